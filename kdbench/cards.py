@@ -1,0 +1,130 @@
+"""The cards that plugins hand over: what a method or a dataset is, readable without importing torch."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from kdbench.distill import Method
+
+Task = Literal["detection", "segmentation"]
+TASKS: tuple[Task, ...] = ("detection", "segmentation")
+
+
+class Options(BaseModel):
+    """Options of a method: subclass it, give each field a default and a ``Field(description=...)``.
+
+    They are the method's command-line options (``mimic[weight=2]``) and part of a result's identity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def load_object(reference: str) -> Any:
+    """Import what ``package.module:name`` points to."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+@dataclass(frozen=True)
+class MethodCard:
+    """What the world should know of a method before it is run.
+
+    Attributes:
+        name: Name on the command line: lower case, digits and dashes.
+        title: Title of the paper.
+        authors: Authors, comma separated.
+        year: Year of publication.
+        link: Address of the paper.
+        bibtex: Entry to cite.
+        tasks: What it can distil.
+        equations: The loss in words and symbols, with the choices made where the paper is silent.
+        method: ``package.module:Class`` of the :class:`kdbench.distill.Method`, imported when it is run.
+        options: Class of its options.
+        variants: Name -> meaning, for methods with an option ``variant``.
+        reported: CSV file of the published numbers, or None.
+    """
+
+    name: str
+    title: str
+    authors: str
+    year: int
+    link: str
+    bibtex: str
+    tasks: tuple[Task, ...]
+    equations: str
+    method: str
+    options: type[Options] = Options
+    variants: Mapping[str, str] = field(default_factory=dict)
+    reported: Path | None = None
+
+    def load(self) -> type[Method]:
+        """Import the method's class (and with it torch)."""
+        loaded: type[Method] = load_object(self.method)
+        return loaded
+
+    def published(self) -> list[dict[str, str]]:
+        """The published numbers, one dict a row of ``reported``."""
+        if self.reported is None:
+            return []
+        with self.reported.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where one part of a split lies, relative to the dataset's folder.
+
+    Attributes:
+        names: Text file with one image a line (its stem, or a path that ends in it).
+        images: Folder of the images.
+        annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
+    """
+
+    names: str
+    images: str
+    annotations: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset's card.
+
+    Attributes:
+        name: Name on the command line.
+        title: One line for humans.
+        task: ``detection`` (VOC XML annotations) or ``segmentation`` (indexed PNG masks).
+        classes: Class names; in masks the index is the position here.
+        metric: Metric that ranks: ``AP50`` (area under the curve), ``AP50_11point`` or ``mIoU``.
+        splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
+        image_suffix: Ending of the image files.
+        prepare: ``package.module:function(folder, source, report)`` that gets or links the data.
+        folder: Folder under the data root (two datasets may share one).
+        license: Licence of the data, in words.
+        link: Where it comes from.
+        citation: What to cite.
+        ignore_index: Mask value that is not judged (segmentation only).
+        mask_suffix: Ending of the mask files (segmentation only).
+    """
+
+    name: str
+    title: str
+    task: Task
+    classes: tuple[str, ...]
+    metric: str
+    splits: Mapping[str, tuple[Split, ...]]
+    image_suffix: str
+    prepare: str
+    folder: str
+    license: str
+    link: str
+    citation: str
+    ignore_index: int = 255
+    mask_suffix: str = ".png"

@@ -1,0 +1,1 @@
+"""The datasets that kdbench brings, registered like anybody's."""

@@ -1,0 +1,59 @@
+"""Adapters: they bring a student's feature map to the teacher's channels and size."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kdbench.distill.captures import Shape
+
+
+class Adapter(nn.Module):
+    """Convolution to the teacher's channels, then bilinear interpolation to its size.
+
+    Args:
+        channels: Student and teacher channels.
+        kernel_size: Odd kernel of the convolution; the map keeps its size.
+        resize: Interpolate to the target's height and width.
+        always: Convolve also where the channels agree.
+    """
+
+    def __init__(
+        self, channels: tuple[int, int], *, kernel_size: int = 1, resize: bool = False, always: bool = False
+    ) -> None:
+        super().__init__()
+        student, teacher = channels
+        self.resize = resize
+        self.conv: nn.Module = nn.Identity()
+        if always or student != teacher:
+            self.conv = nn.Conv2d(student, teacher, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, C_student, H, W) -> (B, C_teacher, *size).
+
+        Raises:
+            ValueError: If the sizes differ although the probed ones agreed.
+        """
+        adapted: Tensor = self.conv(features)
+        if adapted.shape[-2:] == size:
+            return adapted
+        if not self.resize:
+            raise ValueError(f"student map {tuple(adapted.shape[-2:])} and teacher map {size} differ in size")
+        return functional.interpolate(adapted, size=size, mode="bilinear", align_corners=False)
+
+    def extra_repr(self) -> str:
+        """What the printed module adds."""
+        return "then bilinear to the teacher's size" if self.resize else "same size"
+
+
+def adapter(student: Shape, teacher: Shape, *, kernel_size: int = 1, always: bool = False) -> Adapter:
+    """Adapter from probed shapes (B, C, H, W): a convolution where channels differ, interpolation where sizes do.
+
+    Args:
+        student: Probed shape of the student's map.
+        teacher: Probed shape of the teacher's.
+        kernel_size: Kernel of the convolution.
+        always: Convolve also where the channels agree.
+    """
+    resize = student[-2:] != teacher[-2:]
+    return Adapter((student[1], teacher[1]), kernel_size=kernel_size, resize=resize, always=always)

@@ -1,0 +1,122 @@
+"""The semantic captures: what a method may ask of a student and a teacher, and in which family.
+
+==============  =======================================================================================
+name            value
+==============  =======================================================================================
+backbone        tuple of (B, C_i, H_i, W_i), the backbone's stages, finest first
+neck            tuple of (B, C, H_i, W_i), the maps that the heads read, finest first. In segmentation,
+                which has no neck: the one map that the classifying convolution reads
+rpn             :class:`Predictions` of the region proposal network (two-stage)
+proposals       list over images of (N, 5) tensors x1, y1, x2, y2, score in input pixels (two-stage).
+                The teacher's entry is the student's
+rois            (R, 5) tensor image, x1, y1, x2, y2: the student's sampled RoIs (two-stage)
+roi_features    (R, C, h, w), pooled on the student's RoIs in both models (two-stage)
+roi_logits      (R, classes + 1), background last, on the student's RoIs in both models (two-stage)
+roi_boxes       (R, 4 * classes) or (R, 4) encoded regressions on the student's RoIs (two-stage)
+logits          :class:`Logits`: per RoI, per anchor or point, or per pixel (every family)
+head            :class:`Predictions` of a dense head (dense)
+anchors         list over levels of (H_i * W_i * A, 4) boxes in row-major (y, x, a) order (two-stage: the
+                RPN's; dense: the head's; an anchor-free head's points as squares of 8 strides)
+==============  =======================================================================================
+
+Ground truth (boxes, labels, masks) is in :class:`Targets`, in every family that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Captures = Mapping[str, Any]
+"""Capture name -> value, as in the table above."""
+
+FAMILIES: Mapping[str, frozenset[str]] = {
+    "two-stage": frozenset(
+        {"backbone", "neck", "rpn", "proposals", "rois", "roi_features", "roi_logits", "roi_boxes", "logits"}
+        | {"anchors"}
+    ),
+    "dense": frozenset({"backbone", "neck", "head", "logits", "anchors"}),
+    "segmentation": frozenset({"backbone", "neck", "logits"}),
+}
+"""Family -> the captures that it has."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Class logits.
+
+    Attributes:
+        values: Tensors whose dimension 1 is the class: one (R, C + 1) in two-stage detection, one
+            (B, C, A, H_i, W_i) a level in dense detection, one (B, C, H, W) in segmentation.
+        activation: ``softmax`` over dimension 1, or ``sigmoid``: every class on its own.
+    """
+
+    values: tuple[Tensor, ...]
+    activation: Literal["softmax", "sigmoid"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Raw outputs of a convolutional detection head, one entry a level.
+
+    Attributes:
+        logits: (B, A * classes, H_i, W_i) each.
+        boxes: (B, A * 4 or more, H_i, W_i) each, encoded as the head does.
+    """
+
+    logits: tuple[Tensor, ...]
+    boxes: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of a batch, in input pixels.
+
+    Attributes:
+        boxes: One (G, 4) tensor x1, y1, x2, y2 an image; empty tuple in segmentation.
+        labels: One (G,) integer tensor an image; empty tuple in segmentation.
+        masks: (B, H, W) class indices, or None in detection.
+        image_shape: Height and width of the padded batch.
+        ignore_index: Value in ``masks`` that is not judged.
+    """
+
+    boxes: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
+    masks: Tensor | None
+    image_shape: tuple[int, int]
+    ignore_index: int = 255
+
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Probed shapes of the captures that a method asked for.
+
+    Attributes:
+        student: Capture name -> shape of each of its tensors.
+        teacher: The same for the teacher.
+        classes: Number of classes, without background.
+        image_shape: Height and width of the probed batch.
+    """
+
+    student: Mapping[str, tuple[Shape, ...]]
+    teacher: Mapping[str, tuple[Shape, ...]]
+    classes: int
+    image_shape: tuple[int, int]
+
+
+def shapes_of(value: Any) -> tuple[Shape, ...]:
+    """Shapes of every tensor in a capture's value."""
+    if isinstance(value, torch.Tensor):
+        return (tuple(value.shape),)
+    if isinstance(value, Logits):
+        return shapes_of(value.values)
+    if isinstance(value, Predictions):
+        return shapes_of(value.logits) + shapes_of(value.boxes)
+    return tuple(shape for part in value for shape in shapes_of(part))

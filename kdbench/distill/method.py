@@ -1,0 +1,73 @@
+"""The contract of a method: what it captures, what it builds, what it adds to the student's loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from kdbench.cards import Options
+from kdbench.distill.captures import Captures, Shapes, Targets
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a method sees of one training iteration.
+
+    Attributes:
+        student: The student's captures, with gradients.
+        teacher: The teacher's captures of the same images, without.
+        targets: Ground truth.
+        iteration: Iterations done before this one.
+        iterations: Iterations of the whole training.
+    """
+
+    student: Captures
+    teacher: Captures
+    targets: Targets
+    iteration: int
+    iterations: int
+
+    @property
+    def progress(self) -> float:
+        """Part of the training that is done, in [0, 1)."""
+        return self.iteration / self.iterations
+
+
+class Method(nn.Module):
+    """A distillation method. Its parameters (adapters) train with the student and are never exported.
+
+    A subclass sets ``captures``, makes its adapters in :meth:`build` and returns its terms from
+    :meth:`losses`. It holds no reference to student or teacher.
+
+    Args:
+        options: The card's options, validated.
+    """
+
+    captures: ClassVar[tuple[str, ...]] = ()
+    """Names from :mod:`kdbench.distill.captures` that it needs from both models, whatever its options."""
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+
+    @classmethod
+    def needs(cls, options: Options) -> tuple[str, ...]:
+        """Captures that it needs with these options. Override where a variant asks for others."""
+        return cls.captures
+
+    def build(self, shapes: Shapes) -> None:
+        """Make the adapters. Called once, before training, under the method's own random state."""
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Weighted scalar terms that are added to the student's loss, by name (may be empty)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define losses()")
+
+    def task_weight(self, step: Step) -> float:
+        """Factor on the student's own loss in this iteration (a stage of hints alone has 0)."""
+        return 1.0
+
+    def notes(self) -> list[str]:
+        """What was chosen while building, one line each: printed and recorded."""
+        return [f"{name}: {part}" for name, part in self.named_children()]

@@ -1,0 +1,1 @@
+"""The teacher-student pairs that kdbench brings, registered like anybody's."""

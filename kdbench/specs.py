@@ -1,0 +1,89 @@
+"""What is to be run: validated, immutable, hashed. The hash is the identity of a result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kdbench.cards import Task
+
+Family = Literal["two-stage", "dense", "segmentation"]
+
+
+class Spec(BaseModel):
+    """Base of all specs: immutable, strict about unknown keys, hashable to an identity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    def identity(self) -> str:
+        """SHA-256 (hex) of the spec's canonical JSON."""
+        return digest(self.model_dump(mode="json"))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON-able value: independent of key order and white space."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Model(Spec):
+    """A model as an OpenMMLab config and edits to it."""
+
+    config: str
+    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file."""
+    edits: dict[str, Any] = Field(default_factory=dict)
+    """Dotted key -> value, applied to the config's ``model``."""
+    sha256: str | None = None
+    """Content hash of the config where it is a user's own file."""
+
+
+class Schedule(Spec):
+    """One training recipe, the same for every method of a pair."""
+
+    iterations: int = Field(gt=0)
+    """Optimizer steps."""
+    batch_size: int = Field(gt=0)
+    """Images an optimizer step, over all devices."""
+    optimizer: Literal["SGD", "AdamW"] = "SGD"
+    lr: float = Field(gt=0)
+    """Peak learning rate."""
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: int = Field(default=0, ge=0)
+    """Iterations of linear warm-up."""
+    decay: Literal["cosine", "step", "poly"] = "cosine"
+    """cosine to 0; step: x0.1 at 2/3 and 8/9 of the iterations; poly: power 0.9."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient."""
+    scale: tuple[int, int]
+    """Width and height, in pixels, that images are resized to."""
+    keep_ratio: bool = False
+    """Keep the aspect ratio when resizing (``scale`` is then an upper bound)."""
+    resize_range: tuple[float, float] | None = None
+    """Random training scale relative to ``scale`` (segmentation)."""
+    crop: tuple[int, int] | None = None
+    """Random training crop, height and width (segmentation)."""
+    validations: int = Field(default=1, gt=0)
+    """Evaluations, evenly spaced, the last one at the end."""
+    average: float | None = Field(default=None, gt=0, lt=1)
+    """Momentum of an exponential moving average of the weights; the average is evaluated and exported."""
+
+
+class Pair(Spec):
+    """A teacher, a student, and how both are trained on a dataset."""
+
+    name: str
+    title: str
+    dataset: str
+    task: Task
+    family: Family
+    teacher: Model
+    student: Model
+    schedule: Schedule
+    teacher_schedule: Schedule
+    pretrained: bool = False
+    """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
+    cpu: bool = False
+    """Small enough for a laptop's CPU."""
