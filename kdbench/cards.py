@@ -112,6 +112,7 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
+        embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
     name: str
@@ -128,3 +129,4 @@ class Dataset:
     citation: str
     ignore_index: int = 255
     mask_suffix: str = ".png"
+    embedded: bool = False

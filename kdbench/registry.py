@@ -1,14 +1,16 @@
-"""Finds plugins by entry point group ``kdbench``; a broken one is listed with its error and hurts nothing else."""
+"""Finds plugins by entry point group ``kdbench``; a broken one is listed and hurts nothing else."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import pluggy
 
@@ -21,6 +23,10 @@ GROUP = "kdbench"
 ENVIRONMENT = "KDBENCH_PLUGINS"
 
 T = TypeVar("T", MethodCard, Dataset, Pair)
+Found = tuple[Distribution, EntryPoint]
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Names that can stand on a command line, in a selector and in a file's name."""
 
 
 @dataclass
@@ -85,9 +91,19 @@ class Registry:
             raise UserError(conflict)
         if name in offers:
             return offers[name]
-        broken = ", ".join(f"{p.distribution} ({p.error})" for p in self.plugins if p.error)
-        note = f" Plugins that failed to load: {broken}." if broken else ""
-        raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{note}")
+        raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
+
+    def note(self) -> str:
+        """What a message about an unknown name adds where plugins failed, with a leading blank."""
+        broken = ", ".join(
+            f"{plugin.distribution} ({plugin.error})" for plugin in self.plugins if plugin.error
+        )
+        return f" Plugins that failed to load: {broken}." if broken else ""
+
+    def errors(self) -> list[str]:
+        """What is wrong with the plugins: the broken ones and the names given twice, one line each."""
+        broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
+        return broken + list(self.conflicts.values())
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -99,50 +115,68 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1)
 def registry() -> Registry:
-    """The registry of this process, loaded at the first call."""
-    return load(find())
+    """The registry of this process, loaded at the first call (``registry.cache_clear()`` forgets it)."""
+    points = find()
+    return load(points, missing(points))
 
 
-def find() -> list[tuple[Distribution, EntryPoint]]:
-    """Entry points of the group, sorted; ``KDBENCH_PLUGINS`` (comma separated distributions) restricts them.
-
-    kdbench's own are always there unless the variable is set and does not name ``kdbench``.
-    """
-    only = os.environ.get(ENVIRONMENT)
-    wanted = None if only is None else {name.strip().lower() for name in only.split(",") if name.strip()}
-    found: dict[tuple[str, str], tuple[Distribution, EntryPoint]] = {}
+def find() -> list[Found]:
+    """Entry points of the group, kdbench's own first; ``KDBENCH_PLUGINS`` restricts their distributions."""
+    wanted = _wanted()
+    found: dict[tuple[str, str], Found] = {}
     for distribution in distributions():
-        name = (distribution.metadata["Name"] or "").lower()
-        if wanted is not None and name not in wanted:
-            continue
-        for point in distribution.entry_points:
-            if point.group == GROUP:
-                found.setdefault((name, point.name), (distribution, point))
+        points = [point for point in distribution.entry_points if point.group == GROUP]
+        if points and (wanted is None or _normal(distribution.name) in wanted):
+            for point in points:
+                found.setdefault((_normal(distribution.name), point.name), (distribution, point))
     return [found[key] for key in sorted(found, key=lambda key: (key[0] != "kdbench", key))]
 
 
-def load(points: Iterable[tuple[Distribution, EntryPoint]]) -> Registry:
-    """Import and register each plugin on its own, then collect what they give."""
+def missing(points: Iterable[Found]) -> list[Plugin]:
+    """A broken plugin for each distribution that ``KDBENCH_PLUGINS`` names and that is not there."""
+    absent = (_wanted() or set()) - {_normal(distribution.name) for distribution, _ in points}
+    error = f"named in {ENVIRONMENT}, but not installed or without an entry point in the group '{GROUP}'"
+    return [Plugin("-", "-", name, "-", error) for name in sorted(absent)]
+
+
+def _wanted() -> set[str] | None:
+    """Distributions that the environment allows, or None for all."""
+    only = os.environ.get(ENVIRONMENT)
+    return None if only is None else {_normal(name) for name in only.split(",") if name.strip()}
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
+    """Import and register each plugin on its own, then collect what they give.
+
+    Args:
+        points: Entry points, as :func:`find` gives them.
+        absent: Plugins that are known to be broken, listed as they are.
+    """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     plugins: list[Plugin] = []
-    collected: dict[str, list[Offer[Any]]] = {"method": [], "dataset": [], "pair": []}
+    collected: dict[str, list[Offer[Any]]] = {kind: [] for kind in KINDS}
     for distribution, point in points:
-        plugin = Plugin(point.name, point.value, distribution.metadata["Name"], distribution.version)
+        plugin = Plugin(point.name, point.value, distribution.name, distribution.version)
         plugins.append(plugin)
         try:
             offers = _offers_of(manager, plugin, point.load)
         except (Exception, SystemExit) as error:
-            plugin.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            plugin.error = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
             continue
         for kind, values in offers.items():
             collected[kind] += [Offer(value, plugin) for value in values]
     conflicts: dict[str, str] = {}
     tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
-    return Registry(tuple(plugins), tables["method"], tables["dataset"], tables["pair"], conflicts)
+    return Registry((*plugins, *absent), tables["method"], tables["dataset"], tables["pair"], conflicts)
 
 
-KINDS: Mapping[str, tuple[str, type]] = {
+KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "method": ("kdbench_methods", MethodCard),
     "dataset": ("kdbench_datasets", Dataset),
     "pair": ("kdbench_pairs", Pair),
@@ -155,15 +189,15 @@ def _offers_of(
     """Register one plugin and call its hooks; nothing of it stays when any of that fails."""
     module = load_module()
     key = f"{plugin.distribution}:{plugin.name}"
+    _check_marked(module)
     manager.register(module, name=key)
     try:
         manager.check_pending()
+        hooks = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
         offers: dict[str, list[Any]] = {}
         for kind, (hook, expected) in KINDS.items():
-            values = list(getattr(module, hook)()) if hasattr(module, hook) else []
-            for value in values:
-                if not isinstance(value, expected):
-                    raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
+            values = _call(hooks[hook], key) if hook in hooks else []
+            _check_values(hook, values, expected)
             offers[kind] = values
     except BaseException:
         manager.unregister(name=key)
@@ -172,18 +206,40 @@ def _offers_of(
     return offers
 
 
+def _check_marked(module: object) -> None:
+    """Refuse a function that is named like a hook and is none: pluggy would pass over it in silence."""
+    for name, value in vars(module).items():
+        if name.startswith("kdbench_") and inspect.isfunction(value) and not hasattr(value, "kdbench_impl"):
+            raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
+
+
+def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
+    """What one plugin's implementation of a hook gives."""
+    values: list[Any] = []
+    for part in hook.get_hookimpls():
+        if part.plugin_name == key:
+            values += cast("Iterable[Any]", part.function())
+    return values
+
+
+def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
+    for value in values:
+        if not isinstance(value, expected):
+            raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
+        if not NAME.fullmatch(value.name):
+            raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
+
+
 def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:
-    """Name -> offer; a name given twice is in ``conflicts`` and not in the table."""
-    table: dict[str, Offer[Any]] = {}
+    """Name -> offer; a name given more than once is in ``conflicts`` and not in the table."""
+    givers: dict[str, list[Offer[Any]]] = {}
     for offer in offers:
-        name = offer.value.name
-        if name in table:
-            both = " and ".join(f"{o.plugin.distribution} ({o.plugin.module})" for o in (table[name], offer))
+        givers.setdefault(offer.value.name, []).append(offer)
+    for name, several in givers.items():
+        if len(several) > 1:
+            who = " and ".join(f"{offer.plugin.distribution} ({offer.plugin.module})" for offer in several)
             conflicts[f"{kind} {name}"] = (
-                f"{kind} '{name}' is given by both {both}: uninstall one, or name the other in {ENVIRONMENT}."
+                f"{kind} '{name}' is given {len(several)} times, by {who}: "
+                f"uninstall all but one, or name the distributions to load in {ENVIRONMENT}."
             )
-        else:
-            table[name] = offer
-    for conflict in conflicts:
-        table.pop(conflict.removeprefix(f"{kind} "), None)
-    return table
+    return {name: several[0] for name, several in givers.items() if len(several) == 1}

@@ -61,6 +61,8 @@ class Schedule(Spec):
     """Width and height, in pixels, that images are resized to."""
     keep_ratio: bool = False
     """Keep the aspect ratio when resizing (``scale`` is then an upper bound)."""
+    flip: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a horizontal flip."""
     resize_range: tuple[float, float] | None = None
     """Random training scale relative to ``scale`` (segmentation)."""
     crop: tuple[int, int] | None = None

@@ -1,1 +1,126 @@
-"""The command line."""
+"""The command line: one sub-command a file, imported only when it is invoked."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import click
+
+from kdbench import __version__
+from kdbench.errors import UserError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+class Entry(NamedTuple):
+    """Where a sub-command is, and its line in ``--help``."""
+
+    target: str
+    help: str
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "run": Entry("kdbench.cli.run:command", "Train, distil and evaluate one method on one dataset."),
+    "data": Entry("kdbench.cli.data:command", "Get, link and check datasets."),
+    "list": Entry("kdbench.cli.listing:command", "List methods, datasets, pairs or plugins."),
+    "show": Entry("kdbench.cli.show:command", "Show the card of a method, dataset or pair."),
+    "leaderboard": Entry("kdbench.cli.leaderboard:command", "Rank the recorded results."),
+    "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
+    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its sub-commands by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the sub-command, or None for an unknown name."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, name = entry.target.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The sub-command that ``args`` start with. Raises UserError with the nearest names."""
+        if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from kdbench.registry import suggestion
+
+            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table in the help, without importing any sub-command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="First run: kdbench run --method mimic --dataset digits",
+)
+@click.version_option(__version__, prog_name="kdbench")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Benchmark knowledge distillation for detection and segmentation."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        args: Arguments without the program's name; ``sys.argv``'s by default.
+
+    Returns:
+        Exit code: 0, 1 where a command says so, 2 after a user's mistake, 130 after Ctrl-C.
+    """
+    try:
+        code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
+    except UserError as error:
+        return _fail(str(error))
+    except click.ClickException as error:
+        return _fail(_with_hint(error), error.exit_code)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _aborted(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(
+            f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
+        )
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int = 2) -> int:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _with_hint(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f". Try '{context.command_path} --help'." if context is not None else ""
+    return error.format_message().rstrip(".") + hint
+
+
+def _aborted(error: BaseException) -> int:
+    """Click turns Ctrl-C into Abort, and so does a refused question."""
+    if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
+        click.echo("aborted", err=True)
+        return 1
+    click.echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
+    return INTERRUPTED

@@ -5,7 +5,16 @@ A plugin imports from here: ``Method``, ``Step``, ``Shapes``, ``Targets``, ``Log
 
 from kdbench.distill.adapters import Adapter, adapter
 from kdbench.distill.captures import FAMILIES, Captures, Logits, Predictions, Shapes, Targets
+from kdbench.distill.losses import at_least_float32, mean_or_zero, student_and_teacher
 from kdbench.distill.method import Method, Step
+from kdbench.distill.regions import (
+    as_rois,
+    assign_levels,
+    largest_overlap,
+    pooled_regions,
+    region_means,
+    stride_of,
+)
 
 __all__ = [
     "FAMILIES",
@@ -18,4 +27,13 @@ __all__ = [
     "Step",
     "Targets",
     "adapter",
+    "as_rois",
+    "assign_levels",
+    "at_least_float32",
+    "largest_overlap",
+    "mean_or_zero",
+    "pooled_regions",
+    "region_means",
+    "stride_of",
+    "student_and_teacher",
 ]

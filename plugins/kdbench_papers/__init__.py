@@ -1,1 +1,16 @@
-"""The papers."""
+"""The papers: one folder each, with its card, losses, wiring and published numbers."""
+
+from __future__ import annotations
+
+from kdbench.cards import MethodCard
+from kdbench.hookspecs import hookimpl
+from kdbench_papers.fitnets.card import CARD as FITNETS
+from kdbench_papers.hinton.card import CARD as HINTON
+from kdbench_papers.mimic.card import CARD as MIMIC
+from kdbench_papers.none.card import CARD as NONE
+
+
+@hookimpl
+def kdbench_methods() -> list[MethodCard]:
+    """The plain student first, then the papers by year."""
+    return [NONE, HINTON, FITNETS, MIMIC]

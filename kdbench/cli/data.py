@@ -1,0 +1,94 @@
+"""``kdbench data``: get, link and check datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.datasets.verify import Report
+
+ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of all datasets [default: $KDBENCH_DATA, else data].",
+)
+
+
+@click.group("data")
+def command() -> None:
+    """Get, link and check datasets."""
+
+
+@command.command()
+@click.argument("name")
+@ROOT
+@click.option("--from", "source", type=click.Path(path_type=Path), help="Link this folder; download nothing.")
+def prepare(name: str, root: Path | None, source: Path | None) -> None:
+    """Get the dataset NAME: make, download or link it. Quick where it is there already."""
+    from kdbench.datasets import locate
+    from kdbench.registry import registry
+
+    dataset = registry().dataset(name).value
+    folder = locate.prepare(dataset, root, source, lambda line: click.echo(line, err=True))
+    click.echo(f"{name} is ready in {folder}.")
+
+
+@command.command()
+@click.argument("name")
+@ROOT
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def verify(context: click.Context, name: str, root: Path | None, as_json: bool) -> None:
+    """Count the dataset NAME and find missing, unreadable or malformed files (then the exit code is 2)."""
+    from kdbench.datasets import locate
+    from kdbench.datasets.verify import verify as check
+    from kdbench.registry import registry
+
+    dataset = registry().dataset(name).value
+    folder = locate.folder_of(dataset, root)
+    if not locate.has_files(folder):
+        raise UserError(f"dataset '{name}' is not in {folder}: run `{locate.command(dataset, root)}`.")
+    with _bar() as advance:
+        report = check(dataset, folder, pixels=True, advance=advance)
+    (_print_json if as_json else _print)(report, folder)
+    if report.errors:
+        context.exit(2)
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], object]]:
+    """A progress bar on stderr where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Checking", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _print_json(report: Report, folder: Path) -> None:
+    import json
+
+    click.echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
+
+
+def _print(report: Report, folder: Path) -> None:
+    """Counts on stdout, one line a problem on stderr."""
+    for split, counts in report.splits.items():
+        boxes = f", {counts.boxes} boxes" if counts.boxes else ""
+        click.echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
+        click.echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
+    for problem in report.warnings:
+        click.echo(f"warning: {problem}", err=True)
+    for problem in report.errors:
+        click.echo(f"error: {problem}", err=True)
+    state = f"{len(report.errors)} errors" if report.errors else "good"
+    click.echo(f"{report.dataset} in {folder}: {state}, {len(report.warnings)} warnings")

@@ -1,0 +1,93 @@
+"""``kdbench doctor``: what is installed, what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kdbench.openmmlab.environment import Environment
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """Say what is installed, what is wrong and how to mend it.
+
+    Exits with 0 only when a run would work, else with 1.
+    """
+    from kdbench.openmmlab.environment import inspect
+
+    environment = inspect()
+    if as_json:
+        click.echo(json.dumps(environment.as_dict(), indent=2))
+    else:
+        show(environment)
+    context.exit(0 if environment.works else 1)
+
+
+def show(environment: Environment) -> None:
+    """Print tables for humans, then the problems."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True)
+    _facts(console, facts(environment))
+    for warning in environment.warnings:
+        console.print("[yellow]warning:[/]", _plain(warning))
+    for problem in environment.problems:
+        console.print("[bold red]problem:[/]", _plain(problem.what))
+        console.print("  [bold]mend it:[/]", _plain(problem.fix))
+    if environment.works:
+        console.print("[green]A run would work here.[/]")
+
+
+def facts(environment: Environment) -> dict[str, str]:
+    """Each fact's name and its text, in the order they are shown."""
+    loads = "" if environment.torchvision_loads else " (its ops do not load)"
+    rows = {
+        "python": f"{environment.python} on {environment.platform}",
+        "torch": environment.torch or "not importable",
+        "device": ", ".join(environment.devices) or "CPU only",
+        "torchvision": f"{environment.torchvision or 'not installed'}{loads}",
+    }
+    for library in environment.libraries:
+        origin = f" from {', '.join(library.distributions)}" if library.distributions else ""
+        rows[library.name] = f"{library.version or 'not installed'}{origin}"
+    rows["ops of mmcv"] = {"mmcv": "mmcv's own", "torchvision": "torchvision's"}.get(
+        environment.ops or "", "none"
+    )
+    for plugin in environment.plugins:
+        name = f"plugin {plugin['distribution']}:{plugin['name']}"
+        rows[name] = plugin["error"] or f"{plugin['version']}, gives {_offers(plugin['offers'])}"
+    states = [f"{name} {state}" for name, state in environment.data.datasets.items()]
+    rows[f"data in {environment.data.path}"] = ", ".join(states) or "no dataset known"
+    for disk in environment.disks:
+        rows[f"disk for {disk.purpose}"] = f"{disk.free / 1e9:.1f} GB free"
+    return rows
+
+
+def _offers(offers: dict[str, list[str]]) -> str:
+    return ", ".join(f"{len(names)} {kind}s" for kind, names in offers.items()) or "nothing"
+
+
+def _facts(console: Console, rows: dict[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in rows.items():
+        table.add_row(_plain(name), _plain(text))
+    console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Text that rich takes as it is."""
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,132 @@
+"""``kdbench list``: what the installed plugins give."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from kdbench.registry import Registry, registry
+
+Row = dict[str, Any]
+
+
+def methods(found: Registry) -> list[Row]:
+    """A row a method."""
+    return [
+        {
+            "name": offer.value.name,
+            "year": offer.value.year,
+            "tasks": list(offer.value.tasks),
+            "variants": list(offer.value.variants),
+            "title": offer.value.title,
+            "distribution": offer.plugin.distribution,
+        }
+        for offer in found.methods.values()
+    ]
+
+
+def datasets(found: Registry) -> list[Row]:
+    """A row a dataset."""
+    return [
+        {
+            "name": offer.value.name,
+            "task": offer.value.task,
+            "metric": offer.value.metric,
+            "classes": len(offer.value.classes),
+            "title": offer.value.title,
+            "distribution": offer.plugin.distribution,
+        }
+        for offer in found.datasets.values()
+    ]
+
+
+def pairs(found: Registry) -> list[Row]:
+    """A row a pair; the first of a dataset is its default."""
+    return [
+        {
+            "name": offer.value.name,
+            "dataset": offer.value.dataset,
+            "family": offer.value.family,
+            "iterations": offer.value.schedule.iterations,
+            "cpu": offer.value.cpu,
+            "title": offer.value.title,
+            "distribution": offer.plugin.distribution,
+        }
+        for offer in found.pairs.values()
+    ]
+
+
+def plugins(found: Registry) -> list[Row]:
+    """A row a plugin, broken ones too."""
+    return [
+        {
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "name": plugin.name,
+            "module": plugin.module,
+            "offers": plugin.offers,
+            "state": "ok" if plugin.error is None else "error",
+            "error": plugin.error,
+        }
+        for plugin in found.plugins
+    ]
+
+
+KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
+    "methods": methods,
+    "datasets": datasets,
+    "pairs": pairs,
+    "plugins": plugins,
+}
+
+
+@click.command()
+@click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: the rows under KIND, and errors.")
+def command(kind: str, as_json: bool) -> None:
+    """List what plugins give: KIND is methods, datasets, pairs or plugins.
+
+    A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
+    twice are told on stderr and change nothing else.
+    """
+    found = registry()
+    rows = KINDS[kind](found)
+    if as_json:
+        click.echo(json.dumps({kind: rows, "errors": found.errors()}, indent=2))
+        return
+    emit(rows)
+    for error in found.errors():
+        click.echo(f"warning: {error}", err=True)
+
+
+def emit(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of equal keys: a table in a terminal, else tab-separated values without a header."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(cell(value) for value in row.values()))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*(rows[0] if rows else ["nothing found"]), box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row.values()))
+    Console().print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as one line of text: lists by commas, nothing as a dash."""
+    if value in (None, "", [], (), {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {cell(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(cell(item) for item in value)
+    return " ".join(str(value).split())

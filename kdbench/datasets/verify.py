@@ -1,0 +1,171 @@
+"""Counts a dataset and finds what is missing, unreadable or malformed, naming each file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdbench.cards import Dataset
+from kdbench.datasets.boxes import Finding, judge, read_annotation
+from kdbench.datasets.layout import Item, Problem, items, missing, relative
+from kdbench.datasets.pictures import Size, image_size, read_mask
+from kdbench.errors import UserError
+
+
+@dataclass
+class Counts:
+    """What a split has.
+
+    Attributes:
+        images: Images named by the split.
+        annotations: Annotations that could be read.
+        boxes: Boxes (detection).
+        classes: Boxes of each class (detection), or pixels of each class and ``ignored`` (segmentation, when
+            pixels are read).
+    """
+
+    images: int = 0
+    annotations: int = 0
+    boxes: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """Result of :func:`verify`. Without errors the dataset can be used; warnings are harmless oddities."""
+
+    dataset: str
+    splits: dict[str, Counts]
+    errors: list[Problem]
+    warnings: list[Problem]
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON-able values."""
+        return asdict(self)
+
+
+def verify(
+    dataset: Dataset, folder: Path, *, pixels: bool, advance: Callable[[int, int], object] | None = None
+) -> Report:
+    """Check every file that the splits of a dataset name.
+
+    Args:
+        dataset: The dataset's card.
+        folder: Its folder.
+        pixels: Decode images and masks in full; else only their headers.
+        advance: Called with (images done, all images).
+
+    Returns:
+        Counts of each split, errors and warnings. What counts as which: :mod:`kdbench.datasets.boxes`.
+    """
+    errors = missing(dataset, folder)
+    absent = {problem.file for problem in errors}
+    report = Report(dataset.name, {split: _empty(dataset) for split in dataset.splits}, errors, [])
+    listed = {split: _listed(dataset, split, folder) for split in dataset.splits}
+    report.errors += _repeated(listed, folder)
+    total, done = sum(map(len, listed.values())), 0
+    for split, found in listed.items():
+        for item in found:
+            _check(dataset, item, folder, report, report.splits[split], absent, pixels)
+            done += 1
+            if advance is not None:
+                advance(done, total)
+    return report
+
+
+def _empty(dataset: Dataset) -> Counts:
+    return Counts(classes=dict.fromkeys(dataset.classes, 0))
+
+
+def _listed(dataset: Dataset, split: str, folder: Path) -> list[Item]:
+    """The images of a split; none where its lists are missing, which :func:`missing` tells."""
+    try:
+        return items(dataset, split, folder)
+    except UserError:
+        return []
+
+
+def _repeated(listed: dict[str, list[Item]], folder: Path) -> list[Problem]:
+    """Images that are named twice, in one split or in two."""
+    seen: dict[Path, str] = {}
+    problems = []
+    for split, found in listed.items():
+        for item in found:
+            if item.image in seen:
+                both = (
+                    f"in {seen[item.image]} and in {split}"
+                    if seen[item.image] != split
+                    else f"twice in {split}"
+                )
+                problems.append(Problem(relative(item.image, folder), f"named {both}"))
+            seen.setdefault(item.image, split)
+    return problems
+
+
+def _check(
+    dataset: Dataset,
+    item: Item,
+    folder: Path,
+    report: Report,
+    counts: Counts,
+    absent: set[str],
+    pixels: bool,
+) -> None:
+    """Check one image and its annotation."""
+    counts.images += 1
+    image, annotation = relative(item.image, folder), relative(item.annotation, folder)
+    size = None
+    if not _absent(image, absent):
+        try:
+            size = image_size(item.image, pixels)
+        except ValueError as error:
+            report.errors.append(Problem(image, str(error)))
+    if _absent(annotation, absent):
+        return
+    check = _check_boxes if dataset.task == "detection" else _check_mask
+    try:
+        findings = check(dataset, item.annotation, size, counts, pixels)
+    except (ValueError, OSError) as error:
+        report.errors.append(Problem(annotation, str(error)))
+        return
+    counts.annotations += 1
+    for finding in findings:
+        (report.errors if finding.fatal else report.warnings).append(Problem(annotation, finding.what))
+
+
+def _absent(file: str, absent: set[str]) -> bool:
+    """Whether ``file``, or the folder it is in, is known to be missing."""
+    return file in absent or file.rpartition("/")[0] in absent
+
+
+def _check_boxes(
+    dataset: Dataset, path: Path, size: Size | None, counts: Counts, pixels: bool
+) -> list[Finding]:
+    annotation = read_annotation(path.read_bytes())
+    for entry in annotation.objects:
+        counts.boxes += 1
+        if entry.name in counts.classes:
+            counts.classes[entry.name] += 1
+    size = size or annotation.size
+    return [] if size is None else judge(annotation, size, dataset.classes)
+
+
+def _check_mask(
+    dataset: Dataset, path: Path, size: Size | None, counts: Counts, pixels: bool
+) -> list[Finding]:
+    found, values = read_mask(path, pixels)
+    findings = []
+    if size is not None and size != found:
+        findings.append(Finding(True, "mask of {} x {} for an image of {} x {}".format(*found, *size)))
+    if values is None:
+        return findings
+    for value in values.nonzero()[0].tolist():
+        if value < len(dataset.classes):
+            counts.classes[dataset.classes[value]] += int(values[value])
+        elif value == dataset.ignore_index:
+            counts.classes["ignored"] = counts.classes.get("ignored", 0) + int(values[value])
+        else:
+            findings.append(Finding(True, f"unknown class {value} in {int(values[value])} pixels"))
+    return findings

@@ -1,0 +1,31 @@
+"""What every paper's loss function needs: precision, a detached teacher, a mean that is 0 on an empty set."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def at_least_float32(value: Tensor) -> Tensor:
+    """The tensor in float32, or as it is where it is float32 or float64."""
+    return value if value.dtype in (torch.float32, torch.float64) else value.float()
+
+
+def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both tensors in at least float32, the teacher's without gradient.
+
+    Args:
+        student: Any shape.
+        teacher: The same shape.
+
+    Raises:
+        ValueError: If the shapes differ: broadcasting would give a wrong loss silently.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in shape")
+    return at_least_float32(student), at_least_float32(teacher.detach())
+
+
+def mean_or_zero(values: Tensor) -> Tensor:
+    """Mean of all elements; of none it is exactly 0, with a valid zero gradient."""
+    return values.sum() / max(values.numel(), 1)

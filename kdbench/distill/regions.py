@@ -1,0 +1,121 @@
+"""Regions of feature maps: strides, pyramid levels, overlaps, pooling.
+
+Boxes are x1, y1, x2, y2 in input pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kdbench.distill.losses import at_least_float32
+
+
+def stride_of(features: Tensor, image_shape: tuple[int, int]) -> int:
+    """Stride of a map, in input pixels: the power of two that best explains its size.
+
+    A network that pads halves n to ceil(n / 2), so the stride is exact for any image size; the smallest one
+    where several fit (maps of one cell).
+
+    Args:
+        features: (B, C, H, W).
+        image_shape: Height and width of the padded batch.
+    """
+    sizes = list(zip(image_shape, features.shape[-2:], strict=True))
+    candidates = [1 << power for power in range(12)]
+    return min(candidates, key=lambda s: sum(abs(-(-image // s) - cells) for image, cells in sizes))
+
+
+def assign_levels(boxes: Tensor, levels: int, finest: float) -> Tensor:
+    """Level of each box in a pyramid of octaves, as mmdet's SingleRoIExtractor chooses it.
+
+    floor(log2(sqrt(area) / finest + 1e-6)), clamped to the levels there are.
+
+    Args:
+        boxes: (N, 4).
+        levels: Number of levels, finest first.
+        finest: Boxes under twice this scale, in pixels, are on the finest level (mmdet: 56 at stride 4).
+
+    Returns:
+        (N,) integers in [0, levels).
+    """
+    sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
+    scale = sides.prod(dim=1).sqrt()
+    return torch.floor(torch.log2(scale / finest + 1e-6)).clamp(0, levels - 1).long()
+
+
+def largest_overlap(boxes: Tensor, others: Tensor) -> Tensor:
+    """Largest IoU of each box (N, 4) with any of the others (G, 4): (N,), 0 where there are no others."""
+    from torchvision.ops import box_iou
+
+    overlaps: Tensor = box_iou(boxes.float(), others.float())
+    return functional.pad(overlaps.nan_to_num(0.0), (0, 1)).amax(dim=1)
+
+
+def pooled_regions(features: Tensor, rois: Tensor, stride: int, size: int) -> Tensor:
+    """RoI-aligned regions of one map (half-pixel aligned, as mmdet pools them).
+
+    Args:
+        features: (B, C, H, W).
+        rois: (R, 5) image, x1, y1, x2, y2.
+        stride: The map's stride in input pixels.
+        size: Height and width of a region.
+
+    Returns:
+        (R, C, size, size), in at least float32.
+    """
+    from torchvision.ops import roi_align
+
+    features = at_least_float32(features)
+    regions: Tensor = roi_align(
+        features, rois.to(features.dtype), (size, size), spatial_scale=1 / stride, aligned=True
+    )
+    return regions
+
+
+def cells_inside(low: Tensor, high: Tensor, cells: int) -> Tensor:
+    """Which cells of one axis each region covers, at least one each.
+
+    Args:
+        low: (R,) starts in cells, not rounded.
+        high: (R,) ends in cells, not rounded.
+        cells: Number of cells of the axis.
+
+    Returns:
+        (R, cells) booleans: floor(low) up to, without, ceil(high), inside the axis.
+    """
+    first = low.floor().clamp(0, cells - 1)
+    last = torch.maximum(high.ceil().clamp(max=cells), first + 1)
+    index = torch.arange(cells, device=low.device)
+    return (index >= first[:, None]) & (index < last[:, None])
+
+
+def region_means(values: Tensor, rois: Tensor, stride: int) -> Tensor:
+    """Mean of a map over each region's own cells, whatever its size: no padding, no loop, no host sync.
+
+    Args:
+        values: (B, H, W).
+        rois: (R, 5) image, x1, y1, x2, y2.
+        stride: The map's stride in input pixels.
+
+    Returns:
+        (R,), in at least float32.
+    """
+    values = at_least_float32(values)
+    batch, height, width = values.shape
+    x1, y1, x2, y2 = (rois[:, 1:] / stride).unbind(dim=1)
+    rows = cells_inside(y1, y2, height).to(values.dtype)
+    columns = cells_inside(x1, x2, width).to(values.dtype)
+    image = functional.one_hot(rois[:, 0].long(), batch).to(values.dtype)
+    picked = (image[:, :, None] * rows[:, None, :]).flatten(1)
+    with torch.autocast(values.device.type, enabled=False):
+        sums = ((picked @ values.flatten(0, 1)) * columns).sum(dim=1)
+    return sums / (rows.sum(dim=1) * columns.sum(dim=1))
+
+
+def as_rois(boxes: Sequence[Tensor]) -> Tensor:
+    """One (N_i, 4) tensor an image -> (sum N_i, 5) image, x1, y1, x2, y2, in float32."""
+    return torch.cat([functional.pad(part.float(), (1, 0), value=image) for image, part in enumerate(boxes)])

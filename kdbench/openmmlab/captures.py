@@ -1,0 +1,177 @@
+"""Says what "neck", "rois" or "logits" are in each detector family, for the student and for the teacher.
+
+The student's captures are taken from its own training forward by hooks: nothing is computed twice and
+its random state is not touched. The teacher then computes only the parts that were asked for, on the
+student's proposals and RoIs where there are any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.distill.captures import Captures, Logits, Predictions
+
+POINT_BOX_STRIDES = 8
+"""Side, in strides, of the square that stands for an anchor-free head's point."""
+
+Raw = dict[str, Any]
+
+
+def family_of_model(model: nn.Module) -> str:
+    """Family of a built model: see :data:`kdbench.distill.captures.FAMILIES`."""
+    if hasattr(model, "decode_head"):
+        return "segmentation"
+    return "two-stage" if getattr(model, "roi_head", None) is not None else "dense"
+
+
+@contextmanager
+def recording(model: nn.Module) -> Iterator[Raw]:
+    """Record the outputs of a model's parts while it runs; the raw record fills as it does."""
+    raw: Raw = {}
+    handles = [part.register_forward_hook(_keep(raw, name)) for name, part in _parts(model).items()]
+    undo = _watch_proposals(model, raw)
+    try:
+        yield raw
+    finally:
+        undo()
+        for handle in handles:
+            handle.remove()
+
+
+def _parts(model: Any) -> dict[str, nn.Module]:
+    """Name in the raw record -> module whose input and output are kept."""
+    parts: dict[str, nn.Module | None] = {"backbone": model.backbone, "neck": getattr(model, "neck", None)}
+    family = family_of_model(model)
+    if family == "segmentation":
+        head = model.decode_head
+        parts |= {"head": head, "classifier": head.dropout if head.dropout is not None else head.conv_seg}
+    elif family == "dense":
+        parts |= {"head": model.bbox_head}
+    else:
+        head = model.roi_head
+        parts |= {"rpn": model.rpn_head, "extractor": head.bbox_roi_extractor, "roi_head": head.bbox_head}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
+        raw[name], raw[f"{name}_inputs"] = output, inputs
+
+    return hook
+
+
+def _watch_proposals(model: Any, raw: Raw) -> Callable[[], None]:
+    """Keep what the region proposal network hands on: a method, so no module hook sees it."""
+    head = getattr(model, "rpn_head", None)
+    if head is None:
+        return lambda: None
+    original = head.loss_and_predict
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        losses, results = original(*args, **kwargs)
+        raw["proposals"] = [torch.cat([r.bboxes, r.scores[:, None]], dim=1).detach() for r in results]
+        return losses, results
+
+    head.loss_and_predict = watched
+    return lambda: delattr(head, "loss_and_predict")
+
+
+def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
+    """The named captures from a raw record."""
+    family = family_of_model(model)
+    return {name: _capture(model, raw, name, family) for name in names}
+
+
+def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
+    if name == "backbone":
+        return tuple(raw["backbone"])
+    if family == "segmentation":
+        return (raw["classifier_inputs"][0],) if name == "neck" else Logits((raw["head"],), "softmax")
+    if name == "neck":
+        return tuple(raw["neck"] if "neck" in raw else raw["backbone"])
+    head = model.rpn_head if family == "two-stage" else model.bbox_head
+    if name == "anchors":
+        return _anchors(head, [level.shape[-2:] for level in tuple(raw["neck"])], raw["neck"][0].device)
+    if name in ("rpn", "head"):
+        output = raw[name]
+        return Predictions(tuple(output[0]), tuple(output[1]))
+    if family == "dense":
+        return _dense_logits(head, raw["head"][0])
+    return _roi_capture(model, raw, name)
+
+
+def _roi_capture(model: Any, raw: Raw, name: str) -> Any:
+    if name == "proposals":
+        return raw["proposals"]
+    if name == "rois":
+        return raw["extractor_inputs"][1].detach()
+    if name == "roi_features":
+        return raw["extractor"]
+    scores, boxes = raw["roi_head"][:2]
+    if name == "roi_logits":
+        return scores
+    if name == "roi_boxes":
+        return boxes
+    return Logits((scores,), "softmax")
+
+
+def _dense_logits(head: Any, scores: list[Tensor]) -> Logits:
+    """(B, A * C, H, W) a level -> (B, C, A, H, W)."""
+    classes = head.cls_out_channels
+    values = tuple(s.unflatten(1, (s.shape[1] // classes, classes)).transpose(1, 2) for s in scores)
+    return Logits(values, "sigmoid" if head.use_sigmoid_cls else "softmax")
+
+
+def _anchors(head: Any, sizes: list[Any], device: torch.device) -> list[Tensor]:
+    """The head's own priors, as boxes."""
+    priors = head.prior_generator.grid_priors(sizes, device=device)
+    strides = head.prior_generator.strides
+    return [p if p.shape[1] == 4 else _squares(p, s) for p, s in zip(priors, strides, strict=False)]
+
+
+def _squares(points: Tensor, stride: Any) -> Tensor:
+    width, height = stride if isinstance(stride, tuple) else (stride, stride)
+    half = points.new_tensor([width, height]) * POINT_BOX_STRIDES / 2
+    return torch.cat([points[:, :2] - half, points[:, :2] + half], dim=1)
+
+
+@torch.no_grad()
+def teacher_captures(teacher: Any, inputs: Tensor, student: Raw, names: frozenset[str]) -> Captures:
+    """Run the part of the teacher that is needed for the named captures.
+
+    Args:
+        teacher: The teacher, in eval mode.
+        inputs: (B, 3, H, W) images, normalised for the teacher.
+        student: The student's raw record: its proposals and RoIs are used.
+        names: Captures that the method asked for.
+    """
+    family = family_of_model(teacher)
+    with recording(teacher) as raw:
+        if names <= {"proposals", "rois"}:
+            pass
+        elif names <= {"backbone", "proposals", "rois"}:
+            teacher.backbone(inputs)
+        else:
+            _run_heads(teacher, teacher.extract_feat(inputs), student, names, family)
+    for shared in ("proposals", "extractor_inputs"):
+        if shared in student:
+            raw[shared] = student[shared]
+    return captures_of(teacher, raw, names)
+
+
+def _run_heads(teacher: Any, features: Any, student: Raw, names: frozenset[str], family: str) -> None:
+    if family == "segmentation":
+        teacher.decode_head(features)
+    elif family == "dense":
+        if names & {"head", "logits"}:
+            teacher.bbox_head(features)
+    else:
+        if "rpn" in names:
+            teacher.rpn_head(features)
+        if names & {"roi_features", "roi_logits", "roi_boxes", "logits"}:
+            teacher.roi_head._bbox_forward(features, student["extractor_inputs"][1])

@@ -1,0 +1,151 @@
+"""From a :class:`kdbench.specs.Model` to the ``model`` part of an OpenMMLab config that fits a dataset."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from kdbench.cards import Dataset
+from kdbench.errors import UserError
+from kdbench.specs import Family, Model
+
+LIBRARIES = {"detection": "mmdet", "segmentation": "mmseg"}
+
+
+def config_file(reference: str) -> Path:
+    """File of ``mmdet::x``, ``mmseg::x`` or a path. Nothing is ever installed or downloaded for it.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    library, separator, name = reference.partition("::")
+    if not separator:
+        path = Path(reference)
+    elif library in LIBRARIES.values():
+        package = importlib.import_module(library)
+        path = Path(str(package.__file__)).parent / ".mim" / "configs" / name
+    else:
+        raise UserError(
+            f"config '{reference}': only mmdet:: and mmseg:: are known libraries, or a file's path."
+        )
+    if not path.is_file():
+        where = f"{library}'s configs" if separator else "this folder"
+        raise UserError(f"config '{reference}' is not in {where}: check the name.")
+    return path
+
+
+def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
+    """The config's ``model``, edited, for the dataset's classes, with plain BN.
+
+    Args:
+        model: Config and edits.
+        dataset: Gives the number of classes and the ignored mask value.
+        pretrained: Keep the initial weights that the config names; else they are dropped.
+
+    Raises:
+        UserError: If the config does not parse, has no model, or is of another library than the dataset needs.
+    """
+    path = config_file(model.config)
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"config '{model.config}' does not parse: {reason}") from error
+    if not isinstance(config.get("model"), dict):
+        raise UserError(f"config '{model.config}' has no `model`: give an OpenMMLab model config.")
+    check_library(model.config, config, dataset)
+    for key, value in model.edits.items():
+        set_key(config.model, key, value)
+    adapt(config.model, dataset, pretrained=pretrained)
+    adapted: ConfigDict = config.model
+    return adapted
+
+
+def check_library(reference: str, config: Config, dataset: Dataset) -> None:
+    """Refuse a segmentor for boxes and a detector for masks."""
+    has_decoder = "decode_head" in config.model
+    if has_decoder != (dataset.task == "segmentation"):
+        kind = "a segmentation" if has_decoder else "a detection"
+        raise UserError(
+            f"config '{reference}' is {kind} model, but dataset '{dataset.name}' is for {dataset.task}: "
+            f"give an {LIBRARIES[dataset.task]} config."
+        )
+
+
+def family_of(config: ConfigDict) -> Family:
+    """Family of a model's config.
+
+    Raises:
+        UserError: If it is of none that kdbench knows.
+    """
+    if "decode_head" in config:
+        return "segmentation"
+    if "roi_head" in config and "rpn_head" in config:
+        return "two-stage"
+    if "bbox_head" in config:
+        return "dense"
+    raise UserError(
+        f"model '{config.get('type')}' is of no known family (two-stage: rpn_head and roi_head; dense: bbox_head; "
+        "segmentation: decode_head)."
+    )
+
+
+def set_key(config: Any, key: str, value: Any) -> None:
+    """Set a dotted key; numbers index lists. A dict given for a dict replaces it.
+
+    Raises:
+        UserError: If a part before the last is not there.
+    """
+    *parents, last = key.split(".")
+    for part in parents:
+        try:
+            config = config[int(part)] if isinstance(config, list) else config[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise UserError(f"key '{key}': there is no '{part}' in the model's config.") from None
+    if isinstance(config, list):
+        config[int(last)] = value
+    else:
+        config[last] = ConfigDict(value) if isinstance(value, dict) else value
+
+
+def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
+    """Fit a model's config to a dataset and to one device, in place."""
+    preprocessor = model.get("data_preprocessor", {})
+    if dataset.task == "segmentation":
+        preprocessor["seg_pad_val"] = dataset.ignore_index
+    for part in list(walk(model)):
+        if "num_classes" in part and part is not model:
+            part["num_classes"] = len(dataset.classes)
+        if part.get("type") in ("SyncBN", "MMSyncBN"):
+            part["type"] = "BN"
+        if not pretrained:
+            part.pop("pretrained", None)
+            if isinstance(part.get("init_cfg"), dict) and part["init_cfg"].get("type") == "Pretrained":
+                part.pop("init_cfg")
+    if dataset.task == "segmentation":
+        for head in heads_of(model):
+            head["ignore_index"] = dataset.ignore_index
+
+
+def heads_of(model: ConfigDict) -> list[ConfigDict]:
+    """Decode and auxiliary heads of a segmentor's config."""
+    heads: list[ConfigDict] = []
+    for key in ("decode_head", "auxiliary_head"):
+        value = model.get(key) or []
+        heads += value if isinstance(value, list) else [value]
+    return heads
+
+
+def walk(value: Any) -> Iterator[ConfigDict]:
+    """Every dict in a nested config."""
+    if isinstance(value, dict):
+        yield value  # type: ignore[misc]
+        for part in list(value.values()):
+            yield from walk(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from walk(part)

@@ -1,0 +1,118 @@
+"""Pipelines, loaders and evaluators that follow from a dataset and a schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+
+from kdbench.cards import Dataset
+from kdbench.openmmlab.configs import LIBRARIES
+from kdbench.openmmlab.sampling import PositionSampler, SeededImages
+from kdbench.specs import Schedule
+
+EVALUATION_BATCH = 16
+
+
+def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
+    """The OpenMMLab dataset of one split."""
+    parts = [
+        (stems(folder / part.names), str(folder / part.images), str(folder / part.annotations))
+        for part in dataset.splits[split]
+    ]
+    common: dict[str, Any] = {
+        "parts": parts,
+        "suffix": dataset.image_suffix,
+        "metainfo": {"classes": dataset.classes},
+        "pipeline": pipeline,
+        "test_mode": split != "train",
+    }
+    init_default_scope(LIBRARIES[dataset.task])
+    if dataset.task == "detection":
+        from kdbench.openmmlab.images import VocImages
+
+        return VocImages(**common)
+    from kdbench.openmmlab.masks import MaskImages
+
+    return MaskImages(**common, mask_suffix=dataset.mask_suffix, ignore_index=dataset.ignore_index)
+
+
+def stems(names: Path) -> list[str]:
+    """Stems in a names file: the first word of each line, without folder and ending."""
+    lines = names.read_text(encoding="utf-8").splitlines()
+    return [Path(line.split()[0]).stem for line in lines if line.strip()]
+
+
+def training_loader(
+    dataset: Dataset, folder: Path, schedule: Schedule, seed: int, workers: int
+) -> DataLoader[Any]:
+    """Endless augmented batches: a function of the seed alone."""
+    images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), seed)
+    sampler = PositionSampler(len(images))
+    return DataLoader(
+        images,
+        batch_size=schedule.batch_size // sampler.world_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+        persistent_workers=workers > 0,
+    )
+
+
+def evaluation_loader(
+    dataset: Dataset, folder: Path, schedule: Schedule, split: str, workers: int
+) -> dict[str, Any]:
+    """Config of the loader of a split's images, each once, in order."""
+    return {
+        "dataset": images_of(dataset, folder, split, evaluation_pipeline(dataset, schedule)),
+        "batch_size": EVALUATION_BATCH,
+        "num_workers": workers,
+        "sampler": {"type": "DefaultSampler", "shuffle": False},
+        "collate_fn": {"type": "pseudo_collate"},
+    }
+
+
+def evaluator_of(dataset: Dataset) -> dict[str, Any]:
+    """Config of the metric."""
+    if dataset.task == "detection":
+        import kdbench.openmmlab.metrics
+
+        return {"type": "KdbenchBoxes"}
+    import kdbench.openmmlab.segmentation_metric  # noqa: F401
+
+    return {"type": "KdbenchMasks", "ignore_index": dataset.ignore_index}
+
+
+def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
+    """Load, resize, crop and flip as the schedule says."""
+    detection = dataset.task == "detection"
+    load = {"type": "LoadAnnotations", "with_bbox": True} if detection else {"type": "LoadAnnotations"}
+    resize: dict[str, Any] = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
+    if schedule.resize_range is not None:
+        resize |= {"type": "RandomResize", "ratio_range": schedule.resize_range}
+    steps = [{"type": "LoadImageFromFile"}, load, resize]
+    if schedule.crop is not None:
+        crop = {"type": "RandomCrop", "crop_size": schedule.crop}
+        steps.append(
+            crop if detection else crop | {"cat_max_ratio": 0.75, "ignore_index": dataset.ignore_index}
+        )
+    if schedule.flip:
+        steps.append({"type": "RandomFlip", "prob": schedule.flip})
+    return [*steps, {"type": "PackDetInputs" if detection else "PackSegInputs"}]
+
+
+def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
+    """Load and resize; the truth keeps its own size, predictions are scaled to it."""
+    resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
+    if dataset.task == "segmentation":
+        return [{"type": "LoadImageFromFile"}, resize, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
+    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    return [
+        {"type": "LoadImageFromFile"},
+        resize,
+        {"type": "LoadAnnotations", "with_bbox": True},
+        {"type": "PackDetInputs", "meta_keys": keys},
+    ]

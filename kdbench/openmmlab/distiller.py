@@ -1,0 +1,184 @@
+"""The model that mmengine trains: a student, a method beside it, and a teacher that is in no state dict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from kdbench.distill import Method, Step, Targets
+from kdbench.distill.captures import Captures
+from kdbench.distill.randomness import seeded
+from kdbench.openmmlab.captures import captures_of, family_of_model, recording, teacher_captures
+
+
+class NonFiniteLoss(Exception):
+    """A loss became NaN or infinite.
+
+    Args:
+        iteration: Iteration in which it did.
+        name: The first such loss, in the order of computation.
+        value: What it was.
+    """
+
+    def __init__(self, iteration: int, name: str, value: float) -> None:
+        super().__init__(f"{name} became {value} at iteration {iteration}")
+        self.iteration, self.name, self.value = iteration, name, value
+
+
+class Teacher:
+    """A frozen teacher, held outside of any module tree: eval mode, no gradients, never copied.
+
+    Args:
+        model: The trained model, with its own data preprocessor.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model.eval().requires_grad_(False)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        return self
+
+    def to(self, device: torch.device) -> Teacher:
+        """Move the model."""
+        self.model.to(device)
+        return self
+
+    def captures(
+        self, inputs: Tensor, samples: Any, student: Any, raw: Any, names: frozenset[str]
+    ) -> Captures:
+        """Captures of a batch that was normalised for the student."""
+        inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
+        return teacher_captures(self.model, inputs, raw, names)
+
+
+def renormalise(inputs: Tensor, student: Any, teacher: Any, samples: Any) -> Tensor:
+    """Undo the student's normalisation and apply the teacher's, padding kept at 0.
+
+    Args:
+        inputs: (B, 3, H, W) as the student sees them.
+        student: The student's data preprocessor.
+        teacher: The teacher's.
+        samples: Data samples, which know each image's size within the padded batch.
+    """
+    if same_normalisation(student, teacher):
+        return inputs
+    pixels = inputs * student.std + student.mean if student._enable_normalize else inputs
+    if student._channel_conversion != teacher._channel_conversion:
+        pixels = pixels.flip(1)
+    outputs = (pixels - teacher.mean) / teacher.std if teacher._enable_normalize else pixels
+    for image, sample in zip(outputs, samples, strict=True):
+        height, width = sample.img_shape[:2]
+        image[:, height:] = 0
+        image[:, :, width:] = 0
+    return outputs
+
+
+def same_normalisation(student: Any, teacher: Any) -> bool:
+    """Whether two data preprocessors give the same pixels."""
+    if student._channel_conversion != teacher._channel_conversion:
+        return False
+    if student._enable_normalize != teacher._enable_normalize:
+        return False
+    if not student._enable_normalize:
+        return True
+    return bool(torch.equal(student.mean, teacher.mean) and torch.equal(student.std, teacher.std))
+
+
+class Distiller(BaseModel):  # type: ignore[misc]
+    """Trains a student with a method.
+
+    Args:
+        student: The student, initialised.
+        method: The method, built. Its parameters train beside the student's.
+        teacher: The teacher; None where the method needs none.
+        seed: Seed of the run: every step's random state comes from it.
+        iterations: Iterations of the whole training.
+        names: Captures that the method needs.
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        method: Method,
+        teacher: Teacher | None,
+        *,
+        seed: int,
+        iterations: int,
+        names: frozenset[str],
+    ) -> None:
+        super().__init__(data_preprocessor=None)
+        self.student = student
+        self.method = method
+        self.teacher = teacher
+        self.seed, self.iterations, self.names = seed, iterations, names
+        self.iteration = 0
+        self.data_preprocessor = student.data_preprocessor
+
+    def init_weights(self) -> None:
+        """Nothing: the student came initialised under its own random state."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Distiller:
+        """Move the student and the method, and the teacher after them."""
+        super().to(*args, **kwargs)
+        if self.teacher is not None:
+            self.teacher.to(next(self.student.parameters()).device)
+        return self
+
+    def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
+        """mmengine's contract; ``loss`` adds the method's terms to the student's."""
+        if mode != "loss":
+            return self.student(inputs, data_samples, mode=mode)
+        losses, terms, weight = self.compute(inputs, data_samples)
+        if weight != 1.0:
+            losses = {
+                name: scaled(value, weight) if "loss" in name else value for name, value in losses.items()
+            }
+        losses |= {f"loss_distill_{name}": term for name, term in terms.items()}
+        self.check(losses)
+        return losses
+
+    def compute(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
+        """The student's losses, the method's terms, and the factor on the former."""
+        stream = (self.seed, "step", self.iteration, get_rank())
+        with seeded(*stream, "student"), recording(self.student) as raw:
+            losses = self.student(inputs, data_samples, mode="loss")
+        names = self.names
+        captures = captures_of(self.student, raw, names)
+        seen = (
+            {}
+            if self.teacher is None
+            else self.teacher.captures(inputs, data_samples, self.student, raw, names)
+        )
+        targets = targets_of(self.student, inputs, data_samples)
+        step = Step(captures, seen, targets, self.iteration, self.iterations)
+        with seeded(*stream, "method"):
+            return losses, self.method.losses(step), self.method.task_weight(step)
+
+    def check(self, losses: Mapping[str, Any]) -> None:
+        """Raise NonFiniteLoss for the first loss that is not finite."""
+        for name, value in losses.items():
+            if "loss" in name:
+                total = value if isinstance(value, Tensor) else torch.stack([v.sum() for v in value])
+                if not torch.isfinite(total).all():
+                    raise NonFiniteLoss(self.iteration, name, float(total.detach().float().sum()))
+
+
+def scaled(value: Any, weight: float) -> Any:
+    """A loss, or a list of losses, times a weight."""
+    return value * weight if isinstance(value, Tensor) else [part * weight for part in value]
+
+
+def targets_of(model: nn.Module, inputs: Tensor, samples: Any) -> Targets:
+    """Ground truth of a batch."""
+    height, width = inputs.shape[-2:]
+    if family_of_model(model) == "segmentation":
+        masks = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
+        ignore: int = model.decode_head.ignore_index  # type: ignore[union-attr, assignment]
+        return Targets((), (), masks, (height, width), ignore)
+    boxes = tuple(getattr(b := sample.gt_instances.bboxes, "tensor", b) for sample in samples)
+    return Targets(boxes, tuple(sample.gt_instances.labels for sample in samples), None, (height, width))

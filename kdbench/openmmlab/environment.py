@@ -1,0 +1,206 @@
+"""What ``kdbench doctor`` tells: what is installed, what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kdbench.openmmlab import ops
+from kdbench.openmmlab.setup import (
+    LIBRARIES,
+    Problem,
+    distributions,
+    library_problem,
+    replace_all,
+    torchvision_problem,
+    version,
+)
+from kdbench.registry import ENVIRONMENT, Registry, registry
+
+DATA_ROOT = "KDBENCH_DATA"
+LEAST_FREE = 500_000_000
+"""Bytes that the smallest run (embedded data, two checkpoints) needs, with room to spare."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """An OpenMMLab package: its import name, its version (None: not installed) and who brings it."""
+
+    name: str
+    version: str | None
+    distributions: list[str]
+
+
+@dataclass(frozen=True)
+class DataRoot:
+    """Where datasets are: ``datasets`` is name -> ready, incomplete or absent."""
+
+    path: str
+    datasets: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Free space, in bytes, where something is written."""
+
+    purpose: str
+    path: str
+    free: int
+
+
+@dataclass
+class Environment:
+    """One machine's installation; ``problems`` keep a run from working, ``warnings`` do not.
+
+    Attributes:
+        python: Version.
+        platform: Operating system and architecture.
+        torch: Version, None where it does not import.
+        cuda: Whether torch can use a CUDA device.
+        devices: Names of the CUDA devices.
+        torchvision: Version, None where it is not installed.
+        torchvision_loads: Whether its ops run.
+        libraries: mmcv, mmengine, mmdet and mmseg.
+        ops: Whose ops serve ``mmcv.ops``: ``mmcv`` or ``torchvision``; None where neither loads.
+        plugins: Entry points of the group ``kdbench``, broken ones with their ``error``.
+        data: Data root.
+        disks: Free space for results and data.
+        problems: What keeps a run from working.
+        warnings: What does not, but should be known.
+    """
+
+    python: str
+    platform: str
+    torch: str | None
+    cuda: bool
+    devices: list[str]
+    torchvision: str | None
+    torchvision_loads: bool
+    libraries: list[Library]
+    ops: str | None
+    plugins: list[dict[str, Any]]
+    data: DataRoot
+    disks: list[Disk]
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def works(self) -> bool:
+        """Whether a run would work."""
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, JSON-able, with ``works``."""
+        return {"works": self.works, **asdict(self)}
+
+
+def inspect() -> Environment:
+    """Look at this process's installation. Imports torch, mmdet and mmseg: several seconds."""
+    installed = distributions()
+    pair = torchvision_problem()
+    problems = [pair] if pair else library_problems(installed)
+    found = registry()
+    data = data_root(found)
+    disks = [disk("results", Path.cwd()), disk("data", Path(data.path))]
+    torch, devices = _torch()
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(terse=True) + f" {platform.machine()}",
+        torch=torch,
+        cuda=bool(devices),
+        devices=devices,
+        torchvision=version("torchvision"),
+        torchvision_loads=pair is None,
+        libraries=[_library(name, names) for name, names in installed.items()],
+        ops=ops.in_use(),
+        plugins=[asdict(plugin) for plugin in found.plugins],
+        data=data,
+        disks=disks,
+        problems=problems + registry_problems(found) + disk_problems(disks),
+        warnings=[*found.errors(), *_failed_ops()],
+    )
+
+
+def library_problems(installed: dict[str, list[str]]) -> list[Problem]:
+    """What is wrong with the OpenMMLab set; a mixed one is not imported, its files overlap."""
+    mixed = mixture_problem(installed)
+    if mixed is not None:
+        return [mixed]
+    found = [library_problem(library) for library in LIBRARIES]
+    return list(dict.fromkeys(problem for problem in found if problem is not None))
+
+
+def mixture_problem(installed: dict[str, list[str]]) -> Problem | None:
+    """Upstream's and OneDL's distributions in one environment, or two that bring the same package."""
+    names = sorted({name for names in installed.values() for name in names})
+    onedl = [name for name in names if name.startswith("onedl-")]
+    doubled = any(len(names) > 1 for names in installed.values())
+    if not doubled and len(onedl) in (0, len(names)):
+        return None
+    what = f"OpenMMLab distributions that do not belong together are installed: {', '.join(names)}"
+    return Problem(what, replace_all(installed))
+
+
+def registry_problems(found: Registry) -> list[Problem]:
+    """Kinds of plugin offers without which there is nothing to run."""
+    kinds = {"methods": found.methods, "datasets": found.datasets, "pairs": found.pairs}
+    empty = [kind for kind, offers in kinds.items() if not offers]
+    if not empty:
+        return []
+    restricted = ENVIRONMENT in os.environ
+    fix = f"unset {ENVIRONMENT}" if restricted else "pip install -e .  # in the checkout of kdbench"
+    return [Problem(f"no plugin gives any {' or '.join(empty)}", fix)]
+
+
+def data_root(found: Registry) -> DataRoot:
+    """The root and the state of each known dataset in it."""
+    root = Path(os.environ.get(DATA_ROOT, "data"))
+    states = {}
+    for name, offer in found.datasets.items():
+        folder = root / offer.value.folder
+        lists = [folder / split.names for splits in offer.value.splits.values() for split in splits]
+        complete = all(path.is_file() for path in lists)
+        states[name] = "absent" if not folder.is_dir() else "ready" if complete else "incomplete"
+    return DataRoot(str(root), states)
+
+
+def disk(purpose: str, path: Path) -> Disk:
+    """Free space of the disk that a folder is, or will be, on."""
+    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    return Disk(purpose, str(path), shutil.disk_usage(existing).free)
+
+
+def disk_problems(disks: list[Disk]) -> list[Problem]:
+    """Disks too full for the smallest run."""
+    fixes = {"results": "kdbench run ... --work-dir DIR", "data": f"export {DATA_ROOT}=DIR"}
+    return [
+        Problem(
+            f"{disk.free / 1e6:.0f} MB free for {disk.purpose} in {disk.path}, "
+            f"a run needs {LEAST_FREE / 1e6:.0f} MB",
+            f"{fixes[disk.purpose]}  # DIR on a disk with space",
+        )
+        for disk in disks
+        if disk.free < LEAST_FREE
+    ]
+
+
+def _torch() -> tuple[str | None, list[str]]:
+    try:
+        import torch
+    except (ImportError, OSError):
+        return None, []
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return torch.__version__, [torch.cuda.get_device_name(index) for index in range(count)]
+
+
+def _library(name: str, names: list[str]) -> Library:
+    return Library(name, version(names[0]) if names else None, names)
+
+
+def _failed_ops() -> list[str]:
+    reason = ops.failure()
+    return [] if reason is None else [f"mmcv's compiled ops do not load, torchvision's stand in: {reason}"]

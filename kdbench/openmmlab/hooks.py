@@ -1,0 +1,73 @@
+"""Hooks of a training: the iteration for the model, progress for people, the curve and the time for the record."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from mmengine.hooks import Hook
+
+
+class Progress(Protocol):
+    """What a training tells about itself while it runs."""
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None:
+        """``iteration`` iterations are done; ``losses`` are the last ones."""
+
+    def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
+        """The model after ``iteration`` iterations has these metrics."""
+
+
+class StepHook(Hook):  # type: ignore[misc]
+    """Tells the model the iteration, measures its time, reports progress.
+
+    Args:
+        progress: Who is told.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.durations: list[float] = []
+        self.started = 0.0
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Start the clock after the batch was loaded."""
+        model = getattr(runner.model, "module", runner.model)
+        model.iteration = runner.iter
+        self.started = time.perf_counter()
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stop the clock (the losses' values were read, so the device is done) and report."""
+        losses = {name: float(value) for name, value in (outputs or {}).items() if "loss" in name}
+        self.durations.append(time.perf_counter() - self.started)
+        self.progress.advance(runner.iter + 1, losses)
+
+
+class CurveHook(Hook):  # type: ignore[misc]
+    """Collects the metrics of each evaluation; they travel in the checkpoint, so a resumed run has them all.
+
+    Args:
+        progress: Who is told.
+    """
+
+    priority = "VERY_LOW"
+    key = "kdbench_curve"
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Add a point."""
+        curve = [point for point in self.curve(runner) if point["iteration"] < runner.iter]
+        point = {"iteration": runner.iter, **(metrics or {})}
+        runner.message_hub.update_info(self.key, [*curve, point])
+        self.progress.evaluated(runner.iter, metrics or {})
+
+    def curve(self, runner: Any) -> list[dict[str, float]]:
+        """The points so far."""
+        points: list[dict[str, float]] = runner.message_hub.get_info(self.key) or []
+        return points

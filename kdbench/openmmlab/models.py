@@ -1,0 +1,42 @@
+"""Builds models: under their own random state, with the classes of the dataset, on the right library's scope."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from kdbench.cards import Dataset
+from kdbench.distill.randomness import seeded
+from kdbench.openmmlab.configs import LIBRARIES, model_config
+from kdbench.specs import Model, Schedule
+
+
+def full_config(model: Model, dataset: Dataset, schedule: Schedule, *, pretrained: bool) -> ConfigDict:
+    """The model's config for a dataset, with what depends on the schedule's image size."""
+    config = model_config(model, dataset, pretrained=pretrained)
+    if dataset.task == "segmentation":
+        width, height = schedule.scale
+        config.data_preprocessor.size = schedule.crop or (height, width)
+    return config
+
+
+def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
+    """An initialised model: its weights depend on the config and the seed alone."""
+    if dataset.task == "detection":
+        from mmdet.registry import MODELS
+    else:
+        from mmseg.registry import MODELS
+    init_default_scope(LIBRARIES[dataset.task])
+    with seeded(seed, "init"):
+        model = MODELS.build(copy.deepcopy(config))
+        model.init_weights()
+    return model
+
+
+def parameters_of(model: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in model.parameters())

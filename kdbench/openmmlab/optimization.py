@@ -1,0 +1,66 @@
+"""Optimizer, learning rate and gradient clipping from a schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from torch import nn
+
+from kdbench.specs import Schedule
+
+
+class _ClipPerGroup:
+    """Clips each parameter group by its own norm: an adapter's gradient does not shrink the student's."""
+
+    optimizer: torch.optim.Optimizer
+    clip_grad_kwargs: dict[str, Any]
+
+    def _clip_grad(self) -> None:
+        for group in self.optimizer.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            torch.nn.utils.clip_grad_norm_(parameters, **self.clip_grad_kwargs)
+
+
+class GroupOptimWrapper(_ClipPerGroup, OptimWrapper):  # type: ignore[misc]
+    """mmengine's wrapper, clipping per group."""
+
+
+class GroupAmpOptimWrapper(_ClipPerGroup, AmpOptimWrapper):  # type: ignore[misc]
+    """mmengine's AMP wrapper, clipping per group."""
+
+
+def optim_wrapper(student: nn.Module, method: nn.Module, schedule: Schedule, *, amp: bool) -> OptimWrapper:
+    """One optimizer over the student and the method's adapters, a group each."""
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad]} for part in (student, method)]
+    groups = [group for group in groups if group["params"]]
+    if schedule.optimizer == "SGD":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            groups, lr=schedule.lr, momentum=0.9, weight_decay=schedule.weight_decay
+        )
+    else:
+        optimizer = torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
+    clip = None if schedule.clip_norm is None else {"max_norm": schedule.clip_norm}
+    if amp:
+        return GroupAmpOptimWrapper(optimizer=optimizer, clip_grad=clip)
+    return GroupOptimWrapper(optimizer=optimizer, clip_grad=clip)
+
+
+def learning_rate(schedule: Schedule) -> list[dict[str, Any]]:
+    """mmengine's parameter schedulers: linear warm-up, then the decay."""
+    total, warmup = schedule.iterations, min(schedule.warmup, schedule.iterations - 1)
+    schedulers: list[dict[str, Any]] = []
+    if warmup:
+        schedulers.append(
+            {"type": "LinearLR", "start_factor": 0.01, "by_epoch": False, "begin": 0, "end": warmup}
+        )
+    span = {"by_epoch": False, "begin": warmup, "end": total}
+    if schedule.decay == "cosine":
+        schedulers.append({"type": "CosineAnnealingLR", "T_max": total - warmup, "eta_min": 0.0, **span})
+    elif schedule.decay == "poly":
+        schedulers.append({"type": "PolyLR", "power": 0.9, "eta_min": 0.0, **span})
+    else:
+        milestones = sorted({max(1, total * 2 // 3), max(1, total * 8 // 9)})
+        schedulers.append({"type": "MultiStepLR", "milestones": milestones, "gamma": 0.1, "by_epoch": False})
+    return schedulers

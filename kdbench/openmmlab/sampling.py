@@ -1,0 +1,72 @@
+"""Training images as a pure function of seed and position: the same for every method, worker count and resume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from mmengine.dist import get_dist_info
+from torch.utils.data import Dataset, Sampler
+
+from kdbench.distill.randomness import seed_of, seeded
+
+
+class PositionSampler(Sampler[int]):
+    """The positions 0, 1, 2, ... without end, dealt out over the processes of a distributed run.
+
+    Args:
+        size: Number of images: what mmengine takes for the length of an epoch.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.rank, self.world_size = get_dist_info()
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.size // self.world_size
+
+    def skip(self, samples: int) -> None:
+        """Go on after ``samples`` positions of this process (mmengine calls it on resume)."""
+        self.start += samples
+
+    def __iter__(self) -> Iterator[int]:
+        position = self.start * self.world_size + self.rank
+        while True:
+            yield position
+            position += self.world_size
+
+
+class SeededImages(Dataset[Any]):
+    """An image and its augmentation by position: each epoch a new permutation.
+
+    Args:
+        images: The dataset with its augmenting pipeline.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, images: Any, seed: int) -> None:
+        self.images = images
+        self.seed = seed
+        self.metainfo = images.metainfo
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def full_init(self) -> None:
+        """Read the annotations (mmengine calls it)."""
+        self.images.full_init()
+
+    def index(self, position: int) -> int:
+        """Index of the image at a position."""
+        epoch, offset = divmod(position, len(self.images))
+        if self._order[0] != epoch:
+            generator = np.random.default_rng(seed_of(self.seed, "order", epoch))
+            self._order = epoch, generator.permutation(len(self.images))
+        return int(self._order[1][offset])
+
+    def __getitem__(self, position: int) -> Any:
+        with seeded(self.seed, "image", position):
+            return self.images[self.index(position)]

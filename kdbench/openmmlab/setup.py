@@ -1,0 +1,174 @@
+"""What stands between an installation and a run: torchvision that loads, mmcv's ops, OpenMMLab's modules."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib import metadata
+
+from kdbench.errors import UserError
+from kdbench.openmmlab import ops
+
+LIBRARIES = ("mmdet", "mmseg")
+ONEDL = {
+    "mmcv": "onedl-mmcv",
+    "mmengine": "onedl-mmengine",
+    "mmdet": "onedl-mmdetection",
+    "mmseg": "onedl-mmsegmentation",
+}
+"""Import name -> distribution that kdbench depends on."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that keeps a run from working.
+
+    Attributes:
+        what: What is wrong, one line.
+        fix: The command that mends it.
+    """
+
+    what: str
+    fix: str
+
+
+def prepare_libraries(library: str) -> None:
+    """Make an OpenMMLab library ready for use; what a run calls before it imports anything of it.
+
+    Installs mmcv's ops and registers the library's modules, without setting a default scope. Both libraries
+    may be prepared in one process, as long as each part is built under its own scope.
+
+    Args:
+        library: ``mmdet`` or ``mmseg``.
+
+    Raises:
+        UserError: With what is missing or does not fit, and the command that mends it.
+    """
+    if library not in LIBRARIES:
+        raise UserError(f"unknown library '{library}': use one of {', '.join(LIBRARIES)}.")
+    problem = torchvision_problem() or library_problem(library)
+    if problem is not None:
+        raise UserError(f"{problem.what}. To mend it: {problem.fix}")
+
+
+def torchvision_problem() -> Problem | None:
+    """What is wrong with torch and torchvision: they import, and the ops run on each device."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Problem(f"torch does not import: {one_line(error)}", "pip install torch torchvision")
+    try:
+        with quiet():
+            importlib.import_module("torchvision")
+            for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+                box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device)
+                torch.ops.torchvision.nms(box, box[:, 2], 0.5)
+    except ModuleNotFoundError as error:
+        if error.name != "torchvision":
+            return Problem(f"torchvision does not import: {one_line(error)}", _matching_pair())
+        return Problem("torchvision is not installed", _matching_pair())
+    except Exception as error:
+        pair = f"torch {torch.__version__} and torchvision {version('torchvision')} do not fit together"
+        return Problem(f"{pair}: {one_line(error)}", _matching_pair())
+    return None
+
+
+def library_problem(library: str) -> Problem | None:
+    """What keeps mmcv's ops or a library's modules from loading; loads them. Needs torchvision to load."""
+    try:
+        with quiet():
+            used = ops.install()
+            importlib.import_module("mmcv.ops")
+            utils = importlib.import_module(f"{library}.utils")
+            utils.register_all_modules(init_default_scope=False)
+    except Exception as error:
+        return _import_problem(library, error)
+    return _cuda_problem() if used == "mmcv" else None
+
+
+def distributions() -> dict[str, list[str]]:
+    """Import name of each OpenMMLab package -> the installed distributions that bring it."""
+    found = metadata.packages_distributions()
+    return {name: sorted(set(found.get(name, []))) for name in ONEDL}
+
+
+def replace_all(installed: dict[str, list[str]]) -> str:
+    """The command that replaces every OpenMMLab distribution by the set that kdbench depends on."""
+    names = sorted({name for names in installed.values() for name in names})
+    wanted = " ".join(requirement(name) for name in ONEDL.values())
+    return f"pip uninstall -y {' '.join(names)} && pip install {wanted}"
+
+
+def requirement(distribution: str) -> str:
+    """What kdbench requires of a distribution, quoted for a shell."""
+    for line in metadata.requires("kdbench") or []:
+        if line.startswith(distribution) and line[len(distribution)] in "<>=!~ ":
+            return shlex.quote(line)
+    return distribution
+
+
+def version(distribution: str) -> str | None:
+    """Version of a distribution, None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where there is none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no chatter on stdout while the libraries import."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _matching_pair() -> str:
+    """The command that installs the torchvision of the torch that is here, from the index of its variant."""
+    import torch
+
+    release, _, local = torch.__version__.partition("+")
+    cuda = torch.version.cuda
+    variant = local or ("cpu" if cuda is None else f"cu{cuda.replace('.', '')}")
+    return (
+        f"pip install --force-reinstall torch=={release} torchvision "
+        f"--index-url https://download.pytorch.org/whl/{variant}"
+    )
+
+
+def _import_problem(library: str, error: Exception) -> Problem:
+    installed = distributions()
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing in ONEDL:
+        what = f"{missing} is not installed"
+    else:
+        what = f"{library} does not import: {one_line(error)}"
+    upstream = [name for names in installed.values() for name in names if not name.startswith("onedl-")]
+    if upstream:
+        return Problem(what, replace_all(installed))
+    if "libGL" in str(error):
+        headless = "pip install --force-reinstall --no-deps opencv-python-headless"
+        return Problem(what, f"pip uninstall -y opencv-python && {headless}")
+    wanted = requirement(ONEDL[missing if missing in ONEDL else library])
+    return Problem(what, f"pip install {'' if missing else '--force-reinstall --no-deps '}{wanted}")
+
+
+def _cuda_problem() -> Problem | None:
+    """Compiled ops without CUDA fail on a GPU; without them, torchvision's stand in."""
+    import torch
+    from mmcv.ops import get_compiling_cuda_version
+
+    if not torch.cuda.is_available() or get_compiling_cuda_version() != "not available":
+        return None
+    fix = f"pip install --force-reinstall --no-deps --no-cache-dir {requirement('onedl-mmcv')}"
+    return Problem("mmcv's compiled ops were built without CUDA, which torch has here", fix)

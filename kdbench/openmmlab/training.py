@@ -1,0 +1,139 @@
+"""Drives mmengine's Runner for one training: a teacher's, a plain student's or a distilled student's."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+
+from kdbench.cards import Dataset
+from kdbench.openmmlab.configs import LIBRARIES
+from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
+from kdbench.openmmlab.distiller import Distiller
+from kdbench.openmmlab.hooks import CurveHook, Progress, StepHook
+from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
+from kdbench.specs import Schedule
+
+CHECKPOINTS = 10
+WARM_ITERATIONS = 5
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and on what a training runs; none of it is part of a result's identity.
+
+    Attributes:
+        folder: Data of the dataset.
+        work_dir: Checkpoints and logs.
+        device: ``cpu`` or ``cuda``.
+        amp: Mixed precision.
+        workers: Processes that load data (0: none besides the trainer).
+        visualizers: mmengine's visualisation backends, by type.
+    """
+
+    folder: Path
+    work_dir: Path
+    device: str = "cpu"
+    amp: bool = False
+    workers: int = 0
+    visualizers: tuple[str, ...] = ("LocalVisBackend",)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gave.
+
+    Attributes:
+        curve: One dict an evaluation: ``iteration`` and the metrics.
+        seconds_per_iteration: Median over the iterations of this process, data loading not counted.
+        runner: mmengine's runner, whose model is trained.
+    """
+
+    curve: list[dict[str, float]]
+    seconds_per_iteration: float
+    runner: Any = field(repr=False)
+
+
+def train(
+    model: Distiller,
+    dataset: Dataset,
+    schedule: Schedule,
+    place: Place,
+    progress: Progress,
+    *,
+    seed: int,
+    name: str,
+) -> Trained:
+    """Train, or go on where an interrupted training in the same folder stopped.
+
+    Args:
+        model: Student with its method.
+        dataset: What it is trained and judged on.
+        schedule: The recipe.
+        place: Where.
+        progress: Who is told.
+        seed: Seed of the run.
+        name: Unique name of the experiment.
+
+    Raises:
+        NonFiniteLoss: If a loss is not finite.
+    """
+    steps, curve = StepHook(progress), CurveHook(progress)
+    runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=[steps, curve])
+    runner.train()
+    durations = steps.durations[WARM_ITERATIONS:] or steps.durations or [0.0]
+    return Trained(curve.curve(runner), statistics.median(durations), runner)
+
+
+def make_runner(
+    model: Distiller,
+    dataset: Dataset,
+    schedule: Schedule,
+    place: Place,
+    *,
+    seed: int,
+    name: str,
+    hooks: list[Any],
+) -> Runner:
+    """mmengine's Runner for a training; its console log is silent, its scalars are in the work directory."""
+    every = -(-schedule.iterations // schedule.validations)
+    custom: list[Any] = list(hooks)
+    if schedule.average is not None:
+        custom.append(
+            {"type": "EMAHook", "momentum": schedule.average, "update_buffers": True, "priority": "NORMAL"}
+        )
+    return Runner(
+        model=model,
+        work_dir=str(place.work_dir),
+        train_dataloader=training_loader(dataset, place.folder, schedule, seed, place.workers),
+        train_cfg={"type": "IterBasedTrainLoop", "max_iters": schedule.iterations, "val_interval": every},
+        val_dataloader=evaluation_loader(dataset, place.folder, schedule, "test", place.workers),
+        val_cfg={"type": "ValLoop"},
+        val_evaluator=evaluator_of(dataset),
+        optim_wrapper=optim_wrapper(model.student, model.method, schedule, amp=place.amp),
+        param_scheduler=learning_rate(schedule),
+        default_hooks={
+            "logger": {"type": "LoggerHook", "interval": 10, "log_metric_by_epoch": False},
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "by_epoch": False,
+                "interval": -(-schedule.iterations // CHECKPOINTS),
+                "max_keep_ckpts": 1,
+            },
+        },
+        custom_hooks=custom,
+        default_scope=LIBRARIES[dataset.task],
+        experiment_name=name,
+        log_level="ERROR",
+        log_processor={"type": "LogProcessor", "by_epoch": False},
+        visualizer={
+            "type": "Visualizer",
+            "name": name,
+            "vis_backends": [{"type": backend} for backend in place.visualizers],
+        },
+        randomness={"seed": seed, "deterministic": False},
+        resume=True,
+    )

@@ -1,0 +1,73 @@
+"""The leaderboard files beside the records: written from them, and checked against them."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pandas as pd
+
+from kdbench.errors import UserError
+from kdbench.results.formats import LEGEND, to_csv, to_markdown
+from kdbench.results.leaderboard import leaderboard
+from kdbench.results.record import Record
+from kdbench.results.store import Store, slug, write_atomically
+
+
+def boards(records: list[Record], dataset: str | None = None) -> dict[str, pd.DataFrame]:
+    """Dataset -> its leaderboard, for those (or that one) with anything to rank."""
+    names = sorted({record.dataset for record in records}) if dataset is None else [dataset]
+    frames = {name: leaderboard(records, name) for name in names}
+    return {name: frame for name, frame in frames.items() if not frame.empty}
+
+
+def page(dataset: str, frame: pd.DataFrame) -> str:
+    """The markdown page of a dataset."""
+    again = f"kdbench run --method METHOD --dataset {shlex.quote(dataset)} --pair PAIR --seed N"
+    return f"# {dataset}\n\n{LEGEND}\n\nA row again: `{again}`\n\n{to_markdown(frame)}"
+
+
+def write_leaderboards(root: Path, dataset: str | None = None) -> list[Path]:
+    """Write ``leaderboards/<dataset>.md`` and ``.csv`` from the records under ``root``.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        UserError: When they cannot be written.
+    """
+    expected = _expected(root, dataset)
+    try:
+        for path, text in expected.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text)
+    except OSError as error:
+        raise UserError(f"cannot write {root / 'leaderboards'}: {error.strerror or error}.") from error
+    return sorted(expected)
+
+
+def check_leaderboards(root: Path, dataset: str | None = None) -> list[str]:
+    """Compare the files under ``root/leaderboards`` with what the records give.
+
+    Returns:
+        One line for each file that is missing, differs or has no records; empty when all is well.
+    """
+    expected = _expected(root, dataset)
+    there = {path for path in (root / "leaderboards").glob("*") if path.suffix in (".md", ".csv")}
+    if dataset is not None:
+        there = {path for path in there if path.stem == slug(dataset)}
+    problems = [f"{path}: no record gives it" for path in there - expected.keys()]
+    problems += [f"{path}: missing" for path in expected.keys() - there]
+    same = {path: path.read_bytes() == expected[path].encode() for path in expected.keys() & there}
+    problems += [f"{path}: differs from what the records give" for path, equal in same.items() if not equal]
+    return sorted(problems)
+
+
+def _expected(root: Path, dataset: str | None) -> dict[Path, str]:
+    records, _ = Store(root).records(dataset)
+    files: dict[Path, str] = {}
+    for name, frame in boards(records, dataset).items():
+        base = root / "leaderboards" / slug(name)
+        files[base.with_name(f"{base.name}.md")] = page(name, frame)
+        files[base.with_name(f"{base.name}.csv")] = to_csv(frame)
+    return files

@@ -1,0 +1,226 @@
+"""What one cell of a benchmark gave: one frozen, validated record, written as one JSON file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kdbench.specs import digest
+
+Kind = Literal["cell", "teacher"]
+Status = Literal["done", "failed", "timed-out", "skipped"]
+ScheduleName = Literal["default", "smoke", "custom"]
+PLAIN = "none"
+"""Name of the method that is the plain student."""
+
+
+class _Part(BaseModel):
+    """Base of a record and its parts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class _Named(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str = Field(min_length=1)
+
+
+class _TeacherView(BaseModel):
+    """What the leaderboards read of a teacher's spec; a teacher may serve several pairs."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    dataset: str = Field(min_length=1)
+    pair: _Named = _Named(name="teachers")
+    seed: int = 0
+    schedule: ScheduleName = "default"
+    method: str = "teacher"
+    selector: str = "teacher"
+    plugin: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    teacher: str | None = None
+
+
+class _CellView(_TeacherView):
+    """What the leaderboards read of a cell's spec: nothing may be missing."""
+
+    pair: _Named
+    seed: int
+    schedule: ScheduleName
+    method: str = Field(min_length=1)
+    selector: str = Field(min_length=1)
+    plugin: str
+    options: dict[str, Any]
+
+
+class Metrics(_Part):
+    """Metrics on the test split, as fractions in [0, 1]."""
+
+    last: dict[str, float]
+    """Name -> value after the last iteration: what ranks."""
+    best: dict[str, int | float] = Field(default_factory=dict)
+    """The same at the evaluation with the best ranking metric, and its ``iteration``; never ranks."""
+
+
+class Teacher(_Part):
+    """The teacher a student was distilled from, as measured here."""
+
+    identity: str
+    """Hash of what it was made from."""
+    config: str
+    """Its OpenMMLab config."""
+    weights_sha256: str
+    """Hash of its weights."""
+    value: float = Field(ge=0, le=1)
+    """The ranking metric of this teacher on the same test split, in [0, 1]."""
+
+
+class Cost(_Part):
+    """What the training cost; further figures may be added by name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, use_attribute_docstrings=True)
+    __pydantic_extra__: dict[str, int | float | None] = Field(init=False)
+
+    seconds_per_iteration: float | None = Field(default=None, ge=0)
+    """Wall time of an optimizer step of this method alone, s."""
+    peak_memory_mib: float | None = Field(default=None, ge=0)
+    """Peak memory of the process or the device, MiB."""
+    added_parameters: int | None = Field(default=None, ge=0)
+    """Parameters trained beside the student, such as adapters."""
+    student_parameters: int | None = Field(default=None, ge=0)
+    student_flops: int | None = Field(default=None, ge=0)
+    """Multiply-adds of one forward pass of the student."""
+
+
+class Made(_Part):
+    """When, where and how: the only fields that depend on the clock or the path."""
+
+    clock: str
+    """When it ended, ISO 8601."""
+    path: str
+    """The run's working directory."""
+    command: str
+    """The command that made it."""
+
+
+class Record(_Part):
+    """The result of one cell (dataset x pair x method x seed) or of one teacher.
+
+    Raises:
+        pydantic.ValidationError: When parts contradict each other: an identity that is not the spec's hash, a
+            done record without its metric, a failure without a reason.
+    """
+
+    schema_version: Literal[1] = 1
+    kind: Kind
+    identity: str = Field(pattern="^[0-9a-f]{64}$")
+    """:func:`kdbench.specs.digest` of ``spec``."""
+    spec: dict[str, Any]
+    """JSON dump of the run's spec."""
+    status: Status
+    reason: str | None = None
+    """Why it is not done."""
+    metrics: Metrics | None = None
+    metric: str
+    """Name of the metric that ranks."""
+    teacher: Teacher | None = None
+    cost: Cost = Cost()
+    curve: list[dict[str, int | float]] = Field(default_factory=list)
+    """One dict an evaluation: ``iteration`` and the metrics."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    device: str
+    host_class: str
+    """What kind of machine, without its name: comparable timings have the same."""
+    notes: list[str] = Field(default_factory=list)
+    made: Made
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Record:
+        if self.identity != digest(self.spec):
+            raise ValueError("identity is not the hash of the spec")
+        try:
+            _ = self._view
+        except ValidationError as error:
+            raise ValueError(f"spec: {explain(error)}") from None
+        if any("iteration" not in point for point in self.curve):
+            raise ValueError("a point of the curve has no iteration")
+        if self.status != "done":
+            if not self.reason:
+                raise ValueError(f"status '{self.status}' needs a reason")
+        elif self.metrics is None or not 0 <= self.metrics.last.get(self.metric, -1) <= 1:
+            raise ValueError(f"a done record needs its last {self.metric}, a fraction in [0, 1]")
+        return self
+
+    @cached_property
+    def _view(self) -> _TeacherView:
+        return (_CellView if self.kind == "cell" else _TeacherView).model_validate(self.spec)
+
+    @property
+    def method(self) -> str:
+        """Name of the method; ``none`` is the plain student."""
+        return self._view.method
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The method's options, defaults included."""
+        return self._view.options
+
+    @property
+    def selector(self) -> str:
+        """The method with its options, as typed: ``mimic[weight=2]``."""
+        return self._view.selector
+
+    @property
+    def plugin(self) -> str:
+        """Distribution and version that gave the method."""
+        return self._view.plugin
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset."""
+        return self._view.dataset
+
+    @property
+    def pair_name(self) -> str:
+        """Name of the teacher-student pair."""
+        return self._view.pair.name
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self._view.seed
+
+    @property
+    def schedule(self) -> ScheduleName:
+        """Which schedule: ``smoke`` never ranks."""
+        return self._view.schedule
+
+    @property
+    def teacher_identity(self) -> str | None:
+        """Identity of the teacher that the spec asks for."""
+        return self._view.teacher
+
+    @property
+    def done(self) -> bool:
+        """Whether it counts as a result."""
+        return self.status == "done"
+
+    @property
+    def score(self) -> float | None:
+        """The ranking metric after the last iteration, in [0, 1]; None unless done."""
+        return self.metrics.last[self.metric] if self.done and self.metrics is not None else None
+
+    def to_json(self) -> str:
+        """Canonical text of the record's file."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def explain(error: ValidationError) -> str:
+    """The first problem of a validation, in one line."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
+    return text.replace("Value error, ", "")

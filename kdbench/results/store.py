@@ -1,0 +1,145 @@
+"""The store of records: one JSON file a cell, replaced atomically, safe with many writers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kdbench.errors import UserError
+from kdbench.results.record import Record, explain
+
+_FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A record file that could not be read: reported, skipped, kept.
+
+    Attributes:
+        path: The file.
+        why: What is wrong with it, in one line.
+    """
+
+    path: Path
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why} (skipped and kept; the cell counts as missing)"
+
+
+class Store:
+    """The records under ``root/records``.
+
+    Args:
+        root: The results folder; made at the first write.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path_of(self, record: Record) -> Path:
+        """Where a record lies: ``records/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``."""
+        prefix = "teacher" if record.kind == "teacher" else slug(record.selector)
+        name = f"{prefix}-seed{record.seed}-{record.identity[:12]}.json"
+        return self.root / "records" / slug(record.dataset) / slug(record.pair_name) / name
+
+    def write(self, record: Record) -> Path:
+        """Write a record in one step and return its file.
+
+        A done record is not replaced by one that is not done; a broken file in its place is kept, renamed.
+
+        Raises:
+            UserError: When the disk is full or the folder cannot be written.
+        """
+        path = self.path_of(record)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                old = _read(path)
+                if isinstance(old, Broken):
+                    _set_aside(path)
+                elif old.done and not record.done:
+                    return path
+            write_atomically(path, record.to_json())
+        except OSError as error:
+            raise UserError(_complaint(path, error)) from error
+        return path
+
+    def find(self, identity: str) -> Record | None:
+        """The done record of that identity, or None: a failure or a broken file does not count."""
+        for path in sorted((self.root / "records").glob(f"*/*/*-{identity[:12]}.json")):
+            record = self._load(path)
+            if isinstance(record, Record) and record.identity == identity and record.done:
+                return record
+        return None
+
+    def records(self, dataset: str | None = None) -> tuple[list[Record], list[Broken]]:
+        """All records (of one dataset), sorted by path, and the files that could not be read."""
+        loaded = [self._load(path) for path in self._files(dataset)]
+        good = [item for item in loaded if isinstance(item, Record)]
+        broken = [item for item in loaded if isinstance(item, Broken)]
+        return [record for record in good if dataset in (None, record.dataset)], broken
+
+    def _files(self, dataset: str | None) -> Iterator[Path]:
+        folder = slug(dataset) if dataset is not None else "*"
+        yield from sorted((self.root / "records").glob(f"{folder}/*/*.json"))
+
+    def _load(self, path: Path) -> Record | Broken:
+        record = _read(path)
+        if isinstance(record, Record) and self.path_of(record) != path:
+            return Broken(path, f"a copy or renamed: its content belongs in {self.path_of(record)}")
+        return record
+
+
+def slug(text: str) -> str:
+    """A name that is safe as a part of a path: lower case letters, digits, dots and dashes, at most 80."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80] or "x"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that readers and a crash see the old or the new content, never a part.
+
+    Raises:
+        OSError: As the file system gives it; no temporary file stays.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _read(path: Path) -> Record | Broken:
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except OSError as error:
+        return Broken(path, f"unreadable: {error.strerror}")
+    except ValidationError as error:
+        return Broken(path, explain(error))
+
+
+def _set_aside(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        mark = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        path.replace(path.with_name(f"{path.name}.{mark}.broken"))
+
+
+def _complaint(path: Path, error: OSError) -> str:
+    if error.errno in _FULL:
+        return f"no space left to write {path}: free some, or choose another --results folder."
+    return f"cannot write {path}: {error.strerror or error}. Choose a --results folder that can be written."

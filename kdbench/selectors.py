@@ -1,0 +1,135 @@
+"""Selectors: ``mimic[pooling=crop,weight=2]`` names a method and its options, and can be pasted back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kdbench.cards import MethodCard, Options
+from kdbench.errors import UserError
+from kdbench.registry import suggestion
+
+SELECTOR = re.compile(r"\s*([^\s\[\]=,]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
+PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|,|[^\"\[{\]},]+|\"", re.DOTALL)
+BARE = re.compile(r"[A-Za-z0-9_./:+-]+")
+
+
+def parse(text: str) -> tuple[str, dict[str, str]]:
+    """Split a selector into the method's name and its options as written.
+
+    A comma inside a value must stand in brackets or double quotes: ``stages=[2,3]``.
+
+    Raises:
+        UserError: If it is not ``name`` or ``name[option=value,...]``.
+    """
+    match = SELECTOR.fullmatch(text)
+    if match is None:
+        raise UserError(f"'{text}' is no method selector: write name or name[option=value,option=value].")
+    name, inside = match.groups()
+    raw: dict[str, str] = {}
+    for part in _split(inside or "", text):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (key and equals and value):
+            raise UserError(f"'{part.strip()}' in '{text}' is not option=value (a list is written [a,b]).")
+        if key in raw:
+            raise UserError(f"option '{key}' is given twice in '{text}'.")
+        raw[key] = value
+    return name, raw
+
+
+def resolve(card: MethodCard, raw: Mapping[str, str]) -> Options:
+    """Validate options as written against a method's card.
+
+    Raises:
+        UserError: One line for every unknown option, wrong type or value out of range.
+    """
+    for key in raw:
+        if key not in card.options.model_fields:
+            raise UserError(f"{card.name} has no option '{key}'.{suggestion(key, card.options.model_fields)}")
+    readings = {key: _readings(text) for key, text in raw.items()}
+    values = {key: reading[0] for key, reading in readings.items()}
+    try:
+        return card.options.model_validate(values)
+    except ValidationError as error:
+        failed = {str(item["loc"][0]) for item in error.errors() if item["loc"]}
+        second = {key: readings[key][-1] if key in failed else value for key, value in values.items()}
+        try:
+            return card.options.model_validate(second)
+        except ValidationError:
+            raise UserError(f"{card.name}: {_explain(error, raw)}.") from None
+
+
+def canonical(card: MethodCard, options: Options) -> str:
+    """The selector of these options: the name and what differs from the defaults, sorted.
+
+    ``resolve(card, parse(canonical(card, options))[1]) == options``.
+    """
+    changed = options.model_dump(mode="json", exclude_defaults=True)
+    inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(changed.items()))
+    return f"{card.name}[{inside}]" if inside else card.name
+
+
+def _split(inside: str, text: str) -> Iterator[str]:
+    """Parts between commas that stand in no bracket and no quotes."""
+    part, depth = "", 0
+    for token in PART.findall(inside):
+        depth += (token in "[{") - (token in "]}")
+        if token == '"' or depth < 0:
+            break
+        if token == "," and depth == 0:
+            yield part
+            part = ""
+        else:
+            part += token
+    else:
+        if depth == 0:
+            if part.strip() or inside.strip():
+                yield part
+            return
+    raise UserError(f"unbalanced brackets or quotes in '{text}'.")
+
+
+def _readings(text: str) -> tuple[Any, ...]:
+    """What a value may mean, the likeliest first: JSON or a flow list, and the bare word.
+
+    A boolean stays a word, which pydantic reads where a boolean is due: ``weight=true`` must not be 1.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return (_flow(text),) if text[0] in "[{" else (text,)
+    return (text,) if isinstance(value, bool) else (value, text)
+
+
+def _flow(text: str) -> Any:
+    """A list of bare words, left as words: pydantic makes numbers of them where numbers are due."""
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError:
+        return text
+
+
+def _text(value: Any) -> str:
+    """A value as it is written in a selector."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, str) and BARE.fullmatch(value) and _readings(value) == (value,):
+        return value
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _explain(error: ValidationError, raw: Mapping[str, str]) -> str:
+    messages: dict[str, list[str]] = {}
+    for item in error.errors():
+        key = str(item["loc"][0]) if item["loc"] else ""
+        message = item["msg"].removeprefix("Value error, ")
+        messages.setdefault(key, []).append(message[:1].lower() + message[1:])
+    return "; ".join(
+        f"option '{key}' got '{raw[key]}', but {' or '.join(texts)}" if key in raw else " or ".join(texts)
+        for key, texts in messages.items()
+    )

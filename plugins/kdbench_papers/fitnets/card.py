@@ -1,0 +1,72 @@
+"""The card of FitNets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.cards import TASKS, MethodCard, Options
+
+LAMBDA = 4.0
+"""Where the paper's lambda starts."""
+
+
+class FitnetsOptions(Options):
+    """Options of FitNets."""
+
+    variant: Literal["joint", "two-stage"] = "joint"
+    """When the hints are given."""
+    hint: Literal["neck", "backbone"] = "neck"
+    """The maps that are hinted, every level of them."""
+    hint_weight: float = Field(default=1.0, ge=0)
+    """Weight of the hints."""
+    kd_weight: float | None = Field(default=None, ge=0)
+    """lambda of the soft targets at their start, falling linearly to a quarter; unset: 0 joint, 4 else."""
+    temperature: float = Field(default=3.0, gt=0, le=100)
+    """tau of the soft targets."""
+    stage: float = Field(default=0.25, gt=0, lt=1)
+    """two-stage: part of the iterations that is hints alone."""
+
+    @property
+    def start(self) -> float:
+        """Lambda at the start of the soft targets."""
+        default = LAMBDA if self.variant == "two-stage" else 0.0
+        return default if self.kd_weight is None else self.kd_weight
+
+
+CARD = MethodCard(
+    name="fitnets",
+    title="FitNets: Hints for Thin Deep Nets",
+    authors="A. Romero, N. Ballas, S. Ebrahimi Kahou, A. Chassang, C. Gatta, Y. Bengio",
+    year=2015,
+    link="https://arxiv.org/abs/1412.6550",
+    bibtex="""@inproceedings{romero2015fitnets,
+  title = {{FitNets}: Hints for Thin Deep Nets},
+  author = {Romero, Adriana and Ballas, Nicolas and Kahou, Samira Ebrahimi and Chassang, Antoine and
+            Gatta, Carlo and Bengio, Yoshua},
+  booktitle = {International Conference on Learning Representations},
+  year = {2015},
+  eprint = {1412.6550},
+  archivePrefix = {arXiv}
+}""",
+    tasks=TASKS,
+    equations="""Hints: L_HT = 1/2 || u(x) - r(v(x)) ||^2, u teacher's map, v student's, r a regressor.
+Soft targets: L_KD = L_task + lambda H(P_T^tau, P_S^tau), tau = 3, lambda falling linearly from 4.
+
+Choices, where the paper (on classification) is silent:
+- The square is averaged over all elements of a level, and then over the levels of the hinted maps.
+- r is a 1x1 convolution, always there; bilinear interpolation follows where the maps differ in size,
+  instead of the paper's kernel as large as the difference, which would change with the image.
+- H less the teacher's entropy (the same gradient), without T^2, as in the paper; heads as in `hinton`.
+- lambda ends at a quarter of its start. The end, the stage's length and the weight of the hints are ours.
+- joint is the habit of dense prediction: task and hints together, soft targets only if kd_weight says so.""",
+    method="kdbench_papers.fitnets.method:Fitnets",
+    options=FitnetsOptions,
+    variants={
+        "joint": "task, hints and (if weighted) soft targets together, all the time",
+        "two-stage": "the paper's: first hints alone, then task and soft targets without hints",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+)

@@ -1,0 +1,26 @@
+"""Hints: a pure function."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdbench.distill import mean_or_zero, student_and_teacher
+
+
+def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """1/2 of the mean over all elements of (student - teacher)^2; 0 when there are none.
+
+    Args:
+        student: The student's map after the regressor, any shape.
+        teacher: The teacher's map, of the same shape; receives no gradient.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Romero et al., arXiv 1412.6550, equation 3 (there the sum, not the mean).
+    """
+    student, teacher = student_and_teacher(student, teacher)
+    return 0.5 * mean_or_zero((student - teacher).square())

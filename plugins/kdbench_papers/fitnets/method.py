@@ -1,0 +1,68 @@
+"""Hints on feature maps, and soft targets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.cards import Options
+from kdbench.distill import Method, Shapes, Step, adapter
+from kdbench_papers.common import paired_levels
+from kdbench_papers.fitnets.card import FitnetsOptions
+from kdbench_papers.fitnets.losses import hint_loss
+from kdbench_papers.hinton.losses import logits_loss
+from kdbench_papers.hinton.method import check_logits
+
+
+class Fitnets(Method):
+    """Hints on every level of the neck or the backbone."""
+
+    options: FitnetsOptions
+
+    @classmethod
+    def needs(cls, options: Options) -> tuple[str, ...]:
+        """The hinted maps, and the logits where soft targets have a weight."""
+        assert isinstance(options, FitnetsOptions)
+        return (options.hint, "logits") if options.start else (options.hint,)
+
+    def build(self, shapes: Shapes) -> None:
+        """A regressor for each level."""
+        pairs = paired_levels(shapes, self.options.hint)
+        self.regressors = nn.ModuleList(adapter(student, teacher, always=True) for student, teacher in pairs)
+        if self.options.start:
+            check_logits(shapes)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Hints and soft targets, with the weights of this iteration."""
+        hint_weight, soft_weight = self.weights(step)
+        terms = {"hint": hint_weight * self._hint(step)}
+        if self.options.start:
+            tau = self.options.temperature
+            soft = logits_loss(step.student["logits"], step.teacher["logits"], tau)
+            terms["soft"] = soft_weight / tau**2 * soft
+        return terms
+
+    def weights(self, step: Step) -> tuple[float, float]:
+        """Weights of hints and soft targets in this iteration."""
+        options = self.options
+        if self._hints_alone(step):
+            return options.hint_weight, 0.0
+        begin = options.stage if options.variant == "two-stage" else 0.0
+        done = (step.progress - begin) / (1 - begin)
+        soft = options.start * (1 - 0.75 * done)
+        return (0.0 if options.variant == "two-stage" else options.hint_weight), soft
+
+    def task_weight(self, step: Step) -> float:
+        """0 while there are hints alone."""
+        return 0.0 if self._hints_alone(step) else 1.0
+
+    def _hints_alone(self, step: Step) -> bool:
+        return self.options.variant == "two-stage" and step.progress < self.options.stage
+
+    def _hint(self, step: Step) -> Tensor:
+        """Mean of the levels' hints."""
+        name = self.options.hint
+        levels = zip(self.regressors, step.student[name], step.teacher[name], strict=True)
+        return torch.stack(
+            [hint_loss(regressor(ours, theirs.shape[-2:]), theirs) for regressor, ours, theirs in levels]
+        ).mean()

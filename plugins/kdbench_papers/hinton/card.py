@@ -1,0 +1,56 @@
+"""The card of Hinton's soft targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.cards import TASKS, MethodCard, Options
+
+
+class HintonOptions(Options):
+    """Options of soft targets."""
+
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    """T: both models' logits are divided by it."""
+    weight: float = Field(default=1.0, ge=0)
+    """a: weight of the soft targets, whose gradient T^2 makes comparable over temperatures."""
+    hard: float = Field(default=1.0, ge=0)
+    """b: weight of the student's own loss (all of it: in detection boxes and proposals too)."""
+    normaliser: Literal["foreground", "positions"] = "foreground"
+    """Sigmoid heads: divide the sum over positions by the teacher's foreground mass, or by their number."""
+
+
+CARD = MethodCard(
+    name="hinton",
+    title="Distilling the Knowledge in a Neural Network",
+    authors="Geoffrey Hinton, Oriol Vinyals, Jeff Dean",
+    year=2014,
+    link="https://arxiv.org/abs/1503.02531",
+    bibtex="""@inproceedings{hinton2014distilling,
+  title = {Distilling the Knowledge in a Neural Network},
+  author = {Hinton, Geoffrey and Vinyals, Oriol and Dean, Jeff},
+  booktitle = {NIPS Deep Learning Workshop},
+  year = {2014},
+  eprint = {1503.02531},
+  archivePrefix = {arXiv}
+}""",
+    tasks=TASKS,
+    equations="""L = a T^2 KL(softmax(v / T) || softmax(z / T)) + b L_task, v teacher's logits, z student's.
+KL and the paper's cross-entropy have the same gradient. Summed over classes, mean over positions.
+
+Choices, where the paper (on classification) is silent:
+- Two-stage detection: the RoI head's class logits of both models on the student's RoIs.
+- Dense detection: the logits of every anchor or point, all levels as one set. A sigmoid head takes the
+  Bernoulli KL of each class, summed. Nearly all positions are background, and the task's own losses are
+  divided by the number of positives; so the sum is divided by the teacher's foreground mass, the sum over
+  positions of its largest class probability, at least 1 (normaliser=positions for the plain mean).
+- Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
+- T = 2 and a = b = 1 are ours. The paper found a much smaller b than a best for classification; a detector's
+  own loss also holds its boxes, which have no soft targets here, so b stays 1.""",
+    method="kdbench_papers.hinton.method:Hinton",
+    options=HintonOptions,
+    reported=Path(__file__).with_name("reported.csv"),
+)

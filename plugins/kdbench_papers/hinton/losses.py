@@ -1,0 +1,122 @@
+"""Soft targets: pure functions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kdbench.distill import Logits, at_least_float32, mean_or_zero, student_and_teacher
+
+
+def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    """T^2 KL(teacher || student) of the softmax over ``dim``.
+
+    Reduction: summed over ``dim``, mean over all other positions; 0 when there are none.
+
+    Args:
+        student: Logits, (N, C), (N, C, H, W) or any shape with the classes in ``dim``.
+        teacher: Logits of the same shape; receive no gradient.
+        temperature: T > 0.
+        dim: Dimension of the classes.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ or T is not positive.
+
+    Source: Hinton et al., arXiv 1503.02531, section 2 (its cross-entropy less the teacher's entropy).
+    """
+    student, teacher = _softened(student, teacher, temperature)
+    log_student, log_teacher = student.log_softmax(dim), teacher.log_softmax(dim)
+    divergence = functional.kl_div(log_student, log_teacher, reduction="none", log_target=True)
+    return temperature**2 * mean_or_zero(divergence.sum(dim))
+
+
+def sigmoid_soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    """T^2 KL(teacher || student) of independent Bernoulli variables, one a class.
+
+    Reduction: summed over ``dim``, mean over all other positions; 0 when there are none.
+
+    Args:
+        student: Logits, (N, C), (B, C, A, H, W) or any shape with the classes in ``dim``.
+        teacher: Logits of the same shape; receive no gradient.
+        temperature: T > 0.
+        dim: Dimension of the classes.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ or T is not positive.
+
+    Source: ours, for heads whose classes are not exclusive.
+    """
+    student, teacher = _softened(student, teacher, temperature)
+    probability = teacher.sigmoid()
+    yes = probability * (functional.logsigmoid(teacher) - functional.logsigmoid(student))
+    no = (1 - probability) * (functional.logsigmoid(-teacher) - functional.logsigmoid(-student))
+    return temperature**2 * mean_or_zero((yes + no).sum(dim))
+
+
+def logits_loss(
+    student: Logits,
+    teacher: Logits,
+    temperature: float,
+    normaliser: Literal["foreground", "positions"] = "foreground",
+) -> Tensor:
+    """Soft targets of a whole head: its levels are one set of positions.
+
+    Args:
+        student: The student's logits; maps (B, C, H, W) of another size are resized to the teacher's.
+        teacher: The teacher's, of the same activation, which receive no gradient.
+        temperature: T > 0.
+        normaliser: What a sigmoid head's sum over positions is divided by: ``positions``, their number;
+            ``foreground``, the teacher's largest class probabilities summed, at least 1. A softmax head's sum
+            is always divided by the number.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If activations or shapes differ.
+    """
+    if student.activation != teacher.activation:
+        raise ValueError(f"student has {student.activation} logits, teacher {teacher.activation}")
+    pairs = list(zip(student.values, teacher.values, strict=True))
+    ours = torch.cat([_rows(_resized(value, target)) for value, target in pairs])
+    theirs = torch.cat([_rows(target) for _, target in pairs]).detach()
+    if student.activation == "softmax":
+        return soft_target_loss(ours, theirs, temperature)
+    mean = sigmoid_soft_target_loss(ours, theirs, temperature)
+    return mean if normaliser == "positions" else mean * (len(theirs) / _foreground_mass(theirs))
+
+
+def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Both logits over the temperature."""
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}: it must be positive")
+    student, teacher = student_and_teacher(student, teacher)
+    return student / temperature, teacher / temperature
+
+
+def _rows(values: Tensor) -> Tensor:
+    """(N, C, ...) -> (positions, C)."""
+    return at_least_float32(values).movedim(1, -1).flatten(0, -2)
+
+
+def _resized(student: Tensor, teacher: Tensor) -> Tensor:
+    """A (B, C, h, w) map at the teacher's size; anything else, or of that size already, as it is."""
+    if student.dim() != 4 or student.shape[-2:] == teacher.shape[-2:]:
+        return student
+    return functional.interpolate(
+        at_least_float32(student), size=teacher.shape[-2:], mode="bilinear", align_corners=False
+    )
+
+
+def _foreground_mass(logits: Tensor) -> Tensor:
+    """Largest class probability of each of the rows (N, C), summed; at least 1."""
+    return functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum().clamp(min=1)

@@ -1,0 +1,49 @@
+"""Soft targets in any head."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdbench.distill import Method, Shapes, Step
+from kdbench.errors import UserError
+from kdbench_papers.common import paired_levels
+from kdbench_papers.hinton.card import HintonOptions
+from kdbench_papers.hinton.losses import logits_loss
+
+
+def check_logits(shapes: Shapes) -> None:
+    """Refuse a pair whose class logits cannot be compared.
+
+    Raises:
+        UserError: If levels, classes, anchors or (in detection) map sizes differ.
+    """
+    for student, teacher in paired_levels(shapes, "logits"):
+        # Rows (R, C) and resizable maps (B, C, H, W) need the classes alone, (B, C, A, H, W) every size.
+        end = None if len(student) == 5 else 2
+        if len(student) != len(teacher) or student[1:end] != teacher[1:end]:
+            raise UserError(
+                f"the student's logits {student} and the teacher's {teacher} do not line up: "
+                "choose a pair with the same kind of head, classes, anchors and strides."
+            )
+
+
+class Hinton(Method):
+    """Soft targets on the class logits."""
+
+    captures = ("logits",)
+    options: HintonOptions
+
+    def build(self, shapes: Shapes) -> None:
+        """Check that the logits line up."""
+        check_logits(shapes)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """The soft term."""
+        options = self.options
+        student, teacher = step.student["logits"], step.teacher["logits"]
+        loss = logits_loss(student, teacher, options.temperature, options.normaliser)
+        return {"soft": options.weight * loss}
+
+    def task_weight(self, step: Step) -> float:
+        """The weight of the hard targets."""
+        return self.options.hard

@@ -1,0 +1,69 @@
+"""The card of Mimic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.cards import MethodCard, Options
+
+
+class MimicOptions(Options):
+    """Options of Mimic."""
+
+    variant: Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"] = "proposals"
+    """What is mimicked."""
+    weight: float = Field(default=1.0, ge=0)
+    """lambda_1."""
+    pooling: Literal["roi-align", "crop"] = "roi-align"
+    """Regions pooled to one size, or their exact cells."""
+    size: int = Field(default=7, ge=1, le=32)
+    """roi-align: height and width of a region."""
+    proposals: int = Field(default=256, ge=2, le=4096)
+    """Proposals of the student that are candidates, an image, best scores first."""
+    overlap: float = Field(default=0.5, gt=0, le=1)
+    """IoU with a ground-truth box from which a region is positive."""
+    finest: float = Field(default=14.0, gt=0)
+    """Boxes under twice as many cells of the finest map are cut from it (mmdet: 14, 56 px at stride 4)."""
+
+
+CARD = MethodCard(
+    name="mimic",
+    title="Mimicking Very Efficient Network for Object Detection",
+    authors="Quanquan Li, Shengying Jin, Junjie Yan",
+    year=2017,
+    link="https://openaccess.thecvf.com/content_cvpr_2017/html/Li_Mimicking_Very_Efficient_CVPR_2017_paper.html",
+    bibtex="""@inproceedings{li2017mimicking,
+  title = {Mimicking Very Efficient Network for Object Detection},
+  author = {Li, Quanquan and Jin, Shengying and Yan, Junjie},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2017}
+}""",
+    tasks=("detection",),
+    equations="""L = lambda_1 L_m + L_task, L_m = 1 / (2N) sum_i 1 / m_i || u_i - r(v_i) ||^2 over N regions;
+u_i, v_i: the region cut from teacher's and student's map, m_i its number of elements, r a transform.
+
+Regions: the best 256 proposals of the student's RPN, positives to negatives 1:1.
+r: a 3x3 convolution; for a student of half the teacher's resolution a transposed convolution before it.
+
+Choices, where the paper is silent or its single map meets a pyramid:
+- The maps are the neck's. Each region is cut from the level that mmdet would pool it from, by its scale.
+- r works on the whole map before the cut: the same but at a region's border.
+- 1:1 holds over the batch: the more frequent kind is thinned at random; with one kind alone, all are kept.
+- crop takes the cells that a box touches, at least one.
+- Random negatives of gt-boxes: the boxes' sizes at random places, without those that overlap a box.
+- lambda_1 = 1, IoU 0.5 for a positive, and regions of 7 x 7 are ours.
+- Dense detectors have no proposals: use gt-boxes or whole-map there.""",
+    method="kdbench_papers.mimic.method:Mimic",
+    options=MimicOptions,
+    variants={
+        "proposals": "regions of the student's proposals",
+        "gt-boxes": "ground-truth boxes and as many random boxes (worse in the authors' trials)",
+        "whole-map": "every cell of every level (in the paper worse than no mimicking)",
+        "multi-level": "each region from every level of the neck, not from its own alone",
+        "two-stage": "proposals, and the teacher's class and box outputs as L2 targets in the RoI head",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+)

@@ -1,0 +1,1 @@
+"""The plain student: no distillation."""

@@ -1,0 +1,15 @@
+"""The card of the plain student."""
+
+from kdbench.cards import TASKS, MethodCard
+
+CARD = MethodCard(
+    name="none",
+    title="The plain student, trained on the ground truth alone",
+    authors="",
+    year=0,
+    link="",
+    bibtex="",
+    tasks=TASKS,
+    equations="L = L_task. The row that every method is compared with: same seed, same start, same batches.",
+    method="kdbench_papers.none.method:Plain",
+)

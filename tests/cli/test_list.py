@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from kdbench.registry import ENVIRONMENT
+
+THEIRS = """
+from kdbench.cards import Dataset
+from kdbench.specs import Model, Pair, Schedule
+
+@hookimpl
+def kdbench_methods():
+    return [card("good-one", variants={"a": "first", "b": "second"}, title="With [markup]")]
+
+@hookimpl
+def kdbench_datasets():
+    return [Dataset(name="blobs", title="Blobs", task="detection", classes=("x", "y"), metric="AP50",
+                    splits={}, image_suffix=".png", prepare="x:y", folder="blobs",
+                    license="CC0", link="", citation="")]
+
+@hookimpl
+def kdbench_pairs():
+    schedule = Schedule(iterations=7, batch_size=2, lr=0.1, scale=(64, 64))
+    return [Pair(name="blob-pair", title="Big -> small", dataset="blobs", task="detection",
+                 family="dense", cpu=True, teacher=Model(config="mmdet::a.py"),
+                 student=Model(config="mmdet::b.py"),
+                 schedule=schedule, teacher_schedule=schedule)]
+"""
+
+ROWS = {
+    "methods": {
+        "name": "good-one",
+        "year": 2020,
+        "tasks": ["detection"],
+        "variants": ["a", "b"],
+        "title": "With [markup]",
+        "distribution": "their-kd",
+    },
+    "datasets": {
+        "name": "blobs",
+        "task": "detection",
+        "metric": "AP50",
+        "classes": 2,
+        "title": "Blobs",
+        "distribution": "their-kd",
+    },
+    "pairs": {
+        "name": "blob-pair",
+        "dataset": "blobs",
+        "family": "dense",
+        "iterations": 7,
+        "cpu": True,
+        "title": "Big -> small",
+        "distribution": "their-kd",
+    },
+    "plugins": {
+        "distribution": "their-kd",
+        "version": "1.5",
+        "name": "main",
+        "module": "their_kd",
+        "offers": {"method": ["good-one"], "dataset": ["blobs"], "pair": ["blob-pair"]},
+        "state": "ok",
+        "error": None,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_json(kdbench, add_plugin, kind):
+    add_plugin("their-kd", THEIRS, version="1.5")
+    done = kdbench("list", kind, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert json.loads(done.out) == {kind: [ROWS[kind]], "errors": []}
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("methods", "good-one\t2020\tdetection\ta, b\tWith [markup]\ttheir-kd"),
+        ("datasets", "blobs\tdetection\tAP50\t2\tBlobs\ttheir-kd"),
+        ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
+        (
+            "plugins",
+            "their-kd\t1.5\tmain\ttheir_kd\tmethod: good-one; dataset: blobs; pair: blob-pair\tok\t-",
+        ),
+    ],
+)
+def test_plain_lines_outside_a_terminal(kdbench, add_plugin, kind, line):
+    add_plugin("their-kd", THEIRS, version="1.5")
+    assert kdbench("list", kind) == (0, line + "\n", "")
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_table_in_a_terminal(kdbench, add_plugin, monkeypatch, kind):
+    add_plugin("their-kd", THEIRS)
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = kdbench("list", kind).out
+    header, row = out.splitlines()
+    assert all(key in header for key in ROWS[kind])
+    assert "their-kd" in row
+    assert kind != "methods" or "With [markup]" in row
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_broken_plugins_and_conflicts_are_shown_and_the_exit_code_is_0(kdbench, add_plugin, kind):
+    for name in ("first-kd", "second-kd"):
+        add_plugin(name, "@hookimpl\ndef kdbench_methods():\n    return [card('same')]")
+    add_plugin("broken-kd", "raise RuntimeError('no luck')")
+    done = kdbench("list", kind)
+    assert done.code == 0
+    broken, conflict = done.err.splitlines()
+    assert broken == "warning: plugin broken-kd (broken_kd) failed: RuntimeError: no luck"
+    assert "first-kd (first_kd) and second-kd (second_kd)" in conflict
+    told = json.loads(kdbench("list", kind, "--json").out)
+    assert [f"warning: {error}" for error in told["errors"]] == [broken, conflict]
+    if kind == "plugins":
+        assert [row["state"] for row in told["plugins"]] == ["error", "ok", "ok"]
+
+
+def test_nothing_found_is_no_error(kdbench, add_plugin, monkeypatch):
+    add_plugin("empty-kd", "")
+    assert kdbench("list", "methods") == (0, "", "")
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True, raising=False)
+    assert "nothing found" in kdbench("list", "methods").out
+
+
+def test_ours_are_there(kdbench, fresh_registry, monkeypatch):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    names = {
+        kind: {row["name"] for row in json.loads(kdbench("list", kind, "--json").out)[kind]} for kind in ROWS
+    }
+    assert {"none", "hinton", "fitnets", "mimic"} <= names["methods"]
+    assert {"digits", "digits-seg", "voc", "bccd", "camvid"} <= names["datasets"]

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import errno
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+
+from kdbench import __version__, cli
+from kdbench.errors import UserError
+
+
+@pytest.fixture
+def raising(monkeypatch):
+    """Makes ``kdbench list`` raise something."""
+
+    def put(error: BaseException) -> None:
+        def body() -> None:
+            raise error
+
+        monkeypatch.setattr("kdbench.cli.listing.command", click.Command("list", callback=body))
+
+    return put
+
+
+def test_the_help_lists_every_command(kdbench):
+    done = kdbench("--help")
+    assert done.code == 0
+    for name, entry in cli.COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(entry.help)}$", done.out, re.MULTILINE)
+
+
+def test_without_arguments_it_prints_the_help(kdbench):
+    assert kdbench() == kdbench("-h")
+
+
+def test_version(kdbench):
+    assert kdbench("--version").out == f"kdbench, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_its_help(kdbench, name):
+    done = kdbench(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"Usage: kdbench {name} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["lst"], "unknown command 'lst'. Did you mean 'list'?"),
+        (["qqq"], "unknown command 'qqq'. Known: data, doctor,"),
+        (["--verison"], "--verison"),
+        (["list"], "Missing argument 'KIND'"),
+        (["list", "things"], "'things' is not one of 'methods'"),
+        (["list", "methods", "more"], "unexpected extra argument"),
+        (["list", "methods", "--jsn"], "--jsn"),
+        (["show", "--kind", "thing", "x"], "Try 'kdbench show --help'."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line_and_code_2(kdbench, arguments, told):
+    done = kdbench(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+    assert told.lower() in done.err.lower()
+
+
+def test_a_users_mistake_is_one_line_and_code_2(kdbench, raising):
+    raising(UserError("no data.\nRun kdbench data prepare voc."))
+    assert kdbench("list") == (2, "", "error: no data. Run kdbench data prepare voc.\n")
+
+
+def test_ctrl_c_says_how_to_go_on(kdbench, raising):
+    raising(KeyboardInterrupt())
+    done = kdbench("list")
+    assert done.code == 130
+    assert "same command" in done.err
+    assert len(done.err.splitlines()) <= 2  # click ends the line in which ^C stands
+
+
+def test_a_refused_question_is_no_interruption(kdbench, raising):
+    raising(click.Abort())
+    assert kdbench("list") == (1, "", "aborted\n")
+
+
+def test_a_full_disk_is_one_line(kdbench, raising):
+    raising(OSError(errno.ENOSPC, "No space left on device", "out/x.json"))
+    done = kdbench("list")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "out/x.json" in done.err
+
+
+def test_our_own_bug_keeps_its_traceback(kdbench, raising):
+    raising(OSError(errno.EIO, "broken"))
+    with pytest.raises(OSError, match="broken"):
+        kdbench("list")
+
+
+def test_a_command_may_set_the_exit_code(kdbench, monkeypatch):
+    command = click.Command("list", callback=lambda: click.get_current_context().exit(1))
+    monkeypatch.setattr("kdbench.cli.listing.command", command)
+    assert kdbench("list").code == 1
+
+
+def test_python_m_kdbench_exits_with_the_code():
+    done = subprocess.run([sys.executable, "-m", "kdbench", "lst"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown command")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_installed_script_is_main():
+    from importlib.metadata import entry_points
+
+    (script,) = entry_points(group="console_scripts", name="kdbench")
+    assert script.load() is cli.main

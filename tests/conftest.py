@@ -1,0 +1,85 @@
+"""Fixtures for every room. Light: nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kdbench.registry import ENVIRONMENT, registry
+
+ROOT = Path(__file__).parents[1]
+
+CARDS = """
+from kdbench.cards import MethodCard, Options
+from kdbench.hookspecs import hookimpl
+
+def card(name, **changes):
+    fields = dict(title=f"Title of {name}", authors="A. Author", year=2020, link="https://example.org",
+                  bibtex="@x{y}", tasks=("detection",), equations="L = 0", method="nowhere:Nothing")
+    return MethodCard(name=name, **{**fields, **changes})
+"""
+"""What a made plugin's module starts with: ``card(name)``, ``hookimpl`` and ``Options``."""
+
+AddPlugin = Callable[..., None]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder that holds BCCD and CamVid."""
+    folder = Path(os.environ.get("KDBENCH_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}: set KDBENCH_TEST_DATA to the folder with BCCD and CamVid")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def torch_threads() -> None:
+    """Where a test's module imported torch: no more threads than OMP_NUM_THREADS says, or two."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or min(2, os.cpu_count() or 1)))
+
+
+@pytest.fixture
+def fresh_registry() -> Iterator[None]:
+    """A registry that is read anew in the test and after it."""
+    registry.cache_clear()
+    yield
+    registry.cache_clear()
+
+
+@pytest.fixture
+def add_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_registry: None) -> Iterator[AddPlugin]:
+    """Installs a made distribution: ``add_plugin("their-kd", source, module="their_kd", version="1.0")``.
+
+    The source goes after ``CARDS``. Only made distributions are loaded unless the test sets KDBENCH_PLUGINS.
+    """
+    modules: list[str] = []
+    names: list[str] = []
+
+    def add(distribution: str, source: str, module: str | None = None, version: str = "1.0") -> None:
+        name = module or distribution.replace("-", "_")
+        folder = tmp_path / f"site_{distribution}"
+        write_distribution(folder, distribution, version, name, CARDS + textwrap.dedent(source))
+        monkeypatch.syspath_prepend(str(folder))
+        modules.append(name)
+        names.append(distribution)
+        monkeypatch.setenv(ENVIRONMENT, ",".join(names))
+
+    yield add
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def write_distribution(folder: Path, distribution: str, version: str, module: str, source: str) -> None:
+    """A package folder as pip leaves it: the module and its ``dist-info`` with one kdbench entry point."""
+    info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (folder / f"{module}.py").write_text(source)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[kdbench]\nmain = {module}\n")

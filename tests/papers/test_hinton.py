@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fake_steps import built, leaves, step, total
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from kdbench_papers.hinton import logits_loss, sigmoid_soft_target_loss, soft_target_loss
+from kdbench_papers.hinton.card import HintonOptions
+from kdbench_papers.hinton.method import Hinton
+from pydantic import ValidationError
+
+from kdbench.distill import Logits
+from kdbench.errors import UserError
+
+LOSSES = [soft_target_loss, sigmoid_soft_target_loss]
+FAMILIES = ["two-stage", "dense", "segmentation"]
+
+
+def softmax_reference(student: np.ndarray, teacher: np.ndarray, temperature: float, dim: int = 1) -> float:
+    """T^2 sum p log(p / q), straight from the definition, in float64."""
+
+    def probabilities(logits: np.ndarray) -> np.ndarray:
+        powers = np.exp(logits / temperature - (logits / temperature).max(axis=dim, keepdims=True))
+        return powers / powers.sum(axis=dim, keepdims=True)
+
+    p, q = probabilities(teacher), probabilities(student)
+    return temperature**2 * float((p * np.log(p / q)).sum(axis=dim).mean())
+
+
+def sigmoid_reference(student: np.ndarray, teacher: np.ndarray, temperature: float, dim: int = 1) -> float:
+    p, q = 1 / (1 + np.exp(-teacher / temperature)), 1 / (1 + np.exp(-student / temperature))
+    divergence = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+    return temperature**2 * float(divergence.sum(axis=dim).mean())
+
+
+@st.composite
+def logit_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    shape = draw(array_shapes(min_dims=2, max_dims=5, max_side=4))
+    values = arrays(np.float64, shape, elements=st.floats(-8, 8))
+    return draw(values), draw(values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(logit_pairs(), st.floats(0.5, 20))
+def test_functions_equal_their_definitions(pair, temperature):
+    student, teacher = (torch.from_numpy(part) for part in pair)
+    for loss, reference in zip(LOSSES, (softmax_reference, sigmoid_reference), strict=True):
+        expected = reference(*pair, temperature)
+        assert loss(student, teacher, temperature).item() == pytest.approx(expected, rel=1e-9, abs=1e-9)
+        single = loss(student.float(), teacher.float(), temperature)
+        assert single.dtype == torch.float32
+        assert single.item() == pytest.approx(expected, rel=1e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("loss", "reference"), zip(LOSSES, (softmax_reference, sigmoid_reference), strict=True)
+)
+def test_class_dimension(loss, reference):
+    student, teacher = torch.randn(2, 5, 3, 4).double(), torch.randn(2, 5, 3, 4).double()
+    for dim in (0, 1, -1):
+        expected = reference(student.numpy(), teacher.numpy(), 3.0, dim)
+        assert loss(student, teacher, 3.0, dim=dim).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_is_the_differential(loss):
+    student, teacher = torch.randn(2, 3, 2, 2).double().requires_grad_(), torch.randn(2, 3, 2, 2).double()
+    assert torch.autograd.gradcheck(lambda value: loss(value, teacher, 2.5), student)
+
+
+def test_softmax_gradient_is_that_of_the_papers_cross_entropy():
+    student, teacher = torch.randn(6, 4).double().requires_grad_(), torch.randn(6, 4).double()
+    (gradient,) = torch.autograd.grad(soft_target_loss(student, teacher, 4.0), student)
+    expected = 4.0 / 6 * ((student / 4).softmax(1) - (teacher / 4).softmax(1))
+    torch.testing.assert_close(gradient, expected.detach())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_direction_equality_and_teacher(loss):
+    student, teacher = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3, requires_grad=True)
+    assert loss(student, student.detach(), 2.0).item() == pytest.approx(0, abs=1e-6)
+    assert loss(student, teacher, 2.0).item() != pytest.approx(loss(teacher, student, 2.0).item(), rel=1e-3)
+    loss(student, teacher, 2.0).backward()
+    assert teacher.grad is None
+    assert student.grad is not None
+    assert student.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", [(0, 3), (2, 3, 0, 4), (0, 3, 2, 2)])
+def test_empty_is_exactly_zero(loss, shape):
+    student = torch.randn(shape, requires_grad=True)
+    value = loss(student, torch.randn(shape), 2.0)
+    value.backward()
+    assert value.item() == 0
+    assert student.grad is not None
+
+
+def test_one_class_and_one_pixel():
+    one_class, other = torch.randn(2, 1, 3, 3), torch.randn(2, 1, 3, 3)
+    assert soft_target_loss(one_class, other, 2.0).item() == 0
+    assert sigmoid_soft_target_loss(one_class, other, 2.0).item() > 0
+    pixel, target = torch.randn(1, 4, 1, 1), torch.randn(1, 4, 1, 1)
+    torch.testing.assert_close(
+        soft_target_loss(pixel, target, 2.0), soft_target_loss(pixel.flatten(1), target.flatten(1), 2.0)
+    )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_extreme_logits_stay_finite(loss):
+    student = torch.tensor([[1e4, -1e4], [-1e4, 1e4]], requires_grad=True)
+    value = loss(student, -student.detach(), 1.0)
+    value.backward()
+    assert torch.isfinite(value)
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_autocast_half_and_strides(loss):
+    student, teacher = torch.randn(2, 4, 5, 6), torch.randn(2, 4, 5, 6)
+    exact = loss(student.bfloat16().float(), teacher.bfloat16().float(), 3.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = loss(student.bfloat16(), teacher.bfloat16(), 3.0)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, exact)
+    turned = loss(student.transpose(2, 3), teacher.transpose(2, 3), 3.0)
+    torch.testing.assert_close(turned, loss(student, teacher, 3.0))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_misuse_is_refused(loss):
+    with pytest.raises(ValueError, match="differ in shape"):
+        loss(torch.zeros(2, 3), torch.zeros(1, 3), 1.0)
+    for temperature in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="must be positive"):
+            loss(torch.zeros(2, 3), torch.zeros(2, 3), temperature)
+
+
+def test_levels_are_one_set():
+    shapes = [(2, 3, 2, 4, 4), (2, 3, 2, 2, 2), (2, 3, 2, 1, 1)]
+    student = [torch.randn(shape).double() for shape in shapes]
+    teacher = [torch.randn(shape).double() for shape in shapes]
+    mean = logits_loss(Logits((*student,), "sigmoid"), Logits((*teacher,), "sigmoid"), 2.0, "positions")
+    counts = [part.numel() // 3 for part in student]
+    parts = [
+        sigmoid_reference(s.numpy(), t.numpy(), 2.0) * n
+        for s, t, n in zip(student, teacher, counts, strict=True)
+    ]
+    assert mean.item() == pytest.approx(sum(parts) / sum(counts))
+    foreground = logits_loss(Logits((*student,), "sigmoid"), Logits((*teacher,), "sigmoid"), 2.0)
+    mass = sum((1 / (1 + np.exp(-t.numpy()))).max(axis=1).sum() for t in teacher)
+    assert foreground.item() == pytest.approx(sum(parts) / mass)
+
+
+def test_foreground_mass_is_at_least_one():
+    student, teacher = torch.full((1, 2, 1, 2, 2), -5.0), torch.full((1, 2, 1, 2, 2), -20.0)
+    pair = Logits((student,), "sigmoid"), Logits((teacher,), "sigmoid")
+    mean = logits_loss(*pair, 1.0, "positions")
+    torch.testing.assert_close(logits_loss(*pair, 1.0), 4 * mean)
+
+
+def test_segmentation_student_is_resized():
+    student, teacher = torch.randn(1, 3, 4, 4), torch.randn(1, 3, 8, 6)
+    resized = torch.nn.functional.interpolate(student, size=(8, 6), mode="bilinear", align_corners=False)
+    loss = logits_loss(Logits((student,), "softmax"), Logits((teacher,), "softmax"), 2.0)
+    torch.testing.assert_close(loss, soft_target_loss(resized, teacher, 2.0))
+
+
+def test_activations_must_agree():
+    values = (torch.zeros(2, 3),)
+    with pytest.raises(ValueError, match="student has sigmoid logits, teacher softmax"):
+        logits_loss(Logits(values, "sigmoid"), Logits(values, "softmax"), 1.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_method_in_each_family(family):
+    on = step(family)
+    loss = total(built(Hinton, HintonOptions(), on).losses(on))
+    loss.backward()
+    assert all(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in leaves(on.student, "logits"))
+    assert all(leaf.grad is None for leaf in leaves(on.teacher, "logits"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_zero_weight_is_zero(family):
+    on = step(family)
+    loss = total(built(Hinton, HintonOptions(weight=0), on).losses(on))
+    loss.backward()
+    assert loss.item() == 0
+    assert all(leaf.grad is not None and not leaf.grad.any() for leaf in leaves(on.student, "logits"))
+
+
+def test_hard_weight_scales_the_task():
+    on = step()
+    assert built(Hinton, HintonOptions(), on).task_weight(on) == 1
+    assert built(Hinton, HintonOptions(hard=0.1), on).task_weight(on) == 0.1
+
+
+@pytest.mark.parametrize(("strides", "teacher"), [((8, 16), (8,)), ((8, 16), (4, 8))])
+def test_logits_that_do_not_line_up_are_refused(strides, teacher):
+    with pytest.raises(UserError, match=r"levels|line up"):
+        built(Hinton, HintonOptions(), step("dense", strides=strides, teacher_strides=teacher))
+
+
+def test_segmentation_of_another_stride_is_not_refused():
+    on = step("segmentation", strides=(16,), teacher_strides=(8,))
+    assert total(built(Hinton, HintonOptions(), on).losses(on)) > 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"temperature": 0}, {"temperature": 101}, {"weight": -1}, {"hard": "x"}, {"normaliser": "boxes"}],
+)
+def test_options_are_checked(wrong):
+    with pytest.raises(ValidationError):
+        HintonOptions(**wrong)

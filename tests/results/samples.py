@@ -1,0 +1,65 @@
+"""Records made by hand."""
+
+import hashlib
+
+from kdbench.results.record import Record
+from kdbench.specs import digest
+
+TEACHER = hashlib.sha256(b"teacher").hexdigest()
+MADE = {"clock": "2024-05-01T12:00:00+00:00", "path": "out/run", "command": "kdbench run"}
+
+
+def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", schedule="default", **more):
+    """A record: ``more`` goes to the spec when the spec has such a key, else to the record."""
+    method = selector.partition("[")[0]
+    iterations = more.pop("iterations", 100)
+    spec = {
+        "method": method,
+        "options": {"selector": selector},
+        "selector": selector,
+        "plugin": "kdbench 0.1.0",
+        "dataset": dataset,
+        "data": "0" * 64,
+        "pair": {"name": pair, "schedule": {"iterations": iterations, "lr": 0.01}},
+        "seed": seed,
+        "schedule": schedule,
+        "teacher": None if method == "none" else TEACHER,
+        "amp": False,
+    }
+    spec.update({key: more.pop(key) for key in list(more) if key in spec and key != "teacher"})
+    spec["teacher"] = more.pop("asks_for", spec["teacher"])
+    metric = more.pop("metric", "AP50")
+    seconds = more.pop("seconds", 0.1)
+    value = more.pop("teacher_value", 0.8)
+    failed = more.get("status", "done") != "done"
+    info = {"identity": spec["teacher"], "config": "t.py", "weights_sha256": "w", "value": value}
+    fields = {
+        "kind": "cell",
+        "identity": digest(spec),
+        "spec": spec,
+        "status": "done",
+        "reason": "NaN at iteration 7 in loss_cls" if failed else None,
+        "metrics": {"last": {metric: score}, "best": {metric: score, "iteration": 100}},
+        "metric": metric,
+        "teacher": info if spec["teacher"] else None,
+        "cost": {"seconds_per_iteration": seconds, "peak_memory_mib": 300.0},
+        "curve": [{"iteration": 100, metric: score}],
+        "versions": {"kdbench": "0.1.0"},
+        "device": "cpu",
+        "host_class": "x86_64, 2 cores",
+        "made": MADE,
+    }
+    return Record.model_validate({**fields, **more})
+
+
+def cells(selector, scores, **more):
+    """One record a seed, from a dict seed -> score."""
+    return [cell(selector, score, seed, **more) for seed, score in scores.items()]
+
+
+def teacher(score=0.8, **more):
+    """A teacher's own record."""
+    spec = {"dataset": "digits", "model": "t.py", "seed": 0, "schedule": "default"}
+    base = cell().model_dump()
+    base |= {"kind": "teacher", "identity": digest(spec), "spec": spec, "teacher": None}
+    return Record.model_validate({**base, "metrics": {"last": {"AP50": score}}, **more})

@@ -1,0 +1,97 @@
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from kdbench.results.formats import escape, guard, to_csv, to_markdown, to_tables
+from kdbench.results.leaderboard import leaderboard
+
+from .samples import cell, cells
+
+BASE = {0: 0.50, 1: 0.52}
+
+
+def frame_of(*records):
+    return leaderboard(records, "digits")
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd", "-x", "@SUM(A1)", "\t=1", "\r=1", "-1.0\n=2", "+-1", "-inf", "--1"]
+)
+def test_formulas_are_disarmed(text):
+    assert guard(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["-1.5", "+2.0", "0", "none", "", "a=1", "mimic[weight=-1]"])
+def test_numbers_and_words_stay(text):
+    assert guard(text) == text
+
+
+def test_csv():
+    records = [*cells("none", BASE), *cells("=HYPERLINK(1)", {0: 0.4, 1: 0.3}), cell("one", 0.6)]
+    rows = list(csv.DictReader(io.StringIO(to_csv(frame_of(*records)))))
+    by = {row["method"]: row for row in rows}
+    assert list(by) == ["teacher", "none", "one", "'=HYPERLINK(1)"]
+    bad = by["'=HYPERLINK(1)"]
+    assert (bad["mean"], bad["std"], bad["difference"], bad["seeds"]) == ("35.0", "7.1", "-16.0", "2")
+    assert (by["one"]["std"], by["one"]["low"], by["one"]["verdict"]) == ("one seed", "", "one seed")
+    assert by["teacher"]["difference"] == ""
+    assert (by["one"]["gap_closed"], by["one"]["time_ratio"]) == ("33.3", "1.000")
+
+
+def test_markdown():
+    text = to_markdown(frame_of(*cells("none", BASE), *cells("mimic[weight=2]", {0: 0.6, 1: 0.63})))
+    lines = text.splitlines()
+    assert lines[0].startswith("## digits: tiny (default schedule, recipe ")
+    assert lines[2] == (
+        "| method | seeds | AP50 | std | vs plain | 95 % interval | gap closed | time | failed | verdict |"
+    )
+    assert lines[4] == "| teacher | 1 | 80.0 |  |  |  |  |  |  |  |"
+    assert lines[5] == "| none | 2 | 51.0 | 1.4 |  |  |  |  |  |  |"
+    assert (
+        lines[6]
+        == "| mimic[weight=2] | 2 | 61.5 | 2.1 | +10.5 | [+4.1, +16.9] | 36.2 % | 1.00x |  | better |"
+    )
+
+
+def test_markdown_escapes_what_would_act():
+    assert escape("a|b\n<script>`x`\\|") == "a\\|b &lt;script&gt;\\`x\\`\\\\\\|"
+    text = to_markdown(frame_of(*cells("none", BASE), *cells("a|b", BASE)))
+    line = next(line for line in text.splitlines() if "a\\|b" in line)
+    assert line.replace("\\|", "").count("|") == 11
+
+
+def test_seeds_that_are_not_shared_are_told():
+    text = to_markdown(frame_of(*cells("none", BASE), *cells("mimic", {0: 0.6, 1: 0.63, 2: 0.9})))
+    assert "(2 shared)" in text
+    assert "| (0 shared)" not in text
+
+
+def test_no_minus_zero():
+    text = to_markdown(frame_of(cell("none", 0.5), cell("mimic", 0.4999999)))
+    assert "+0.0" in text
+    assert "-0.0" not in text
+
+
+def test_failures_are_counts():
+    text = to_markdown(frame_of(*cells("none", BASE), *cells("mimic", {0: 0.9, 1: 0.9}, status="timed-out")))
+    assert "| mimic |  |  |  |  |  |  |  | 2 | no result |" in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_table_shows_brackets_as_text_and_no_number_cut(width):
+    console = Console(file=io.StringIO(), width=width)
+    records = [
+        *cells("none", BASE),
+        *cells("m[red]", {0: 0.6, 1: 0.63}),
+        *cells("x", {0: 0.1, 1: 0.9}),
+        cell("y"),
+    ]
+    for table in to_tables(frame_of(*records), width):
+        console.print(table)
+    shown = console.file.getvalue()
+    assert all(len(line) <= width for line in shown.splitlines())
+    for text in ("m[red]", "51.0", "1.4", "[+4.1, +16.9]", "36.2 %", "1.00x", "better", "evidence", "seed"):
+        assert text in shown
+    assert "…" not in shown

@@ -1,0 +1,226 @@
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+
+from kdbench.results.leaderboard import COLUMNS, leaderboard
+
+from .samples import TEACHER, cell, cells, teacher
+
+PLAIN = "none"
+BASE = {0: 0.50, 1: 0.52, 2: 0.54}
+
+
+def row(frame, method):
+    found = frame[frame["method"] == method]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_a_small_leaderboard():
+    good = {0: 0.60, 1: 0.63, 2: 0.63}
+    frame = leaderboard(
+        [
+            *cells("none", BASE),
+            *cells("mimic", good, seconds=0.2),
+            *cells("hinton", {0: 0.4, 1: 0.41, 2: 0.42}),
+        ],
+        "digits",
+    )
+    assert list(frame["method"]) == ["teacher", PLAIN, "mimic", "hinton"]
+    assert row(frame, "teacher")["mean"] == 0.8
+    assert row(frame, PLAIN)["mean"] == pytest.approx(0.52)
+    assert row(frame, PLAIN)["std"] == pytest.approx(0.02)
+    got, expected = row(frame, "mimic"), ttest_rel(list(good.values()), list(BASE.values()))
+    interval = expected.confidence_interval(0.95)
+    assert (got["seeds"], got["verdict"]) == (3, "better")
+    assert got["difference"] == pytest.approx(0.10)
+    assert (got["low"], got["high"]) == pytest.approx((interval.low, interval.high))
+    assert got["gap_closed"] == pytest.approx(0.10 / 0.28)
+    assert got["time_ratio"] == pytest.approx(2)
+    assert row(frame, "hinton")["verdict"] == "worse"
+
+
+def test_ranks_by_paired_difference_over_shared_seeds():
+    lucky = cells("lucky", {2: 0.55, 7: 0.99, 8: 0.99})
+    frame = leaderboard(
+        [*cells("none", BASE), *lucky, *cells("solid", {0: 0.53, 1: 0.55, 2: 0.57})], "digits"
+    )
+    assert list(frame["method"][2:]) == ["solid", "lucky"]
+    got = row(frame, "lucky")
+    assert (got["seeds"], got["shared_seeds"], got["verdict"]) == (3, 1, "one seed")
+    assert got["difference"] == pytest.approx(0.01)
+    assert got["gap_closed"] == pytest.approx(0.01 / (0.8 - 0.54))
+
+
+def test_ties_are_in_the_order_of_names():
+    records = [r for name in ("b", "a", "c[x=1]") for r in cells(name, BASE)]
+    frame = leaderboard([*cells("none", BASE), *records], "digits")
+    assert list(frame["method"][2:]) == ["a", "b", "c[x=1]"]
+    assert set(frame["verdict"][2:]) == {"no evidence"}
+
+
+def test_one_seed():
+    got = row(leaderboard([cell("none", 0.5), cell("mimic", 0.6)], "digits"), "mimic")
+    assert (got["seeds"], got["verdict"]) == (1, "one seed")
+    assert math.isnan(got["std"])
+    assert math.isnan(got["low"])
+
+
+def test_zero_variance():
+    frame = leaderboard([*cells("none", {0: 0.5, 1: 0.5}), *cells("mimic", {0: 0.5, 1: 0.5})], "digits")
+    got = row(frame, "mimic")
+    assert (got["std"], got["low"], got["high"], got["verdict"]) == (0, 0, 0, "no evidence")
+
+
+@pytest.mark.parametrize("status", ["failed", "timed-out"])
+def test_failed_never_counts(status):
+    records = [*cells("none", BASE), cell("mimic", 0.6), cell("mimic", 0.99, seed=1, status=status)]
+    got = row(leaderboard(records, "digits"), "mimic")
+    assert (got["seeds"], got["mean"], got["failed"]) == (1, 0.6, 1)
+    only = row(leaderboard([*cells("none", BASE), cell("mimic", 0.99, status=status)], "digits"), "mimic")
+    assert (only["seeds"], only["failed"], only["verdict"]) == (0, 1, "no result")
+    assert math.isnan(only["mean"])
+
+
+def test_a_failed_plain_student_pairs_with_nothing():
+    records = [
+        cell("none", 0.1, status="failed"),
+        cell("none", 0.5, seed=1),
+        *cells("mimic", {0: 0.9, 1: 0.5}),
+    ]
+    frame = leaderboard(records, "digits")
+    assert (row(frame, PLAIN)["seeds"], row(frame, PLAIN)["failed"]) == (1, 1)
+    assert row(frame, "mimic")["difference"] == 0
+
+
+def test_skipped_is_neither_a_result_nor_a_failure():
+    frame = leaderboard([*cells("none", BASE), cell("mimic", status="skipped", metrics=None)], "digits")
+    assert (row(frame, "mimic")["seeds"], row(frame, "mimic")["failed"]) == (0, 0)
+
+
+def test_teacher_and_plain_student_are_rows_even_when_missing():
+    frame = leaderboard(cells("mimic", BASE, teacher=None), "digits")
+    assert list(frame["method"]) == ["teacher", PLAIN, "mimic"]
+    assert list(frame["verdict"]) == ["no result", "no result", "no plain student"]
+    assert frame["difference"].isna().all()
+
+
+@pytest.mark.parametrize("value", [0.4, 0.52])
+def test_share_is_blank_when_the_teacher_is_not_above_the_student(value):
+    records = [*cells("none", BASE), *cells("mimic", {0: 0.6, 1: 0.6, 2: 0.6}, teacher_value=value)]
+    frame = leaderboard(records, "digits")
+    assert math.isnan(row(frame, "mimic")["gap_closed"])
+    assert row(frame, "teacher")["mean"] == value
+
+
+def test_different_recipes_pairs_and_metrics_are_never_mixed():
+    records = [*cells("none", BASE), *cells("none", BASE, iterations=200), *cells("none", BASE, pair="other")]
+    records += [*cells("mimic", BASE, iterations=200), *cells("none", BASE, amp=True)]
+    records += cells("hinton", BASE, data="1" * 64)
+    records += cells("none", {5: 0.5, 6: 0.6}, metric="mIoU")
+    frame = leaderboard(records, "digits")
+    assert frame.groupby(["pair", "recipe", "metric"]).ngroups == 6
+    groups = {tuple(sorted(g["method"])) for _, g in frame.groupby(["pair", "recipe", "metric"])}
+    assert groups == {tuple(sorted(["teacher", PLAIN, *more])) for more in ([], ["mimic"], ["hinton"])}
+    assert row(frame, "hinton")["verdict"] == "no plain student"
+
+
+def test_other_teachers_are_other_rankings_with_the_same_plain_students():
+    other = cells("mimic", {0: 0.6, 1: 0.6}, asks_for="e" * 64, teacher_value=0.9)
+    frame = leaderboard([*cells("none", BASE), *cells("mimic", {0: 0.7, 1: 0.7}), *other], "digits")
+    assert list(frame["method"]) == ["teacher", PLAIN, "mimic"] * 2
+    assert set(frame["teacher"]) == {TEACHER[:12], "e" * 12}
+    by = dict(list(frame.groupby("teacher")))
+    assert row(by["e" * 12], "teacher")["mean"] == 0.9
+    assert row(by[TEACHER[:12]], "teacher")["mean"] == 0.8
+    assert row(by["e" * 12], "mimic")["mean"] == 0.6
+
+
+def test_smoke_is_never_ranked():
+    assert leaderboard(cells("none", BASE, schedule="smoke"), "digits").empty
+    frame = leaderboard([*cells("none", BASE), cell("mimic", 0.99, schedule="smoke")], "digits")
+    assert "mimic" not in set(frame["method"])
+
+
+def test_only_the_dataset_asked_for():
+    frame = leaderboard([*cells("none", BASE), *cells("none", BASE, dataset="bccd")], "bccd")
+    assert set(frame["dataset"]) == {"bccd"}
+    assert list(leaderboard([], "bccd").columns) == list(COLUMNS)
+
+
+def test_the_last_iteration_ranks_not_the_best():
+    metrics = {"last": {"AP50": 0.4}, "best": {"AP50": 0.9, "iteration": 10}}
+    assert row(leaderboard([cell("none", metrics=metrics)], "digits"), PLAIN)["mean"] == 0.4
+
+
+def test_a_record_given_twice_counts_once_and_done_wins():
+    records = [
+        *cells("none", BASE),
+        cell("mimic", 0.6),
+        cell("mimic", 0.6),
+        cell("mimic", 0.6, status="failed"),
+    ]
+    got = row(leaderboard(records, "digits"), "mimic")
+    assert (got["seeds"], got["failed"]) == (1, 0)
+
+
+def test_two_versions_of_a_plugin_are_two_rows_against_the_newer_plain_student():
+    records = [cell("none", 0.1, plugin="kdbench 0.9.0"), cell("none", 0.5, plugin="kdbench 0.10.0")]
+    records += [cell("mimic", 0.6, plugin="kdbench 0.9.0"), cell("mimic", 0.7, plugin="kdbench 0.10.0")]
+    frame = leaderboard(records, "digits")
+    assert row(frame, PLAIN)["mean"] == 0.5
+    labels = list(frame["method"][2:])
+    assert [label.partition(", ")[0] for label in labels] == ["mimic (kdbench 0.10.0", "mimic (kdbench 0.9.0"]
+    assert list(frame["difference"][2:]) == pytest.approx([0.2, 0.1])
+
+
+def test_times_of_different_machines_are_not_compared():
+    records = [*cells("none", BASE), *cells("mimic", BASE, seconds=0.001, device="NVIDIA H100")]
+    assert math.isnan(row(leaderboard(records, "digits"), "mimic")["time_ratio"])
+    assert math.isnan(
+        row(leaderboard([*cells("none", BASE), *cells("a", BASE, seconds=None)], "digits"), "a")["time_ratio"]
+    )
+
+
+def test_the_teachers_own_record_serves_where_no_student_met_it():
+    own = teacher(0.77)
+    records = [own, *cells("none", BASE), *cells("mimic", BASE, asks_for=own.identity, teacher=None)]
+    assert row(leaderboard(records, "digits"), "teacher")["mean"] == 0.77
+    failed = teacher(status="failed", reason="NaN")
+    got = row(
+        leaderboard([failed, *cells("mimic", BASE, asks_for=own.identity, teacher=None)], "digits"), "teacher"
+    )
+    assert (got["seeds"], got["failed"]) == (0, 1)
+
+
+def test_a_teacher_trained_twice_counts_each_weights_once():
+    infos = [
+        {"identity": TEACHER, "config": "t", "weights_sha256": w, "value": v}
+        for w, v in (("a", 0.8), ("b", 0.7))
+    ]
+    records = [cell("mimic", seed=seed, teacher=infos[seed > 1]) for seed in range(4)]
+    got = row(leaderboard(records, "digits"), "teacher")
+    assert (got["seeds"], got["mean"]) == (2, pytest.approx(0.75))
+
+
+POOL = [
+    *cells("none", BASE),
+    *cells("none", {0: 0.1, 1: 0.7}, plugin="kdbench 0.2.0"),
+    *cells("mimic", {0: 0.6, 1: 0.1, 2: 0.33, 3: 0.7}),
+    *cells("mimic[weight=2]", {0: 0.1, 1: 0.2}, status="failed"),
+    *cells("hinton", {0: 0.6, 1: 0.1, 2: 0.33}, iterations=7),
+    *cells("hinton", {0: 0.6, 1: 0.1, 2: 0.33}, asks_for="e" * 64),
+    cell("mimic", 0.9, status="failed"),
+    teacher(),
+]
+
+
+@given(st.permutations(POOL))
+def test_the_order_of_the_records_does_not_matter(records):
+    pd.testing.assert_frame_equal(
+        leaderboard(records, "digits"), leaderboard(POOL, "digits"), check_exact=True
+    )

@@ -1,0 +1,84 @@
+"""What the light commands import and how long the help takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from kdbench.cli import COMMANDS
+
+HEAVY = {"torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "cv2", "PIL", "matplotlib"}
+MM = {"mmengine", "mmcv", "mmdet", "mmseg"}
+NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
+
+LOADED = """
+import json, sys
+from kdbench.cli import main
+code = main(sys.argv[1:])
+print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
+"""
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """Top-level modules in ``sys.modules`` after a command that must succeed."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True
+    )
+    code, modules = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0, done.stderr
+    return set(modules)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []], ids=" ".join)
+def test_the_shell_imports_click_alone(arguments):
+    modules = imported_by(*arguments)
+    assert "click" in modules
+    assert not modules & NOT_FOR_HELP
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "pairs", "plugins"])
+def test_list_imports_nothing_heavy(kind):
+    assert not imported_by("list", kind) & (HEAVY | MM)
+    assert not imported_by("list", kind, "--json") & (HEAVY | MM)
+
+
+@pytest.mark.parametrize("name", ["mimic", "digits"])
+def test_show_imports_nothing_heavy(name):
+    assert not imported_by("show", name) & (HEAVY | MM)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_imports_nothing_heavy(name):
+    assert not imported_by(name, "--help") & (HEAVY | MM)
+
+
+def test_importtime_of_the_help_shows_nothing_heavy():
+    command = [sys.executable, "-X", "importtime", "-m", "kdbench", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in modules
+    assert not modules & NOT_FOR_HELP
+
+
+def seconds(*arguments: str) -> float:
+    """Wall time of one run of python."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], capture_output=True, check=True, env=environment)
+    return time.perf_counter() - start
+
+
+def test_the_help_takes_at_most_three_times_the_import_of_click():
+    """The least of interleaved runs: what other programs on the machine take falls on both alike."""
+    help_, click_ = [], []
+    for _ in range(30):
+        help_.append(seconds("-m", "kdbench", "--help"))
+        click_.append(seconds("-c", "import click"))
+        if len(help_) >= 5 and min(help_) <= 3 * min(click_):
+            break
+    assert min(help_) <= 3 * min(click_)
