@@ -89,3 +89,41 @@ class Pair(Spec):
     """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
     cpu: bool = False
     """Small enough for a laptop's CPU."""
+
+
+class TeacherSpec(Spec):
+    """A teacher: what its weights and its metric depend on."""
+
+    dataset: str
+    data: str
+    """Fingerprint of the dataset's content."""
+    model: Model
+    recipe: Schedule
+    """How it is trained, and at which image size it is judged."""
+    schedule: Literal["default", "smoke", "custom"]
+    pretrained: bool
+    seed: int
+    amp: bool
+    checkpoint: str | None = None
+    """SHA-256 of a given checkpoint; None: it is trained."""
+
+
+class RunSpec(Spec):
+    """A cell: what a student's metric depends on."""
+
+    method: str
+    selector: str
+    """Method and its options that differ from their defaults; can be pasted back."""
+    options: dict[str, Any]
+    """All options."""
+    plugin: str
+    """Distribution and version that the method comes from."""
+    dataset: str
+    data: str
+    """Fingerprint of the dataset's content."""
+    pair: Pair
+    seed: int
+    schedule: Literal["default", "smoke", "custom"]
+    teacher: str | None
+    """Identity of the teacher; None for the plain student."""
+    amp: bool

@@ -3,8 +3,8 @@
 VOC counts pixels from 1 and includes the last one, so a box of the whole image is (1, 1, width, height).
 Published annotations are not quite clean, and a dataset must be usable as published, so there are two grades:
 
-- an error: a corner more than ``TOLERANCE`` pixels outside the image, corners in the wrong order, a class that
-  the dataset does not have, something that is no number, a missing part;
+- an error: a corner more than ``TOLERANCE`` pixels outside the image, corners in the wrong order, a class
+  that the dataset does not have, something that is no number, a missing part;
 - a warning: a corner at most ``TOLERANCE`` pixels outside (as from tools that count from 0), a box without
   area (two in BCCD; the loader skips them), a stated image size that is not the image's.
 """

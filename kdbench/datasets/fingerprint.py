@@ -13,8 +13,8 @@ from kdbench.errors import UserError
 def fingerprint(dataset: Dataset, folder: Path) -> str:
     """SHA-256 (hex) over the names of each split, the annotations, and the images' names and sizes in bytes.
 
-    It does not depend on where the folder is. Of an embedded dataset the pixels count and not the bytes, as PNG
-    files of the same pixels differ between versions of zlib.
+    It does not depend on where the folder is. Of an embedded dataset the pixels count and not the bytes, as
+    PNG files of the same pixels differ between versions of zlib.
 
     Raises:
         UserError: When a file is missing or unreadable.

@@ -1,1 +1,1 @@
-"""."""
+"""How runs are placed: what is to be run, and running it in this process."""

@@ -10,6 +10,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
+from kdbench.datasets.layout import read_names
 from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.specs import Schedule
@@ -20,7 +21,7 @@ EVALUATION_BATCH = 16
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """The OpenMMLab dataset of one split."""
     parts = [
-        (stems(folder / part.names), str(folder / part.images), str(folder / part.annotations))
+        (read_names(folder / part.names, dataset.image_suffix), str(folder / part.images), str(folder / part.annotations))
         for part in dataset.splits[split]
     ]
     common: dict[str, Any] = {
@@ -38,12 +39,6 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
     from kdbench.openmmlab.masks import MaskImages
 
     return MaskImages(**common, mask_suffix=dataset.mask_suffix, ignore_index=dataset.ignore_index)
-
-
-def stems(names: Path) -> list[str]:
-    """Stems in a names file: the first word of each line, without folder and ending."""
-    lines = names.read_text(encoding="utf-8").splitlines()
-    return [Path(line.split()[0]).stem for line in lines if line.strip()]
 
 
 def training_loader(

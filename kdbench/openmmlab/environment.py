@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdbench.cards import Dataset
+from kdbench.datasets.layout import missing
+from kdbench.datasets.locate import ENVIRONMENT as DATA_ROOT
+from kdbench.datasets.locate import data_root, folder_of, has_files
 from kdbench.openmmlab import ops
 from kdbench.openmmlab.setup import (
     LIBRARIES,
@@ -21,7 +25,6 @@ from kdbench.openmmlab.setup import (
 )
 from kdbench.registry import ENVIRONMENT, Registry, registry
 
-DATA_ROOT = "KDBENCH_DATA"
 LEAST_FREE = 500_000_000
 """Bytes that the smallest run (embedded data, two checkpoints) needs, with room to spare."""
 
@@ -104,7 +107,7 @@ def inspect() -> Environment:
     pair = torchvision_problem()
     problems = [pair] if pair else library_problems(installed)
     found = registry()
-    data = data_root(found)
+    data = data_state(found)
     disks = [disk("results", Path.cwd()), disk("data", Path(data.path))]
     torch, devices = _torch()
     return Environment(
@@ -156,16 +159,10 @@ def registry_problems(found: Registry) -> list[Problem]:
     return [Problem(f"no plugin gives any {' or '.join(empty)}", fix)]
 
 
-def data_root(found: Registry) -> DataRoot:
+def data_state(found: Registry) -> DataRoot:
     """The root and the state of each known dataset in it."""
-    root = Path(os.environ.get(DATA_ROOT, "data"))
-    states = {}
-    for name, offer in found.datasets.items():
-        folder = root / offer.value.folder
-        lists = [folder / split.names for splits in offer.value.splits.values() for split in splits]
-        complete = all(path.is_file() for path in lists)
-        states[name] = "absent" if not folder.is_dir() else "ready" if complete else "incomplete"
-    return DataRoot(str(root), states)
+    offers = found.datasets.items()
+    return DataRoot(str(data_root()), {name: _state(offer.value) for name, offer in offers})
 
 
 def disk(purpose: str, path: Path) -> Disk:
@@ -199,6 +196,13 @@ def _torch() -> tuple[str | None, list[str]]:
 
 def _library(name: str, names: list[str]) -> Library:
     return Library(name, version(names[0]) if names else None, names)
+
+
+def _state(dataset: Dataset) -> str:
+    folder = folder_of(dataset)
+    if not has_files(folder):
+        return "absent"
+    return "incomplete" if missing(dataset, folder) else "ready"
 
 
 def _failed_ops() -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from types import FrameType
 from typing import Any, Protocol
 
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 
 
 class Progress(Protocol):
@@ -38,11 +41,9 @@ class StepHook(Hook):  # type: ignore[misc]
         model.iteration = runner.iter
         self.started = time.perf_counter()
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stop the clock (the losses' values were read, so the device is done) and report."""
-        losses = {name: float(value) for name, value in (outputs or {}).items() if "loss" in name}
+        losses = {name: float(value.detach()) for name, value in (outputs or {}).items() if "loss" in name}
         self.durations.append(time.perf_counter() - self.started)
         self.progress.advance(runner.iter + 1, losses)
 
@@ -69,5 +70,47 @@ class CurveHook(Hook):  # type: ignore[misc]
 
     def curve(self, runner: Any) -> list[dict[str, float]]:
         """The points so far."""
-        points: list[dict[str, float]] = runner.message_hub.get_info(self.key) or []
+        points: list[dict[str, float]] = (
+            runner.message_hub.get_info(self.key) if self.key in runner.message_hub.runtime_info else []
+        )
         return points
+
+
+class StopHook(Hook):  # type: ignore[misc]
+    """Ctrl-C or SIGTERM once: the iteration ends, a checkpoint is written, then it stops. Twice: it stops now."""
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.signalled: int | None = None
+        self.previous: dict[int, Any] = {}
+
+    def before_train(self, runner: Any) -> None:
+        """Take over the signals (only a main thread may)."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.previous[number] = signal.signal(number, self._note)
+
+    def after_train(self, runner: Any) -> None:
+        """Give the signals back."""
+        self.restore()
+
+    def restore(self) -> None:
+        """Give the signals back, wherever the training ended."""
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
+        self.previous = {}
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Stop here if asked to."""
+        if self.signalled is None:
+            return
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                hook._save_checkpoint(runner)
+        raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signalled is not None:
+            raise KeyboardInterrupt
+        self.signalled = number

@@ -13,7 +13,7 @@ from kdbench.cards import Dataset
 from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import CurveHook, Progress, StepHook
+from kdbench.openmmlab.hooks import CurveHook, Progress, StepHook, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.specs import Schedule
 
@@ -81,9 +81,12 @@ def train(
     Raises:
         NonFiniteLoss: If a loss is not finite.
     """
-    steps, curve = StepHook(progress), CurveHook(progress)
-    runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=[steps, curve])
-    runner.train()
+    steps, curve, stop = StepHook(progress), CurveHook(progress), StopHook()
+    runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=[steps, curve, stop])
+    try:
+        runner.train()
+    finally:
+        stop.restore()
     durations = steps.durations[WARM_ITERATIONS:] or steps.durations or [0.0]
     return Trained(curve.curve(runner), statistics.median(durations), runner)
 
@@ -121,7 +124,7 @@ def make_runner(
                 "type": "CheckpointHook",
                 "by_epoch": False,
                 "interval": -(-schedule.iterations // CHECKPOINTS),
-                "max_keep_ckpts": 1,
+                "max_keep_ckpts": 2,
             },
         },
         custom_hooks=custom,
@@ -135,5 +138,5 @@ def make_runner(
             "vis_backends": [{"type": backend} for backend in place.visualizers],
         },
         randomness={"seed": seed, "deterministic": False},
-        resume=True,
+        resume=(place.work_dir / "last_checkpoint").is_file(),
     )

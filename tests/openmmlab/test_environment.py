@@ -201,13 +201,17 @@ def test_nothing_to_run_is_a_problem(here, monkeypatch):
 
 
 def test_data_roots(here, monkeypatch, tmp_path):
-    assert environment.data_root(here).datasets == {"toy": "absent"}
-    (tmp_path / "data" / "toy").mkdir(parents=True)
-    assert environment.data_root(here).datasets == {"toy": "incomplete"}
-    (tmp_path / "data" / "toy" / "names.txt").touch()
-    assert environment.data_root(here) == environment.DataRoot("data", {"toy": "ready"})
+    assert environment.data_state(here).datasets == {"toy": "absent"}
+    toy = tmp_path / "data" / "toy"
+    toy.mkdir(parents=True)
+    (toy / "names.txt").write_text("one\n")
+    assert environment.data_state(here).datasets == {"toy": "incomplete"}
+    for path in (toy / "images" / "one.png", toy / "annotations" / "one.xml"):
+        path.parent.mkdir()
+        path.touch()
+    assert environment.data_state(here) == environment.DataRoot("data", {"toy": "ready"})
     monkeypatch.setenv(environment.DATA_ROOT, str(tmp_path / "elsewhere"))
-    assert environment.data_root(here).datasets == {"toy": "absent"}
+    assert environment.data_state(here).datasets == {"toy": "absent"}
 
 
 def test_a_full_disk_is_a_problem(here, monkeypatch):

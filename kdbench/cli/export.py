@@ -1,0 +1,163 @@
+"""``kdbench export``: a finished run's student, for plain mmdet or mmseg."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.results.record import Record
+
+PARTS = ("student.pth", "student.py")
+"""What a finished run leaves in its folder: the checkpoint and its config."""
+FOLDER_DIGITS = 16
+"""Digits of the identity in the name of a run's folder."""
+HOW = {
+    "mmdet": ("init_detector", "inference_detector"),
+    "mmseg": ("init_model", "inference_model"),
+}
+"""Library -> its functions that load a model and run it."""
+
+
+@click.command("export")
+@click.argument("run")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write, *.pth."
+)
+@click.option(
+    "--work-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out/runs"),
+    show_default=True,
+    help="Folder of the runs.",
+)
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of the records.",
+)
+def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
+    """Write the student of RUN as a checkpoint and a config that plain mmdet or mmseg loads.
+
+    RUN is a run's folder, its record's file, or the first digits (at least 6) of its identity.
+    """
+    if output.suffix != ".pth":
+        raise UserError(f"--output {output} must end in .pth: the config goes beside it, ending in .py.")
+    folder = find(run, work_dir, results)
+    library = library_of(folder)
+    targets = [output, output.with_suffix(".py")]
+    for target in targets:
+        if target.exists():
+            raise UserError(f"{target} exists: choose another --output, or remove it.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for name, target in zip(PARTS, targets, strict=True):
+        _copy(folder / name, target)
+    click.echo("\n".join(lines(folder, library, *targets)))
+
+
+def library_of(folder: Path) -> str:
+    """The library that a run's config is for. Raises UserError if it is no config of ours."""
+    file = folder / PARTS[1]
+    found = re.search(r"^default_scope = '(\w+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
+    if found is None or found[1] not in HOW:
+        raise UserError(f"{file} is no config that kdbench wrote: export a run's own folder.")
+    return found[1]
+
+
+def lines(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
+    """What was written and how it is loaded."""
+    load, infer = HOW[library]
+    return [
+        f"wrote {weights} and {config}, the student of {folder}. With {library}, and without kdbench:",
+        "",
+        f"  from {library}.apis import {infer}, {load}",
+        f"  model = {load}({str(config)!r}, {str(weights)!r}, device='cpu')",
+        f"  result = {infer}(model, 'image.png')",
+    ]
+
+
+def find(run: str, work_dir: Path, results: Path) -> Path:
+    """Folder of a finished run.
+
+    Raises:
+        UserError: If there is no such run, several, or one that is not finished.
+    """
+    path = Path(run)
+    if path.is_dir():
+        return finished(path)
+    if path.is_file():
+        record = read(path)
+        return finished(work_dir / record.identity[:FOLDER_DIGITS], record)
+    if re.fullmatch("[0-9a-f]{6,64}", run) is None:
+        raise UserError(
+            f"unknown run '{run}': give a run's folder, its record's file, or at least 6 hex digits of its identity."
+        )
+    return _by_prefix(run, work_dir, results)
+
+
+def read(path: Path) -> Record:
+    """The record in a file. Raises UserError if it is none, or cut."""
+    from pydantic import ValidationError
+
+    from kdbench.results.record import Record, explain
+
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is no readable record ({explain(error)}): give another.") from error
+
+
+def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:
+    """The run whose identity starts so, among the records and the runs' folders."""
+    from kdbench.results.store import Store
+
+    records = {
+        record.identity[:FOLDER_DIGITS]: record
+        for record in Store(results).records()[0]
+        if record.identity.startswith(prefix)
+    }
+    folders = {path.name for path in work_dir.glob(f"{prefix[:FOLDER_DIGITS]}*") if path.is_dir()}
+    names = sorted(records.keys() | folders)
+    if not names:
+        raise UserError(f"unknown run '{prefix}': neither {results} nor {work_dir} has one that starts so.")
+    if len(names) > 1:
+        raise UserError(f"run '{prefix}' is ambiguous: {', '.join(names)}. Give more digits.")
+    return finished(work_dir / names[0], records.get(names[0]))
+
+
+def finished(folder: Path, record: Record | None = None) -> Path:
+    """The folder, where a finished run left its student in it.
+
+    Raises:
+        UserError: If it did not, with what is known of the run.
+    """
+    if record is not None and not record.done:
+        raise UserError(f"run {folder.name} is not finished ({record.status}): {record.reason}")
+    absent = [name for name in PARTS if not (folder / name).is_file()]
+    if not absent:
+        return folder
+    if record is None:
+        raise UserError(f"{folder} has no {absent[0]}: no run has finished there. Give its command again.")
+    raise UserError(
+        f"run {folder.name} is finished, but {folder} has no {absent[0]}: give its --work-dir, or make it again with "
+        f"`{record.made.command}`."
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy in one step: an interrupted copy leaves nothing under the target's name."""
+    import shutil
+
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,212 @@
+"""From what a user asks for to the specs of a run, without importing torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ValidationError
+
+from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.datasets.fingerprint import fingerprint
+from kdbench.datasets.locate import prepare, require
+from kdbench.errors import UserError
+from kdbench.registry import registry, suggestion
+from kdbench.selectors import canonical, parse, resolve
+from kdbench.specs import Model, Pair, RunSpec, Schedule, TeacherSpec
+
+PLAIN = "none"
+SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
+SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; see ``kdbench run --help``."""
+
+    method: str
+    dataset: str
+    pair: str | None = None
+    seed: int = 0
+    schedule: Literal["default", "smoke"] = "default"
+    teacher: str | None = None
+    student: str | None = None
+    teacher_checkpoint: Path | None = None
+    settings: tuple[str, ...] = ()
+    amp: bool = False
+    from_scratch: bool = False
+    data_root: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request, resolved: every name looked up, every value checked.
+
+    Attributes:
+        card: The method's card.
+        options: Its options.
+        dataset: The dataset's card.
+        folder: Where its files are.
+        teacher: Spec of the teacher; None where the method is the plain student.
+        plain: Spec of the plain student of the same seed.
+        cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
+        checkpoint: The teacher's checkpoint, if one was given.
+    """
+
+    card: MethodCard
+    options: Options
+    dataset: Dataset
+    folder: Path
+    teacher: TeacherSpec | None
+    plain: RunSpec
+    cell: RunSpec
+    checkpoint: Path | None
+
+
+def plan(request: Request, report: Callable[[str], None]) -> Plan:
+    """Resolve a request.
+
+    Args:
+        request: What the user asks for.
+        report: Gets lines of progress (an embedded dataset may have to be written first).
+
+    Raises:
+        UserError: For anything unknown, malformed or missing, in one line.
+    """
+    name, raw = parse(request.method)
+    offer = registry().method(name)
+    options = resolve(offer.value, raw)
+    dataset = registry().dataset(request.dataset).value
+    if dataset.task not in offer.value.tasks:
+        raise UserError(f"method '{name}' is for {' and '.join(offer.value.tasks)}; '{dataset.name}' is {dataset.task}.")
+    pair = overridden(pair_of(request, dataset), request)
+    folder = located(dataset, request.data_root, report)
+    data = fingerprint(dataset, folder)
+    custom = bool(request.settings or request.teacher or request.student or request.from_scratch)
+    kind: Literal["default", "smoke", "custom"] = (
+        "smoke" if request.schedule == "smoke" else "custom" if custom else "default"
+    )
+    common = {"dataset": dataset.name, "data": data, "seed": request.seed, "schedule": kind, "amp": request.amp}
+    teacher = None
+    if name != PLAIN:
+        checkpoint = None if request.teacher_checkpoint is None else sha256(request.teacher_checkpoint)
+        teacher = TeacherSpec(
+            **{**common, "seed": 0},
+            model=pair.teacher,
+            recipe=pair.teacher_schedule,
+            pretrained=pair.pretrained and checkpoint is None,
+            checkpoint=checkpoint,
+        )
+    plugin = f"{offer.plugin.distribution} {offer.plugin.version}"
+    plain_offer = registry().method(PLAIN)
+    plain = RunSpec(
+        **common,
+        method=PLAIN,
+        selector=PLAIN,
+        options={},
+        plugin=f"{plain_offer.plugin.distribution} {plain_offer.plugin.version}",
+        pair=pair,
+        teacher=None,
+    )
+    cell = RunSpec(
+        **common,
+        method=name,
+        selector=canonical(offer.value, options),
+        options=options.model_dump(mode="json"),
+        plugin=plugin,
+        pair=pair,
+        teacher=None if teacher is None else teacher.identity(),
+    )
+    return Plan(offer.value, options, dataset, folder, teacher, plain, cell, request.teacher_checkpoint)
+
+
+def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) -> Path:
+    """Folder of a dataset's files; an embedded dataset is written where it is missing."""
+    if dataset.embedded:
+        return prepare(dataset, root, None, report)
+    return require(dataset, root)
+
+
+def pair_of(request: Request, dataset: Dataset) -> Pair:
+    """The pair that was named, or the dataset's first."""
+    pairs = registry().pairs_of(dataset.name)
+    if request.pair is None:
+        if not pairs:
+            raise UserError(f"dataset '{dataset.name}' has no pair: a plugin must give one.")
+        return pairs[0]
+    pair = registry().pair(request.pair).value
+    if pair.dataset != dataset.name:
+        names = ", ".join(p.name for p in pairs)
+        raise UserError(f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose of {names}.")
+    return pair
+
+
+def overridden(pair: Pair, request: Request) -> Pair:
+    """The pair with a user's own models, settings and the smoke schedule."""
+    values = pair.model_dump(mode="json")
+    for role, reference in (("teacher", request.teacher), ("student", request.student)):
+        if reference is not None:
+            values[role] = own_model(reference).model_dump(mode="json")
+    if request.from_scratch:
+        values["pretrained"] = False
+    if request.schedule == "smoke":
+        values["schedule"] |= SMOKE
+        values["teacher_schedule"] |= SMOKE
+    for setting in request.settings:
+        apply(values, setting)
+    try:
+        return Pair.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+
+
+def own_model(reference: str) -> Model:
+    """A model from a user's config; a file's content is part of its identity."""
+    if "::" in reference:
+        return Model(config=reference)
+    path = Path(reference)
+    if not path.is_file():
+        raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+    return Model(config=reference, sha256=sha256(path))
+
+
+def apply(values: dict[str, Any], setting: str) -> None:
+    """Apply one ``--set key=value`` to a pair's values; models' keys become edits."""
+    key, equals, text = setting.partition("=")
+    section, _, rest = key.strip().partition(".")
+    if not equals or not rest or section not in SECTIONS:
+        raise UserError(f"--set {setting}: write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {setting}: the value is not YAML.") from error
+    if section in ("student", "teacher"):
+        values[section]["edits"][rest] = value
+    elif rest in Schedule.model_fields:
+        values[section][rest] = value
+    else:
+        raise UserError(f"--set {setting}: a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}")
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+    return digest.hexdigest()
+
+
+def stored(spec: RunSpec | TeacherSpec) -> dict[str, Any]:
+    """A spec as a record keeps it; its digest is the identity."""
+    values: dict[str, Any] = json.loads(spec.model_dump_json())
+    return values

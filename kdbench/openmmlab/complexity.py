@@ -1,0 +1,101 @@
+"""Counts the parameters and the multiply-adds of a pair's models, on shapes alone: nothing is computed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from kdbench.cards import Dataset
+from kdbench.distill.randomness import seeded
+from kdbench.openmmlab.captures import family_of_model
+from kdbench.openmmlab.configs import LIBRARIES
+from kdbench.openmmlab.models import full_config, parameters_of
+from kdbench.openmmlab.setup import prepare_libraries
+from kdbench.specs import Pair, Schedule
+
+
+def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Parameters and FLOPs of both models of a pair, on the same image size: the student's schedule's.
+
+    Returns:
+        ``teacher`` and ``student`` -> ``parameters`` and ``flops``, as :func:`parameters_and_flops` counts them.
+
+    Raises:
+        UserError: If a library is not usable, or a config is not.
+    """
+    prepare_libraries(LIBRARIES[dataset.task])
+    counts = {}
+    for role, model in (("teacher", pair.teacher), ("student", pair.student)):
+        config = full_config(model, dataset, pair.schedule, pretrained=False)
+        parameters, flops = parameters_and_flops(config, dataset, pair.schedule)
+        counts[role] = {"parameters": parameters, "flops": flops}
+    return counts
+
+
+def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> tuple[int, int]:
+    """Parameters of a model, and FLOPs of its forward pass on one image.
+
+    A FLOP is one multiply-add (as in OpenMMLab's and most papers' tables) of a convolution or a matrix product;
+    nothing else is counted: no normalisation, activation, resizing, RoI pooling or NMS. The pass ends at the raw
+    outputs of the heads that run in inference; a RoI head sees as many proposals as the config lets through.
+
+    Args:
+        config: The ``model`` of a config.
+        dataset: Gives the library.
+        schedule: Gives the image size, which the model's padding rounds up.
+    """
+    model = _on_meta(config, dataset)
+    width, height = schedule.scale
+    divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1) or 1
+    size = [-(-side // divisor) * divisor for side in (height, width)]
+    image = torch.zeros(1, 3, *size, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        _forward(model, image)
+    return parameters_of(model), int(counter.get_total_flops()) // 2
+
+
+def _on_meta(config: ConfigDict, dataset: Dataset) -> Any:
+    """The model without values: not initialised, so nothing is downloaded.
+
+    Built on the CPU first, because some models read values of their own tensors while they are built.
+    """
+    if dataset.task == "detection":
+        from mmdet.registry import MODELS
+    else:
+        from mmseg.registry import MODELS
+    init_default_scope(LIBRARIES[dataset.task])
+    with seeded("complexity"):
+        return MODELS.build(copy.deepcopy(config)).eval().to("meta")
+
+
+def _forward(model: Any, image: torch.Tensor) -> None:
+    """Backbone, neck and heads, up to their raw outputs."""
+    features = model.extract_feat(image)
+    family = family_of_model(model)
+    if family == "segmentation":
+        model.decode_head(features)
+    elif family == "dense":
+        model.bbox_head(features)
+    else:
+        model.rpn_head(features)
+        _roi_head(model.roi_head, model.test_cfg.rpn.max_per_img)
+
+
+def _roi_head(head: Any, proposals: int) -> None:
+    """Every stage of a RoI head, on pooled features of all proposals."""
+    extractors, heads = _stages(head.bbox_roi_extractor), _stages(head.bbox_head)
+    for extractor, box_head in zip(extractors, heads, strict=True):
+        size = extractor.roi_layers[0].output_size
+        pooled = torch.zeros(proposals, extractor.out_channels, *size, device="meta")
+        box_head(head.shared_head(pooled) if head.with_shared_head else pooled)
+
+
+def _stages(part: nn.Module) -> list[Any]:
+    """The stages of a cascade, or the one part itself."""
+    return list(part) if isinstance(part, nn.ModuleList) else [part]

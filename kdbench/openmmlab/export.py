@@ -1,0 +1,93 @@
+"""Writes a trained student so that plain mmdet or mmseg loads it, without kdbench."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from torch import nn
+
+from kdbench.cards import Dataset
+from kdbench.openmmlab.configs import LIBRARIES
+from kdbench.openmmlab.data import evaluation_pipeline
+from kdbench.openmmlab.pretrained import drop_pretrained
+from kdbench.results.store import write_atomically
+from kdbench.specs import Schedule
+
+
+def export(
+    student: nn.Module, config: ConfigDict, dataset: Dataset, schedule: Schedule, output: Path
+) -> tuple[Path, Path]:
+    """Write a student's checkpoint and, beside it, the config that mmdet or mmseg builds it from.
+
+    ``mmdet.apis.init_detector(config, checkpoint)`` and ``mmseg.apis.init_model(config, checkpoint)`` load them.
+
+    Args:
+        student: The trained student.
+        config: The ``model`` it was built from.
+        dataset: Gives the classes.
+        schedule: Gives the image size.
+        output: The checkpoint's file, ending in ``.pth``.
+
+    Returns:
+        The checkpoint's and the config's file.
+
+    Raises:
+        OSError: As the file system gives it; no part of a file stays.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    file = output.with_suffix(".py")
+    weights = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
+    _save({"meta": {"dataset_meta": metainfo(dataset)}, "state_dict": weights}, output)
+    write_atomically(file, inference_config(config, dataset, schedule).pretty_text)
+    return output, file
+
+
+def inference_config(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> Config:
+    """Config for inference: the model, how an image is prepared, and the classes."""
+    model = copy.deepcopy(config)
+    drop_pretrained(model)
+    steps = evaluation_pipeline(dataset, schedule)
+    pipeline = [step for step in steps if step["type"] != "LoadAnnotations"]
+    kind = "BaseDetDataset" if dataset.task == "detection" else "BaseSegDataset"
+    images = {"type": kind, "metainfo": metainfo(dataset), "pipeline": pipeline, "test_mode": True}
+    return Config(
+        {
+            "default_scope": LIBRARIES[dataset.task],
+            "model": model,
+            "test_pipeline": pipeline,
+            "test_dataloader": {"batch_size": 1, "dataset": images},
+        }
+    )
+
+
+def metainfo(dataset: Dataset) -> dict[str, Any]:
+    """Classes and, for masks, the colours that mmseg's drawing functions ask for."""
+    if dataset.task == "detection":
+        return {"classes": dataset.classes}
+    from mmseg.utils import get_palette
+
+    colours = itertools.islice(itertools.cycle(get_palette("ade")), len(dataset.classes))
+    return {"classes": dataset.classes, "palette": [tuple(colour) for colour in colours]}
+
+
+def _save(checkpoint: dict[str, Any], output: Path) -> None:
+    """Save in one step: readers and a crash see the old or the new file."""
+    temporary = output.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(output)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,162 @@
+"""Before the long part: shapes are probed and gates checked on one real batch, on copies that are thrown away."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor
+
+from kdbench.cards import Dataset
+from kdbench.distill import Method, Shapes
+from kdbench.distill.captures import FAMILIES, shapes_of
+from kdbench.distill.randomness import seeded
+from kdbench.errors import UserError
+from kdbench.openmmlab.captures import captures_of, recording
+from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
+
+PROBED_IMAGES = 2
+LARGEST_RATIO = 100.0
+CHANCE = {"detection": 0.01}
+"""Least AP50 of a teacher that has learned something."""
+
+
+class GateError(UserError):
+    """A check before the training failed: it says what to look at."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One real batch.
+
+    Attributes:
+        raw: Images and samples as loaded, before any preprocessor.
+    """
+
+    raw: Any
+
+    def batch(self, model: Any) -> tuple[Tensor, Any]:
+        """The batch as a model's own preprocessor gives it in training."""
+        data = model.data_preprocessor(copy.deepcopy(self.raw), True)
+        return data["inputs"], data["data_samples"]
+
+
+def probe_of(images: Any) -> Probe:
+    """The first images of a training."""
+    return Probe(pseudo_collate([images[position] for position in range(PROBED_IMAGES)]))
+
+
+def check_family(name: str, method: type[Method], options: Any, family: str) -> frozenset[str]:
+    """The captures a method needs, if the family has them.
+
+    Raises:
+        UserError: With the families that work.
+    """
+    needed = frozenset(method.needs(options))
+    known = frozenset().union(*FAMILIES.values())
+    if needed - known:
+        raise UserError(f"method '{name}' asks for unknown captures: {', '.join(sorted(needed - known))}.")
+    if needed <= FAMILIES[family]:
+        return needed
+    working = [other for other, has in FAMILIES.items() if needed <= has]
+    raise UserError(
+        f"method '{name}' needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
+        f"it works in: {', '.join(working) or 'no family'}."
+    )
+
+
+def probe_shapes(student: Any, teacher: Teacher, probe: Probe, names: frozenset[str], dataset: Dataset) -> Shapes:
+    """Shapes of the captures of both models on the probed batch; neither model is changed."""
+    copied = copy.deepcopy(student)
+    inputs, samples = probe.batch(copied)
+    with torch.no_grad(), seeded(0, "probe"), recording(copied) as raw:
+        copied.train()(inputs, samples, mode="loss")
+    seen = teacher.captures(inputs, samples, copied, raw, names)
+    own = captures_of(copied, raw, names)
+    foreground = len(dataset.classes)
+    return Shapes(
+        {name: shapes_of(value) for name, value in own.items()},
+        {name: shapes_of(value) for name, value in seen.items()},
+        foreground,
+        (inputs.shape[-2], inputs.shape[-1]),
+    )
+
+
+def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
+    """The teacher must see the pixels that its own preprocessor would give.
+
+    Raises:
+        GateError: If it would not.
+    """
+    inputs, samples = probe.batch(student)
+    expected, _ = probe.batch(teacher)
+    got = renormalise(inputs, student.data_preprocessor, teacher.data_preprocessor, samples)
+    if got.shape != expected.shape:
+        raise GateError(
+            f"student and teacher see images of different size ({tuple(got.shape[-2:])} and "
+            f"{tuple(expected.shape[-2:])}): give both configs the same padding and size in data_preprocessor."
+        )
+    difference = float((got - expected).abs().max())
+    if difference > 1e-3:
+        raise GateError(
+            f"student and teacher see different pixels (up to {difference:.3g} apart after normalisation): "
+            "compare mean, std, bgr_to_rgb and pad_value in both configs' data_preprocessor."
+        )
+
+
+def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
+    """First losses: finite, and the distillation terms neither nothing nor everything.
+
+    They are looked at in the first iteration and in the middle, since a method may hold its loss back.
+
+    Returns:
+        One line on what was seen.
+
+    Raises:
+        GateError: With what to look at.
+    """
+    trial = copy.deepcopy(model).train()
+    inputs, samples = probe.batch(trial.student)
+    ratios = []
+    for iteration in (0, model.iterations // 2):
+        trial.iteration = iteration
+        with torch.no_grad():
+            losses, terms, _ = trial.compute(inputs, samples)
+        task = sum(_total(value) for name, value in losses.items() if "loss" in name)
+        for name, value in [*losses.items(), *terms.items()]:
+            if "loss" in name and not math.isfinite(_total(value)):
+                raise GateError(f"{name} is not finite on the first batch: look at the learning rate and the data.")
+        distillation = sum(abs(_total(value)) for value in terms.values())
+        ratios.append(distillation / max(abs(task), 1e-12))
+    largest = max(ratios)
+    if largest == 0.0:
+        raise GateError(f"the distillation loss of {selector} is zero on the first batch: is its weight 0?")
+    if largest > LARGEST_RATIO:
+        raise GateError(
+            f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
+            "whether teacher and student features are normalised alike."
+        )
+    return [f"distillation loss is {ratios[0]:.3g} of the task loss at the start, {ratios[1]:.3g} half-way"]
+
+
+def check_teacher(metric: str, value: float, dataset: Dataset) -> None:
+    """A teacher must be better than chance.
+
+    Raises:
+        GateError: If it is not.
+    """
+    chance = CHANCE.get(dataset.task, 1 / len(dataset.classes))
+    if value <= chance:
+        raise GateError(
+            f"the teacher's {metric} is {value:.3f}, no better than chance ({chance:.3f}): look at its training "
+            "curve, or at whether its checkpoint's classes and preprocessing are this dataset's."
+        )
+
+
+def _total(value: Any) -> float:
+    return float(value.sum()) if isinstance(value, Tensor) else float(sum(float(part.sum()) for part in value))
+

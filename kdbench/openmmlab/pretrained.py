@@ -1,0 +1,101 @@
+"""The weights that configs start from: what they are, and whether they are on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from mmengine.config import ConfigDict
+
+from kdbench.errors import UserError
+from kdbench.openmmlab.configs import walk
+
+
+def require_pretrained(config: ConfigDict, *, download: bool) -> None:
+    """Refuse a model whose initial weights mmengine would fetch from the network unasked.
+
+    Args:
+        config: The ``model`` of a config.
+        download: Let mmengine fetch what is not in torch's cache.
+
+    Raises:
+        UserError: If initial weights are not on this machine, unless ``download``; if a file that the config names
+            is not there, or nobody knows the name.
+    """
+    for reference in initial_weights(config):
+        file, remote = location(reference)
+        if file.is_file() or (remote and download):
+            continue
+        if not remote:
+            raise UserError(
+                f"the config starts from {reference}, which does not exist: check its path, or add --from-scratch "
+                "to train without it."
+            )
+        raise UserError(
+            f"the config starts from {reference}, which is not in {file.parent}: add --download to fetch it, or "
+            "--from-scratch to train without it."
+        )
+
+
+def initial_weights(config: ConfigDict) -> list[str]:
+    """References to the checkpoints that building the model would load, each once."""
+    named = [reference for part in walk(config) for reference in _named_by(part)]
+    return list(dict.fromkeys(named))
+
+
+def _named_by(part: ConfigDict) -> Iterator[str]:
+    if isinstance(part.get("pretrained"), str):
+        yield part["pretrained"]
+    if part.get("type") == "Pretrained" and isinstance(part.get("checkpoint"), str):
+        yield part["checkpoint"]
+
+
+def drop_pretrained(config: ConfigDict) -> None:
+    """Remove every reference to initial weights, in place: other initialisations stay."""
+    for part in list(walk(config)):
+        part.pop("pretrained", None)
+        rest = [one for one in _as_list(part.get("init_cfg")) if one.get("type") != "Pretrained"]
+        if len(rest) != len(_as_list(part.get("init_cfg"))):
+            part.pop("init_cfg")
+            if rest:
+                part["init_cfg"] = rest
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def location(reference: str) -> tuple[Path, bool]:
+    """Where mmengine looks for initial weights, and whether it would fetch them there.
+
+    Raises:
+        UserError: If the reference names weights that mmengine does not know.
+    """
+    scheme, separator, name = reference.partition("://")
+    if not separator:
+        return Path(reference).expanduser(), False
+    address = reference if scheme in ("http", "https") else _address(scheme, name)
+    if address is None:
+        raise UserError(
+            f"the config starts from {reference}, which is unknown to mmengine: correct it, or add --from-scratch."
+        )
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(address).path).name, True
+
+
+def _address(scheme: str, name: str) -> str | None:
+    """Address of a model zoo's weights by mmengine's own tables, or None."""
+    from mmengine.runner import checkpoint
+
+    if scheme in ("torchvision", "modelzoo"):
+        found = checkpoint.get_torchvision_models().get(name)
+    elif scheme in ("open-mmlab", "openmmlab"):
+        name = checkpoint.get_deprecated_model_names().get(name, name)
+        found = checkpoint.get_external_models().get(name)
+    elif scheme == "mmcls":
+        found = checkpoint.get_mmcls_models().get(name)
+    else:
+        return None
+    return None if found is None else str(found)

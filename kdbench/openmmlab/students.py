@@ -1,0 +1,232 @@
+"""One student or teacher from its specs to its measured weights: what the execution room calls."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.runner import Runner
+
+from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.distill import Method
+from kdbench.distill.randomness import seeded
+from kdbench.errors import UserError
+from kdbench.openmmlab.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.complexity import parameters_and_flops
+from kdbench.openmmlab.configs import LIBRARIES, family_of
+from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
+from kdbench.openmmlab.distiller import Distiller, Teacher
+from kdbench.openmmlab.export import export
+from kdbench.openmmlab.hooks import Progress
+from kdbench.openmmlab.models import build_model, full_config, parameters_of
+from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
+from kdbench.openmmlab.pretrained import require_pretrained
+from kdbench.openmmlab.sampling import SeededImages
+from kdbench.openmmlab.training import Place, Trained, train
+from kdbench.specs import Model, Schedule
+
+WEIGHTS = "student.pth"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained: a model on a dataset under a schedule.
+
+    Attributes:
+        name: Unique name of the experiment (its identity).
+        model: Config and edits.
+        schedule: The recipe.
+        dataset: The dataset's card.
+        seed: Seed of initialisation, data order and steps.
+        pretrained: Start from the weights that the config names.
+        download: Fetch those weights if they are not there.
+    """
+
+    name: str
+    model: Model
+    schedule: Schedule
+    dataset: Dataset
+    seed: int
+    pretrained: bool
+    download: bool = False
+
+    def config(self) -> Any:
+        """The model's config for the dataset."""
+        return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
+
+    def build(self) -> Any:
+        """The initialised model."""
+        config = self.config()
+        if self.pretrained:
+            require_pretrained(config, download=self.download)
+        return build_model(config, self.dataset, self.seed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training gave.
+
+    Attributes:
+        curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
+        cost: Figures of a record's ``cost``.
+        weights_sha256: Hash of the trained weights.
+        notes: What was chosen and seen on the way.
+    """
+
+    curve: list[dict[str, float]]
+    cost: dict[str, int | float | None]
+    weights_sha256: str
+    notes: list[str] = field(default_factory=list)
+
+
+class Unaided(Method):
+    """No distillation: trains a teacher or a plain student."""
+
+    def losses(self, step: Any) -> dict[str, torch.Tensor]:
+        """Nothing is added."""
+        return {}
+
+
+def train_alone(subject: Subject, place: Place, progress: Progress) -> Outcome:
+    """Train a model on its own."""
+    student = subject.build()
+    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress)
+
+
+def train_with(
+    subject: Subject,
+    teacher: Teacher,
+    card: MethodCard,
+    options: Options,
+    place: Place,
+    progress: Progress,
+    *,
+    report: Callable[[str], None],
+    force: bool = False,
+) -> Outcome:
+    """Train a student with a method, after the gates.
+
+    Args:
+        subject: The student.
+        teacher: The trained teacher.
+        card: The method's card.
+        options: Its options.
+        place: Where.
+        progress: Who is told of iterations.
+        report: Gets one line for each choice that was made.
+        force: Go on although a gate failed; the record says so.
+
+    Raises:
+        GateError: If a gate fails.
+        UserError: If the method does not work in the student's family.
+    """
+    kind = card.load()
+    names = check_family(card.name, kind, options, family_of(subject.config()))
+    student = subject.build()
+    probe = probe_of(_images(subject, place))
+    shapes = probe_shapes(student, teacher, probe, names, subject.dataset)
+    with seeded(subject.seed, "method"):
+        method = kind(options)
+        method.build(shapes)
+    model = _distiller(subject, student, method, teacher, names)
+    notes = method.notes() + _gates(model, teacher, probe, card.name, force=force)
+    for line in notes:
+        report(line)
+    return _finish(subject, model, place, progress, notes)
+
+
+def _gates(model: Distiller, teacher: Teacher, probe: Any, name: str, *, force: bool) -> list[str]:
+    try:
+        check_same_pixels(model.student, teacher.model, probe)
+        return check_losses(model, probe, name)
+    except UserError as failed:
+        if not force:
+            raise
+        return [f"a gate failed and was overruled by --force: {failed}"]
+
+
+def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:
+    """A teacher with weights from a file."""
+    model = build_model(subject.config(), subject.dataset, subject.seed)
+    share = load_weights(model, weights)
+    if share < 0.9:
+        report(f"WARNING: only {share:.0%} of the teacher's weights are in {weights}: is it of this config?")
+    return Teacher(model)
+
+
+def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") -> dict[str, float]:
+    """Metrics of a model on a split."""
+    runner = Runner(
+        model=_distiller(subject, model, Unaided(Options())),
+        work_dir=str(place.work_dir),
+        val_dataloader=evaluation_loader(subject.dataset, place.folder, subject.schedule, split, place.workers),
+        val_cfg={"type": "ValLoop"},
+        val_evaluator=evaluator_of(subject.dataset),
+        default_scope=LIBRARIES[subject.dataset.task],
+        experiment_name=f"{subject.name}-evaluation",
+        log_level="ERROR",
+    )
+    metrics: dict[str, float] = runner.val()
+    return metrics
+
+
+def _images(subject: Subject, place: Place) -> SeededImages:
+    pipeline = training_pipeline(subject.dataset, subject.schedule)
+    return SeededImages(images_of(subject.dataset, place.folder, "train", pipeline), subject.seed)
+
+
+def _distiller(
+    subject: Subject,
+    student: Any,
+    method: Method,
+    teacher: Teacher | None = None,
+    names: frozenset[str] = frozenset(),
+) -> Distiller:
+    iterations = subject.schedule.iterations
+    return Distiller(student, method, teacher, seed=subject.seed, iterations=iterations, names=names)
+
+
+def _finish(
+    subject: Subject, model: Distiller, place: Place, progress: Progress, notes: list[str] | None = None
+) -> Outcome:
+    """Train, export, measure."""
+    trained = train(model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name)
+    student = _bare(trained)
+    export(student, subject.config(), subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
+    for checkpoint in place.work_dir.glob("iter_*.pth"):
+        checkpoint.unlink()
+    (place.work_dir / "last_checkpoint").unlink(missing_ok=True)
+    parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
+    cost = {
+        "seconds_per_iteration": trained.seconds_per_iteration,
+        "peak_memory_mib": peak_memory(),
+        "added_parameters": parameters_of(model.method),
+        "student_parameters": parameters,
+        "student_flops": flops,
+    }
+    return Outcome(trained.curve, cost, weights_hash(student), notes or [])
+
+
+def _bare(trained: Trained) -> Any:
+    """The trained student; where weights are averaged, the average (mmengine keeps it in its hook)."""
+    model = getattr(trained.runner.model, "module", trained.runner.model)
+    for hook in trained.runner.hooks:
+        average = getattr(hook, "ema_model", None)
+        if average is not None:
+            return average.module.student
+    return model.student
+
+
+def peak_memory() -> float:
+    """Peak memory in MiB: of the GPU where there is one, else of this process since it began."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
