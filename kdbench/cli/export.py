@@ -97,7 +97,8 @@ def find(run: str, work_dir: Path, results: Path) -> Path:
         return finished(work_dir / record.identity[:FOLDER_DIGITS], record)
     if re.fullmatch("[0-9a-f]{6,64}", run) is None:
         raise UserError(
-            f"unknown run '{run}': give a run's folder, its record's file, or at least 6 hex digits of its identity."
+            f"unknown run '{run}': give a run's folder, its record's file, or at least 6 hex digits of its "
+            "identity."
         )
     return _by_prefix(run, work_dir, results)
 
@@ -118,13 +119,10 @@ def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:
     """The run whose identity starts so, among the records and the runs' folders."""
     from kdbench.results.store import Store
 
-    records = {
-        record.identity[:FOLDER_DIGITS]: record
-        for record in Store(results).records()[0]
-        if record.identity.startswith(prefix)
-    }
+    records = {record.identity[:FOLDER_DIGITS]: record for record in Store(results).records()[0]}
+    named = {name for name, record in records.items() if record.identity.startswith(prefix)}
     folders = {path.name for path in work_dir.glob(f"{prefix[:FOLDER_DIGITS]}*") if path.is_dir()}
-    names = sorted(records.keys() | folders)
+    names = sorted(named | folders - records.keys())
     if not names:
         raise UserError(f"unknown run '{prefix}': neither {results} nor {work_dir} has one that starts so.")
     if len(names) > 1:
@@ -146,8 +144,8 @@ def finished(folder: Path, record: Record | None = None) -> Path:
     if record is None:
         raise UserError(f"{folder} has no {absent[0]}: no run has finished there. Give its command again.")
     raise UserError(
-        f"run {folder.name} is finished, but {folder} has no {absent[0]}: give its --work-dir, or make it again with "
-        f"`{record.made.command}`."
+        f"run {folder.name} is finished, but {folder} has no {absent[0]}: give its --work-dir, or make it "
+        f"again with `{record.made.command}`."
     )
 
 

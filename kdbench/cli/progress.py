@@ -7,7 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console as Rich
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
@@ -41,7 +48,9 @@ class Stage:
             self.shown = now
             done = max(iteration - self.begun[0], 1)
             left = (now - self.begun[1]) / done * (self.iterations - iteration)
-            self.console.print(f"{self.title}: {iteration}/{self.iterations}, loss {loss:.3f}, {left:.0f} s left")
+            self.console.print(
+                f"{self.title}: {iteration}/{self.iterations}, loss {loss:.3f}, {left:.0f} s left"
+            )
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
         """Show the metrics of an evaluation, without those of single classes."""

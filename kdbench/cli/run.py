@@ -9,7 +9,9 @@ import click
 
 
 @click.command("run")
-@click.option("--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`.")
+@click.option(
+    "--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`."
+)
 @click.option("--dataset", required=True, metavar="NAME", help="Dataset, see `kdbench list datasets`.")
 @click.option("--pair", metavar="NAME", help="Teacher-student pair; default: the dataset's first.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
@@ -28,7 +30,9 @@ import click
     help="Weights of the teacher; without, it is trained once and kept.",
 )
 @click.option("--device", metavar="D", help="cpu or cuda; default: cuda where there is one.")
-@click.option("--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun).")
+@click.option(
+    "--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun)."
+)
 @click.option("--amp", is_flag=True, help="Mixed precision.")
 @click.option(
     "--set",
@@ -40,7 +44,9 @@ import click
 @click.option("--from-scratch", is_flag=True, help="Ignore the initial weights that the pair's configs name.")
 @click.option("--download", is_flag=True, help="Fetch those initial weights if they are not on disk.")
 @click.option("--force", is_flag=True, help="Go on although a gate failed; the record says so.")
-@click.option("--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU."
+)
 @click.option(
     "--visualizer",
     "visualizers",

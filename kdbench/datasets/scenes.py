@@ -36,7 +36,9 @@ class Scene:
 
     Attributes:
         image: RGB of shape (96, 96, 3).
-        mask: Class of each pixel, shape (96, 96): 0 background, digit + 1.
+        mask: Class of each pixel, shape (96, 96): 0 background, digit + 1. A digit's region is its ink and what
+            lies between its ink both along the row and along the column: strokes alone are thinner than the
+            stride of a segmentation network.
         digits: Digit and box of each object; a box is the first and last column and row with visible ink
             (left, top, right, bottom), counted from 0.
     """
@@ -58,8 +60,9 @@ def scene(split: str, number: int, seed: int) -> Scene:
     for _ in range(rng.integers(2, 6)):
         canvas = _with_digit(rng, canvas, owners, shown, supply)
     mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
-    for index, digit in enumerate(shown):
-        mask[owners == index] = digit + 1
+    for covered in (_region, _ink):
+        for index, digit in enumerate(shown):
+            mask[covered(owners == index)] = digit + 1
     found = tuple((digit, _box(owners == index)) for index, digit in enumerate(shown))
     return Scene(_finished(rng, canvas), mask, found)
 
@@ -150,6 +153,20 @@ def _finished(rng: np.random.Generator, canvas: Floats) -> Bytes:
     noise = rng.integers(-grain, grain + 1, size=(2, *canvas.shape))
     pixels: Bytes = np.clip(np.rint(canvas + noise[0] + noise[1]), 0, 255).astype(np.uint8)
     return pixels
+
+
+def _ink(ink: Pixels) -> Pixels:
+    return ink
+
+
+def _region(ink: Pixels) -> Pixels:
+    """``ink`` and the pixels between ink in both directions."""
+    between = np.ones_like(ink)
+    for axis in (0, 1):
+        before = np.logical_or.accumulate(ink, axis)
+        after = np.flip(np.logical_or.accumulate(np.flip(ink, axis), axis), axis)
+        between &= before & after
+    return between
 
 
 def _box(ink: Pixels) -> Box:

@@ -83,7 +83,9 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
     options = resolve(offer.value, raw)
     dataset = registry().dataset(request.dataset).value
     if dataset.task not in offer.value.tasks:
-        raise UserError(f"method '{name}' is for {' and '.join(offer.value.tasks)}; '{dataset.name}' is {dataset.task}.")
+        raise UserError(
+            f"method '{name}' is for {' and '.join(offer.value.tasks)}; '{dataset.name}' is {dataset.task}."
+        )
     pair = overridden(pair_of(request, dataset), request)
     folder = located(dataset, request.data_root, report)
     data = fingerprint(dataset, folder)
@@ -91,7 +93,13 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
     kind: Literal["default", "smoke", "custom"] = (
         "smoke" if request.schedule == "smoke" else "custom" if custom else "default"
     )
-    common = {"dataset": dataset.name, "data": data, "seed": request.seed, "schedule": kind, "amp": request.amp}
+    common = {
+        "dataset": dataset.name,
+        "data": data,
+        "seed": request.seed,
+        "schedule": kind,
+        "amp": request.amp,
+    }
     teacher = None
     if name != PLAIN:
         checkpoint = None if request.teacher_checkpoint is None else sha256(request.teacher_checkpoint)
@@ -142,7 +150,9 @@ def pair_of(request: Request, dataset: Dataset) -> Pair:
     pair = registry().pair(request.pair).value
     if pair.dataset != dataset.name:
         names = ", ".join(p.name for p in pairs)
-        raise UserError(f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose of {names}.")
+        raise UserError(
+            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose of {names}."
+        )
     return pair
 
 
@@ -191,7 +201,9 @@ def apply(values: dict[str, Any], setting: str) -> None:
     elif rest in Schedule.model_fields:
         values[section][rest] = value
     else:
-        raise UserError(f"--set {setting}: a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}")
+        raise UserError(
+            f"--set {setting}: a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}"
+        )
 
 
 def sha256(path: Path) -> str:

@@ -142,7 +142,13 @@ class Session:
 
         identity = spec.identity()
         subject = Subject(
-            identity, spec.model, spec.recipe, self.plan.dataset, spec.seed, spec.pretrained, self.means.download
+            identity,
+            spec.model,
+            spec.recipe,
+            self.plan.dataset,
+            spec.seed,
+            spec.pretrained,
+            self.means.download,
         )
         weights = self.plan.checkpoint or self._place(identity).work_dir / WEIGHTS
         record = self.means.store.find(identity)
@@ -212,7 +218,9 @@ class Session:
                 outcome = work(place, progress)
         except NonFiniteLoss as failed:
             self._write(spec, "failed", teacher=teacher, reason=str(failed))
-            raise RunFailed(f"{title}: {failed}. Look at the learning rate and the method's weight.") from failed
+            raise RunFailed(
+                f"{title}: {failed}. Look at the learning rate and the method's weight."
+            ) from failed
         record = self._write(
             spec, "done", teacher=teacher, metrics=outcome.curve, cost=outcome.cost, notes=outcome.notes
         )
@@ -290,5 +298,6 @@ def host_class() -> str:
     """Kind of machine, without its name: system, architecture, number of usable cores and of threads."""
     import torch
 
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    )

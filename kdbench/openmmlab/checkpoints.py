@@ -49,8 +49,8 @@ INERT = (
 def load_weights(model: nn.Module, file: Path) -> float:
     """Load the weights of a checkpoint whose names and shapes match the model's.
 
-    The file holds ``{"state_dict": ...}`` or a bare state dict. ``ema_state_dict`` is not read: where mmengine's
-    EMAHook wrote the file, the averaged weights are in ``state_dict`` and the others hold the raw ones.
+    The file holds ``{"state_dict": ...}`` or a bare state dict. ``ema_state_dict`` is not read: where
+    mmengine's EMAHook wrote the file, the averaged weights are in ``state_dict``, and it has the raw ones.
 
     Args:
         model: Changed in place.
@@ -69,7 +69,7 @@ def load_weights(model: nn.Module, file: Path) -> float:
         name: value for name, value in found.items() if name in own and own[name].shape == value.shape
     }
     loaded = sum(own[name].numel() for name in matching)
-    share = loaded / max(sum(value.numel() for value in own.values()), 1)
+    share: float = loaded / max(sum(value.numel() for value in own.values()), 1)
     if share < LEAST_SHARE:
         raise UserError(
             f"checkpoint {file} is of another architecture: it fits {share:.0%} of the weights of "
@@ -99,15 +99,16 @@ def read_state_dict(file: Path) -> Mapping[str, Tensor]:
 
 def _load(file: Path) -> Any:
     try:
-        with torch.serialization.safe_globals([(Inert, name) for name in INERT]):  # type: ignore[list-item]
+        with torch.serialization.safe_globals([(Inert, name) for name in INERT]):
             return torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
         if culprit is None:
             raise UserError(_unreadable(file)) from error
         raise UserError(
-            f"checkpoint {file} holds python objects that would have to be executed ({culprit[1]}); if you trust "
-            f"it, re-save it with only tensors: torch.save({{'state_dict': model.state_dict()}}, 'weights.pth')."
+            f"checkpoint {file} holds python objects that would have to be executed ({culprit[1]}); if you "
+            "trust it, re-save it with only tensors: "
+            "torch.save({'state_dict': model.state_dict()}, 'weights.pth')."
         ) from error
     except PermissionError as error:
         raise UserError(f"checkpoint {file} cannot be read: {error.strerror}.") from error

@@ -24,7 +24,7 @@ def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
     """Parameters and FLOPs of both models of a pair, on the same image size: the student's schedule's.
 
     Returns:
-        ``teacher`` and ``student`` -> ``parameters`` and ``flops``, as :func:`parameters_and_flops` counts them.
+        ``teacher`` and ``student`` -> ``parameters`` and ``flops`` of :func:`parameters_and_flops`.
 
     Raises:
         UserError: If a library is not usable, or a config is not.
@@ -41,9 +41,10 @@ def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
 def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> tuple[int, int]:
     """Parameters of a model, and FLOPs of its forward pass on one image.
 
-    A FLOP is one multiply-add (as in OpenMMLab's and most papers' tables) of a convolution or a matrix product;
-    nothing else is counted: no normalisation, activation, resizing, RoI pooling or NMS. The pass ends at the raw
-    outputs of the heads that run in inference; a RoI head sees as many proposals as the config lets through.
+    A FLOP is one multiply-add (as in OpenMMLab's and most papers' tables) of a convolution or a matrix
+    product; nothing else is counted: no normalisation, activation, resizing, RoI pooling or NMS. The pass
+    ends at the raw outputs of the heads that run in inference (an auxiliary head's parameters count, its
+    FLOPs do not); a RoI head sees as many proposals as the config lets through.
 
     Args:
         config: The ``model`` of a config.

@@ -106,14 +106,18 @@ def set_key(config: Any, key: str, value: Any) -> None:
             config = config[int(part)] if isinstance(config, list) else config[part]
         except (KeyError, IndexError, ValueError, TypeError):
             raise UserError(f"key '{key}': there is no '{part}' in the model's config.") from None
-    if isinstance(config, list):
+    if isinstance(config, dict):
+        config[last] = ConfigDict(value) if isinstance(value, dict) else value
+    elif isinstance(config, list) and last.isdecimal() and int(last) < len(config):
         config[int(last)] = value
     else:
-        config[last] = ConfigDict(value) if isinstance(value, dict) else value
+        raise UserError(f"key '{key}': there is no '{last}' to set in the model's config.")
 
 
 def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
     """Fit a model's config to a dataset and to one device, in place."""
+    from kdbench.openmmlab.pretrained import drop_pretrained
+
     preprocessor = model.get("data_preprocessor", {})
     if dataset.task == "segmentation":
         preprocessor["seg_pad_val"] = dataset.ignore_index
@@ -122,10 +126,8 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             part["num_classes"] = len(dataset.classes)
         if part.get("type") in ("SyncBN", "MMSyncBN"):
             part["type"] = "BN"
-        if not pretrained:
-            part.pop("pretrained", None)
-            if isinstance(part.get("init_cfg"), dict) and part["init_cfg"].get("type") == "Pretrained":
-                part.pop("init_cfg")
+    if not pretrained:
+        drop_pretrained(model)
     if dataset.task == "segmentation":
         for head in heads_of(model):
             head["ignore_index"] = dataset.ignore_index

@@ -21,7 +21,11 @@ EVALUATION_BATCH = 16
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """The OpenMMLab dataset of one split."""
     parts = [
-        (read_names(folder / part.names, dataset.image_suffix), str(folder / part.images), str(folder / part.annotations))
+        (
+            read_names(folder / part.names, dataset.image_suffix),
+            str(folder / part.images),
+            str(folder / part.annotations),
+        )
         for part in dataset.splits[split]
     ]
     common: dict[str, Any] = {

@@ -27,7 +27,7 @@ def export(
 ) -> tuple[Path, Path]:
     """Write a student's checkpoint and, beside it, the config that mmdet or mmseg builds it from.
 
-    ``mmdet.apis.init_detector(config, checkpoint)`` and ``mmseg.apis.init_model(config, checkpoint)`` load them.
+    ``mmdet.apis.init_detector(config, checkpoint)`` loads them, or ``mmseg.apis.init_model``.
 
     Args:
         student: The trained student.

@@ -41,7 +41,9 @@ class StepHook(Hook):  # type: ignore[misc]
         model.iteration = runner.iter
         self.started = time.perf_counter()
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Stop the clock (the losses' values were read, so the device is done) and report."""
         losses = {name: float(value.detach()) for name, value in (outputs or {}).items() if "loss" in name}
         self.durations.append(time.perf_counter() - self.started)
@@ -101,7 +103,9 @@ class StopHook(Hook):  # type: ignore[misc]
             signal.signal(number, handler)
         self.previous = {}
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         """Stop here if asked to."""
         if self.signalled is None:
             return

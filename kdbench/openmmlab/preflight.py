@@ -69,7 +69,9 @@ def check_family(name: str, method: type[Method], options: Any, family: str) -> 
     )
 
 
-def probe_shapes(student: Any, teacher: Teacher, probe: Probe, names: frozenset[str], dataset: Dataset) -> Shapes:
+def probe_shapes(
+    student: Any, teacher: Teacher, probe: Probe, names: frozenset[str], dataset: Dataset
+) -> Shapes:
     """Shapes of the captures of both models on the probed batch; neither model is changed."""
     copied = copy.deepcopy(student)
     inputs, samples = probe.batch(copied)
@@ -129,7 +131,9 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
         task = sum(_total(value) for name, value in losses.items() if "loss" in name)
         for name, value in [*losses.items(), *terms.items()]:
             if "loss" in name and not math.isfinite(_total(value)):
-                raise GateError(f"{name} is not finite on the first batch: look at the learning rate and the data.")
+                raise GateError(
+                    f"{name} is not finite on the first batch: look at the learning rate and the data."
+                )
         distillation = sum(abs(_total(value)) for value in terms.values())
         ratios.append(distillation / max(abs(task), 1e-12))
     largest = max(ratios)
@@ -158,5 +162,6 @@ def check_teacher(metric: str, value: float, dataset: Dataset) -> None:
 
 
 def _total(value: Any) -> float:
-    return float(value.sum()) if isinstance(value, Tensor) else float(sum(float(part.sum()) for part in value))
-
+    return (
+        float(value.sum()) if isinstance(value, Tensor) else float(sum(float(part.sum()) for part in value))
+    )

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import ConfigDict
 
 from kdbench.errors import UserError
+from kdbench.openmmlab.checkpoints import read_state_dict
 from kdbench.openmmlab.configs import walk
 
 
@@ -22,21 +23,25 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
         download: Let mmengine fetch what is not in torch's cache.
 
     Raises:
-        UserError: If initial weights are not on this machine, unless ``download``; if a file that the config names
-            is not there, or nobody knows the name.
+        UserError: If initial weights are not on this machine, unless ``download``; if a file that the config
+            names is not there, or nobody knows the name; if a file is truncated or must be executed to be
+            read.
     """
     for reference in initial_weights(config):
         file, remote = location(reference)
-        if file.is_file() or (remote and download):
+        if file.is_file():
+            read_state_dict(file)
+            continue
+        if remote and download:
             continue
         if not remote:
             raise UserError(
-                f"the config starts from {reference}, which does not exist: check its path, or add --from-scratch "
-                "to train without it."
+                f"the config starts from {reference}, which does not exist: check its path, or add "
+                "--from-scratch to train without it."
             )
         raise UserError(
-            f"the config starts from {reference}, which is not in {file.parent}: add --download to fetch it, or "
-            "--from-scratch to train without it."
+            f"the config starts from {reference}, which is not in {file.parent}: add --download to fetch it, "
+            "or --from-scratch to train without it."
         )
 
 
@@ -80,7 +85,8 @@ def location(reference: str) -> tuple[Path, bool]:
     address = reference if scheme in ("http", "https") else _address(scheme, name)
     if address is None:
         raise UserError(
-            f"the config starts from {reference}, which is unknown to mmengine: correct it, or add --from-scratch."
+            f"the config starts from {reference}, which is unknown to mmengine: correct it, or add "
+            "--from-scratch to train without it."
         )
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(address).path).name, True
 

@@ -152,7 +152,8 @@ def _gates(model: Distiller, teacher: Teacher, probe: Any, name: str, *, force: 
 
 def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:
     """A teacher with weights from a file."""
-    model = build_model(subject.config(), subject.dataset, subject.seed)
+    config = full_config(subject.model, subject.dataset, subject.schedule, pretrained=False)
+    model = build_model(config, subject.dataset, subject.seed)
     share = load_weights(model, weights)
     if share < 0.9:
         report(f"WARNING: only {share:.0%} of the teacher's weights are in {weights}: is it of this config?")
@@ -164,7 +165,9 @@ def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") ->
     runner = Runner(
         model=_distiller(subject, model, Unaided(Options())),
         work_dir=str(place.work_dir),
-        val_dataloader=evaluation_loader(subject.dataset, place.folder, subject.schedule, split, place.workers),
+        val_dataloader=evaluation_loader(
+            subject.dataset, place.folder, subject.schedule, split, place.workers
+        ),
         val_cfg={"type": "ValLoop"},
         val_evaluator=evaluator_of(subject.dataset),
         default_scope=LIBRARIES[subject.dataset.task],
@@ -195,7 +198,9 @@ def _finish(
     subject: Subject, model: Distiller, place: Place, progress: Progress, notes: list[str] | None = None
 ) -> Outcome:
     """Train, export, measure."""
-    trained = train(model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name)
+    trained = train(
+        model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name
+    )
     student = _bare(trained)
     export(student, subject.config(), subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
     for checkpoint in place.work_dir.glob("iter_*.pth"):
@@ -228,5 +233,3 @@ def peak_memory() -> float:
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-
-

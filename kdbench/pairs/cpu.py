@@ -11,7 +11,9 @@ from kdbench.specs import Pair, Schedule
 def recipe(iterations: int, lr: float, scale: tuple[int, int], **more: Any) -> Schedule:
     """AdamW with warm-up and cosine decay to 0, so that the last weights are settled."""
     fixed: dict[str, Any] = {"batch_size": 8, "optimizer": "AdamW", "weight_decay": 0.05, "warmup": 100}
-    return Schedule(iterations=iterations, lr=lr, scale=scale, **{**fixed, "clip_norm": 10.0, "validations": 3, **more})
+    return Schedule(
+        iterations=iterations, lr=lr, scale=scale, **{**fixed, "clip_norm": 10.0, "validations": 3, **more}
+    )
 
 
 PAIRS = [

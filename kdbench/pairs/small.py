@@ -69,7 +69,7 @@ def gfl(depth: int, width: int, channels: int, *, first: int) -> Model:
 
 
 def faster_rcnn(depth: int, width: int, channels: int, *, first: int, hidden: int) -> Model:
-    """Faster R-CNN with FPN, 64 RoIs an image in training and a hidden layer of ``hidden`` units."""
+    """Faster R-CNN with FPN, 32 RoIs an image in training and a hidden layer of ``hidden`` units."""
     edits = resnet(depth, width) | pyramid(depth, width, channels, first)
     edits |= {
         "neck.norm_cfg": {"type": "BN", "requires_grad": True},
@@ -80,16 +80,18 @@ def faster_rcnn(depth: int, width: int, channels: int, *, first: int, hidden: in
         "roi_head.bbox_roi_extractor.out_channels": channels,
         "roi_head.bbox_roi_extractor.featmap_strides": strides(first),
         "roi_head.bbox_roi_extractor.finest_scale": 28,
+        "roi_head.bbox_roi_extractor.roi_layer.output_size": 5,
         "roi_head.bbox_roi_extractor.roi_layer.sampling_ratio": 2,
+        "roi_head.bbox_head.roi_feat_size": 5,
         "roi_head.bbox_head.in_channels": channels,
         "roi_head.bbox_head.fc_out_channels": hidden,
         "roi_head.bbox_head.reg_class_agnostic": True,
         "train_cfg.rpn.sampler.num": 64,
-        "train_cfg.rpn_proposal.nms_pre": 200,
-        "train_cfg.rpn_proposal.max_per_img": 100,
-        "train_cfg.rcnn.sampler.num": 64,
-        "test_cfg.rpn.nms_pre": 200,
-        "test_cfg.rpn.max_per_img": 100,
+        "train_cfg.rpn_proposal.nms_pre": 100,
+        "train_cfg.rpn_proposal.max_per_img": 64,
+        "train_cfg.rcnn.sampler.num": 32,
+        "test_cfg.rpn.nms_pre": 100,
+        "test_cfg.rpn.max_per_img": 64,
     }
     return Model(config="mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", edits=edits)
 

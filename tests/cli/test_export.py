@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from kdbench.results.store import Store
 
-from ..results.samples import cell
+SAMPLES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "samples.py"))
+cell = SAMPLES["cell"]
 
 
 @pytest.fixture

@@ -185,8 +185,8 @@ def attribute(owner, name):
 def climbing(code):
     """A pickle that runs code although it names only what mmengine's own list of safe globals allows.
 
-    ``getattr.__self__`` is the module of builtins; a HistoryBuffer whose ``_statistics_methods.update`` is ``exec``
-    calls it when its state is set.
+    ``getattr.__self__`` is the module of builtins; a HistoryBuffer whose ``_statistics_methods.update`` is
+    ``exec`` calls it when its state is set.
     """
     builtins = attribute(b"c__builtin__\ngetattr\n", "__self__")
     buffer = b"cmmengine.logging.history_buffer\nHistoryBuffer\n)\x81"

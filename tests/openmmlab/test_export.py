@@ -12,6 +12,7 @@ import torch
 from mmengine.config import Config
 
 from kdbench.cards import Dataset
+from kdbench.cli.export import PARTS, library_of
 from kdbench.datasets import digits
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
@@ -37,9 +38,9 @@ THRESHOLDS = {"two-stage": "test_cfg.rcnn.score_thr", "dense": "test_cfg.score_t
 """Set to 0, so that an untrained detector finds boxes."""
 
 OPS = """
-# Plain mmdet needs mmcv's compiled ops (nms, roi_align). mmcv may be installed without them here, and kdbench's
-# stand-in, which a user of the export does not have, then takes their place: the one part of kdbench that is
-# imported, before the import of any other is blocked.
+# Plain mmdet needs mmcv's compiled ops (nms, roi_align). mmcv may be installed without them here, and then
+# kdbench's stand-in, which a user of the export does not have, takes their place: the one part of kdbench
+# that is imported, before the import of any other is blocked.
 import mmcv
 from kdbench.openmmlab import ops
 ops.install()
@@ -146,9 +147,10 @@ def test_plain_openmmlab_loads_it_strictly_and_predicts_the_same(family, tmp_pat
 def test_the_two_files(family, tmp_path):
     student, config, dataset = built(family)
     before = config.to_dict()
-    checkpoint, file = export(student, config, dataset, SCHEDULE, tmp_path / "made" / "best.pth")
-    assert (checkpoint.name, file.name) == ("best.pth", "best.py")
-    assert sorted(path.name for path in file.parent.iterdir()) == ["best.pth", "best.py"]
+    checkpoint, file = export(student, config, dataset, SCHEDULE, tmp_path / "made" / "student.pth")
+    assert (checkpoint.name, file.name) == PARTS
+    assert sorted(path.name for path in file.parent.iterdir()) == sorted(PARTS)
+    assert library_of(file.parent) == {"detection": "mmdet", "segmentation": "mmseg"}[dataset.task]
     assert config.to_dict() == before
     content = torch.load(checkpoint, weights_only=True)
     assert list(content["state_dict"]) == list(student.state_dict())

@@ -50,7 +50,7 @@ def test_the_weights_that_shipped_configs_name(cache, model, dataset, reference,
     )
     require_pretrained(config, download=True)
     assert list(cache.iterdir()) == []
-    (cache / file).touch()
+    torch.save({"w": torch.ones(2)}, cache / file)
     require_pretrained(config, download=False)
     require_pretrained(model_config(model, dataset, pretrained=False), download=False)
 
@@ -91,8 +91,17 @@ def test_a_file_on_this_machine(tmp_path):
     for download in (False, True):
         with pytest.raises(UserError, match=r"own\.pth, which does not exist"):
             require_pretrained(starts_from(str(file)), download=download)
-    file.touch()
+    torch.save({"w": torch.ones(2)}, file)
     require_pretrained(starts_from(str(file)), download=False)
+
+
+def test_a_download_that_was_cut(cache):
+    (cache / "resnet50-0676ba61.pth").write_bytes(b"PK\x03\x04")
+    for download in (False, True):
+        with pytest.raises(
+            UserError, match=r"resnet50-0676ba61\.pth \(4 bytes\) is truncated or no checkpoint"
+        ):
+            require_pretrained(starts_from("torchvision://resnet50"), download=download)
 
 
 def test_every_place_in_a_config_is_found_and_dropped():
