@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
@@ -17,24 +20,44 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def relaunch(gpus: int) -> bool:
-    """Run the same command line under torchrun, a process a GPU; False in such a process.
+def relaunch(gpus: int) -> int | None:
+    """Run the same command line under torchrun, a process a GPU.
+
+    Args:
+        gpus: Number of GPUs, at least 1.
+
+    Returns:
+        torchrun's exit code; None where this process is the one to train: there is one GPU to use, or
+        torchrun started it.
 
     Raises:
         UserError: If there are not that many GPUs.
-        SystemExit: With torchrun's exit code, where it failed.
     """
     if "LOCAL_RANK" in os.environ:
-        return False
+        return None
     import torch
 
-    if torch.cuda.device_count() < gpus:
-        raise UserError(f"--gpus {gpus}: this machine has {torch.cuda.device_count()}.")
+    there = torch.cuda.device_count()
+    if there < gpus:
+        raise UserError(f"--gpus {gpus}: this machine has {there}. Ask for fewer, or leave --gpus away.")
+    if gpus == 1:
+        return None
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
-    done = subprocess.run([*command, "-m", "kdbench", *sys.argv[1:]], check=False)
-    if done.returncode:
-        raise SystemExit(done.returncode)
-    return True
+    with _left_to_children():
+        return subprocess.run([*command, "-m", "kdbench", *sys.argv[1:]], check=False).returncode
+
+
+@contextmanager
+def _left_to_children() -> Iterator[None]:
+    """Ctrl-C goes to the children, which write a checkpoint first; this process waits for them.
+
+    A handler and not SIG_IGN, which the children would inherit.
+    """
+    previous = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def start(device: str | None, dataset: Dataset) -> str:
@@ -43,25 +66,42 @@ def start(device: str | None, dataset: Dataset) -> str:
     Raises:
         UserError: If the device is not there or the libraries do not load.
     """
+    used = choose(device)
     from kdbench.openmmlab.setup import prepare_libraries
 
     prepare_libraries(LIBRARIES[dataset.task])
     hush()
-    import torch
-
-    used = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if used not in ("cpu", "cuda"):
-        raise UserError(f"--device {used}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among GPUs).")
-    if used == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch sees no GPU; `kdbench doctor` says more.")
     if used == "cuda":
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
+        make_repeatable()
     if "LOCAL_RANK" in os.environ:
         from mmengine.dist import init_dist
 
         init_dist("pytorch", backend="nccl" if used == "cuda" else "gloo")
     return used
+
+
+def choose(device: str | None) -> str:
+    """``cpu`` or ``cuda``; without a wish cuda where there is one.
+
+    Raises:
+        UserError: If it is neither, or not there.
+    """
+    if device not in (None, "cpu", "cuda"):
+        raise UserError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among GPUs).")
+    import torch
+
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise UserError("--device cuda: torch sees no GPU; `kdbench doctor` says more.")
+    return device or ("cuda" if there else "cpu")
+
+
+def make_repeatable() -> None:
+    """The same convolution algorithms in every run of a GPU."""
+    import torch
+
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def hush() -> None:

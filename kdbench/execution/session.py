@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
-import shlex
-import sys
-from collections.abc import Callable, Mapping
+import re
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
-from kdbench.execution.plan import Plan, stored
-from kdbench.results.record import Cost, Made, Metrics, Record, Teacher
+from kdbench.execution.plan import Plan
+from kdbench.execution.provenance import record_of
+from kdbench.results.record import Record, Teacher
 from kdbench.results.store import Store
-from kdbench.specs import RunSpec, TeacherSpec, digest
+from kdbench.specs import RunSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
+    from kdbench.openmmlab.hooks import Progress
     from kdbench.openmmlab.students import Outcome, Subject
     from kdbench.openmmlab.training import Place
 
-DISTRIBUTIONS = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
+    Work = Callable[[Subject, Place, Progress], Outcome]
 
 
 class Console(Protocol):
@@ -33,12 +33,21 @@ class Console(Protocol):
     def say(self, line: str) -> None:
         """One line."""
 
-    def stage(self, title: str, iterations: int) -> Any:
-        """A context manager that gives the stage's :class:`kdbench.openmmlab.hooks.Progress`."""
+    def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
+        """Shows a training of so many iterations while it lasts."""
 
 
 class RunFailed(Exception):
-    """A training failed and is recorded as failed; the message says why."""
+    """A training failed and is recorded as failed; the message says why.
+
+    Args:
+        message: Why, and what to look at.
+        record: The failed record.
+    """
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,10 @@ class Means:
     download: bool = False
     force: bool = False
 
+    def folder(self, spec: RunSpec | TeacherSpec) -> Path:
+        """Where a run's checkpoints, logs and trained weights are."""
+        return self.work_dir / spec.identity()[:16]
+
 
 class Session:
     """One plan on its way to its records.
@@ -75,6 +88,8 @@ class Session:
 
     def __init__(self, plan: Plan, means: Means, console: Console) -> None:
         self.plan, self.means, self.console = plan, means, console
+        self.total = self.position = 0
+        """Trainings that this session needs, and which of them it is at."""
 
     def run(self) -> Record:
         """Everything that has no record yet, and the record of the method's own cell.
@@ -84,220 +99,209 @@ class Session:
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
-        done = self.means.store.find(digest(stored(self.plan.cell)))
-        if done is not None:
-            self.console.say(f"{self.plan.cell.selector} is done already: {self._score(done)}")
-            return done
-        if self.plan.teacher is None:
+        plan = self.plan
+        for broken in self.means.store.records(plan.dataset.name)[1]:
+            self.console.say(f"broken record {broken}")
+        self._introduce()
+        if plan.teacher is None:
             return self._plain()
-        self._check()
-        teacher, measured = self._teacher(self.plan.teacher)
+        done = self._known(plan.cell)
+        if done is not None:
+            self._plain()
+            return done
+        teacher, measured = self._teacher(plan.teacher)
         self._plain()
         return self._distilled(teacher, measured)
 
-    def _check(self) -> None:
-        """Refuse what cannot work before anything is trained."""
-        from kdbench.openmmlab.configs import family_of
-        from kdbench.openmmlab.preflight import check_family
-
+    def _introduce(self) -> None:
+        """Say what is ahead, and refuse what cannot work before anything is trained."""
         plan = self.plan
-        config = self._subject(plan.cell).config()
-        check_family(plan.card.name, plan.card.load(), plan.options, family_of(config))
+        needed = [self._find(plan.plain) is None]
+        if plan.teacher is not None and self._find(plan.cell) is None:
+            needed += [True, self._must_train(plan.teacher)]
+        self.total = sum(needed)
+        where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
+        self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {self.means.device}")
+        if self.total:
+            self._check()
+
+    def _check(self) -> None:
+        from kdbench.execution.refusals import check_method, check_model
+
+        plan, student = self.plan, self._subject(self.plan.cell)
+        check_method(plan, student)
+        if plan.teacher is not None:
+            self.console.say(check_model("teacher", self._teacher_subject(plan.teacher)))
+        self.console.say(check_model("student", student))
 
     def _plain(self) -> Record:
         from kdbench.openmmlab.students import train_alone
 
         spec = self.plan.plain
-        done = self.means.store.find(digest(stored(spec)))
-        if done is not None:
-            self.console.say(f"plain student, seed {spec.seed}: done already, {self._score(done)}")
-            return done
-        title = f"plain student, seed {spec.seed}"
-        return self._record(spec, title, lambda place, bar: train_alone(self._subject(spec), place, bar))
+        return self._known(spec) or self._train(spec, self._subject(spec), train_alone)
 
     def _distilled(self, teacher: TeacherModel, measured: Teacher) -> Record:
         from kdbench.openmmlab.students import train_with
 
-        plan, spec = self.plan, self.plan.cell
+        plan = self.plan
 
-        def work(place: Place, progress: Any) -> Outcome:
+        def work(subject: Subject, place: Place, progress: Progress) -> Outcome:
             return train_with(
-                self._subject(spec),
+                subject,
                 teacher,
                 plan.card,
                 plan.options,
                 place,
                 progress,
-                report=self.console.say,
+                report=lambda line: self.console.say(f"  {line}"),
                 force=self.means.force,
             )
 
-        return self._record(spec, f"{spec.selector}, seed {spec.seed}", work, measured)
+        return self._train(plan.cell, self._subject(plan.cell), work, measured)
 
     def _teacher(self, spec: TeacherSpec) -> tuple[TeacherModel, Teacher]:
         """The teacher: from its checkpoint, from an earlier run, or trained now; measured once."""
         from kdbench.openmmlab.checkpoints import weights_hash
         from kdbench.openmmlab.preflight import check_teacher
-        from kdbench.openmmlab.students import WEIGHTS, Subject, evaluate, load_teacher
+        from kdbench.openmmlab.students import load_teacher, train_alone
 
-        identity = spec.identity()
-        subject = Subject(
-            identity,
-            spec.model,
-            spec.recipe,
-            self.plan.dataset,
-            spec.seed,
-            spec.pretrained,
-            self.means.download,
-        )
-        weights = self.plan.checkpoint or self._place(identity).work_dir / WEIGHTS
-        record = self.means.store.find(identity)
-        if self.plan.checkpoint is None and (record is None or not weights.is_file()):
-            record = self._train_teacher(spec, subject)
+        subject = self._teacher_subject(spec)
+        if self._must_train(spec):
+            record: Record | None = self._train(spec, subject, train_alone)
         else:
-            self.console.say(f"teacher: weights from {weights}")
-        model = load_teacher(subject, weights, self.console.say)
-        if record is None:
-            metrics = evaluate(model.model, subject, self._place(identity))
-            record = self._write(spec, "done", metrics=[{"iteration": 0, **metrics}])
+            record = self._known(spec)
+        model = load_teacher(subject, self._weights(spec), self.console.say)
+        record = record or self._measured(spec, subject, model)
         value = record.score
         assert value is not None, "a done record has its metric"
-        self.console.say(f"teacher: {self._score(record)}")
         if spec.schedule != "smoke" and not self.means.force:
             check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
         measured = Teacher(
-            identity=identity, config=spec.model.config, weights_sha256=weights_hash(model.model), value=value
+            identity=record.identity,
+            config=spec.model.config,
+            weights_sha256=weights_hash(model.model),
+            value=value,
         )
         return model, measured
 
-    def _train_teacher(self, spec: TeacherSpec, subject: Subject) -> Record:
-        from kdbench.openmmlab.students import train_alone
+    def _must_train(self, spec: TeacherSpec) -> bool:
+        """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""
+        if self.plan.checkpoint is not None:
+            return False
+        return self._find(spec) is None or not self._weights(spec).is_file()
 
-        return self._record(spec, "teacher", lambda place, bar: train_alone(subject, place, bar))
+    def _weights(self, spec: TeacherSpec) -> Path:
+        from kdbench.openmmlab.students import WEIGHTS
+
+        return self.plan.checkpoint or self.means.folder(spec) / WEIGHTS
+
+    def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
+        """Evaluate a given checkpoint and record it."""
+        from kdbench.openmmlab.students import evaluate
+
+        self.console.say("teacher: evaluating the given checkpoint")
+        metrics = evaluate(model.model, subject, self._place(spec))
+        record = self._write(spec, curve=[{"iteration": 0, **metrics}])
+        self.console.say(f"teacher: {score(record)}")
+        return record
+
+    def _teacher_subject(self, spec: TeacherSpec) -> Subject:
+        from kdbench.openmmlab.students import Subject
+
+        return Subject(
+            name=spec.identity(),
+            model=spec.model,
+            schedule=spec.recipe,
+            dataset=self.plan.dataset,
+            seed=spec.seed,
+            pretrained=spec.pretrained,
+            download=self.means.download,
+        )
 
     def _subject(self, spec: RunSpec) -> Subject:
         from kdbench.openmmlab.students import Subject
 
-        pair = spec.pair
         return Subject(
-            digest(stored(spec)),
-            pair.student,
-            pair.schedule,
-            self.plan.dataset,
-            spec.seed,
-            pair.pretrained,
-            self.means.download,
+            name=spec.identity(),
+            model=spec.pair.student,
+            schedule=spec.pair.schedule,
+            dataset=self.plan.dataset,
+            seed=spec.seed,
+            pretrained=spec.pair.pretrained,
+            download=self.means.download,
         )
 
-    def _place(self, identity: str) -> Place:
+    def _place(self, spec: RunSpec | TeacherSpec) -> Place:
         from kdbench.openmmlab.training import Place
 
         return Place(
             folder=self.plan.folder,
-            work_dir=self.means.work_dir / identity[:16],
+            work_dir=self.means.folder(spec),
             device=self.means.device,
-            amp=self.plan.cell.amp,
+            amp=spec.amp,
             workers=self.means.workers,
             visualizers=self.means.visualizers,
         )
 
-    def _record(
-        self,
-        spec: RunSpec | TeacherSpec,
-        title: str,
-        work: Callable[[Place, Any], Outcome],
-        teacher: Teacher | None = None,
-    ) -> Record:
-        """Do the work of one cell and write its record, also when it fails."""
-        from kdbench.openmmlab.distiller import NonFiniteLoss
+    def _find(self, spec: RunSpec | TeacherSpec) -> Record | None:
+        return self.means.store.find(spec.identity())
 
-        recipe = spec.recipe if isinstance(spec, TeacherSpec) else spec.pair.schedule
-        place = self._place(digest(stored(spec)))
-        try:
-            with self.console.stage(title, recipe.iterations) as progress:
-                outcome = work(place, progress)
-        except NonFiniteLoss as failed:
-            self._write(spec, "failed", teacher=teacher, reason=str(failed))
-            raise RunFailed(
-                f"{title}: {failed}. Look at the learning rate and the method's weight."
-            ) from failed
-        record = self._write(
-            spec, "done", teacher=teacher, metrics=outcome.curve, cost=outcome.cost, notes=outcome.notes
-        )
-        self.console.say(f"{title}: {self._score(record)}")
+    def _known(self, spec: RunSpec | TeacherSpec) -> Record | None:
+        """The done record of a spec, told, or None."""
+        record = self._find(spec)
+        if record is not None:
+            self.console.say(f"{title(spec)}: done already, {score(record)}")
         return record
 
-    def _write(
-        self,
-        spec: RunSpec | TeacherSpec,
-        status: Any,
-        *,
-        teacher: Teacher | None = None,
-        reason: str | None = None,
-        metrics: list[dict[str, float]] | None = None,
-        cost: Mapping[str, Any] | None = None,
-        notes: list[str] | None = None,
+    def _train(
+        self, spec: RunSpec | TeacherSpec, subject: Subject, work: Work, teacher: Teacher | None = None
     ) -> Record:
-        metric = self.plan.dataset.metric
-        record = Record(
-            kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
-            identity=digest(stored(spec)),
-            spec=stored(spec),
-            status=status,
-            reason=reason,
-            metrics=None if not metrics else summary(metrics, metric),
-            metric=metric,
-            teacher=teacher,
-            cost=Cost(**(cost or {})),
-            curve=metrics or [],
-            versions=versions(),
-            device=device_name(self.means.device),
-            host_class=host_class(),
-            notes=notes or [],
-            made=Made(
-                clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-                path=str(self._place(digest(stored(spec))).work_dir),
-                command=shlex.join(["kdbench", *sys.argv[1:]]),
-            ),
+        """Train one student or teacher and write its record, also when it fails."""
+        from kdbench.openmmlab.distiller import NonFiniteLoss
+
+        self.position += 1
+        place, name, begun = self._place(spec), title(spec), time.monotonic()
+        heading = f"{self.position} of {self.total}: {name}"
+        if (stopped := interrupted_at(place.work_dir)) is not None:
+            self.console.say(f"{heading} goes on from iteration {stopped}")
+        try:
+            with self.console.stage(heading, subject.schedule.iterations) as progress:
+                outcome = work(subject, place, progress)
+        except NonFiniteLoss as failed:
+            record = self._write(spec, reason=str(failed), teacher=teacher)
+            raise RunFailed(
+                f"{name}: {failed}. Look at the learning rate and the method's weight.", record
+            ) from failed
+        record = self._write(
+            spec, curve=outcome.curve, cost=outcome.cost, notes=outcome.notes, teacher=teacher
         )
+        self.console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
+        return record
+
+    def _write(self, spec: RunSpec | TeacherSpec, **values: Any) -> Record:
+        """Make the record of a spec and store it (one process of a distributed run does)."""
+        folder = self.means.folder(spec)
+        record = record_of(spec, self.plan.dataset.metric, self.means.device, folder, **values)
         if is_main_process():
             self.means.store.write(record)
         return record
 
-    def _score(self, record: Record) -> str:
-        return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
+
+def title(spec: RunSpec | TeacherSpec) -> str:
+    """What a spec is called on the screen."""
+    if isinstance(spec, TeacherSpec):
+        return "teacher"
+    name = "plain student" if spec.teacher is None else spec.selector
+    return f"{name}, seed {spec.seed}"
 
 
-def summary(curve: list[dict[str, float]], metric: str) -> Metrics:
-    """Last and best evaluation of a curve."""
-    last = {name: value for name, value in curve[-1].items() if name != "iteration"}
-    best = max(curve, key=lambda point: point.get(metric, 0.0))
-    return Metrics(last=last, best=best)
+def score(record: Record) -> str:
+    """The ranking metric of a record, in [0, 1], with its name."""
+    return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
 
 
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on, by import name or distribution."""
-    providers = metadata.packages_distributions()
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        for distribution in sorted(set(providers.get(name, [name])))[:1]:
-            found[name] = f"{distribution} {metadata.version(distribution)}"
-    return found
-
-
-def device_name(device: str) -> str:
-    """``cpu`` or the GPU's name."""
-    if device == "cpu":
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name()
-
-
-def host_class() -> str:
-    """Kind of machine, without its name: system, architecture, number of usable cores and of threads."""
-    import torch
-
-    return (
-        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
-    )
+def interrupted_at(work_dir: Path) -> int | None:
+    """The iteration of the checkpoint that mmengine will go on from, or None."""
+    pointer = work_dir / "last_checkpoint"
+    found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
+    return None if found is None else int(found[1])

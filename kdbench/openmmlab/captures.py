@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.distill.captures import Captures, Logits, Predictions
+from kdbench.errors import UserError
 
 POINT_BOX_STRIDES = 8
 """Side, in strides, of the square that stands for an anchor-free head's point."""
@@ -31,10 +32,19 @@ def family_of_model(model: nn.Module) -> str:
 
 @contextmanager
 def recording(model: nn.Module) -> Iterator[Raw]:
-    """Record the outputs of a model's parts while it runs; the raw record fills as it does."""
+    """Record the outputs of a model's parts while it runs; the raw record fills as it does.
+
+    Raises:
+        UserError: If the model's head is a cascade.
+    """
     raw: Raw = {}
-    handles = [part.register_forward_hook(_keep(raw, name)) for name, part in _parts(model).items()]
-    undo = _watch_proposals(model, raw)
+    parts = _parts(model)
+    if any(isinstance(part, nn.ModuleList) for part in parts.values()):
+        raise UserError(
+            f"{type(model).__name__} has a cascade of heads: methods can only see into single ones."
+        )
+    handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
+    undo = _watch(model, raw)
     try:
         yield raw
     finally:
@@ -49,7 +59,8 @@ def _parts(model: Any) -> dict[str, nn.Module]:
     family = family_of_model(model)
     if family == "segmentation":
         head = model.decode_head
-        parts |= {"head": head, "classifier": head.dropout if head.dropout is not None else head.conv_seg}
+        dropout = getattr(head, "dropout", None)
+        parts["classifier"] = dropout if dropout is not None else getattr(head, "conv_seg", head)
     elif family == "dense":
         parts |= {"head": model.bbox_head}
     else:
@@ -65,20 +76,34 @@ def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
     return hook
 
 
-def _watch_proposals(model: Any, raw: Raw) -> Callable[[], None]:
-    """Keep what the region proposal network hands on: a method, so no module hook sees it."""
-    head = getattr(model, "rpn_head", None)
-    if head is None:
+def _watch(model: Any, raw: Raw) -> Callable[[], None]:
+    """Keep what methods give that OpenMMLab calls by name, so that no module hook sees it."""
+    family = family_of_model(model)
+    if family == "dense":
         return lambda: None
-    original = head.loss_and_predict
+    if family == "segmentation":
+        return _watched(model.decode_head, "forward", lambda output: raw.update(head=output))
+    return _watched(
+        model.rpn_head, "loss_and_predict", lambda output: raw.update(proposals=_boxes(output[1]))
+    )
+
+
+def _watched(head: Any, name: str, keep: Callable[[Any], None]) -> Callable[[], None]:
+    """Let ``keep`` see what a method of a head returns, until the function that is returned is called."""
+    original = getattr(head, name)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
-        losses, results = original(*args, **kwargs)
-        raw["proposals"] = [torch.cat([r.bboxes, r.scores[:, None]], dim=1).detach() for r in results]
-        return losses, results
+        output = original(*args, **kwargs)
+        keep(output)
+        return output
 
-    head.loss_and_predict = watched
-    return lambda: delattr(head, "loss_and_predict")
+    setattr(head, name, watched)
+    return lambda: delattr(head, name)
+
+
+def _boxes(results: Any) -> list[Tensor]:
+    """Boxes and scores (N, 5) of each image."""
+    return [torch.cat([r.bboxes, r.scores[:, None]], dim=1).detach() for r in results]
 
 
 def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
@@ -92,16 +117,14 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         return tuple(raw["backbone"])
     if family == "segmentation":
         return (raw["classifier_inputs"][0],) if name == "neck" else Logits((raw["head"],), "softmax")
-    if name == "neck":
-        return tuple(raw["neck"] if "neck" in raw else raw["backbone"])
-    head = model.rpn_head if family == "two-stage" else model.bbox_head
-    if name == "anchors":
-        return _anchors(head, [level.shape[-2:] for level in tuple(raw["neck"])], raw["neck"][0].device)
+    if name in ("neck", "anchors"):
+        maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
+        return maps if name == "neck" else _anchors(model, family, maps)
     if name in ("rpn", "head"):
         output = raw[name]
         return Predictions(tuple(output[0]), tuple(output[1]))
     if family == "dense":
-        return _dense_logits(head, raw["head"][0])
+        return _dense_logits(model.bbox_head, raw["head"][0])
     return _roi_capture(model, raw, name)
 
 
@@ -127,9 +150,10 @@ def _dense_logits(head: Any, scores: list[Tensor]) -> Logits:
     return Logits(values, "sigmoid" if head.use_sigmoid_cls else "softmax")
 
 
-def _anchors(head: Any, sizes: list[Any], device: torch.device) -> list[Tensor]:
-    """The head's own priors, as boxes."""
-    priors = head.prior_generator.grid_priors(sizes, device=device)
+def _anchors(model: Any, family: str, maps: tuple[Tensor, ...]) -> list[Tensor]:
+    """The head's own priors on the maps, as boxes."""
+    head = model.rpn_head if family == "two-stage" else model.bbox_head
+    priors = head.prior_generator.grid_priors([level.shape[-2:] for level in maps], device=maps[0].device)
     strides = head.prior_generator.strides
     return [p if p.shape[1] == 4 else _squares(p, s) for p, s in zip(priors, strides, strict=False)]
 
@@ -169,9 +193,20 @@ def _run_heads(teacher: Any, features: Any, student: Raw, names: frozenset[str],
         teacher.decode_head(features)
     elif family == "dense":
         if names & {"head", "logits"}:
-            teacher.bbox_head(features)
+            with _encoding_as_in_training(teacher.bbox_head):
+                teacher.bbox_head(features)
     else:
         if "rpn" in names:
             teacher.rpn_head(features)
         if names & {"roi_features", "roi_logits", "roi_boxes", "logits"}:
             teacher.roi_head._bbox_forward(features, student["extractor_inputs"][1])
+
+
+@contextmanager
+def _encoding_as_in_training(head: nn.Module) -> Iterator[None]:
+    """Some heads (FCOS with ``norm_on_bbox``) decode their boxes in eval mode; the parts within stay in it."""
+    head.training = True
+    try:
+        yield
+    finally:
+        head.training = False

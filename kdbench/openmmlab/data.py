@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import read_names
+from kdbench.errors import UserError
 from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.specs import Schedule
@@ -48,9 +49,18 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
 def training_loader(
     dataset: Dataset, folder: Path, schedule: Schedule, seed: int, workers: int
 ) -> DataLoader[Any]:
-    """Endless augmented batches: a function of the seed alone."""
+    """Endless augmented batches: a function of the seed alone.
+
+    Raises:
+        UserError: If a batch cannot be dealt out evenly over the processes.
+    """
     images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), seed)
     sampler = PositionSampler(len(images))
+    if schedule.batch_size % sampler.world_size:
+        raise UserError(
+            f"batches of {schedule.batch_size} images cannot be dealt out over {sampler.world_size} processes: "
+            "use another number of GPUs, or --set schedule.batch_size and teacher_schedule.batch_size."
+        )
     return DataLoader(
         images,
         batch_size=schedule.batch_size // sampler.world_size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         return self
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
-        """mmengine's contract; ``loss`` adds the method's terms to the student's."""
+        """Mmengine's contract; ``loss`` adds the method's terms to the student's."""
         if mode != "loss":
             return self.student(inputs, data_samples, mode=mode)
         losses, terms, weight = self.compute(inputs, data_samples)
@@ -145,9 +146,9 @@ class Distiller(BaseModel):  # type: ignore[misc]
     def compute(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
         """The student's losses, the method's terms, and the factor on the former."""
         stream = (self.seed, "step", self.iteration, get_rank())
-        with seeded(*stream, "student"), recording(self.student) as raw:
-            losses = self.student(inputs, data_samples, mode="loss")
         names = self.names
+        with seeded(*stream, "student"), recording(self.student) if names else nullcontext({}) as raw:
+            losses = self.student(inputs, data_samples, mode="loss")
         captures = captures_of(self.student, raw, names)
         seen = (
             {}
@@ -178,7 +179,8 @@ def targets_of(model: nn.Module, inputs: Tensor, samples: Any) -> Targets:
     height, width = inputs.shape[-2:]
     if family_of_model(model) == "segmentation":
         masks = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
-        ignore: int = model.decode_head.ignore_index  # type: ignore[union-attr, assignment]
+        head: Any = model.decode_head
+        ignore = (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
         return Targets((), (), masks, (height, width), ignore)
     boxes = tuple(getattr(b := sample.gt_instances.bboxes, "tensor", b) for sample in samples)
     return Targets(boxes, tuple(sample.gt_instances.labels for sample in samples), None, (height, width))

@@ -8,7 +8,12 @@ import time
 from types import FrameType
 from typing import Any, Protocol
 
+import torch
+from mmengine.dist import all_reduce, all_reduce_params, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
+
+AGAIN = 1.0
+"""Seconds after which a second signal is a second wish to stop: torchrun passes on what a terminal sent to all."""
 
 
 class Progress(Protocol):
@@ -63,6 +68,15 @@ class CurveHook(Hook):  # type: ignore[misc]
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
 
+    def before_train(self, runner: Any) -> None:
+        """Begin a new curve, or make up for an evaluation that an interruption came before."""
+        if runner.iter == 0:
+            runner.message_hub.update_info(self.key, [])
+            return
+        due = runner.iter % runner.val_interval == 0 or runner.iter == runner.max_iters
+        if due and runner.iter not in [point["iteration"] for point in self.curve(runner)]:
+            runner.val_loop.run()
+
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Add a point."""
         curve = [point for point in self.curve(runner) if point["iteration"] < runner.iter]
@@ -78,13 +92,26 @@ class CurveHook(Hook):  # type: ignore[misc]
         return points
 
 
+class BuffersHook(Hook):  # type: ignore[misc]
+    """Averages the buffers (BatchNorm's statistics) over the processes, where DDP leaves each with its own."""
+
+    priority = "HIGH"
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Average, before weights are averaged, evaluated or saved."""
+        if get_world_size() > 1:
+            all_reduce_params([b for b in runner.model.buffers() if b.is_floating_point()], op="mean")
+
+
 class StopHook(Hook):  # type: ignore[misc]
     """Ctrl-C or SIGTERM once: the iteration ends, a checkpoint is written, then it stops. Twice: it stops now."""
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
-        self.signalled: int | None = None
+        self.signalled: float | None = None
         self.previous: dict[int, Any] = {}
 
     def before_train(self, runner: Any) -> None:
@@ -94,8 +121,10 @@ class StopHook(Hook):  # type: ignore[misc]
                 self.previous[number] = signal.signal(number, self._note)
 
     def after_train(self, runner: Any) -> None:
-        """Give the signals back."""
+        """Give the signals back; a signal during the last evaluation stops here."""
         self.restore()
+        if self._asked():
+            raise KeyboardInterrupt
 
     def restore(self) -> None:
         """Give the signals back, wherever the training ended."""
@@ -107,14 +136,21 @@ class StopHook(Hook):  # type: ignore[misc]
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Stop here if asked to."""
-        if self.signalled is None:
+        if not self._asked():
             return
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):
                 hook._save_checkpoint(runner)
         raise KeyboardInterrupt
 
+    def _asked(self) -> bool:
+        """Whether any of the processes was asked to stop: they stop after the same iteration."""
+        asked = torch.tensor(float(self.signalled is not None))
+        all_reduce(asked, op="max")
+        return bool(asked)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signalled is not None:
+        now = time.monotonic()
+        if self.signalled is not None and now - self.signalled > AGAIN:
             raise KeyboardInterrupt
-        self.signalled = number
+        self.signalled = self.signalled or now

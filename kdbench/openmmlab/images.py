@@ -9,6 +9,8 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS as DETECTION_DATASETS
 
+from kdbench.openmmlab.sampling import naming_bad_files
+
 
 @DETECTION_DATASETS.register_module(name="KdbenchVoc")
 class VocImages(BaseDetDataset):  # type: ignore[misc]
@@ -32,13 +34,16 @@ class VocImages(BaseDetDataset):  # type: ignore[misc]
             for stem in stems
         ]
 
+    def prepare_data(self, idx: int) -> Any:
+        """An image through the pipeline. Raises DataError where its file cannot be read."""
+        with naming_bad_files(self.get_data_info(idx)["img_path"]):
+            return super().prepare_data(idx)
+
     def _entry(self, stem: str, images: Path, annotations: Path, index: dict[str, int]) -> dict[str, Any]:
         root = ElementTree.parse(annotations / f"{stem}.xml").getroot()
         return {
             "img_id": stem,
             "img_path": str(images / f"{stem}{self.suffix}"),
-            "width": int(root.findtext("size/width", "0")),
-            "height": int(root.findtext("size/height", "0")),
             "instances": [_instance(node, index) for node in root.iter("object") if _has_area(node)],
         }
 
@@ -55,6 +60,6 @@ def _has_area(node: ElementTree.Element) -> bool:
 def _instance(node: ElementTree.Element, index: dict[str, int]) -> dict[str, Any]:
     return {
         "bbox": _corners(node),
-        "bbox_label": index[node.findtext("name", "")],
+        "bbox_label": index[node.findtext("name", "").strip()],
         "ignore_flag": int(node.findtext("difficult", "0") or 0),
     }

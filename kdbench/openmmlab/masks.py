@@ -8,6 +8,8 @@ from typing import Any
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS as SEGMENTATION_DATASETS
 
+from kdbench.openmmlab.sampling import naming_bad_files
+
 
 @SEGMENTATION_DATASETS.register_module(name="KdbenchMaskFolders")
 class MaskImages(BaseSegDataset):  # type: ignore[misc]
@@ -38,3 +40,9 @@ class MaskImages(BaseSegDataset):  # type: ignore[misc]
             for stems, images, masks in self.parts
             for stem in stems
         ]
+
+    def prepare_data(self, idx: int) -> Any:
+        """An image and its mask through the pipeline. Raises DataError where a file cannot be read."""
+        info = self.get_data_info(idx)
+        with naming_bad_files(info["img_path"], info["seg_map_path"]):
+            return super().prepare_data(idx)

@@ -48,7 +48,7 @@ def optim_wrapper(student: nn.Module, method: nn.Module, schedule: Schedule, *, 
 
 
 def learning_rate(schedule: Schedule) -> list[dict[str, Any]]:
-    """mmengine's parameter schedulers: linear warm-up, then the decay."""
+    """Mmengine's parameter schedulers: linear warm-up, then the decay."""
     total, warmup = schedule.iterations, min(schedule.warmup, schedule.iterations - 1)
     schedulers: list[dict[str, Any]] = []
     if warmup:

@@ -16,13 +16,17 @@ from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
-from kdbench.openmmlab.captures import captures_of, recording
+from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
 
 PROBED_IMAGES = 2
 LARGEST_RATIO = 100.0
 CHANCE = {"detection": 0.01}
 """Least AP50 of a teacher that has learned something."""
+
+
+ANY_FAMILY = frozenset({"backbone", "neck"})
+"""Captures that mean the same in every family."""
 
 
 class GateError(UserError):
@@ -41,7 +45,8 @@ class Probe:
 
     def batch(self, model: Any) -> tuple[Tensor, Any]:
         """The batch as a model's own preprocessor gives it in training."""
-        data = model.data_preprocessor(copy.deepcopy(self.raw), True)
+        with seeded(0, "probe"):
+            data = model.data_preprocessor(copy.deepcopy(self.raw), True)
         return data["inputs"], data["data_samples"]
 
 
@@ -72,9 +77,20 @@ def check_family(name: str, method: type[Method], options: Any, family: str) -> 
 def probe_shapes(
     student: Any, teacher: Teacher, probe: Probe, names: frozenset[str], dataset: Dataset
 ) -> Shapes:
-    """Shapes of the captures of both models on the probed batch; neither model is changed."""
+    """Shapes of the captures of both models on the probed batch; neither model's weights are changed.
+
+    Raises:
+        UserError: If the models are of two families and the method compares more than feature maps.
+    """
+    families = family_of_model(student), family_of_model(teacher.model)
+    if families[0] != families[1] and not names <= ANY_FAMILY:
+        raise UserError(
+            f"the student is a {families[0]} model, the teacher a {families[1]} one: their "
+            f"{', '.join(sorted(names - ANY_FAMILY))} cannot be compared; choose two models of one family."
+        )
     copied = copy.deepcopy(student)
     inputs, samples = probe.batch(copied)
+    teacher.to(inputs.device)
     with torch.no_grad(), seeded(0, "probe"), recording(copied) as raw:
         copied.train()(inputs, samples, mode="loss")
     seen = teacher.captures(inputs, samples, copied, raw, names)

@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dist import get_dist_info
 from torch.utils.data import Dataset, Sampler
 
+from kdbench.datasets.pictures import image_size
 from kdbench.distill.randomness import seed_of, seeded
+from kdbench.errors import UserError
+
+
+class DataError(UserError):
+    """A file of the dataset became unreadable.
+
+    Args:
+        message: One line. From a loader's worker process torch hands on a traceback that ends with it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition("DataError: ")[2].strip())
+
+
+@contextmanager
+def naming_bad_files(*files: str) -> Iterator[None]:
+    """Where the block fails because a file cannot be read, raise DataError that names the file."""
+    try:
+        yield
+    except Exception as error:
+        for file in files:
+            try:
+                image_size(Path(file), pixels=True)
+            except ValueError as reason:
+                raise DataError(f"{file}: {reason}. `kdbench data verify` finds all such files.") from error
+        raise
 
 
 class PositionSampler(Sampler[int]):

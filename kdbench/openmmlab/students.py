@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
 from kdbench.cards import Dataset, MethodCard, Options
@@ -127,7 +128,7 @@ def train_with(
     """
     kind = card.load()
     names = check_family(card.name, kind, options, family_of(subject.config()))
-    student = subject.build()
+    student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
     shapes = probe_shapes(student, teacher, probe, names, subject.dataset)
     with seeded(subject.seed, "method"):
@@ -202,10 +203,12 @@ def _finish(
         model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name
     )
     student = _bare(trained)
-    export(student, subject.config(), subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
-    for checkpoint in place.work_dir.glob("iter_*.pth"):
-        checkpoint.unlink()
-    (place.work_dir / "last_checkpoint").unlink(missing_ok=True)
+    if is_main_process():
+        export(student, subject.config(), subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
+        (place.work_dir / "last_checkpoint").unlink(missing_ok=True)
+        for checkpoint in place.work_dir.glob("iter_*.pth"):
+            checkpoint.unlink()
+    barrier()
     parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
     cost = {
         "seconds_per_iteration": trained.seconds_per_iteration,
@@ -228,7 +231,7 @@ def _bare(trained: Trained) -> Any:
 
 
 def peak_memory() -> float:
-    """Peak memory in MiB: of the GPU where there is one, else of this process since it began."""
+    """Peak memory in MiB: of this training on the GPU where there is one, else of this process since it began."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

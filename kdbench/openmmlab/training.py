@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
 from kdbench.cards import Dataset
+from kdbench.errors import UserError
 from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import CurveHook, Progress, StepHook, StopHook
+from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.specs import Schedule
 
@@ -80,9 +83,15 @@ def train(
 
     Raises:
         NonFiniteLoss: If a loss is not finite.
+        UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
     """
+    if place.amp and place.device != "cuda":
+        raise UserError("--amp needs a GPU: leave it away on a CPU.")
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     steps, curve, stop = StepHook(progress), CurveHook(progress), StopHook()
-    runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=[steps, curve, stop])
+    hooks = [BuffersHook(), steps, curve, stop]
+    runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=hooks)
     try:
         runner.train()
     finally:
@@ -101,7 +110,7 @@ def make_runner(
     name: str,
     hooks: list[Any],
 ) -> Runner:
-    """mmengine's Runner for a training; its console log is silent, its scalars are in the work directory."""
+    """Mmengine's Runner for a training; its console log is silent, its scalars are in the work directory."""
     every = -(-schedule.iterations // schedule.validations)
     custom: list[Any] = list(hooks)
     if schedule.average is not None:
@@ -139,4 +148,12 @@ def make_runner(
         },
         randomness={"seed": seed, "deterministic": False},
         resume=(place.work_dir / "last_checkpoint").is_file(),
+        launcher="pytorch" if is_distributed() else "none",
+        cfg={"model_wrapper_cfg": wrapper(place.device)} if is_distributed() else None,
     )
+
+
+def wrapper(device: str) -> dict[str, Any]:
+    """Config of the wrapper of a distributed run's model; a method may leave an adapter unused for a while."""
+    config: dict[str, Any] = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
+    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == "cpu" else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdbench.pairs.small import faster_rcnn, gfl, pspnet
+from kdbench.pairs.small import faster_rcnn, gfl
 from kdbench.specs import Pair, Schedule
 
 

@@ -96,12 +96,26 @@ def faster_rcnn(depth: int, width: int, channels: int, *, first: int, hidden: in
     return Model(config="mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", edits=edits)
 
 
-def pspnet(depth: int, width: int, channels: int) -> Model:
-    """PSPNet (Zhao et al., CVPR 2017) at stride 8, without an auxiliary head."""
+def pspnet(depth: int, width: int, channels: int, *, background: float | None = None) -> Model:
+    """PSPNet (Zhao et al., CVPR 2017) on three stages at stride 8, without an auxiliary head.
+
+    Args:
+        depth: Depth of the ResNet.
+        width: Channels after its stem.
+        channels: Channels of the head.
+        background: Weight of class 0 in the loss, where that class fills most of the images.
+    """
     edits: Edits = resnet(depth, width) | {
-        "backbone.type": "ResNetV1c",
-        "decode_head.in_channels": stages(depth, width)[3],
+        "backbone.type": "ResNet",
+        "backbone.num_stages": 3,
+        "backbone.out_indices": [0, 1, 2],
+        "backbone.strides": [1, 2, 1],
+        "backbone.dilations": [1, 1, 2],
+        "decode_head.in_index": 2,
+        "decode_head.in_channels": stages(depth, width)[2],
         "decode_head.channels": channels,
         "auxiliary_head": None,
     }
+    if background is not None:
+        edits["decode_head.loss_decode.class_weight"] = [background] + [1.0] * 10
     return Model(config="mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py", edits=edits)

@@ -1,0 +1,111 @@
+"""Makes records: what was measured, and of what, with what and on what it was."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kdbench.execution.plan import stored
+from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
+from kdbench.specs import RunSpec, TeacherSpec
+
+DISTRIBUTIONS = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
+Curve = Sequence[Mapping[str, float]]
+
+
+def record_of(
+    spec: RunSpec | TeacherSpec,
+    metric: str,
+    device: str,
+    work_dir: Path,
+    *,
+    reason: str | None = None,
+    curve: Curve = (),
+    cost: Mapping[str, int | float | None] | None = None,
+    teacher: Teacher | None = None,
+    notes: Sequence[str] = (),
+) -> Record:
+    """The record of one training or evaluation that has just ended, in this process.
+
+    Args:
+        spec: What was run.
+        metric: The metric that ranks.
+        device: ``cpu`` or ``cuda``.
+        work_dir: The run's folder.
+        reason: Why it failed; None where it is done.
+        curve: One mapping an evaluation, the last one at the end; empty where it failed.
+        cost: Figures of the record's ``cost``.
+        teacher: The teacher that was distilled from.
+        notes: What was chosen on the way.
+    """
+    return Record(
+        kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
+        identity=spec.identity(),
+        spec=stored(spec),
+        status=_status(reason),
+        reason=reason,
+        metrics=summary(curve, metric) if curve else None,
+        metric=metric,
+        teacher=teacher,
+        cost=Cost(**(cost or {})),
+        curve=[dict(point) for point in curve],
+        versions=versions(),
+        device=device_name(device),
+        host_class=host_class(),
+        notes=list(notes),
+        made=_made(work_dir),
+    )
+
+
+def _status(reason: str | None) -> Status:
+    return "done" if reason is None else "failed"
+
+
+def _made(work_dir: Path) -> Made:
+    return Made(
+        clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        path=str(work_dir),
+        command=shlex.join(["kdbench", *sys.argv[1:]]),
+    )
+
+
+def summary(curve: Curve, metric: str) -> Metrics:
+    """Last and best evaluation of a curve, the first best one where several are."""
+    last = {name: value for name, value in curve[-1].items() if name != "iteration"}
+    best: dict[str, Any] = dict(max(curve, key=lambda point: point.get(metric, 0.0)))
+    return Metrics(last=last, best=best)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on: import name -> distribution and version."""
+    providers = metadata.packages_distributions()
+    found = {"python": platform.python_version()}
+    for name in DISTRIBUTIONS:
+        for distribution in sorted(set(providers.get(name, [])))[:1]:
+            found[name] = f"{distribution} {metadata.version(distribution)}"
+    return found
+
+
+def device_name(device: str) -> str:
+    """``cpu`` or the GPU's name."""
+    if device == "cpu":
+        return "cpu"
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def host_class() -> str:
+    """Kind of machine, without its name: system, architecture, number of cores and of threads."""
+    import torch
+
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    )

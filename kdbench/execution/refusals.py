@@ -1,0 +1,78 @@
+"""What is refused before anything is trained: methods that a family lacks, models that do not work."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.errors import UserError
+from kdbench.execution.plan import Plan
+from kdbench.registry import registry
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.students import Subject
+
+
+def check_method(plan: Plan, student: Subject) -> None:
+    """Refuse a method that needs what the student's family does not have.
+
+    Raises:
+        UserError: With the families and this dataset's pairs that work.
+    """
+    from kdbench.openmmlab.configs import family_of
+    from kdbench.openmmlab.preflight import check_family
+
+    method = plan.card.load()
+    try:
+        check_family(plan.card.name, method, plan.options, family_of(student.config()))
+    except UserError as refused:
+        raise UserError(f"{refused}{_working_pairs(plan)}") from None
+
+
+def _working_pairs(plan: Plan) -> str:
+    """The pairs of the plan's dataset in whose family the method works, with a leading blank."""
+    from kdbench.distill import FAMILIES
+
+    needed = set(plan.card.load().needs(plan.options))
+    pairs = registry().pairs_of(plan.dataset.name)
+    working = [pair.name for pair in pairs if needed <= FAMILIES[pair.family]]
+    return f" Pairs of {plan.dataset.name} that work: {', '.join(working)} (--pair)." if working else ""
+
+
+def check_model(role: str, subject: Subject) -> str:
+    """Build a model and run it once on shapes alone; gives one line on its size.
+
+    Args:
+        role: ``teacher`` or ``student``.
+        subject: The model, its dataset and its recipe.
+
+    Raises:
+        UserError: If the config, an edit or the initial weights do not work.
+    """
+    from kdbench.openmmlab.complexity import parameters_and_flops
+    from kdbench.openmmlab.pretrained import require_pretrained
+
+    config = subject.config()
+    if subject.pretrained:
+        require_pretrained(config, download=subject.download)
+    try:
+        parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the {role}'s model ({subject.model.config}) does not work: {reason(error)}. "
+            f"Check its config and --set {role}.*."
+        ) from error
+    sizes = f"{parameters / 1e6:.2f} M parameters, {flops / 1e9:.2f} G multiply-adds"
+    return f"{role}: {subject.model.config}, {sizes}"
+
+
+def reason(error: Exception) -> str:
+    """An error in one line: its message, or the failing line of code where it has none."""
+    message = " ".join(str(error).split())
+    if message:
+        return f"{type(error).__name__}: {message}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
