@@ -6,56 +6,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console as Rich
+from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
+
+from kdbench.execution.elapsed import span
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
-
-
-class Stage:
-    """One training on the screen.
-
-    Args:
-        console: Where it is shown.
-        title: What is trained.
-        iterations: How long it is.
-        bar: The terminal's bar, or None for plain lines.
-    """
-
-    def __init__(self, console: Rich, title: str, iterations: int, bar: Progress | None) -> None:
-        self.console, self.title, self.iterations, self.bar = console, title, iterations, bar
-        self.task = bar.add_task(title, total=iterations, loss="") if bar is not None else None
-        self.begun: tuple[int, float] | None = None
-        self.shown = time.monotonic()
-
-    def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """Move the bar, or print a line every ten seconds."""
-        loss = losses.get("loss", float("nan"))
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=iteration, loss=f"loss {loss:.3f}")
-            return
-        now = time.monotonic()
-        self.begun = self.begun or (iteration, now)
-        if now - self.shown >= LINE_EVERY:
-            self.shown = now
-            done = max(iteration - self.begun[0], 1)
-            left = (now - self.begun[1]) / done * (self.iterations - iteration)
-            self.console.print(
-                f"{self.title}: {iteration}/{self.iterations}, loss {loss:.3f}, {left:.0f} s left"
-            )
-
-    def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Show the metrics of an evaluation, without those of single classes."""
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
-        self.console.print(f"  {self.title} at {iteration}: {shown}", highlight=False)
+REST_OF_BAR = 68
+"""Columns of a terminal that the parts of a bar besides its title take."""
 
 
 class TerminalConsole:
@@ -63,30 +32,107 @@ class TerminalConsole:
 
     Args:
         quiet: Show nothing (the other processes of a distributed run).
+        screen: Where to show it; default: stderr.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.rich = Rich(stderr=True, quiet=quiet)
+    def __init__(self, *, quiet: bool = False, screen: Console | None = None) -> None:
+        self.screen = screen or Console(stderr=True, quiet=quiet)
 
     def say(self, line: str) -> None:
-        """One line."""
-        self.rich.print(line, highlight=False, markup=False, soft_wrap=True)
+        """One line, never folded outside of a terminal."""
+        self.screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, title: str, iterations: int) -> Iterator[Stage]:
-        """A training's bar, while it lasts."""
-        if not self.rich.is_terminal:
-            self.say(f"{title}: {iterations} iterations")
-            yield Stage(self.rich, title, iterations, None)
+        """A training's bar or lines, while it lasts."""
+        self.say(f"{title}, {iterations} iterations")
+        if not self.screen.is_terminal:
+            yield LineStage(self, iterations)
             return
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[loss]}"),
-        )
-        with Progress(*columns, console=self.rich) as bar:
-            yield Stage(self.rich, title, iterations, bar)
+        with bar(self.screen) as shown:
+            yield BarStage(self, shown, shown.add_task(escape(title), total=iterations, loss=""))
+
+
+class Stage:
+    """One training on the screen.
+
+    Args:
+        console: Where it is shown.
+    """
+
+    def __init__(self, console: TerminalConsole) -> None:
+        self.console = console
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None:
+        """``iteration`` iterations are done; ``losses`` are the last ones."""
+        raise NotImplementedError
+
+    def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
+        """Show the metrics of an evaluation, without those of single classes."""
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
+        self.console.say(f"  after {iteration} iterations: {shown}")
+
+
+class BarStage(Stage):
+    """A training as a bar.
+
+    Args:
+        console: Where it is shown.
+        bar: The running bar.
+        task: The training in it.
+    """
+
+    def __init__(self, console: TerminalConsole, bar: Progress, task: TaskID) -> None:
+        super().__init__(console)
+        self.bar, self.task = bar, task
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None:
+        """Move the bar."""
+        self.bar.update(self.task, completed=iteration, loss=loss_of(losses))
+
+
+class LineStage(Stage):
+    """A training as plain lines.
+
+    Args:
+        console: Where it is shown.
+        iterations: How long it is.
+    """
+
+    def __init__(self, console: TerminalConsole, iterations: int) -> None:
+        super().__init__(console)
+        self.iterations = iterations
+        self.first: tuple[int, float] | None = None
+        self.shown = time.monotonic()
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None:
+        """Print a line every ten seconds, with the time left at the mean speed so far."""
+        now = time.monotonic()
+        self.first = self.first or (iteration, now)
+        done = iteration - self.first[0]
+        if now - self.shown < LINE_EVERY or not done:
+            return
+        self.shown = now
+        left = (now - self.first[1]) / done * (self.iterations - iteration)
+        self.console.say(f"  {iteration}/{self.iterations}, {loss_of(losses)}, ETA {span(left)}")
+
+
+def loss_of(losses: dict[str, float]) -> str:
+    """The total loss for the screen."""
+    return f"loss {losses['loss']:.3f}" if "loss" in losses else ""
+
+
+def bar(screen: Console) -> Progress:
+    """A bar that goes away when its training ends; long titles are cut, never the ETA."""
+    title = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, screen.width - REST_OF_BAR))
+    return Progress(
+        TextColumn("{task.description}", table_column=title),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+        console=screen,
+        transient=True,
+    )

@@ -1,11 +1,25 @@
-"""``kdbench run``: one method on one dataset, with the teacher and the plain student that it is compared with."""
+"""``kdbench run``: one method on one dataset, with the teacher and the plain student it is compared with."""
 
 from __future__ import annotations
 
+import shlex
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.cli.progress import TerminalConsole
+    from kdbench.execution.plan import Plan, Request
+    from kdbench.execution.session import Means
+    from kdbench.results.record import Record
+
+WORKERS = {"cpu": 0, "cuda": 4}
+"""Data loading processes where none are asked for."""
 
 
 @click.command("run")
@@ -72,10 +86,28 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of the leaderboard.")
 def command(**values: Any) -> int:
     """Train, distil, measure and rank one method."""
-    from kdbench.execution.plan import Request, plan
+    from kdbench.cli.progress import TerminalConsole
+    from kdbench.execution.launch import is_main_process, relaunch, start
+    from kdbench.execution.plan import plan
 
-    gpus, device = values["gpus"], values["device"]
-    request = Request(
+    begun = time.monotonic()
+    console = TerminalConsole(quiet=not is_main_process())
+    planned = plan(_request(values), console.say)
+    if values["gpus"] is not None:
+        if values["device"] == "cpu":
+            raise UserError("--gpus and --device cpu exclude each other: leave one away.")
+        code = relaunch(values["gpus"])
+        if code is not None:
+            return code
+    device = start(values["device"], planned.dataset)
+    return _run(planned, _means(values, device), console, values["as_json"], begun)
+
+
+def _request(values: Mapping[str, Any]) -> Request:
+    """What decides the result."""
+    from kdbench.execution.plan import Request
+
+    return Request(
         method=values["method"],
         dataset=values["dataset"],
         pair=values["pair"],
@@ -89,61 +121,68 @@ def command(**values: Any) -> int:
         from_scratch=values["from_scratch"],
         data_root=values["root"],
     )
-    from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.launch import is_main_process, relaunch, start
-
-    console = TerminalConsole(quiet=not is_main_process())
-    planned = plan(request, console.say)
-    if gpus is not None and gpus > 1 and relaunch(gpus):
-        return 0
-    used = start(device, planned.dataset)
-    return _run(planned, used, console, values)
 
 
-def _run(planned: Any, device: str, console: Any, values: dict[str, Any]) -> int:
-    from kdbench.execution.launch import is_main_process
-    from kdbench.execution.session import Means, RunFailed, Session
+def _means(values: Mapping[str, Any], device: str) -> Means:
+    """What does not."""
+    from kdbench.execution.session import Means
     from kdbench.results.store import Store
 
-    workers = values["workers"] if values["workers"] is not None else (0 if device == "cpu" else 4)
-    store = Store(values["results"])
-    means = Means(
+    workers = values["workers"]
+    return Means(
         work_dir=values["work_dir"],
-        store=store,
+        store=Store(values["results"]),
         device=device,
-        workers=workers,
+        workers=workers if workers is not None else WORKERS[device],
         visualizers=("LocalVisBackend", *values["visualizers"]),
         download=values["download"],
         force=values["force"],
     )
+
+
+def _run(planned: Plan, means: Means, console: TerminalConsole, as_json: bool, begun: float) -> int:
+    """Run the session; only the main process of a distributed run prints."""
+    from kdbench.execution.elapsed import span
+    from kdbench.execution.launch import is_main_process
+    from kdbench.execution.session import RunError, Session
+
     try:
-        record = Session(planned, means, console).run()
-    except RunFailed as failed:
-        click.echo(f"failed: {failed}", err=True)
-        return 1
-    if not is_main_process():
-        return 0
-    if values["as_json"]:
-        click.echo(record.to_json())
-    else:
-        _show(planned, record, store, values)
-    return 0
+        record, code = Session(planned, means, console).run(), 0
+    except RunError as failed:
+        record, code = failed.record, 1
+        if is_main_process():
+            click.echo(f"failed: {failed}", err=True)
+    if is_main_process():
+        if as_json:
+            click.echo(record.to_json(), nl=False)
+        elif record.done:
+            _show(planned, means, record)
+        console.say(f"took {span(time.monotonic() - begun)}")
+    return code
 
 
-def _show(planned: Any, record: Any, store: Any, values: dict[str, Any]) -> None:
+def _show(planned: Plan, means: Means, record: Record) -> None:
     """The leaderboard that the new record is in, and where everything is."""
+    if record.schedule == "smoke":
+        click.echo("smoke schedule: everything ran; nothing of it is ranked.")
+    else:
+        _rank(means, planned.dataset.name)
+    folder = means.folder(planned.cell)
+    click.echo(f"record    {means.store.path_of(record)}")
+    if folder.is_dir():
+        click.echo(f"run       {folder}")
+        click.echo(f"export    kdbench export {shlex.quote(str(folder))} --output student.pth")
+
+
+def _rank(means: Means, dataset: str) -> None:
     from rich.console import Console
 
     from kdbench.results.formats import to_tables
     from kdbench.results.leaderboard import leaderboard
 
+    records, _ = means.store.records(dataset)
     screen = Console()
-    if record.schedule == "smoke":
-        click.echo("smoke schedule: everything ran; nothing of it is ranked.")
-    else:
-        records, _ = store.records(planned.dataset.name)
-        for table in to_tables(leaderboard(records, planned.dataset.name), screen.width):
-            screen.print(table)
-    click.echo(f"record       {store.path_of(record)}")
-    click.echo(f"run          {values['work_dir'] / record.identity[:16]}")
-    click.echo(f"export it    kdbench export {record.identity[:12]} --output student.pth")
+    if not screen.is_terminal:
+        screen = Console(width=200)
+    for table in to_tables(leaderboard(records, dataset), screen.width):
+        screen.print(table)

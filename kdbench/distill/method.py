@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -70,4 +71,21 @@ class Method(nn.Module):
 
     def notes(self) -> list[str]:
         """What was chosen while building, one line each: printed and recorded."""
-        return [f"{name}: {part}" for name, part in self.named_children()]
+        return [f"{name}: {brief(part)}" for name, part in self.named_children()]
+
+
+def brief(module: nn.Module) -> str:
+    """A module in one line: its parts, equal ones counted, and what they add to their name."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        return _convolution(module)
+    parts = [brief(part) for part in module.children()]
+    if not parts:
+        return " ".join(str(module).split())
+    counted = [f"{text} ({count} times)" if count > 1 else text for text, count in Counter(parts).items()]
+    return ", ".join([*counted, *filter(None, [module.extra_repr()])])
+
+
+def _convolution(module: nn.Conv2d | nn.ConvTranspose2d) -> str:
+    height, width = module.kernel_size
+    kind = "transposed convolution" if isinstance(module, nn.ConvTranspose2d) else "convolution"
+    return f"{height}x{width} {kind} {module.in_channels} -> {module.out_channels}"

@@ -29,7 +29,7 @@ def seeded(*key: int | str) -> Iterator[None]:
     On CUDA the current device's generator is seeded as well.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     seed = seed_of(*key)
     random.seed(seed)
     np.random.seed(seed)

@@ -93,7 +93,7 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
     kind: Literal["default", "smoke", "custom"] = (
         "smoke" if request.schedule == "smoke" else "custom" if custom else "default"
     )
-    common = {
+    common: dict[str, Any] = {
         "dataset": dataset.name,
         "data": data,
         "seed": request.seed,

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from kdbench.execution.plan import stored
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
@@ -54,7 +53,7 @@ def record_of(
         metrics=summary(curve, metric) if curve else None,
         metric=metric,
         teacher=teacher,
-        cost=Cost(**(cost or {})),
+        cost=Cost.model_validate(cost or {}),
         curve=[dict(point) for point in curve],
         versions=versions(),
         device=device_name(device),
@@ -79,8 +78,8 @@ def _made(work_dir: Path) -> Made:
 def summary(curve: Curve, metric: str) -> Metrics:
     """Last and best evaluation of a curve, the first best one where several are."""
     last = {name: value for name, value in curve[-1].items() if name != "iteration"}
-    best: dict[str, Any] = dict(max(curve, key=lambda point: point.get(metric, 0.0)))
-    return Metrics(last=last, best=best)
+    best = max(curve, key=lambda point: point.get(metric, 0.0))
+    return Metrics(last=last, best=dict(best))
 
 
 def versions() -> dict[str, str]:

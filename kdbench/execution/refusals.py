@@ -65,8 +65,13 @@ def check_model(role: str, subject: Subject) -> str:
             f"the {role}'s model ({subject.model.config}) does not work: {reason(error)}. "
             f"Check its config and --set {role}.*."
         ) from error
-    sizes = f"{parameters / 1e6:.2f} M parameters, {flops / 1e9:.2f} G multiply-adds"
-    return f"{role}: {subject.model.config}, {sizes}"
+    return f"{role}: {subject.model.config}, {amount(parameters)} parameters, {amount(flops)} multiply-adds"
+
+
+def amount(number: int) -> str:
+    """A large number with three digits: ``1.23 M``."""
+    value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
+    return f"{value:.3g} {unit}"
 
 
 def reason(error: Exception) -> str:

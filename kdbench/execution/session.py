@@ -1,4 +1,4 @@
-"""Runs a plan in this process: the teacher, the plain student and the distilled student, each with its record."""
+"""Runs a plan in this process: teacher, plain student and distilled student, each with its record."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Console(Protocol):
         """Shows a training of so many iterations while it lasts."""
 
 
-class RunFailed(Exception):
+class RunError(Exception):
     """A training failed and is recorded as failed; the message says why.
 
     Args:
@@ -95,7 +95,7 @@ class Session:
         """Everything that has no record yet, and the record of the method's own cell.
 
         Raises:
-            RunFailed: If a training failed; its failed record is written.
+            RunError: If a training failed; its failed record is written.
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
@@ -269,7 +269,7 @@ class Session:
                 outcome = work(subject, place, progress)
         except NonFiniteLoss as failed:
             record = self._write(spec, reason=str(failed), teacher=teacher)
-            raise RunFailed(
+            raise RunError(
                 f"{name}: {failed}. Look at the learning rate and the method's weight.", record
             ) from failed
         record = self._write(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from mmengine.dist import get_dist_info
 from torch.utils.data import Dataset, Sampler
 
@@ -79,7 +80,7 @@ class SeededImages(Dataset[Any]):
         self.images = images
         self.seed = seed
         self.metainfo = images.metainfo
-        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.images)

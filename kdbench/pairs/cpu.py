@@ -4,41 +4,78 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdbench.pairs.small import faster_rcnn, gfl
-from kdbench.specs import Pair, Schedule
+from kdbench.pairs.small import faster_rcnn, gfl, pspnet
+from kdbench.specs import Family, Model, Pair, Schedule
+
+DIGITS = (96, 96)
+BCCD = (256, 192)
+CAMVID = (160, 120)
+DIGITS_SEG = (128, 128)
+"""Enlarged: at stride 8 the smallest digits would be one cell."""
+BACKGROUND = 0.2
+"""Weight of the background, which fills nine tenths of the digits' scenes."""
 
 
-def recipe(iterations: int, lr: float, scale: tuple[int, int], **more: Any) -> Schedule:
+def recipe(iterations: int, lr: float, scale: tuple[int, int], flip: float = 0.0) -> Schedule:
     """AdamW with warm-up and cosine decay to 0, so that the last weights are settled."""
-    fixed: dict[str, Any] = {"batch_size": 8, "optimizer": "AdamW", "weight_decay": 0.05, "warmup": 100}
     return Schedule(
-        iterations=iterations, lr=lr, scale=scale, **{**fixed, "clip_norm": 10.0, "validations": 3, **more}
+        iterations=iterations,
+        lr=lr,
+        scale=scale,
+        flip=flip,
+        batch_size=8,
+        optimizer="AdamW",
+        weight_decay=0.05,
+        warmup=100,
+        clip_norm=10.0,
+        validations=2,
     )
 
 
+def pair(
+    dataset: str, detector: str, family: Family, models: tuple[Model, Model], recipes: tuple[Schedule, Schedule]
+) -> Pair:
+    """A pair whose names follow from what it is: teacher first, then student."""
+    titles = {"gfl": "GFL", "faster-rcnn": "Faster R-CNN", "pspnet": "PSPNet"}
+    widths = [model.edits["backbone.base_channels"] for model in models]
+    return Pair(
+        name=f"{dataset}-{detector}",
+        title=f"{titles[detector]}, ResNet-18 with {widths[0]} to {widths[1]} base channels, from scratch",
+        dataset=dataset,
+        task="segmentation" if family == "segmentation" else "detection",
+        family=family,
+        teacher=models[0],
+        student=models[1],
+        schedule=recipes[1],
+        teacher_schedule=recipes[0],
+        cpu=True,
+    )
+
+
+TWO_STAGE = (faster_rcnn(18, 24, 48, first=1, hidden=256), faster_rcnn(18, 8, 16, first=1, hidden=64))
+DENSE = (gfl(18, 24, 48, first=1), gfl(18, 8, 16, first=1))
+
 PAIRS = [
-    Pair(
-        name="digits-gfl",
-        title="GFL, ResNet-18 at half width to ResNet-18 at 1/8 width",
-        dataset="digits",
-        task="detection",
-        family="dense",
-        teacher=gfl(18, 32, 48, first=1),
-        student=gfl(18, 8, 16, first=1),
-        schedule=recipe(1500, 0.004, (96, 96)),
-        teacher_schedule=recipe(2500, 0.001, (96, 96)),
-        cpu=True,
+    pair(
+        "digits", "faster-rcnn", "two-stage", TWO_STAGE, (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS))
     ),
-    Pair(
-        name="digits-faster-rcnn",
-        title="Faster R-CNN, ResNet-18 at half width to ResNet-18 at 1/8 width",
-        dataset="digits",
-        task="detection",
-        family="two-stage",
-        teacher=faster_rcnn(18, 32, 48, first=1, hidden=256),
-        student=faster_rcnn(18, 8, 16, first=1, hidden=64),
-        schedule=recipe(1000, 0.002, (96, 96)),
-        teacher_schedule=recipe(1500, 0.001, (96, 96)),
-        cpu=True,
+    pair("digits", "gfl", "dense", DENSE, (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS))),
+    pair(
+        "bccd", "faster-rcnn", "two-stage", TWO_STAGE, (recipe(1000, 0.003, BCCD, 0.5), recipe(500, 0.006, BCCD, 0.5))
+    ),
+    pair("bccd", "gfl", "dense", DENSE, (recipe(1000, 0.003, BCCD, 0.5), recipe(400, 0.006, BCCD, 0.5))),
+    pair(
+        "digits-seg",
+        "pspnet",
+        "segmentation",
+        (pspnet(18, 24, 48, background=BACKGROUND), pspnet(18, 12, 24, background=BACKGROUND)),
+        (recipe(1600, 0.004, DIGITS_SEG), recipe(1500, 0.008, DIGITS_SEG)),
+    ),
+    pair(
+        "camvid",
+        "pspnet",
+        "segmentation",
+        (pspnet(18, 32, 48), pspnet(18, 8, 16)),
+        (recipe(1000, 0.004, CAMVID, 0.5), recipe(700, 0.01, CAMVID, 0.5)),
     ),
 ]

@@ -3,10 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import kdbench_papers
 import pytest
 from fake_steps import step
 
+import kdbench_papers
 from kdbench.cards import TASKS
 from kdbench.distill import FAMILIES, Method
 from kdbench.registry import registry

@@ -7,13 +7,13 @@ from fake_steps import built, leaves, step, total
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from pydantic import ValidationError
+
+from kdbench.errors import UserError
 from kdbench_papers.fitnets import hint_loss
 from kdbench_papers.fitnets.card import FitnetsOptions
 from kdbench_papers.fitnets.method import Fitnets
 from kdbench_papers.hinton import soft_target_loss
-from pydantic import ValidationError
-
-from kdbench.errors import UserError
 
 
 @settings(max_examples=60, deadline=None)

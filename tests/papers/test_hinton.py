@@ -7,13 +7,13 @@ from fake_steps import built, leaves, step, total
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from kdbench_papers.hinton import logits_loss, sigmoid_soft_target_loss, soft_target_loss
-from kdbench_papers.hinton.card import HintonOptions
-from kdbench_papers.hinton.method import Hinton
 from pydantic import ValidationError
 
 from kdbench.distill import Logits
 from kdbench.errors import UserError
+from kdbench_papers.hinton import logits_loss, sigmoid_soft_target_loss, soft_target_loss
+from kdbench_papers.hinton.card import HintonOptions
+from kdbench_papers.hinton.method import Hinton
 
 LOSSES = [soft_target_loss, sigmoid_soft_target_loss]
 FAMILIES = ["two-stage", "dense", "segmentation"]

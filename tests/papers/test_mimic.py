@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from fake_steps import IMAGE, built, leaves, proposals, step, targets, total
-from kdbench_papers.mimic.card import CARD, MimicOptions
-from kdbench_papers.mimic.method import Mimic
-from kdbench_papers.mimic.sampling import balanced, box_regions, proposal_regions
 from pydantic import ValidationError
 
 from kdbench.distill import Step, Targets, largest_overlap
 from kdbench.errors import UserError
+from kdbench_papers.mimic.card import CARD, MimicOptions
+from kdbench_papers.mimic.method import Mimic
+from kdbench_papers.mimic.sampling import balanced, box_regions, proposal_regions
 
 VARIANTS = tuple(CARD.variants)
 DENSE = ("gt-boxes", "whole-map")

@@ -1,0 +1,178 @@
+"""Small models of every family on a few drawn scenes: ``bench`` builds, probes and trains them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.cards import Dataset
+from kdbench.datasets import digits
+from kdbench.datasets.digits_files import write
+from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
+from kdbench.registry import registry
+from kdbench.selectors import parse, resolve
+from kdbench.specs import Model, Schedule
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.students import Subject
+
+WIDTH = 8
+IMAGE = 64
+SCHEDULE = Schedule(iterations=4, batch_size=2, lr=0.01, scale=(IMAGE, IMAGE), flip=0.5, clip_norm=10.0)
+FAMILIES = {
+    "faster": "two-stage",
+    "retinanet": "dense",
+    "gfl": "dense",
+    "fcos": "dense",
+    "pspnet": "segmentation",
+    "fcn": "segmentation",
+    "deeplab": "segmentation",
+}
+"""The models, and the family of each."""
+
+
+def retinanet(channels: int) -> Model:
+    edits = resnet(18, WIDTH) | pyramid(18, WIDTH, channels, 1) | dense_head(channels)
+    edits |= {"bbox_head.anchor_generator.strides": strides(1), "neck.add_extra_convs": False}
+    return Model(config="mmdet::retinanet/retinanet_r50_fpn_1x_coco.py", edits=edits)
+
+
+def fcos(channels: int) -> Model:
+    edits = resnet(18, WIDTH) | pyramid(18, WIDTH, channels, 1) | dense_head(channels)
+    edits |= {
+        "backbone.norm_cfg": {"type": "BN", "requires_grad": True},
+        "neck.add_extra_convs": False,
+        "bbox_head.strides": strides(1),
+        "bbox_head.regress_ranges": [[-1, 32], [32, 64], [64, 1e8]],
+        "bbox_head.norm_on_bbox": True,
+    }
+    return Model(config="mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py", edits=edits)
+
+
+def dense_head(channels: int) -> dict[str, Any]:
+    return {
+        "bbox_head.in_channels": channels,
+        "bbox_head.feat_channels": channels,
+        "bbox_head.stacked_convs": 1,
+        "bbox_head.norm_cfg": {"type": "BN", "requires_grad": True},
+    }
+
+
+def fcn(channels: int) -> Model:
+    config = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
+    return Model(config=config, edits=pspnet(18, WIDTH, channels).edits)
+
+
+def deeplab(channels: int) -> Model:
+    edits = pspnet(18, WIDTH, channels).edits
+    edits |= {"decode_head.c1_in_channels": stages(18, WIDTH)[0], "decode_head.c1_channels": 4}
+    config = "mmseg::deeplabv3plus/deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py"
+    return Model(config=config, edits=edits)
+
+
+MODELS: dict[str, Any] = {
+    "faster": lambda channels: faster_rcnn(18, WIDTH, channels, first=1, hidden=32),
+    "retinanet": retinanet,
+    "gfl": lambda channels: gfl(18, WIDTH, channels, first=1),
+    "fcos": fcos,
+    "pspnet": lambda channels: pspnet(18, WIDTH, channels),
+    "fcn": fcn,
+    "deeplab": deeplab,
+}
+CHANNELS = {"student": 16, "teacher": 24}
+
+
+class Silent:
+    """A training that tells nobody."""
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None: ...
+
+    def evaluated(self, iteration: int, metrics: dict[str, float]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Builds, probes and trains the small models.
+
+    Attributes:
+        folder: The scenes: 6 images to train on, 3 to judge by.
+    """
+
+    folder: Path
+
+    def dataset(self, kind: str) -> Dataset:
+        return digits.segmentation if FAMILIES[kind] == "segmentation" else digits.detection
+
+    def subject(self, kind: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
+        from kdbench.openmmlab.students import Subject
+
+        schedule = SCHEDULE.model_copy(update=changes)
+        model = MODELS[kind](CHANNELS[role])
+        return Subject(f"{kind}-{role}", model, schedule, self.dataset(kind), seed, False)
+
+    def place(self, work_dir: Path, **changes: Any) -> Any:
+        from kdbench.openmmlab.training import Place
+
+        return replace(Place(self.folder, work_dir), **changes)
+
+    def teacher(self, kind: str) -> Any:
+        return teacher(self, kind)
+
+    def probe(self, kind: str) -> Any:
+        return probe(self, kind)
+
+    def card(self, selector: str) -> tuple[Any, Any]:
+        """The card of a method, and its options."""
+        name, raw = parse(selector)
+        card = registry().method(name).value
+        return card, resolve(card, raw)
+
+    def distiller(self, kind: str, selector: str = "none", seed: int = 0, **changes: Any) -> Any:
+        """A student with its method, as a run makes it, without the gates."""
+        from kdbench.distill.randomness import seeded
+        from kdbench.openmmlab.distiller import Distiller
+        from kdbench.openmmlab.preflight import check_family, probe_shapes
+
+        subject = self.subject(kind, seed=seed, **changes)
+        card, options = self.card(selector)
+        method = card.load()
+        names = check_family(card.name, method, options, FAMILIES[kind])
+        student, taught = subject.build(), self.teacher(kind) if names else None
+        with seeded(seed, "method"):
+            built = method(options)
+            if taught is not None:
+                built.build(probe_shapes(student, taught, self.probe(kind), names, subject.dataset))
+        iterations = subject.schedule.iterations
+        return Distiller(student, built, taught, seed=seed, iterations=iterations, names=names)
+
+    def train(self, model: Any, kind: str, work_dir: Path, progress: Any = None, **changes: Any) -> Any:
+        """Train a distiller as a run does."""
+        from kdbench.openmmlab.training import train
+
+        workers = changes.pop("workers", 0)
+        subject = self.subject(kind, seed=model.seed, **changes)
+        place = self.place(work_dir, workers=workers)
+        told = progress or Silent()
+        return train(
+            model, subject.dataset, subject.schedule, place, told, seed=model.seed, name=subject.name
+        )
+
+
+@lru_cache(maxsize=None)
+def teacher(bench: Bench, kind: str) -> Any:
+    from kdbench.openmmlab.distiller import Teacher
+
+    return Teacher(bench.subject(kind, "teacher", seed=7).build())
+
+
+@lru_cache(maxsize=None)
+def probe(bench: Bench, kind: str) -> Any:
+    from kdbench.openmmlab.data import images_of, training_pipeline
+    from kdbench.openmmlab.preflight import probe_of
+    from kdbench.openmmlab.sampling import SeededImages
+
+    subject = bench.subject(kind)
+    pipeline = training_pipeline(subject.dataset, subject.schedule)
+    return probe_of(SeededImages(images_of(subject.dataset, bench.folder, "train", pipeline), 0))
