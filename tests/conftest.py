@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
@@ -35,6 +36,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}: set KDBENCH_TEST_DATA to the folder with BCCD and CamVid")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a few scenes of digits that pass for all of them: runs take them as they are."""
+    from kdbench.datasets.digits_files import STAMP, write
+
+    root = tmp_path_factory.mktemp("data")
+    write(root / "digits", {"train": 12, "test": 6}, 0, lambda _line: None)
+    (root / "digits" / "scenes.json").write_text(json.dumps(STAMP))
+    return root
 
 
 @pytest.fixture(autouse=True)

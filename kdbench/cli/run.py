@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -147,7 +149,8 @@ def _run(planned: Plan, means: Means, console: TerminalConsole, as_json: bool, b
     from kdbench.execution.session import RunError, Session
 
     try:
-        record, code = Session(planned, means, console).run(), 0
+        with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
+            record, code = Session(planned, means, console).run(), 0
     except RunError as failed:
         record, code = failed.record, 1
         if is_main_process():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
@@ -106,11 +108,19 @@ def make_repeatable() -> None:
 
 def hush() -> None:
     """Keep the libraries' advice to their developers off a user's screen."""
-    import logging
     import warnings
 
     from mmengine.logging import MMLogger
+    from mmengine.runner import checkpoint
 
     warnings.filterwarnings("ignore", module=r"(mmengine|mmcv|mmdet|mmseg|torch)\b")
     MMLogger.get_instance("mmengine", logger_name="mmengine", log_level="ERROR")
     logging.getLogger("mmengine").setLevel(logging.ERROR)
+    checkpoint.print_log = _logged
+
+
+def _logged(message: str, logger: Any = None, level: int = logging.INFO) -> None:
+    """Stands in for mmengine's ``print_log``, which prints where its callers name no logger."""
+    from mmengine.logging import print_log
+
+    print_log(message, logger=logger or "current", level=level)

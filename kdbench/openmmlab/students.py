@@ -32,6 +32,8 @@ from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.specs import Model, Schedule
 
 WEIGHTS = "student.pth"
+LEAST_SHARE = 0.9
+"""Share of a teacher's weights that a checkpoint should have."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +154,13 @@ def _gates(model: Distiller, teacher: Teacher, probe: Any, name: str, *, force: 
 
 
 def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:
-    """A teacher with weights from a file."""
+    """A teacher with weights from a file; the share of weights that the file has is reported."""
     config = full_config(subject.model, subject.dataset, subject.schedule, pretrained=False)
     model = build_model(config, subject.dataset, subject.seed)
     share = load_weights(model, weights)
-    if share < 0.9:
-        report(f"WARNING: only {share:.0%} of the teacher's weights are in {weights}: is it of this config?")
+    report(f"teacher: {share:.1%} of its weights loaded from {weights}")
+    if share < LEAST_SHARE:
+        report(f"WARNING: {1 - share:.1%} of the teacher's weights are random: is {weights} of this config?")
     return Teacher(model)
 
 

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from kdbench.distill.randomness import seed_of, seeded
+
+
+def draws():
+    """One number of each generator."""
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def test_a_seed_is_the_first_bytes_of_the_keys_hash():
+    expected = int.from_bytes(hashlib.sha256(b"3/image/17").digest()[:4], "little")
+    assert seed_of(3, "image", 17) == expected
+    assert 0 <= expected < 2**32
+
+
+def test_a_seed_is_the_same_in_another_process():
+    code = "from kdbench.distill.randomness import seed_of; print(seed_of(1, 'order', 2))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == seed_of(1, "order", 2)
+
+
+def test_seeds_differ_between_keys():
+    keys = [(s, name, i) for s in range(10) for name in ("image", "step", "method") for i in range(100)]
+    assert len({seed_of(*key) for key in keys}) == len(keys)
+
+
+def test_a_key_gives_the_same_draws_whatever_was_drawn_before():
+    with seeded(1, "step", 5):
+        first = draws()
+    draws()
+    with seeded(1, "step", 5):
+        again = draws()
+    with seeded(1, "step", 6):
+        other = draws()
+    assert first == again
+    assert all(a != b for a, b in zip(first, other, strict=True))
+
+
+def test_the_outer_states_go_on_as_if_nothing_had_happened():
+    with seeded("outer"):
+        expected = [draws(), draws()]
+    with seeded("outer"):
+        first = draws()
+        with seeded("inner"):
+            draws()
+        assert [first, draws()] == expected
+
+
+def test_the_states_come_back_after_an_error():
+    with seeded("outer"):
+        expected = draws()
+    with seeded("outer"):
+        with pytest.raises(ValueError, match="wrong"), seeded("inner"):
+            draws()
+            raise ValueError("wrong")
+        assert draws() == expected
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_devices_generator_too():
+    torch.cuda.init()
+    with seeded("gpu"):
+        first = torch.rand(4, device="cuda")
+    state = torch.cuda.get_rng_state()
+    with seeded("gpu"):
+        again = torch.rand(4, device="cuda")
+    assert torch.equal(first, again)
+    assert torch.equal(state, torch.cuda.get_rng_state())

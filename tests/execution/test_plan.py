@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kdbench.errors import UserError
+from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, stored
+from kdbench.registry import registry
+from kdbench.specs import digest
+
+
+@pytest.fixture
+def asked(small_digits):
+    """Plans a request on digits: ``asked(method="hinton", settings=(...))``."""
+
+    def make(**changes: Any) -> Any:
+        request = Request(**{"method": "hinton", "dataset": "digits", "data_root": small_digits, **changes})
+        return plan(request, lambda _line: None)
+
+    return make
+
+
+def refused(make, **changes) -> str:
+    with pytest.raises(UserError) as caught:
+        make(**changes)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def default_pair() -> Any:
+    return registry().pairs_of("digits")[0]
+
+
+def test_a_default_run(asked, small_digits):
+    made = asked()
+    assert made.folder == small_digits / "digits"
+    assert made.cell.pair == made.plain.pair == default_pair()
+    assert (made.cell.method, made.cell.selector, made.cell.schedule) == ("hinton", "hinton", "default")
+    assert (made.plain.method, made.plain.teacher) == ("none", None)
+    assert made.cell.teacher == made.teacher.identity()
+    assert made.cell.plugin.startswith("kdbench ")
+
+
+def test_what_is_stored_has_the_identity_of_the_spec(asked):
+    made = asked(settings=("student.backbone.strides=[1, 2, 2, 2]",), method="hinton[temperature=2.5]")
+    for spec in (made.cell, made.plain, made.teacher):
+        assert digest(stored(spec)) == spec.identity()
+
+
+def test_methods_and_seeds_share_what_they_can(asked):
+    first, other, seed = asked(), asked(method="mimic[variant=gt-boxes]"), asked(seed=3)
+    assert first.plain == other.plain
+    assert first.teacher == other.teacher == seed.teacher
+    assert first.plain != seed.plain
+    assert len({made.cell.identity() for made in (first, other, seed)}) == 3
+
+
+def test_the_plain_student_is_its_own_cell_and_has_no_teacher(asked):
+    made = asked(method="none")
+    assert made.cell == made.plain == asked().plain
+    assert made.teacher is None
+
+
+def test_a_selector_is_canonical(asked):
+    assert asked(method=" hinton[ temperature = 2.50 ]").cell.selector == "hinton[temperature=2.5]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, "default"),
+        ({"schedule": "smoke"}, "smoke"),
+        ({"schedule": "smoke", "settings": ("schedule.lr=0.1",)}, "smoke"),
+        ({"settings": ("schedule.lr=0.1",)}, "custom"),
+        ({"from_scratch": True}, "custom"),
+        ({"teacher": "mmdet::gfl/gfl_r101_fpn_ms-2x_coco.py"}, "custom"),
+    ],
+)
+def test_a_changed_recipe_is_never_called_default(asked, changes, kind):
+    made = asked(**changes)
+    assert {made.cell.schedule, made.plain.schedule, made.teacher.schedule} == {kind}
+
+
+def test_smoke_shortens_both_trainings_and_settings_win(asked):
+    made = asked(schedule="smoke", settings=("schedule.iterations=9",))
+    assert made.teacher.recipe.iterations == SMOKE["iterations"]
+    assert made.cell.pair.schedule.iterations == 9
+    assert made.cell.pair.schedule.batch_size == SMOKE["batch_size"]
+
+
+def test_settings_change_schedules_and_models(asked):
+    made = asked(settings=("teacher_schedule.scale=[64, 48]", "student.backbone.depth=34", "student.neck.x={a: 1}"))
+    assert made.teacher.recipe.scale == (64, 48)
+    assert made.cell.pair.student.edits["backbone.depth"] == 34
+    assert made.cell.pair.student.edits["neck.x"] == {"a": 1}
+    assert made.cell.pair.teacher == default_pair().teacher
+
+
+def test_a_setting_without_effect_keeps_the_plain_student_apart(asked):
+    assert asked(settings=("schedule.flip=0.25",)).plain.identity() != asked().plain.identity()
+
+
+def test_the_pairs_of_the_registry_are_never_changed():
+    before = default_pair().model_dump_json()
+    overridden(default_pair(), Request("hinton", "digits", settings=("student.backbone.depth=50",)))
+    assert default_pair().model_dump_json() == before
+
+
+def test_an_own_config_counts_with_its_content(asked, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("model = dict(a=1)")
+    first = asked(student=str(file)).cell
+    assert first.pair.student.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert first.pair.student.edits == {}
+    file.write_text("model = dict(a=2)")
+    assert asked(student=str(file)).cell.identity() != first.identity()
+
+
+def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else(asked, tmp_path):
+    file = tmp_path / "teacher.pth"
+    file.write_bytes(b"weights")
+    made = asked(teacher_checkpoint=file)
+    assert made.checkpoint == file
+    assert made.teacher.checkpoint == hashlib.sha256(b"weights").hexdigest()
+    assert made.teacher.pretrained is False
+    assert made.plain == asked().plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"method": "hintn"}, "unknown method 'hintn'. Did you mean 'hinton'?"),
+        ({"method": "hinton["}, "'hinton[' is no method selector"),
+        ({"method": "hinton[temprature=2]"}, "hinton has no option 'temprature'. Did you mean 'temperature'?"),
+        ({"method": "hinton[temperature=warm]"}, "option 'temperature' got 'warm', but input should be a valid number"),
+        ({"method": "hinton[temperature=-1]"}, "option 'temperature' got '-1', but input should be greater than 0"),
+        ({"dataset": "digit"}, "unknown dataset 'digit'. Did you mean 'digits'?"),
+        ({"dataset": "digits-seg", "method": "mimic"}, "method 'mimic' is for detection; 'digits-seg' is segmentation."),
+        ({"pair": "digits-glf"}, "unknown pair 'digits-glf'. Did you mean 'digits-gfl'?"),
+        ({"student": "nowhere.py"}, "config 'nowhere.py' is not a file"),
+        ({"settings": ("lr=1",)}, "--set lr=1: write SECTION.key=value"),
+        ({"settings": ("schedul.lr=1",)}, "SECTION one of schedule, teacher_schedule, student, teacher."),
+        ({"settings": ("schedule.lr",)}, "--set schedule.lr: write SECTION.key=value"),
+        ({"settings": ("schedule.=1",)}, "write SECTION.key=value"),
+        ({"settings": ("schedule.iteration=5",)}, "a schedule has no 'iteration'. Did you mean 'iterations'?"),
+        ({"settings": ("schedule.iterations=many",)}, "--set schedule.iterations: Input should be a valid integer"),
+        ({"settings": ("schedule.iterations=0",)}, "--set schedule.iterations: Input should be greater than 0"),
+        ({"settings": ("schedule.lr=.nan",)}, "--set schedule.lr: Input should be"),
+        ({"settings": ("schedule.scale=[96]",)}, "--set schedule.scale"),
+        ({"settings": ("schedule.scale=[96",)}, "--set schedule.scale=[96: the value is not YAML."),
+        ({"settings": ("schedule.optimizer=Adam",)}, "--set schedule.optimizer: Input should be 'SGD' or 'AdamW'."),
+    ],
+)
+def test_bad_requests(asked, changes, told):
+    assert told in refused(asked, **changes)
+
+
+def test_a_pair_of_another_dataset(asked):
+    other = next(name for name, offer in registry().pairs.items() if offer.value.dataset != "digits")
+    told = refused(asked, pair=other)
+    assert f"pair '{other}' is for dataset" in told
+    assert default_pair().name in told
+
+
+def test_a_dataset_without_a_pair(asked, monkeypatch):
+    monkeypatch.setattr("kdbench.registry.Registry.pairs_of", lambda *_: [])
+    assert "dataset 'digits' has no pair" in refused(asked)
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
+    absent = replace(registry().dataset("digits").value, embedded=False)
+    offer = replace(registry().dataset("digits"), value=absent)
+    monkeypatch.setattr("kdbench.registry.Registry.dataset", lambda *_: offer)
+    if there:
+        (tmp_path / "digits").mkdir()
+    told = refused(asked, data_root=tmp_path)
+    assert told.endswith(f"run `kdbench data prepare digits --root {tmp_path}`.")
+
+
+def test_settings_never_reach_beyond_their_section():
+    values: dict[str, Any] = {"schedule": {}, "student": {"edits": {}}}
+    apply(values, "schedule.lr=1e-3")
+    apply(values, "student.a.b=[1, two]")
+    assert values == {"schedule": {"lr": "1e-3"}, "student": {"edits": {"a.b": [1, "two"]}}}
+    # YAML 1.1 reads 1e-3 as a word; pydantic makes it a number where one is due
+    pair = overridden(default_pair(), Request("hinton", "digits", settings=("schedule.lr=1e-3",)))
+    assert pair.schedule.lr == 0.001

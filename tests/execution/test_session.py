@@ -1,0 +1,272 @@
+"""The order of a session and its records, with trainings that cost nothing (real ones: tests/cli/test_run.py)."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kdbench.errors import UserError
+from kdbench.execution.plan import Request, plan
+from kdbench.execution.session import Means, RunError, Session, interrupted_at
+from kdbench.results.store import Store
+
+METRICS = {"AP50": 0.5, "AP50/3": 0.4}
+
+
+class Told:
+    """Keeps what a session says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    @contextmanager
+    def stage(self, title: str, iterations: int):
+        self.lines.append(f"{title}, {iterations} iterations")
+        yield None
+
+
+class Lab:
+    """Runs sessions on made-up trainings: ``trained`` has each one's identity, ``score`` what it gives."""
+
+    def __init__(self, data: Path, root: Path) -> None:
+        self.data, self.root = data, root
+        self.trained: list[str] = []
+        self.score = 0.5
+        self.fail: Exception | None = None
+        self.told = Told()
+
+    @property
+    def store(self) -> Store:
+        return Store(self.root / "results")
+
+    def plan(self, method: str = "hinton", schedule: Any = "default", **changes: Any) -> Any:
+        request = Request(method=method, dataset="digits", schedule=schedule, data_root=self.data, **changes)
+        return plan(request, lambda _line: None)
+
+    def run(self, method: str = "hinton", *, force: bool = False, **changes: Any) -> Any:
+        self.told, self.trained = Told(), []
+        means = Means(self.root / "runs", self.store, "cpu", force=force)
+        return Session(self.plan(method, **changes), means, self.told).run()
+
+    def train(self, subject: Any, *arguments: Any, **_: Any) -> Any:
+        from kdbench.openmmlab.students import Outcome
+
+        place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
+        self.trained.append(subject.name)
+        if self.fail is not None:
+            raise self.fail
+        place.work_dir.mkdir(parents=True, exist_ok=True)
+        (place.work_dir / "student.pth").write_bytes(b"weights")
+        curve = [{"iteration": 1, "AP50": 0.9}, {"iteration": 2, **METRICS, "AP50": self.score}]
+        return Outcome(curve, {"seconds_per_iteration": 0.1}, "hash", ["a note"])
+
+    def records(self) -> dict[tuple[str, str], Any]:
+        """Method and status -> record."""
+        return {(record.method, record.status): record for record in self.store.records("digits")[0]}
+
+
+@pytest.fixture
+def lab(monkeypatch, small_digits, tmp_path):
+    from kdbench.openmmlab import students
+
+    made = Lab(small_digits, tmp_path)
+    teacher = SimpleNamespace(model="the teacher")
+    monkeypatch.setattr(students, "train_alone", made.train)
+    monkeypatch.setattr(students, "train_with", made.train)
+    monkeypatch.setattr(students, "load_teacher", lambda *_: teacher)
+    monkeypatch.setattr(students, "evaluate", lambda *_: METRICS)
+    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "abc")
+    monkeypatch.setattr("kdbench.execution.refusals.check_method", lambda *_: None)
+    monkeypatch.setattr("kdbench.execution.refusals.check_model", lambda role, _: f"{role}: checked")
+    return made
+
+
+def test_teacher_plain_student_and_method_in_this_order(lab):
+    record = lab.run()
+    made = lab.plan()
+    assert lab.trained == [spec.identity() for spec in (made.teacher, made.plain, made.cell)]
+    assert [line for line in lab.told.lines if " of 3: " in line] == [
+        f"1 of 3: teacher, {made.teacher.recipe.iterations} iterations",
+        f"2 of 3: plain student, seed 0, {made.plain.pair.schedule.iterations} iterations",
+        f"3 of 3: hinton, seed 0, {made.plain.pair.schedule.iterations} iterations",
+    ]
+    assert lab.told.lines[0].startswith(f"hinton on digits: pair {made.cell.pair.name}, seed 0, default schedule")
+    assert lab.told.lines[1:3] == ["teacher: checked", "student: checked"]
+    assert set(lab.records()) == {("teacher", "done"), ("none", "done"), ("hinton", "done")}
+    assert record == lab.records()["hinton", "done"]
+    assert len(lab.told.lines) == len(set(lab.told.lines))
+
+
+def test_what_a_record_says(lab):
+    record = lab.run()
+    made = lab.plan()
+    assert (record.kind, record.identity, record.score) == ("cell", made.cell.identity(), 0.5)
+    assert record.metrics.last == METRICS
+    assert record.metrics.best == {"iteration": 1, "AP50": 0.9}
+    assert record.teacher.model_dump() == {
+        "identity": made.teacher.identity(),
+        "config": made.teacher.model.config,
+        "weights_sha256": "abc",
+        "value": 0.5,
+    }
+    assert (record.cost.seconds_per_iteration, record.notes, record.device) == (0.1, ["a note"], "cpu")
+    assert record.made.path == str(lab.root / "runs" / record.identity[:16])
+    assert lab.records()["none", "done"].teacher is None
+
+
+def test_what_is_done_is_not_done_again(lab):
+    first = lab.run()
+    assert lab.run() == first
+    assert lab.trained == []
+    assert lab.told.lines[1:] == ["hinton, seed 0: done already, AP50 0.500", "plain student, seed 0: done already, AP50 0.500"]
+
+
+def test_methods_share_the_teacher_and_the_plain_student(lab):
+    lab.run()
+    teacher = lab.store.path_of(lab.records()["teacher", "done"])
+    before = teacher.read_bytes(), teacher.stat().st_mtime_ns
+    lab.run("mimic")
+    assert lab.trained == [lab.plan("mimic").cell.identity()]
+    assert "1 of 1: mimic, seed 0, " in "\n".join(lab.told.lines)
+    assert (teacher.read_bytes(), teacher.stat().st_mtime_ns) == before
+
+
+def test_another_seed_has_its_own_plain_student_and_the_same_teacher(lab):
+    lab.run()
+    lab.run(seed=1)
+    made = lab.plan(seed=1)
+    assert lab.trained == [made.plain.identity(), made.cell.identity()]
+
+
+def test_a_teacher_without_its_weights_is_trained_again(lab):
+    lab.run()
+    identity = lab.plan().teacher.identity()
+    (lab.root / "runs" / identity[:16] / "student.pth").unlink()
+    lab.run("mimic")
+    assert lab.trained == [identity, lab.plan("mimic").cell.identity()]
+
+
+def test_weights_without_a_record_are_not_trusted(lab):
+    lab.run()
+    record = lab.records()["teacher", "done"]
+    lab.store.path_of(record).unlink()
+    lab.run("mimic")
+    assert lab.trained[0] == record.identity
+
+
+def test_a_missing_plain_student_is_trained_also_beside_a_done_method(lab):
+    first = lab.run()
+    lab.store.path_of(lab.records()["none", "done"]).unlink()
+    assert lab.run() == first
+    assert lab.trained == [lab.plan().plain.identity()]
+
+
+def test_the_plain_student_alone_needs_no_teacher(lab):
+    assert lab.run("none").method == "none"
+    assert lab.trained == [lab.plan().plain.identity()]
+    assert "1 of 1: plain student, seed 0" in "\n".join(lab.told.lines)
+
+
+def test_a_given_checkpoint_is_measured_once_and_never_trained(lab, tmp_path, monkeypatch):
+    file = tmp_path / "given.pth"
+    file.write_bytes(b"given")
+    lab.run(teacher_checkpoint=file)
+    made = lab.plan(teacher_checkpoint=file)
+    assert lab.trained == [made.plain.identity(), made.cell.identity()]
+    record = lab.records()["teacher", "done"]
+    assert (record.spec["checkpoint"], record.score) == (made.teacher.checkpoint, 0.5)
+    monkeypatch.setattr("kdbench.openmmlab.students.evaluate", None)
+    lab.run("mimic", teacher_checkpoint=file)
+    assert "teacher: done already, AP50 0.500" in lab.told.lines
+
+
+def test_a_failure_is_recorded_and_tried_again(lab):
+    from kdbench.openmmlab.distiller import NonFiniteLoss
+
+    lab.fail = NonFiniteLoss(7, "loss_bbox", float("nan"))
+    with pytest.raises(RunError, match="plain student, seed 0: loss_bbox became nan at iteration 7") as caught:
+        lab.run("none")
+    assert caught.value.record == lab.records()["none", "failed"]
+    assert caught.value.record.reason == "loss_bbox became nan at iteration 7"
+    lab.fail = None
+    lab.run("none")
+    assert set(lab.records()) == {("none", "done")}
+
+
+def test_a_teacher_at_chance_is_refused_before_any_student(lab):
+    lab.score = 0.001
+    with pytest.raises(UserError, match=r"the teacher's AP50 is 0\.001, no better than chance"):
+        lab.run()
+    assert lab.trained == [lab.plan().teacher.identity()]
+    assert set(lab.records()) == {("teacher", "done")}
+
+
+@pytest.mark.parametrize("changes", [{"force": True}, {"schedule": "smoke"}])
+def test_a_teacher_at_chance_goes_by_force_and_in_smoke(lab, changes):
+    lab.score = 0.001
+    assert lab.run(**changes).method == "hinton"
+
+
+def test_a_gate_leaves_no_record_of_the_method(lab, monkeypatch):
+    def gate(*_: Any, **__: Any) -> None:
+        raise UserError("the distillation loss is zero")
+
+    monkeypatch.setattr("kdbench.openmmlab.students.train_with", gate)
+    with pytest.raises(UserError, match="is zero"):
+        lab.run()
+    assert set(lab.records()) == {("teacher", "done"), ("none", "done")}
+
+
+def test_what_cannot_work_is_refused_before_anything_is_trained(lab, monkeypatch):
+    def refuse(*_: Any) -> None:
+        raise UserError("does not work")
+
+    monkeypatch.setattr("kdbench.execution.refusals.check_method", refuse)
+    with pytest.raises(UserError, match="does not work"):
+        lab.run()
+    assert lab.trained == []
+    assert lab.records() == {}
+
+
+def test_a_cut_record_is_told_kept_and_made_again(lab):
+    lab.run("none")
+    path = lab.store.path_of(lab.records()["none", "done"])
+    cut = path.read_bytes()[:100]
+    path.write_bytes(cut)
+    lab.run("none")
+    assert lab.told.lines[0].startswith(f"broken record {path}: ")
+    assert len(lab.trained) == 1
+    assert [file.read_bytes() for file in path.parent.glob("*.broken")] == [cut]
+    assert lab.records()["none", "done"].score == 0.5
+
+
+def test_no_space_for_the_record(lab, monkeypatch):
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("kdbench.results.store.write_atomically", full)
+    with pytest.raises(UserError, match=r"no space left to write .*\.json: free some"):
+        lab.run("none")
+
+
+def test_a_training_that_goes_on_says_from_where(lab):
+    folder = lab.root / "runs" / lab.plan().plain.identity()[:16]
+    folder.mkdir(parents=True)
+    (folder / "last_checkpoint").write_text(f"{folder}/iter_120.pth")
+    assert interrupted_at(folder) == 120
+    lab.run("none")
+    assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
+
+
+def test_only_the_main_process_writes(lab, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    assert lab.run("none").done
+    assert lab.records() == {}
