@@ -114,7 +114,8 @@ class LineStage(Stage):
             return
         self.shown = now
         left = (now - self.first[1]) / done * (self.iterations - iteration)
-        self.console.say(f"  {iteration}/{self.iterations}, {loss_of(losses)}, ETA {span(left)}")
+        parts = (f"{iteration}/{self.iterations}", loss_of(losses), f"ETA {span(left)}")
+        self.console.say("  " + ", ".join(filter(None, parts)))
 
 
 def loss_of(losses: dict[str, float]) -> str:

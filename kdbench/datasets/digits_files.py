@@ -32,7 +32,6 @@ def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) ->
         raise UserError("digits is made by kdbench itself: leave --from away.")
     stamp = _stamp(folder)
     if stamp == STAMP:
-        report(f"{folder} has the scenes already.")
         return
     if stamp is None and folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} has other files than the digits: move it away or name another --root.")

@@ -75,11 +75,29 @@ def start(device: str | None, dataset: Dataset) -> str:
     hush()
     if used == "cuda":
         make_repeatable()
+    use_device(used)
     if "LOCAL_RANK" in os.environ:
+        join_processes(used)
+    return used
+
+
+def use_device(device: str) -> None:
+    """Let mmengine take this device: by itself it takes a GPU wherever there is one."""
+    from mmengine.device import utils
+
+    utils.DEVICE = device
+
+
+def join_processes(device: str) -> None:
+    """Join torchrun's process group. mmengine's own way needs a GPU, whatever the backend."""
+    if device == "cuda":
         from mmengine.dist import init_dist
 
-        init_dist("pytorch", backend="nccl" if used == "cuda" else "gloo")
-    return used
+        init_dist("pytorch", backend="nccl")
+        return
+    from torch.distributed import init_process_group
+
+    init_process_group("gloo")
 
 
 def choose(device: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -15,7 +16,7 @@ from kdbench.execution.plan import stored
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
 from kdbench.specs import RunSpec, TeacherSpec
 
-DISTRIBUTIONS = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
+PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
 
 
@@ -86,8 +87,9 @@ def versions() -> dict[str, str]:
     """Versions of what a result depends on: import name -> distribution and version."""
     providers = metadata.packages_distributions()
     found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        for distribution in sorted(set(providers.get(name, [])))[:1]:
+    for name in PACKAGES:
+        distribution = min(providers.get(name, [name]))  # an editable installation lists no packages
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = f"{distribution} {metadata.version(distribution)}"
     return found
 

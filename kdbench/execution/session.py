@@ -268,7 +268,7 @@ class Session:
             with self.console.stage(heading, subject.schedule.iterations) as progress:
                 outcome = work(subject, place, progress)
         except NonFiniteLoss as failed:
-            record = self._write(spec, reason=str(failed), teacher=teacher)
+            record = self._failed(spec, str(failed), teacher)
             raise RunError(
                 f"{name}: {failed}. Look at the learning rate and the method's weight.", record
             ) from failed
@@ -277,6 +277,14 @@ class Session:
         )
         self.console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
+
+    def _failed(self, spec: RunSpec | TeacherSpec, reason: str, teacher: Teacher | None) -> Record:
+        """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
+        from kdbench.openmmlab.students import drop_checkpoints
+
+        if is_main_process():
+            drop_checkpoints(self.means.folder(spec))
+        return self._write(spec, reason=reason, teacher=teacher)
 
     def _write(self, spec: RunSpec | TeacherSpec, **values: Any) -> Record:
         """Make the record of a spec and store it (one process of a distributed run does)."""

@@ -109,7 +109,31 @@ def _boxes(results: Any) -> list[Tensor]:
 def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
     """The named captures from a raw record."""
     family = family_of_model(model)
+    raw = {name: _gradient_in_layout(value) for name, value in raw.items()}
     return {name: _capture(model, raw, name, family) for name in names}
+
+
+def _gradient_in_layout(value: Any) -> Any:
+    """The tensors of an output, each through a view that gives its gradient the tensor's own memory layout.
+
+    A method's gradient of another layout (of transposed logits, say) would be added to the task's, and the sum's
+    layout would choose other kernels: then even a weight of 0 changes the last bits of the student.
+    """
+    if isinstance(value, tuple | list):
+        return type(value)(_gradient_in_layout(part) for part in value)
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        return value
+    view, strides = value.view_as(value), value.stride()
+    view.register_hook(lambda gradient: _laid_out(gradient, strides))
+    return view
+
+
+def _laid_out(gradient: Tensor, strides: tuple[int, ...]) -> Tensor:
+    if gradient.stride() == strides:
+        return gradient
+    return torch.empty_strided(gradient.shape, strides, dtype=gradient.dtype, device=gradient.device).copy_(
+        gradient
+    )
 
 
 def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:

@@ -57,8 +57,8 @@ def curve(predictions: Sequence[Any], truths: Sequence[Any], index: int, thresho
         for found, wanted, skipped in zip(boxes, expected, ignored, strict=True)
     ]
     order = np.argsort(-np.vstack(boxes)[:, -1], kind="stable")
-    true = np.cumsum(np.hstack([match[0][0] for match in matches])[order])
-    false = np.cumsum(np.hstack([match[1][0] for match in matches])[order])
+    true = np.cumsum(np.hstack([match[0][0] for match in matches])[order], dtype=np.float64)
+    false = np.cumsum(np.hstack([match[1][0] for match in matches])[order], dtype=np.float64)
     return true / total, true / np.maximum(true + false, np.finfo(np.float32).eps)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
 from torch import Tensor
 
 from kdbench.cards import Dataset
@@ -45,6 +46,7 @@ class Probe:
 
     def batch(self, model: Any) -> tuple[Tensor, Any]:
         """The batch as a model's own preprocessor gives it in training."""
+        MessageHub.get_current_instance().update_info("iter", 0)  # a batch's random size asks for it
         with seeded(0, "probe"):
             data = model.data_preprocessor(copy.deepcopy(self.raw), True)
         return data["inputs"], data["data_samples"]
@@ -145,8 +147,9 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
         with torch.no_grad():
             losses, terms, _ = trial.compute(inputs, samples)
         task = sum(_total(value) for name, value in losses.items() if "loss" in name)
-        for name, value in [*losses.items(), *terms.items()]:
-            if "loss" in name and not math.isfinite(_total(value)):
+        parts = {name: value for name, value in losses.items() if "loss" in name} | terms
+        for name, value in parts.items():
+            if not math.isfinite(_total(value)):
                 raise GateError(
                     f"{name} is not finite on the first batch: look at the learning rate and the data."
                 )

@@ -208,9 +208,7 @@ def _finish(
     student = _bare(trained)
     if is_main_process():
         export(student, subject.config(), subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
-        (place.work_dir / "last_checkpoint").unlink(missing_ok=True)
-        for checkpoint in place.work_dir.glob("iter_*.pth"):
-            checkpoint.unlink()
+        drop_checkpoints(place.work_dir)
     barrier()
     parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
     cost = {
@@ -221,6 +219,13 @@ def _finish(
         "student_flops": flops,
     }
     return Outcome(trained.curve, cost, weights_hash(student), notes or [])
+
+
+def drop_checkpoints(work_dir: Path) -> None:
+    """Remove what a training would go on from."""
+    (work_dir / "last_checkpoint").unlink(missing_ok=True)
+    for checkpoint in work_dir.glob("iter_*.pth"):
+        checkpoint.unlink()
 
 
 def _bare(trained: Trained) -> Any:

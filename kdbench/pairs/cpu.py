@@ -12,8 +12,10 @@ BCCD = (256, 192)
 CAMVID = (160, 120)
 DIGITS_SEG = (128, 128)
 """Enlarged: at stride 8 the smallest digits would be one cell."""
-BACKGROUND = 0.2
-"""Weight of the background, which fills nine tenths of the digits' scenes."""
+DIGITS_WEIGHTS = [0.2] + [1.0] * 10
+"""The background fills nine tenths of the scenes."""
+CAMVID_WEIGHTS = [0.5, 0.4, 2.1, 0.4, 1.0, 0.7, 2.0, 2.0, 0.9, 2.7, 3.8]
+"""Square root of the median class frequency in the training masks over each class's own."""
 
 
 def recipe(iterations: int, lr: float, scale: tuple[int, int], flip: float = 0.0) -> Schedule:
@@ -33,7 +35,11 @@ def recipe(iterations: int, lr: float, scale: tuple[int, int], flip: float = 0.0
 
 
 def pair(
-    dataset: str, detector: str, family: Family, models: tuple[Model, Model], recipes: tuple[Schedule, Schedule]
+    dataset: str,
+    detector: str,
+    family: Family,
+    models: tuple[Model, Model],
+    recipes: tuple[Schedule, Schedule],
 ) -> Pair:
     """A pair whose names follow from what it is: teacher first, then student."""
     titles = {"gfl": "GFL", "faster-rcnn": "Faster R-CNN", "pspnet": "PSPNet"}
@@ -57,25 +63,33 @@ DENSE = (gfl(18, 24, 48, first=1), gfl(18, 8, 16, first=1))
 
 PAIRS = [
     pair(
-        "digits", "faster-rcnn", "two-stage", TWO_STAGE, (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS))
+        "digits",
+        "faster-rcnn",
+        "two-stage",
+        TWO_STAGE,
+        (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS)),
     ),
     pair("digits", "gfl", "dense", DENSE, (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS))),
     pair(
-        "bccd", "faster-rcnn", "two-stage", TWO_STAGE, (recipe(1000, 0.003, BCCD, 0.5), recipe(500, 0.006, BCCD, 0.5))
+        "bccd",
+        "faster-rcnn",
+        "two-stage",
+        TWO_STAGE,
+        (recipe(1000, 0.003, BCCD, 0.5), recipe(500, 0.006, BCCD, 0.5)),
     ),
     pair("bccd", "gfl", "dense", DENSE, (recipe(1000, 0.003, BCCD, 0.5), recipe(400, 0.006, BCCD, 0.5))),
     pair(
         "digits-seg",
         "pspnet",
         "segmentation",
-        (pspnet(18, 24, 48, background=BACKGROUND), pspnet(18, 12, 24, background=BACKGROUND)),
+        (pspnet(18, 24, 48, DIGITS_WEIGHTS), pspnet(18, 12, 24, DIGITS_WEIGHTS)),
         (recipe(1600, 0.004, DIGITS_SEG), recipe(1500, 0.008, DIGITS_SEG)),
     ),
     pair(
         "camvid",
         "pspnet",
         "segmentation",
-        (pspnet(18, 32, 48), pspnet(18, 8, 16)),
-        (recipe(1000, 0.004, CAMVID, 0.5), recipe(700, 0.01, CAMVID, 0.5)),
+        (pspnet(18, 32, 48, CAMVID_WEIGHTS), pspnet(18, 8, 16, CAMVID_WEIGHTS)),
+        (recipe(1200, 0.006, CAMVID, 0.5), recipe(500, 0.01, CAMVID, 0.5)),
     ),
 ]

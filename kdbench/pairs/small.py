@@ -5,6 +5,7 @@ All train from scratch, so every BatchNorm trains and no stage is frozen.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kdbench.specs import Model
@@ -96,14 +97,14 @@ def faster_rcnn(depth: int, width: int, channels: int, *, first: int, hidden: in
     return Model(config="mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", edits=edits)
 
 
-def pspnet(depth: int, width: int, channels: int, *, background: float | None = None) -> Model:
+def pspnet(depth: int, width: int, channels: int, class_weight: Sequence[float]) -> Model:
     """PSPNet (Zhao et al., CVPR 2017) on three stages at stride 8, without an auxiliary head.
 
     Args:
         depth: Depth of the ResNet.
         width: Channels after its stem.
         channels: Channels of the head.
-        background: Weight of class 0 in the loss, where that class fills most of the images.
+        class_weight: Weight of each class in the loss, against large classes that drown the rest.
     """
     edits: Edits = resnet(depth, width) | {
         "backbone.type": "ResNet",
@@ -115,7 +116,6 @@ def pspnet(depth: int, width: int, channels: int, *, background: float | None = 
         "decode_head.in_channels": stages(depth, width)[2],
         "decode_head.channels": channels,
         "auxiliary_head": None,
+        "decode_head.loss_decode.class_weight": list(class_weight),
     }
-    if background is not None:
-        edits["decode_head.loss_decode.class_weight"] = [background] + [1.0] * 10
     return Model(config="mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py", edits=edits)

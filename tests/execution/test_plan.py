@@ -92,7 +92,9 @@ def test_smoke_shortens_both_trainings_and_settings_win(asked):
 
 
 def test_settings_change_schedules_and_models(asked):
-    made = asked(settings=("teacher_schedule.scale=[64, 48]", "student.backbone.depth=34", "student.neck.x={a: 1}"))
+    made = asked(
+        settings=("teacher_schedule.scale=[64, 48]", "student.backbone.depth=34", "student.neck.x={a: 1}")
+    )
     assert made.teacher.recipe.scale == (64, 48)
     assert made.cell.pair.student.edits["backbone.depth"] == 34
     assert made.cell.pair.student.edits["neck.x"] == {"a": 1}
@@ -134,24 +136,48 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
     [
         ({"method": "hintn"}, "unknown method 'hintn'. Did you mean 'hinton'?"),
         ({"method": "hinton["}, "'hinton[' is no method selector"),
-        ({"method": "hinton[temprature=2]"}, "hinton has no option 'temprature'. Did you mean 'temperature'?"),
-        ({"method": "hinton[temperature=warm]"}, "option 'temperature' got 'warm', but input should be a valid number"),
-        ({"method": "hinton[temperature=-1]"}, "option 'temperature' got '-1', but input should be greater than 0"),
+        (
+            {"method": "hinton[temprature=2]"},
+            "hinton has no option 'temprature'. Did you mean 'temperature'?",
+        ),
+        (
+            {"method": "hinton[temperature=warm]"},
+            "option 'temperature' got 'warm', but input should be a valid number",
+        ),
+        (
+            {"method": "hinton[temperature=-1]"},
+            "option 'temperature' got '-1', but input should be greater than 0",
+        ),
         ({"dataset": "digit"}, "unknown dataset 'digit'. Did you mean 'digits'?"),
-        ({"dataset": "digits-seg", "method": "mimic"}, "method 'mimic' is for detection; 'digits-seg' is segmentation."),
+        (
+            {"dataset": "digits-seg", "method": "mimic"},
+            "method 'mimic' is for detection; 'digits-seg' is segmentation.",
+        ),
         ({"pair": "digits-glf"}, "unknown pair 'digits-glf'. Did you mean 'digits-gfl'?"),
         ({"student": "nowhere.py"}, "config 'nowhere.py' is not a file"),
         ({"settings": ("lr=1",)}, "--set lr=1: write SECTION.key=value"),
         ({"settings": ("schedul.lr=1",)}, "SECTION one of schedule, teacher_schedule, student, teacher."),
         ({"settings": ("schedule.lr",)}, "--set schedule.lr: write SECTION.key=value"),
         ({"settings": ("schedule.=1",)}, "write SECTION.key=value"),
-        ({"settings": ("schedule.iteration=5",)}, "a schedule has no 'iteration'. Did you mean 'iterations'?"),
-        ({"settings": ("schedule.iterations=many",)}, "--set schedule.iterations: Input should be a valid integer"),
-        ({"settings": ("schedule.iterations=0",)}, "--set schedule.iterations: Input should be greater than 0"),
+        (
+            {"settings": ("schedule.iteration=5",)},
+            "a schedule has no 'iteration'. Did you mean 'iterations'?",
+        ),
+        (
+            {"settings": ("schedule.iterations=many",)},
+            "--set schedule.iterations: Input should be a valid integer",
+        ),
+        (
+            {"settings": ("schedule.iterations=0",)},
+            "--set schedule.iterations: Input should be greater than 0",
+        ),
         ({"settings": ("schedule.lr=.nan",)}, "--set schedule.lr: Input should be"),
         ({"settings": ("schedule.scale=[96]",)}, "--set schedule.scale"),
         ({"settings": ("schedule.scale=[96",)}, "--set schedule.scale=[96: the value is not YAML."),
-        ({"settings": ("schedule.optimizer=Adam",)}, "--set schedule.optimizer: Input should be 'SGD' or 'AdamW'."),
+        (
+            {"settings": ("schedule.optimizer=Adam",)},
+            "--set schedule.optimizer: Input should be 'SGD' or 'AdamW'.",
+        ),
     ],
 )
 def test_bad_requests(asked, changes, told):

@@ -98,7 +98,9 @@ def test_teacher_plain_student_and_method_in_this_order(lab):
         f"2 of 3: plain student, seed 0, {made.plain.pair.schedule.iterations} iterations",
         f"3 of 3: hinton, seed 0, {made.plain.pair.schedule.iterations} iterations",
     ]
-    assert lab.told.lines[0].startswith(f"hinton on digits: pair {made.cell.pair.name}, seed 0, default schedule")
+    assert lab.told.lines[0].startswith(
+        f"hinton on digits: pair {made.cell.pair.name}, seed 0, default schedule"
+    )
     assert lab.told.lines[1:3] == ["teacher: checked", "student: checked"]
     assert set(lab.records()) == {("teacher", "done"), ("none", "done"), ("hinton", "done")}
     assert record == lab.records()["hinton", "done"]
@@ -126,7 +128,10 @@ def test_what_is_done_is_not_done_again(lab):
     first = lab.run()
     assert lab.run() == first
     assert lab.trained == []
-    assert lab.told.lines[1:] == ["hinton, seed 0: done already, AP50 0.500", "plain student, seed 0: done already, AP50 0.500"]
+    assert lab.told.lines[1:] == [
+        "hinton, seed 0: done already, AP50 0.500",
+        "plain student, seed 0: done already, AP50 0.500",
+    ]
 
 
 def test_methods_share_the_teacher_and_the_plain_student(lab):
@@ -192,7 +197,9 @@ def test_a_failure_is_recorded_and_tried_again(lab):
     from kdbench.openmmlab.distiller import NonFiniteLoss
 
     lab.fail = NonFiniteLoss(7, "loss_bbox", float("nan"))
-    with pytest.raises(RunError, match="plain student, seed 0: loss_bbox became nan at iteration 7") as caught:
+    with pytest.raises(
+        RunError, match="plain student, seed 0: loss_bbox became nan at iteration 7"
+    ) as caught:
         lab.run("none")
     assert caught.value.record == lab.records()["none", "failed"]
     assert caught.value.record.reason == "loss_bbox became nan at iteration 7"

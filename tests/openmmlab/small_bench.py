@@ -60,13 +60,17 @@ def dense_head(channels: int) -> dict[str, Any]:
     }
 
 
+def psp(channels: int) -> Model:
+    return pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10)
+
+
 def fcn(channels: int) -> Model:
     config = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
-    return Model(config=config, edits=pspnet(18, WIDTH, channels).edits)
+    return Model(config=config, edits=psp(channels).edits)
 
 
 def deeplab(channels: int) -> Model:
-    edits = pspnet(18, WIDTH, channels).edits
+    edits = psp(channels).edits
     edits |= {"decode_head.c1_in_channels": stages(18, WIDTH)[0], "decode_head.c1_channels": 4}
     config = "mmseg::deeplabv3plus/deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py"
     return Model(config=config, edits=edits)
@@ -77,7 +81,7 @@ MODELS: dict[str, Any] = {
     "retinanet": retinanet,
     "gfl": lambda channels: gfl(18, WIDTH, channels, first=1),
     "fcos": fcos,
-    "pspnet": lambda channels: pspnet(18, WIDTH, channels),
+    "pspnet": psp,
     "fcn": fcn,
     "deeplab": deeplab,
 }

@@ -1,0 +1,189 @@
+"""What must hold of every run: zero weights change nothing, the teacher stays, the same spec gives the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdbench.errors import UserError
+
+
+def trained(bench, kind, selector, work_dir, **changes):
+    """The student's state dict after a training."""
+    seed = changes.pop("seed", 0)
+    workers = changes.pop("workers", 0)
+    model = bench.distiller(kind, selector, seed, **changes)
+    bench.train(model, kind, work_dir, workers=workers, **changes)
+    return model
+
+
+def equal(ours, theirs):
+    """Whether two models' state dicts are the same, bit for bit."""
+    ours, theirs = ours.state_dict(), theirs.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.fixture(scope="module")
+def plain(bench, tmp_path_factory):
+    """The plain students, and for each what it was before its training."""
+    found = {}
+    for kind in ("faster", "pspnet"):
+        folder = tmp_path_factory.mktemp(kind)
+        found[kind] = trained(bench, kind, "none", folder).student
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "selector"),
+    [
+        ("faster", "hinton[weight=0]"),
+        ("faster", "fitnets[hint_weight=0]"),
+        ("faster", "mimic[weight=0]"),
+        ("pspnet", "hinton[weight=0]"),
+    ],
+)
+def test_a_weight_of_zero_is_the_plain_student(bench, plain, tmp_path, kind, selector):
+    from kdbench.openmmlab.checkpoints import weights_hash
+
+    before = weights_hash(bench.teacher(kind).model)
+    model = trained(bench, kind, selector, tmp_path)
+    assert equal(model.student, plain[kind])
+    assert not equal(model.student, bench.subject(kind).build())
+    assert weights_hash(bench.teacher(kind).model) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "selector"), [("faster", "mimic"), ("gfl", "hinton"), ("pspnet", "fitnets")]
+)
+def test_the_same_spec_gives_the_same_and_leaves_the_teacher_alone(bench, tmp_path, kind, selector):
+    from kdbench.openmmlab.checkpoints import weights_hash
+
+    before = weights_hash(bench.teacher(kind).model)
+    first = trained(bench, kind, selector, tmp_path / "first")
+    again = trained(bench, kind, selector, tmp_path / "again", workers=2)
+    assert equal(first, again)
+    other = trained(bench, kind, selector, tmp_path / "other", seed=1)
+    assert not equal(first.student, other.student)
+    assert weights_hash(bench.teacher(kind).model) == before
+    assert not any(module.training for module in bench.teacher(kind).model.modules())
+
+
+@pytest.mark.slow
+def test_a_weight_that_is_not_zero_changes_the_student(bench, plain, tmp_path):
+    assert not equal(trained(bench, "faster", "mimic", tmp_path).student, plain["faster"])
+
+
+@pytest.mark.slow
+def test_a_checkpoint_knows_nothing_of_the_teacher(bench, tmp_path):
+    trained(bench, "gfl", "fitnets", tmp_path)
+    content = torch.load(tmp_path / "iter_4.pth", weights_only=False)
+    assert {name.partition(".")[0] for name in content["state_dict"]} == {"student", "method"}
+    model = bench.distiller("gfl", "fitnets")
+    counts = [len(group["params"]) for group in content["optimizer"]["param_groups"]]
+    assert counts == [len(list(part.parameters())) for part in (model.student, model.method)]
+
+
+def test_mixed_precision_needs_a_gpu(bench, tmp_path):
+    from kdbench.openmmlab.students import train_alone
+
+    with pytest.raises(UserError, match="--amp needs a GPU"):
+        train_alone(bench.subject("gfl"), bench.place(tmp_path, amp=True), None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("kind", "selector"), [("faster", "mimic"), ("pspnet", "hinton")])
+def test_mixed_precision_on_a_gpu(bench, tmp_path, kind, selector):
+    from small_bench import Silent
+
+    from kdbench.openmmlab.students import train_with
+
+    card, options = bench.card(selector)
+    place = bench.place(tmp_path, device="cuda", amp=True)
+    teacher = bench.teacher(kind)
+    outcome = train_with(bench.subject(kind), teacher, card, options, place, Silent(), report=print)
+    assert outcome.curve[-1]["iteration"] == 4
+    assert (tmp_path / "student.pth").is_file()
+    assert outcome.cost["peak_memory_mib"] > 0
+
+
+TWO = """
+# Two processes of one run; each writes down the hashes of its trained models.
+import os, sys
+from pathlib import Path
+out = Path(sys.argv[1])
+from kdbench.openmmlab.setup import prepare_libraries
+prepare_libraries("mmdet")
+import torch
+torch.set_num_threads(1)
+from kdbench.openmmlab import students
+hash_of = students.weights_hash
+def told(model):
+    digest = hash_of(model)
+    with (out / ("rank" + os.environ["RANK"])).open("a") as file:
+        file.write(digest + chr(10))
+    return digest
+students.weights_hash = told
+from kdbench.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def root(bench, tmp_path):
+    """A data root whose digits are few, and taken for the whole."""
+    from kdbench.datasets.digits_files import STAMP
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "digits").symlink_to(bench.folder)
+    (bench.folder / "scenes.json").write_text(json.dumps(STAMP), encoding="utf-8")
+    return folder
+
+
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_two_processes_end_with_the_same_weights(tmp_path, root):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    out = tmp_path / "out"
+    out.mkdir()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command += [str(script), str(out), "run", "--method", "mimic", "--dataset", "digits"]
+    command += ["--pair", "digits-faster-rcnn", "--schedule", "smoke", "--device", "cpu", "--json"]
+    command += ["--root", str(root), "--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "runs")]
+    command += ["--set", "schedule.average=0.1", "--set", "schedule.validations=2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment(), check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    first, second = ((out / f"rank{rank}").read_text().split() for rank in (0, 1))
+    assert first == second
+    assert len(first) == len(set(first)) == 3
+    record = json.loads(done.stdout[done.stdout.index("{") :])
+    assert record["status"] == "done"
+    records = [path for path in Path(tmp_path / "results").rglob("*.json")]
+    assert len(records) == 3
+    assert len(list((tmp_path / "runs").glob("*/student.pth"))) == 3
+    assert list((tmp_path / "runs").glob("*/iter_*.pth")) == []
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_dealt_out(bench, monkeypatch):
+    from kdbench.openmmlab import sampling
+    from kdbench.openmmlab.data import training_loader
+
+    monkeypatch.setattr(sampling, "get_dist_info", lambda: (0, 3))
+    subject = bench.subject("gfl")
+    with pytest.raises(UserError, match="batches of 2 images cannot be dealt out over 3 processes"):
+        training_loader(subject.dataset, bench.folder, subject.schedule, 0, 0)
