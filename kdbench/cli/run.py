@@ -16,8 +16,8 @@ from kdbench.errors import UserError
 
 if TYPE_CHECKING:
     from kdbench.cli.progress import TerminalConsole
+    from kdbench.execution.cells import Means
     from kdbench.execution.plan import Plan, Request
-    from kdbench.execution.session import Means
     from kdbench.results.record import Record
 
 WORKERS = {"cpu": 0, "cuda": 4}
@@ -127,7 +127,7 @@ def _request(values: Mapping[str, Any]) -> Request:
 
 def _means(values: Mapping[str, Any], device: str) -> Means:
     """What does not."""
-    from kdbench.execution.session import Means
+    from kdbench.execution.cells import Means
     from kdbench.results.store import Store
 
     workers = values["workers"]

@@ -22,6 +22,16 @@ def seed_of(*key: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 
 
+def reseed(*key: int | str) -> None:
+    """Seed python's, numpy's and torch's generators from ``key``, for good."""
+    seed = seed_of(*key)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed(seed)
+
+
 @contextmanager
 def seeded(*key: int | str) -> Iterator[None]:
     """Run a block with python's, numpy's and torch's generators seeded from ``key``; restore them after.
@@ -30,12 +40,7 @@ def seeded(*key: int | str) -> Iterator[None]:
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-    seed = seed_of(*key)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.default_generator.manual_seed(seed)
-    if cuda is not None:
-        torch.cuda.manual_seed(seed)
+    reseed(*key)
     try:
         yield
     finally:

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
-from kdbench.datasets.locate import prepare, require
+from kdbench.datasets.locate import prepare, require, summary
+from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
 from kdbench.registry import registry, suggestion
 from kdbench.selectors import canonical, parse, resolve
@@ -88,6 +89,7 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
         )
     pair = overridden(pair_of(request, dataset), request)
     folder = located(dataset, request.data_root, report)
+    check_files(dataset, folder, request.data_root)
     data = fingerprint(dataset, folder)
     custom = bool(request.settings or request.teacher or request.student or request.from_scratch)
     kind: Literal["default", "smoke", "custom"] = (
@@ -138,6 +140,21 @@ def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) 
     if dataset.embedded:
         return prepare(dataset, root, None, report)
     return require(dataset, root)
+
+
+def check_files(dataset: Dataset, folder: Path, root: Path | None) -> None:
+    """Refuse a dataset with malformed files. Of images and masks only the headers are read, to be quick.
+
+    Raises:
+        UserError: With the first problem, how many there are, and the command that lists them.
+    """
+    errors = verify(dataset, folder, pixels=False).errors
+    if errors:
+        where = "" if root is None else f" --root {root}"
+        raise UserError(
+            f"dataset '{dataset.name}' in {folder} cannot be used ({summary(errors)}): "
+            f"mend it; `kdbench data verify {dataset.name}{where}` lists everything."
+        )
 
 
 def pair_of(request: Request, dataset: Dataset) -> Pair:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kdbench.execution.cells import Means, Spec, interrupted_at, place_of, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import record_of
 from kdbench.results.record import Record, Teacher
-from kdbench.results.store import Store
-from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.specs import TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
@@ -48,33 +46,6 @@ class RunError(Exception):
     def __init__(self, message: str, record: Record) -> None:
         super().__init__(message)
         self.record = record
-
-
-@dataclass(frozen=True)
-class Means:
-    """With what a plan is run; nothing here is part of a result's identity.
-
-    Attributes:
-        work_dir: Runs are kept below it, a folder an identity.
-        store: Where records go.
-        device: ``cpu`` or ``cuda``.
-        workers: Data loading processes.
-        visualizers: mmengine's visualisation backends.
-        download: Fetch initial weights that are not there.
-        force: Go on although a gate failed.
-    """
-
-    work_dir: Path
-    store: Store
-    device: str
-    workers: int = 0
-    visualizers: tuple[str, ...] = ("LocalVisBackend",)
-    download: bool = False
-    force: bool = False
-
-    def folder(self, spec: RunSpec | TeacherSpec) -> Path:
-        """Where a run's checkpoints, logs and trained weights are."""
-        return self.work_dir / spec.identity()[:16]
 
 
 class Session:
@@ -128,17 +99,17 @@ class Session:
     def _check(self) -> None:
         from kdbench.execution.refusals import check_method, check_model
 
-        plan, student = self.plan, self._subject(self.plan.cell)
+        plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.means)
         check_method(plan, student)
         if plan.teacher is not None:
-            self.console.say(check_model("teacher", self._teacher_subject(plan.teacher)))
+            self.console.say(check_model("teacher", subject_of(plan.teacher, plan, self.means)))
         self.console.say(check_model("student", student))
 
     def _plain(self) -> Record:
         from kdbench.openmmlab.students import train_alone
 
         spec = self.plan.plain
-        return self._known(spec) or self._train(spec, self._subject(spec), train_alone)
+        return self._known(spec) or self._train(spec, train_alone)
 
     def _distilled(self, teacher: TeacherModel, measured: Teacher) -> Record:
         from kdbench.openmmlab.students import train_with
@@ -157,7 +128,7 @@ class Session:
                 force=self.means.force,
             )
 
-        return self._train(plan.cell, self._subject(plan.cell), work, measured)
+        return self._train(plan.cell, work, measured)
 
     def _teacher(self, spec: TeacherSpec) -> tuple[TeacherModel, Teacher]:
         """The teacher: from its checkpoint, from an earlier run, or trained now; measured once."""
@@ -165,9 +136,9 @@ class Session:
         from kdbench.openmmlab.preflight import check_teacher
         from kdbench.openmmlab.students import load_teacher, train_alone
 
-        subject = self._teacher_subject(spec)
+        subject = subject_of(spec, self.plan, self.means)
         if self._must_train(spec):
-            record: Record | None = self._train(spec, subject, train_alone)
+            record: Record | None = self._train(spec, train_alone)
         else:
             record = self._known(spec)
         model = load_teacher(subject, self._weights(spec), self.console.say)
@@ -200,67 +171,28 @@ class Session:
         from kdbench.openmmlab.students import evaluate
 
         self.console.say("teacher: evaluating the given checkpoint")
-        metrics = evaluate(model.model, subject, self._place(spec))
+        metrics = evaluate(model.model, subject, place_of(spec, self.plan, self.means))
         record = self._write(spec, curve=[{"iteration": 0, **metrics}])
         self.console.say(f"teacher: {score(record)}")
         return record
 
-    def _teacher_subject(self, spec: TeacherSpec) -> Subject:
-        from kdbench.openmmlab.students import Subject
-
-        return Subject(
-            name=spec.identity(),
-            model=spec.model,
-            schedule=spec.recipe,
-            dataset=self.plan.dataset,
-            seed=spec.seed,
-            pretrained=spec.pretrained,
-            download=self.means.download,
-        )
-
-    def _subject(self, spec: RunSpec) -> Subject:
-        from kdbench.openmmlab.students import Subject
-
-        return Subject(
-            name=spec.identity(),
-            model=spec.pair.student,
-            schedule=spec.pair.schedule,
-            dataset=self.plan.dataset,
-            seed=spec.seed,
-            pretrained=spec.pair.pretrained,
-            download=self.means.download,
-        )
-
-    def _place(self, spec: RunSpec | TeacherSpec) -> Place:
-        from kdbench.openmmlab.training import Place
-
-        return Place(
-            folder=self.plan.folder,
-            work_dir=self.means.folder(spec),
-            device=self.means.device,
-            amp=spec.amp,
-            workers=self.means.workers,
-            visualizers=self.means.visualizers,
-        )
-
-    def _find(self, spec: RunSpec | TeacherSpec) -> Record | None:
+    def _find(self, spec: Spec) -> Record | None:
         return self.means.store.find(spec.identity())
 
-    def _known(self, spec: RunSpec | TeacherSpec) -> Record | None:
+    def _known(self, spec: Spec) -> Record | None:
         """The done record of a spec, told, or None."""
         record = self._find(spec)
         if record is not None:
             self.console.say(f"{title(spec)}: done already, {score(record)}")
         return record
 
-    def _train(
-        self, spec: RunSpec | TeacherSpec, subject: Subject, work: Work, teacher: Teacher | None = None
-    ) -> Record:
+    def _train(self, spec: Spec, work: Work, teacher: Teacher | None = None) -> Record:
         """Train one student or teacher and write its record, also when it fails."""
         from kdbench.openmmlab.distiller import NonFiniteLoss
 
         self.position += 1
-        place, name, begun = self._place(spec), title(spec), time.monotonic()
+        subject, place = subject_of(spec, self.plan, self.means), place_of(spec, self.plan, self.means)
+        name, begun = title(spec), time.monotonic()
         heading = f"{self.position} of {self.total}: {name}"
         if (stopped := interrupted_at(place.work_dir)) is not None:
             self.console.say(f"{heading} goes on from iteration {stopped}")
@@ -278,7 +210,7 @@ class Session:
         self.console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
 
-    def _failed(self, spec: RunSpec | TeacherSpec, reason: str, teacher: Teacher | None) -> Record:
+    def _failed(self, spec: Spec, reason: str, teacher: Teacher | None) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
         from kdbench.openmmlab.students import drop_checkpoints
 
@@ -286,30 +218,10 @@ class Session:
             drop_checkpoints(self.means.folder(spec))
         return self._write(spec, reason=reason, teacher=teacher)
 
-    def _write(self, spec: RunSpec | TeacherSpec, **values: Any) -> Record:
+    def _write(self, spec: Spec, **values: Any) -> Record:
         """Make the record of a spec and store it (one process of a distributed run does)."""
         folder = self.means.folder(spec)
         record = record_of(spec, self.plan.dataset.metric, self.means.device, folder, **values)
         if is_main_process():
             self.means.store.write(record)
         return record
-
-
-def title(spec: RunSpec | TeacherSpec) -> str:
-    """What a spec is called on the screen."""
-    if isinstance(spec, TeacherSpec):
-        return "teacher"
-    name = "plain student" if spec.teacher is None else spec.selector
-    return f"{name}, seed {spec.seed}"
-
-
-def score(record: Record) -> str:
-    """The ranking metric of a record, in [0, 1], with its name."""
-    return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
-
-
-def interrupted_at(work_dir: Path) -> int | None:
-    """The iteration of the checkpoint that mmengine will go on from, or None."""
-    pointer = work_dir / "last_checkpoint"
-    found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
-    return None if found is None else int(found[1])

@@ -124,7 +124,7 @@ def _gradient_in_layout(value: Any) -> Any:
     if not isinstance(value, Tensor) or not value.requires_grad:
         return value
     view, strides = value.view_as(value), value.stride()
-    view.register_hook(lambda gradient: _laid_out(gradient, strides))
+    view.register_hook(lambda gradient: _laid_out(gradient, strides))  # type: ignore[no-untyped-call]
     return view
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -147,7 +147,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
         """The student's losses, the method's terms, and the factor on the former."""
         stream = (self.seed, "step", self.iteration, get_rank())
         names = self.names
-        with seeded(*stream, "student"), recording(self.student) if names else nullcontext({}) as raw:
+        watching: AbstractContextManager[Any] = recording(self.student) if names else nullcontext({})
+        with seeded(*stream, "student"), watching as raw:
             losses = self.student(inputs, data_samples, mode="loss")
         captures = captures_of(self.student, raw, names)
         seen = (

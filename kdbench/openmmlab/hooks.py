@@ -12,6 +12,8 @@ import torch
 from mmengine.dist import all_reduce, all_reduce_params, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 
+from kdbench.distill.randomness import reseed
+
 AGAIN = 1.0
 """Seconds after which a second signal is a second wish to stop: torchrun passes on what a terminal sent to all."""
 
@@ -41,9 +43,10 @@ class StepHook(Hook):  # type: ignore[misc]
         self.started = 0.0
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Start the clock after the batch was loaded."""
+        """Start the clock after the batch was loaded; a preprocessor's random sizes follow from the iteration."""
         model = getattr(runner.model, "module", runner.model)
         model.iteration = runner.iter
+        reseed(model.seed, "batch", runner.iter)
         self.started = time.perf_counter()
 
     def after_train_iter(

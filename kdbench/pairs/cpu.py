@@ -90,6 +90,6 @@ PAIRS = [
         "pspnet",
         "segmentation",
         (pspnet(18, 32, 48, CAMVID_WEIGHTS), pspnet(18, 8, 16, CAMVID_WEIGHTS)),
-        (recipe(1200, 0.006, CAMVID, 0.5), recipe(500, 0.01, CAMVID, 0.5)),
+        (recipe(1200, 0.006, CAMVID, 0.5), recipe(300, 0.01, CAMVID, 0.5)),
     ),
 ]

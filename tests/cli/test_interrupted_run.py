@@ -18,7 +18,7 @@ import pytest
 from kdbench.results.store import Store
 
 LONGEST = 240
-ITERATIONS = 300
+ITERATIONS = 120
 COMMAND = (
     *("run", "--method", "none", "--dataset", "digits", "--pair", "digits-gfl", "--schedule", "smoke"),
     *("--set", f"schedule.iterations={ITERATIONS}", "--set", "schedule.batch_size=1"),
@@ -97,7 +97,7 @@ def test_ctrl_c_and_the_same_command_again(terminal, tmp_path, kdbench, monkeypa
     )
     assert "Traceback" not in terminal.text
     assert re.search(
-        r"1 of 1: plain student, seed 0 .*━.* \d+/300 0:00:\d\d ETA \d:\d\d:\d\d loss ", terminal.text
+        r"1 of 1: plain student, seed 0 .*━.* \d+/120 0:00:\d\d ETA \d:\d\d:\d\d loss ", terminal.text
     )
     assert not re.search("warn|INFO|mmengine", terminal.text, re.IGNORECASE)
     (pointer,) = tmp_path.glob("out/runs/*/last_checkpoint")

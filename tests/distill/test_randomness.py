@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.distill.randomness import seed_of, seeded
+from kdbench.distill.randomness import reseed, seed_of, seeded
 
 
 def draws():
     """One number of each generator."""
     return random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+def fail():
+    with seeded("inner"):
+        draws()
+        raise ValueError("wrong")
 
 
 def test_a_seed_is_the_first_bytes_of_the_keys_hash():
@@ -46,6 +52,14 @@ def test_a_key_gives_the_same_draws_whatever_was_drawn_before():
     assert all(a != b for a, b in zip(first, other, strict=True))
 
 
+def test_reseed_draws_as_a_block_of_its_key():
+    with seeded(1, "batch", 5):
+        inside = draws()
+    with seeded("outer"):
+        reseed(1, "batch", 5)
+        assert draws() == inside
+
+
 def test_the_outer_states_go_on_as_if_nothing_had_happened():
     with seeded("outer"):
         expected = [draws(), draws()]
@@ -60,9 +74,8 @@ def test_the_states_come_back_after_an_error():
     with seeded("outer"):
         expected = draws()
     with seeded("outer"):
-        with pytest.raises(ValueError, match="wrong"), seeded("inner"):
-            draws()
-            raise ValueError("wrong")
+        with pytest.raises(ValueError, match="wrong"):
+            fail()
         assert draws() == expected
 
 

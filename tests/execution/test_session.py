@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from kdbench.errors import UserError
+from kdbench.execution.cells import Means, interrupted_at
 from kdbench.execution.plan import Request, plan
-from kdbench.execution.session import Means, RunError, Session, interrupted_at
+from kdbench.execution.session import RunError, Session
 from kdbench.results.store import Store
 
 METRICS = {"AP50": 0.5, "AP50/3": 0.4}

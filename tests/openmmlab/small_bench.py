@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.cards import Dataset
 from kdbench.datasets import digits
-from kdbench.datasets.digits_files import write
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
 from kdbench.registry import registry
 from kdbench.selectors import parse, resolve
@@ -164,14 +163,14 @@ class Bench:
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def teacher(bench: Bench, kind: str) -> Any:
     from kdbench.openmmlab.distiller import Teacher
 
     return Teacher(bench.subject(kind, "teacher", seed=7).build())
 
 
-@lru_cache(maxsize=None)
+@cache
 def probe(bench: Bench, kind: str) -> Any:
     from kdbench.openmmlab.data import images_of, training_pipeline
     from kdbench.openmmlab.preflight import probe_of

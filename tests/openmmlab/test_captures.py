@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import pytest
@@ -26,7 +26,7 @@ SHARED = {"proposals", "rois", "anchors"}
 """Captures that carry no gradient."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def seen(bench: Any, kind: str) -> dict[str, Any]:
     """One training forward of a student with everything captured, and the teacher's side."""
     from kdbench.openmmlab.captures import captures_of, recording
@@ -111,9 +111,7 @@ def test_logits_of_a_segmentor(bench, kind):
 @pytest.mark.parametrize("kind", DENSE)
 def test_head_and_logits_of_a_dense_head(bench, kind):
     anchors, boxes = ANCHORS[kind], BOXES[kind]
-    for (_, head), (_, logits) in zip(
-        both(bench, kind, "head"), both(bench, kind, "logits"), strict=True
-    ):
+    for (_, head), (_, logits) in zip(both(bench, kind, "head"), both(bench, kind, "logits"), strict=True):
         assert shapes(head.logits) == [(2, anchors * CLASSES, size, size) for size in SIZES]
         assert shapes(head.boxes) == [(2, anchors * boxes, size, size) for size in SIZES]
         assert shapes(logits) == [(2, CLASSES, anchors, size, size) for size in SIZES]

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -161,7 +160,14 @@ def test_two_processes_end_with_the_same_weights(tmp_path, root):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += [str(script), str(out), "run", "--method", "mimic", "--dataset", "digits"]
     command += ["--pair", "digits-faster-rcnn", "--schedule", "smoke", "--device", "cpu", "--json"]
-    command += ["--root", str(root), "--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "runs")]
+    command += [
+        "--root",
+        str(root),
+        "--results",
+        str(tmp_path / "results"),
+        "--work-dir",
+        str(tmp_path / "runs"),
+    ]
     command += ["--set", "schedule.average=0.1", "--set", "schedule.validations=2"]
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment(), check=False, timeout=300
@@ -172,8 +178,7 @@ def test_two_processes_end_with_the_same_weights(tmp_path, root):
     assert len(first) == len(set(first)) == 3
     record = json.loads(done.stdout[done.stdout.index("{") :])
     assert record["status"] == "done"
-    records = [path for path in Path(tmp_path / "results").rglob("*.json")]
-    assert len(records) == 3
+    assert len(list((tmp_path / "results").rglob("*.json"))) == 3
     assert len(list((tmp_path / "runs").glob("*/student.pth"))) == 3
     assert list((tmp_path / "runs").glob("*/iter_*.pth")) == []
 

@@ -77,7 +77,9 @@ def test_the_overlap_counts_pixels_as_voc_does(bench):
 
 
 def test_a_second_hit_of_the_same_box_is_wrong(bench):
-    found = measured(metric("a"), image([(0, BOX), (0, FAR)], [(0, 0.9, SAME), (0, 0.8, SAME), (0, 0.7, FAR)]))
+    found = measured(
+        metric("a"), image([(0, BOX), (0, FAR)], [(0, 0.9, SAME), (0, 0.8, SAME), (0, 0.7, FAR)])
+    )
     assert found["AP50"] == pytest.approx(0.5 + 0.5 * 2 / 3)
 
 
@@ -171,7 +173,9 @@ def test_masks_agree_with_a_confusion_matrix(bench, ignore_index):
     rng = np.random.default_rng(0)
     classes = 5
     truths = [rng.integers(0, classes - 1, (13, 17)) for _ in range(3)]
-    predictions = [np.where(rng.random(t.shape) < 0.7, t, rng.integers(0, classes - 1, t.shape)) for t in truths]
+    predictions = [
+        np.where(rng.random(t.shape) < 0.7, t, rng.integers(0, classes - 1, t.shape)) for t in truths
+    ]
     for truth in truths:
         truth[rng.random(truth.shape) < 0.1] = ignore_index
     matrix = np.zeros((classes, classes))

@@ -92,7 +92,7 @@ def test_a_task_loss_that_is_not_finite_fails(bench):
     model = bench.distiller("gfl", "hinton")
     with torch.no_grad():
         model.student.backbone.conv1.weight.fill_(float("nan"))
-    with pytest.raises(GateError, match="loss_[a-z]+ is not finite on the first batch"):
+    with pytest.raises(GateError, match=r"loss_[a-z]+ is not finite on the first batch"):
         check_losses(model, bench.probe("gfl"), "hinton")
 
 
@@ -146,7 +146,7 @@ def test_pixels_that_differ_fail(bench, monkeypatch):
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, mean=student.data_preprocessor.mean + 10)
     monkeypatch.setattr(preflight, "renormalise", lambda inputs, *_: inputs)
-    with pytest.raises(preflight.GateError, match="different pixels .* compare mean, std, bgr_to_rgb"):
+    with pytest.raises(preflight.GateError, match=r"different pixels .* compare mean, std, bgr_to_rgb"):
         preflight.check_same_pixels(student, other, probe)
 
 
@@ -220,5 +220,7 @@ def test_force_goes_on_and_says_so(bench, tmp_path):
     outcome = train_with(
         subject, teacher, card, options, bench.place(tmp_path), Silent(), report=lines.append, force=True
     )
-    assert any("a gate failed and was overruled by --force: the distillation" in line for line in outcome.notes)
+    assert any(
+        "a gate failed and was overruled by --force: the distillation" in line for line in outcome.notes
+    )
     assert lines == outcome.notes

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -52,7 +48,11 @@ def assert_same(ours, theirs):
             assert torch.equal(value, theirs[0][part][name]), (part, name)
 
 
-CASES = {"boxes": ("faster", "mimic", None), "average": ("gfl", "fitnets", 0.3), "masks": ("pspnet", "hinton", None)}
+CASES = {
+    "boxes": ("faster", "mimic", None),
+    "average": ("gfl", "fitnets", 0.3),
+    "masks": ("pspnet", "hinton", None),
+}
 
 
 @pytest.fixture(scope="module")
@@ -155,36 +155,3 @@ def test_the_second_signal_stops_at_once():
             os.kill(os.getpid(), signal.SIGINT)
     finally:
         hook.restore()
-
-
-@pytest.mark.slow
-def test_ctrl_c_on_the_command_line_leaves_a_checkpoint(bench, tmp_path):
-    from kdbench.datasets.digits_files import STAMP
-
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "digits").symlink_to(bench.folder)
-    (bench.folder / "scenes.json").write_text(json.dumps(STAMP), encoding="utf-8")
-    command = [sys.executable, "-m", "kdbench", "run", "--method", "none", "--dataset", "digits"]
-    command += ["--set", "schedule.iterations=100000", "--set", "schedule.batch_size=2", "--device", "cpu"]
-    command += ["--root", str(tmp_path / "data"), "--results", str(tmp_path / "results")]
-    command += ["--work-dir", str(tmp_path / "runs")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-    try:
-        until = time.monotonic() + 120
-        while time.monotonic() < until and running.poll() is None:
-            if any(path.stat().st_size for path in (tmp_path / "runs").glob("*/*/vis_data/scalars.json")):
-                break
-            time.sleep(0.1)
-        running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=60)
-    finally:
-        running.kill()
-    assert running.returncode == 130, told[-2000:]
-    assert told.rstrip().endswith("when the same command is given again.")
-    assert "Traceback" not in told
-    (last,) = (tmp_path / "runs").glob("*/last_checkpoint")
-    checkpoint = torch.load(last.read_text(), map_location="cpu", weights_only=False)
-    assert last.read_text().endswith(f"iter_{checkpoint['meta']['iter']}.pth")
-    assert checkpoint["meta"]["iter"] >= 1
-    assert not list((tmp_path / "results").rglob("*.json"))

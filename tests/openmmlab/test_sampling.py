@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,9 @@ from kdbench.openmmlab.sampling import DataError, PositionSampler, SeededImages,
 class Numbers:
     """A dataset whose augmentation draws from all three generators."""
 
-    metainfo = {"classes": ("a",)}
-
     def __init__(self, size):
         self.size = size
+        self.metainfo = {"classes": ("a",)}
 
     def __len__(self):
         return self.size
@@ -50,11 +49,11 @@ def test_processes_partition_the_positions(monkeypatch):
         monkeypatch.setattr(sampling, "get_dist_info", lambda rank=rank: (rank, 3))
         samplers.append(PositionSampler(10))
     parts = [taken(sampler, 5) for sampler in samplers]
-    assert sorted(sum(parts, [])) == list(range(15))
+    assert sorted(chain(*parts)) == list(range(15))
     assert parts[1] == [1, 4, 7, 10, 13]
     for sampler in samplers:
         sampler.skip(2)
-    assert sorted(sum((taken(sampler, 2) for sampler in samplers), [])) == list(range(6, 12))
+    assert sorted(chain(*(taken(sampler, 2) for sampler in samplers))) == list(range(6, 12))
     assert [len(sampler) for sampler in samplers] == [3, 3, 3]
 
 
@@ -67,7 +66,11 @@ def test_each_epoch_is_a_new_permutation():
 
 
 def test_an_image_depends_on_seed_and_position_alone():
-    first, second, other = SeededImages(Numbers(5), 0), SeededImages(Numbers(5), 0), SeededImages(Numbers(5), 1)
+    first, second, other = (
+        SeededImages(Numbers(5), 0),
+        SeededImages(Numbers(5), 0),
+        SeededImages(Numbers(5), 1),
+    )
     forward = [first[position] for position in range(12)]
     torch.rand(3)
     backward = [second[position] for position in reversed(range(12))]
@@ -118,18 +121,18 @@ def test_a_bad_file_is_named(tmp_path):
 
     Image.new("RGB", (4, 4)).save(good)
     bad.write_bytes(good.read_bytes()[:30])
-    with pytest.raises(DataError, match=r"bad\.png: unreadable .*kdbench data verify"):
-        with naming_bad_files(str(good), str(bad)):
-            raise AssertionError("failed to load image")
-    with pytest.raises(DataError, match=r"absent\.png: unreadable"):
-        with naming_bad_files(str(tmp_path / "absent.png")):
-            raise FileNotFoundError
+    told = pytest.raises(DataError, match=r"bad\.png: unreadable .*kdbench data verify")
+    with told, naming_bad_files(str(good), str(bad)):
+        raise AssertionError("failed to load image")
+    told = pytest.raises(DataError, match=r"absent\.png: unreadable")
+    with told, naming_bad_files(str(tmp_path / "absent.png")):
+        raise FileNotFoundError
     with pytest.raises(KeyError, match="other"), naming_bad_files(str(good)):
         raise KeyError("other")
 
 
 def test_a_workers_traceback_becomes_its_last_line():
-    text = "Caught DataError in DataLoader worker process 0.\nOriginal Traceback:\n  x\nkdbench.DataError: a.png: bad\n"
+    text = "Caught DataError in DataLoader worker process 0.\nOriginal:\n  x\nkdbench.DataError: a.png: bad\n"
     assert str(DataError(text)) == "a.png: bad"
     assert str(DataError("a.png: bad")) == "a.png: bad"
     assert issubclass(DataError, UserError)
@@ -159,8 +162,13 @@ def test_a_file_that_becomes_unreadable_stops_the_loading(bench, broken, kind, f
     subject = bench.subject(kind)
     loader = training_loader(subject.dataset, broken, subject.schedule, 0, workers)
     (broken / file).write_bytes(b"no image")
-    with pytest.raises(UserError) as caught:
-        list(islice(iter(loader), 2))
+    batches = iter(loader)
+    try:
+        with pytest.raises(UserError) as caught:
+            list(islice(batches, 2))
+    finally:
+        if workers:
+            batches._shutdown_workers()  # the caught traceback would keep them for long
     told = str(caught.value)
     assert told.startswith(f"{Path(broken) / file}: unreadable")
     assert "\n" not in told

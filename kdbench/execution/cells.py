@@ -1,0 +1,99 @@
+"""What a session trains and where: subjects, folders and names on the screen, from specs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench.execution.plan import Plan
+from kdbench.results.record import Record
+from kdbench.results.store import Store
+from kdbench.specs import RunSpec, TeacherSpec
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.students import Subject
+    from kdbench.openmmlab.training import Place
+
+Spec = RunSpec | TeacherSpec
+
+
+@dataclass(frozen=True)
+class Means:
+    """With what a plan is run; nothing here is part of a result's identity.
+
+    Attributes:
+        work_dir: Runs are kept below it, a folder an identity.
+        store: Where records go.
+        device: ``cpu`` or ``cuda``.
+        workers: Data loading processes.
+        visualizers: mmengine's visualisation backends.
+        download: Fetch initial weights that are not there.
+        force: Go on although a gate failed.
+    """
+
+    work_dir: Path
+    store: Store
+    device: str
+    workers: int = 0
+    visualizers: tuple[str, ...] = ("LocalVisBackend",)
+    download: bool = False
+    force: bool = False
+
+    def folder(self, spec: Spec) -> Path:
+        """Where a run's checkpoints, logs and trained weights are."""
+        return self.work_dir / spec.identity()[:16]
+
+
+def subject_of(spec: Spec, plan: Plan, means: Means) -> Subject:
+    """The model that a spec is about: the teacher, or the pair's student."""
+    from kdbench.openmmlab.students import Subject
+
+    if isinstance(spec, TeacherSpec):
+        model, recipe, pretrained = spec.model, spec.recipe, spec.pretrained
+    else:
+        model, recipe, pretrained = spec.pair.student, spec.pair.schedule, spec.pair.pretrained
+    return Subject(
+        name=spec.identity(),
+        model=model,
+        schedule=recipe,
+        dataset=plan.dataset,
+        seed=spec.seed,
+        pretrained=pretrained,
+        download=means.download,
+    )
+
+
+def place_of(spec: Spec, plan: Plan, means: Means) -> Place:
+    """Where and on what a spec is run."""
+    from kdbench.openmmlab.training import Place
+
+    return Place(
+        folder=plan.folder,
+        work_dir=means.folder(spec),
+        device=means.device,
+        amp=spec.amp,
+        workers=means.workers,
+        visualizers=means.visualizers,
+    )
+
+
+def title(spec: Spec) -> str:
+    """What a spec is called on the screen."""
+    if isinstance(spec, TeacherSpec):
+        return "teacher"
+    name = "plain student" if spec.teacher is None else spec.selector
+    return f"{name}, seed {spec.seed}"
+
+
+def score(record: Record) -> str:
+    """The ranking metric of a record, in [0, 1], with its name."""
+    return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
+
+
+def interrupted_at(work_dir: Path) -> int | None:
+    """The iteration of the checkpoint that mmengine will go on from, or None."""
+    pointer = work_dir / "last_checkpoint"
+    found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
+    return None if found is None else int(found[1])
