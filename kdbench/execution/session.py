@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from kdbench.errors import UserError
 from kdbench.execution.cells import Means, Spec, interrupted_at, place_of, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
@@ -61,6 +63,8 @@ class Session:
         self.plan, self.means, self.console = plan, means, console
         self.total = self.position = 0
         """Trainings that this session needs, and which of them it is at."""
+        self.overruled: list[str] = []
+        """Gates that failed and were overruled."""
 
     def run(self) -> Record:
         """Everything that has no record yet, and the record of the method's own cell.
@@ -117,7 +121,7 @@ class Session:
         plan = self.plan
 
         def work(subject: Subject, place: Place, progress: Progress) -> Outcome:
-            return train_with(
+            outcome = train_with(
                 subject,
                 teacher,
                 plan.card,
@@ -127,13 +131,13 @@ class Session:
                 report=lambda line: self.console.say(f"  {line}"),
                 force=self.means.force,
             )
+            return replace(outcome, notes=[*self.overruled, *outcome.notes])
 
         return self._train(plan.cell, work, measured)
 
     def _teacher(self, spec: TeacherSpec) -> tuple[TeacherModel, Teacher]:
         """The teacher: from its checkpoint, from an earlier run, or trained now; measured once."""
         from kdbench.openmmlab.checkpoints import weights_hash
-        from kdbench.openmmlab.preflight import check_teacher
         from kdbench.openmmlab.students import load_teacher, train_alone
 
         subject = subject_of(spec, self.plan, self.means)
@@ -145,8 +149,7 @@ class Session:
         record = record or self._measured(spec, subject, model)
         value = record.score
         assert value is not None, "a done record has its metric"
-        if spec.schedule != "smoke" and not self.means.force:
-            check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
+        self._judge(spec, value)
         measured = Teacher(
             identity=record.identity,
             config=spec.model.config,
@@ -154,6 +157,20 @@ class Session:
             value=value,
         )
         return model, measured
+
+    def _judge(self, spec: TeacherSpec, value: float) -> None:
+        """Refuse a teacher at chance, unless forced: then the record of the method says so."""
+        from kdbench.openmmlab.preflight import check_teacher
+
+        if spec.schedule == "smoke":
+            return
+        try:
+            check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
+        except UserError as failed:
+            if not self.means.force:
+                raise
+            self.overruled.append(f"a gate failed and was overruled by --force: {failed}")
+            self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
         """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""

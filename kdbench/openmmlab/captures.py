@@ -170,7 +170,7 @@ def _roi_capture(model: Any, raw: Raw, name: str) -> Any:
 def _dense_logits(head: Any, scores: list[Tensor]) -> Logits:
     """(B, A * C, H, W) a level -> (B, C, A, H, W)."""
     classes = head.cls_out_channels
-    values = tuple(s.unflatten(1, (s.shape[1] // classes, classes)).transpose(1, 2) for s in scores)
+    values = tuple(s.reshape(len(s), -1, classes, *s.shape[-2:]).transpose(1, 2) for s in scores)
     return Logits(values, "sigmoid" if head.use_sigmoid_cls else "softmax")
 
 

@@ -175,13 +175,13 @@ def scaled(value: Any, weight: float) -> Any:
     return value * weight if isinstance(value, Tensor) else [part * weight for part in value]
 
 
-def targets_of(model: nn.Module, inputs: Tensor, samples: Any) -> Targets:
+def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:
     """Ground truth of a batch."""
     height, width = inputs.shape[-2:]
     if family_of_model(model) == "segmentation":
         masks = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
-        head: Any = model.decode_head
-        ignore = (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
+        head = model.decode_head
+        ignore: int = (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
         return Targets((), (), masks, (height, width), ignore)
     boxes = tuple(getattr(b := sample.gt_instances.bboxes, "tensor", b) for sample in samples)
     return Targets(boxes, tuple(sample.gt_instances.labels for sample in samples), None, (height, width))

@@ -51,6 +51,8 @@ class PositionSampler(Sampler[int]):
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.rank: int
+        self.world_size: int
         self.rank, self.world_size = get_dist_info()
         self.start = 0
 

@@ -211,7 +211,7 @@ def _finish(
         drop_checkpoints(place.work_dir)
     barrier()
     parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
-    cost = {
+    cost: dict[str, int | float | None] = {
         "seconds_per_iteration": trained.seconds_per_iteration,
         "peak_memory_mib": peak_memory(),
         "added_parameters": parameters_of(model.method),

@@ -217,10 +217,13 @@ def test_a_teacher_at_chance_is_refused_before_any_student(lab):
     assert set(lab.records()) == {("teacher", "done")}
 
 
-@pytest.mark.parametrize("changes", [{"force": True}, {"schedule": "smoke"}])
-def test_a_teacher_at_chance_goes_by_force_and_in_smoke(lab, changes):
+@pytest.mark.parametrize(("changes", "noted"), [({"force": True}, True), ({"schedule": "smoke"}, False)])
+def test_a_teacher_at_chance_goes_by_force_and_in_smoke(lab, changes, noted):
     lab.score = 0.001
-    assert lab.run(**changes).method == "hinton"
+    record = lab.run(**changes)
+    assert record.method == "hinton"
+    assert any("overruled by --force: the teacher's AP50" in note for note in record.notes) is noted
+    assert record.notes[-1] == "a note"
 
 
 def test_a_gate_leaves_no_record_of_the_method(lab, monkeypatch):

@@ -97,6 +97,23 @@ def test_mixed_precision_needs_a_gpu(bench, tmp_path):
         train_alone(bench.subject("gfl"), bench.place(tmp_path, amp=True), None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "selector"), [("faster", "mimic[variant=two-stage]"), ("gfl", "fitnets"), ("pspnet", "hinton")]
+)
+def test_terms_stay_in_float32_under_autocast(bench, kind, selector):
+    """What --amp does on a GPU, here in bfloat16: the forward passes are halved, the method's terms are not."""
+    model = bench.distiller(kind, selector).train()
+    inputs, samples = bench.probe(kind).batch(model.student)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses, terms, _ = model.compute(inputs, samples)
+        total, _ = model.parse_losses(losses | {f"loss_{name}": term for name, term in terms.items()})
+    assert all(term.dtype == torch.float32 and bool(torch.isfinite(term)) for term in terms.values())
+    total.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert gradients
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("kind", "selector"), [("faster", "mimic"), ("pspnet", "hinton")])
 def test_mixed_precision_on_a_gpu(bench, tmp_path, kind, selector):
