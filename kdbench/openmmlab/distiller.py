@@ -181,7 +181,7 @@ def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:
     if family_of_model(model) == "segmentation":
         masks = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
         head = model.decode_head
-        ignore: int = (head[-1] if isinstance(head, nn.ModuleList) else head).ignore_index
-        return Targets((), (), masks, (height, width), ignore)
+        last: Any = head[-1] if isinstance(head, nn.ModuleList) else head
+        return Targets((), (), masks, (height, width), last.ignore_index)
     boxes = tuple(getattr(b := sample.gt_instances.bboxes, "tensor", b) for sample in samples)
     return Targets(boxes, tuple(sample.gt_instances.labels for sample in samples), None, (height, width))
