@@ -149,10 +149,8 @@ def _matching_pair() -> str:
 def _import_problem(library: str, error: Exception) -> Problem:
     installed = distributions()
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
-    if missing in ONEDL:
-        what = f"{missing} is not installed"
-    else:
-        what = f"{library} does not import: {one_line(error)}"
+    absent = missing in ONEDL
+    what = f"{missing} is not installed" if absent else f"{library} does not import: {one_line(error)}"
     upstream = [name for names in installed.values() for name in names if not name.startswith("onedl-")]
     if upstream:
         return Problem(what, replace_all(installed))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
 from kdbench.specs import Family, Model, Pair, Schedule
 

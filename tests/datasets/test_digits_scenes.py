@@ -205,9 +205,11 @@ def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_region_is_the_ink_and_what_lies_between_ink_in_both_directions() -> None:
-    ink = np.zeros((9, 9), dtype=bool)
-    ink[2:7, 2] = ink[2:7, 6] = ink[6, 2:7] = True  # a U: nothing lies above its opening
-    region = scenes._region(ink)
-    assert region[2:7, 2:7].all()
-    ink[2:6, 6] = False  # an L: no ink to the right of its upper part
-    assert np.array_equal(scenes._region(ink), ink)
+    ring = np.zeros((9, 9), dtype=bool)
+    ring[2:7, 2] = ring[2:7, 6] = ring[6, 2:7] = ring[2, 2:7] = True
+    filled = ring.copy()
+    filled[2:7, 2:7] = True
+    assert np.array_equal(scenes._region(ring), filled)
+    cup = ring.copy()
+    cup[2, 3:6] = False  # nothing lies above its inside any more
+    assert np.array_equal(scenes._region(cup), cup)
