@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -221,11 +222,26 @@ class Session:
             raise RunError(
                 f"{name}: {failed}. Look at the learning rate and the method's weight.", record
             ) from failed
+        except (UserError, OSError):
+            raise
+        except Exception as failed:
+            reason, trace = self._crashed(spec, failed)
+            raise RunError(
+                f"{name}: {reason}. The traceback is in {trace}.", self._failed(spec, reason, teacher)
+            ) from failed
         record = self._write(
             spec, curve=outcome.curve, cost=outcome.cost, notes=outcome.notes, teacher=teacher
         )
         self.console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
+
+    def _crashed(self, spec: Spec, error: Exception) -> tuple[str, Path]:
+        """Reason of a training that raised, in one line, and the file with its traceback."""
+        lines = traceback.format_exception(error)
+        trace = self.means.folder(spec) / "traceback.txt"
+        trace.parent.mkdir(parents=True, exist_ok=True)
+        trace.write_text("".join(lines), encoding="utf-8")
+        return lines[-1].strip().splitlines()[0].rstrip("."), trace
 
     def _failed(self, spec: Spec, reason: str, teacher: Teacher | None) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""

@@ -240,7 +240,7 @@ def _bare(trained: Trained) -> Any:
 
 def peak_memory() -> float:
     """Peak memory in MiB: of this training on the GPU where there is one, else of this process since it began."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return torch.cuda.max_memory_allocated() / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10

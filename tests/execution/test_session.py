@@ -209,6 +209,17 @@ def test_a_failure_is_recorded_and_tried_again(lab):
     assert set(lab.records()) == {("none", "done")}
 
 
+def test_a_training_that_raises_is_recorded_with_its_traceback_in_a_file(lab):
+    lab.fail = RuntimeError("expected more than 1 value per channel\nand more")
+    with pytest.raises(RunError, match=r"RuntimeError: expected .* The traceback is in .*traceback.txt") as caught:
+        lab.run("none")
+    record = caught.value.record
+    assert record.status == "failed"
+    assert record.reason == "RuntimeError: expected more than 1 value per channel"
+    trace = lab.root / "runs" / record.identity[:16] / "traceback.txt"
+    assert "raise self.fail" in trace.read_text()
+
+
 def test_a_teacher_at_chance_is_refused_before_any_student(lab):
     lab.score = 0.001
     with pytest.raises(UserError, match=r"the teacher's AP50 is 0\.001, no better than chance"):
