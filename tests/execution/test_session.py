@@ -211,7 +211,9 @@ def test_a_failure_is_recorded_and_tried_again(lab):
 
 def test_a_training_that_raises_is_recorded_with_its_traceback_in_a_file(lab):
     lab.fail = RuntimeError("expected more than 1 value per channel\nand more")
-    with pytest.raises(RunError, match=r"RuntimeError: expected .* The traceback is in .*traceback.txt") as caught:
+    with pytest.raises(
+        RunError, match=r"RuntimeError: expected .* The traceback is in .*traceback.txt"
+    ) as caught:
         lab.run("none")
     record = caught.value.record
     assert record.status == "failed"
