@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.pairs.small import faster_rcnn, gfl, pspnet
+from kdbench.pairs.small import SMALLER_ANCHORS, faster_rcnn, gfl, pspnet
 from kdbench.specs import Family, Model, Pair, Schedule
 
 DIGITS = (96, 96)
@@ -57,6 +57,11 @@ def pair(
 
 
 TWO_STAGE = (faster_rcnn(18, 24, 48, first=1, hidden=256), faster_rcnn(18, 8, 16, first=1, hidden=64))
+TWO_STAGE_BCCD = (
+    faster_rcnn(18, 24, 48, first=1, hidden=256, anchors=SMALLER_ANCHORS),
+    faster_rcnn(18, 8, 16, first=1, hidden=64, anchors=SMALLER_ANCHORS),
+)
+"""Platelets are some 14 pixels wide."""
 DENSE = (gfl(18, 24, 48, first=1), gfl(18, 8, 16, first=1))
 
 PAIRS = [
@@ -72,7 +77,7 @@ PAIRS = [
         "bccd",
         "faster-rcnn",
         "two-stage",
-        TWO_STAGE,
+        TWO_STAGE_BCCD,
         (recipe(1000, 0.003, BCCD, 0.5), recipe(500, 0.006, BCCD, 0.5)),
     ),
     pair("bccd", "gfl", "dense", DENSE, (recipe(1000, 0.003, BCCD, 0.5), recipe(400, 0.006, BCCD, 0.5))),

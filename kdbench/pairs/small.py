@@ -13,6 +13,8 @@ from kdbench.specs import Model
 Edits = dict[str, Any]
 SCALE_OF_ANCHORS = 4
 """Side of an anchor, in strides: images of these pairs are small, and so are their objects."""
+SMALLER_ANCHORS = (2, 4)
+"""For objects down to 14 pixels: an RPN that matches by IoU does not see them with the larger anchors alone."""
 
 
 def resnet(depth: int, width: int) -> Edits:
@@ -69,14 +71,22 @@ def gfl(depth: int, width: int, channels: int, *, first: int) -> Model:
     return Model(config="mmdet::gfl/gfl_r50_fpn_1x_coco.py", edits=edits)
 
 
-def faster_rcnn(depth: int, width: int, channels: int, *, first: int, hidden: int) -> Model:
+def faster_rcnn(
+    depth: int,
+    width: int,
+    channels: int,
+    *,
+    first: int,
+    hidden: int,
+    anchors: Sequence[int] = (SCALE_OF_ANCHORS,),
+) -> Model:
     """Faster R-CNN with FPN, 32 RoIs an image in training and a hidden layer of ``hidden`` units."""
     edits = resnet(depth, width) | pyramid(depth, width, channels, first)
     edits |= {
         "neck.norm_cfg": {"type": "BN", "requires_grad": True},
         "rpn_head.in_channels": channels,
         "rpn_head.feat_channels": channels,
-        "rpn_head.anchor_generator.scales": [SCALE_OF_ANCHORS],
+        "rpn_head.anchor_generator.scales": list(anchors),
         "rpn_head.anchor_generator.strides": strides(first),
         "roi_head.bbox_roi_extractor.out_channels": channels,
         "roi_head.bbox_roi_extractor.featmap_strides": strides(first),

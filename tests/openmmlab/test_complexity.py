@@ -54,7 +54,11 @@ def two_stage(model, inputs):
 CASES = {
     "two-stage": (faster_rcnn(18, 8, 16, first=1, hidden=32), digits.detection, two_stage),
     "dense": (gfl(18, 8, 16, first=1), digits.detection, lambda m, x: m.bbox_head(m.extract_feat(x))),
-    "segmentation": (pspnet(18, 8, 16), digits.segmentation, lambda m, x: m.decode_head(m.extract_feat(x))),
+    "segmentation": (
+        pspnet(18, 8, 16, [1.0] * 11),
+        digits.segmentation,
+        lambda m, x: m.decode_head(m.extract_feat(x)),
+    ),
 }
 
 
@@ -106,7 +110,7 @@ def test_retinanet_against_what_mmdets_user_guide_shows():
 
 
 def test_describe_counts_both_models_at_the_students_size():
-    teacher, student = pspnet(18, 16, 32), pspnet(18, 8, 16)
+    teacher, student = pspnet(18, 16, 32), pspnet(18, 8, 16, [1.0] * 11)
     pair = Pair(
         name="p",
         title="P",

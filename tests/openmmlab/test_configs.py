@@ -155,7 +155,7 @@ def test_the_ignored_value_follows_the_dataset():
     adapted = model_config(Model(config=PSPNET), camvid.card, pretrained=False)
     assert [head.ignore_index for head in heads_of(adapted)] == [11, 11]
     assert adapted.data_preprocessor.seg_pad_val == 11
-    alone = pspnet(18, 8, 16)
+    alone = pspnet(18, 8, 16, [1.0] * 11)
     adapted = model_config(alone, replace(digits.segmentation, ignore_index=77), pretrained=False)
     assert [head.ignore_index for head in heads_of(adapted)] == [77]
 
@@ -213,8 +213,8 @@ SMALL = {
     "gfl": (gfl(18, 8, 16, first=0), digits.detection),
     "faster": (faster_rcnn(18, 8, 16, first=1, hidden=32), digits.detection),
     "faster-50": (faster_rcnn(50, 4, 8, first=0, hidden=16), voc.voc),
-    "pspnet": (pspnet(18, 8, 16), digits.segmentation),
-    "pspnet-50": (pspnet(50, 4, 8), camvid.card),
+    "pspnet": (pspnet(18, 8, 16, [1.0] * 11), digits.segmentation),
+    "pspnet-50": (pspnet(50, 4, 8, [1.0] * 11), camvid.card),
 }
 
 
@@ -232,7 +232,7 @@ def test_a_segmentors_padded_size_is_its_crop_or_its_image():
     schedule = Schedule(iterations=1, batch_size=1, lr=0.1, scale=(64, 48))
     cropped = schedule.model_copy(update={"crop": (20, 30)})
     for recipe, size in ((schedule, (48, 64)), (cropped, (20, 30))):
-        config = full_config(pspnet(18, 8, 16), digits.segmentation, recipe, pretrained=False)
+        config = full_config(pspnet(18, 8, 16, [1.0] * 11), digits.segmentation, recipe, pretrained=False)
         assert tuple(config.data_preprocessor.size) == size
 
 
