@@ -48,7 +48,7 @@ def convolutions(model, inputs, run):
 def two_stage(model, inputs):
     features = model.extract_feat(inputs)
     model.rpn_head(features)
-    model.roi_head.bbox_head(torch.zeros(100, 16, 7, 7))
+    model.roi_head.bbox_head(torch.zeros(64, 16, 5, 5))
 
 
 CASES = {
@@ -75,9 +75,9 @@ def test_more_proposals_cost_the_roi_head_alone():
     model = CASES["two-stage"][0]
     more = model.model_copy(update={"edits": model.edits | {"test_cfg.rpn.max_per_img": 300}})
     few, many = counted(model, digits.detection), counted(more, digits.detection)
-    a_proposal = 16 * 7 * 7 * 32 + 32 * 32 + 32 * 11 + 32 * 4
+    a_proposal = 16 * 5 * 5 * 32 + 32 * 32 + 32 * 11 + 32 * 4
     assert many[0] == few[0]
-    assert many[1] - few[1] == 200 * a_proposal
+    assert many[1] - few[1] == (300 - 64) * a_proposal
 
 
 def test_an_image_four_times_as_large_costs_four_times_as_much():
@@ -110,7 +110,7 @@ def test_retinanet_against_what_mmdets_user_guide_shows():
 
 
 def test_describe_counts_both_models_at_the_students_size():
-    teacher, student = pspnet(18, 16, 32), pspnet(18, 8, 16, [1.0] * 11)
+    teacher, student = pspnet(18, 16, 32, [1.0] * 11), pspnet(18, 8, 16, [1.0] * 11)
     pair = Pair(
         name="p",
         title="P",
