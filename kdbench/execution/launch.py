@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
@@ -72,6 +70,8 @@ def start(device: str | None, dataset: Dataset) -> str:
     from kdbench.openmmlab.setup import prepare_libraries
 
     prepare_libraries(LIBRARIES[dataset.task])
+    from kdbench.openmmlab.process import hush, join_processes, make_repeatable, use_device
+
     hush()
     if used == "cuda":
         make_repeatable()
@@ -79,25 +79,6 @@ def start(device: str | None, dataset: Dataset) -> str:
     if "LOCAL_RANK" in os.environ:
         join_processes(used)
     return used
-
-
-def use_device(device: str) -> None:
-    """Let mmengine take this device: by itself it takes a GPU wherever there is one."""
-    from mmengine.device import utils
-
-    utils.DEVICE = device
-
-
-def join_processes(device: str) -> None:
-    """Join torchrun's process group. mmengine's own way needs a GPU, whatever the backend."""
-    if device == "cuda":
-        from mmengine.dist import init_dist
-
-        init_dist("pytorch", backend="nccl")
-        return
-    from torch.distributed import init_process_group
-
-    init_process_group("gloo")
 
 
 def choose(device: str | None) -> str:
@@ -114,31 +95,3 @@ def choose(device: str | None) -> str:
     if device == "cuda" and not there:
         raise UserError("--device cuda: torch sees no GPU; `kdbench doctor` says more.")
     return device or ("cuda" if there else "cpu")
-
-
-def make_repeatable() -> None:
-    """The same convolution algorithms in every run of a GPU."""
-    import torch
-
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.benchmark = False
-
-
-def hush() -> None:
-    """Keep the libraries' advice to their developers off a user's screen."""
-    import warnings
-
-    from mmengine.logging import MMLogger
-    from mmengine.runner import checkpoint
-
-    warnings.filterwarnings("ignore", module=r"(mmengine|mmcv|mmdet|mmseg|torch)\b")
-    MMLogger.get_instance("mmengine", logger_name="mmengine", log_level="ERROR")
-    logging.getLogger("mmengine").setLevel(logging.ERROR)
-    checkpoint.print_log = _logged
-
-
-def _logged(message: str, logger: Any = None, level: int = logging.INFO) -> None:
-    """Stands in for mmengine's ``print_log``, which prints where its callers name no logger."""
-    from mmengine.logging import print_log
-
-    print_log(message, logger=logger or "current", level=level)

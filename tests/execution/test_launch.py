@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from kdbench.errors import UserError
-from kdbench.execution.launch import choose, hush, is_main_process, relaunch, start
+from kdbench.execution.launch import choose, is_main_process, relaunch, start
 from kdbench.registry import registry
 
 
@@ -106,6 +106,8 @@ def test_start_on_the_cpu_and_what_it_hushes(capsys):
     assert [str(warning.message) for warning in caught] == ["for users"]
     from mmengine.logging import print_log
     from mmengine.runner import checkpoint
+
+    from kdbench.openmmlab.process import hush
 
     hush()
     print_log("an info", logger="current", level=logging.INFO)

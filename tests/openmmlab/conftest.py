@@ -10,7 +10,7 @@ from kdbench.datasets.digits_files import write
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    from kdbench.execution.launch import hush
+    from kdbench.openmmlab.process import hush
     from kdbench.openmmlab.setup import prepare_libraries
 
     for library in ("mmdet", "mmseg"):

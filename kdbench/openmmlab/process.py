@@ -1,0 +1,46 @@
+"""One process of a run: its device, its place among the processes, and what the libraries may print in it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import torch
+from mmengine.device import utils
+from mmengine.dist import init_dist
+from mmengine.logging import MMLogger, print_log
+from mmengine.runner import checkpoint
+from torch.distributed import init_process_group
+
+
+def use_device(device: str) -> None:
+    """Let mmengine take this device: by itself it takes a GPU wherever there is one."""
+    utils.DEVICE = device
+
+
+def join_processes(device: str) -> None:
+    """Join torchrun's process group. mmengine's own way needs a GPU, whatever the backend."""
+    if device == "cuda":
+        init_dist("pytorch", backend="nccl")
+        return
+    init_process_group("gloo")
+
+
+def make_repeatable() -> None:
+    """The same convolution algorithms in every run of a GPU."""
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def hush() -> None:
+    """Keep the libraries' advice to their developers off a user's screen."""
+    warnings.filterwarnings("ignore", module=r"(mmengine|mmcv|mmdet|mmseg|torch)\b")
+    MMLogger.get_instance("mmengine", logger_name="mmengine", log_level="ERROR")
+    logging.getLogger("mmengine").setLevel(logging.ERROR)
+    checkpoint.print_log = _logged
+
+
+def _logged(message: str, logger: Any = None, level: int = logging.INFO) -> None:
+    """Stands in for mmengine's ``print_log``, which prints where its callers name no logger."""
+    print_log(message, logger=logger or "current", level=level)
