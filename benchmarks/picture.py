@@ -36,7 +36,10 @@ def draw(frame: pd.DataFrame, records: list[Record], path: Path) -> None:
     frame = frame[frame["schedule"] == "default"]
     pairs = list(dict.fromkeys(frame["pair"]))
     rows = [frame[(frame["pair"] == pair) & ~frame["method"].isin(["teacher", "none"])] for pair in pairs]
-    rows, pairs = zip(*[(r, p) for r, p in zip(rows, pairs, strict=True) if len(r)], strict=True)
+    shown = [(block, pair) for block, pair in zip(rows, pairs, strict=True) if len(block)]
+    if not shown:
+        return
+    rows, pairs = zip(*shown, strict=True)
     heights = [len(r) for r in rows]
     figure, axes = plt.subplots(
         len(pairs),

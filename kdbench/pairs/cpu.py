@@ -78,7 +78,7 @@ PAIRS = [
         "faster-rcnn",
         "two-stage",
         TWO_STAGE_BCCD,
-        (recipe(1000, 0.003, BCCD, 0.5), recipe(500, 0.006, BCCD, 0.5)),
+        (recipe(1000, 0.003, BCCD, 0.5), recipe(300, 0.006, BCCD, 0.5)),
     ),
     pair("bccd", "gfl", "dense", DENSE, (recipe(1000, 0.003, BCCD, 0.5), recipe(400, 0.006, BCCD, 0.5))),
     pair(
