@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kdbench.specs import Model, Pair, Schedule, digest
+from kdbench.specs import Model, Pair, Schedule, digest, file_digest
 
 SCHEDULE = {"iterations": 10, "batch_size": 2, "lr": 0.1, "scale": (64, 48)}
 PAIR = {
@@ -103,3 +105,9 @@ def test_a_schedule_refuses(change):
 def test_specs_are_immutable():
     with pytest.raises(ValidationError):
         Model(config="mmdet::a.py").config = "mmdet::b.py"
+
+
+def test_file_digest(tmp_path):
+    path = Path(tmp_path / "x")
+    path.write_bytes(b"abc")
+    assert file_digest(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import re
 import time
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from kdbench.datasets.archive import need_space
 from kdbench.errors import UserError
+from kdbench.specs import file_digest
 
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as lost."""
@@ -48,13 +48,13 @@ def download(url: str, folder: Path, sha256: str, report: Callable[[str], None])
     """
     target = folder / PurePosixPath(urlsplit(url).path).name
     folder.mkdir(parents=True, exist_ok=True)
-    if target.exists() and _hash(target) == sha256:
+    if target.exists() and file_digest(target) == sha256:
         report(f"{target} is there already.")
         return target
     part = target.with_name(f"{target.name}.part")
     report(f"Downloading {url}.")
     _fetch(url, part)
-    found = _hash(part)
+    found = file_digest(part)
     if found != sha256:
         part.unlink()
         raise UserError(
@@ -139,11 +139,3 @@ def _reason(error: Exception) -> str:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
 
-LIBRARIES = {"detection": "mmdet", "segmentation": "mmseg"}
-
 
 def is_main_process() -> bool:
     """Whether this is the process that writes and speaks, in a distributed run."""
@@ -67,7 +65,7 @@ def start(device: str | None, dataset: Dataset) -> str:
         UserError: If the device is not there or the libraries do not load.
     """
     used = choose(device)
-    from kdbench.openmmlab.setup import prepare_libraries
+    from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 
     prepare_libraries(LIBRARIES[dataset.task])
     from kdbench.openmmlab.process import hush, join_processes, make_repeatable, use_device

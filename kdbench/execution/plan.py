@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
 from kdbench.registry import registry, suggestion
 from kdbench.selectors import canonical, parse, resolve
-from kdbench.specs import Model, Pair, RunSpec, Schedule, TeacherSpec
+from kdbench.specs import Model, Pair, RunSpec, Schedule, TeacherSpec, file_digest
 
 PLAIN = "none"
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
@@ -224,15 +223,11 @@ def apply(values: dict[str, Any], setting: str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file's content."""
+    """Hash of a user's file. Raises UserError where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return file_digest(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
-    return digest.hexdigest()
 
 
 def stored(spec: RunSpec | TeacherSpec) -> dict[str, Any]:

@@ -136,12 +136,3 @@ def weights_hash(model: nn.Module) -> str:
         whole.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())
         whole.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return whole.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 (hex) of a file's content."""
-    whole = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            whole.update(block)
-    return whole.hexdigest()

@@ -14,9 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.openmmlab.captures import family_of_model
-from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.models import full_config, parameters_of
-from kdbench.openmmlab.setup import prepare_libraries
+from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.specs import Pair, Schedule
 
 

@@ -11,9 +11,8 @@ from mmengine.config import Config, ConfigDict
 
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
+from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Family, Model
-
-LIBRARIES = {"detection": "mmdet", "segmentation": "mmseg"}
 
 
 def config_file(reference: str) -> Path:

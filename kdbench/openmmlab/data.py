@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import read_names
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
+from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16

@@ -133,7 +133,7 @@ def library_problems(installed: dict[str, list[str]]) -> list[Problem]:
     mixed = mixture_problem(installed)
     if mixed is not None:
         return [mixed]
-    found = [library_problem(library) for library in LIBRARIES]
+    found = [library_problem(library) for library in LIBRARIES.values()]
     return list(dict.fromkeys(problem for problem in found if problem is not None))
 
 

@@ -15,9 +15,9 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from kdbench.cards import Dataset
-from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.data import evaluation_pipeline
 from kdbench.openmmlab.pretrained import drop_pretrained
+from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.results.store import write_atomically
 from kdbench.specs import Schedule
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
-from kdbench.openmmlab.configs import LIBRARIES, model_config
+from kdbench.openmmlab.configs import model_config
+from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Model, Schedule
 
 

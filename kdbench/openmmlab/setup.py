@@ -14,7 +14,8 @@ from importlib import metadata
 from kdbench.errors import UserError
 from kdbench.openmmlab import ops
 
-LIBRARIES = ("mmdet", "mmseg")
+LIBRARIES = {"detection": "mmdet", "segmentation": "mmseg"}
+"""Task -> the library whose models do it."""
 ONEDL = {
     "mmcv": "onedl-mmcv",
     "mmengine": "onedl-mmengine",
@@ -49,8 +50,8 @@ def prepare_libraries(library: str) -> None:
     Raises:
         UserError: With what is missing or does not fit, and the command that mends it.
     """
-    if library not in LIBRARIES:
-        raise UserError(f"unknown library '{library}': use one of {', '.join(LIBRARIES)}.")
+    if library not in LIBRARIES.values():
+        raise UserError(f"unknown library '{library}': use one of {', '.join(LIBRARIES.values())}.")
     problem = torchvision_problem() or library_problem(library)
     if problem is not None:
         raise UserError(f"{problem.what}. To mend it: {problem.fix}")

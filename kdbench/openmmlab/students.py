@@ -17,9 +17,9 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.checkpoints import load_weights
 from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.configs import LIBRARIES, family_of
+from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
@@ -28,6 +28,7 @@ from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
 from kdbench.openmmlab.pretrained import require_pretrained
 from kdbench.openmmlab.sampling import SeededImages
+from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.specs import Model, Schedule
 
@@ -77,13 +78,11 @@ class Outcome:
     Attributes:
         curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
         cost: Figures of a record's ``cost``.
-        weights_sha256: Hash of the trained weights.
         notes: What was chosen and seen on the way.
     """
 
     curve: list[dict[str, float]]
     cost: dict[str, int | float | None]
-    weights_sha256: str
     notes: list[str] = field(default_factory=list)
 
 
@@ -205,12 +204,12 @@ def _finish(
     trained = train(
         model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name
     )
-    student = _bare(trained)
+    student, config = _bare(trained), subject.config()
     if is_main_process():
-        export(student, subject.config(), subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
+        export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
         drop_checkpoints(place.work_dir)
     barrier()
-    parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
+    parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
         "seconds_per_iteration": trained.seconds_per_iteration,
         "peak_memory_mib": peak_memory(),
@@ -218,7 +217,7 @@ def _finish(
         "student_parameters": parameters,
         "student_flops": flops,
     }
-    return Outcome(trained.curve, cost, weights_hash(student), notes or [])
+    return Outcome(trained.curve, cost, notes or [])
 
 
 def drop_checkpoints(work_dir: Path) -> None:

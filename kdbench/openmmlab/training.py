@@ -13,11 +13,11 @@ from mmengine.runner import Runner
 
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import LIBRARIES
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
 from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
+from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
 
 CHECKPOINTS = 10

@@ -67,7 +67,7 @@ class Lab:
         place.work_dir.mkdir(parents=True, exist_ok=True)
         (place.work_dir / "student.pth").write_bytes(b"weights")
         curve = [{"iteration": 1, "AP50": 0.9}, {"iteration": 2, **METRICS, "AP50": self.score}]
-        return Outcome(curve, {"seconds_per_iteration": 0.1}, "hash", ["a note"])
+        return Outcome(curve, {"seconds_per_iteration": 0.1}, ["a note"])
 
     def records(self) -> dict[tuple[str, str], Any]:
         """Method and status -> record."""

@@ -5,7 +5,6 @@ import os
 import struct
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import file_hash, load_weights, weights_hash
+from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 
 
 def small(seed=0, width=8):
@@ -245,12 +244,6 @@ def test_weights_hash_by_an_independent_derivation():
         )
     )
     assert weights_hash(model) == hashlib.sha256(expected).hexdigest()
-
-
-def test_file_hash(tmp_path):
-    path = Path(tmp_path / "x")
-    path.write_bytes(b"abc")
-    assert file_hash(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_names_that_only_look_prefixed_stay(file):
