@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Shapes, Targets
@@ -20,6 +21,7 @@ class Step:
         student: The student's captures, with gradients.
         teacher: The teacher's captures of the same images, without.
         targets: Ground truth.
+        images: (B, 3, H, W) as the student sees them: normalised, padded.
         iteration: Iterations done before this one.
         iterations: Iterations of the whole training.
     """
@@ -27,6 +29,7 @@ class Step:
     student: Captures
     teacher: Captures
     targets: Targets
+    images: Tensor
     iteration: int
     iterations: int
 
@@ -68,6 +71,28 @@ class Method(nn.Module):
     def task_weight(self, step: Step) -> float:
         """Factor on the student's own loss in this iteration (a stage of hints alone has 0)."""
         return 1.0
+
+    def adversary(self) -> nn.Module | None:
+        """A part, made in :meth:`build`, that is trained against the student: it gets no gradient of :meth:`losses`."""
+        return None
+
+    def adversary_losses(self, step: Step) -> dict[str, Tensor]:
+        """Weighted scalar terms of the adversary, by name; the student's captures come detached.
+
+        Called after the student's step of the same iteration, on what that step saw.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
+
+    def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """The adversary's own optimizer; its state is saved and resumed with the run."""
+        raise NotImplementedError(f"{type(self).__name__} has an adversary but does not give its optimizer")
+
+    def attention(self, step: Step) -> dict[str, Tensor]:
+        """What it attends to in a batch, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
+
+        Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
+        """
+        return {}
 
     def notes(self) -> list[str]:
         """What was chosen while building, one line each: printed and recorded."""

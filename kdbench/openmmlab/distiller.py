@@ -157,7 +157,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             else self.teacher.captures(inputs, data_samples, self.student, raw, names)
         )
         targets = targets_of(self.student, inputs, data_samples)
-        step = Step(captures, seen, targets, self.iteration, self.iterations)
+        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations)
         with seeded(*stream, "method"):
             return losses, self.method.losses(step), self.method.task_weight(step)
 

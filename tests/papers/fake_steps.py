@@ -81,7 +81,9 @@ def step(
 ) -> Step:
     student = requiring(captures(family, channels[0], strides, regions))
     teacher = requiring(captures(family, channels[1], teacher_strides or strides, regions))
-    return Step(student, teacher, truth or targets(), iteration, 100)
+    truth = truth or targets()
+    images = torch.randn(2, 3, *truth.image_shape)
+    return Step(student, teacher, truth, images, iteration, 100)
 
 
 def built(method: type[Method], options: Any, on: Step) -> Method:

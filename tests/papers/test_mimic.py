@@ -73,10 +73,10 @@ def test_equal_regions_cost_nothing_and_constant_difference_its_half_square(pool
             parameter.zero_()
         for transform in method.transforms:
             transform.conv.weight[range(3), range(3), 1, 1] = 1
-    same = Step(on.student, {**on.teacher, "neck": on.student["neck"]}, on.targets, 0, 100)
+    same = Step(on.student, {**on.teacher, "neck": on.student["neck"]}, on.targets, on.images, 0, 100)
     assert method.losses(same)["mimic"].item() == pytest.approx(0, abs=1e-10)
     above = tuple(level.detach() + 3 for level in on.student["neck"])
-    off = Step(on.student, {**on.teacher, "neck": above}, on.targets, 0, 100)
+    off = Step(on.student, {**on.teacher, "neck": above}, on.targets, on.images, 0, 100)
     # RoI-align reads 0 outside the map, in both models, so all regions here lie inside.
     assert method.losses(off)["mimic"].item() == pytest.approx(4.5, rel=1e-4)
 
@@ -106,7 +106,7 @@ def test_student_of_another_resolution(strides):
 def test_half_resolution_reaches_odd_and_even_sizes(size):
     on = step()
     student, teacher = (torch.randn(1, 4, 4, 5),), (torch.randn(1, 6, *size),)
-    on = Step({**on.student, "neck": student}, {**on.teacher, "neck": teacher}, on.targets, 0, 100)
+    on = Step({**on.student, "neck": student}, {**on.teacher, "neck": teacher}, on.targets, on.images, 0, 100)
     method = built(Mimic, MimicOptions(variant="whole-map"), on)
     assert total(method.losses(on)) > 0
 
