@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from kdbench.distill import Method
+    from kdbench.specs import TeacherStage
 
 Task = Literal["detection", "segmentation"]
 TASKS: tuple[Task, ...] = ("detection", "segmentation")
@@ -25,6 +26,19 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    added_later: ClassVar[tuple[str, ...]] = ()
+    """Options that came when there were results already: at their defaults no part of an identity."""
+
+    @property
+    def ensemble(self) -> int:
+        """How many teachers there are; they differ in their seed."""
+        return 1
+
+    def recorded(self) -> dict[str, Any]:
+        """The options as a result's identity holds them, JSON-able."""
+        defaults = {name: type(self).model_fields[name].default for name in self.added_later}
+        unset = {name for name, default in defaults.items() if getattr(self, name) == default}
+        return self.model_dump(mode="json", exclude=unset)
 
 
 def load_object(reference: str) -> Any:
@@ -50,6 +64,8 @@ class MethodCard:
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None.
+        teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
+            teacher, or None for the teacher as it is.
     """
 
     name: str
@@ -64,6 +80,7 @@ class MethodCard:
     options: type[Options] = Options
     variants: Mapping[str, str] = field(default_factory=dict)
     reported: Path | None = None
+    teacher_stage: Callable[[Options], TeacherStage | None] | None = None
 
     def load(self) -> type[Method]:
         """Import the method's class (and with it torch)."""

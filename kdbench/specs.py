@@ -118,6 +118,52 @@ class TeacherSpec(Spec):
     """SHA-256 of a given checkpoint; None: it is trained."""
 
 
+class TeacherStage(Spec):
+    """A further fine-tuning of a teacher that a method asks for, with a transform on its features."""
+
+    name: str = Field(min_length=1)
+    """What the teacher is called then: ``quantized`` for "quantized teacher"."""
+    transform: str = Field(pattern=r"^[\w.]+:\w+$")
+    """``package.module:Class`` of a parameter-free ``nn.Module`` that each map of the ``neck`` goes through."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments of the class."""
+    share: float = Field(gt=0, le=1)
+    """Iterations, relative to the teacher's own recipe."""
+    lr_factor: float = Field(gt=0)
+    """Peak learning rate, relative to it."""
+
+    @property
+    def title(self) -> str:
+        """What the teacher is called after the stage."""
+        return f"{self.name} teacher"
+
+    def recipe(self, own: Schedule) -> Schedule:
+        """The fine-tuning that follows a teacher's own recipe: shorter, evaluated at its end."""
+        return own.model_copy(
+            update={
+                "iterations": max(1, round(self.share * own.iterations)),
+                "warmup": round(self.share * own.warmup),
+                "lr": self.lr_factor * own.lr,
+                "validations": 1,
+            }
+        )
+
+
+class StagedTeacherSpec(TeacherSpec):
+    """A teacher after a stage. ``recipe`` is the stage's; there is no ``checkpoint``, since it is trained."""
+
+    base: str
+    """Identity of the teacher whose weights it starts from."""
+    stage: TeacherStage
+
+    @classmethod
+    def after(cls, base: TeacherSpec, stage: TeacherStage) -> StagedTeacherSpec:
+        """The spec of a teacher that goes through a stage."""
+        same = {name: getattr(base, name) for name in ("dataset", "data", "model", "schedule", "seed", "amp")}
+        recipe = stage.recipe(base.recipe)
+        return cls(**same, recipe=recipe, pretrained=False, base=base.identity(), stage=stage)
+
+
 class RunSpec(Spec):
     """A cell: what a student's metric depends on."""
 

@@ -42,8 +42,10 @@ WORKERS = {"cpu": 0, "cuda": 4}
 @click.option("--student", metavar="CFG", help="Config of the student.")
 @click.option(
     "--teacher-checkpoint",
+    "teacher_checkpoints",
+    multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights of the teacher; without, it is trained once and kept.",
+    help="Weights of the teacher, one for each of an ensemble; without, it is trained once and kept.",
 )
 @click.option("--device", metavar="D", help="cpu or cuda; default: cuda where there is one.")
 @click.option(
@@ -117,7 +119,7 @@ def _request(values: Mapping[str, Any]) -> Request:
         schedule=values["schedule"],
         teacher=values["teacher"],
         student=values["student"],
-        teacher_checkpoint=values["teacher_checkpoint"],
+        teacher_checkpoints=values["teacher_checkpoints"],
         settings=values["settings"],
         amp=values["amp"],
         from_scratch=values["from_scratch"],

@@ -4,12 +4,13 @@ A plugin imports from here: ``Method``, ``Step``, ``Shapes``, ``Targets``, ``Log
 """
 
 from kdbench.distill.adapters import Adapter, adapter
-from kdbench.distill.captures import FAMILIES, Captures, Logits, Predictions, Shapes, Targets
+from kdbench.distill.captures import FAMILIES, Assignment, Captures, Logits, Predictions, Shapes, Targets
 from kdbench.distill.losses import at_least_float32, mean_or_zero, student_and_teacher
 from kdbench.distill.method import Method, Step
 from kdbench.distill.regions import (
     as_rois,
     assign_levels,
+    coverage,
     largest_overlap,
     pooled_regions,
     region_means,
@@ -19,6 +20,7 @@ from kdbench.distill.regions import (
 __all__ = [
     "FAMILIES",
     "Adapter",
+    "Assignment",
     "Captures",
     "Logits",
     "Method",
@@ -30,6 +32,7 @@ __all__ = [
     "as_rois",
     "assign_levels",
     "at_least_float32",
+    "coverage",
     "largest_overlap",
     "mean_or_zero",
     "pooled_regions",

@@ -14,7 +14,12 @@ roi_features    (R, C, h, w), pooled on the student's RoIs in both models (two-s
 roi_logits      (R, classes + 1), background last, on the student's RoIs in both models (two-stage)
 roi_boxes       (R, 4 * classes) or (R, 4) encoded regressions on the student's RoIs (two-stage)
 logits          :class:`Logits`: per RoI, per anchor or point, or per pixel (every family)
+pixel_logits    the (B, C, H, W) tensor of the pixels' logits (segmentation)
 head            :class:`Predictions` of a dense head (dense)
+roi_targets     :class:`Assignment` of the RoI head, on the student's sampled RoIs (two-stage)
+rpn_targets     :class:`Assignment` of the region proposal network, on the student's sampled anchors (two-stage)
+head_targets    :class:`Assignment` of a dense head, on all anchors or points that it is trained on (dense)
+assignments     dict of the family's assignments: ``rpn`` and ``roi`` (two-stage), ``head`` (dense)
 anchors         list over levels of (H_i * W_i * A, 4) boxes in row-major (y, x, a) order (two-stage: the
                 RPN's; dense: the head's; an anchor-free head's points as squares of 8 strides)
 ==============  =======================================================================================
@@ -25,7 +30,7 @@ Ground truth (boxes, labels, masks) is in :class:`Targets`, in every family that
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -37,10 +42,10 @@ Captures = Mapping[str, Any]
 FAMILIES: Mapping[str, frozenset[str]] = {
     "two-stage": frozenset(
         {"backbone", "neck", "rpn", "proposals", "rois", "roi_features", "roi_logits", "roi_boxes", "logits"}
-        | {"anchors"}
+        | {"anchors", "rpn_targets", "roi_targets", "assignments"}
     ),
-    "dense": frozenset({"backbone", "neck", "head", "logits", "anchors"}),
-    "segmentation": frozenset({"backbone", "neck", "logits"}),
+    "dense": frozenset({"backbone", "neck", "head", "logits", "anchors", "head_targets", "assignments"}),
+    "segmentation": frozenset({"backbone", "neck", "logits", "pixel_logits"}),
 }
 """Family -> the captures that it has."""
 
@@ -70,6 +75,31 @@ class Predictions:
 
     logits: tuple[Tensor, ...]
     boxes: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a head is trained on in a batch, and what a model says there.
+
+    The positions (RoIs, anchors or points) are those that the student's own training step chose; the teacher's
+    entry has its own predictions at the same positions, and the same labels and targets.
+
+    Attributes:
+        logits: (N, C) class logits at the sampled positions; with softmax the background is the last column.
+        activation: ``softmax`` over the columns, or ``sigmoid``: every class on its own.
+        labels: (N,) class indices; the background is the head's number of classes (an RPN's: 1).
+        positive: (P,) which of the N positions have a box.
+        boxes: (P, 4) regressions of the positives. Delta-coded heads (RPN, RoI heads, RetinaNet): raw deltas;
+            GFL and FCOS: distances left, top, right, bottom in strides.
+        targets: (P, 4) what these should be, in the same encoding.
+    """
+
+    logits: Tensor
+    activation: Literal["softmax", "sigmoid"]
+    labels: Tensor
+    positive: Tensor
+    boxes: Tensor
+    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -111,6 +141,21 @@ class Shapes:
     image_shape: tuple[int, int]
 
 
+def detached(value: Any) -> Any:
+    """A capture's value without gradients."""
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, Logits):
+        return Logits(detached(value.values), value.activation)
+    if isinstance(value, Predictions):
+        return Predictions(detached(value.logits), detached(value.boxes))
+    if isinstance(value, Assignment):
+        return replace(value, logits=value.logits.detach(), boxes=value.boxes.detach())
+    if isinstance(value, Mapping):
+        return {name: detached(part) for name, part in value.items()}
+    return type(value)(detached(part) for part in value)
+
+
 def shapes_of(value: Any) -> tuple[Shape, ...]:
     """Shapes of every tensor in a capture's value."""
     if isinstance(value, torch.Tensor):
@@ -119,4 +164,8 @@ def shapes_of(value: Any) -> tuple[Shape, ...]:
         return shapes_of(value.values)
     if isinstance(value, Predictions):
         return shapes_of(value.logits) + shapes_of(value.boxes)
+    if isinstance(value, Assignment):
+        return shapes_of((value.logits, value.boxes))
+    if isinstance(value, Mapping):
+        return shapes_of(tuple(value.values()))
     return tuple(shape for part in value for shape in shapes_of(part))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
-from kdbench.distill.captures import Captures, Shapes, Targets
+from kdbench.distill.captures import Captures, Shapes, Targets, detached
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Step:
         images: (B, 3, H, W) as the student sees them: normalised, padded.
         iteration: Iterations done before this one.
         iterations: Iterations of the whole training.
+        others: The captures of an ensemble's further teachers.
     """
 
     student: Captures
@@ -32,11 +33,16 @@ class Step:
     images: Tensor
     iteration: int
     iterations: int
+    others: tuple[Captures, ...] = ()
 
     @property
     def progress(self) -> float:
         """Part of the training that is done, in [0, 1)."""
         return self.iteration / self.iterations
+
+    def detached(self) -> Step:
+        """The same step, the student's captures without gradients."""
+        return replace(self, student={name: detached(value) for name, value in self.student.items()})
 
 
 class Method(nn.Module):
@@ -72,25 +78,38 @@ class Method(nn.Module):
         """Factor on the student's own loss in this iteration (a stage of hints alone has 0)."""
         return 1.0
 
+    def classification_weight(self, step: Step) -> float:
+        """Further factor on the classification terms of a detector's own loss in this iteration."""
+        return 1.0
+
     def adversary(self) -> nn.Module | None:
-        """A part, made in :meth:`build`, that is trained against the student: it gets no gradient of :meth:`losses`."""
+        """A part, made in :meth:`build`, that is trained against the student.
+
+        It is in no optimizer but its own and gets no gradient of :meth:`losses`, which may run through it.
+        """
         return None
 
     def adversary_losses(self, step: Step) -> dict[str, Tensor]:
         """Weighted scalar terms of the adversary, by name; the student's captures come detached.
 
-        Called after the student's step of the same iteration, on what that step saw.
+        Called after the student's step of the same iteration, on what that step saw, outside of mixed
+        precision, under a random state of its own. Distributed, gradients are averaged over the processes.
         """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
 
     def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """The adversary's own optimizer; its state is saved and resumed with the run."""
+        """The adversary's own optimizer; its state is saved and resumed with the run.
+
+        Its learning rates follow the run's schedule: multiplied, each iteration, by what the student's has
+        become of its peak.
+        """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not give its optimizer")
 
     def attention(self, step: Step) -> dict[str, Tensor]:
         """What it attends to in a batch, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
 
         Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
+        It is asked without :meth:`build`, as adapters are not kept with a run.
         """
         return {}
 

@@ -116,6 +116,30 @@ def region_means(values: Tensor, rois: Tensor, stride: int) -> Tensor:
     return sums / (rows.sum(dim=1) * columns.sum(dim=1))
 
 
+def coverage(
+    rois: Tensor, batch: int, grid: tuple[int, int], stride: int, weights: Tensor | None = None
+) -> Tensor:
+    """How many regions touch each cell of a map.
+
+    Args:
+        rois: (R, 5) image, x1, y1, x2, y2; each touches at least one cell.
+        batch: Number of images.
+        grid: Height and width of the map, in cells.
+        stride: The map's stride in input pixels.
+        weights: (R,) what each region counts; default: 1.
+
+    Returns:
+        (B, H, W), in float32.
+    """
+    x1, y1, x2, y2 = (rois[:, 1:] / stride).unbind(dim=1)
+    rows, columns = cells_inside(y1, y2, grid[0]).float(), cells_inside(x1, x2, grid[1]).float()
+    image = functional.one_hot(rois[:, 0].long(), batch).float()
+    counted = image if weights is None else image * weights[:, None]
+    picked = (counted[:, :, None] * rows[:, None, :]).flatten(1)
+    with torch.autocast(rois.device.type, enabled=False):
+        return (picked.T @ columns).view(batch, *grid)
+
+
 def as_rois(boxes: Sequence[Tensor]) -> Tensor:
     """One (N_i, 4) tensor an image -> (sum N_i, 5) image, x1, y1, x2, y2, in float32."""
     return torch.cat([functional.pad(part.float(), (1, 0), value=image) for image, part in enumerate(boxes)])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
 from kdbench.results.store import Store
-from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
@@ -62,6 +62,7 @@ def subject_of(spec: Spec, plan: Plan, means: Means) -> Subject:
         seed=spec.seed,
         pretrained=pretrained,
         download=means.download,
+        stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
     )
 
 
@@ -81,8 +82,10 @@ def place_of(spec: Spec, plan: Plan, means: Means) -> Place:
 
 def title(spec: Spec) -> str:
     """What a spec is called on the screen."""
+    if isinstance(spec, StagedTeacherSpec):
+        return spec.stage.title
     if isinstance(spec, TeacherSpec):
-        return "teacher"
+        return "teacher" if spec.seed == 0 else f"teacher, seed {spec.seed}"
     name = "plain student" if spec.teacher is None else spec.selector
     return f"{name}, seed {spec.seed}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
 from kdbench.registry import registry, suggestion
 from kdbench.selectors import canonical, parse, resolve
-from kdbench.specs import Model, Pair, RunSpec, Schedule, TeacherSpec, file_digest
+from kdbench.specs import Model, Pair, RunSpec, Schedule, StagedTeacherSpec, TeacherSpec, digest, file_digest
 
 PLAIN = "none"
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
@@ -36,7 +36,7 @@ class Request:
     schedule: Literal["default", "smoke"] = "default"
     teacher: str | None = None
     student: str | None = None
-    teacher_checkpoint: Path | None = None
+    teacher_checkpoints: tuple[Path, ...] = ()
     settings: tuple[str, ...] = ()
     amp: bool = False
     from_scratch: bool = False
@@ -55,7 +55,9 @@ class Plan:
         teacher: Spec of the teacher; None where the method is the plain student.
         plain: Spec of the plain student of the same seed.
         cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
-        checkpoint: The teacher's checkpoint, if one was given.
+        checkpoints: The teachers' checkpoints, if they were given, by their hash.
+        staged: Spec of the teacher after the stage that the method asks for, or None.
+        others: Specs of an ensemble's further teachers.
     """
 
     card: MethodCard
@@ -65,7 +67,9 @@ class Plan:
     teacher: TeacherSpec | None
     plain: RunSpec
     cell: RunSpec
-    checkpoint: Path | None
+    checkpoints: Mapping[str, Path]
+    staged: StagedTeacherSpec | None = None
+    others: tuple[TeacherSpec, ...] = ()
 
 
 def plan(request: Request, report: Callable[[str], None]) -> Plan:
@@ -101,16 +105,9 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
         "schedule": kind,
         "amp": request.amp,
     }
-    teacher = None
-    if name != PLAIN:
-        checkpoint = None if request.teacher_checkpoint is None else sha256(request.teacher_checkpoint)
-        teacher = TeacherSpec(
-            **{**common, "seed": 0},
-            model=pair.teacher,
-            recipe=pair.teacher_schedule,
-            pretrained=pair.pretrained and checkpoint is None,
-            checkpoint=checkpoint,
-        )
+    checkpoints = given_checkpoints(request, options)
+    members = [] if name == PLAIN else ensemble(pair, common, options.ensemble, list(checkpoints))
+    staged = staged_teacher(members[0], offer.value, options) if members else None
     plugin = f"{offer.plugin.distribution} {offer.plugin.version}"
     plain_offer = registry().method(PLAIN)
     plain = RunSpec(
@@ -126,12 +123,68 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
         **common,
         method=name,
         selector=canonical(offer.value, options),
-        options=options.model_dump(mode="json"),
+        options=options.recorded(),
         plugin=plugin,
         pair=pair,
-        teacher=None if teacher is None else teacher.identity(),
+        teacher=taught_by([staged] if staged else members),
     )
-    return Plan(offer.value, options, dataset, folder, teacher, plain, cell, request.teacher_checkpoint)
+    return Plan(
+        offer.value,
+        options,
+        dataset,
+        folder,
+        members[0] if members else None,
+        plain,
+        cell,
+        checkpoints,
+        staged,
+        tuple(members[1:]),
+    )
+
+
+def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
+    """The checkpoints of the teachers, by their hash.
+
+    Raises:
+        UserError: If one cannot be read, or there are not as many as the method has teachers.
+    """
+    checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
+    if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
+        raise UserError(
+            f"{len(checkpoints)} different --teacher-checkpoint for {options.ensemble} teacher(s) of "
+            f"'{request.method}': give one for each, or none, then they are trained."
+        )
+    return checkpoints
+
+
+def ensemble(pair: Pair, common: dict[str, Any], size: int, checkpoints: list[str]) -> list[TeacherSpec]:
+    """Specs of the pair's teacher from seeds 0 up to ``size``, or of the given checkpoints' teachers."""
+    return [
+        TeacherSpec(
+            **{**common, "seed": 0 if checkpoints else seed},
+            model=pair.teacher,
+            recipe=pair.teacher_schedule,
+            pretrained=pair.pretrained and not checkpoints,
+            checkpoint=checkpoints[seed] if checkpoints else None,
+        )
+        for seed in range(size)
+    ]
+
+
+def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
+    """Identity of a teacher, or of an ensemble; None where there is none."""
+    identities = [teacher.identity() for teacher in teachers]
+    return digest(identities) if len(identities) > 1 else next(iter(identities), None)
+
+
+def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
+    """The teacher after the stage that a method asks for with these options; None where it asks for none."""
+    stage = None if card.teacher_stage is None else card.teacher_stage(options)
+    if stage is not None and options.ensemble > 1:
+        raise UserError(
+            f"method '{card.name}' asks for several teachers and for a stage: it can have one of both."
+        )
+    return None if stage is None else StagedTeacherSpec.after(teacher, stage)
 
 
 def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) -> Path:

@@ -12,6 +12,7 @@ from kdbench.registry import registry
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
+    from kdbench.specs import TeacherStage
 
 
 def check_method(plan: Plan, student: Subject) -> None:
@@ -38,6 +39,18 @@ def _working_pairs(plan: Plan) -> str:
     pairs = registry().pairs_of(plan.dataset.name)
     working = [pair.name for pair in pairs if needed <= FAMILIES[pair.family]]
     return f" Pairs of {plan.dataset.name} that work: {', '.join(working)} (--pair)." if working else ""
+
+
+def check_stage(stage: TeacherStage) -> str:
+    """Make a stage's transform; gives one line on it.
+
+    Raises:
+        UserError: If that does not work.
+    """
+    from kdbench.distill.method import brief
+    from kdbench.openmmlab.stages import transform_of
+
+    return f"{stage.title}: the teacher, fine-tuned with {brief(transform_of(stage))} on its feature maps"
 
 
 def check_model(role: str, subject: Subject) -> str:

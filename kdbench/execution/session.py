@@ -1,10 +1,10 @@
-"""Runs a plan in this process: teacher, plain student and distilled student, each with its record."""
+"""Runs a plan in this process: teachers, plain student and distilled student, each with its record."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from kdbench.execution.launch import is_main_process
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import record_of
 from kdbench.results.record import Record, Teacher
-from kdbench.specs import TeacherSpec
+from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
@@ -85,16 +85,17 @@ class Session:
         if done is not None:
             self._plain()
             return done
-        teacher, measured = self._teacher(plan.teacher)
+        taught_by = [self._taught_by(plan.teacher)]
+        taught_by += [self._teacher(spec) for spec in plan.others]
         self._plain()
-        return self._distilled(teacher, measured)
+        return self._distilled(*zip(*taught_by, strict=True))
 
     def _introduce(self) -> None:
         """Say what is ahead, and refuse what cannot work before anything is trained."""
         plan = self.plan
         needed = [self._find(plan.plain) is None]
         if plan.teacher is not None and self._find(plan.cell) is None:
-            needed += [True, self._must_train(plan.teacher)]
+            needed += [True, *map(self._must_train, self._teachers(plan.teacher))]
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {self.means.device}")
@@ -102,12 +103,14 @@ class Session:
             self._check()
 
     def _check(self) -> None:
-        from kdbench.execution.refusals import check_method, check_model
+        from kdbench.execution.refusals import check_method, check_model, check_stage
 
         plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.means)
         check_method(plan, student)
         if plan.teacher is not None:
             self.console.say(check_model("teacher", subject_of(plan.teacher, plan, self.means)))
+        if plan.staged is not None:
+            self.console.say(check_stage(plan.staged.stage))
         self.console.say(check_model("student", student))
 
     def _plain(self) -> Record:
@@ -116,7 +119,8 @@ class Session:
         spec = self.plan.plain
         return self._known(spec) or self._train(spec, train_alone)
 
-    def _distilled(self, teacher: TeacherModel, measured: Teacher) -> Record:
+    def _distilled(self, teachers: Sequence[TeacherModel], measured: Sequence[Teacher]) -> Record:
+        """Train with the method; an ensemble is measured against the pair's own teacher, its first."""
         from kdbench.openmmlab.students import train_with
 
         plan = self.plan
@@ -124,7 +128,7 @@ class Session:
         def work(subject: Subject, place: Place, progress: Progress) -> Outcome:
             outcome = train_with(
                 subject,
-                teacher,
+                teachers,
                 plan.card,
                 plan.options,
                 place,
@@ -132,18 +136,47 @@ class Session:
                 report=lambda line: self.console.say(f"  {line}"),
                 force=self.means.force,
             )
-            return replace(outcome, notes=[*self.overruled, *outcome.notes])
+            return replace(outcome, notes=[*self.overruled, *members, *outcome.notes])
 
-        return self._train(plan.cell, work, measured)
+        members = [] if len(measured) == 1 else [ensemble_note(measured)]
+        return self._train(plan.cell, work, measured[0])
 
-    def _teacher(self, spec: TeacherSpec) -> tuple[TeacherModel, Teacher]:
-        """The teacher: from its checkpoint, from an earlier run, or trained now; measured once."""
+    def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
+        """The teachers that the method's cell needs, in the order in which they are made."""
+        staged = self.plan.staged
+        if staged is None:
+            return [base, *self.plan.others]
+        return [base, staged] if self._must_train(staged) else [staged]
+
+    def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, Teacher]:
+        """The teacher to distil from: as it is, or after the stage that the method asks for."""
+        from kdbench.openmmlab.students import fine_tune
+
+        def further(subject: Subject, place: Place, progress: Progress) -> Outcome:
+            return fine_tune(subject, self._weights(base), place, progress)
+
+        staged = self.plan.staged
+        if staged is None:
+            return self._teacher(base)
+        origin = self._teacher(base)[1] if self._must_train(staged) else None
+        return self._teacher(staged, further, origin)
+
+    def _teacher(
+        self, spec: TeacherSpec, work: Work | None = None, origin: Teacher | None = None
+    ) -> tuple[TeacherModel, Teacher]:
+        """A teacher: from its checkpoint, from an earlier run, or trained now; measured once.
+
+        Args:
+            spec: The teacher.
+            work: How it is trained, if not on its own.
+            origin: The teacher that a stage starts from.
+        """
         from kdbench.openmmlab.checkpoints import weights_hash
         from kdbench.openmmlab.students import load_teacher, train_alone
 
         subject = subject_of(spec, self.plan, self.means)
         if self._must_train(spec):
-            record: Record | None = self._train(spec, train_alone)
+            record: Record | None = self._train(spec, work or train_alone, origin)
         else:
             record = self._known(spec)
         model = load_teacher(subject, self._weights(spec), self.console.say)
@@ -168,21 +201,24 @@ class Session:
         try:
             check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
         except UserError as failed:
+            why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
             if not self.means.force:
-                raise
-            self.overruled.append(f"a gate failed and was overruled by --force: {failed}")
+                raise UserError(why) from failed
+            self.overruled.append(f"a gate failed and was overruled by --force: {why}")
             self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
         """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""
-        if self.plan.checkpoint is not None:
+        if spec.checkpoint is not None:
             return False
         return self._find(spec) is None or not self._weights(spec).is_file()
 
     def _weights(self, spec: TeacherSpec) -> Path:
         from kdbench.openmmlab.students import WEIGHTS
 
-        return self.plan.checkpoint or self.means.folder(spec) / WEIGHTS
+        if spec.checkpoint is not None:
+            return self.plan.checkpoints[spec.checkpoint]
+        return self.means.folder(spec) / WEIGHTS
 
     def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
         """Evaluate a given checkpoint and record it."""
@@ -258,3 +294,9 @@ class Session:
         if is_main_process():
             self.means.store.write(record)
         return record
+
+
+def ensemble_note(members: Sequence[Teacher]) -> str:
+    """What an ensemble's teachers reach, in one line."""
+    values = ", ".join(f"{member.identity[:12]} {member.value:.3f}" for member in members)
+    return f"ensemble of {len(members)} teachers: {values}"

@@ -8,17 +8,21 @@ student's proposals and RoIs where there are any.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kdbench.distill.captures import Captures, Logits, Predictions
+from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.errors import UserError
+from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood
 
 POINT_BOX_STRIDES = 8
 """Side, in strides, of the square that stands for an anchor-free head's point."""
+
+ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "segmentation": ()}
+"""Family -> the heads that have an assignment."""
 
 Raw = dict[str, Any]
 
@@ -38,7 +42,7 @@ def recording(model: nn.Module) -> Iterator[Raw]:
         UserError: If the model's head is a cascade.
     """
     raw: Raw = {}
-    parts = _parts(model)
+    parts = parts_of(model)
     if any(isinstance(part, nn.ModuleList) for part in parts.values()):
         raise UserError(
             f"{type(model).__name__} has a cascade of heads: methods can only see into single ones."
@@ -53,7 +57,7 @@ def recording(model: nn.Module) -> Iterator[Raw]:
             handle.remove()
 
 
-def _parts(model: Any) -> dict[str, nn.Module]:
+def parts_of(model: Any) -> dict[str, nn.Module]:
     """Name in the raw record -> module whose input and output are kept."""
     parts: dict[str, nn.Module | None] = {"backbone": model.backbone, "neck": getattr(model, "neck", None)}
     family = family_of_model(model)
@@ -79,13 +83,35 @@ def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
 def _watch(model: Any, raw: Raw) -> Callable[[], None]:
     """Keep what methods give that OpenMMLab calls by name, so that no module hook sees it."""
     family = family_of_model(model)
-    if family == "dense":
-        return lambda: None
     if family == "segmentation":
         return _watched(model.decode_head, "forward", lambda output: raw.update(head=output))
-    return _watched(
-        model.rpn_head, "loss_and_predict", lambda output: raw.update(proposals=_boxes(output[1]))
-    )
+    undo = ExitStack()
+    for name in ASSIGNED[family]:
+        undo.callback(_watch_targets(_assigned_head(model, name), name, raw))
+    if family == "two-stage":
+        undo.callback(
+            _watched(
+                model.rpn_head, "loss_and_predict", lambda output: raw.update(proposals=_boxes(output[1]))
+            )
+        )
+    return undo.close
+
+
+def _assigned_head(model: Any, name: str) -> Any:
+    if name == "roi":
+        return model.roi_head.bbox_head
+    return model.rpn_head if name == "rpn" else model.bbox_head
+
+
+def _watch_targets(head: Any, name: str, raw: Raw) -> Callable[[], None]:
+    """Keep what a head is trained on."""
+
+    def keep(output: Any) -> None:
+        given = (raw["extractor_inputs"] if name == "roi" else raw[name])[1]
+        kind = RoiTraining if name == "roi" else DenseTraining
+        raw[f"{name}_training"] = kind(head, output, given)
+
+    return _watched(head, "get_targets", keep) if hasattr(head, "get_targets") else lambda: None
 
 
 def _watched(head: Any, name: str, keep: Callable[[Any], None]) -> Callable[[], None]:
@@ -139,8 +165,14 @@ def _laid_out(gradient: Tensor, strides: tuple[int, ...]) -> Tensor:
 def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if name == "backbone":
         return tuple(raw["backbone"])
+    if name == "assignments":
+        return {head: _assignment(model, raw, head) for head in ASSIGNED[family]}
+    if name.endswith("_targets"):
+        return _assignment(model, raw, name.removesuffix("_targets"))
     if family == "segmentation":
-        return (raw["classifier_inputs"][0],) if name == "neck" else Logits((raw["head"],), "softmax")
+        if name == "neck":
+            return (raw["classifier_inputs"][0],)
+        return raw["head"] if name == "pixel_logits" else Logits((raw["head"],), "softmax")
     if name in ("neck", "anchors"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
         return maps if name == "neck" else _anchors(model, family, maps)
@@ -150,6 +182,19 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if family == "dense":
         return _dense_logits(model.bbox_head, raw["head"][0])
     return _roi_capture(model, raw, name)
+
+
+def _assignment(model: Any, raw: Raw, name: str) -> Assignment:
+    """What a model says where the student's head was trained."""
+    head, training = _assigned_head(model, name), raw.get(f"{name}_training")
+    check_understood(head)
+    if training is None:
+        raise UserError(
+            f"the student's {type(head).__name__} chose no targets in its step: choose another pair."
+        )
+    output = raw["roi_head"] if name == "roi" else raw[name]
+    seen: Assignment = training.seen_by(head, *output[:2])
+    return seen
 
 
 def _roi_capture(model: Any, raw: Raw, name: str) -> Any:
@@ -206,7 +251,8 @@ def teacher_captures(teacher: Any, inputs: Tensor, student: Raw, names: frozense
             teacher.backbone(inputs)
         else:
             _run_heads(teacher, teacher.extract_feat(inputs), student, names, family)
-    for shared in ("proposals", "extractor_inputs"):
+    trainings = (f"{name}_training" for name in ASSIGNED[family])
+    for shared in ("proposals", "extractor_inputs", *trainings):
         if shared in student:
             raw[shared] = student[shared]
     return captures_of(teacher, raw, names)
@@ -216,13 +262,13 @@ def _run_heads(teacher: Any, features: Any, student: Raw, names: frozenset[str],
     if family == "segmentation":
         teacher.decode_head(features)
     elif family == "dense":
-        if names & {"head", "logits"}:
+        if names & {"head", "logits", "head_targets", "assignments"}:
             with _encoding_as_in_training(teacher.bbox_head):
                 teacher.bbox_head(features)
     else:
-        if "rpn" in names:
+        if names & {"rpn", "rpn_targets", "assignments"}:
             teacher.rpn_head(features)
-        if names & {"roi_features", "roi_logits", "roi_boxes", "logits"}:
+        if names & {"roi_features", "roi_logits", "roi_boxes", "logits", "roi_targets", "assignments"}:
             teacher.roi_head._bbox_forward(features, student["extractor_inputs"][1])
 
 

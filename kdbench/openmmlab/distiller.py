@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.randomness import seeded
+from kdbench.errors import UserError
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording, teacher_captures
 
 
@@ -97,6 +98,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         student: The student, initialised.
         method: The method, built. Its parameters train beside the student's.
         teacher: The teacher; None where the method needs none.
+        others: Further teachers of an ensemble.
         seed: Seed of the run: every step's random state comes from it.
         iterations: Iterations of the whole training.
         names: Captures that the method needs.
@@ -111,24 +113,36 @@ class Distiller(BaseModel):  # type: ignore[misc]
         seed: int,
         iterations: int,
         names: frozenset[str],
+        others: Sequence[Teacher] = (),
     ) -> None:
         super().__init__(data_preprocessor=None)
         self.student = student
         self.method = method
         self.teacher = teacher
+        self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
         self.iteration = 0
         self.data_preprocessor = student.data_preprocessor
+        self.seen: Step | None = None
+        """What the last iteration saw, for the method's adversary, which trains after the student's step."""
+        adversary = method.adversary()
+        if adversary is not None:
+            adversary.requires_grad_(False)  # but in its own step: no gradient, no optimizer, no DDP
 
     def init_weights(self) -> None:
         """Nothing: the student came initialised under its own random state."""
 
     def to(self, *args: Any, **kwargs: Any) -> Distiller:
-        """Move the student and the method, and the teacher after them."""
+        """Move the student and the method, and the teachers after them."""
         super().to(*args, **kwargs)
-        if self.teacher is not None:
-            self.teacher.to(next(self.student.parameters()).device)
+        for teacher in self.teachers:
+            teacher.to(next(self.student.parameters()).device)
         return self
+
+    @property
+    def teachers(self) -> tuple[Teacher, ...]:
+        """Every teacher that there is."""
+        return () if self.teacher is None else (self.teacher, *self.others)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
         """Mmengine's contract; ``loss`` adds the method's terms to the student's."""
@@ -143,22 +157,27 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.check(losses)
         return losses
 
+    def stream(self) -> tuple[int | str, ...]:
+        """Key of this iteration's random states."""
+        return self.seed, "step", self.iteration, get_rank()
+
     def compute(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
         """The student's losses, the method's terms, and the factor on the former."""
-        stream = (self.seed, "step", self.iteration, get_rank())
-        names = self.names
+        stream, names = self.stream(), self.names
         watching: AbstractContextManager[Any] = recording(self.student) if names else nullcontext({})
         with seeded(*stream, "student"), watching as raw:
             losses = self.student(inputs, data_samples, mode="loss")
         captures = captures_of(self.student, raw, names)
-        seen = (
-            {}
-            if self.teacher is None
-            else self.teacher.captures(inputs, data_samples, self.student, raw, names)
-        )
+        shown = [
+            teacher.captures(inputs, data_samples, self.student, raw, names) for teacher in self.teachers
+        ]
+        seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
         targets = targets_of(self.student, inputs, data_samples)
-        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations)
+        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others)
+        if self.method.adversary() is not None:
+            self.seen = step.detached()
         with seeded(*stream, "method"):
+            losses = classification_scaled(losses, self.method.classification_weight(step))
             return losses, self.method.losses(step), self.method.task_weight(step)
 
     def check(self, losses: Mapping[str, Any]) -> None:
@@ -173,6 +192,23 @@ class Distiller(BaseModel):  # type: ignore[misc]
 def scaled(value: Any, weight: float) -> Any:
     """A loss, or a list of losses, times a weight."""
     return value * weight if isinstance(value, Tensor) else [part * weight for part in value]
+
+
+def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
+    """The losses, with a detector's classification terms (``loss_cls``, ``loss_rpn_cls``) times a weight.
+
+    Raises:
+        UserError: If the weight is not 1 and no term has such a name.
+    """
+    if weight == 1.0:
+        return losses
+    named = {name for name in losses if "loss" in name and "cls" in name}
+    if not named:
+        raise UserError(
+            f"the method weights the student's classification, but none of its losses ({', '.join(losses)}) is "
+            "named so: choose a detector whose heads give loss_cls."
+        )
+    return {name: scaled(value, weight) if name in named else value for name, value in losses.items()}
 
 
 def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:

@@ -32,7 +32,10 @@ class GroupAmpOptimWrapper(_ClipPerGroup, AmpOptimWrapper):  # type: ignore[misc
 
 
 def optim_wrapper(student: nn.Module, method: nn.Module, schedule: Schedule, *, amp: bool) -> OptimWrapper:
-    """One optimizer over the student and the method's adapters, a group each."""
+    """One optimizer over the student and the method's adapters, a group each.
+
+    What needs no gradient is left out: frozen stages, an adversary (it has its own, see ``AdversaryHook``).
+    """
     groups = [{"params": [p for p in part.parameters() if p.requires_grad]} for part in (student, method)]
     groups = [group for group in groups if group["params"]]
     if schedule.optimizer == "SGD":

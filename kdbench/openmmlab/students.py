@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from kdbench.openmmlab.preflight import check_family, check_losses, check_same_p
 from kdbench.openmmlab.pretrained import require_pretrained
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.openmmlab.stages import install
 from kdbench.openmmlab.training import Place, Trained, train
-from kdbench.specs import Model, Schedule
+from kdbench.specs import Model, Schedule, TeacherStage
 
 WEIGHTS = "student.pth"
 LEAST_SHARE = 0.9
@@ -49,6 +50,7 @@ class Subject:
         seed: Seed of initialisation, data order and steps.
         pretrained: Start from the weights that the config names.
         download: Fetch those weights if they are not there.
+        stage: What a staged teacher's maps go through.
     """
 
     name: str
@@ -58,17 +60,29 @@ class Subject:
     seed: int
     pretrained: bool
     download: bool = False
+    stage: TeacherStage | None = None
 
     def config(self) -> Any:
         """The model's config for the dataset."""
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
-        """The initialised model."""
+        """The initialised model, with its stage."""
         config = self.config()
         if self.pretrained:
             require_pretrained(config, download=self.download)
-        return build_model(config, self.dataset, self.seed)
+        return self._staged(build_model(config, self.dataset, self.seed))
+
+    def loaded(self, weights: Path) -> tuple[Any, float]:
+        """The model with weights from a file, and the share of its weights that the file has."""
+        config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
+        model = self._staged(build_model(config, self.dataset, self.seed))
+        return model, load_weights(model, weights)
+
+    def _staged(self, model: Any) -> Any:
+        if self.stage is not None:
+            install(model, self.stage)
+        return model
 
 
 @dataclass(frozen=True)
@@ -100,9 +114,15 @@ def train_alone(subject: Subject, place: Place, progress: Progress) -> Outcome:
     return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress)
 
 
+def fine_tune(subject: Subject, weights: Path, place: Place, progress: Progress) -> Outcome:
+    """Train a teacher further in its stage, from the weights of the teacher it comes from."""
+    teacher, _ = subject.loaded(weights)
+    return _finish(subject, _distiller(subject, teacher, Unaided(Options())), place, progress)
+
+
 def train_with(
     subject: Subject,
-    teacher: Teacher,
+    teachers: Sequence[Teacher],
     card: MethodCard,
     options: Options,
     place: Place,
@@ -115,7 +135,7 @@ def train_with(
 
     Args:
         subject: The student.
-        teacher: The trained teacher.
+        teachers: The trained teacher; several for an ensemble.
         card: The method's card.
         options: Its options.
         place: Where.
@@ -131,20 +151,21 @@ def train_with(
     names = check_family(card.name, kind, options, family_of(subject.config()))
     student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
-    shapes = probe_shapes(student, teacher, probe, names, subject.dataset)
+    shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
     with seeded(subject.seed, "method"):
         method = kind(options)
         method.build(shapes)
-    model = _distiller(subject, student, method, teacher, names)
-    notes = method.notes() + _gates(model, teacher, probe, card.name, force=force)
+    model = _distiller(subject, student, method, teachers, names)
+    notes = method.notes() + _gates(model, probe, card.name, force=force)
     for line in notes:
         report(line)
     return _finish(subject, model, place, progress, notes)
 
 
-def _gates(model: Distiller, teacher: Teacher, probe: Any, name: str, *, force: bool) -> list[str]:
+def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]:
     try:
-        check_same_pixels(model.student, teacher.model, probe)
+        for teacher in model.teachers:
+            check_same_pixels(model.student, teacher.model, probe)
         return check_losses(model, probe, name)
     except UserError as failed:
         if not force:
@@ -154,10 +175,9 @@ def _gates(model: Distiller, teacher: Teacher, probe: Any, name: str, *, force: 
 
 def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:
     """A teacher with weights from a file; the share of weights that the file has is reported."""
-    config = full_config(subject.model, subject.dataset, subject.schedule, pretrained=False)
-    model = build_model(config, subject.dataset, subject.seed)
-    share = load_weights(model, weights)
-    report(f"teacher: {share:.1%} of its weights loaded from {weights}")
+    model, share = subject.loaded(weights)
+    name = "teacher" if subject.stage is None else subject.stage.title
+    report(f"{name}: {share:.1%} of its weights loaded from {weights}")
     if share < LEAST_SHARE:
         report(f"WARNING: {1 - share:.1%} of the teacher's weights are random: is {weights} of this config?")
     return Teacher(model)
@@ -190,11 +210,14 @@ def _distiller(
     subject: Subject,
     student: Any,
     method: Method,
-    teacher: Teacher | None = None,
+    teachers: Sequence[Teacher] = (),
     names: frozenset[str] = frozenset(),
 ) -> Distiller:
+    teacher, others = (teachers[0], teachers[1:]) if teachers else (None, ())
     iterations = subject.schedule.iterations
-    return Distiller(student, method, teacher, seed=subject.seed, iterations=iterations, names=names)
+    return Distiller(
+        student, method, teacher, seed=subject.seed, iterations=iterations, names=names, others=others
+    )
 
 
 def _finish(

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
+from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
 from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, StopHook
@@ -91,6 +92,8 @@ def train(
         torch.cuda.reset_peak_memory_stats()
     steps, curve, stop = StepHook(progress), CurveHook(progress), StopHook()
     hooks = [BuffersHook(), steps, curve, stop]
+    if model.method.adversary() is not None:
+        hooks.append(AdversaryHook())
     runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=hooks)
     try:
         runner.train()

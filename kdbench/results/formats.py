@@ -35,7 +35,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(frame.columns)
-    for row in _rows(frame):
+    for row in rows(frame):
         writer.writerow([guard(_csv_cell(name, row)) for name in frame.columns])
     return buffer.getvalue()
 
@@ -43,22 +43,22 @@ def to_csv(frame: pd.DataFrame) -> str:
 def to_markdown(frame: pd.DataFrame) -> str:
     """A markdown table a ranking, under a heading that names pair, recipe and teacher."""
     parts = []
-    for heading, block in _blocks(frame):
+    for heading, block in blocks(frame):
         titles = _titles(block)
         lines = [
             f"## {escape(heading)}",
             "",
-            _line(titles),
-            _line(["---"] + ["---:"] * (len(titles) - 2) + ["---"]),
+            line(titles),
+            line(["---"] + ["---:"] * (len(titles) - 2) + ["---"]),
         ]
-        lines += [_line([escape(cell) for cell in _cells(row)]) for row in _rows(block)]
+        lines += [line([escape(cell) for cell in _cells(row)]) for row in rows(block)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def to_tables(frame: pd.DataFrame, width: int) -> list[Table]:
     """A rich table a ranking, for a terminal of so many columns."""
-    return [_table(heading, block, narrow=width < WIDE) for heading, block in _blocks(frame)]
+    return [_table(heading, block, narrow=width < WIDE) for heading, block in blocks(frame)]
 
 
 def _table(heading: str, block: pd.DataFrame, narrow: bool) -> Table:
@@ -77,7 +77,7 @@ def _table(heading: str, block: pd.DataFrame, narrow: bool) -> Table:
     for title in titles[1:-1]:
         table.add_column(text(title), justify="right", no_wrap=True)
     table.add_column(text(titles[-1]), no_wrap=True)
-    for row in _rows(block):
+    for row in rows(block):
         cells = zip(titles, _cells(row), strict=True)
         table.add_row(*(text(cell) if title in ("std", "verdict") else Text(cell) for title, cell in cells))
     return table
@@ -94,13 +94,15 @@ def escape(text: str) -> str:
     return " ".join(marked.split())
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dicts by column."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]
 
 
-def _blocks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rankings in a frame, each with a heading that names pair, recipe and teacher."""
     for _, block in frame.groupby(GROUP, sort=False):
-        row = _rows(block)[0]
+        row = rows(block)[0]
         teacher = f", teacher {row['teacher']}" if row["teacher"] else ""
         yield (
             f"{row['dataset']}: {row['pair']} ({row['schedule']} schedule, recipe {row['recipe']}{teacher})",
@@ -116,14 +118,14 @@ def _titles(block: pd.DataFrame) -> list[str]:
 
 def _cells(row: dict[str, Any]) -> list[str]:
     """One row for humans."""
-    share = _percent(row["gap_closed"])
+    share = percent(row["gap_closed"])
     return [
         row["method"],
         str(row["seeds"]) if row["seeds"] else "",
-        _percent(row["mean"]),
-        _spread(row),
-        _percent(row["difference"], "+"),
-        _interval(row),
+        percent(row["mean"]),
+        spread(row),
+        percent(row["difference"], "+"),
+        interval(row),
         f"{share} %" if share else "",
         "" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}x",
         str(row["failed"]) if row["failed"] else "",
@@ -131,21 +133,22 @@ def _cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _interval(row: dict[str, Any]) -> str:
+def interval(row: dict[str, Any]) -> str:
     """The 95 % interval, and how many seeds it is from where that is not all of the row's."""
     if not row["shared_seeds"]:
         return ""
-    ends = f"[{_percent(row['low'], '+')}, {_percent(row['high'], '+')}]" if row["shared_seeds"] > 1 else ""
+    ends = f"[{percent(row['low'], '+')}, {percent(row['high'], '+')}]" if row["shared_seeds"] > 1 else ""
     few = f"({row['shared_seeds']} shared)" if row["shared_seeds"] != row["seeds"] else ""
     return f"{ends} {few}".strip()
 
 
-def _spread(row: dict[str, Any]) -> str:
+def spread(row: dict[str, Any]) -> str:
+    """The standard deviation, or that there is one seed only."""
     single = row["seeds"] == 1 and row["method"] != TEACHER_ROW
-    return "one seed" if single else _percent(row["std"])
+    return "one seed" if single else percent(row["std"])
 
 
-def _percent(value: float, sign: str = "") -> str:
+def percent(value: float, sign: str = "") -> str:
     """A fraction x100 with one decimal (and its sign); blank when NaN; never "-0.0"."""
     return "" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:{sign}.1f}"
 
@@ -153,13 +156,14 @@ def _percent(value: float, sign: str = "") -> str:
 def _csv_cell(name: str, row: dict[str, Any]) -> str:
     value = row[name]
     if name == "std":
-        return _spread(row)
+        return spread(row)
     if name in _PERCENT:
-        return _percent(value)
+        return percent(value)
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.3f}"
     return str(value)
 
 
-def _line(cells: list[str]) -> str:
+def line(cells: list[str]) -> str:
+    """A row of a markdown table."""
     return "| " + " | ".join(cells) + " |"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +74,33 @@ def _unique(records: Iterable[Record]) -> list[Record]:
     return list({record.identity: record for record in ordered}.values())
 
 
+def origins(teachers: Iterable[Record]) -> dict[str, str]:
+    """Identity of each teacher -> that of the teacher it began with: another one where a stage came after it."""
+    return {teacher.identity: teacher.spec.get("base") or teacher.identity for teacher in teachers}
+
+
+def ranked_under(cell: Record, began_with: Mapping[str, str]) -> str:
+    """Identity of the teacher that a cell is ranked under: an ensemble's first, a staged one's base.
+
+    Args:
+        cell: A distilled student's record.
+        began_with: See :func:`origins`.
+    """
+    taught_by = cell.teacher.identity if cell.teacher else cell.teacher_identity or ""
+    return began_with.get(taught_by, taught_by)
+
+
 def _boards(cells: Sequence[Record], teachers: Sequence[Record]) -> list[_Board]:
-    """One ranking a teacher; the plain students serve them all."""
+    """One ranking a teacher; the plain students serve them all.
+
+    A method that prepared its teacher in a further stage is ranked under the teacher that the stage began with.
+    """
+    began_with = origins(teachers)
     plain = [cell for cell in cells if cell.method == PLAIN]
     methods: dict[str, list[Record]] = defaultdict(list)
     for cell in cells:
         if cell.method != PLAIN:
-            methods[cell.teacher_identity or ""].append(cell)
+            methods[ranked_under(cell, began_with)].append(cell)
     if not methods:
         methods[_only_teacher(plain, teachers)] = []
     return [_Board(plain, methods[key], teachers, key) for key in sorted(methods)]
@@ -155,7 +175,7 @@ class _Board:
 
     def _baseline(self) -> dict[int, Record]:
         """Seed -> plain student; of several versions of the plugin the latest."""
-        return _by_seed(sorted(self.plain, key=lambda cell: (_version(cell.plugin), cell.identity)))
+        return _by_seed(sorted(self.plain, key=lambda cell: (version_order(cell.plugin), cell.identity)))
 
     def _method_row(self, label: str, cells: Sequence[Record]) -> dict[str, Any]:
         plain, own = self._baseline(), _by_seed(cells)
@@ -181,8 +201,8 @@ def _long_label(key: tuple[str, str, str]) -> str:
     return f"{key[0]} ({key[1]}, options {key[2][:6]})"
 
 
-def _version(plugin: str) -> tuple[tuple[int, str], ...]:
-    """Sort key of ``name 1.10.0`` by numbers."""
+def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
+    """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
     parts = plugin.rpartition(" ")[2].split(".")
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 

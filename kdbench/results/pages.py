@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 import pandas as pd
@@ -36,13 +37,18 @@ def write_leaderboards(root: Path, dataset: str | None = None) -> list[Path]:
     Raises:
         UserError: When they cannot be written.
     """
-    expected = _expected(root, dataset)
+    return write_pages(_expected(root, dataset))
+
+
+def write_pages(expected: Mapping[Path, str]) -> list[Path]:
+    """Write files with their texts, and return the files, sorted. Raises UserError where it cannot."""
     try:
         for path, text in expected.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text)
     except OSError as error:
-        raise UserError(f"cannot write {root / 'leaderboards'}: {error.strerror or error}.") from error
+        folder = next(iter(expected)).parent
+        raise UserError(f"cannot write {folder}: {error.strerror or error}.") from error
     return sorted(expected)
 
 
@@ -56,6 +62,11 @@ def check_leaderboards(root: Path, dataset: str | None = None) -> list[str]:
     there = {path for path in (root / "leaderboards").glob("*") if path.suffix in (".md", ".csv")}
     if dataset is not None:
         there = {path for path in there if path.stem == slug(dataset)}
+    return compare_pages(expected, there)
+
+
+def compare_pages(expected: Mapping[Path, str], there: Set[Path]) -> list[str]:
+    """One line for each file that is missing, differs from its expected text or has none, sorted."""
     problems = [f"{path}: no record gives it" for path in there - expected.keys()]
     problems += [f"{path}: missing" for path in expected.keys() - there]
     same = {path: path.read_bytes() == expected[path].encode() for path in expected.keys() & there}

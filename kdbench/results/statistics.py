@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Literal
@@ -80,3 +80,15 @@ def ratio(values: Mapping[int, float], baseline: Mapping[int, float]) -> float:
     shared = values.keys() & baseline.keys()
     logs = [math.log(values[s] / baseline[s]) for s in shared if values[s] > 0 and baseline[s] > 0]
     return math.exp(mean(logs)) if logs else math.nan
+
+
+def rank_correlation(values: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
+    """Kendall's tau-b of two scores of the same items, and its two-sided p value.
+
+    Returns:
+        tau in [-1, 1] and p in [0, 1]; both NaN where one of the two has no order (all equal, or one item).
+    """
+    from scipy.stats import kendalltau  # slow to import, and leaderboards do without
+
+    found = kendalltau(values, others)
+    return float(found.statistic), float(found.pvalue)

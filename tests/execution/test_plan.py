@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from kdbench.errors import UserError
 from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, stored
 from kdbench.registry import registry
-from kdbench.specs import digest
+from kdbench.results.store import Store
+from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest
 
 
 @pytest.fixture
@@ -124,8 +126,17 @@ def test_an_own_config_counts_with_its_content(asked, tmp_path):
 def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else(asked, tmp_path):
     file = tmp_path / "teacher.pth"
     file.write_bytes(b"weights")
-    made = asked(teacher_checkpoint=file)
-    assert made.checkpoint == file
+    other = tmp_path / "other.pth"
+    other.write_bytes(b"other weights")
+    with pytest.raises(UserError, match="2 different --teacher-checkpoint for 1 teacher"):
+        asked(teacher_checkpoints=(file, other))
+    with pytest.raises(UserError, match="1 different --teacher-checkpoint for 2 teacher"):
+        asked(method="hinton[teachers=2]", teacher_checkpoints=(file, file))
+    both = asked(method="hinton[teachers=2]", teacher_checkpoints=(file, other))
+    assert [spec.checkpoint for spec in (both.teacher, *both.others)] == list(both.checkpoints)
+    assert both.cell.teacher not in (both.teacher.identity(), both.others[0].identity())
+    made = asked(teacher_checkpoints=(file,))
+    assert list(made.checkpoints.values()) == [file]
     assert made.teacher.checkpoint == hashlib.sha256(b"weights").hexdigest()
     assert made.teacher.pretrained is False
     assert made.plain == asked().plain
@@ -215,3 +226,87 @@ def test_settings_never_reach_beyond_their_section():
     # YAML 1.1 reads 1e-3 as a word; pydantic makes it a number where one is due
     pair = overridden(default_pair(), Request("hinton", "digits", settings=("schedule.lr=1e-3",)))
     assert pair.schedule.lr == 0.001
+
+
+STAGED = "quantization-mimic"
+
+
+def test_a_method_may_ask_for_a_staged_teacher(asked):
+    made, other = asked(method=STAGED), asked()
+    assert made.teacher == other.teacher
+    assert (made.plain, other.staged) == (other.plain, None)
+    assert made.cell.teacher == made.staged.identity() != made.teacher.identity()
+    assert made.staged.base == made.teacher.identity()
+    assert digest(stored(made.staged)) == made.staged.identity()
+
+
+def test_a_stage_is_a_share_of_the_teachers_recipe(asked):
+    made = asked(method=STAGED)
+    own, recipe = made.teacher.recipe, made.staged.recipe
+    assert (recipe.iterations, recipe.warmup) == (own.iterations // 4, own.warmup // 4)
+    assert recipe.lr == pytest.approx(own.lr / 10)
+    changed = {"iterations", "warmup", "lr", "validations"}
+    assert recipe.model_dump(exclude=changed) == own.model_dump(exclude=changed)
+    assert Schedule.model_validate(recipe.model_dump()) == recipe
+    assert asked(method=STAGED, schedule="smoke").staged.recipe.iterations == 1
+
+
+@pytest.mark.parametrize("variant", ["student-only", "none"])
+def test_some_options_ask_for_no_stage(asked, variant):
+    made = asked(method=f"{STAGED}[variant={variant}]")
+    assert made.staged is None
+    assert made.cell.teacher == made.teacher.identity() == asked().teacher.identity()
+
+
+def test_what_a_staged_teacher_depends_on(asked, tmp_path):
+    file = tmp_path / "teacher.pth"
+    file.write_bytes(b"weights")
+    selectors = [STAGED, f"{STAGED}[step=2]", f"{STAGED}[variant=power-of-two]"]
+    found = [asked(method=selector).staged for selector in selectors]
+    given = asked(method=STAGED, teacher_checkpoints=(file,))
+    longer = asked(method=STAGED, settings=("teacher_schedule.iterations=9",))
+    found += [given.staged, longer.staged, asked(method=STAGED, schedule="smoke").staged]
+    assert len({spec.identity() for spec in found}) == len(found)
+    assert given.teacher.checkpoint is not None
+    assert (given.staged.checkpoint, given.staged.pretrained) == (None, False)
+    same = [asked(method=f"{STAGED}[weight=3]").staged, asked(method=STAGED, seed=5).staged]
+    assert same == [found[0], found[0]]
+
+
+def test_a_plugin_may_ask_for_a_stage(asked, add_plugin, monkeypatch):
+    from kdbench.registry import ENVIRONMENT
+
+    add_plugin(
+        "their-kd",
+        """
+        from kdbench.specs import TeacherStage
+
+        STAGE = TeacherStage(name="rectified", transform="torch.nn:ReLU", share=1, lr_factor=1)
+
+        @hookimpl
+        def kdbench_methods():
+            return [card("theirs", teacher_stage=lambda options: STAGE)]
+        """,
+    )
+    monkeypatch.setenv(ENVIRONMENT, "their-kd,kdbench")
+    made = asked(method="theirs")
+    assert made.staged.stage.title == "rectified teacher"
+    assert made.staged.recipe.iterations == made.teacher.recipe.iterations
+
+
+def test_committed_records_are_found_by_the_specs_of_today():
+    """Stages came later: what has none keeps its identity."""
+    kinds = {"teacher": TeacherSpec, "cell": RunSpec}
+    records, _ = Store(Path(__file__).parents[2] / "results").records()
+    plain = [record for record in records if "base" not in record.spec]
+    assert {record.kind for record in plain} == set(kinds)
+    for record in plain:
+        assert kinds[record.kind].model_validate(record.spec).identity() == record.identity
+
+
+def test_the_very_tiny_student_shares_its_teacher(asked):
+    tiny, own = asked(method=STAGED, pair="digits-faster-rcnn-tiny"), asked(method=STAGED)
+    assert (tiny.teacher, tiny.staged) == (own.teacher, own.staged)
+    widths = [made.cell.pair.student.edits["backbone.base_channels"] for made in (own, tiny)]
+    assert widths == [8, 4]
+    assert own.cell.pair == default_pair()

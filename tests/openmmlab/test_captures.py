@@ -10,7 +10,7 @@ import torch
 from small_bench import CHANNELS, FAMILIES, IMAGE, MODELS, WIDTH
 
 from kdbench.distill.captures import FAMILIES as NAMES
-from kdbench.distill.captures import Logits, Predictions
+from kdbench.distill.captures import Assignment, Logits, Predictions
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 
@@ -56,6 +56,10 @@ def tensors(value: Any) -> list[torch.Tensor]:
         return list(value.values)
     if isinstance(value, Predictions):
         return [*value.logits, *value.boxes]
+    if isinstance(value, Assignment):
+        return [value.logits, value.boxes]
+    if isinstance(value, dict):
+        return tensors(list(value.values()))
     return [part for item in value for part in tensors(item)]
 
 
@@ -242,7 +246,12 @@ def test_only_the_students_captures_carry_gradients(bench, kind):
         ("faster", {"rpn"}, {"backbone", "neck", "rpn_head"}),
         ("faster", {"roi_features"}, {"backbone", "neck", "extractor", "bbox_head"}),
         ("faster", {"logits", "proposals"}, {"backbone", "neck", "extractor", "bbox_head"}),
+        ("faster", {"rpn_targets"}, {"backbone", "neck", "rpn_head"}),
+        ("faster", {"roi_targets"}, {"backbone", "neck", "extractor", "bbox_head"}),
+        ("faster", {"assignments"}, {"backbone", "neck", "rpn_head", "extractor", "bbox_head"}),
         ("gfl", {"backbone"}, {"backbone"}),
+        ("gfl", {"head_targets"}, {"backbone", "neck", "bbox_head"}),
+        ("gfl", {"assignments"}, {"backbone", "neck", "bbox_head"}),
         ("gfl", {"neck", "anchors"}, {"backbone", "neck"}),
         ("gfl", {"logits"}, {"backbone", "neck", "bbox_head"}),
         ("pspnet", {"backbone"}, {"backbone"}),
@@ -316,7 +325,7 @@ def test_a_family_that_lacks_a_capture_is_refused_before_anything_is_built(
     card, options = bench.card(selector)
     place = bench.place(tmp_path)
     with pytest.raises(UserError) as caught:
-        students.train_with(bench.subject(kind), None, card, options, place, None, report=print)
+        students.train_with(bench.subject(kind), [], card, options, place, None, report=print)
     expected = f"needs {lacks}, which {FAMILIES[kind]} models do not have; it works in: {works}."
     assert str(caught.value).endswith(expected)
 

@@ -124,7 +124,7 @@ def test_mixed_precision_on_a_gpu(bench, tmp_path, kind, selector):
     card, options = bench.card(selector)
     place = bench.place(tmp_path, device="cuda", amp=True)
     teacher = bench.teacher(kind)
-    outcome = train_with(bench.subject(kind), teacher, card, options, place, Silent(), report=print)
+    outcome = train_with(bench.subject(kind), [teacher], card, options, place, Silent(), report=print)
     assert outcome.curve[-1]["iteration"] == 4
     assert (tmp_path / "student.pth").is_file()
     assert outcome.cost["peak_memory_mib"] > 0

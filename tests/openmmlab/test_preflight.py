@@ -215,10 +215,10 @@ def test_force_goes_on_and_says_so(bench, tmp_path):
     subject, teacher = bench.subject("pspnet", iterations=1), bench.teacher("pspnet")
     lines = []
     with pytest.raises(GateError):
-        train_with(subject, teacher, card, options, bench.place(tmp_path), Silent(), report=lines.append)
+        train_with(subject, [teacher], card, options, bench.place(tmp_path), Silent(), report=lines.append)
     assert not list(tmp_path.rglob("*.pth"))
     outcome = train_with(
-        subject, teacher, card, options, bench.place(tmp_path), Silent(), report=lines.append, force=True
+        subject, [teacher], card, options, bench.place(tmp_path), Silent(), report=lines.append, force=True
     )
     assert any(
         "a gate failed and was overruled by --force: the distillation" in line for line in outcome.notes

@@ -63,3 +63,10 @@ def teacher(score=0.8, **more):
     base = cell().model_dump()
     base |= {"kind": "teacher", "identity": digest(spec), "spec": spec, "teacher": None}
     return Record.model_validate({**base, "metrics": {"last": {"AP50": score}}, **more})
+
+
+def staged_teacher(base, score):
+    """The record of a teacher that went through a further stage."""
+    fields = teacher(score).model_dump()
+    spec = {**fields["spec"], "base": base.identity, "stage": {"name": "quantized"}}
+    return Record.model_validate({**fields, "identity": digest(spec), "spec": spec})

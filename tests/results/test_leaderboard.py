@@ -8,7 +8,7 @@ from scipy.stats import ttest_rel
 
 from kdbench.results.leaderboard import COLUMNS, leaderboard
 
-from .samples import TEACHER, cell, cells, teacher
+from .samples import TEACHER, cell, cells, staged_teacher, teacher
 
 PLAIN = "none"
 BASE = {0: 0.50, 1: 0.52, 2: 0.54}
@@ -195,6 +195,25 @@ def test_the_teachers_own_record_serves_where_no_student_met_it():
         leaderboard([failed, *cells("mimic", BASE, asks_for=own.identity, teacher=None)], "digits"), "teacher"
     )
     assert (got["seeds"], got["failed"]) == (0, 1)
+
+
+def test_a_staged_teacher_is_no_teacher_row_and_its_method_is_ranked_with_the_others():
+    own = teacher(0.8)
+    staged = staged_teacher(own, 0.7)
+    records = [own, staged, *cells("none", BASE)]
+    records += cells("mimic", {0: 0.6, 1: 0.62, 2: 0.64}, asks_for=own.identity, teacher=None)
+    info = {"identity": staged.identity, "config": "t.py", "weights_sha256": "q", "value": 0.7}
+    records += cells("quantized", {0: 0.66, 1: 0.68, 2: 0.7}, asks_for=staged.identity, teacher=info)
+    frame = leaderboard(records, "digits")
+    assert list(frame["method"]) == ["teacher", PLAIN, "quantized", "mimic"]
+    assert set(frame["teacher"]) == {own.identity[:12]}
+    assert (row(frame, "teacher")["mean"], row(frame, "teacher")["seeds"]) == (0.8, 1)
+    assert row(frame, "quantized")["gap_closed"] == pytest.approx(0.16 / (0.8 - 0.52))
+    alone = leaderboard([r for r in records if r.method != "mimic"], "digits")
+    assert list(alone["method"]) == ["teacher", PLAIN, "quantized"]
+    assert row(alone, "teacher")["mean"] == 0.8
+    waiting = leaderboard([own, staged, *cells("none", BASE)], "digits")
+    assert list(waiting["method"]) == ["teacher", PLAIN]
 
 
 def test_a_teacher_trained_twice_counts_each_weights_once():

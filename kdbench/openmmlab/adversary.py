@@ -1,0 +1,85 @@
+"""Trains a method's adversary beside the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce_params
+from mmengine.hooks import Hook
+from torch import Tensor, nn
+
+from kdbench.distill.randomness import seeded
+
+
+class AdversaryHook(Hook):  # type: ignore[misc]
+    """One step of the adversary after each of the student's, on what that one saw.
+
+    It comes before the other hooks: its losses are logged with the student's, and averages and checkpoints
+    hold the adversary that belongs to the iteration. Distributed, DDP does not see it but for making the
+    initial weights equal: its gradients are averaged here.
+    """
+
+    priority = "HIGHEST"
+    key = "kdbench_adversary_optimizer"
+
+    optimizer: torch.optim.Optimizer
+
+    def before_run(self, runner: Any) -> None:
+        """Make the optimizer; a checkpoint is loaded after this."""
+        method = _bare(runner).method
+        self.optimizer = method.adversary_optimizer(list(method.adversary().parameters()))
+        for group in self.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Step, and add the losses to those of the iteration."""
+        model = _bare(runner)
+        student = runner.optim_wrapper.param_groups[0]
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * student["lr"] / student["initial_lr"]
+        with _training(model.method.adversary()) as parameters:
+            losses = self._losses(model)
+            self.optimizer.zero_grad()
+            total: Any = torch.stack(list(losses.values())).sum()
+            total.backward()
+            all_reduce_params([p.grad for p in parameters if p.grad is not None], op="mean")
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        outputs.update({name: value.detach() for name, value in losses.items()})
+
+    def _losses(self, model: Any) -> dict[str, Tensor]:
+        """The adversary's losses, by their name in the log. Raises NonFiniteLoss."""
+        step, model.seen = model.seen, None
+        with seeded(*model.stream(), "adversary"):
+            terms = model.method.adversary_losses(step)
+        losses = {f"loss_adversary_{name}": term for name, term in terms.items()}
+        model.check(losses)
+        return losses
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """The optimizer's state travels in the checkpoint; the weights are in the model's."""
+        checkpoint[self.key] = self.optimizer.state_dict()
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Go on with it."""
+        self.optimizer.load_state_dict(checkpoint[self.key])
+
+
+@contextmanager
+def _training(adversary: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """The adversary's parameters, which need gradients in this block only."""
+    adversary.requires_grad_(True)
+    try:
+        yield list(adversary.parameters())
+    finally:
+        adversary.requires_grad_(False)
+
+
+def _bare(runner: Any) -> Any:
+    """The distiller, without a distributed run's wrapper."""
+    return getattr(runner.model, "module", runner.model)

@@ -1,0 +1,263 @@
+"""What each head of a detector is trained on, and what student and teacher say there.
+
+The student's heads are watched while they compute their targets in its own training step: nothing is assigned or
+sampled again. Both models' predictions are then gathered at the positions that were found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdbench.distill import Assignment, at_least_float32
+from kdbench.errors import UserError
+
+DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
+"""The classes of convolutional heads whose targets are understood, and those that inherit their targets."""
+ROI = ("BBoxHead",)
+"""The same of RoI heads."""
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where a head is trained in a batch.
+
+    Rows are counted over levels, then images, then cells (y, x) and anchors; of a RoI head they are its RoIs.
+
+    Attributes:
+        rows: (N,) the sampled ones.
+        labels: (N,) their classes; the background is the head's number of classes.
+        positive: (P,) which of the N are positive.
+        targets: (P, 4) encoded regression targets of the positives.
+    """
+
+    rows: Tensor
+    labels: Tensor
+    positive: Tensor
+    targets: Tensor
+
+
+class DenseTraining:
+    """A convolutional head (RPN or dense detector) in one training step.
+
+    Args:
+        head: The student's head.
+        output: What its ``get_targets`` gave.
+        boxes: (B, A * width, H_i, W_i) its box outputs a level; their shapes are used.
+    """
+
+    def __init__(self, head: Any, output: Any, boxes: Sequence[Tensor]) -> None:
+        self.head, self._output, self._boxes = head, output, boxes
+
+    @cached_property
+    def positions(self) -> Positions:
+        """Where it was trained, with the targets in the encoding of :class:`Assignment`."""
+        kind = targets_class(self.head)
+        if kind == "FCOSHead":
+            labels, targets = (torch.cat(part) for part in self._output)
+            rows = torch.arange(len(labels), device=labels.device)
+        else:
+            start = int(kind == "GFLHead")  # which gives the anchors first
+            labels, weights = (_joined(part) for part in self._output[start : start + 2])
+            targets = _joined(self._output[start + 2], 4)
+            rows = (weights > 0).nonzero().squeeze(1)
+        positive = _positive(labels[rows], self.head.num_classes)
+        chosen = rows[positive]
+        return Positions(rows, labels[rows], positive, self._encoded(targets[chosen], chosen))
+
+    def _encoded(self, targets: Tensor, rows: Tensor) -> Tensor:
+        """Targets (P, 4) of these rows, as the head gives them -> in the encoding of :class:`Assignment`."""
+        head, kind = self.head, targets_class(self.head)
+        if kind == "FCOSHead":
+            return targets if head.norm_on_bbox else targets / _strides(head, self._boxes)[rows]
+        if kind == "AnchorHead" and not head.reg_decoded_bbox:
+            return targets
+        anchors = _anchors(head, self._boxes)[rows]
+        if kind == "AnchorHead":
+            encoded: Tensor = head.bbox_coder.encode(anchors, targets)
+            return encoded
+        strides = _strides(head, self._boxes)[rows]
+        centers = head.anchor_center(anchors) / strides
+        distances: Tensor = head.bbox_coder.encode(centers, targets / strides, head.reg_max)
+        return distances
+
+    def seen_by(self, head: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> Assignment:
+        """What a head, the student's own or the teacher's, says at the positions.
+
+        Args:
+            head: The head.
+            logits: (B, A * classes, H_i, W_i), its class outputs a level.
+            boxes: (B, A * width, H_i, W_i), its box outputs a level.
+
+        Raises:
+            UserError: If its classes, anchors or encoding of boxes are not the student's.
+        """
+        if _cells(boxes) != _cells(self._boxes) or _layout(head) != _layout(self.head):
+            raise UserError(
+                f"the student's {type(self.head).__name__} and the teacher's {type(head).__name__} cannot be "
+                "compared position by position: choose a pair with the same kind of head, classes, "
+                "anchors, strides and box encoding."
+            )
+        where = self.positions
+        chosen = where.rows[where.positive]
+        found = _rows(boxes, _width(head))[chosen]
+        if targets_class(head) == "GFLHead":
+            found = _integral(head, found)
+        elif targets_class(head) == "FCOSHead" and not head.norm_on_bbox:
+            found = found / _strides(head, boxes)[chosen]
+        return Assignment(
+            _rows(logits, head.cls_out_channels)[where.rows],
+            "sigmoid" if head.use_sigmoid_cls else "softmax",
+            where.labels,
+            where.positive,
+            found,
+            where.targets,
+        )
+
+
+class RoiTraining:
+    """A RoI head in one training step.
+
+    Args:
+        head: The student's head.
+        output: What its ``get_targets`` gave.
+        rois: (R, 5) the sampled RoIs.
+    """
+
+    def __init__(self, head: Any, output: Any, rois: Tensor) -> None:
+        self.head, self._output, self._rois = head, output, rois
+
+    @cached_property
+    def positions(self) -> Positions:
+        """Where it was trained: every sampled RoI."""
+        labels, _, targets = self._output[:3]
+        positive = _positive(labels, self.head.num_classes)
+        chosen = targets[positive]
+        if self.head.reg_decoded_bbox:
+            chosen = self.head.bbox_coder.encode(self._rois[positive, 1:], chosen)
+        return Positions(torch.arange(len(labels), device=labels.device), labels, positive, chosen)
+
+    def seen_by(self, head: Any, logits: Tensor, boxes: Tensor) -> Assignment:
+        """What a head, the student's own or the teacher's, says of the RoIs.
+
+        Args:
+            head: The head.
+            logits: (R, classes + 1), its class logits.
+            boxes: (R, 4 * classes) or (R, 4), its regressions.
+
+        Raises:
+            UserError: If its classes or its encoding of boxes are not the student's.
+        """
+        if (head.num_classes, _coder(head)) != (self.head.num_classes, _coder(self.head)):
+            raise UserError(
+                "the RoI heads of student and teacher have other classes or encode boxes differently: choose a "
+                "pair whose bbox_head.num_classes and bbox_head.bbox_coder are the same."
+            )
+        where = self.positions
+        own = own_class_boxes(boxes[where.positive], where.labels[where.positive])
+        return Assignment(logits, "softmax", where.labels, where.positive, own, where.targets)
+
+
+def own_class_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
+    """Each positive's regression of its own class.
+
+    Args:
+        boxes: (P, 4 * classes), or (P, 4) of a head whose regression knows no classes.
+        labels: (P,) class indices.
+
+    Returns:
+        (P, 4).
+    """
+    if boxes.shape[1] == 4:
+        return boxes
+    per_class = boxes.reshape(len(boxes), boxes.shape[1] // 4, 4)
+    return per_class.gather(1, labels[:, None, None].expand(-1, 1, 4)).squeeze(1)
+
+
+def targets_class(head: Any) -> str:
+    """Name of the class that defines the head's ``get_targets``; empty where there is none."""
+    found = getattr(type(head), "get_targets", None)
+    return "" if found is None else str(found.__qualname__).partition(".")[0]
+
+
+def check_understood(head: Any) -> None:
+    """Refuse a head whose targets are not understood.
+
+    Raises:
+        UserError: With the heads that are.
+    """
+    if targets_class(head) not in DENSE + ROI:
+        raise UserError(
+            f"cannot see what a {type(head).__name__} is trained on: choose a pair whose heads are AnchorHead "
+            "(RPN, RetinaNet), GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of these."
+        )
+
+
+def _positive(labels: Tensor, classes: int) -> Tensor:
+    return ((labels >= 0) & (labels < classes)).nonzero().squeeze(1)
+
+
+def _joined(levels: Sequence[Tensor], *width: int) -> Tensor:
+    """(B, n_i, *width) a level -> (rows, *width)."""
+    return torch.cat([level.reshape(-1, *width) for level in levels])
+
+
+def _rows(levels: Sequence[Tensor], width: int) -> Tensor:
+    """(B, A * width, H_i, W_i) a level -> (rows, width)."""
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, width) for level in levels])
+
+
+def _width(head: Any) -> int:
+    """Numbers that a convolutional head gives for a box."""
+    return 4 * (int(head.reg_max) + 1) if targets_class(head) == "GFLHead" else 4
+
+
+def _cells(boxes: Sequence[Tensor]) -> list[tuple[int, ...]]:
+    """Images, height and width of each level."""
+    return [(len(level), *level.shape[-2:]) for level in boxes]
+
+
+def _strides(head: Any, boxes: Sequence[Tensor]) -> Tensor:
+    """(rows, 1) the stride of each."""
+    strides = [stride[0] if isinstance(stride, tuple) else stride for stride in head.prior_generator.strides]
+    counts = [level.numel() // _width(head) for level in boxes]
+    device = boxes[0].device
+    return torch.cat(
+        [
+            torch.full((count, 1), float(stride), device=device)
+            for count, stride in zip(counts, strides, strict=True)
+        ]
+    )
+
+
+def _anchors(head: Any, boxes: Sequence[Tensor]) -> Tensor:
+    """(rows, 4) the anchor of each."""
+    sizes = [level.shape[-2:] for level in boxes]
+    anchors = head.prior_generator.grid_priors(sizes, device=boxes[0].device)
+    return torch.cat([part.repeat(len(level), 1) for part, level in zip(anchors, boxes, strict=True)])
+
+
+def _integral(head: Any, rows: Tensor) -> Tensor:
+    """Mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
+    with torch.autocast(rows.device.type, enabled=False):
+        distances: Tensor = head.integral(at_least_float32(rows))
+    return distances
+
+
+def _coder(head: Any) -> tuple[Any, ...]:
+    """What the encoding of a head's boxes depends on."""
+    coder = head.bbox_coder
+    return (type(coder).__name__, *(getattr(coder, name, None) for name in ("means", "stds", "normalizer")))
+
+
+def _layout(head: Any) -> tuple[Any, ...]:
+    """What must agree of two convolutional heads: kind, classes, encoding of boxes, anchors on a cell."""
+    generator = head.prior_generator
+    anchors = [base.tolist() for base in getattr(generator, "base_anchors", ())]
+    classes = head.use_sigmoid_cls, head.cls_out_channels
+    return (targets_class(head), classes, _coder(head), list(generator.strides), anchors)

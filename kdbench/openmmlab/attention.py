@@ -1,0 +1,179 @@
+"""What a method attends to in one image, by one training forward of a student."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from kdbench.cards import MethodCard, Options
+from kdbench.distill import Captures, Step, Targets
+from kdbench.distill.randomness import seeded
+from kdbench.errors import UserError
+from kdbench.openmmlab.captures import captures_of, family_of_model, recording
+from kdbench.openmmlab.data import images_of, training_pipeline
+from kdbench.openmmlab.distiller import Teacher, targets_of
+from kdbench.openmmlab.preflight import Probe, check_family
+from kdbench.openmmlab.students import Subject
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of a pair.
+
+    Attributes:
+        subject: What is built.
+        weights: Where its trained weights are, if it was trained; if not, it is initialised under its seed.
+    """
+
+    subject: Subject
+    weights: Path
+
+    def build(self, role: str, report: Report) -> Any:
+        """The model in training mode, its normalisation frozen: one image has no statistics of its own."""
+        if self.weights.is_file():
+            model, _ = self.subject.loaded(self.weights)
+            report(f"{role}: trained, {self.weights}")
+        else:
+            model = replace(self.subject, pretrained=False).build()
+            report(f"{role}: untrained, seed {self.subject.seed}; there is no {self.weights}")
+        for module in model.train().modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return model
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image and what a method attends to in it.
+
+    Attributes:
+        image: (H, W, 3) bytes, red first, as the student sees it: resized, padded.
+        size: Height and width without the padding.
+        boxes: (G, 4) x1, y1, x2, y2; empty in segmentation.
+        mask: (H, W) class indices, or None in detection.
+        maps: Name -> (h, w) weights in [0, 1], each over the whole padded image.
+    """
+
+    image: npt.NDArray[np.uint8]
+    size: tuple[int, int]
+    boxes: npt.NDArray[np.float32]
+    mask: npt.NDArray[np.int64] | None
+    maps: Mapping[str, npt.NDArray[np.float32]]
+
+
+def attended(
+    card: MethodCard,
+    options: Options,
+    models: Mapping[str, Model],
+    folder: Path,
+    split: str,
+    index: int,
+    report: Report,
+) -> Seen:
+    """Run one image through the student as a training does, without augmentation, and ask the method.
+
+    Args:
+        card: The method's card.
+        options: Its options.
+        models: ``student`` and ``teacher``; the teacher is only built where the method looks at it.
+        folder: Data of the dataset.
+        split: Split of the image.
+        index: Position of the image in the split.
+        report: Gets one line on each model: where its weights are from.
+
+    Raises:
+        UserError: If the method does not work in the student's family, has nothing to show with these options,
+            or gives something else than weights.
+    """
+    subject = models["student"].subject
+    method = card.load()(options)
+    student = models["student"].build("student", report)
+    names = check_family(card.name, type(method), options, family_of_model(student))
+    plain = {"flip": 0.0, "crop": None, "resize_range": None}
+    pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
+    image = images_of(subject.dataset, folder, split, pipeline)[index]
+    inputs, samples = Probe(pseudo_collate([image])).batch(student)
+    with torch.no_grad(), seeded(subject.seed, "attention"):
+        with recording(student) as raw:
+            student(inputs, samples, mode="loss")
+        teacher = TeacherCaptures(models["teacher"], report, (inputs, samples, student, raw, names))
+        targets = targets_of(student, inputs, samples)
+        seen = captures_of(student, raw, names)
+        step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
+        maps = method.attention(step)
+    check_maps(card.name, maps)
+    content = samples[0].img_shape[:2]
+    return seen_of(pixels_of(inputs, student.data_preprocessor), (content[0], content[1]), targets, maps)
+
+
+def check_maps(name: str, maps: Mapping[str, Tensor]) -> None:
+    """Refuse what is no picture.
+
+    Raises:
+        UserError: If there is no map, or one that is not (B, h, w) weights in [0, 1].
+    """
+    if not maps:
+        raise UserError(f"method '{name}' has no picture to show with these options: try others.")
+    for key, weights in maps.items():
+        if weights.dim() != 3 or not ((weights >= 0) & (weights <= 1)).all():
+            raise UserError(
+                f"attention() of '{name}' must give (images, h, w) weights in [0, 1]: '{key}' is not."
+            )
+
+
+class TeacherCaptures(Mapping[str, Any]):
+    """The teacher's captures, computed when the first one is looked at.
+
+    Args:
+        model: The teacher.
+        report: Gets one line on its weights.
+        arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
+    """
+
+    def __init__(self, model: Model, report: Report, arguments: tuple[Any, ...]) -> None:
+        self.model, self.report, self.arguments = model, report, arguments
+
+    @cached_property
+    def values_seen(self) -> Captures:
+        """The captures."""
+        return Teacher(self.model.build("teacher", self.report)).captures(*self.arguments)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values_seen[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arguments[-1])
+
+    def __len__(self) -> int:
+        return len(self.arguments[-1])
+
+
+def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
+    """A normalised batch (B, 3, H, W) as bytes, red first."""
+    pixels = inputs * preprocessor.std + preprocessor.mean if preprocessor._enable_normalize else inputs
+    ordered = pixels if preprocessor._channel_conversion else pixels.flip(1)
+    return ordered.round().clamp(0, 255).byte()
+
+
+def seen_of(pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]) -> Seen:
+    """The first image of a batch, as arrays."""
+    boxes = targets.boxes[0].float().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
+    return Seen(
+        image=pixels[0].permute(1, 2, 0).numpy(),
+        size=size,
+        boxes=boxes,
+        mask=None if targets.masks is None else targets.masks[0].numpy(),
+        maps={name: weights[0].float().numpy() for name, weights in maps.items()},
+    )
