@@ -41,11 +41,14 @@ def captures(family: str, channels: int, strides: Sequence[int], regions: Any = 
         "segmentation": Logits((torch.randn(2, CLASSES, *maps[0].shape[-2:]),), "softmax"),
     }
     values = {"neck": maps, "backbone": maps, "logits": logits[family]}
+    if family == "segmentation":
+        values["pixel_logits"] = torch.randn(2, CLASSES, *maps[0].shape[-2:])
     if family == "two-stage":
         values |= {
             "proposals": proposals((20, 30)) if regions is None else regions,
             "roi_logits": torch.randn(10, CLASSES + 1),
             "roi_boxes": torch.randn(10, 4 * CLASSES),
+            "roi_features": torch.randn(10, channels, 5, 5),
         }
     return values
 

@@ -60,8 +60,17 @@ def test_autocast_half_strides_and_shapes():
         hint_loss(student, teacher[:1])
 
 
-@pytest.mark.parametrize("family", ["two-stage", "dense", "segmentation"])
-@pytest.mark.parametrize("hint", ["neck", "backbone"])
+@pytest.mark.parametrize(
+    ("family", "hint"),
+    [
+        *(
+            (family, hint)
+            for family in ("two-stage", "dense", "segmentation")
+            for hint in ("neck", "backbone")
+        ),
+        ("two-stage", "roi_features"),
+    ],
+)
 @pytest.mark.parametrize("channels", [(4, 6), (4, 4)])
 def test_method_trains_student_and_regressor(family, hint, channels):
     on = step(family, channels)
@@ -70,7 +79,7 @@ def test_method_trains_student_and_regressor(family, hint, channels):
     method = built(Fitnets, options, on)
     total(method.losses(on)).backward()
     assert method.task_weight(on) == 1
-    assert len(list(method.parameters())) == 4
+    assert len(list(method.parameters())) == 2 * len(leaves(on.student, hint))
     grads = [leaf.grad for leaf in [*method.parameters(), *leaves(on.student, hint)]]
     assert all(grad is not None and grad.abs().sum() > 0 for grad in grads)
     assert all(leaf.grad is None for leaf in leaves(on.teacher, hint))

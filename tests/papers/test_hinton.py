@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 
 from kdbench.distill import Logits
 from kdbench.errors import UserError
-from kdbench_papers.hinton import logits_loss, sigmoid_soft_target_loss, soft_target_loss
+from kdbench_papers.hinton import ensemble_logits, logits_loss, sigmoid_soft_target_loss, soft_target_loss
 from kdbench_papers.hinton.card import HintonOptions
 from kdbench_papers.hinton.method import Hinton
 
@@ -218,3 +220,50 @@ def test_segmentation_of_another_stride_is_not_refused():
 def test_options_are_checked(wrong):
     with pytest.raises(ValidationError):
         HintonOptions(**wrong)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.floats(0.5, 20))
+def test_an_ensemble_is_the_mean_probability(data, temperature):
+    shape = data.draw(array_shapes(min_dims=2, max_dims=5, max_side=4))
+    members = [data.draw(arrays(np.float64, shape, elements=st.floats(-8, 8))) for _ in range(3)]
+    student = data.draw(arrays(np.float64, shape, elements=st.floats(-8, 8)))
+    powers = [np.exp(member / temperature) for member in members]
+    softmax = np.mean([power / power.sum(axis=1, keepdims=True) for power in powers], axis=0)
+    sigmoid = np.mean([power / (1 + power) for power in powers], axis=0)
+    teachers = {"softmax": softmax, "sigmoid": np.log(sigmoid / (1 - sigmoid))}
+    for activation, reference in (("softmax", softmax_reference), ("sigmoid", sigmoid_reference)):
+        mean = teachers[activation] if activation == "sigmoid" else np.log(softmax)
+        got = ensemble_logits([Logits((torch.from_numpy(m),), activation) for m in members], temperature)
+        assert got.activation == activation
+        theirs = got.values[0]
+        expected = reference(student, temperature * mean, temperature)
+        loss = soft_target_loss if activation == "softmax" else sigmoid_soft_target_loss
+        assert loss(torch.from_numpy(student), theirs, temperature).item() == pytest.approx(
+            expected, abs=1e-8
+        )
+
+
+def test_teachers_of_different_kinds_make_no_ensemble():
+    soft, hard = Logits((torch.zeros(2, 3),), "softmax"), Logits((torch.zeros(2, 3),), "sigmoid")
+    with pytest.raises(ValueError, match="different activations: sigmoid, softmax"):
+        ensemble_logits([soft, hard], 1.0)
+    with pytest.raises(ValueError, match="differ in shape"):
+        ensemble_logits([soft, Logits((torch.zeros(2, 4),), "softmax")], 1.0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_method_with_an_ensemble(family):
+    on = step(family)
+    others = (step(family).teacher, step(family).teacher)
+    method = built(Hinton, HintonOptions(teachers=3), on)
+    term = method.losses(replace(on, others=others))["soft"]
+    members = [on.teacher["logits"], *(captures["logits"] for captures in others)]
+    expected = logits_loss(on.student["logits"], ensemble_logits(members, 2.0), 2.0)
+    torch.testing.assert_close(term, expected)
+    assert not torch.allclose(term, method.losses(on)["soft"])
+
+
+def test_one_teacher_keeps_the_identity_of_older_results():
+    assert "teachers" not in HintonOptions().recorded()
+    assert HintonOptions(teachers=2).recorded()["teachers"] == HintonOptions(teachers=2).ensemble == 2

@@ -18,8 +18,8 @@ class FitnetsOptions(Options):
 
     variant: Literal["joint", "two-stage"] = "joint"
     """When the hints are given."""
-    hint: Literal["neck", "backbone"] = "neck"
-    """The maps that are hinted, every level of them."""
+    hint: Literal["neck", "backbone", "roi_features"] = "neck"
+    """The maps that are hinted, every level of them; roi_features: those of the student's RoIs (two-stage)."""
     hint_weight: float = Field(default=1.0, ge=0)
     """Weight of the hints."""
     kd_weight: float | None = Field(default=None, ge=0)

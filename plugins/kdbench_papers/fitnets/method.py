@@ -15,7 +15,7 @@ from kdbench_papers.hinton.method import check_logits
 
 
 class Fitnets(Method):
-    """Hints on every level of the neck or the backbone."""
+    """Hints on every level of the neck or the backbone, or on the pooled RoIs."""
 
     options: FitnetsOptions
 
@@ -62,7 +62,12 @@ class Fitnets(Method):
     def _hint(self, step: Step) -> Tensor:
         """Mean of the levels' hints."""
         name = self.options.hint
-        levels = zip(self.regressors, step.student[name], step.teacher[name], strict=True)
+        levels = zip(self.regressors, maps(step.student[name]), maps(step.teacher[name]), strict=True)
         return torch.stack(
             [hint_loss(regressor(ours, theirs.shape[-2:]), theirs) for regressor, ours, theirs in levels]
         ).mean()
+
+
+def maps(capture: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A capture's maps: the pooled RoIs are one."""
+    return (capture,) if isinstance(capture, Tensor) else capture

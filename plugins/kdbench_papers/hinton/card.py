@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from kdbench.cards import TASKS, MethodCard, Options
 class HintonOptions(Options):
     """Options of soft targets."""
 
+    added_later: ClassVar[tuple[str, ...]] = ("teachers",)
+
     temperature: float = Field(default=2.0, gt=0, le=100)
     """T: both models' logits are divided by it."""
     weight: float = Field(default=1.0, ge=0)
@@ -21,6 +23,13 @@ class HintonOptions(Options):
     """b: weight of the student's own loss (all of it: in detection boxes and proposals too)."""
     normaliser: Literal["foreground", "positions"] = "foreground"
     """Sigmoid heads: divide the sum over positions by the teacher's foreground mass, or by their number."""
+    teachers: int = Field(default=1, ge=1, le=16)
+    """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
+
+    @property
+    def ensemble(self) -> int:
+        """How many teachers there are."""
+        return self.teachers
 
 
 CARD = MethodCard(
@@ -48,6 +57,8 @@ Choices, where the paper (on classification) is silent:
   divided by the number of positives; so the sum is divided by the teacher's foreground mass, the sum over
   positions of its largest class probability, at least 1 (normaliser=positions for the plain mean).
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
+- teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
+  probabilities; in two-stage detection all judge the student's RoIs.
 - T = 2 and a = b = 1 are ours. The paper found a much smaller b than a best for classification; a detector's
   own loss also holds its boxes, which have no soft targets here, so b stays 1.""",
     method="kdbench_papers.hinton.method:Hinton",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -93,6 +95,55 @@ def logits_loss(
         return soft_target_loss(ours, theirs, temperature)
     mean = sigmoid_soft_target_loss(ours, theirs, temperature)
     return mean if normaliser == "positions" else mean * (len(theirs) / _foreground_mass(theirs))
+
+
+def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
+    """Logits of the mean probability of several teachers, each softened by the temperature.
+
+    Divided by the temperature again, as :func:`logits_loss` does, they give that mean.
+
+    Args:
+        teachers: Their logits, of one activation and of the same shapes; at least one.
+        temperature: T > 0.
+
+    Returns:
+        Logits of the teachers' shapes, in at least float32, without gradient.
+
+    Raises:
+        ValueError: If activations or shapes differ.
+
+    Source: Hinton et al., arXiv 1503.02531, section 2: the arithmetic mean of the ensemble's predictions.
+    """
+    if len(teachers) == 1:
+        return teachers[0]
+    activations = {teacher.activation for teacher in teachers}
+    if len(activations) > 1:
+        raise ValueError(f"teachers have different activations: {', '.join(sorted(activations))}")
+    mean = _mean_softmax if teachers[0].activation == "softmax" else _mean_sigmoid
+    levels = zip(*(teacher.values for teacher in teachers), strict=True)
+    values = tuple(temperature * mean(_stacked(level) / temperature) for level in levels)
+    return Logits(values, teachers[0].activation)
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    """(teachers, N, C, ...), without gradient. Raises ValueError where the shapes differ."""
+    shapes = {tuple(part.shape) for part in parts}
+    if len(shapes) > 1:
+        raise ValueError(f"teachers' logits differ in shape: {sorted(shapes)}")
+    return torch.stack([at_least_float32(part.detach()) for part in parts])
+
+
+def _log_mean(logarithms: Tensor) -> Tensor:
+    """Logarithm of the mean over the teachers, from logarithms."""
+    return logarithms.logsumexp(dim=0) - math.log(len(logarithms))
+
+
+def _mean_softmax(logits: Tensor) -> Tensor:
+    return _log_mean(logits.log_softmax(dim=2))
+
+
+def _mean_sigmoid(logits: Tensor) -> Tensor:
+    return _log_mean(functional.logsigmoid(logits)) - _log_mean(functional.logsigmoid(-logits))
 
 
 def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

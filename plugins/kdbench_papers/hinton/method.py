@@ -8,7 +8,7 @@ from kdbench.distill import Method, Shapes, Step
 from kdbench.errors import UserError
 from kdbench_papers.common import paired_levels
 from kdbench_papers.hinton.card import HintonOptions
-from kdbench_papers.hinton.losses import logits_loss
+from kdbench_papers.hinton.losses import ensemble_logits, logits_loss
 
 
 def check_logits(shapes: Shapes) -> None:
@@ -40,8 +40,9 @@ class Hinton(Method):
     def losses(self, step: Step) -> dict[str, Tensor]:
         """The soft term."""
         options = self.options
-        student, teacher = step.student["logits"], step.teacher["logits"]
-        loss = logits_loss(student, teacher, options.temperature, options.normaliser)
+        teachers = [captures["logits"] for captures in (step.teacher, *step.others)]
+        teacher = ensemble_logits(teachers, options.temperature)
+        loss = logits_loss(step.student["logits"], teacher, options.temperature, options.normaliser)
         return {"soft": options.weight * loss}
 
     def task_weight(self, step: Step) -> float:
