@@ -1,0 +1,96 @@
+"""The card of Chen et al."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.cards import MethodCard, Options
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "l2": ("l2",),
+    "l2-b": ("l2-b",),
+    "cls": ("cls",),
+    "cls-w": ("cls-w",),
+    "hints": ("hints",),
+    "hints-a": ("hints-a",),
+    "l2-b+cls-w": ("l2-b", "cls-w"),
+    "all": ("l2-b", "cls-w", "hints-a"),
+}
+"""Variant (a row of the paper's Table 4) -> the parts that are on."""
+
+
+class ChenOptions(Options):
+    """Options of Chen et al."""
+
+    variant: Literal["l2", "l2-b", "cls", "cls-w", "hints", "hints-a", "l2-b+cls-w", "all"] = "all"
+    """Which parts are on: a row of the paper's Table 4."""
+    mu: float = Field(default=0.5, gt=0, le=1)
+    """Weight of the hard labels in the classification loss; the soft ones get 1 - mu."""
+    background_weight: float = Field(default=1.5, ge=0)
+    """w of the background in the soft loss of cls-w; 1 for the other classes."""
+    nu: float = Field(default=0.5, ge=0)
+    """Weight of the regression part, bounded or not."""
+    margin: float = Field(default=0.0, ge=0)
+    """m: a box is pulled until its squared error is this much under the teacher's."""
+    gamma: float = Field(default=0.5, ge=0)
+    """Weight of the hints."""
+
+    def has(self, *parts: str) -> bool:
+        """Whether the variant has any of these parts."""
+        return not set(parts).isdisjoint(PARTS[self.variant])
+
+
+CARD = MethodCard(
+    name="chen",
+    title="Learning Efficient Object Detection Models with Knowledge Distillation",
+    authors="Guobin Chen, Wongun Choi, Xiang Yu, Tony Han, Manmohan Chandraker",
+    year=2017,
+    link="https://papers.nips.cc/paper/6676-learning-efficient-object-detection-models-with-knowledge-distillation",
+    bibtex="""@inproceedings{chen2017learning,
+  title = {Learning Efficient Object Detection Models with Knowledge Distillation},
+  author = {Chen, Guobin and Choi, Wongun and Yu, Xiang and Han, Tony and Chandraker, Manmohan},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2017}
+}""",
+    tasks=("detection",),
+    equations="""L = L_RPN + L_RCN + gamma L_hint, and in each head L_cls + L_reg:
+L_cls = mu L_hard + (1 - mu) L_soft, L_soft = - sum_c w_c P_t(c) log P_s(c), w = 1.5 for background, else 1;
+L_reg = L_task + nu L_b, L_b = ||R_s - y||^2 if ||R_s - y||^2 + m > ||R_t - y||^2, else 0, for each box;
+L_hint = ||V - Z||^2, V the student's map after a 1x1 convolution, Z the teacher's.
+
+gamma, w and T = 1 are the paper's, nu = 0.5 a public implementation's. The paper gives no mu and no m: mu = 0.5
+and m = 0 are ours. mu multiplies the detector's own classification terms, and no others; with mu = 1, nu = 0 and
+gamma = 0 it is the plain student.
+
+Choices, where the paper is silent:
+- RPN: the anchors that the student's RPN sampled, at both models. Its one logit z, a sigmoid in mmdet, is taken as
+  the two classes (z, 0): object and background. RCN: the student's sampled RoIs through the teacher's RoI head;
+  a regression for each class counts in the box's own. L_soft is the mean over these positions; the squares of
+  L_b are summed over a box's positives and divided by all sampled positions, as L_task is.
+- Dense detectors have no RCN: the RPN's half applies to their head, on the anchors or points that the student is
+  trained on. A sigmoid head has no background class: each class is a soft Bernoulli cross-entropy whose "no" part
+  has the background's weight; the sum over positions is divided by the teacher's foreground mass (the sum of
+  each position's largest class probability, at least 1), as in `hinton`. L_b is the mean over the positives.
+- Regressions are compared as the head encodes them: deltas; GFL (mean of its distribution) and FCOS: distances in
+  strides. Student and teacher need the same anchors and encoding.
+- l2: squared distance to the teacher's regression, not bounded, with nu. L2-B pulls to the ground truth, as above.
+- Hints are on every level of the neck's maps: the mean of squares over a level's elements, then over levels.
+  hints convolves only where channels differ (there it cannot be helped), hints-a always; bilinear interpolation
+  where sizes differ.""",
+    method="kdbench_papers.chen.method:Chen",
+    options=ChenOptions,
+    variants={
+        "l2": "L2 to the teacher's regressions, not bounded",
+        "l2-b": "the teacher-bounded regression",
+        "cls": "soft labels, all classes alike",
+        "cls-w": "soft labels, the background weighted",
+        "hints": "hints, convolved only where channels differ",
+        "hints-a": "hints, always convolved",
+        "l2-b+cls-w": "both heads' parts, no hints",
+        "all": "the paper's method: l2-b, cls-w and hints-a",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+)

@@ -1,0 +1,86 @@
+"""Soft labels and bounded regression in every head, and hints on the neck's maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.cards import Options
+from kdbench.distill import Assignment, Method, Shapes, Step, adapter
+from kdbench_papers.chen.card import ChenOptions
+from kdbench_papers.chen.losses import (
+    hint_loss,
+    regression_l2,
+    teacher_bounded_l2,
+    weighted_sigmoid_cross_entropy,
+    weighted_soft_cross_entropy,
+)
+from kdbench_papers.common import paired_levels
+
+
+class Chen(Method):
+    """The parts of a variant, in the RPN and the RoI head, or in the head of a dense detector."""
+
+    options: ChenOptions
+
+    @classmethod
+    def needs(cls, options: Options) -> tuple[str, ...]:
+        """The neck for hints, what the heads are trained on for the rest."""
+        assert isinstance(options, ChenOptions)
+        hints = options.has("hints", "hints-a")
+        heads = options.has("l2", "l2-b", "cls", "cls-w")
+        return ("neck",) * hints + ("assignments",) * heads
+
+    def build(self, shapes: Shapes) -> None:
+        """An adaptation for each hinted level."""
+        always = self.options.has("hints-a")
+        pairs = paired_levels(shapes, "neck") if self.options.has("hints", "hints-a") else []
+        self.adaptations = nn.ModuleList(adapter(*pair, always=always) for pair in pairs)
+
+    def classification_weight(self, step: Step) -> float:
+        """Mu, where there are soft labels beside the hard ones."""
+        return self.options.mu if self.options.has("cls", "cls-w") else 1.0
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """The terms of each head, and the hints."""
+        options = self.options
+        terms: dict[str, Tensor] = {}
+        for name, student in step.student.get("assignments", {}).items():
+            teacher = step.teacher["assignments"][name]
+            if options.has("cls", "cls-w"):
+                terms[f"{name}_soft"] = (1 - options.mu) * self._soft(name, student, teacher)
+            if options.has("l2", "l2-b"):
+                terms[f"{name}_regression"] = options.nu * self._regression(name, student, teacher)
+        if options.has("hints", "hints-a"):
+            terms["hint"] = options.gamma * self._hint(step)
+        return terms
+
+    def _soft(self, name: str, student: Assignment, teacher: Assignment) -> Tensor:
+        """L_soft of one head."""
+        weight = self.options.background_weight if self.options.has("cls-w") else 1.0
+        ours, theirs = student.logits, teacher.logits
+        if student.activation == "softmax":
+            return weighted_soft_cross_entropy(ours, theirs, -1, weight)
+        if name == "rpn":
+            return weighted_soft_cross_entropy(_with_background(ours), _with_background(theirs), -1, weight)
+        return weighted_sigmoid_cross_entropy(ours, theirs, weight)
+
+    def _regression(self, name: str, student: Assignment, teacher: Assignment) -> Tensor:
+        """L_b (or its unbounded rival) of one head, divided by what the task's regression is divided by."""
+        if self.options.has("l2"):
+            mean = regression_l2(student.boxes, teacher.boxes)
+        else:
+            mean = teacher_bounded_l2(student.boxes, teacher.boxes, student.targets, self.options.margin)
+        return mean if name == "head" else mean * (len(student.boxes) / max(len(student.logits), 1))
+
+    def _hint(self, step: Step) -> Tensor:
+        """Mean of the levels' hints."""
+        levels = zip(self.adaptations, step.student["neck"], step.teacher["neck"], strict=True)
+        return torch.stack(
+            [hint_loss(adapt(ours, theirs.shape[-2:]), theirs) for adapt, ours, theirs in levels]
+        ).mean()
+
+
+def _with_background(logits: Tensor) -> Tensor:
+    """Sigmoid logits (N, 1) as two classes (N, 2), background last: softmax(z, 0) is sigmoid(z)."""
+    return torch.cat([logits, torch.zeros_like(logits)], dim=1)
