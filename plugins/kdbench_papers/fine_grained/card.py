@@ -1,0 +1,114 @@
+"""The card of fine-grained feature imitation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from kdbench.cards import MethodCard, Options
+
+LETTERS = {
+    "I": "imitation",
+    "F": "full",
+    "G": "gt-boxes",
+    "D": "logits",
+    "ID": "imitation+logits",
+}
+"""The paper's letters, in its Table 1, for the variants."""
+HELD = 400
+"""Iterations in which the released code holds its loss at 0."""
+HELD_SHARE = 10
+"""At most one part in so many of the training is held."""
+
+
+class FineGrainedOptions(Options):
+    """Options of fine-grained imitation."""
+
+    variant: Literal["imitation", "full", "gt-boxes", "logits", "imitation+logits"] = "imitation"
+    """What is imitated; the paper's letters I, F, G, D and ID are read too."""
+    weight: float = Field(default=0.01, ge=0)
+    """lambda, the weight of the imitation."""
+    threshold: float = Field(default=0.5, ge=0, lt=1)
+    """psi: share of a box's largest IoU that an anchor must exceed."""
+    held: int | None = Field(default=None, ge=0)
+    """Iterations in which the imitation is held at 0; unset: 400, at most a tenth of the training."""
+    relu: bool = True
+    """A ReLU after the adaptation's convolution."""
+    logits_weight: float = Field(default=1.0, ge=0)
+    """Variants with logits: weight of the soft targets."""
+    temperature: float = Field(default=2.0, gt=0, le=100)
+    """Variants with logits: T of the soft targets."""
+
+    @field_validator("variant", mode="before")
+    @classmethod
+    def _spelled_out(cls, value: Any) -> Any:
+        return LETTERS.get(value, value) if isinstance(value, str) else value
+
+    @property
+    def imitates(self) -> bool:
+        """Whether maps are imitated."""
+        return self.variant != "logits"
+
+    @property
+    def softens(self) -> bool:
+        """Whether there are soft targets."""
+        return "logits" in self.variant
+
+    def hold(self, iterations: int) -> int:
+        """Iterations of a training of so many in which the imitation is held at 0."""
+        return min(HELD, iterations // HELD_SHARE) if self.held is None else self.held
+
+
+CARD = MethodCard(
+    name="fine-grained",
+    title="Distilling Object Detectors with Fine-grained Feature Imitation",
+    authors="Tao Wang, Li Yuan, Xiaopeng Zhang, Jiashi Feng",
+    year=2019,
+    link="https://arxiv.org/abs/1906.03609",
+    bibtex="""@inproceedings{wang2019distilling,
+  title = {Distilling Object Detectors with Fine-grained Feature Imitation},
+  author = {Wang, Tao and Yuan, Li and Zhang, Xiaopeng and Feng, Jiashi},
+  booktitle = {IEEE Conference on Computer Vision and Pattern Recognition},
+  year = {2019},
+  eprint = {1906.03609},
+  archivePrefix = {arXiv}
+}""",
+    tasks=("detection",),
+    equations="""L = L_task + lambda L_im, L_im = 1 / (2 N_p) sum_ij I_ij sum_c (f(s)_ijc - t_ijc)^2, N_p = sum I;
+s, t: student's and teacher's map, f an adaptation. I is the imitation region: for each ground-truth box,
+M is its largest IoU with any anchor, and the locations with an anchor of IoU > psi M are in the region.
+lambda = 0.01, psi = 0.5. `kdbench show-mask fine-grained --dataset ...` draws the region.
+
+Choices, where the paper is silent, differs from its released code, or its single map meets a pyramid:
+- The maps are the neck's, the anchors those that the student's own head (two-stage: its RPN) uses, also those
+  that cross the border.
+- Pyramid: a box makes its region on one level, that whose anchors reach the largest IoU with it (the finest of
+  equals), and M is taken there. N_p is summed over levels and batch.
+- mmdet centres anchors on the upper left corner of their cell, so regions lie up to half a cell lower and
+  further right than their boxes.
+- Anchor-free heads: a point counts as one anchor, a square of 8 strides around it.
+- IoU > psi M is strict, as in the released code, so psi = 0 keeps the locations one of whose anchors overlaps a
+  box; the paper says all locations, which is full here.
+- f: 3x3 convolution and ReLU, as released, one a level; weights normal, standard deviation 1e-4, cut at
+  two of them; biases 0 (released: torch's default). The released code imitates a map behind a ReLU; a neck's
+  map has negative values, which the ReLU cannot reach: relu=false takes it away.
+- The 3x3 convolution reads one cell around the region, so the student gets gradients there too.
+- Maps of another size: the teacher's is resized (bilinear) to the student's, where the anchors are.
+- held: the released code holds the loss at 0 for the first 400 iterations, to let the student settle. Short
+  schedules would lose most of their training to it, so it is a tenth of the iterations where that is less. Soft
+  targets are not held.
+- gt-boxes: every cell that a box touches, on the box's level.
+- logits: soft targets as in `hinton`, T = 2 and weight 1; the paper does not give them.""",
+    method="kdbench_papers.fine_grained.method:FineGrained",
+    options=FineGrainedOptions,
+    variants={
+        "imitation": "I: the anchors' region around each box",
+        "full": "F: every cell of every level (in the paper worse than no imitation)",
+        "gt-boxes": "G: the cells in the boxes",
+        "logits": "D: soft targets on the class logits, no imitation",
+        "imitation+logits": "ID: I and D together (in the paper less than I)",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+)

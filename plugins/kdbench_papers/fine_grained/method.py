@@ -1,0 +1,102 @@
+"""Imitation of the neck's maps near the objects."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kdbench.cards import Options
+from kdbench.distill import Method, Shapes, Step, at_least_float32, stride_of
+from kdbench_papers.common import paired_levels
+from kdbench_papers.fine_grained.card import FineGrainedOptions
+from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, pyramid_masks
+from kdbench_papers.hinton.losses import logits_loss
+from kdbench_papers.hinton.method import check_logits
+
+DEVIATION = 1e-4
+"""Standard deviation of the adaptation's first weights."""
+
+
+class FineGrained(Method):
+    """The student's adapted maps against the teacher's, in the imitation region."""
+
+    options: FineGrainedOptions
+
+    @classmethod
+    def needs(cls, options: Options) -> tuple[str, ...]:
+        """The maps, the anchors that make the region, and the logits, each where the variant takes it."""
+        assert isinstance(options, FineGrainedOptions)
+        maps = ("neck",) if options.imitates else ()
+        anchors = ("anchors",) if options.imitates and options.variant != "full" else ()
+        return maps + anchors + (("logits",) if options.softens else ())
+
+    def build(self, shapes: Shapes) -> None:
+        """An adaptation for each level."""
+        if self.options.softens:
+            check_logits(shapes)
+        if self.options.imitates:
+            channels = [(ours[1], theirs[1]) for ours, theirs in paired_levels(shapes, "neck")]
+            self.adaptations = nn.ModuleList(adaptation(*pair, relu=self.options.relu) for pair in channels)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """The imitation, 0 while it is held, and the soft targets of the variants that have them."""
+        options, terms = self.options, {}
+        if options.imitates:
+            terms["imitation"] = options.weight * self._imitation(step)
+        if options.softens:
+            student, teacher = step.student["logits"], step.teacher["logits"]
+            terms["soft"] = options.logits_weight * logits_loss(student, teacher, options.temperature)
+        return terms
+
+    def attention(self, step: Step) -> dict[str, Tensor]:
+        """The imitation region of each level."""
+        if not self.options.imitates:
+            return {}
+        strides = [stride_of(features, step.targets.image_shape) for features in step.student["neck"]]
+        return {
+            f"level {level}, stride {stride}": mask.float()
+            for level, (stride, mask) in enumerate(zip(strides, self._masks(step), strict=True))
+        }
+
+    def _imitation(self, step: Step) -> Tensor:
+        """Mean over the region's cells of all levels."""
+        if step.iteration < self.options.hold(step.iterations):
+            # An empty sum: exactly 0 with a valid gradient, also where a map is not finite.
+            return at_least_float32(step.student["neck"][0][:0]).sum()
+        masks = self._masks(step)
+        levels = zip(self.adaptations, step.student["neck"], step.teacher["neck"], masks, strict=True)
+        means = [
+            imitation_loss(adapt(ours), resized(theirs, ours), mask) for adapt, ours, theirs, mask in levels
+        ]
+        cells = torch.stack([mask.sum() for mask in masks])
+        return (torch.stack(means) * cells).sum() / cells.sum().clamp(min=1)
+
+    def _masks(self, step: Step) -> list[Tensor]:
+        """(B, H, W) booleans a level of the student's: where it imitates."""
+        maps, truth = step.student["neck"], step.targets
+        grids = [(level.shape[-2], level.shape[-1]) for level in maps]
+        if self.options.variant == "full":
+            return [level.new_ones(len(level), *level.shape[-2:], dtype=torch.bool) for level in maps]
+        anchors = step.student["anchors"]
+        if self.options.variant == "gt-boxes":
+            strides = [stride_of(level, truth.image_shape) for level in maps]
+            return box_masks(anchors, truth.boxes, grids, strides)
+        return pyramid_masks(anchors, truth.boxes, grids, self.options.threshold)
+
+
+def adaptation(student: int, teacher: int, *, relu: bool) -> nn.Sequential:
+    """3x3 convolution between channels, with weights next to 0, and a ReLU."""
+    convolution = nn.Conv2d(student, teacher, 3, padding=1)
+    nn.init.trunc_normal_(convolution.weight, std=DEVIATION, a=-2 * DEVIATION, b=2 * DEVIATION)
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return nn.Sequential(convolution, nn.ReLU()) if relu else nn.Sequential(convolution)
+
+
+def resized(teacher: Tensor, student: Tensor) -> Tensor:
+    """The teacher's map (B, C, h, w) at the size of the student's; as it is where they agree."""
+    size = student.shape[-2:]
+    if teacher.shape[-2:] == size:
+        return teacher
+    return functional.interpolate(at_least_float32(teacher), size=size, mode="bilinear", align_corners=False)
