@@ -1,0 +1,121 @@
+"""The card of Quantization Mimic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.cards import MethodCard, Options
+from kdbench.specs import TeacherStage
+from kdbench_papers.mimic.card import MimicOptions
+
+SHARE = 0.25
+"""Length of the teacher's further training, of its own: ours, the paper gives none."""
+LR_FACTOR = 0.1
+"""Its peak learning rate, of the teacher's own: ours."""
+
+
+class QuantizationMimicOptions(Options):
+    """Options of Quantization Mimic."""
+
+    variant: Literal["both", "student-only", "teacher-only", "power-of-two", "none"] = "both"
+    """What is quantized."""
+    step: float = Field(default=1.0, gt=0)
+    """s, width of a bin in units of the features; the paper gives none."""
+    regions: Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"] = "proposals"
+    """What is mimicked: mimic's variants."""
+    weight: float = Field(default=1.0, ge=0)
+    """lambda."""
+    pooling: Literal["roi-align", "crop"] = "roi-align"
+    """Regions pooled to one size, or their exact cells."""
+    size: int = Field(default=7, ge=1, le=32)
+    """roi-align: height and width of a region."""
+    proposals: int = Field(default=256, ge=2, le=4096)
+    """Proposals of the student that are candidates, an image, best scores first."""
+    overlap: float = Field(default=0.5, gt=0, le=1)
+    """IoU with a ground-truth box from which a region is positive."""
+    finest: float = Field(default=14.0, gt=0)
+    """Boxes under twice as many cells of the finest map are cut from it (mmdet: 14, 56 px at stride 4)."""
+
+    @property
+    def bins(self) -> str:
+        """Kind of the bins: ``uniform`` or ``power-of-two``."""
+        return "power-of-two" if self.variant == "power-of-two" else "uniform"
+
+    @property
+    def quantizes_student(self) -> bool:
+        """Whether Q is on the student's regions."""
+        return self.variant not in ("none", "teacher-only")
+
+    @property
+    def quantizes_teacher(self) -> bool:
+        """Whether Q is on the teacher's maps and regions."""
+        return self.variant not in ("none", "student-only")
+
+    def as_mimic(self) -> MimicOptions:
+        """Mimic's options for the same regions."""
+        same = self.model_dump(exclude={"variant", "step", "regions"})
+        return MimicOptions(variant=self.regions, **same)
+
+
+def teacher_stage(options: Options) -> TeacherStage | None:
+    """The quantized teacher, where the variant has one."""
+    assert isinstance(options, QuantizationMimicOptions)
+    if not options.quantizes_teacher:
+        return None
+    return TeacherStage(
+        name="quantized",
+        transform="kdbench_papers.quantization_mimic.losses:Quantization",
+        arguments={"step": options.step, "bins": options.bins},
+        share=SHARE,
+        lr_factor=LR_FACTOR,
+    )
+
+
+CARD = MethodCard(
+    name="quantization-mimic",
+    title="Quantization Mimic: Towards Very Tiny CNN for Object Detection",
+    authors="Yi Wei, Xinyu Pan, Hongwei Qin, Wanli Ouyang, Junjie Yan",
+    year=2018,
+    link="https://arxiv.org/abs/1805.02152",
+    bibtex="""@inproceedings{wei2018quantization,
+  title = {Quantization Mimic: Towards Very Tiny {CNN} for Object Detection},
+  author = {Wei, Yi and Pan, Xinyu and Qin, Hongwei and Ouyang, Wanli and Yan, Junjie},
+  booktitle = {European Conference on Computer Vision},
+  year = {2018}
+}""",
+    tasks=("detection",),
+    equations=f"""L = L_task + lambda L_m,
+L_m = 1 / (2N) sum_i 1 / m_i || Q(f_t^i) - Q(r(f_s^i)) ||^2 over N regions,
+Q(x) = max(0, ceil(x / s - 1/2) s): the nearest of 0, s, 2s, ..., ties down, negatives to 0.
+Gradients go straight through Q, as through the identity.
+
+The teacher is trained, then fine-tuned with Q on its feature maps: the quantized teacher, made once and kept.
+Its regions are cut from those maps, and Q is applied to both sides' regions. Regions and r are mimic's.
+
+Choices, where the paper is silent or its single map meets a pyramid:
+- s = 1 is ours. It is absolute, so it asks for features of about that scale: on the small pairs, whose necks
+  are normalised, they have a standard deviation of 0.7 to 0.9, and a quarter of them is above s / 2. Where
+  nearly none is, Q leaves nothing to mimic: choose a smaller step.
+- The paper's maps come after a ReLU. A neck's do not: here half of the features are negative and become 0, in
+  the teacher's heads too, which learn to do without them. Straight-through gradients reach negatives as well.
+- The fine-tuning takes {SHARE:g} of the teacher's iterations at {LR_FACTOR:g} of its learning rate.
+- Regions of a quantized map are interpolated by roi-align, so that Q rounds them again; crop leaves them.
+- 1 / m_i is mimic's; lambda = 1.
+- power-of-two: the nearest of 0, s, 2s, 4s, ..., in the teacher as well.
+- gap closed is measured against the teacher before its fine-tuning.
+- Dense detectors have no proposals: use regions=gt-boxes or regions=whole-map there.""",
+    method="kdbench_papers.quantization_mimic.method:QuantizationMimic",
+    options=QuantizationMimicOptions,
+    variants={
+        "both": "quantized teacher, Q on both sides",
+        "student-only": "Q on the student's regions, the teacher as it is",
+        "teacher-only": "quantized teacher, Q on its regions, the student's as they are",
+        "power-of-two": "both, with bins 0, s, 2s, 4s, ... (in the paper worse than uniform ones)",
+        "none": "mimic",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+    teacher_stage=teacher_stage,
+)

@@ -1,0 +1,109 @@
+"""Quantized features: pure functions, and the module that goes into the teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.distill import at_least_float32
+from kdbench_papers.mimic.losses import region_l2
+
+
+def quantize(x: Tensor, step: float) -> Tensor:
+    """Nearest of {0, s, 2s, 3s, ...}, ties down, negatives to 0: Q(x) = max(0, ceil(x / s - 1/2) s).
+
+    The gradient goes straight through: it is that of the identity for every x, also for negatives, which
+    the paper's maps after a ReLU do not have.
+
+    Args:
+        x: Features of any shape.
+        step: s, width of a bin, > 0.
+
+    Returns:
+        The same shape, in at least float32.
+
+    Source: Wei et al., ECCV 2018; ``torch.round`` would send ties to even multiples.
+    """
+    x = at_least_float32(x)
+    return _straight_through(x, (x / step - 0.5).ceil().clamp(min=0) * step)
+
+
+def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
+    """Nearest of {0, s, 2s, 4s, 8s, ...}, ties down, negatives to 0; the gradient goes straight through.
+
+    Args:
+        x: Features of any shape.
+        step: s, the smallest bin but 0, > 0.
+
+    Returns:
+        The same shape, in at least float32.
+
+    Source: Wei et al., ECCV 2018, the bins that uniform ones are compared with.
+    """
+    x = at_least_float32(x)
+    # |x| / s = mantissa 2^exponent, the mantissa in [1/2, 1): between 2^(exponent - 1) and 2^exponent.
+    mantissa, exponent = torch.frexp((x / step).detach())
+    power = torch.ldexp(torch.ones_like(mantissa), exponent - (mantissa <= 0.75).to(exponent.dtype))
+    bins = torch.where(x / step <= 0.5, 0, power.clamp(min=1))
+    return _straight_through(x, bins * step)
+
+
+def _straight_through(x: Tensor, quantized: Tensor) -> Tensor:
+    """The quantized values exactly (x - x is 0), with the gradient of x."""
+    return quantized.detach() + (x - x.detach())
+
+
+BINS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "uniform": quantize,
+    "power-of-two": quantize_power_of_two,
+}
+
+
+class Quantization(nn.Module):
+    """Q as a part of a model.
+
+    Args:
+        step: s.
+        bins: ``uniform`` or ``power-of-two``.
+    """
+
+    def __init__(self, step: float, bins: str) -> None:
+        super().__init__()
+        self.step, self.bins = step, bins
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The features on the bins, in their own type."""
+        return BINS[self.bins](features, self.step).to(features.dtype)
+
+    def extra_repr(self) -> str:
+        """What the printed module adds."""
+        return f"step={self.step:g}, bins={self.bins}"
+
+
+def quantized_region_l2(
+    student_regions: Tensor | Sequence[Tensor], teacher_regions: Tensor | Sequence[Tensor], step: float
+) -> Tensor:
+    """1 / (2N) sum_i mean_i((Q(u_i) - Q(v_i))^2): :func:`kdbench_papers.mimic.region_l2` with Q on both sides.
+
+    Args:
+        student_regions: Regions after the transform: (N, C, h, w), or N tensors of any shapes.
+        teacher_regions: The same regions of the teacher, of the same shapes; receive no gradient.
+        step: s, width of a bin, > 0.
+
+    Returns:
+        Scalar, in at least float32; 0 when there are no regions.
+
+    Raises:
+        ValueError: If the numbers or shapes of the regions differ.
+
+    Source: Wei et al., ECCV 2018; divided by each region's number of elements m_i, as mimic is.
+    """
+    return region_l2(_quantized(student_regions, step), _quantized(teacher_regions, step))
+
+
+def _quantized(regions: Tensor | Sequence[Tensor], step: float) -> Tensor | list[Tensor]:
+    if isinstance(regions, Tensor):
+        return quantize(regions, step)
+    return [quantize(region, step) for region in regions]
