@@ -1,0 +1,78 @@
+"""The card of structured distillation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.cards import TASKS, MethodCard, Options
+
+
+class StructuredOptions(Options):
+    """Options of structured distillation."""
+
+    variant: Literal["pixel", "pair", "holistic", "pixel+pair", "pixel+pair+holistic"] = "pixel+pair+holistic"
+    """The terms."""
+    weight: float = Field(default=10.0, ge=0)
+    """lambda_1, of pixel and pair."""
+    adversarial_weight: float = Field(default=0.1, ge=0)
+    """lambda_2, of holistic."""
+    nodes: int | None = Field(default=None, ge=1, le=256)
+    """pair: average the maps to as many rows and columns first; unset: every cell is a node."""
+    critic_lr: float = Field(default=4e-4, gt=0)
+    """Peak learning rate of the critic; it falls as the student's does."""
+    spectral_norm: bool = False
+    """Normalise the critic's convolutions by their largest singular value, besides the gradient penalty."""
+
+
+CARD = MethodCard(
+    name="structured",
+    title="Structured Knowledge Distillation for Semantic Segmentation",
+    authors="Yifan Liu, Ke Chen, Chris Liu, Zengchang Qin, Zhenbo Luo, Jingdong Wang",
+    year=2019,
+    link="https://arxiv.org/abs/1903.04197",
+    bibtex="""@inproceedings{liu2019structured,
+  title = {Structured Knowledge Distillation for Semantic Segmentation},
+  author = {Liu, Yifan and Chen, Ke and Liu, Chris and Qin, Zengchang and Luo, Zhenbo and Wang, Jingdong},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  pages = {2604--2613},
+  year = {2019}
+}""",
+    tasks=TASKS,
+    equations="""L = L_task + lambda_1 (l_pi + l_pa) - lambda_2 l_ho, lambda_1 = 10, lambda_2 = 0.1.
+pixel:    l_pi = mean over pixels of KL(q^t || q^s)
+pair:     l_pa = 1 / n^2 sum_ij (a_ij^s - a_ij^t)^2, a_ij the cosine of the features of nodes i and j
+holistic: l_ho = E[D(Q^s | I)] - E[D(Q^t | I)], D a critic of the class maps Q that also sees the image I
+The critic descends l_ho + 10 E[(||grad D(Q | I)|| - 1)^2] on maps Q between the two, once an iteration.
+
+Where the released code differs, we follow the paper:
+- It sums the cross-entropy over the batch and divides by H W alone. Here: the mean over all pixels; and the
+  divergence is teacher first, as in all code (the paper prints student first).
+- It max-pools to a few nodes and does not differentiate the norm. Here: every cell is a node (`nodes` pools,
+  by averaging) and the cosine is differentiated.
+- One released critic sees no image, takes logits through a BatchNorm and has spectral normalisation besides
+  the penalty. Here: class probabilities and the image, the penalty alone (spectral_norm=true for both).
+
+Choices:
+- The critic: five convolutions (64, 128, 256, 512 and 1 channels), self-attention after the third and the
+  fourth. The released strides are 2, four times, on maps of 65 x 65; ours are 2, 2, 1, 1 with 3 x 3 kernels
+  and padding 1, so that attention still has something to see on maps of 16 x 16, and 1 x 1 works too. Its
+  score is the mean of its output. The penalty's gradient is that by Q, not by I.
+- Its optimizer is the released one: SGD, 0.0004, momentum 0.9, weight decay 0.0001, on the student's
+  schedule; its loss is not multiplied by lambda_2, as it is there. The paper is silent.
+- Features are the neck's: in segmentation the map that the classifier reads, in detection every level (the
+  mean over levels). Pixels and the critic need a segmentation model's logits: use variant=pair in detection.
+- The student's maps are resized (bilinear) to the teacher's size where they differ.""",
+    method="kdbench_papers.structured.method:Structured",
+    options=StructuredOptions,
+    variants={
+        "pixel": "class probabilities of each pixel",
+        "pair": "similarities between nodes of the features (also in detection)",
+        "holistic": "a critic compares the class maps of whole images",
+        "pixel+pair": "both",
+        "pixel+pair+holistic": "all three",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+)

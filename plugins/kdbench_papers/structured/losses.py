@@ -1,0 +1,181 @@
+"""Pixel-wise, pair-wise and holistic distillation: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kdbench.distill import at_least_float32, mean_or_zero, student_and_teacher
+from kdbench_papers.hinton.losses import soft_target_loss
+
+Critic = Callable[[Tensor], Tensor]
+"""(N, C + 3, H, W) class probabilities and image -> scores, any number an image: their mean is its score."""
+SHORTEST = 1e-8
+"""Norm under which a feature has no direction: it is similar to nothing and gets no gradient."""
+
+
+def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """l_pi = mean over pixels of KL(teacher || student).
+
+    Reduction: summed over classes, mean over N, H and W; 0 when there are no pixels.
+
+    Args:
+        student: Logits, (N, C, H, W).
+        teacher: Logits of the same shape; receive no gradient.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Liu et al., CVPR 2019, equation of l_pi, which prints KL(student || teacher); the released code
+        takes the cross-entropy with the teacher as target (the same gradient as here), summed over the batch
+        and divided by H W only.
+    """
+    return soft_target_loss(student, teacher, 1.0)
+
+
+def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | None = None) -> Tensor:
+    """l_pa = mean over pairs of nodes of (a_ij^s - a_ij^t)^2, a_ij the cosine of the features at i and j.
+
+    Reduction: mean over N and the (ordered) pairs; 0 when there are none. A feature of norm 0 has cosine 0
+    with every other.
+
+    Args:
+        student: Features, (N, C, H, W).
+        teacher: Features, (N, C', H, W), C' any; receive no gradient. With ``nodes`` the size is free, too.
+        nodes: Rows and columns to average-pool to first; None: every cell is a node.
+
+    Returns:
+        Scalar, in at least float32. Neither time nor memory grow with (H W)^2 where H W is more than C and
+        C'; then the sum of squares may be wrong by the rounding of a float32 (some 1e-7 of the mean).
+
+    Raises:
+        ValueError: If the numbers of images or of nodes differ.
+
+    Source: Liu et al., CVPR 2019, equation of l_pa. The released code max-pools, and treats the norms as
+        constants.
+    """
+    ours, theirs = (_directions(part, nodes) for part in (student, teacher.detach()))
+    if ours.shape[::2] != theirs.shape[::2]:
+        raise ValueError(
+            f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in images or size"
+        )
+    pairs = ours.shape[0] * ours.shape[2] ** 2
+    with torch.autocast(ours.device.type, enabled=False):
+        if ours.shape[2] <= max(ours.shape[1], theirs.shape[1]):
+            return mean_or_zero((ours.mT @ ours - theirs.mT @ theirs).square())
+        return _gram_distance(ours, theirs).sum() / max(pairs, 1)
+
+
+def adversarial_loss(critic: Critic, student: Tensor, image: Tensor) -> Tensor:
+    """The student's part of the holistic term, to be minimised: -E[D(Q^s | I)].
+
+    Args:
+        critic: D. Its parameters get a gradient where they require one.
+        student: Logits, (N, C, H, W).
+        image: (N, 3, H', W').
+
+    Returns:
+        Scalar, in at least float32; 0 when there are no images.
+
+    Source: Liu et al., CVPR 2019, equation of l_ho.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        maps = _probabilities(student)
+        return -mean_or_zero(_scores(critic, maps, _at(image, maps)))
+
+
+def critic_loss(
+    critic: Critic, student: Tensor, teacher: Tensor, image: Tensor, penalty_weight: float = 10.0
+) -> Tensor:
+    """The critic's loss: E[D(Q^s | I)] - E[D(Q^t | I)] + penalty_weight E[(||grad D(Q | I)|| - 1)^2].
+
+    The penalty is taken at one random Q an image, on the line between Q^s and Q^t (torch's random state).
+
+    Args:
+        critic: D.
+        student: Logits, (N, C, H, W); receive no gradient.
+        teacher: Logits of the same shape; receive no gradient.
+        image: (N, 3, H', W').
+        penalty_weight: Weight of the gradient penalty.
+
+    Returns:
+        Scalar, in at least float32; 0 when there are no images.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Liu et al., CVPR 2019, equation of l_ho, with the penalty of Gulrajani et al., NIPS 2017,
+        equation 3. The released code interpolates the logits; its critic sees no image.
+    """
+    student, teacher = student_and_teacher(student.detach(), teacher)
+    with torch.autocast(student.device.type, enabled=False):
+        ours, theirs = _probabilities(student), _probabilities(teacher)
+        seen = _at(image, ours)
+        distance = mean_or_zero(_scores(critic, ours, seen)) - mean_or_zero(_scores(critic, theirs, seen))
+        return distance + penalty_weight * _penalty(critic, ours, theirs, seen)
+
+
+def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
+    """Cosine of every position's feature with that of one of them: (N, C, H, W) -> (N, H, W) in [-1, 1]."""
+    directions = _directions(features, None)
+    chosen = directions[:, :, row * features.shape[3] + column]
+    cosines = (chosen[:, :, None] * directions).sum(dim=1).clamp(-1, 1)
+    return cosines.view(len(features), *features.shape[-2:])
+
+
+def _directions(features: Tensor, nodes: tuple[int, int] | None) -> Tensor:
+    """(N, C, H, W) -> (N, C, nodes) of unit length, or 0."""
+    features = at_least_float32(features)
+    if nodes is not None:
+        features = functional.adaptive_avg_pool2d(features, nodes)
+    features = features.flatten(2)
+    norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    long = norm > SHORTEST
+    return torch.where(long, features / torch.where(long, norm, 1.0), 0.0)
+
+
+def _gram_distance(ours: Tensor, theirs: Tensor) -> Tensor:
+    """|| S^T S - T^T T ||^2 of each image, S (C, n) and T (C', n), without a matrix of n x n.
+
+    With D = S - T and P = S + T (the narrower one filled up with zeros) it is half of
+    <D D^T, P P^T> + <P D^T, (P D^T)^T>: no difference of large numbers where the maps agree.
+    """
+    width = max(ours.shape[1], theirs.shape[1])
+    ours, theirs = (functional.pad(part, (0, 0, 0, width - part.shape[1])) for part in (ours, theirs))
+    difference, total = ours - theirs, ours + theirs
+    mixed = total @ difference.mT
+    squares = (difference @ difference.mT) * (total @ total.mT) + mixed * mixed.mT
+    return 0.5 * squares.flatten(1).sum(dim=1)
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return at_least_float32(logits).softmax(dim=1)
+
+
+def _at(image: Tensor, maps: Tensor) -> Tensor:
+    """The image at the maps' size, of their type."""
+    resized: Tensor = functional.interpolate(
+        image.detach().to(maps.dtype), size=maps.shape[-2:], mode="bilinear", align_corners=False
+    )
+    return resized
+
+
+def _scores(critic: Critic, maps: Tensor, image: Tensor) -> Tensor:
+    """(N,), the mean of what the critic says of each image."""
+    said = critic(torch.cat([maps, image], dim=1))
+    return said.unsqueeze(1).flatten(1).mean(dim=1)
+
+
+def _penalty(critic: Critic, ours: Tensor, theirs: Tensor, image: Tensor) -> Tensor:
+    """E[(||grad D|| - 1)^2] at random places between the maps."""
+    share = torch.rand(len(ours), 1, 1, 1, dtype=ours.dtype, device=ours.device)
+    between = (share * theirs + (1 - share) * ours).requires_grad_()
+    total = _scores(critic, between, image).sum()
+    (gradient,) = torch.autograd.grad(total, between, create_graph=True)
+    return mean_or_zero((torch.linalg.vector_norm(gradient.flatten(1), dim=1) - 1).square())

@@ -1,0 +1,124 @@
+"""Pixels, pairs and a critic."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import SGD, Optimizer
+
+from kdbench.cards import Options
+from kdbench.distill import Method, Shapes, Step, at_least_float32
+from kdbench.errors import UserError
+from kdbench_papers.common import paired_levels
+from kdbench_papers.structured.card import StructuredOptions
+from kdbench_papers.structured.critic import Critic
+from kdbench_papers.structured.losses import (
+    adversarial_loss,
+    cosines_to,
+    critic_loss,
+    pair_wise_loss,
+    pixel_wise_loss,
+)
+
+IMAGE_CHANNELS = 3
+
+
+class Structured(Method):
+    """The terms that the variant names."""
+
+    options: StructuredOptions
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self.critic: Critic | None = None
+        self.terms = frozenset(self.options.variant.split("+"))
+
+    @classmethod
+    def needs(cls, options: Options) -> tuple[str, ...]:
+        """The neck for pairs, the pixels' logits for the others."""
+        assert isinstance(options, StructuredOptions)
+        terms = options.variant.split("+")
+        return (*(("neck",) if "pair" in terms else ()), *(("pixel_logits",) if terms != ["pair"] else ()))
+
+    def build(self, shapes: Shapes) -> None:
+        """Check that the maps can be compared; make the critic."""
+        if "pair" in self.terms:
+            paired_levels(shapes, "neck")
+        if self.terms == {"pair"}:
+            return
+        ((student, teacher),) = paired_levels(shapes, "pixel_logits")
+        if student[1] != teacher[1]:
+            raise UserError(
+                f"the student's logits {student} and the teacher's {teacher} have different classes: "
+                "choose a pair whose models have the same."
+            )
+        if "holistic" in self.terms:
+            self.critic = Critic(teacher[1] + IMAGE_CHANNELS, spectral=self.options.spectral_norm)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """The terms, weighted."""
+        options, terms = self.options, {}
+        if "pixel" in self.terms:
+            terms["pixel"] = options.weight * pixel_wise_loss(*_logits(step))
+        if "pair" in self.terms:
+            terms["pair"] = options.weight * self._pair(step)
+        if self.critic is not None:
+            student, _ = _logits(step)
+            terms["holistic"] = options.adversarial_weight * adversarial_loss(
+                self.critic, student, step.images
+            )
+        return terms
+
+    def adversary(self) -> nn.Module | None:
+        """The critic."""
+        return self.critic
+
+    def adversary_losses(self, step: Step) -> dict[str, Tensor]:
+        """The critic's loss."""
+        assert self.critic is not None
+        return {"critic": critic_loss(self.critic, *_logits(step), step.images)}
+
+    def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        """That of the released code."""
+        return SGD(parameters, lr=self.options.critic_lr, momentum=0.9, weight_decay=1e-4)
+
+    def attention(self, step: Step) -> dict[str, Tensor]:
+        """Pairs: how alike every position is to the centre of the finest map, [-1, 1] drawn as [0, 1]."""
+        if "pair" not in self.terms:
+            return {}
+        maps = {"student": step.student["neck"][0], "teacher": step.teacher["neck"][0]}
+        return {
+            f"{who}, similarity to the centre": (1 + cosines_to(each.detach(), *_centre(each))) / 2
+            for who, each in maps.items()
+        }
+
+    def _pair(self, step: Step) -> Tensor:
+        """Mean over the levels."""
+        nodes = self.options.nodes
+        levels = zip(step.student["neck"], step.teacher["neck"], strict=True)
+        if nodes is not None:
+            losses = [pair_wise_loss(ours, theirs, (nodes, nodes)) for ours, theirs in levels]
+        else:
+            losses = [pair_wise_loss(_resized(ours, theirs), theirs) for ours, theirs in levels]
+        return torch.stack(losses).mean()
+
+
+def _centre(features: Tensor) -> tuple[int, int]:
+    """Row and column of the middle."""
+    return features.shape[-2] // 2, features.shape[-1] // 2
+
+
+def _logits(step: Step) -> tuple[Tensor, Tensor]:
+    """Student's and teacher's logits (B, C, H, W), at the teacher's size."""
+    teacher: Tensor = step.teacher["pixel_logits"]
+    return _resized(step.student["pixel_logits"], teacher), teacher
+
+
+def _resized(student: Tensor, teacher: Tensor) -> Tensor:
+    """The student's map at the teacher's size."""
+    if student.shape[-2:] == teacher.shape[-2:]:
+        return student
+    return functional.interpolate(
+        at_least_float32(student), size=teacher.shape[-2:], mode="bilinear", align_corners=False
+    )
