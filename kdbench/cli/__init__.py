@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, Entry] = {
     "data": Entry("kdbench.cli.data:command", "Get, link and check datasets."),
     "list": Entry("kdbench.cli.listing:command", "List methods, datasets, pairs or plugins."),
     "show": Entry("kdbench.cli.show:command", "Show the card of a method, dataset or pair."),
+    "show-mask": Entry("kdbench.cli.show_mask:command", "Draw what a method attends to in an image."),
     "leaderboard": Entry("kdbench.cli.leaderboard:command", "Rank the recorded results."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
     "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),

@@ -31,7 +31,23 @@ def test_cards_are_light():
 
 @pytest.mark.parametrize(
     "name",
-    ["hinton.soft_target_loss", "hinton.sigmoid_soft_target_loss", "fitnets.hint_loss", "mimic.region_l2"],
+    [
+        "hinton.soft_target_loss",
+        "hinton.sigmoid_soft_target_loss",
+        "fitnets.hint_loss",
+        "chen.weighted_soft_cross_entropy",
+        "chen.teacher_bounded_l2",
+        "chen.hint_loss",
+        "mimic.region_l2",
+        "quantization_mimic.quantize",
+        "quantization_mimic.quantized_region_l2",
+        "fine_grained.imitation_mask",
+        "fine_grained.imitation_loss",
+        "structured.pixel_wise_loss",
+        "structured.pair_wise_loss",
+        "structured.critic_loss",
+        "structured.adversarial_loss",
+    ],
 )
 def test_losses_import_from_the_papers_package(name):
     paper, function = name.split(".")

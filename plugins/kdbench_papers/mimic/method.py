@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, assign_levels, pooled_regions, stride_of
+from kdbench.distill import Method, Shapes, Step, assign_levels, coverage, pooled_regions, stride_of
 from kdbench.errors import UserError
 from kdbench_papers.common import paired_levels
 from kdbench_papers.mimic.card import MimicOptions
@@ -55,23 +55,43 @@ class Mimic(Method):
                 terms[name] = self.options.weight * region_l2(step.student[name], step.teacher[name])
         return terms
 
+    def attention(self, step: Step) -> dict[str, Tensor]:
+        """Per level of the teacher's, how many regions are cut from each cell, the most as 1."""
+        maps = step.teacher["neck"]
+        strides = [stride_of(level, step.targets.image_shape) for level in maps]
+        if self.options.variant == "whole-map":
+            counts = [level.new_ones(len(level), *level.shape[-2:]) for level in maps]
+        else:
+            grids = [(level.shape[-2], level.shape[-1]) for level in maps]
+            parts = zip(self._regions(step, strides), grids, strides, strict=True)
+            counts = [coverage(rois, len(maps[0]), grid, stride) for rois, grid, stride in parts]
+        most = torch.stack([count.amax() for count in counts]).amax().clamp(min=1)
+        return {
+            f"level {level}, stride {stride}": count / most
+            for level, (stride, count) in enumerate(zip(strides, counts, strict=True))
+        }
+
     def _mimic(self, student: Sequence[Tensor], teacher: Sequence[Tensor], step: Step) -> Tensor:
         """Mean over the regions of all levels."""
         if self.options.variant == "whole-map":
-            whole = [region_l2(ours, theirs) for ours, theirs in zip(student, teacher, strict=True)]
+            levels = zip(student, teacher, strict=True)
+            whole = [region_l2(*self.compared(ours, theirs)) for ours, theirs in levels]
             return torch.stack(whole).mean()
         strides = [stride_of(level, step.targets.image_shape) for level in teacher]
-        rois = self._rois(step)
-        if self.options.variant == "multi-level":
-            parts = [rois for _ in strides]
-        else:
-            assigned = assign_levels(rois[:, 1:], len(strides), self.options.finest * strides[0])
-            parts = [rois[assigned == level] for level in range(len(strides))]
+        parts = self._regions(step, strides)
         sums = [
             len(part) * self._level(ours, theirs, part, stride)
             for ours, theirs, part, stride in zip(student, teacher, parts, strides, strict=True)
         ]
         return torch.stack(sums).sum() / max(sum(len(part) for part in parts), 1)
+
+    def _regions(self, step: Step, strides: Sequence[int]) -> list[Tensor]:
+        """(R, 5) image, x1, y1, x2, y2: the regions that are cut from each level."""
+        rois = self._rois(step)
+        if self.options.variant == "multi-level":
+            return [rois for _ in strides]
+        assigned = assign_levels(rois[:, 1:], len(strides), self.options.finest * strides[0])
+        return [rois[assigned == level] for level in range(len(strides))]
 
     def _rois(self, step: Step) -> Tensor:
         """(R, 5) image, x1, y1, x2, y2: the regions of this batch."""
@@ -84,8 +104,10 @@ class Mimic(Method):
     def _level(self, student: Tensor, teacher: Tensor, rois: Tensor, stride: int) -> Tensor:
         """Mean over the regions of one level."""
         if self.options.pooling == "crop":
-            return cropped_region_l2(student, teacher, rois, stride)
-        size = self.options.size
-        return region_l2(
-            pooled_regions(student, rois, stride, size), pooled_regions(teacher, rois, stride, size)
-        )
+            return cropped_region_l2(*self.compared(student, teacher), rois, stride)
+        regions = [pooled_regions(maps, rois, stride, self.options.size) for maps in (student, teacher)]
+        return region_l2(*self.compared(*regions))
+
+    def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """What is compared: the student's values after the transform and the teacher's, as they are."""
+        return student, teacher

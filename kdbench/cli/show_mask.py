@@ -1,0 +1,139 @@
+"""``kdbench show-mask``: a picture of what a method attends to in an image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from kdbench.execution.plan import Plan
+    from kdbench.openmmlab.attention import Model
+
+
+@click.command("show-mask")
+@click.argument("method", metavar="NAME[opt=value,...]")
+@click.option("--dataset", required=True, metavar="NAME", help="Dataset, see `kdbench list datasets`.")
+@click.option("--pair", metavar="NAME", help="Teacher-student pair; default: the dataset's first.")
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option("--index", type=click.IntRange(min=0), default=0, show_default=True, help="Image of the split.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("mask.png"),
+    show_default=True,
+    help="File to write, *.png.",
+)
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Data root; default: data/.")
+@click.option(
+    "--work-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out/runs"),
+    show_default=True,
+    help="Folder of the runs, whose trained models are looked at where they are there.",
+)
+def command(**values: Any) -> None:
+    """Draw an image, its ground truth, and what a method attends to in it.
+
+    Shown is what the method sees in a training step on the image, without augmentation.
+    """
+    from kdbench.cli.progress import TerminalConsole
+    from kdbench.execution.launch import start
+    from kdbench.execution.plan import Request, plan
+
+    console = TerminalConsole()
+    request = Request(
+        method=values["method"],
+        dataset=values["dataset"],
+        pair=values["pair"],
+        seed=values["seed"],
+        data_root=values["root"],
+    )
+    planned = plan(request, console.say)
+    output, split, index = values["output"], values["split"], values["index"]
+    name = image_name(planned, split, index)
+    check_attention(planned)
+    check_output(output)
+    start("cpu", planned.dataset)
+    from kdbench.cli.panels import draw
+    from kdbench.execution.refusals import check_method
+    from kdbench.openmmlab.attention import attended
+
+    models = models_of(planned, values["work_dir"])
+    check_method(planned, models["student"].subject)
+    card, options = planned.card, planned.options
+    seen = attended(card, options, models, planned.folder, split, index, console.say)
+    where = f"{planned.dataset.name}, {split} image {index} ({name})"
+    write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
+    click.echo(f"wrote {output}: {planned.cell.selector} on {where}")
+
+
+def image_name(planned: Plan, split: str, index: int) -> str:
+    """Name of an image. Raises UserError where the split has no such image."""
+    from kdbench.datasets.layout import items
+
+    found = items(planned.dataset, split, planned.folder)
+    if index >= len(found):
+        raise UserError(
+            f"--index {index}: the {split} split of {planned.dataset.name} has {len(found)} images, "
+            f"0 to {len(found) - 1}."
+        )
+    return found[index].name
+
+
+def check_output(output: Path) -> None:
+    """Refuse an output that cannot be written, before anything is computed."""
+    if output.suffix.lower() != ".png":
+        raise UserError(f"--output {output} must end in .png.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}.") from error
+    if not os.access(output.parent, os.W_OK):
+        raise UserError(f"cannot write {output}: its folder is write-protected.")
+
+
+def check_attention(planned: Plan) -> None:
+    """Refuse a method that attends to nothing in particular."""
+    from kdbench.distill import Method
+
+    if planned.card.load().attention is Method.attention:
+        raise UserError(
+            f"method '{planned.card.name}' has no picture to show: it does not define attention()."
+        )
+
+
+def models_of(planned: Plan, work_dir: Path) -> Mapping[str, Model]:
+    """Student and teacher, with the weights of their runs where these are there."""
+    from kdbench.execution.cells import Means, subject_of
+    from kdbench.openmmlab.attention import Model
+    from kdbench.openmmlab.students import WEIGHTS
+    from kdbench.results.store import Store
+
+    means = Means(work_dir=work_dir, store=Store(Path("results")), device="cpu")
+    specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
+    return {
+        role: Model(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)
+        for role, spec in specs.items()
+        if spec is not None
+    }
+
+
+def write(picture: Image.Image, output: Path) -> None:
+    """Write in one step. Raises UserError where that fails."""
+    temporary = output.with_name(f".{output.name}.part")
+    try:
+        picture.save(temporary, format="PNG")
+        temporary.replace(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
