@@ -52,6 +52,22 @@ HALF_RESNET50: dict[str, Any] = {
     "neck.in_channels": [128, 256, 512, 1024],
 }
 """No published weights have this width: the backbone starts from scratch."""
+TINY_RESNET18: dict[str, Any] = {
+    "backbone.depth": 18,
+    "backbone.base_channels": 4,
+    "backbone.stem_channels": 4,
+    "backbone.frozen_stages": -1,
+    "backbone.norm_eval": False,
+    "backbone.init_cfg": None,
+    "neck.in_channels": [4, 8, 16, 32],
+    "neck.out_channels": 16,
+    "rpn_head.in_channels": 16,
+    "rpn_head.feat_channels": 16,
+    "roi_head.bbox_roi_extractor.out_channels": 16,
+    "roi_head.bbox_head.in_channels": 16,
+    "roi_head.bbox_head.fc_out_channels": 64,
+}
+"""A sixteenth of the width throughout, from scratch: quantization mimic's student (Wei et al., ECCV 2018)."""
 
 
 def _voc(dataset: str, name: str, title: str, family: Any, teacher: Model, student: Model) -> Pair:
@@ -102,6 +118,13 @@ MODELS_ON_VOC: list[tuple[str, str, str, Model, Model]] = [
         "two-stage",
         R50,
         Model(config=FASTER.format(50), edits=HALF_RESNET50),
+    ),
+    (
+        "faster-rcnn-r50-tiny",
+        "Faster R-CNN, ResNet-50 to ResNet-18 at 1/16 width",
+        "two-stage",
+        R50,
+        Model(config=FASTER.format(50), edits=TINY_RESNET18),
     ),
     (
         "retinanet-r101-r50",

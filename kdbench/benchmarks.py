@@ -1,0 +1,237 @@
+"""Benchmark files: a dataset, its pairs, the methods and seeds to run, and the paper to compare with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from kdbench.errors import UserError
+from kdbench.registry import registry
+from kdbench.results.record import PLAIN, explain
+from kdbench.selectors import canonical, parse, resolve
+from kdbench.specs import Spec
+
+RANGE = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
+MOST_SEEDS = 1000
+
+
+def seed_range(value: Any) -> Any:
+    """``0..2`` as (0, 1, 2); anything else as it is. Raises ValueError for a range that is none."""
+    if not isinstance(value, str):
+        return value
+    match = RANGE.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is no range of seeds: write 0..2 or [0, 1, 2]")
+    first, last = int(match[1]), int(match[2])
+    if not first <= last < first + MOST_SEEDS:
+        raise ValueError(f"'{value}' must run upwards, over at most {MOST_SEEDS} seeds")
+    return tuple(range(first, last + 1))
+
+
+def _entry(value: Any) -> Any:
+    """A method with nothing to add may stand as a bare selector."""
+    return {"method": value} if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS), BeforeValidator(seed_range)]
+Column = Literal["table", "dataset", "teacher", "student", "metric"]
+
+
+class Entry(Spec):
+    """A method of a benchmark."""
+
+    method: Name
+    """Selector."""
+    seeds: Seeds | None = None
+    """Its seeds, where they are not the benchmark's."""
+    pairs: Names | None = None
+    """Its pairs, where it does not run on all."""
+    reported: Name | None = None
+    """``variant`` of the rows in the paper's ``reported.csv`` that this method repeats."""
+
+
+class Number(Spec):
+    """What picks one number for each variant from a ``reported.csv``: a metric of which more is better."""
+
+    where: dict[Column, str]
+    """Column -> value of the rows to read, as far as it takes to leave one for a variant."""
+    baseline: dict[Column | Literal["variant"], str]
+    """The same for the paper's plain student: its variant, and what differs from ``where``."""
+
+    @model_validator(mode="after")
+    def _names_a_variant(self) -> Number:
+        if "variant" not in self.baseline:
+            raise ValueError("baseline: it needs the 'variant' of the paper's plain student")
+        return self
+
+
+class Paper(Spec):
+    """The published numbers that an ablation stands beside."""
+
+    method: Name
+    """Method whose ``reported.csv`` has them."""
+    numbers: Annotated[tuple[Number, ...], Field(min_length=1)]
+    """One comparison each."""
+
+
+class Cell(NamedTuple):
+    """One run: a student of ``pair``, trained with ``method`` (a selector) from ``seed``."""
+
+    pair: str
+    method: str
+    seed: int
+
+
+class Benchmark(Spec):
+    """A benchmark file.
+
+    The plain student always runs, on every pair and seed that a method runs on; ``none`` among the methods gives
+    it more seeds.
+    """
+
+    title: Name
+    dataset: Name
+    pairs: Names
+    methods: Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], Field(min_length=1)]
+    seeds: Seeds
+    schedule: Literal["default", "smoke"] = "default"
+    paper: Paper | None = None
+    """For an ablation: what the paper found."""
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Benchmark:
+        _no_repetition("pairs", self.pairs)
+        _no_repetition("seeds", self.seeds)
+        _no_repetition("methods", tuple(entry.method for entry in self.methods))
+        for index, entry in enumerate(self.methods):
+            where = f"methods.{index}"
+            _no_repetition(f"{where}.seeds", entry.seeds or ())
+            _no_repetition(f"{where}.pairs", entry.pairs or ())
+            unknown = [pair for pair in entry.pairs or () if pair not in self.pairs]
+            if unknown:
+                raise ValueError(f"{where}.pairs: '{unknown[0]}' is not among the benchmark's pairs")
+            if entry.reported is not None and self.paper is None:
+                raise ValueError(f"{where}.reported: there is no 'paper' to look it up in")
+        if self.paper is not None and self.schedule != "default":
+            raise ValueError(f"paper: results of the {self.schedule} schedule are never compared")
+        if self.paper is not None and not any(entry.reported for entry in self.methods):
+            raise ValueError("paper: no method says with 'reported' which of its rows it repeats")
+        return self
+
+    def cells(self) -> list[Cell]:
+        """All cells, pair by pair and seed by seed, so that whole rows come soon; the plain student first."""
+        wanted = {
+            Cell(pair, method, seed)
+            for entry in self.methods
+            for pair in entry.pairs or self.pairs
+            for seed in entry.seeds or self.seeds
+            for method in (PLAIN, entry.method)
+        }
+        order = [PLAIN, *(entry.method for entry in self.methods)]
+        places = {method: place for place, method in reversed(list(enumerate(order)))}
+        return sorted(wanted, key=lambda cell: (self.pairs.index(cell.pair), cell.seed, places[cell.method]))
+
+
+def load(path: Path) -> Benchmark:
+    """Read a benchmark file and look up all it names; the selectors come back in their canonical form.
+
+    Raises:
+        UserError: One line with the file, the key and what is wrong with it.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read benchmark {path}: {error.strerror}.") from error
+    return looked_up(parsed(text, str(path)), str(path))
+
+
+def parsed(text: str | bytes, source: str) -> Benchmark:
+    """The benchmark in a YAML text, names taken as they are; ``source`` is what an error calls it.
+
+    Raises:
+        UserError: One line with the source, the key and what is wrong with it.
+    """
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{source}: a benchmark is a mapping with title, dataset, pairs, methods and seeds.")
+    return _validated(values, source)
+
+
+def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
+    """The benchmark with canonical selectors, when its dataset, pairs and methods exist and fit.
+
+    Raises:
+        UserError: One line with the source, the key and what is wrong with it.
+    """
+    with told(source, "dataset"):
+        dataset = registry().dataset(benchmark.dataset).value
+    for index, name in enumerate(benchmark.pairs):
+        with told(source, f"pairs.{index}"):
+            of = registry().pair(name).value.dataset
+            if of != dataset.name:
+                raise UserError(f"pair '{name}' is for dataset '{of}', not '{dataset.name}'.")
+    values = benchmark.model_dump(mode="json")
+    for index, entry in enumerate(values["methods"]):
+        with told(source, f"methods.{index}"):
+            name, raw = parse(entry["method"])
+            card = registry().method(name).value
+            if dataset.task not in card.tasks:
+                raise UserError(
+                    f"'{name}' is for {' and '.join(card.tasks)}; '{dataset.name}' is {dataset.task}."
+                )
+            entry["method"] = canonical(card, resolve(card, raw))
+    return _validated(values, source)
+
+
+def options_of(selector: str) -> dict[str, Any]:
+    """All options that a selector means now, as a record keeps them. Raises UserError."""
+    name, raw = parse(selector)
+    return resolve(registry().method(name).value, raw).recorded()
+
+
+@contextmanager
+def told(source: str, key: str) -> Iterator[None]:
+    """Puts the file and the key before a mistake's message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{source}: {key}: {' '.join(str(error).split())}") from error
+
+
+def _validated(values: dict[str, Any], source: str) -> Benchmark:
+    try:
+        return Benchmark.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error)}.") from error
+
+
+def _no_repetition(key: str, values: tuple[Any, ...]) -> None:
+    for value in values:
+        if values.count(value) > 1:
+            raise ValueError(f"{key}: '{value}' stands there more than once")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is given twice is a mistake, not a replacement."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """A mapping, its keys checked."""
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{key[1]}' is given twice", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
