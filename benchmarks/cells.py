@@ -1,58 +1,37 @@
-"""Run the committed cells of one or more pairs, one after the other; what has a record is not run again.
+"""Run the cells of benchmark files, one after the other; what has a record is not run again.
 
-    python benchmarks/cells.py digits-faster-rcnn digits-seg-pspnet
+    python benchmarks/cells.py benchmarks/digits.yaml benchmarks/ablations/mimic.yaml
 
-Plain students get five seeds (the pair's noise), every method three. The store is results/.
+The store is results/.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from kdbench.registry import registry
-from kdbench.specs import Pair
-
-PLAIN_SEEDS = 5
-METHOD_SEEDS = 3
+from kdbench.benchmarks import Benchmark, Cell, load
+from kdbench.errors import UserError
 
 
-def methods(pair: Pair) -> list[str]:
-    """Selectors that work on a pair; mimic needs proposals, which a dense detector does not have."""
-    mimic = {"two-stage": ["mimic"], "dense": ["mimic[variant=gt-boxes]"], "segmentation": []}[pair.family]
-    return ["hinton", "fitnets", *mimic]
+def run(benchmark: Benchmark, cell: Cell) -> bool:
+    """Whether the cell's run went well; it says itself why not."""
+    command = ["run", "--method", cell.method, "--dataset", benchmark.dataset, "--pair", cell.pair]
+    command += ["--seed", str(cell.seed), "--schedule", benchmark.schedule, "--json"]
+    done = subprocess.run([sys.executable, "-m", "kdbench", *command], stdout=subprocess.DEVNULL)
+    return done.returncode == 0
 
 
-def cells(pair: Pair) -> list[tuple[str, int]]:
-    """Selector and seed of each cell, in an order that soon gives whole rows."""
-    return [
-        *((method, seed) for seed in range(METHOD_SEEDS) for method in methods(pair)),
-        *(("none", seed) for seed in range(METHOD_SEEDS, PLAIN_SEEDS)),
-    ]
-
-
-def main(names: list[str]) -> int:
-    """Run the cells of the named pairs; the number of cells that failed."""
-    failed = 0
-    for name in names:
-        pair = registry().pair(name).value
-        for method, seed in cells(pair):
-            command = [
-                "run",
-                "--method",
-                method,
-                "--dataset",
-                pair.dataset,
-                "--pair",
-                name,
-                "--seed",
-                str(seed),
-            ]
-            done = subprocess.run(
-                [sys.executable, "-m", "kdbench", *command, "--json"], stdout=subprocess.DEVNULL
-            )
-            failed += done.returncode != 0
-    return failed
+def main(files: list[str]) -> int:
+    """Run the cells of the files, all of which are read first; 1 where any cell failed."""
+    try:
+        benchmarks = [load(Path(file)) for file in files]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    went = [run(benchmark, cell) for benchmark in benchmarks for cell in benchmark.cells()]
+    return 0 if all(went) else 1
 
 
 if __name__ == "__main__":

@@ -23,8 +23,47 @@ was measured (x100, test split, last iteration; the records are in [results](../
 |---|---|---|---|---|---|---|---|---|
 """
 TAIL = """
-`python benchmarks/cells.py PAIR ...` runs the cells behind this table and the leaderboards,
+## Benchmark files
+
+A benchmark is a YAML file: a dataset, pairs, methods and seeds. The plain student always runs; `none` among the
+methods gives it more seeds than the others. A method may have its own `seeds` and `pairs`:
+
+```yaml
+title: Scenes of handwritten digits
+dataset: digits
+pairs: [digits-faster-rcnn, digits-gfl]
+seeds: 0..2
+methods:
+  - method: none
+    seeds: 0..4
+  - hinton
+  - method: mimic
+    pairs: [digits-faster-rcnn]
+```
+
+`python benchmarks/cells.py benchmarks/digits.yaml ...` runs what has no record yet of one or more files,
 `python benchmarks/pairs.py` writes this page and `python benchmarks/picture.py` the pictures.
+
+## Ablations
+
+The files in [ablations](ablations) repeat a paper's ablation: `reported` names the variant of a method in the
+paper's `reported.csv`, and `paper` picks the published numbers (of a metric of which more is better) and the
+paper's own plain student, so that the paper's difference is computed:
+
+```yaml
+methods:
+  - method: mimic[variant=whole-map]
+    reported: whole-map
+paper:
+  method: mimic
+  numbers:
+    - where: {dataset: COCO, student: R50 Faster R-CNN}
+      baseline: {variant: plain}
+```
+
+`python benchmarks/cells.py benchmarks/ablations/*.yaml` runs them. `python benchmarks/ablations.py` writes
+[results/ablations](../results/ablations), measured and published differences side by side, and whether the order
+of the variants agrees; with `--check` it fails where a page is not what the records give.
 """
 LEAD, NOISE = 8.0, 2.0
 

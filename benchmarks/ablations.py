@@ -1,0 +1,35 @@
+"""Write results/ablations/ from the records, one page a file of benchmarks/ablations/; --check compares only.
+
+python benchmarks/ablations.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from kdbench.errors import UserError
+from kdbench.results.ablations import check_ablations, write_ablations
+
+HERE = Path(__file__).parent
+FILES = sorted((HERE / "ablations").glob("*.yaml"))
+
+
+def main() -> int:
+    """Write or check; 1 where a page is not what the records give."""
+    parser = argparse.ArgumentParser(description=__doc__.partition(";")[0])
+    parser.add_argument("--check", action="store_true", help="fail where a page is not what the records give")
+    check = parser.parse_args().check
+    try:
+        lines = (check_ablations if check else write_ablations)(FILES, HERE.parent / "results")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in lines:
+        print(line)
+    return 1 if check and lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
