@@ -61,19 +61,20 @@ L_cls = mu L_hard + (1 - mu) L_soft, L_soft = - sum_c w_c P_t(c) log P_s(c), w =
 L_reg = L_task + nu L_b, L_b = ||R_s - y||^2 if ||R_s - y||^2 + m > ||R_t - y||^2, else 0, for each box;
 L_hint = ||V - Z||^2, V the student's map after a 1x1 convolution, Z the teacher's.
 
-gamma, w and T = 1 are the paper's, nu = 0.5 a public implementation's. The paper gives no mu and no m: mu = 0.5
-and m = 0 are ours. mu multiplies the detector's own classification terms, and no others; with mu = 1, nu = 0 and
-gamma = 0 it is the plain student.
+gamma = 0.5, w and T = 1 are the paper's as reading notes have them, nu = 0.5 is a public implementation's. The
+paper gives no mu and no m: mu = 0.5 and m = 0 are ours. mu multiplies the detector's own
+classification terms, and no others; with mu = 1, nu = 0 and gamma = 0 it is the plain student.
 
 Choices, where the paper is silent:
 - RPN: the anchors that the student's RPN sampled, at both models. Its one logit z, a sigmoid in mmdet, is taken as
   the two classes (z, 0): object and background. RCN: the student's sampled RoIs through the teacher's RoI head;
-  a regression for each class counts in the box's own. L_soft is the mean over these positions; the squares of
-  L_b are summed over a box's positives and divided by all sampled positions, as L_task is.
+  of a regression for each class the box's own counts. L_soft is the mean over these positions; L_b is summed over
+  the positive ones and divided by the number of all sampled ones, as L_task is.
 - Dense detectors have no RCN: the RPN's half applies to their head, on the anchors or points that the student is
   trained on. A sigmoid head has no background class: each class is a soft Bernoulli cross-entropy whose "no" part
   has the background's weight; the sum over positions is divided by the teacher's foreground mass (the sum of
   each position's largest class probability, at least 1), as in `hinton`. L_b is the mean over the positives.
+- L_soft holds the teacher's entropy, as the paper's does: its value stays well over 0 where the student agrees.
 - Regressions are compared as the head encodes them: deltas; GFL (mean of its distribution) and FCOS: distances in
   strides. Student and teacher need the same anchors and encoding.
 - l2: squared distance to the teacher's regression, not bounded, with nu. L2-B pulls to the ground truth, as above.
