@@ -69,7 +69,8 @@ TWO_STAGE_BCCD = (
 """Platelets are some 14 pixels wide."""
 TINY = faster_rcnn(18, 4, 8, first=1, hidden=32)
 """A sixteenth of ResNet-18's width: the very tiny student of quantization mimic (Wei et al., ECCV 2018)."""
-DENSE = (gfl(18, 24, 48, first=1), gfl(18, 8, 16, first=1))
+DENSE = (gfl(18, 24, 48, first=0), gfl(18, 8, 16, first=0))
+"""From stride 4: from stride 8, seeds differ by 5 points, since the smallest objects have hardly a cell."""
 
 PAIRS = [
     pair(
@@ -83,10 +84,10 @@ PAIRS = [
         "digits",
         "gfl",
         "dense",
-        (gfl(18, 24, 48, first=1), gfl(18, 8, 16, first=1)),
+        DENSE,
         (
-            recipe(2000, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
-            recipe(2000, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
+            recipe(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
+            recipe(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
         ),
     ),
     pair(
@@ -109,7 +110,10 @@ PAIRS = [
         "gfl",
         "dense",
         DENSE,
-        (recipe(1000, 0.003, BCCD, 0.5), recipe(400, 0.006, BCCD, 0.5, weight_decay=LIGHT_DECAY)),
+        (
+            recipe(800, 0.006, BCCD, 0.5, weight_decay=LIGHT_DECAY),
+            recipe(400, 0.006, BCCD, 0.5, weight_decay=LIGHT_DECAY),
+        ),
     ),
     pair(
         "digits-seg",

@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
 from kdbench.registry import registry
 from kdbench.selectors import parse, resolve
-from kdbench.specs import Model, Schedule
+from kdbench.specs import Model, Schedule, TeacherStage
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
@@ -120,8 +120,9 @@ class Bench:
 
         return replace(Place(self.folder, work_dir), **changes)
 
-    def teacher(self, kind: str) -> Any:
-        return teacher(self, kind)
+    def teacher(self, kind: str, stage: TeacherStage | None = None) -> Any:
+        """The teacher of a kind, which is not trained; with a stage its maps go through that."""
+        return teacher(self, kind, None if stage is None else stage.model_dump_json())
 
     def probe(self, kind: str) -> Any:
         return probe(self, kind)
@@ -142,7 +143,7 @@ class Bench:
         card, options = self.card(selector)
         method = card.load()
         names = check_family(card.name, method, options, FAMILIES[kind])
-        student, taught = subject.build(), self.teacher(kind) if names else None
+        student, taught = subject.build(), self.teacher(kind, stage_of(card, options)) if names else None
         with seeded(seed, "method"):
             built = method(options)
             if taught is not None:
@@ -163,11 +164,19 @@ class Bench:
         )
 
 
+def stage_of(card: MethodCard, options: Options) -> TeacherStage | None:
+    """The stage that a method asks of its teacher."""
+    return None if card.teacher_stage is None else card.teacher_stage(options)
+
+
 @cache
-def teacher(bench: Bench, kind: str) -> Any:
+def teacher(bench: Bench, kind: str, stage: str | None) -> Any:
     from kdbench.openmmlab.distiller import Teacher
 
-    return Teacher(bench.subject(kind, "teacher", seed=7).build())
+    subject = bench.subject(kind, "teacher", seed=7)
+    if stage is not None:
+        subject = replace(subject, stage=TeacherStage.model_validate_json(stage))
+    return Teacher(subject.build())
 
 
 @cache

@@ -110,6 +110,26 @@ def test_each_group_is_clipped_by_its_own_norm():
     assert float(adapters.norm()) == pytest.approx(1.0, rel=1e-4)
 
 
+def test_a_critic_is_neither_clipped_nor_stepped_and_shrinks_nobody():
+    """Its gradient, left over from a step of its own, is in no group's norm."""
+    torch.manual_seed(0)
+    student, adapter, critic = (nn.Linear(3, 1, bias=False) for _ in range(3))
+    critic.requires_grad_(False)  # as the distiller holds it, but in its own step
+    critic.weight.grad = torch.full((1, 3), 1e6)
+    before = critic.weight.clone()
+    method = nn.ModuleDict({"adapter": adapter, "critic": critic})
+    wrapper = optim_wrapper(student, method, schedule(clip_norm=1.0), amp=False)
+    loss = (student.weight * torch.tensor([3.0, 0.0, 4.0])).sum()
+    wrapper.backward(loss + critic(adapter.weight * 1e6).sum())
+    wrapper.step()
+    plain, gradient, _ = stepped(0.0, 1.0)
+    assert torch.equal(student.weight, plain)
+    assert torch.equal(student.weight.grad, gradient)
+    assert float(adapter.weight.grad.norm()) == pytest.approx(1.0, rel=1e-4)
+    assert torch.equal(critic.weight, before)
+    assert torch.equal(critic.weight.grad, torch.full((1, 3), 1e6))
+
+
 def test_without_clipping_gradients_stay():
     _, gradient, adapters = stepped(7.0, None)
     assert torch.equal(gradient, torch.tensor([[3.0, 0.0, 4.0]]))

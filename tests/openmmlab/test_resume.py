@@ -52,6 +52,7 @@ CASES = {
     "boxes": ("faster", "mimic", None),
     "average": ("gfl", "fitnets", 0.3),
     "masks": ("pspnet", "hinton", None),
+    "hints": ("gfl", "fitnets[variant=two-stage,stage=0.5]", None),
 }
 
 
@@ -76,6 +77,8 @@ def uninterrupted(bench, tmp_path_factory):
         ("masks", signal.SIGINT, {"iteration": 6}),
         ("masks", signal.SIGINT, {"evaluation": 2}),
         ("masks", signal.SIGINT, {"evaluation": 6}),
+        ("hints", signal.SIGTERM, {"iteration": 2}),  # inside the stage of hints
+        ("hints", signal.SIGINT, {"iteration": 4}),  # after it
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else None,
 )

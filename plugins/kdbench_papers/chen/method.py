@@ -33,9 +33,9 @@ class Chen(Method):
 
     def build(self, shapes: Shapes) -> None:
         """An adaptation for each hinted level."""
-        always = self.options.has("hints-a")
-        pairs = paired_levels(shapes, "neck") if self.options.has("hints", "hints-a") else []
-        self.adaptations = nn.ModuleList(adapter(*pair, always=always) for pair in pairs)
+        if self.options.has("hints", "hints-a"):
+            always, pairs = self.options.has("hints-a"), paired_levels(shapes, "neck")
+            self.adaptations = nn.ModuleList(adapter(*pair, always=always) for pair in pairs)
 
     def classification_weight(self, step: Step) -> float:
         """Mu, where there are soft labels beside the hard ones."""
