@@ -90,7 +90,7 @@ class Assignment:
         labels: (N,) class indices; the background is the head's number of classes (an RPN's: 1).
         positive: (P,) which of the N positions have a box.
         boxes: (P, 4) regressions of the positives. Delta-coded heads (RPN, RoI heads, RetinaNet): raw deltas;
-            GFL and FCOS: distances left, top, right, bottom in strides.
+            GFL and FCOS: distances left, top, right, bottom, as parts of the target's width and height.
         targets: (P, 4) what these should be, in the same encoding.
     """
 

@@ -19,6 +19,8 @@ from kdbench.errors import UserError
 
 DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
 """The classes of convolutional heads whose targets are understood, and those that inherit their targets."""
+SMALLEST_SIDE = 0.1
+"""In strides: side of a box under which it does not count as smaller."""
 ROI = ("BBoxHead",)
 """The same of RoI heads."""
 
@@ -34,12 +36,14 @@ class Positions:
         labels: (N,) their classes; the background is the head's number of classes.
         positive: (P,) which of the N are positive.
         targets: (P, 4) encoded regression targets of the positives.
+        sides: (P, 4) what distances in strides are divided by; None where the regressions are deltas.
     """
 
     rows: Tensor
     labels: Tensor
     positive: Tensor
     targets: Tensor
+    sides: Tensor | None = None
 
 
 class DenseTraining:
@@ -68,10 +72,14 @@ class DenseTraining:
             rows = (weights > 0).nonzero().squeeze(1)
         positive = _positive(labels[rows], self.head.num_classes)
         chosen = rows[positive]
-        return Positions(rows, labels[rows], positive, self._encoded(targets[chosen], chosen))
+        encoded = self._encoded(targets[chosen], chosen)
+        if kind == "AnchorHead":
+            return Positions(rows, labels[rows], positive, encoded)
+        sides = _sides(encoded)
+        return Positions(rows, labels[rows], positive, encoded / sides, sides)
 
     def _encoded(self, targets: Tensor, rows: Tensor) -> Tensor:
-        """Targets (P, 4) of these rows, as the head gives them -> in the encoding of :class:`Assignment`."""
+        """Targets (P, 4) of these rows, as the head gives them -> deltas, or distances in strides."""
         head, kind = self.head, targets_class(self.head)
         if kind == "FCOSHead":
             return targets if head.norm_on_bbox else targets / _strides(head, self._boxes)[rows]
@@ -115,7 +123,7 @@ class DenseTraining:
             "sigmoid" if head.use_sigmoid_cls else "softmax",
             where.labels,
             where.positive,
-            found,
+            found if where.sides is None else found / where.sides,
             where.targets,
         )
 
@@ -240,6 +248,14 @@ def _anchors(head: Any, boxes: Sequence[Tensor]) -> Tensor:
     sizes = [level.shape[-2:] for level in boxes]
     anchors = head.prior_generator.grid_priors(sizes, device=boxes[0].device)
     return torch.cat([part.repeat(len(level), 1) for part, level in zip(anchors, boxes, strict=True)])
+
+
+def _sides(distances: Tensor) -> Tensor:
+    """Distances (P, 4) left, top, right, bottom -> (P, 4) width, height, width, height of their boxes.
+
+    In strides an untrained head is wrong by several; in parts of the box its error is about 1, as that of deltas.
+    """
+    return (distances[:, :2] + distances[:, 2:]).clamp(min=SMALLEST_SIDE).repeat(1, 2)
 
 
 def _integral(head: Any, rows: Tensor) -> Tensor:

@@ -142,13 +142,13 @@ def test_gfls_own_losses_come_out_again(bench):
 
 @pytest.mark.parametrize("name", ["fcos", "pixels"])
 def test_fcos_own_losses_come_out_again(bench, name):
-    """Also of a head that is trained on pixels: what it gives is in strides all the same."""
+    """Also of a head that is trained on pixels: what it gives is a part of the box all the same."""
     found = seen(bench, name)
     head = found.own["head_targets"]
     assert found.student.bbox_head.norm_on_bbox == (name == "fcos")
     assert len(head.labels) == sum(len(level) * level[0, 0].numel() for level in found.own["head"].boxes)
     assert 0 < len(head.positive) < len(head.labels)
-    assert float(head.targets.max()) < 64
+    torch.testing.assert_close(head.targets[:, :2] + head.targets[:, 2:], torch.ones(len(head.positive), 2))
     loss = focal(head.logits, one_hot(head.labels)) / len(head.positive)
     torch.testing.assert_close(loss, total(found.losses, "loss_cls"))
     x, y = head.targets[:, 0::2], head.targets[:, 1::2]
@@ -158,7 +158,7 @@ def test_fcos_own_losses_come_out_again(bench, name):
     torch.testing.assert_close(-(weight * iou.log()).sum() / weight.sum(), found.losses["loss_bbox"])
 
 
-def test_distances_are_in_strides_either_way(bench):
+def test_distances_are_parts_of_the_box_either_way(bench):
     strides, pixel = seen(bench, "fcos").own["head_targets"], seen(bench, "pixels").own["head_targets"]
     torch.testing.assert_close(strides.targets, pixel.targets)
     assert torch.equal(strides.labels, pixel.labels)
@@ -193,7 +193,8 @@ def cell_of(kind: str, levels: Any, row: int) -> tuple[int, int, int, int, int]:
 @pytest.mark.parametrize(("kind", "name"), [pair for pair in HEADS if pair[1] != "roi"])
 def test_both_models_are_asked_at_the_same_cells(bench, kind, name):
     found = seen(bench, kind)
-    rows = found.raw[f"{name}_training"].positions.rows.tolist()
+    where = found.raw[f"{name}_training"].positions
+    rows = where.rows.tolist()
     for side in (found.own, found.theirs):
         whole, given = side[name], side[f"{name}_targets"]
         width = given.logits.shape[1]
@@ -206,7 +207,8 @@ def test_both_models_are_asked_at_the_same_cells(bench, kind, name):
             numbers = whole.boxes[level][image, :, y, x].unflatten(0, (CELL[kind], -1))[a]
             if kind == "gfl":
                 numbers = (numbers.view(4, 17).softmax(1) * torch.arange(17)).sum(1)
-            torch.testing.assert_close(given.boxes[index], numbers)
+            sides = 1.0 if where.sides is None else where.sides[index]
+            torch.testing.assert_close(given.boxes[index], numbers / sides)
 
 
 @pytest.mark.parametrize(("kind", "name"), HEADS)

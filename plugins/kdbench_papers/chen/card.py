@@ -75,8 +75,8 @@ Choices, where the paper is silent:
   has the background's weight; the sum over positions is divided by the teacher's foreground mass (the sum of
   each position's largest class probability, at least 1), as in `hinton`. L_b is the mean over the positives.
 - L_soft holds the teacher's entropy, as the paper's does: its value stays well over 0 where the student agrees.
-- Regressions are compared as the head encodes them: deltas; GFL (mean of its distribution) and FCOS: distances in
-  strides. Student and teacher need the same anchors and encoding.
+- Regressions are compared as the head encodes them, deltas; GFL (mean of its distribution) and FCOS: distances as
+  parts of the ground-truth box's width and height. Student and teacher need the same anchors and encoding.
 - l2: squared distance to the teacher's regression, not bounded, with nu. L2-B pulls to the ground truth, as above.
 - Hints are on every level of the neck's maps: the mean of squares over a level's elements, then over levels.
   hints convolves only where channels differ (there it cannot be helped), hints-a always; bilinear interpolation
