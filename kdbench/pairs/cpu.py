@@ -87,7 +87,7 @@ PAIRS = [
         DENSE,
         (
             recipe(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
-            recipe(2000, 0.008, DIGITS, weight_decay=LIGHT_DECAY),
+            recipe(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
         ),
     ),
     pair(
