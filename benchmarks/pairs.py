@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 from kdbench.registry import registry
+from kdbench.results.leaderboard import TEACHER_ROW, leaderboard
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 
@@ -75,15 +76,14 @@ def row(name: str, records: list[Record]) -> str:
         key=lambda r: r.seed,
     )
     plain = [r for r in plain if r.schedule == "default"]
-    distilled = [
-        r for r in records if r.pair_name == name and r.teacher is not None and r.schedule == "default"
-    ]
     if not plain:
         return f"| {name} | not run |" + " |" * 7
     scores = [100 * float(r.score or 0) for r in plain]
     mean = statistics.mean(scores)
     noise = statistics.stdev(scores) if len(scores) > 1 else float("nan")
-    teacher = 100 * distilled[0].teacher.value if distilled and distilled[0].teacher else float("nan")
+    board = leaderboard(records, plain[0].dataset)
+    own = board[(board["pair"] == name) & (board["schedule"] == "default") & (board["method"] == TEACHER_ROW)]
+    teacher = 100 * float(own["mean"].iloc[0])
     fit = "yes" if len(scores) >= 5 and noise <= NOISE and teacher - mean >= LEAD else "no"
     seconds = statistics.median(float(r.cost.seconds_per_iteration or 0) for r in plain)
     each = " ".join(f"{score:.1f}" for score in scores)

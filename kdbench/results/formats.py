@@ -24,7 +24,8 @@ LEGEND = (
     "Scores are x100, on the test split after the last iteration; none is the plain student. The difference "
     "is to it, paired by seed, with its 95 % t interval; better and worse mean that the interval excludes "
     "zero. Gap closed is the share of the way from the plain student to the teacher. Time is that of an "
-    "iteration relative to the plain student. Failed and timed-out runs are counted and never averaged."
+    "iteration relative to the plain student, roughly: each run measured its own, beside whatever else ran then. "
+    "Failed and timed-out runs are counted and never averaged."
 )
 WIDE = 105
 """Columns of a terminal from which on a table needs no folding."""

@@ -109,8 +109,21 @@ def _boards(cells: Sequence[Record], teachers: Sequence[Record]) -> list[_Board]
 def _only_teacher(plain: Sequence[Record], teachers: Sequence[Record]) -> str:
     """The teacher that awaits methods, where there are only plain students."""
     known = {cell.teacher.identity for cell in plain if cell.teacher}
-    known = known or {t.identity for t in teachers if recipe_of(t) == recipe_of(plain[0])}
+    known = known or {t.identity for t in teachers if _is_teacher_of(t, plain[0])}
     return known.pop() if len(known) == 1 else ""
+
+
+def _is_teacher_of(teacher: Record, cell: Record) -> bool:
+    """Whether a teacher is the one that a cell's pair describes: not of an ensemble, not after a stage."""
+    pair = cell.spec["pair"]
+    described = {
+        "model": pair.get("teacher"),
+        "recipe": pair.get("teacher_schedule"),
+        "seed": 0,
+        "base": None,
+    }
+    described |= {name: cell.spec.get(name) for name in ("dataset", "data", "schedule", "amp")}
+    return all(teacher.spec.get(name) == value for name, value in described.items())
 
 
 @dataclass(frozen=True)

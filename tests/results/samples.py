@@ -12,7 +12,7 @@ MADE = {"clock": "2024-05-01T12:00:00+00:00", "path": "out/run", "command": "kdb
 def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", schedule="default", **more):
     """A record: ``more`` goes to the spec when the spec has such a key, else to the record."""
     method = selector.partition("[")[0]
-    iterations = more.pop("iterations", 100)
+    iterations, described = more.pop("iterations", 100), more.pop("described", {})
     spec = {
         "method": method,
         "options": {"selector": selector},
@@ -20,7 +20,7 @@ def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", 
         "plugin": "kdbench 0.1.0",
         "dataset": dataset,
         "data": "0" * 64,
-        "pair": {"name": pair, "schedule": {"iterations": iterations, "lr": 0.01}},
+        "pair": {"name": pair, "schedule": {"iterations": iterations, "lr": 0.01}, **described},
         "seed": seed,
         "schedule": schedule,
         "teacher": None if method == "none" else TEACHER,

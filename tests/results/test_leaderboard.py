@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from kdbench.results.leaderboard import COLUMNS, leaderboard
+from kdbench.specs import digest
 
 from .samples import TEACHER, cell, cells, staged_teacher, teacher
 
@@ -243,3 +244,16 @@ def test_the_order_of_the_records_does_not_matter(records):
     pd.testing.assert_frame_equal(
         leaderboard(records, "digits"), leaderboard(POOL, "digits"), check_exact=True
     )
+
+
+def test_plain_students_alone_stand_beside_their_pairs_own_teacher():
+    described = {"teacher": {"config": "t.py"}, "teacher_schedule": {"iterations": 9}}
+    plain = cells(PLAIN, BASE, described=described)
+    common = {"dataset": "digits", "data": "0" * 64, "schedule": "default", "amp": False}
+    spec = {**common, "model": described["teacher"], "recipe": described["teacher_schedule"], "seed": 0}
+    own = teacher(0.9, spec=spec, identity=digest(spec))
+    changes = [{"recipe": {"iterations": 8}}, {"seed": 1}, {"base": own.identity}]
+    others = [teacher(0.1, spec=spec | change, identity=digest(spec | change)) for change in changes]
+    frame = leaderboard([*plain, own, *others], "digits")
+    assert list(frame["method"]) == ["teacher", "none"]
+    assert row(frame, "teacher")["mean"] == pytest.approx(0.9)
