@@ -167,7 +167,7 @@ def lines(card: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) and value >= 100_000 else cell(value)
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else cell(value)
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
