@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,20 +30,8 @@ HOW = {
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write, *.pth."
 )
-@click.option(
-    "--work-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("out/runs"),
-    show_default=True,
-    help="Folder of the runs.",
-)
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the records.",
-)
+@options.work_dir("Folder of the runs.")
+@options.results("Folder of the records.")
 def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     """Write the student of RUN as a checkpoint and a config that plain mmdet or mmseg loads.
 

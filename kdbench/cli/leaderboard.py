@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,13 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format", "style", type=click.Choice(["table", "csv", "markdown"]), default="table", show_default=True
 )
-@click.option(
-    "--results",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of the records.",
-)
+@options.results("Folder of the records.")
 @click.option("--write", is_flag=True, help="Write the leaderboards of RESULTS as markdown and CSV.")
 @click.option("--check", is_flag=True, help="Exit with 1 when the written leaderboards are not the records'.")
 def command(dataset: str | None, style: str, results: Path, write: bool, check: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ WORKERS = {"cpu": 0, "cuda": 4}
 @click.option(
     "--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`."
 )
-@click.option("--dataset", required=True, metavar="NAME", help="Dataset, see `kdbench list datasets`.")
-@click.option("--pair", metavar="NAME", help="Teacher-student pair; default: the dataset's first.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@options.dataset
+@options.pair
+@options.seed
 @click.option(
     "--schedule",
     type=click.Choice(["default", "smoke"]),
@@ -72,21 +73,9 @@ WORKERS = {"cpu": 0, "cuda": 4}
     metavar="BACKEND",
     help="mmengine visualisation backend, such as TensorboardVisBackend; may be repeated.",
 )
-@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Data root; default: data/.")
-@click.option(
-    "--work-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out/runs"),
-    show_default=True,
-    help="Checkpoints, logs and exported students.",
-)
-@click.option(
-    "--results",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Store of records.",
-)
+@options.root
+@options.work_dir("Checkpoints, logs and exported students.")
+@options.results("Store of records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of the leaderboard.")
 def command(**values: Any) -> int:
     """Train, distil, measure and rank one method."""

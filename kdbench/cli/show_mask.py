@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 @click.command("show-mask")
 @click.argument("method", metavar="NAME[opt=value,...]")
-@click.option("--dataset", required=True, metavar="NAME", help="Dataset, see `kdbench list datasets`.")
-@click.option("--pair", metavar="NAME", help="Teacher-student pair; default: the dataset's first.")
+@options.dataset
+@options.pair
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
 @click.option("--index", type=click.IntRange(min=0), default=0, show_default=True, help="Image of the split.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@options.seed
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -32,14 +33,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="File to write, *.png.",
 )
-@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="Data root; default: data/.")
-@click.option(
-    "--work-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("out/runs"),
-    show_default=True,
-    help="Folder of the runs, whose trained models are looked at where they are there.",
-)
+@options.root
+@options.work_dir("Folder of the runs, whose trained models are looked at where they are there.")
 def command(**values: Any) -> None:
     """Draw an image, its ground truth, and what a method attends to in it.
 
@@ -69,8 +64,7 @@ def command(**values: Any) -> None:
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
-    card, options = planned.card, planned.options
-    seen = attended(card, options, models, planned.folder, split, index, console.say)
+    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
     click.echo(f"wrote {output}: {planned.cell.selector} on {where}")

@@ -3,7 +3,7 @@
 A plugin imports from here: ``Method``, ``Step``, ``Shapes``, ``Targets``, ``Logits``, ``adapter``.
 """
 
-from kdbench.distill.adapters import Adapter, adapter
+from kdbench.distill.adapters import Adapter, adapter, resized
 from kdbench.distill.captures import FAMILIES, Assignment, Captures, Logits, Predictions, Shapes, Targets
 from kdbench.distill.losses import at_least_float32, mean_or_zero, student_and_teacher
 from kdbench.distill.method import Method, Step
@@ -37,6 +37,7 @@ __all__ = [
     "mean_or_zero",
     "pooled_regions",
     "region_means",
+    "resized",
     "stride_of",
     "student_and_teacher",
 ]

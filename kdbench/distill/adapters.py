@@ -6,6 +6,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kdbench.distill.captures import Shape
+from kdbench.distill.losses import at_least_float32
+
+
+def resized(features: Tensor, like: Tensor) -> Tensor:
+    """A map at the size of another: bilinear, in at least float32; as it is where the sizes agree.
+
+    Args:
+        features: (B, C, h, w).
+        like: (..., H, W).
+
+    Returns:
+        (B, C, H, W).
+    """
+    size = like.shape[-2:]
+    if features.shape[-2:] == size:
+        return features
+    return functional.interpolate(at_least_float32(features), size=size, mode="bilinear", align_corners=False)
 
 
 class Adapter(nn.Module):

@@ -14,7 +14,7 @@ import pandas as pd
 from kdbench.benchmarks import Benchmark, Cell, load, options_of
 from kdbench.errors import UserError
 from kdbench.reported import Reported, reported
-from kdbench.results.formats import blocks, escape, interval, line, percent, rows, spread, to_csv
+from kdbench.results.formats import blocks, escape, line, measured, rows, to_csv
 from kdbench.results.leaderboard import (
     COLUMNS,
     TEACHER_ROW,
@@ -192,12 +192,7 @@ def _table(frame: pd.DataFrame) -> str:
 def _cells(row: dict[str, Any], labels: Sequence[str]) -> list[str]:
     signed = [row[label] if row[label][:1] in ("", "-") else f"+{row[label]}" for label in labels]
     return [
-        row["method"],
-        str(row["seeds"]) if row["seeds"] else "",
-        percent(row["mean"]),
-        spread(row),
-        percent(row["difference"], "+"),
-        interval(row),
+        *measured(row),
         str(row["failed"]) if row["failed"] else "",
         row["verdict"],
         *signed,

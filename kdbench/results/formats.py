@@ -121,16 +121,23 @@ def _cells(row: dict[str, Any]) -> list[str]:
     """One row for humans."""
     share = percent(row["gap_closed"])
     return [
+        *measured(row),
+        f"{share} %" if share else "",
+        "" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}x",
+        str(row["failed"]) if row["failed"] else "",
+        row["verdict"],
+    ]
+
+
+def measured(row: dict[str, Any]) -> list[str]:
+    """Method, seeds, mean, standard deviation, difference to the plain student and its interval, for humans."""
+    return [
         row["method"],
         str(row["seeds"]) if row["seeds"] else "",
         percent(row["mean"]),
         spread(row),
         percent(row["difference"], "+"),
         interval(row),
-        f"{share} %" if share else "",
-        "" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}x",
-        str(row["failed"]) if row["failed"] else "",
-        row["verdict"],
     ]
 
 

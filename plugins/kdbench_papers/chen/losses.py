@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdbench.distill import mean_or_zero, student_and_teacher
+from kdbench_papers.hinton.losses import foreground_mass
 
 
 def weighted_soft_cross_entropy(
@@ -62,8 +63,7 @@ def weighted_sigmoid_cross_entropy(
     probability = teacher.sigmoid()
     yes = probability * functional.logsigmoid(student)
     no = (1 - probability) * functional.logsigmoid(-student)
-    mass = functional.pad(probability, (0, 1)).amax(dim=1).sum().clamp(min=1)
-    return -(yes + background_weight * no).sum() / mass
+    return -(yes + background_weight * no).sum() / foreground_mass(teacher)
 
 
 def teacher_bounded_l2(student: Tensor, teacher: Tensor, target: Tensor, margin: float = 0.0) -> Tensor:

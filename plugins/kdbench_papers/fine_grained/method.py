@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, at_least_float32, stride_of
+from kdbench.distill import Method, Shapes, Step, at_least_float32, resized, stride_of
 from kdbench_papers.common import paired_levels
 from kdbench_papers.fine_grained.card import FineGrainedOptions
 from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, pyramid_masks
@@ -92,11 +91,3 @@ def adaptation(student: int, teacher: int, *, relu: bool) -> nn.Sequential:
     assert convolution.bias is not None
     nn.init.zeros_(convolution.bias)
     return nn.Sequential(convolution, nn.ReLU()) if relu else nn.Sequential(convolution)
-
-
-def resized(teacher: Tensor, student: Tensor) -> Tensor:
-    """The teacher's map (B, C, h, w) at the size of the student's; as it is where they agree."""
-    size = student.shape[-2:]
-    if teacher.shape[-2:] == size:
-        return teacher
-    return functional.interpolate(at_least_float32(teacher), size=size, mode="bilinear", align_corners=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import Logits, at_least_float32, mean_or_zero, student_and_teacher
+from kdbench.distill import Logits, at_least_float32, mean_or_zero, resized, student_and_teacher
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
@@ -89,12 +89,14 @@ def logits_loss(
     if student.activation != teacher.activation:
         raise ValueError(f"student has {student.activation} logits, teacher {teacher.activation}")
     pairs = list(zip(student.values, teacher.values, strict=True))
-    ours = torch.cat([_rows(_resized(value, target)) for value, target in pairs])
+    ours = torch.cat(
+        [_rows(resized(value, target) if value.dim() == 4 else value) for value, target in pairs]
+    )
     theirs = torch.cat([_rows(target) for _, target in pairs]).detach()
     if student.activation == "softmax":
         return soft_target_loss(ours, theirs, temperature)
     mean = sigmoid_soft_target_loss(ours, theirs, temperature)
-    return mean if normaliser == "positions" else mean * (len(theirs) / _foreground_mass(theirs))
+    return mean if normaliser == "positions" else mean * (len(theirs) / foreground_mass(theirs))
 
 
 def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
@@ -159,15 +161,6 @@ def _rows(values: Tensor) -> Tensor:
     return at_least_float32(values).movedim(1, -1).flatten(0, -2)
 
 
-def _resized(student: Tensor, teacher: Tensor) -> Tensor:
-    """A (B, C, h, w) map at the teacher's size; anything else, or of that size already, as it is."""
-    if student.dim() != 4 or student.shape[-2:] == teacher.shape[-2:]:
-        return student
-    return functional.interpolate(
-        at_least_float32(student), size=teacher.shape[-2:], mode="bilinear", align_corners=False
-    )
-
-
-def _foreground_mass(logits: Tensor) -> Tensor:
+def foreground_mass(logits: Tensor) -> Tensor:
     """Largest class probability of each of the rows (N, C), summed; at least 1."""
     return functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum().clamp(min=1)

@@ -9,11 +9,13 @@ from pydantic import Field
 
 from kdbench.cards import MethodCard, Options
 
+Regions = Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"]
+
 
 class MimicOptions(Options):
     """Options of Mimic."""
 
-    variant: Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"] = "proposals"
+    variant: Regions = "proposals"
     """What is mimicked."""
     weight: float = Field(default=1.0, ge=0)
     """lambda_1."""

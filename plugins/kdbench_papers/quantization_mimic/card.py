@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdbench.cards import MethodCard, Options
 from kdbench.specs import TeacherStage
-from kdbench_papers.mimic.card import MimicOptions
+from kdbench_papers.mimic.card import MimicOptions, Regions
 
 SHARE = 0.25
 """Length of the teacher's further training, of its own: ours, the paper gives none."""
@@ -24,7 +24,7 @@ class QuantizationMimicOptions(Options):
     """What is quantized."""
     step: float = Field(default=1.0, gt=0)
     """s, width of a bin in units of the features; the paper gives none."""
-    regions: Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"] = "proposals"
+    regions: Regions = "proposals"
     """What is mimicked: mimic's variants."""
     weight: float = Field(default=1.0, ge=0)
     """lambda."""

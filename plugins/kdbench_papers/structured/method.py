@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim import SGD, Optimizer
 
 from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, at_least_float32
+from kdbench.distill import Method, Shapes, Step, resized
 from kdbench.errors import UserError
 from kdbench_papers.common import paired_levels
 from kdbench_papers.structured.card import StructuredOptions
@@ -100,7 +99,7 @@ class Structured(Method):
         if nodes is not None:
             losses = [pair_wise_loss(ours, theirs, (nodes, nodes)) for ours, theirs in levels]
         else:
-            losses = [pair_wise_loss(_resized(ours, theirs), theirs) for ours, theirs in levels]
+            losses = [pair_wise_loss(resized(ours, theirs), theirs) for ours, theirs in levels]
         return torch.stack(losses).mean()
 
 
@@ -112,13 +111,4 @@ def _centre(features: Tensor) -> tuple[int, int]:
 def _logits(step: Step) -> tuple[Tensor, Tensor]:
     """Student's and teacher's logits (B, C, H, W), at the teacher's size."""
     teacher: Tensor = step.teacher["pixel_logits"]
-    return _resized(step.student["pixel_logits"], teacher), teacher
-
-
-def _resized(student: Tensor, teacher: Tensor) -> Tensor:
-    """The student's map at the teacher's size."""
-    if student.shape[-2:] == teacher.shape[-2:]:
-        return student
-    return functional.interpolate(
-        at_least_float32(student), size=teacher.shape[-2:], mode="bilinear", align_corners=False
-    )
+    return resized(step.student["pixel_logits"], teacher), teacher

@@ -1,0 +1,34 @@
+"""Options that several commands have, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Command], Command]
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+dataset: Option[Any] = click.option(
+    "--dataset", required=True, metavar="NAME", help="Dataset, see `kdbench list datasets`."
+)
+pair: Option[Any] = click.option(
+    "--pair", metavar="NAME", help="Teacher-student pair; default: the dataset's first."
+)
+seed: Option[Any] = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
+
+
+def work_dir(help_text: str) -> Option[Any]:
+    """``--work-dir``, the folder of the runs."""
+    return click.option(
+        "--work-dir", type=FOLDER, default=Path("out/runs"), show_default=True, help=help_text
+    )
+
+
+def results(help_text: str) -> Option[Any]:
+    """``--results``, the folder of the records."""
+    return click.option("--results", type=FOLDER, default=Path("results"), show_default=True, help=help_text)
