@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import warnings
 from typing import Any
@@ -11,7 +12,7 @@ from mmengine.device import utils
 from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import checkpoint
-from torch.distributed import init_process_group
+from torch.distributed import destroy_process_group, init_process_group
 
 
 def use_device(device: str) -> None:
@@ -20,11 +21,15 @@ def use_device(device: str) -> None:
 
 
 def join_processes(device: str) -> None:
-    """Join torchrun's process group. mmengine's own way needs a GPU, whatever the backend."""
+    """Join torchrun's process group, until the process ends. mmengine's own way needs a GPU, whatever the backend.
+
+    A process that ends without leaving the group may abort: the group's threads are then still at work.
+    """
     if device == "cuda":
         init_dist("pytorch", backend="nccl")
-        return
-    init_process_group("gloo")
+    else:
+        init_process_group("gloo")
+    atexit.register(destroy_process_group)
 
 
 def make_repeatable() -> None:
