@@ -119,10 +119,10 @@ PAIRS = [
         "digits-seg",
         "pspnet",
         "segmentation",
-        (pspnet(18, 32, 48, DIGITS_WEIGHTS), pspnet(18, 12, 24, DIGITS_WEIGHTS)),
+        (pspnet(18, 32, 64, DIGITS_WEIGHTS), pspnet(18, 10, 20, DIGITS_WEIGHTS)),
         (
-            recipe(2000, 0.02, DIGITS_SEG, weight_decay=LIGHT_DECAY),
-            recipe(1600, 0.02, DIGITS_SEG, weight_decay=LIGHT_DECAY),
+            recipe(2500, 0.04, DIGITS_SEG, weight_decay=LIGHT_DECAY),
+            recipe(2400, 0.04, DIGITS_SEG, weight_decay=LIGHT_DECAY),
         ),
     ),
     pair(
