@@ -69,7 +69,7 @@ TWO_STAGE_BCCD = (
 """Platelets are some 14 pixels wide."""
 TINY = faster_rcnn(18, 4, 8, first=1, hidden=32)
 """A sixteenth of ResNet-18's width: the very tiny student of quantization mimic (Wei et al., ECCV 2018)."""
-DENSE = (gfl(18, 24, 48, first=0), gfl(18, 10, 20, first=0))
+DENSE = (gfl(18, 24, 48, first=0), gfl(18, 12, 24, first=0))
 """From stride 4: from stride 8, seeds differ by 5 points, since the smallest objects have hardly a cell."""
 
 PAIRS = [
