@@ -137,7 +137,8 @@ def _run(planned: Plan, means: Means, console: TerminalConsole, as_json: bool, b
     """Run the session; only the main process of a distributed run prints."""
     from kdbench.execution.elapsed import span
     from kdbench.execution.launch import is_main_process
-    from kdbench.execution.session import RunError, Session
+    from kdbench.execution.session import Session
+    from kdbench.execution.training import RunError
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result

@@ -2,53 +2,37 @@
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
-from kdbench.execution.cells import Means, Spec, interrupted_at, place_of, score, subject_of, title
-from kdbench.execution.elapsed import span
-from kdbench.execution.launch import is_main_process
+from kdbench.execution.cells import Means, Spec, place_of, score, subject_of, title
 from kdbench.execution.plan import Plan
-from kdbench.execution.provenance import record_of
+from kdbench.execution.training import Console, Training
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
+    from kdbench.execution.training import Work
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
     from kdbench.openmmlab.hooks import Progress
     from kdbench.openmmlab.students import Outcome, Subject
     from kdbench.openmmlab.training import Place
 
-    Work = Callable[[Subject, Place, Progress], Outcome]
 
+@dataclass(frozen=True)
+class Teaching:
+    """The teachers that a student learns from.
 
-class Console(Protocol):
-    """Where a session tells what it does."""
-
-    def say(self, line: str) -> None:
-        """One line."""
-
-    def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
-        """Shows a training of so many iterations while it lasts."""
-
-
-class RunError(Exception):
-    """A training failed and is recorded as failed; the message says why.
-
-    Args:
-        message: Why, and what to look at.
-        record: The failed record.
+    Attributes:
+        models: Their models: one, or an ensemble's.
+        measured: What each reaches; the students are compared with the first.
     """
 
-    def __init__(self, message: str, record: Record) -> None:
-        super().__init__(message)
-        self.record = record
+    models: Sequence[TeacherModel]
+    measured: Sequence[Teacher]
 
 
 class Session:
@@ -78,19 +62,18 @@ class Session:
         plan = self.plan
         for broken in self.means.store.records(plan.dataset.name)[1]:
             self.console.say(f"broken record {broken}")
-        self._introduce()
+        self.introduce()
         if plan.teacher is None:
             return self._plain()
-        done = self._known(plan.cell)
+        done = self.known(plan.cell)
         if done is not None:
             self._plain()
             return done
-        taught_by = [self._taught_by(plan.teacher)]
-        taught_by += [self._teacher(spec) for spec in plan.others]
+        teaching = self.teaching()
         self._plain()
-        return self._distilled(*zip(*taught_by, strict=True))
+        return self._train(self.distillation(teaching))
 
-    def _introduce(self) -> None:
+    def introduce(self) -> None:
         """Say what is ahead, and refuse what cannot work before anything is trained."""
         plan = self.plan
         needed = [self._find(plan.plain) is None]
@@ -114,21 +97,36 @@ class Session:
         self.console.say(check_model("student", student))
 
     def _plain(self) -> Record:
+        return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
+
+    def alone(self, spec: Spec) -> Training:
+        """The training of a plain student or of a teacher."""
         from kdbench.openmmlab.students import train_alone
 
-        spec = self.plan.plain
-        return self._known(spec) or self._train(spec, train_alone)
+        return Training(self.plan, self.means, spec, train_alone)
 
-    def _distilled(self, teachers: Sequence[TeacherModel], measured: Sequence[Teacher]) -> Record:
-        """Train with the method; an ensemble is measured against the pair's own teacher, its first."""
+    def teaching(self) -> Teaching:
+        """The method's teachers: given, made before, or trained now.
+
+        Raises:
+            RunError: If the training of one failed.
+            UserError: If one is no better than chance or its checkpoint does not fit.
+        """
+        assert self.plan.teacher is not None, "a plain student has no teacher"
+        taught_by = [self._taught_by(self.plan.teacher)]
+        taught_by += [self._teacher(spec) for spec in self.plan.others]
+        return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
+
+    def distillation(self, teaching: Teaching) -> Training:
+        """The training with the method; an ensemble is measured against the pair's own teacher, its first."""
         from kdbench.openmmlab.students import train_with
 
-        plan = self.plan
+        plan, measured = self.plan, teaching.measured
 
         def work(subject: Subject, place: Place, progress: Progress) -> Outcome:
             outcome = train_with(
                 subject,
-                teachers,
+                teaching.models,
                 plan.card,
                 plan.options,
                 place,
@@ -139,7 +137,7 @@ class Session:
             return replace(outcome, notes=[*self.overruled, *members, *outcome.notes])
 
         members = [] if len(measured) == 1 else [ensemble_note(measured)]
-        return self._train(plan.cell, work, measured[0])
+        return Training(plan, self.means, plan.cell, work, measured[0])
 
     def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
         """The teachers that the method's cell needs, in the order in which they are made."""
@@ -172,13 +170,14 @@ class Session:
             origin: The teacher that a stage starts from.
         """
         from kdbench.openmmlab.checkpoints import weights_hash
-        from kdbench.openmmlab.students import load_teacher, train_alone
+        from kdbench.openmmlab.students import load_teacher
 
         subject = subject_of(spec, self.plan, self.means)
         if self._must_train(spec):
-            record: Record | None = self._train(spec, work or train_alone, origin)
+            training = replace(self.alone(spec), teacher=origin)
+            record: Record | None = self._train(replace(training, work=work) if work else training)
         else:
-            record = self._known(spec)
+            record = self.known(spec)
         model = load_teacher(subject, self._weights(spec), self.console.say)
         record = record or self._measured(spec, subject, model)
         value = record.score
@@ -226,74 +225,25 @@ class Session:
 
         self.console.say("teacher: evaluating the given checkpoint")
         metrics = evaluate(model.model, subject, place_of(spec, self.plan, self.means))
-        record = self._write(spec, curve=[{"iteration": 0, **metrics}])
+        record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}])
         self.console.say(f"teacher: {score(record)}")
         return record
 
     def _find(self, spec: Spec) -> Record | None:
         return self.means.store.find(spec.identity())
 
-    def _known(self, spec: Spec) -> Record | None:
+    def known(self, spec: Spec) -> Record | None:
         """The done record of a spec, told, or None."""
         record = self._find(spec)
         if record is not None:
             self.console.say(f"{title(spec)}: done already, {score(record)}")
         return record
 
-    def _train(self, spec: Spec, work: Work, teacher: Teacher | None = None) -> Record:
+    def _train(self, training: Training) -> Record:
         """Train one student or teacher and write its record, also when it fails."""
-        from kdbench.openmmlab.distiller import NonFiniteLoss
-
         self.position += 1
-        subject, place = subject_of(spec, self.plan, self.means), place_of(spec, self.plan, self.means)
-        name, begun = title(spec), time.monotonic()
-        heading = f"{self.position} of {self.total}: {name}"
-        if (stopped := interrupted_at(place.work_dir)) is not None:
-            self.console.say(f"{heading} goes on from iteration {stopped}")
-        try:
-            with self.console.stage(heading, subject.schedule.iterations) as progress:
-                outcome = work(subject, place, progress)
-        except NonFiniteLoss as failed:
-            record = self._failed(spec, str(failed), teacher)
-            raise RunError(
-                f"{name}: {failed}. Look at the learning rate and the method's weight.", record
-            ) from failed
-        except (UserError, OSError):
-            raise
-        except Exception as failed:
-            reason, trace = self._crashed(spec, failed)
-            raise RunError(
-                f"{name}: {reason}. The traceback is in {trace}.", self._failed(spec, reason, teacher)
-            ) from failed
-        record = self._write(
-            spec, curve=outcome.curve, cost=outcome.cost, notes=outcome.notes, teacher=teacher
-        )
-        self.console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
-        return record
-
-    def _crashed(self, spec: Spec, error: Exception) -> tuple[str, Path]:
-        """Reason of a training that raised, in one line, and the file with its traceback."""
-        lines = traceback.format_exception(error)
-        trace = self.means.folder(spec) / "traceback.txt"
-        trace.parent.mkdir(parents=True, exist_ok=True)
-        trace.write_text("".join(lines), encoding="utf-8")
-        return lines[-1].strip().splitlines()[0].rstrip("."), trace
-
-    def _failed(self, spec: Spec, reason: str, teacher: Teacher | None) -> Record:
-        """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
-        from kdbench.openmmlab.students import drop_checkpoints
-
-        if is_main_process():
-            drop_checkpoints(self.means.folder(spec))
-        return self._write(spec, reason=reason, teacher=teacher)
-
-    def _write(self, spec: Spec, **values: Any) -> Record:
-        """Make the record of a spec and store it (one process of a distributed run does)."""
-        folder = self.means.folder(spec)
-        record = record_of(spec, self.plan.dataset.metric, self.means.device, folder, **values)
-        if is_main_process():
-            self.means.store.write(record)
-        return record
+        heading = f"{self.position} of {self.total}: {title(training.spec)}"
+        return training.run(place_of(training.spec, self.plan, self.means), self.console, heading)
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:

@@ -24,6 +24,9 @@ POINT_BOX_STRIDES = 8
 ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "segmentation": ()}
 """Family -> the heads that have an assignment."""
 
+AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "logits", "roi_targets", "assignments"})
+"""Captures for which a two-stage teacher looks at the student's RoIs."""
+
 Raw = dict[str, Any]
 
 
@@ -234,23 +237,40 @@ def _squares(points: Tensor, stride: Any) -> Tensor:
 
 
 @torch.no_grad()
-def teacher_captures(teacher: Any, inputs: Tensor, student: Raw, names: frozenset[str]) -> Captures:
-    """Run the part of the teacher that is needed for the named captures.
+def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
+    """What the teacher makes of a batch whoever the student is: the raw record of the parts that are needed.
 
     Args:
         teacher: The teacher, in eval mode.
         inputs: (B, 3, H, W) images, normalised for the teacher.
-        student: The student's raw record: its proposals and RoIs are used.
-        names: Captures that the method asked for.
+        names: Captures that are asked for.
     """
-    family = family_of_model(teacher)
     with recording(teacher) as raw:
         if names <= {"proposals", "rois"}:
             pass
         elif names <= {"backbone", "proposals", "rois"}:
             teacher.backbone(inputs)
         else:
-            _run_heads(teacher, teacher.extract_feat(inputs), student, names, family)
+            raw["features"] = teacher.extract_feat(inputs)
+            _run_head(teacher, raw["features"], names)
+    return raw
+
+
+@torch.no_grad()
+def teacher_view(teacher: Any, record: Raw, student: Raw, names: frozenset[str]) -> Captures:
+    """The teacher's named captures of a batch, beside one student.
+
+    Args:
+        teacher: The teacher, in eval mode.
+        record: What :func:`teacher_record` gave for these or more names; it is not changed.
+        student: The student's raw record: its proposals and RoIs are used.
+        names: Captures that the method asked for.
+    """
+    family, raw = family_of_model(teacher), dict(record)
+    if family == "two-stage" and names & AT_ROIS:
+        with recording(teacher) as at_rois:
+            teacher.roi_head._bbox_forward(record["features"], student["extractor_inputs"][1])
+        raw |= at_rois
     trainings = (f"{name}_training" for name in ASSIGNED[family])
     for shared in ("proposals", "extractor_inputs", *trainings):
         if shared in student:
@@ -258,18 +278,16 @@ def teacher_captures(teacher: Any, inputs: Tensor, student: Raw, names: frozense
     return captures_of(teacher, raw, names)
 
 
-def _run_heads(teacher: Any, features: Any, student: Raw, names: frozenset[str], family: str) -> None:
+def _run_head(teacher: Any, features: Any, names: frozenset[str]) -> None:
+    family = family_of_model(teacher)
     if family == "segmentation":
         teacher.decode_head(features)
     elif family == "dense":
         if names & {"head", "logits", "head_targets", "assignments"}:
             with _encoding_as_in_training(teacher.bbox_head):
                 teacher.bbox_head(features)
-    else:
-        if names & {"rpn", "rpn_targets", "assignments"}:
-            teacher.rpn_head(features)
-        if names & {"roi_features", "roi_logits", "roi_boxes", "logits", "roi_targets", "assignments"}:
-            teacher.roi_head._bbox_forward(features, student["extractor_inputs"][1])
+    elif names & {"rpn", "rpn_targets", "assignments"}:
+        teacher.rpn_head(features)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
@@ -73,15 +73,17 @@ def training_loader(
 
 def evaluation_loader(
     dataset: Dataset, folder: Path, schedule: Schedule, split: str, workers: int
-) -> dict[str, Any]:
-    """Config of the loader of a split's images, each once, in order."""
-    return {
-        "dataset": images_of(dataset, folder, split, evaluation_pipeline(dataset, schedule)),
-        "batch_size": EVALUATION_BATCH,
-        "num_workers": workers,
-        "sampler": {"type": "DefaultSampler", "shuffle": False},
-        "collate_fn": {"type": "pseudo_collate"},
-    }
+) -> DataLoader[Any]:
+    """A split's images, each once, in order."""
+    images = images_of(dataset, folder, split, evaluation_pipeline(dataset, schedule))
+    images.full_init()
+    return DataLoader(
+        images,
+        batch_size=EVALUATION_BATCH,
+        sampler=DefaultSampler(images, shuffle=False),
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+    )
 
 
 def evaluator_of(dataset: Dataset) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
-from kdbench.openmmlab.captures import captures_of, family_of_model, recording, teacher_captures
+from kdbench.openmmlab.captures import captures_of, family_of_model, recording, teacher_record, teacher_view
 
 
 class NonFiniteLoss(Exception):
@@ -41,6 +41,10 @@ class Teacher:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.eval().requires_grad_(False)
+        self.asked: frozenset[str] = frozenset()
+        """Captures that any of its students needs."""
+        self.borrowed = 0.0
+        """Seconds that the last captures would have taken more, had another lane not asked for them before."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
@@ -55,7 +59,10 @@ class Teacher:
     ) -> Captures:
         """Captures of a batch that was normalised for the student."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
-        return teacher_captures(self.model, inputs, raw, names)
+        return teacher_view(self.model, teacher_record(self.model, inputs, names), raw, names)
+
+    def check_untouched(self) -> None:
+        """Nothing: what one student changes in its captures, no other sees."""
 
 
 def renormalise(inputs: Tensor, student: Any, teacher: Any, samples: Any) -> Tensor:
@@ -126,6 +133,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.seen: Step | None = None
         """What the last iteration saw, for the method's adversary, which trains after the student's step."""
         adversary = method.adversary()
+        for taught_by in self.teachers:
+            taught_by.asked |= names
         if adversary is not None:
             adversary.requires_grad_(False)  # but in its own step: no gradient, no optimizer, no DDP
 
@@ -178,7 +187,10 @@ class Distiller(BaseModel):  # type: ignore[misc]
             self.seen = step.detached()
         with seeded(*stream, "method"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
-            return losses, self.method.losses(step), self.method.task_weight(step)
+            terms, weight = self.method.losses(step), self.method.task_weight(step)
+        for teacher in self.teachers:
+            teacher.check_untouched()
+        return losses, terms, weight
 
     def check(self, losses: Mapping[str, Any]) -> None:
         """Raise NonFiniteLoss for the first loss that is not finite."""

@@ -52,9 +52,14 @@ class StepHook(Hook):  # type: ignore[misc]
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Stop the clock (the losses' values were read, so the device is done) and report."""
+        """Stop the clock (the losses' values were read, so the device is done) and report.
+
+        A lane of a pack is charged what it took from the others, so that its time is that of a run alone.
+        """
         losses = {name: float(value.detach()) for name, value in (outputs or {}).items() if "loss" in name}
-        self.durations.append(time.perf_counter() - self.started)
+        model = getattr(runner.model, "module", runner.model)
+        borrowed = sum(teacher.borrowed for teacher in model.teachers)
+        self.durations.append(time.perf_counter() - self.started + borrowed)
         self.progress.advance(runner.iter + 1, losses)
 
 
@@ -108,45 +113,34 @@ class BuffersHook(Hook):  # type: ignore[misc]
             all_reduce_params([b for b in runner.model.buffers() if b.is_floating_point()], op="mean")
 
 
-class StopHook(Hook):  # type: ignore[misc]
-    """Ctrl-C or SIGTERM once: the iteration ends, a checkpoint is written, then it stops. Twice: it stops now."""
+class StopNow(KeyboardInterrupt):
+    """The second wish to stop: without a checkpoint."""
 
-    priority = "LOWEST"
+
+class Stop:
+    """The wish to stop: Ctrl-C or SIGTERM. A training watches for it while it runs; several may at once."""
 
     def __init__(self) -> None:
         self.signalled: float | None = None
-        self.previous: dict[int, Any] = {}
+        self._watching = 0
+        self._previous: dict[int, Any] = {}
 
-    def before_train(self, runner: Any) -> None:
+    def watch(self) -> None:
         """Take over the signals (only a main thread may)."""
-        if threading.current_thread() is threading.main_thread():
+        self._watching += 1
+        if self._watching == 1 and threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self.previous[number] = signal.signal(number, self._note)
+                self._previous[number] = signal.signal(number, self._note)
 
-    def after_train(self, runner: Any) -> None:
-        """Give the signals back; a signal during the last evaluation stops here."""
-        self.restore()
-        if self._asked():
-            raise KeyboardInterrupt
+    def release(self) -> None:
+        """Give the signals back when the last one that watches does."""
+        self._watching -= 1
+        if not self._watching:
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
+            self._previous = {}
 
-    def restore(self) -> None:
-        """Give the signals back, wherever the training ended."""
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
-
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
-        """Stop here if asked to."""
-        if not self._asked():
-            return
-        for hook in runner.hooks:
-            if isinstance(hook, CheckpointHook):
-                hook._save_checkpoint(runner)
-        raise KeyboardInterrupt
-
-    def _asked(self) -> bool:
+    def asked(self) -> bool:
         """Whether any of the processes was asked to stop: they stop after the same iteration."""
         asked = torch.tensor(float(self.signalled is not None))
         all_reduce(asked, op="max")
@@ -155,5 +149,47 @@ class StopHook(Hook):  # type: ignore[misc]
     def _note(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self.signalled is not None and now - self.signalled > AGAIN:
-            raise KeyboardInterrupt
+            raise StopNow
         self.signalled = self.signalled or now
+
+
+class StopHook(Hook):  # type: ignore[misc]
+    """Ctrl-C or SIGTERM once: the iteration ends, a checkpoint is written, then it stops. Twice: it stops now.
+
+    Args:
+        stop: Where the wish is noted.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+        self.watching = False
+
+    def before_train(self, runner: Any) -> None:
+        """Watch from now on."""
+        self.stop.watch()
+        self.watching = True
+
+    def after_train(self, runner: Any) -> None:
+        """Watch no more; a signal during the last evaluation stops here."""
+        self.restore()
+        if self.stop.asked():
+            raise KeyboardInterrupt
+
+    def restore(self) -> None:
+        """Watch no more, wherever the training ended."""
+        if self.watching:
+            self.stop.release()
+        self.watching = False
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Stop here if asked to."""
+        if not self.stop.asked():
+            return
+        for hook in runner.hooks:
+            if isinstance(hook, CheckpointHook):
+                hook._save_checkpoint(runner)
+        raise KeyboardInterrupt

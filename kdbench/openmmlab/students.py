@@ -235,7 +235,7 @@ def _finish(
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
         "seconds_per_iteration": trained.seconds_per_iteration,
-        "peak_memory_mib": peak_memory(),
+        "peak_memory_mib": None if place.pack else peak_memory(),  # a pack's is that of all its lanes
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.dist import is_distributed
@@ -16,10 +17,13 @@ from kdbench.errors import UserError
 from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, StopHook
+from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.sharing import Pack
 
 CHECKPOINTS = 10
 WARM_ITERATIONS = 5
@@ -36,6 +40,7 @@ class Place:
         amp: Mixed precision.
         workers: Processes that load data (0: none besides the trainer).
         visualizers: mmengine's visualisation backends, by type.
+        pack: What it shares with the trainings beside it; None for a training alone.
     """
 
     folder: Path
@@ -44,6 +49,7 @@ class Place:
     amp: bool = False
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
+    pack: Pack | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,8 @@ def train(
         raise UserError("--amp needs a GPU: leave it away on a CPU.")
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    steps, curve, stop = StepHook(progress), CurveHook(progress), StopHook()
+    steps, curve = StepHook(progress), CurveHook(progress)
+    stop = StopHook(place.pack.stop if place.pack else Stop())
     hooks = [BuffersHook(), steps, curve, stop]
     if model.method.adversary() is not None:
         hooks.append(AdversaryHook())
@@ -120,12 +127,14 @@ def make_runner(
         custom.append(
             {"type": "EMAHook", "momentum": schedule.average, "update_buffers": True, "priority": "NORMAL"}
         )
+    training = partial(training_loader, dataset, place.folder, schedule, seed, place.workers)
+    evaluation = partial(evaluation_loader, dataset, place.folder, schedule, "test", place.workers)
     return Runner(
         model=model,
         work_dir=str(place.work_dir),
-        train_dataloader=training_loader(dataset, place.folder, schedule, seed, place.workers),
+        train_dataloader=place.pack.training_loader(training) if place.pack else training(),
         train_cfg={"type": "IterBasedTrainLoop", "max_iters": schedule.iterations, "val_interval": every},
-        val_dataloader=evaluation_loader(dataset, place.folder, schedule, "test", place.workers),
+        val_dataloader=place.pack.evaluation_loader(evaluation) if place.pack else evaluation(),
         val_cfg={"type": "ValLoop"},
         val_evaluator=evaluator_of(dataset),
         optim_wrapper=optim_wrapper(model.student, model.method, schedule, amp=place.amp),

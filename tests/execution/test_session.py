@@ -13,7 +13,8 @@ import pytest
 from kdbench.errors import UserError
 from kdbench.execution.cells import Means, interrupted_at
 from kdbench.execution.plan import Request, plan
-from kdbench.execution.session import RunError, Session
+from kdbench.execution.session import Session
+from kdbench.execution.training import RunError
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.store import Store
 

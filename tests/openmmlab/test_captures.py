@@ -259,7 +259,7 @@ def test_only_the_students_captures_carry_gradients(bench, kind):
     ],
 )
 def test_only_the_needed_part_of_the_teacher_runs(bench, kind, names, runs):
-    from kdbench.openmmlab.captures import teacher_captures
+    from kdbench.openmmlab.captures import teacher_record, teacher_view
 
     found = seen(bench, kind)
     teacher = found["teacher"]
@@ -273,7 +273,8 @@ def test_only_the_needed_part_of_the_teacher_runs(bench, kind, names, runs):
         for name, part in parts.items()
         if part is not None
     ]
-    captured = teacher_captures(teacher, found["inputs"], found["raw"], frozenset(names))
+    record = teacher_record(teacher, found["inputs"], frozenset(names))
+    captured = teacher_view(teacher, record, found["raw"], frozenset(names))
     for handle in handles:
         handle.remove()
     assert ran == runs

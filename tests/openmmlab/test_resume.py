@@ -145,16 +145,20 @@ def test_a_second_training_of_the_same_name_begins_a_new_curve(bench, uninterrup
 
 
 def test_the_second_signal_stops_at_once():
-    from kdbench.openmmlab.hooks import AGAIN, StopHook
+    from kdbench.openmmlab.hooks import AGAIN, Stop, StopNow
 
-    hook = StopHook()
-    hook.before_train(None)
+    before = signal.getsignal(signal.SIGINT)
+    stop = Stop()
+    stop.watch()
+    stop.watch()  # two lanes
     try:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)  # torchrun's, which passes on what the terminal sent already
-        assert hook.signalled is not None
-        hook.signalled -= 2 * AGAIN
-        with pytest.raises(KeyboardInterrupt):
+        assert stop.signalled is not None
+        stop.signalled -= 2 * AGAIN
+        stop.release()
+        with pytest.raises(StopNow):
             os.kill(os.getpid(), signal.SIGINT)
     finally:
-        hook.restore()
+        stop.release()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,134 @@
+"""Takes turns: several trainings in one thread, each until it asks for its next batch.
+
+A training's code does not change for it: where its loader would load, it waits for its turn, on a stack of its
+own (a greenlet). One lane runs at a time and nothing interrupts it between two batches, so what the libraries
+keep in globals is as in a run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+T = TypeVar("T")
+Position = tuple[int, ...]
+START: Position = ()
+"""Position of a lane that has not begun: before every other."""
+
+
+class Stopped(BaseException):
+    """What a lane has for a result that others stopped, or that there was no room to begin."""
+
+
+@dataclass
+class _Lane(Generic[T]):
+    name: str
+    stack: Any = field(repr=False)
+    position: Position = START
+    waits: int = 0
+    result: T | None = None
+    error: BaseException | None = None
+
+    def outcome(self) -> Any:
+        return self.error if self.error is not None else self.result
+
+
+class Turns(Generic[T]):
+    """Runs bodies side by side, the one that is furthest behind first.
+
+    Lanes that need the same batch therefore ask for it one after the other, and lanes that were resumed at
+    different iterations meet.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: list[_Lane[T]] = []
+        self._current: _Lane[T] | None = None
+        self._hub: Any = None
+
+    def run(
+        self,
+        bodies: Mapping[str, Callable[[], T]],
+        stop_on: tuple[type[BaseException], ...] = (),
+        room: Callable[[], int] | None = None,
+    ) -> dict[str, T | BaseException]:
+        """Run every body to its end.
+
+        Args:
+            bodies: Name of a lane -> what it does.
+            stop_on: What stops all lanes where one raises it; anything else ends that lane alone.
+            room: Asked when the first lane has had its first batch: how many more lanes there is room for. Those
+                after them do not begin.
+
+        Returns:
+            Name -> what its body returned or raised.
+        """
+        self._hub = getcurrent()
+        self._lanes = [_Lane(name, greenlet(self._guarded(body))) for name, body in bodies.items()]
+        if room is not None and len(self._lanes) > 1:
+            self._begin_with(self._lanes[0], room)
+        while alive := self._alive():
+            lane = min(alive, key=lambda lane: lane.position)
+            self._switch(lane)
+            if isinstance(lane.error, stop_on):
+                self._stop(self._alive())
+        return {lane.name: lane.outcome() for lane in self._lanes}
+
+    def wait(self, *position: int) -> None:
+        """Called from within a body: let the lanes go first that are behind this position."""
+        lane = self._running()
+        lane.position = position
+        lane.waits += 1
+        self._hub.switch()
+
+    @property
+    def position(self) -> Position:
+        """Where the running lane waited last."""
+        return self._running().position
+
+    def _running(self) -> _Lane[T]:
+        assert self._current is not None, "no lane is running"
+        return self._current
+
+    def _alive(self) -> list[_Lane[T]]:
+        return [lane for lane in self._lanes if not lane.stack.dead]
+
+    def _begin_with(self, first: _Lane[T], room: Callable[[], int]) -> None:
+        """Let the first lane finish a step, then stop those before they begin that there is no room for."""
+        while not first.stack.dead and first.waits < 2:
+            self._switch(first)
+        if not first.stack.dead:
+            self._stop(self._lanes[1 + max(0, room()) :])
+
+    def _guarded(self, body: Callable[[], T]) -> Callable[[], None]:
+        def run() -> None:
+            lane = self._running()
+            try:
+                lane.result = body()
+            except BaseException as error:
+                lane.error = error
+
+        return run
+
+    def _switch(self, lane: _Lane[T], *thrown: type[BaseException]) -> None:
+        self._current = lane
+        try:
+            lane.stack.throw(*thrown) if thrown else lane.stack.switch()
+        finally:
+            self._current = None
+
+    def _stop(self, lanes: list[_Lane[T]]) -> None:
+        for lane in lanes:
+            if lane.position == START:
+                lane.stack = _Ended()
+            else:
+                self._switch(lane, Stopped)
+            lane.error = Stopped()
+
+
+class _Ended:
+    """Stands for the stack of a lane that never began."""
+
+    dead = True

@@ -1,0 +1,134 @@
+"""One training of a plan: from its spec to its record, also where it fails."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kdbench.errors import UserError
+from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
+from kdbench.execution.elapsed import span
+from kdbench.execution.launch import is_main_process
+from kdbench.execution.plan import Plan
+from kdbench.execution.provenance import record_of
+from kdbench.results.record import Record, Teacher
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.hooks import Progress
+    from kdbench.openmmlab.students import Outcome, Subject
+    from kdbench.openmmlab.training import Place
+
+    Work = Callable[[Subject, Place, Progress], Outcome]
+
+
+class Console(Protocol):
+    """Where a session tells what it does."""
+
+    def say(self, line: str) -> None:
+        """One line."""
+
+    def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
+        """Shows a training of so many iterations while it lasts."""
+
+
+class RunError(Exception):
+    """A training failed and is recorded as failed; the message says why.
+
+    Args:
+        message: Why, and what to look at.
+        record: The failed record.
+    """
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+class OutOfMemory(Exception):
+    """A lane of a pack found no memory: with fewer lanes there may be enough."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained, with what, for which record.
+
+    Attributes:
+        plan: The plan that it is part of.
+        means: With what it is run.
+        spec: The student or teacher.
+        work: Does it.
+        teacher: The teacher that it learns from, as measured.
+    """
+
+    plan: Plan
+    means: Means
+    spec: Spec
+    work: Work
+    teacher: Teacher | None = None
+
+    def run(self, place: Place, console: Console, heading: str) -> Record:
+        """Train and write the record.
+
+        Args:
+            place: Where, and beside what.
+            console: Who is told.
+            heading: What it is called there.
+
+        Raises:
+            RunError: If it failed; its failed record is written.
+            OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            UserError: If a gate fails or a file is bad.
+            KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
+        """
+        from kdbench.openmmlab.distiller import NonFiniteLoss
+        from kdbench.openmmlab.memory import is_out_of_memory
+
+        subject, begun = subject_of(self.spec, self.plan, self.means), time.monotonic()
+        name = title(self.spec)
+        if (stopped := interrupted_at(place.work_dir)) is not None:
+            console.say(f"{heading} goes on from iteration {stopped}")
+        try:
+            with console.stage(heading, subject.schedule.iterations) as progress:
+                outcome = self.work(subject, place, progress)
+        except NonFiniteLoss as failed:
+            why = f"{name}: {failed}. Look at the learning rate and the method's weight."
+            raise RunError(why, self.failed(str(failed))) from failed
+        except (UserError, OSError):
+            raise
+        except Exception as failed:
+            if place.pack is not None and is_out_of_memory(failed):
+                raise OutOfMemory from failed
+            reason, trace = self._crashed(failed)
+            raise RunError(f"{name}: {reason}. The traceback is in {trace}.", self.failed(reason)) from failed
+        record = self.write(curve=outcome.curve, cost=outcome.cost, notes=outcome.notes)
+        console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
+        return record
+
+    def failed(self, reason: str) -> Record:
+        """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
+        from kdbench.openmmlab.students import drop_checkpoints
+
+        if is_main_process():
+            drop_checkpoints(self.means.folder(self.spec))
+        return self.write(reason=reason)
+
+    def write(self, **values: Any) -> Record:
+        """Make the record and store it (one process of a distributed run does)."""
+        folder, metric = self.means.folder(self.spec), self.plan.dataset.metric
+        record = record_of(self.spec, metric, self.means.device, folder, teacher=self.teacher, **values)
+        if is_main_process():
+            self.means.store.write(record)
+        return record
+
+    def _crashed(self, error: Exception) -> tuple[str, Path]:
+        """Reason of a training that raised, in one line, and the file with its traceback."""
+        lines = traceback.format_exception(error)
+        trace = self.means.folder(self.spec) / "traceback.txt"
+        trace.parent.mkdir(parents=True, exist_ok=True)
+        trace.write_text("".join(lines), encoding="utf-8")
+        return lines[-1].strip().splitlines()[0].rstrip("."), trace

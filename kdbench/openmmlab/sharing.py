@@ -1,0 +1,219 @@
+"""What the lanes of a pack share: each batch is loaded and augmented once, and the teacher sees it once."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from kdbench.distill.captures import Captures
+from kdbench.distill.turns import START, Turns
+from kdbench.openmmlab.captures import teacher_record, teacher_view
+from kdbench.openmmlab.distiller import Teacher, renormalise
+from kdbench.openmmlab.hooks import Stop
+
+Indices = list[int]
+
+
+class Pack:
+    """Lanes that train side by side in one process: the same images, recipe and seed.
+
+    Args:
+        turns: Who runs when.
+    """
+
+    def __init__(self, turns: Turns[Any]) -> None:
+        self.turns = turns
+        self.stop = Stop()
+        self.teachers: dict[int, SharedTeacher] = {}
+        self.training: Shelf | None = None
+        self.evaluation: Shelf | None = None
+
+    def training_loader(self, make: Callable[[], DataLoader[Any]]) -> DataLoader[Any]:
+        """A lane's loader of training batches; ``make`` makes that of a run alone."""
+        loader = make()
+        self.training = self.training or Shelf(loader, endless=True)
+        return LaneLoader(loader, self.training, self._wait_for_training)
+
+    def evaluation_loader(self, make: Callable[[], DataLoader[Any]]) -> DataLoader[Any]:
+        """A lane's loader of the images that it is judged by."""
+        loader = make()
+        self.evaluation = self.evaluation or Shelf(loader, endless=False)
+        return LaneLoader(loader, self.evaluation, self._wait_for_evaluation)
+
+    def shared(self, teacher: Teacher) -> SharedTeacher:
+        """The one that stands for a teacher in all lanes."""
+        return self.teachers.setdefault(id(teacher), SharedTeacher(teacher.model, self.batch))
+
+    def batch(self) -> Any:
+        """What the running lane trains on now, to be compared; None before its first batch, while it is built."""
+        begun = self.training is not None and self.turns.position != START
+        return self.training.indices if begun else None
+
+    def _wait_for_training(self, first: int) -> None:
+        self.turns.wait(first, 0, 0)
+
+    def _wait_for_evaluation(self, first: int) -> None:
+        """An evaluation stands after the batch that the lane trained on last."""
+        trained = self.turns.position[0] if self.turns.position else -1
+        self.turns.wait(trained, 1, first)
+
+
+def make_pack() -> Pack:
+    """A pack without lanes."""
+    return Pack(Turns())
+
+
+class Shelf:
+    """The batches of a loader: the last one stays until another one is asked for.
+
+    Args:
+        loader: A run's own loader, which has the images, the way to put them together, and the workers.
+        endless: Whether the positions have no end.
+    """
+
+    def __init__(self, loader: DataLoader[Any], *, endless: bool) -> None:
+        self.loader, self.endless = loader, endless
+        self.indices: Indices | None = None
+        self.loads = 0
+        """Batches that were loaded."""
+        self._batch: Any = None
+        self._coming: Iterator[Any] = iter(())
+        self._next = -1
+
+    def take(self, indices: Indices) -> Any:
+        """A batch, as a copy: a lane may change its own.
+
+        Args:
+            indices: Consecutive positions of its images.
+        """
+        if indices != self.indices:
+            self._batch, self.indices = self._load(indices), indices
+        return copy.deepcopy(self._batch)
+
+    def _load(self, indices: Indices) -> Any:
+        if indices[0] != self._next:
+            self._coming = iter(self._from(indices[0]))
+        self._next = indices[-1] + 1
+        self.loads += 1
+        return next(self._coming)
+
+    def _from(self, first: int) -> DataLoader[Any]:
+        loader = self.loader
+        end = None if self.endless else len(loader.dataset)  # type: ignore[arg-type]
+        return DataLoader(
+            loader.dataset,
+            batch_sampler=_Chunks(first, loader.batch_size or 1, end),  # type: ignore[arg-type]
+            num_workers=loader.num_workers,
+            collate_fn=loader.collate_fn,
+        )
+
+
+class _Chunks:
+    """Batches of consecutive positions from ``first`` on, up to ``end`` if there is one."""
+
+    def __init__(self, first: int, size: int, end: int | None) -> None:
+        self.first, self.size, self.end = first, size, end
+
+    def __iter__(self) -> Iterator[Indices]:
+        at = self.first
+        while self.end is None or at < self.end:
+            last = at + self.size if self.end is None else min(at + self.size, self.end)
+            yield list(range(at, last))
+            at = last
+
+
+class LaneLoader(DataLoader[Any]):
+    """A lane's loader: waits for the lane's turn and takes the batch from the shelf.
+
+    Args:
+        loader: The loader of the run alone, whose order it keeps.
+        shelf: Where the batches are.
+        wait: Waits until the lanes that are behind have come to the batch that begins at a position.
+    """
+
+    def __init__(self, loader: DataLoader[Any], shelf: Shelf, wait: Callable[[int], None]) -> None:
+        super().__init__(
+            shelf.loader.dataset,
+            batch_size=loader.batch_size,
+            sampler=loader.sampler,
+            collate_fn=loader.collate_fn,
+        )
+        self._shelf, self._wait = shelf, wait
+
+    def __iter__(self) -> Any:
+        """The batches, each when it is this lane's turn."""
+        for indices in self.batch_sampler:  # type: ignore[union-attr]
+            self._wait(indices[0])
+            yield self._shelf.take(list(indices))
+
+
+class SharedTeacher(Teacher):
+    """A teacher that sees each batch once, for all lanes; its parts that look at a student's RoIs run for each.
+
+    Args:
+        model: The trained model.
+        batch: Says which batch the running lane trains on; None where that is not shared.
+    """
+
+    def __init__(self, model: nn.Module, batch: Callable[[], Any]) -> None:
+        super().__init__(model)
+        self.batch = batch
+        self.runs = 0
+        """Batches that it saw."""
+        self._seen: Any = None
+        self._record: dict[str, Any] = {}
+        self._versions: list[int] = []
+        self._seconds = 0.0
+
+    def captures(
+        self, inputs: Tensor, samples: Any, student: Any, raw: Any, names: frozenset[str]
+    ) -> Captures:
+        """Captures of a batch that was normalised for the student."""
+        batch = self.batch()
+        self.borrowed = 0.0
+        if batch is None:
+            return super().captures(inputs, samples, student, raw, names)
+        if (batch, self.asked) == self._seen:
+            self.borrowed = self._seconds
+        else:
+            self._see(
+                renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples), batch
+            )
+        return teacher_view(self.model, self._record, raw, names)
+
+    def check_untouched(self) -> None:
+        """Raise RuntimeError if a lane changed in place what the others share; it is forgotten then."""
+        if self._versions != _versions(self._record):
+            self._seen = None
+            raise RuntimeError("the method changed the teacher's captures in place: it must work on copies")
+
+    def _see(self, inputs: Tensor, batch: Any) -> None:
+        begun = _now()
+        self._record = teacher_record(self.model, inputs, self.asked)
+        self._seconds = _now() - begun
+        self._versions, self._seen = _versions(self._record), (batch, self.asked)
+        self.runs += 1
+
+
+def _now() -> float:
+    """The clock, when the device has done what it was given."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor in a nest of containers was changed in place."""
+    if isinstance(value, Tensor):
+        return [value._version]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [version for part in value for version in _versions(part)]
+    return []

@@ -1,0 +1,180 @@
+"""A lane of a pack is the run alone, bit for bit, for every method; and what the lanes share is made once."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+
+import pytest
+import torch
+from small_bench import Silent
+from test_every_method import ITERATIONS, TRAININGS
+
+RUN = {"iterations": 4, "validations": 2}
+
+
+@dataclass
+class Result:
+    student: str
+    method: str
+    curve: list
+    losses: list
+
+
+class Telling(Silent):
+    def __init__(self, interrupt_at=None):
+        self.losses, self.interrupt_at = [], interrupt_at
+
+    def advance(self, iteration, losses):
+        self.losses.append((iteration, losses))
+        if iteration == self.interrupt_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def distiller(bench, kind, selector, shared=None):
+    model = bench.distiller(kind, selector, **RUN)
+    if shared is not None and model.teacher is not None:
+        model.teacher = shared(model.teacher)
+        model.teacher.asked |= model.names
+    return model
+
+
+def train(bench, kind, selector, folder, pack=None, interrupt_at=None):
+    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.training import train
+
+    subject, progress = bench.subject(kind, **RUN), Telling(interrupt_at)
+    place = bench.place(folder, pack=pack)
+    model = distiller(bench, kind, selector, pack and pack.shared)
+    done = train(
+        model,
+        subject.dataset,
+        subject.schedule,
+        place,
+        progress,
+        seed=0,
+        name=f"{folder.parent.name}-{folder.name}",
+    )
+    return Result(weights_hash(model.student), weights_hash(model.method), done.curve, progress.losses)
+
+
+def in_a_pack(bench, kind, selectors, folder, interrupt_at=None, room=None):
+    """The results of the lanes by selector, and the pack."""
+    from kdbench.openmmlab.sharing import make_pack
+
+    pack = make_pack()
+
+    def body(number, selector):
+        return lambda: train(bench, kind, selector, folder / str(number), pack, interrupt_at)
+
+    bodies = {selector: body(number, selector) for number, selector in enumerate(selectors)}
+    return pack.turns.run(bodies, room=room), pack
+
+
+def lanes_of(kind):
+    """The plain student and every method of a kind, in its default variant."""
+    methods = [p.values[0] for p in TRAININGS if p.values[1] == kind and p.values[2] == ITERATIONS[True]]
+    return ["none", *methods]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["faster", "gfl", "pspnet"])
+def test_every_lane_is_the_run_alone(bench, kind, tmp_path):
+    selectors = lanes_of(kind)
+    together, pack = in_a_pack(bench, kind, selectors, tmp_path / "pack")
+    for number, selector in enumerate(selectors):
+        assert together[selector] == train(bench, kind, selector, tmp_path / "alone" / str(number)), selector
+    assert {teacher.runs for teacher in pack.teachers.values()} == {RUN["iterations"]}
+    assert pack.training.loads == RUN["iterations"]
+    assert pack.evaluation.loads == 1  # three images are one batch, which stays on the shelf
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "selectors"),
+    [
+        ("faster", ["none", "mimic", "fitnets[variant=two-stage,stage=0.5]", "chen"]),
+        ("pspnet", ["none", "structured", "hinton"]),
+    ],
+)
+def test_a_resumed_pack_is_an_uninterrupted_one(bench, kind, selectors, tmp_path):
+    stopped, _ = in_a_pack(bench, kind, selectors, tmp_path / "a", interrupt_at=2)
+    assert all(isinstance(result, KeyboardInterrupt) for result in stopped.values())
+    resumed, pack = in_a_pack(bench, kind, selectors, tmp_path / "a")
+    whole, _ = in_a_pack(bench, kind, selectors, tmp_path / "b")
+    for selector in selectors:
+        assert resumed[selector].student == whole[selector].student
+        assert resumed[selector].method == whole[selector].method
+        assert resumed[selector].curve == whole[selector].curve
+    assert (
+        pack.training.loads
+        == RUN["iterations"] - min(losses[0][0] for losses in (resumed[s].losses for s in selectors)) + 1
+    )
+
+
+@pytest.mark.slow
+def test_a_lane_that_fails_hurts_no_other(bench, tmp_path, monkeypatch):
+    from kdbench_papers.fitnets.method import Fitnets
+
+    alone = train(bench, "gfl", "none", tmp_path / "alone" / "0")
+    losses, calls = Fitnets.losses, []
+
+    def broken(self, step):
+        calls.append(step.iteration)
+        return {
+            name: loss * (float("nan") if step.iteration == 2 else 1)
+            for name, loss in losses(self, step).items()
+        }
+
+    monkeypatch.setattr(Fitnets, "losses", broken)
+    together, _ = in_a_pack(bench, "gfl", ["none", "fitnets"], tmp_path / "pack")
+    assert together["none"] == alone
+    assert "became nan at iteration 2" in str(together["fitnets"])
+    assert max(calls) == 2
+
+
+@pytest.mark.slow
+def test_a_method_that_changes_the_teacher_s_maps_is_blamed(bench, tmp_path, monkeypatch):
+    from kdbench_papers.fitnets.method import Fitnets
+
+    alone = train(bench, "gfl", "hinton", tmp_path / "alone" / "0")
+    losses = Fitnets.losses
+
+    def vandal(self, step):
+        for maps in step.teacher.values():
+            maps[0].zero_()
+        return losses(self, step)
+
+    monkeypatch.setattr(Fitnets, "losses", vandal)
+    together, _ = in_a_pack(bench, "gfl", ["fitnets", "hinton"], tmp_path / "pack")
+    assert together["hinton"] == alone
+    assert isinstance(together["fitnets"], RuntimeError)
+    assert "changed the teacher's captures in place" in str(together["fitnets"])
+
+
+@pytest.mark.slow
+def test_lanes_that_begin_when_there_is_room_are_the_same(bench, tmp_path):
+    """The first lane is a step ahead then, and asked less of the teacher than those after it."""
+    selectors = ["fitnets[hint=backbone]", "hinton"]
+    together, pack = in_a_pack(bench, "gfl", selectors, tmp_path / "pack", room=lambda: 1)
+    for number, selector in enumerate(selectors):
+        assert together[selector] == train(bench, "gfl", selector, tmp_path / "alone" / str(number)), selector
+    (teacher,) = pack.teachers.values()
+    assert teacher.runs == RUN["iterations"] + 1
+    assert pack.training.loads == RUN["iterations"]
+
+
+def test_a_shelf_gives_each_lane_its_own_copy(bench):
+    from kdbench.openmmlab.data import evaluation_loader
+    from kdbench.openmmlab.sharing import Shelf
+
+    subject = bench.subject("gfl")
+    loader = evaluation_loader(subject.dataset, bench.folder, subject.schedule, "test", 0)
+    shelf, expected = Shelf(loader, endless=False), next(iter(loader))
+    first, second = shelf.take([0, 1, 2]), shelf.take([0, 1, 2])
+    assert shelf.loads == 1
+    first["inputs"][0].zero_()
+    assert all(
+        torch.equal(ours, theirs) for ours, theirs in zip(second["inputs"], expected["inputs"], strict=True)
+    )
