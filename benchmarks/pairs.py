@@ -42,7 +42,7 @@ methods:
     pairs: [digits-faster-rcnn]
 ```
 
-`python benchmarks/cells.py benchmarks/digits.yaml ...` runs what has no record yet of one or more files,
+`kdbench sweep benchmarks/digits.yaml ...` runs what has no record yet of one or more files,
 `python benchmarks/pairs.py` writes this page and `python benchmarks/picture.py` the pictures.
 
 ## Ablations
@@ -62,7 +62,7 @@ paper:
       baseline: {variant: plain}
 ```
 
-`python benchmarks/cells.py benchmarks/ablations/*.yaml` runs them. `python benchmarks/ablations.py` writes
+`kdbench sweep benchmarks/ablations/*.yaml` runs them. `python benchmarks/ablations.py` writes
 [results/ablations](../results/ablations), measured and published differences side by side, and whether the order
 of the variants agrees; with `--check` it fails where a page is not what the records give.
 """

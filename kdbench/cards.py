@@ -147,3 +147,22 @@ class Dataset:
     ignore_index: int = 255
     mask_suffix: str = ".png"
     embedded: bool = False
+
+
+@dataclass(frozen=True)
+class ExecutorCard:
+    """A way to run the workers of a sweep.
+
+    Attributes:
+        name: Name on the command line.
+        title: One line for humans.
+        target: ``package.module:Class`` of the :class:`kdbench.execution.executors.Executor`.
+        requires: Modules that must be installed for it.
+        install: Command that installs them.
+    """
+
+    name: str
+    title: str
+    target: str
+    requires: tuple[str, ...] = ()
+    install: str = ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from kdbench.cards import Dataset, MethodCard
+    from kdbench.cards import Dataset, ExecutorCard, MethodCard
     from kdbench.specs import Pair
 
 hookspec = pluggy.HookspecMarker("kdbench")
@@ -32,3 +32,8 @@ def kdbench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
 @hookspec
 def kdbench_pairs() -> Iterable[Pair]:  # type: ignore[empty-body]
     """Teacher-student pairs with their training schedules."""
+
+
+@hookspec
+def kdbench_executors() -> Iterable[ExecutorCard]:  # type: ignore[empty-body]
+    """Where the workers of a sweep run: a card each, which names the class to import when a sweep asks for it."""

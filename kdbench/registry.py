@@ -15,14 +15,14 @@ from typing import Any, Generic, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, MethodCard
+from kdbench.cards import Dataset, ExecutorCard, MethodCard
 from kdbench.errors import UserError
 from kdbench.specs import Pair
 
 GROUP = "kdbench"
 ENVIRONMENT = "KDBENCH_PLUGINS"
 
-T = TypeVar("T", MethodCard, Dataset, Pair)
+T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard)
 Found = tuple[Distribution, EntryPoint]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -68,6 +68,7 @@ class Registry:
     pairs: Mapping[str, Offer[Pair]]
     conflicts: Mapping[str, str]
     """Name -> error, where two plugins give the same name."""
+    executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
 
     def method(self, name: str) -> Offer[MethodCard]:
         """The method of that name. Raises UserError with the nearest names."""
@@ -80,6 +81,10 @@ class Registry:
     def pair(self, name: str) -> Offer[Pair]:
         """The pair of that name. Raises UserError with the nearest names."""
         return self._find("pair", self.pairs, name)
+
+    def executor(self, name: str) -> Offer[ExecutorCard]:
+        """The executor of that name. Raises UserError with the nearest names."""
+        return self._find("executor", self.executors, name)
 
     def pairs_of(self, dataset: str) -> list[Pair]:
         """The pairs of a dataset, its default first."""
@@ -173,13 +178,15 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
             collected[kind] += [Offer(value, plugin) for value in values]
     conflicts: dict[str, str] = {}
     tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
-    return Registry((*plugins, *absent), tables["method"], tables["dataset"], tables["pair"], conflicts)
+    kinds = (tables["method"], tables["dataset"], tables["pair"])
+    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"])
 
 
 KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "method": ("kdbench_methods", MethodCard),
     "dataset": ("kdbench_datasets", Dataset),
     "pair": ("kdbench_pairs", Pair),
+    "executor": ("kdbench_executors", ExecutorCard),
 }
 
 

@@ -32,7 +32,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
         raise UserError(f"'{text}' is no method selector: write name or name[option=value,option=value].")
     name, inside = match.groups()
     raw: dict[str, str] = {}
-    for part in _split(inside or "", text):
+    for part in split(inside or "", text):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not (key and equals and value):
             raise UserError(f"'{part.strip()}' in '{text}' is not option=value (a list is written [a,b]).")
@@ -74,8 +74,8 @@ def canonical(card: MethodCard, options: Options) -> str:
     return f"{card.name}[{inside}]" if inside else card.name
 
 
-def _split(inside: str, text: str) -> Iterator[str]:
-    """Parts between commas that stand in no bracket and no quotes."""
+def split(inside: str, text: str) -> Iterator[str]:
+    """Parts between commas outside of brackets and quotes. Raises UserError, which quotes ``text``."""
     part, depth = "", 0
     for token in PART.findall(inside):
         depth += (token in "[{") - (token in "]}")

@@ -82,3 +82,10 @@ def test_the_help_takes_at_most_three_times_the_import_of_click():
         if len(help_) >= 5 and min(help_) <= 3 * min(click_):
             break
     assert min(help_) <= 3 * min(click_)
+
+
+def test_the_plan_of_a_sweep_imports_neither_torch_nor_pandas(small_digits, tmp_path):
+    asked = ("--methods", "mimic,hinton[temperature=1,2]", "--datasets", "digits", "--seeds", "0..1")
+    where = ("--root", str(small_digits), "--results", str(tmp_path), "--work-dir", str(tmp_path / "runs"))
+    assert not imported_by("sweep", *asked, *where, "--dry-run") & ({"torch", "torchvision", "pandas"} | MM)
+    assert not list(tmp_path.iterdir())

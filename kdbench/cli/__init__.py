@@ -25,11 +25,17 @@ class Entry(NamedTuple):
 
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("kdbench.cli.run:command", "Train, distil and evaluate one method on one dataset."),
+    "sweep": Entry("kdbench.cli.sweep:command", "Run many methods, datasets, pairs and seeds, resumably."),
+    "status": Entry("kdbench.cli.status:command", "Show how a sweep is getting on, from another shell."),
+    "worker": Entry("kdbench.cli.worker:command", ""),
     "data": Entry("kdbench.cli.data:command", "Get, link and check datasets."),
     "list": Entry("kdbench.cli.listing:command", "List methods, datasets, pairs or plugins."),
     "show": Entry("kdbench.cli.show:command", "Show the card of a method, dataset or pair."),
     "show-mask": Entry("kdbench.cli.show_mask:command", "Draw what a method attends to in an image."),
     "leaderboard": Entry("kdbench.cli.leaderboard:command", "Rank the recorded results."),
+    "compare": Entry("kdbench.cli.compare:command", "Say whether one method is better than another."),
+    "reproduce": Entry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
+    "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
     "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
 }
@@ -62,9 +68,9 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table in the help, without importing any sub-command."""
+        """The table in the help, without importing any sub-command; one without a line is for sweeps alone."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.help])
 
 
 @click.group(

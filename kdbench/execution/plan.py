@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require, summary
 from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
-from kdbench.registry import registry, suggestion
+from kdbench.registry import Offer, registry, suggestion
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.specs import Model, Pair, RunSpec, Schedule, StagedTeacherSpec, TeacherSpec, digest, file_digest
 
@@ -82,64 +82,141 @@ def plan(request: Request, report: Callable[[str], None]) -> Plan:
     Raises:
         UserError: For anything unknown, malformed or missing, in one line.
     """
-    name, raw = parse(request.method)
-    offer = registry().method(name)
-    options = resolve(offer.value, raw)
-    dataset = registry().dataset(request.dataset).value
-    if dataset.task not in offer.value.tasks:
-        raise UserError(
-            f"method '{name}' is for {' and '.join(offer.value.tasks)}; '{dataset.name}' is {dataset.task}."
+    return Planner(report).plan(request)
+
+
+class Planner:
+    """Resolves requests; what several share (the data, a pair, its teacher, a selector) is looked at once.
+
+    Args:
+        report: Gets lines of progress.
+    """
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self.report = report
+        self._asked: dict[str, tuple[Offer[MethodCard], Options, str]] = {}
+        self._content: dict[tuple[str, Path | None], tuple[Path, str]] = {}
+        self._pairs: dict[Request, Pair] = {}
+        self._plain: dict[tuple[Request, int], RunSpec] = {}
+        self._members: dict[tuple[Request, int], list[TeacherSpec]] = {}
+        self._taught_by: dict[tuple[Request, str], tuple[StagedTeacherSpec | None, str | None]] = {}
+
+    def plan(self, request: Request) -> Plan:
+        """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
+        offer, options, selector = self._method(request.method)
+        card = offer.value
+        dataset = registry().dataset(request.dataset).value
+        if dataset.task not in card.tasks:
+            raise UserError(
+                f"method '{card.name}' is for {' and '.join(card.tasks)}; '{dataset.name}' is {dataset.task}."
+            )
+        ground = replace(request, method="", seed=0)
+        pair = self._pair(ground, dataset)
+        folder, data = self._data(dataset, request.data_root)
+        common: dict[str, Any] = {
+            "dataset": dataset.name,
+            "data": data,
+            "seed": request.seed,
+            "schedule": kind_of(request),
+            "amp": request.amp,
+        }
+        checkpoints = given_checkpoints(request, options)
+        members = [] if card.name == PLAIN else self._ensemble(ground, pair, common, options, checkpoints)
+        staged, taught_by = self._teaching(ground, members, card, options, selector)
+        cell = RunSpec(
+            **common,
+            method=card.name,
+            selector=selector,
+            options=options.recorded(),
+            plugin=origin(offer),
+            pair=pair,
+            teacher=taught_by,
         )
-    pair = overridden(pair_of(request, dataset), request)
-    folder = located(dataset, request.data_root, report)
-    check_files(dataset, folder, request.data_root)
-    data = fingerprint(dataset, folder)
-    custom = bool(request.settings or request.teacher or request.student or request.from_scratch)
-    kind: Literal["default", "smoke", "custom"] = (
-        "smoke" if request.schedule == "smoke" else "custom" if custom else "default"
-    )
-    common: dict[str, Any] = {
-        "dataset": dataset.name,
-        "data": data,
-        "seed": request.seed,
-        "schedule": kind,
-        "amp": request.amp,
-    }
-    checkpoints = given_checkpoints(request, options)
-    members = [] if name == PLAIN else ensemble(pair, common, options.ensemble, list(checkpoints))
-    staged = staged_teacher(members[0], offer.value, options) if members else None
-    plugin = f"{offer.plugin.distribution} {offer.plugin.version}"
-    plain_offer = registry().method(PLAIN)
-    plain = RunSpec(
-        **common,
-        method=PLAIN,
-        selector=PLAIN,
-        options={},
-        plugin=f"{plain_offer.plugin.distribution} {plain_offer.plugin.version}",
-        pair=pair,
-        teacher=None,
-    )
-    cell = RunSpec(
-        **common,
-        method=name,
-        selector=canonical(offer.value, options),
-        options=options.recorded(),
-        plugin=plugin,
-        pair=pair,
-        teacher=taught_by([staged] if staged else members),
-    )
-    return Plan(
-        offer.value,
-        options,
-        dataset,
-        folder,
-        members[0] if members else None,
-        plain,
-        cell,
-        checkpoints,
-        staged,
-        tuple(members[1:]),
-    )
+        return Plan(
+            card,
+            options,
+            dataset,
+            folder,
+            members[0] if members else None,
+            self._plain_student(ground, pair, common),
+            cell,
+            checkpoints,
+            staged,
+            tuple(members[1:]),
+        )
+
+    def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
+        if text not in self._asked:
+            name, raw = parse(text)
+            offer = registry().method(name)
+            options = resolve(offer.value, raw)
+            self._asked[text] = offer, options, canonical(offer.value, options)
+        return self._asked[text]
+
+    def _pair(self, ground: Request, dataset: Dataset) -> Pair:
+        """The pair; ``ground`` is the request without its method and seed, here and below."""
+        if ground not in self._pairs:
+            self._pairs[ground] = overridden(pair_of(ground, dataset), ground)
+        return self._pairs[ground]
+
+    def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
+        """The dataset's folder, its files checked, and the fingerprint of its content."""
+        key = (dataset.name, root)
+        if key not in self._content:
+            folder = located(dataset, root, self.report)
+            check_files(dataset, folder, root)
+            self._content[key] = folder, fingerprint(dataset, folder)
+        return self._content[key]
+
+    def _plain_student(self, ground: Request, pair: Pair, common: dict[str, Any]) -> RunSpec:
+        key = (ground, common["seed"])
+        if key not in self._plain:
+            self._plain[key] = RunSpec(
+                **common,
+                method=PLAIN,
+                selector=PLAIN,
+                options={},
+                plugin=origin(registry().method(PLAIN)),
+                pair=pair,
+                teacher=None,
+            )
+        return self._plain[key]
+
+    def _ensemble(
+        self,
+        ground: Request,
+        pair: Pair,
+        common: dict[str, Any],
+        options: Options,
+        checkpoints: Mapping[str, Path],
+    ) -> list[TeacherSpec]:
+        key = (ground, options.ensemble)
+        if key not in self._members:
+            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints))
+        return self._members[key]
+
+    def _teaching(
+        self, ground: Request, members: list[TeacherSpec], card: MethodCard, options: Options, selector: str
+    ) -> tuple[StagedTeacherSpec | None, str | None]:
+        """The teacher after the method's stage, if it asks for one, and the identity of who teaches."""
+        key = (ground, selector)
+        if key not in self._taught_by:
+            staged = staged_teacher(members[0], card, options) if members else None
+            self._taught_by[key] = staged, taught_by([staged] if staged else members)
+        return self._taught_by[key]
+
+
+def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
+    """What a request's schedule is called; ``custom`` where anything of the pair was changed."""
+    if request.schedule == "smoke":
+        return "smoke"
+    changed = request.settings or request.teacher or request.student or request.from_scratch
+    return "custom" if changed else "default"
+
+
+def origin(offer: Offer[MethodCard]) -> str:
+    """Distribution and version that a method comes from."""
+    return f"{offer.plugin.distribution} {offer.plugin.version}"
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:

@@ -1,0 +1,62 @@
+"""``kdbench status``: how a sweep is getting on, from another shell."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kdbench.cli import options
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.execution.status import Manifest, Snapshot
+    from kdbench.results.record import Record
+
+
+@click.command("status")
+@options.work_dir("Folder of the runs, as the sweep has it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(work_dir: Path, as_json: bool) -> None:
+    """Show the last sweep in a work directory: its cells, its workers, the best so far, what failed."""
+    from kdbench.execution.status import Manifest, from_outside
+
+    manifest = Manifest.read(work_dir)
+    if manifest is None:
+        raise UserError(f"no sweep was started with --work-dir {work_dir}: start one with `kdbench sweep`.")
+    snapshot, failed = from_outside(manifest, work_dir)
+    if as_json:
+        click.echo(json.dumps(_values(snapshot, failed, manifest), indent=2))
+    else:
+        _show(snapshot, failed, manifest)
+
+
+def _values(snapshot: Snapshot, failed: list[Record], manifest: Manifest) -> dict[str, object]:
+    values = {key: value for key, value in asdict(snapshot).items() if key != "failed"}
+    values["workers"] = [worker.model_dump(mode="json") for worker in snapshot.workers]
+    values["failed"] = [
+        {
+            "title": manifest.cells[record.identity],
+            "reason": record.reason,
+            "command": manifest.commands[record.identity],
+        }
+        for record in failed
+    ]
+    return values
+
+
+def _show(snapshot: Snapshot, failed: list[Record], manifest: Manifest) -> None:
+    from rich.console import Console
+
+    from kdbench.cli.liveview import picture
+
+    screen = Console()
+    if not screen.is_terminal:
+        screen = Console(width=200)
+    screen.print(picture(snapshot))
+    for record in failed:
+        click.echo(f"FAILED {manifest.cells[record.identity]}: {record.reason}")
+        click.echo(f"  by hand: {manifest.commands[record.identity]}")

@@ -1,0 +1,142 @@
+"""How a sweep is getting on: what its own view and ``kdbench status`` show."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from pydantic import ValidationError
+
+from kdbench.execution import worker_progress
+from kdbench.execution.claims import Claims
+from kdbench.execution.sweep_means import FOLDER
+from kdbench.execution.worker_progress import Progress
+from kdbench.results.record import PLAIN, Record
+from kdbench.results.store import Store, write_atomically
+from kdbench.specs import Spec
+
+CURRENT = "sweep.json"
+
+
+class Manifest(Spec):
+    """The last sweep in a work directory, for ``kdbench status``."""
+
+    results: Path
+    cells: dict[str, str]
+    """Identity -> title."""
+    commands: dict[str, str]
+    """Identity -> the command that runs the cell by hand."""
+
+    def write(self, work_dir: Path) -> None:
+        """Write it in one step. Raises OSError."""
+        work_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(work_dir / CURRENT, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls, work_dir: Path) -> Manifest | None:
+        """The manifest of a work directory; None where there is none that can be read."""
+        try:
+            return cls.model_validate_json((work_dir / CURRENT).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sweep at one moment.
+
+    Attributes:
+        total: Its cells.
+        done: Of them, with a done record.
+        failed: Of them, with a failed record, or refused.
+        running: Of them, in a worker now.
+        workers: What each worker does.
+        seconds_left: Until the end, s; None where it cannot be told.
+        best: The best method of each pair so far, a line each.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    workers: tuple[Progress, ...] = ()
+    seconds_left: float | None = None
+    best: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> str:
+        """The cells in one line."""
+        waiting = self.total - self.done - self.failed - self.running
+        parts = [f"{self.done} done", f"{self.running} running", f"{waiting} to run"]
+        return ", ".join([*parts, *([f"{self.failed} failed"] if self.failed else [])])
+
+
+def best_of(records: Iterable[Record]) -> tuple[str, ...]:
+    """For each pair the method with the largest mean difference to the plain student, over shared seeds."""
+    scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for record in records:
+        if record.kind == "cell" and record.score is not None:
+            scores[record.pair_name][record.selector][record.seed] = record.score
+    return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
+
+
+def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
+    plain = methods.get(PLAIN, {})
+    gains = {
+        method: [score - plain[seed] for seed, score in of.items() if seed in plain]
+        for method, of in methods.items()
+        if method != PLAIN and of.keys() & plain.keys()
+    }
+    if not gains:
+        return ""
+    method = max(gains, key=lambda name: fmean(gains[name]))
+    seeds = len(gains[method])
+    return f"{pair}: {method} {100 * fmean(gains[method]):+.1f} ({seeds} seed{'s' if seeds > 1 else ''})"
+
+
+def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:
+    """What the living workers do that write below a work directory."""
+    found = [worker_progress.read(folder) for folder in sorted((work_dir / FOLDER).glob("*"))]
+    return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
+
+
+def _lives(progress: Progress, claims: Claims) -> bool:
+    """Whether the worker still holds one of its cells."""
+    return any(claims.holder(identity) == progress.owner for identity in progress.cells)
+
+
+def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, list[Record]]:
+    """A sweep as its files show it, and its failed records."""
+    records, _ = Store(manifest.results).records()
+    ours = [record for record in records if record.identity in manifest.cells]
+    done = {record.identity: record for record in ours if record.done}
+    failed = [record for record in ours if not record.done and record.identity not in done]
+    workers = progress_in(work_dir, Claims(manifest.results))
+    running = {identity for worker in workers for identity in worker.cells} & manifest.cells.keys()
+    running -= done.keys() | {record.identity for record in failed}
+    return (
+        Snapshot(
+            total=len(manifest.cells),
+            done=len(done),
+            failed=len(failed),
+            running=len(running),
+            workers=tuple(workers),
+            best=best_of(done.values()),
+        ),
+        failed,
+    )
+
+
+def last_lines(log: Path, start: int = 0, most: int = 8) -> Sequence[str]:
+    """The last lines of a log, from the byte ``start`` on."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(start, size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-most:]

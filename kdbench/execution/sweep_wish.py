@@ -1,0 +1,115 @@
+"""From a sweep's command line to benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kdbench.benchmarks import Benchmark, load, looked_up, seed_range
+from kdbench.errors import UserError
+from kdbench.execution.sweep_methods import methods_of
+from kdbench.registry import registry
+from kdbench.results.record import explain
+
+
+def benchmarks_of(
+    files: Sequence[Path],
+    *,
+    methods: str | None,
+    datasets: str | None,
+    pairs: str | None,
+    seeds: str | None,
+    schedule: str | None,
+) -> list[Benchmark]:
+    """The benchmarks of files, or the one that methods, datasets, pairs and seeds describe.
+
+    Args:
+        files: Benchmark files; none where methods and datasets are given.
+        methods: Their list, see :func:`kdbench.execution.sweep_methods.methods_of`.
+        datasets: Names, separated by commas.
+        pairs: Names, separated by commas; of a dataset without one here its first.
+        seeds: ``0..2`` or ``0,1,2``; None: 0.
+        schedule: ``default`` or ``smoke``; None: what the files say.
+
+    Raises:
+        UserError: Where these do not fit together, or anything is unknown, in one line.
+    """
+    given = {"--methods": methods, "--datasets": datasets, "--pairs": pairs, "--seeds": seeds}
+    if files:
+        if typed := [name for name, value in given.items() if value is not None]:
+            raise UserError(f"{' and '.join(typed)}: the benchmark files say that; leave one of both away.")
+        return [_scheduled(load(file), schedule) for file in files]
+    if methods is None or datasets is None:
+        raise UserError("nothing to sweep: give benchmark files, or --methods and --datasets.")
+    selectors, numbers = methods_of(methods), seeds_of(seeds or "0")
+    return [
+        _benchmark(dataset, of_dataset, selectors, numbers, schedule or "default")
+        for dataset, of_dataset in _pairs_of(_names("--datasets", datasets), pairs).items()
+    ]
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """Seeds as typed: a range, or numbers separated by commas. Raises UserError."""
+    if ".." not in text:
+        numbers = _names("--seeds", text)
+        if not all(number.isdecimal() for number in numbers):
+            raise UserError(f"--seeds {text}: write 0..2 or 0,1,2.")
+        return tuple(map(int, numbers))
+    try:
+        seeds: tuple[int, ...] = seed_range(text)
+    except ValueError as error:
+        raise UserError(f"--seeds {text}: {error}.") from error
+    return seeds
+
+
+def _pairs_of(datasets: Sequence[str], pairs: str | None) -> dict[str, list[str]]:
+    """Dataset -> its pairs, those that are named or its first."""
+    found: dict[str, list[str]] = {registry().dataset(name).value.name: [] for name in datasets}
+    for name in _names("--pairs", pairs) if pairs is not None else []:
+        pair = registry().pair(name).value
+        if pair.dataset not in found:
+            raise UserError(f"--pairs: '{name}' is for dataset '{pair.dataset}', which is not swept.")
+        found[pair.dataset].append(pair.name)
+    for dataset, named in found.items():
+        first = registry().pairs_of(dataset)[:1]
+        if not named and not first:
+            raise UserError(f"dataset '{dataset}' has no pair: a plugin must give one.")
+        named += [] if named else [first[0].name]
+    return found
+
+
+def _benchmark(
+    dataset: str, pairs: Sequence[str], methods: Sequence[str], seeds: Sequence[int], schedule: str
+) -> Benchmark:
+    values: dict[str, Any] = {
+        "title": dataset,
+        "dataset": dataset,
+        "pairs": pairs,
+        "methods": methods,
+        "seeds": seeds,
+        "schedule": schedule,
+    }
+    try:
+        return looked_up(Benchmark.model_validate(values), f"sweep of {dataset}")
+    except ValidationError as error:
+        raise UserError(f"sweep of {dataset}: {explain(error)}.") from error
+
+
+def _scheduled(benchmark: Benchmark, schedule: str | None) -> Benchmark:
+    """The benchmark on another schedule; without its paper, which only the default one is compared with."""
+    if schedule is None or schedule == benchmark.schedule:
+        return benchmark
+    entries = [entry.model_copy(update={"reported": None}) for entry in benchmark.methods]
+    return benchmark.model_copy(update={"schedule": schedule, "paper": None, "methods": tuple(entries)})
+
+
+def _names(option: str, text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UserError(f"{option} {text}: an item is empty.")
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{option}: '{repeated[0]}' stands there more than once.")
+    return names

@@ -1,0 +1,159 @@
+"""A worker of a sweep: trains one pack in this process, under claims, and writes the records."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from kdbench.cards import Dataset
+from kdbench.errors import UserError
+from kdbench.execution import packs_file, worker_progress
+from kdbench.execution.cells import Means, Spec
+from kdbench.execution.claims import Claims
+from kdbench.execution.launch import start
+from kdbench.execution.local import LEASH
+from kdbench.execution.pack import Outcome, run_pack
+from kdbench.execution.packs_file import PackFile
+from kdbench.execution.plan import Plan, Planner
+from kdbench.execution.sweep_records import is_there, needs_of, specs_of
+from kdbench.execution.worker_codes import DONE, FAILED, HELD, INTERRUPTED, REFUSED
+from kdbench.results.store import Store
+
+WORKERS = {"cpu": 0, "cuda": 4}
+"""Data loading processes where none are asked for, as in ``kdbench run``."""
+
+
+def work(file: Path) -> int:
+    """Train the pack in a file.
+
+    Cells that another process runs are left to it. Nothing is run where another process trains what is needed:
+    a worker never waits for a claim, so that no two can wait for each other.
+
+    Returns:
+        The exit code, see :mod:`kdbench.execution.worker_codes`.
+
+    Raises:
+        UserError: If the file is no pack, or the pack cannot be planned as it was when it was written.
+    """
+    pack = packs_file.read(file)
+    try:
+        with stoppable(), Claims(pack.means.results, _give_up) as claims:
+            return _work(pack, claims)
+    except KeyboardInterrupt:
+        print("interrupted: it goes on from its last checkpoint", file=sys.stderr, flush=True)
+        return INTERRUPTED
+
+
+def _work(pack: PackFile, claims: Claims) -> int:
+    plans = planned(pack)
+    means = Means(pack.means.work_dir, Store(pack.means.results), device="cpu")
+    mine = taken(plans, means, claims)
+    if mine is None:
+        return HELD
+    if not mine:
+        return DONE
+    console = worker_progress.WorkerConsole(pack.folder, _start_of(pack, mine, claims))
+    outcome = _trained(pack, mine, console)
+    made = {identity: spec for plan in mine.values() for identity, spec in specs_of(plan).items()}
+    for identity in list(claims.held):
+        claims.release(identity, done=is_there(means, made[identity]))
+    console.tell(ended=True, refused=outcome.refused)
+    if outcome.refused:
+        return REFUSED
+    return DONE if all(record.done for record in outcome.records) else FAILED
+
+
+def planned(pack: PackFile) -> list[Plan]:
+    """The plans of a pack's cells. Raises UserError where they are not those that the sweep planned."""
+    planner = Planner(lambda line: print(line, file=sys.stderr, flush=True))
+    plans = [planner.plan(request) for request in pack.requests]
+    if tuple(plan.cell.identity() for plan in plans) != pack.identities:
+        raise UserError(
+            f"the data, a pair or a plugin changed since pack {pack.name} was planned: start the sweep again."
+        )
+    return plans
+
+
+def taken(plans: list[Plan], means: Means, claims: Claims) -> dict[str, Plan] | None:
+    """Claim the cells that are to be run, and what they need.
+
+    Returns:
+        The plans to run by their cells' identities, empty where all is done; None where all is held elsewhere,
+        or something that is needed is: then nothing is claimed.
+    """
+    pending = {p.cell.identity(): p for p in plans if not is_there(means, p.cell)}
+    needed: dict[str, Spec] = {}
+    for plan in pending.values():
+        needed |= needs_of(plan, lambda spec: is_there(means, spec))
+    if all(claims.take(identity) for identity in sorted(needed)):
+        mine = {identity: plan for identity, plan in pending.items() if claims.take(identity)}
+        specs = needed | {identity: plan.cell for identity, plan in mine.items()}
+        for identity in [held for held in claims.held if is_there(means, specs[held])]:
+            claims.release(identity, done=True)  # it was done between the look and the claim
+            mine.pop(identity, None)
+        if mine or not pending:
+            return mine
+    for identity in list(claims.held):
+        claims.release(identity)
+    return None
+
+
+def _start_of(pack: PackFile, mine: Mapping[str, Plan], claims: Claims) -> worker_progress.Progress:
+    titles = {identity: f"{plan.cell.selector}, seed {plan.cell.seed}" for identity, plan in mine.items()}
+    return worker_progress.Progress(pack=pack.name, title=pack.title, cells=titles, owner=claims.owner)
+
+
+def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.WorkerConsole) -> Outcome:
+    plans = list(mine.values())
+    means = means_of(pack, plans[0].dataset)
+    with contextlib.redirect_stdout(sys.stderr):
+        return run_pack(plans, means, console)
+
+
+def means_of(pack: PackFile, dataset: Dataset) -> Means:
+    """Make this process ready to train, and say with what it will."""
+    given = pack.means
+    device = start(given.device, dataset)
+    return Means(
+        work_dir=given.work_dir,
+        store=Store(given.results),
+        device=device,
+        workers=given.workers if given.workers is not None else WORKERS[device],
+        download=given.download,
+        force=given.force,
+    )
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM is like Ctrl-C, and so is the end of the sweep that started this process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    leash = os.environ.pop(LEASH, None)
+    if leash is not None:
+        threading.Thread(target=_watch, args=(int(leash),), daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _watch(leash: int) -> None:
+    os.read(leash, 1)  # returns when the last writer is gone
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _give_up() -> None:
+    """Somebody took this process for dead and runs its cells: writing a checkpoint would spoil theirs."""
+    print("another process took over the claims of this one", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)

@@ -1,0 +1,147 @@
+"""A sweep whose workers claim, checkpoint and record as real ones do, and only pretend to train."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kdbench.benchmarks import Benchmark
+from kdbench.execution import provenance, worker
+from kdbench.execution.cells import Means, interrupted_at
+from kdbench.execution.executors import Executor
+from kdbench.execution.local import Local
+from kdbench.execution.pack import Outcome
+from kdbench.execution.packs import Pack, packs_of
+from kdbench.execution.plan import Request
+from kdbench.execution.status import Snapshot
+from kdbench.execution.sweep import Sweep, Task
+from kdbench.execution.sweep_cells import Item, items_of, known
+from kdbench.execution.sweep_means import SweepMeans
+from kdbench.execution.sweep_records import is_there, weights_of
+from kdbench.execution.sweep_state import Settled
+from kdbench.results.store import Store
+from kdbench.specs import TeacherSpec
+
+STEPS = 6
+
+
+def planned(root: Path, methods: Sequence[str] = ("hinton", "mimic"), seeds: int = 2) -> dict[str, Item]:
+    values = {"title": "x", "dataset": "digits", "pairs": ["digits-faster-rcnn"], "schedule": "smoke"}
+    benchmark = Benchmark.model_validate({**values, "methods": methods, "seeds": range(seeds)})
+    return items_of([benchmark], Request(method="", dataset="", data_root=root), lambda _line: None)
+
+
+class Told:
+    """A view that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.shown: list[Snapshot] = []
+        self.done: list[tuple[Settled, Sequence[str]]] = []
+        self.lines: list[str] = []
+
+    def show(self, snapshot: Snapshot) -> None:
+        self.shown.append(snapshot)
+
+    def settled(self, settled: Settled, lines: Sequence[str]) -> None:
+        self.done.append((settled, lines))
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def sweep_of(
+    folder: Path,
+    root: Path,
+    executor: Executor | None = None,
+    view: Any = None,
+    mode: str = "",
+    lanes: int | None = None,
+    **changes: Any,
+) -> Sweep:
+    """A sweep in a folder; ``mode`` is how its workers behave, see ``pretend``."""
+    items = planned(root, **changes)
+    store = known(items, Store(folder / "results"), lambda _line: None)
+    left = [item for identity, item in items.items() if identity not in store.done]
+    packs: list[Pack] = packs_of(left, max_lanes=lanes, share_teacher=True)
+    means = SweepMeans(work_dir=folder / "runs", results=folder / "results", device="cpu")
+    task = Task(packs, list(store.done.values()), 0, store.records, means)
+    command = [sys.executable, __file__, "worker", mode]
+    return Sweep(task, executor or Local(2, "cpu"), view or Told(), lambda file: [*command, str(file)])
+
+
+def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outcome:
+    """Train: teacher, plain student, cell, with a checkpoint each second step.
+
+    Modes: ``gate``: the last step of a plain student waits for a file ``go``; ``die``: it kills itself at the first
+    step; ``fail``: hinton's cells fail; ``refuse``: they are refused; ``slow``: each step takes long.
+    """
+    outcome = Outcome()
+    folder = means.work_dir.parent
+    for plan in plans:
+        if plan.cell.method == "hinton" and mode == "refuse":
+            outcome.refused[plan.cell.identity()] = "not with hinton"
+            continue
+        for spec in filter(None, (plan.teacher, plan.plain, plan.cell)):
+            if is_there(means, spec):
+                continue
+            failed = "a NaN" if mode == "fail" and getattr(spec, "method", "") == "hinton" else None
+            steps(spec, means, console, folder, mode)
+            score = int(hashlib.sha256(spec.identity().encode()).hexdigest()[:4], 16) / 65536
+            curve = [] if failed else [{"iteration": STEPS, "AP50": score}]
+            run = means.folder(spec)
+            record = provenance.record_of(spec, "AP50", "cpu", run, curve=curve, reason=failed)
+            if isinstance(spec, TeacherSpec):
+                weights_of(means.work_dir, spec).touch()
+            means.store.write(record)
+            (run / "last_checkpoint").unlink(missing_ok=True)
+            outcome.records.append(record)
+    return outcome
+
+
+def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> None:
+    run = means.folder(spec)
+    run.mkdir(parents=True, exist_ok=True)
+    first = interrupted_at(run) or 0
+    with (folder / "log").open("a") as log:
+        log.write(f"{spec.identity()} {first}\n")
+    with console.stage("training", STEPS) as progress:
+        for step in range(first, STEPS):
+            if mode == "die":
+                print("about to die", file=sys.stderr, flush=True)
+                sys.stderr.flush()
+                raise_signal()
+            while mode == "gate" and step == STEPS - 1 and not (folder / "go").exists():
+                time.sleep(0.01)
+            time.sleep(5 if mode == "slow" else 0.01)
+            progress.advance(step + 1, {})
+            if step % 2:
+                (run / "last_checkpoint").write_text(f"iter_{step + 1}.pth")
+
+
+def raise_signal() -> None:
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def means_of(pack: Any, _dataset: Any) -> Means:
+    return Means(pack.means.work_dir, Store(pack.means.results), device="cpu")
+
+
+def main(what: str, mode: str, *arguments: str) -> int:
+    provenance.host_class = lambda: "pretended"
+    if what == "sweep":
+        sweep = sweep_of(Path(arguments[0]), Path(arguments[1]), mode=mode)
+        return 0 if sweep.run() and not sweep.failures else 1
+    worker.means_of = means_of
+    worker.run_pack = lambda plans, means, console: pretend(plans, means, console, mode)
+    return worker.work(Path(arguments[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

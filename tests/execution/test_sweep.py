@@ -1,0 +1,185 @@
+"""Sweeps of pretended trainings: what is run, in which order, and what survives."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import sweep_support
+from sweep_support import Told, planned, sweep_of
+
+from kdbench.execution import sweep as sweeps
+from kdbench.execution.local import Local
+from kdbench.results.record import Record
+from kdbench.results.store import Store
+
+KILLS = 32
+
+
+def results(folder: Path) -> dict[str, dict]:
+    """Identity -> record, without when and where it was made."""
+    records, broken = Store(folder / "results").records()
+    assert not broken
+    return {record.identity: record.model_dump(exclude={"made"}) for record in records}
+
+
+def begun(folder: Path) -> Counter[str]:
+    """How often each training was begun from its start."""
+    lines = (folder / "log").read_text().splitlines()
+    return Counter(line.split()[0] for line in lines if line.endswith(" 0"))
+
+
+def claims_left(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "results" / ".claims").iterdir() if path.name != ".gitignore"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, small_digits):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    view = Told()
+    sweep = sweep_of(folder, small_digits, view=view)
+    assert sweep.run()
+    return folder, sweep, view
+
+
+def test_every_cell_and_the_teacher_once(undisturbed, small_digits):
+    folder, sweep, view = undisturbed
+    items = planned(small_digits)
+    assert len(items) == 6
+    assert {settled.item.identity for settled, _ in view.done} == set(items)
+    assert not sweep.failures
+    found = results(folder)
+    assert set(found) - set(items) == {
+        next(i.plan.teacher for i in items.values() if i.plan.teacher).identity()
+    }
+    assert set(begun(folder).values()) == {1}
+    assert not claims_left(folder)
+    last = view.shown[-1]
+    assert (last.total, last.running) == (6, last.total - last.done)
+
+
+def test_again_from_the_store_there_is_nothing_to_run(undisturbed, small_digits):
+    folder, *_ = undisturbed
+    again = sweep_of(folder, small_digits)
+    assert not again.pending
+    assert again.run()
+    assert set(begun(folder).values()) == {1}
+
+
+def test_packs_that_need_one_teacher_do_not_train_it_twice(tmp_path, small_digits):
+    assert sweep_of(tmp_path, small_digits, lanes=1).run()
+    assert set(begun(tmp_path).values()) == {1}
+    assert len(results(tmp_path)) == 7
+
+
+def test_two_sweeps_at_once_run_nothing_twice(tmp_path, small_digits, undisturbed):
+    command = [sys.executable, sweep_support.__file__, "sweep", "", str(tmp_path), str(small_digits)]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(300) for process in both] == [0, 0]
+    assert results(tmp_path) == results(undisturbed[0])
+    assert set(begun(tmp_path).values()) == {1}
+    assert not claims_left(tmp_path)
+
+
+@pytest.mark.slow
+def test_workers_killed_at_random_moments(tmp_path, small_digits, undisturbed, monkeypatch):
+    """The last step of each training waits until the killing is over, so that there is always one to kill."""
+    monkeypatch.setattr(sweeps, "DEATHS", 1000)
+    executor = Local(2, "cpu")
+    sweep = sweep_of(tmp_path, small_digits, executor, mode="gate")
+    killed: list[str] = []
+
+    def kill() -> None:
+        draw = random.Random(1)
+        while len(killed) < KILLS:
+            time.sleep(draw.uniform(0, 1.0))
+            for handle in draw.sample(sorted(executor._processes), 1) if executor._processes else []:
+                os.kill(int(handle), signal.SIGKILL)
+                killed.append(handle)
+        (tmp_path / "go").touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    assert sweep.run()
+    killer.join()
+    assert len(killed) >= 30
+    assert not sweep.failures
+    assert results(tmp_path) == results(undisturbed[0])
+    assert not claims_left(tmp_path)
+
+
+def test_a_pack_whose_workers_always_die_has_failed(tmp_path, small_digits, monkeypatch):
+    monkeypatch.setattr("kdbench.execution.provenance.host_class", lambda: "pretended")
+    view = Told()
+    sweep = sweep_of(tmp_path, small_digits, view=view, mode="die", methods=("hinton",), seeds=1)
+    assert sweep.run()
+    assert len(begun(tmp_path)) == 1
+    assert sum(begun(tmp_path).values()) == 3
+    assert len(view.lines) == 2
+    assert "killed by SIGKILL; started again" in view.lines[0]
+    why = "its worker died 3 times without getting further, at last with killed by SIGKILL"
+    assert {settled.why for settled, _ in view.done} == {why}
+    assert "about to die" in view.done[0][1]
+    assert {record["reason"] for record in results(tmp_path).values()} == {why}
+    assert not sweep_of(tmp_path, small_digits, methods=("hinton",), seeds=1).failed_needs
+
+
+@pytest.mark.parametrize(("mode", "recorded"), [("fail", True), ("refuse", False)])
+def test_a_cell_that_fails_or_is_refused_hurts_no_other(tmp_path, small_digits, mode, recorded):
+    view = Told()
+    sweep = sweep_of(tmp_path, small_digits, view=view, mode=mode, seeds=1)
+    assert sweep.run()
+    ((settled, _),) = [told for told in view.done if told[0].record is None or not told[0].record.done]
+    assert settled.item.plan.cell.method == "hinton"
+    assert settled.why == ("a NaN" if recorded else "not with hinton")
+    assert isinstance(settled.record, Record) == recorded
+    assert len(sweep.records) == 2
+    assert set(begun(tmp_path).values()) == {1}
+
+
+def test_asked_to_stop_the_workers_end_and_the_sweep_goes_on_later(tmp_path, small_digits, undisturbed):
+    command = [sys.executable, sweep_support.__file__, "sweep", "gate", str(tmp_path), str(small_digits)]
+    process = subprocess.Popen(command)
+    wait_for(lambda: list(tmp_path.glob("runs/*/last_checkpoint")))
+    process.terminate()
+    assert process.wait(60) == 1
+    assert not list(tmp_path.glob("results/records/*/*/*.json"))
+    (tmp_path / "go").touch()
+    assert sweep_of(tmp_path, small_digits).run()
+    assert results(tmp_path) == results(undisturbed[0])
+    assert set(begun(tmp_path).values()) == {1}
+
+
+def test_asked_twice_it_stops_now(tmp_path, small_digits):
+    command = [sys.executable, sweep_support.__file__, "sweep", "gate", str(tmp_path), str(small_digits)]
+    process = subprocess.Popen(command)
+    wait_for(lambda: list(tmp_path.glob("runs/*/last_checkpoint")))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 1
+
+
+def test_the_workers_of_a_killed_sweep_end(tmp_path, small_digits, undisturbed):
+    command = [sys.executable, sweep_support.__file__, "sweep", "gate", str(tmp_path), str(small_digits)]
+    process = subprocess.Popen(command)
+    wait_for(lambda: list(tmp_path.glob("runs/*/last_checkpoint")))
+    process.kill()
+    process.wait()
+    (tmp_path / "go").touch()
+    assert sweep_of(tmp_path, small_digits).run()
+    assert results(tmp_path) == results(undisturbed[0])
+
+
+def wait_for(condition) -> None:
+    until = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
