@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kdbench.specs import digest
+from kdbench.results.hashes import hashes
 
 Kind = Literal["cell", "teacher"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
@@ -136,10 +136,14 @@ class Record(_Part):
     """What kind of machine, without its name: comparable timings have the same."""
     notes: list[str] = Field(default_factory=list)
     made: Made
+    reported_by: str | None = Field(
+        default=None, max_length=100, pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$"
+    )
+    """Who reports it, where somebody else does (:mod:`kdbench.results.contributed`); no part of the identity."""
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Record:
-        if self.identity != digest(self.spec):
+        if self.identity != self._hashes[0]:
             raise ValueError("identity is not the hash of the spec")
         try:
             _ = self._view
@@ -153,6 +157,15 @@ class Record(_Part):
         elif self.metrics is None or not 0 <= self.metrics.last.get(self.metric, -1) <= 1:
             raise ValueError(f"a done record needs its last {self.metric}, a fraction in [0, 1]")
         return self
+
+    @cached_property
+    def _hashes(self) -> tuple[str, str]:
+        return hashes(self.spec)
+
+    @property
+    def recipe(self) -> str:
+        """Hash of all that must be equal for two cells to be comparable: data, models, schedule, precision."""
+        return self._hashes[1]
 
     @cached_property
     def _view(self) -> _TeacherView:
@@ -215,7 +228,9 @@ class Record(_Part):
 
     def to_json(self) -> str:
         """Canonical text of the record's file."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        own = {"reported_by"} if self.reported_by is None else None
+        values = self.model_dump(mode="json", exclude=own)
+        return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def explain(error: ValidationError) -> str:

@@ -1,0 +1,227 @@
+"""``kdbench compare``: the paired test of two methods."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdbench.cli import options
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.results.compare import Comparison, Overall, Side
+    from kdbench.results.record import Record
+
+
+@click.command("compare")
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.option("--dataset", metavar="NAME", help="Only this dataset.")
+@click.option("--pair", metavar="NAME", help="Only this teacher-student pair.")
+@options.results("Folder of the records.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, scores as fractions.")
+def command(
+    first: str, second: str, dataset: str | None, pair: str | None, results: Path, as_json: bool
+) -> None:
+    """Say whether method B is better than method A (often none, the plain student).
+
+    Of each dataset, pair, recipe and teacher: the difference B - A over the seeds that both have, with its 95 %
+    t interval and the p value of the paired t test.
+    """
+    from kdbench.results.compare import comparisons, overall
+    from kdbench.results.store import Store
+
+    records, broken = Store(results).records(dataset)
+    for file in broken:
+        click.echo(f"broken record {file}", err=True)
+    records = chosen(records, dataset, pair, results)
+    one, two = (selector(text, records, results) for text in (first, second))
+    if one == two:
+        raise UserError(f"'{first}' and '{second}' are the same method, '{one}': give two.")
+    found = comparisons(records, one, two)
+    if not found:
+        raise UserError(apart(records, one, two))
+    together = overall(found)
+    if as_json:
+        click.echo(json.dumps(as_data(found, together), indent=2))
+    else:
+        click.echo("\n\n".join("\n".join(part) for part in [*map(lines, found), closing(found, together)]))
+
+
+def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, results: Path) -> list[Record]:
+    """The records of that dataset and pair. Raises UserError where there are none."""
+    records = list(records)
+    if not records and dataset is not None:
+        from kdbench.registry import registry
+
+        registry().dataset(dataset)
+    teachers = [record for record in records if record.kind == "teacher"]
+    cells = [record for record in records if record.kind == "cell" and record.schedule != "smoke"]
+    here = [cell for cell in cells if pair in (None, cell.pair_name)]
+    if cells and not here:
+        from kdbench.registry import suggestion
+
+        near = suggestion(str(pair), {cell.pair_name for cell in cells})
+        raise UserError(f"no results of pair '{pair}' in {results}.{near}")
+    if not here:
+        of = f" of '{dataset}'" if dataset else ""
+        raise UserError(f"no results{of} in {results} to compare: make some with `kdbench run`.")
+    return [*teachers, *here]
+
+
+def selector(text: str, records: Iterable[Record], results: Path) -> str:
+    """The canonical selector of a method that has results.
+
+    Raises:
+        UserError: If there is no such method or option, or it has no results here.
+    """
+    from kdbench.registry import registry, suggestion
+    from kdbench.selectors import canonical, parse, resolve
+
+    known = {record.selector for record in records if record.kind == "cell"}
+    if text in known:
+        return text
+    if text == "teacher":
+        raise UserError(
+            "the teacher is one model, with no seeds to pair: compare with none, the plain student; "
+            "`kdbench leaderboard` has the teacher's own row."
+        )
+    name, raw = parse(text)
+    card = registry().method(name).value
+    meant = canonical(card, resolve(card, raw))
+    if meant not in known:
+        raise UserError(f"no results of '{meant}' in {results}.{suggestion(meant, known)}")
+    return meant
+
+
+def apart(records: Iterable[Record], first: str, second: str) -> str:
+    """Why there is nothing to compare."""
+    where = {
+        name: ", ".join(sorted({cell.pair_name for cell in records if cell.selector == name}))
+        for name in (first, second)
+    }
+    return (
+        f"'{first}' (on {where[first]}) and '{second}' (on {where[second]}) have no recipe and teacher in "
+        "common: run both on one pair."
+    )
+
+
+def lines(block: Comparison) -> list[str]:
+    """A comparison for people."""
+    gain, one, two = block.difference, block.first.method, block.second.method
+    taught = f", teacher {block.teacher}" if block.teacher else ""
+    rows = [(side.method, _summary(block, side)) for side in (block.first, block.second)]
+    if block.seeds:
+        rows.append((f"{two} - {one}", _signed(gain.mean)))
+    if gain.n > 1:
+        interval = f"{_signed(gain.mean)}, 95 % interval [{_signed(gain.low)}, {_signed(gain.high)}]"
+        rows[-1] = (rows[-1][0], f"{interval}, {_p(block.p)} (paired t test)")
+    rows.append(("verdict", spoken(block)))
+    width = max(len(name) for name, _ in rows)
+    heading = f"{block.dataset}: {block.pair}, {block.schedule} schedule, recipe {block.recipe}{taught}"
+    return [
+        f"{heading}, {block.metric} x100, {_seeds(block.seeds)}",
+        *(f"  {name:<{width}}  {text}" for name, text in rows),
+    ]
+
+
+def _summary(block: Comparison, side: Side) -> str:
+    center, spread = block.shared(side)
+    shown = "" if math.isnan(center) else f"{100 * center:.1f}"
+    shown += "" if math.isnan(spread) else f" +- {100 * spread:.1f}"
+    only = block.alone(side)
+    notes = [
+        f"{_seeds(only)} only here, not used" if only else "",
+        f"{_seeds(side.failed)} failed" if side.failed else "",
+        f"{_seeds(side.reported)} reported by others" if side.reported else "",
+        *(f"results of {version} not used" for version in side.left_out),
+    ]
+    return "; ".join(note for note in (shown, *notes) if note)
+
+
+def spoken(block: Comparison) -> str:
+    """The verdict as a sentence."""
+    one, two = block.first.method, block.second.method
+    return {
+        "better": f"{two} is better than {one}",
+        "worse": f"{two} is worse than {one}",
+        "no evidence": f"no evidence that {two} and {one} differ",
+        "one seed": "one shared seed: no evidence either way",
+    }.get(block.verdict, "no shared seed: nothing to compare")
+
+
+def closing(blocks: Sequence[Comparison], together: Overall) -> list[str]:
+    """The line over several blocks; nothing for one."""
+    from kdbench.results.compare import LEAST_DATASETS
+
+    counted = together.wins + together.losses + together.ties
+    if counted < 2:
+        return []
+    two = blocks[0].second.method
+    text = f"overall: {two} is ahead in {together.wins} of {counted} blocks, behind in {together.losses}"
+    text += f", level in {together.ties}" if together.ties else ""
+    if not math.isnan(together.p):
+        return [f"{text}; {_p(together.p)} (Wilcoxon signed-rank over {together.datasets} datasets)"]
+    few = together.datasets < LEAST_DATASETS
+    why = f"{together.datasets} of {LEAST_DATASETS} datasets that a test needs" if few else "no differences"
+    return [f"{text}; no test over datasets ({why})"]
+
+
+def as_data(blocks: Sequence[Comparison], together: Overall) -> dict[str, Any]:
+    """Everything as JSON-able values, NaN as null."""
+    return {
+        "blocks": [_block(block) for block in blocks],
+        "overall": {name: _number(value) for name, value in vars(together).items()},
+    }
+
+
+def _block(block: Comparison) -> dict[str, Any]:
+    names = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
+    gain = block.difference
+    return {
+        **{name: getattr(block, name) for name in names},
+        "seeds": block.seeds,
+        "first": _side(block, block.first),
+        "second": _side(block, block.second),
+        "difference": _number(gain.mean),
+        "low": _number(gain.low),
+        "high": _number(gain.high),
+        "p": _number(block.p),
+        "verdict": block.verdict,
+    }
+
+
+def _side(block: Comparison, side: Side) -> dict[str, Any]:
+    center, spread = block.shared(side)
+    return {
+        "method": side.method,
+        "mean": _number(center),
+        "std": _number(spread),
+        "only_here": block.alone(side),
+        "failed": side.failed,
+        "reported": side.reported,
+        "left_out": side.left_out,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _signed(value: float) -> str:
+    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: no minus before a zero
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    if not seeds:
+        return "no shared seed"
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

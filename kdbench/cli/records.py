@@ -1,0 +1,65 @@
+"""``kdbench records``: the results of others into the store, and a check of all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kdbench.cli import options
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.results.contributed import Refusal
+
+
+@click.group("records")
+def command() -> None:
+    """Add the results of others, and check all."""
+
+
+@command.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
+)
+@options.results("Folder of the records.")
+@click.option("--reported-by", metavar="NAME", help="Who reports them; default: others.")
+def add(files: tuple[Path, ...], results: Path, reported_by: str | None) -> None:
+    """Check record FILES of others and copy them into the store, marked as reported by others.
+
+    A file that contradicts itself, is implausible, or whose result is there already is refused with the reason
+    (exit code 2), and then none is added. Records of teachers come in the same command as their students.
+    """
+    from kdbench.results.contributed import add as add_all
+    from kdbench.results.store import Store
+
+    verdict = add_all(files, Store(results), reported_by)
+    if verdict.refused:
+        _tell(verdict.refused)
+        refused = len({refusal.path for refusal in verdict.refused})
+        raise UserError(f"nothing is added: {refused} of {len(files)} files refused, for the reasons above.")
+    for path in verdict.added:
+        click.echo(path)
+
+
+@command.command()
+@options.results("Folder of the records.")
+def check(results: Path) -> None:
+    """Hold all records of the store to the rules of `add`; the exit code is 2 where one breaks them."""
+    from kdbench.results.contributed import check as check_all
+    from kdbench.results.store import Store
+
+    number, refused = check_all(Store(results))
+    if not number:
+        raise UserError(f"no records in {results}: give the --results folder that has them.")
+    if refused:
+        _tell(refused)
+        raise UserError(f"{len({refusal.path for refusal in refused})} of {number} records are not good.")
+    click.echo(f"{number} records are good")
+
+
+def _tell(refused: Iterable[Refusal]) -> None:
+    for refusal in refused:
+        click.echo(" ".join(str(refusal).split()), err=True)

@@ -1,0 +1,247 @@
+"""``kdbench reproduce``: run a row again, from nothing, and say whether it agrees."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdbench.cli import options
+from kdbench.errors import UserError
+
+if TYPE_CHECKING:
+    from kdbench.execution.cells import Means
+    from kdbench.execution.plan import Plan, Request
+    from kdbench.execution.training import Console
+    from kdbench.results.record import Record
+    from kdbench.results.reproduce import Agreement
+    from kdbench.results.store import Store
+    from kdbench.specs import Pair, TeacherSpec
+
+FOLDER = "reproduced"
+"""Folder under the runs' where rows are run again."""
+SECTIONS = ("schedule", "teacher_schedule")
+MODELS = ("student", "teacher")
+
+
+@click.command("reproduce")
+@click.argument("row")
+@click.option("--dataset", metavar="NAME", help="Dataset, where ROW is a selector.")
+@click.option("--pair", metavar="NAME", help="Teacher-student pair, where ROW is a selector.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Seed of the row; default: ROW's own, or the lowest."
+)
+@options.results("Folder of the records; nothing is written there.")
+@options.work_dir("Folder of the runs: a teacher with the recorded weights is taken from it.")
+@options.root
+@click.option("--device", metavar="D", help="cpu or cuda; default: cuda where there is one.")
+@click.option("--download", is_flag=True, help="Fetch initial weights if they are not on disk.")
+@click.option(
+    "--teacher-checkpoint",
+    "teacher_checkpoints",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights of the teacher, where the row had some given.",
+)
+@click.option("--anyway", is_flag=True, help="Run although the code, a plugin or the data are not as then.")
+def command(row: str, **values: Any) -> int:
+    """Run ROW again and say whether it agrees (exit code 0) or not (1).
+
+    ROW is a record's file, the first digits (at least 6) of its identity, or a method with --dataset and --pair.
+    On the CPU of the same kind of machine the numbers must be identical; elsewhere they must be within the noise,
+    which is the spread over the row's seeds.
+    """
+    from kdbench.cli.progress import TerminalConsole
+    from kdbench.execution.launch import start
+    from kdbench.execution.plan import plan
+    from kdbench.results.reproduce import judge, noise_of
+    from kdbench.results.store import Store
+
+    console, store = TerminalConsole(), Store(values["results"])
+    records = store.records()[0]
+    then = recorded(row, records, values)
+    planned = plan(request_of(then, values["root"], values["teacher_checkpoints"]), console.say)
+    changed = not_as_then(then, planned, store)
+    if changed:
+        refuse_or_tell(changed, values["anyway"])
+    means = means_of(planned, values, start(values["device"], planned.dataset))
+    reuse(then, planned, store, values["work_dir"], means, console)
+    now = again(planned, means, console)
+    verdict = judge(then, now, noise_of(then, records), same_spec=not changed)
+    show(then, now, verdict)
+    if verdict.agrees:
+        shutil.rmtree(means.work_dir, ignore_errors=True)
+    else:
+        click.echo(f"run       {means.work_dir}")
+    return 0 if verdict.agrees else 1
+
+
+def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Record:
+    """The record of the row. Raises UserError where there is none, or no result in it."""
+    from kdbench.cli.export import read
+    from kdbench.results.reproduce import at_seed, find_row
+
+    if Path(row).is_file():
+        return at_seed(read(Path(row)), records, values["seed"])
+    return find_row(row, records, values["dataset"], values["pair"], values["seed"])
+
+
+def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...]) -> Request:
+    """What has to be asked for to run a record's cell again, its own models and settings included."""
+    from kdbench.execution.plan import Request, overridden
+    from kdbench.registry import registry
+    from kdbench.specs import Pair
+
+    request = Request(
+        method=then.selector,
+        dataset=then.dataset,
+        pair=then.pair_name,
+        seed=then.seed,
+        schedule="smoke" if then.schedule == "smoke" else "default",
+        teacher_checkpoints=checkpoints,
+        amp=bool(then.spec.get("amp")),
+        data_root=root,
+    )
+    if then.schedule == "default":
+        return request
+    pair, wanted = registry().pair(then.pair_name).value, Pair.model_validate(then.spec["pair"])
+    own: dict[str, Any] = {
+        role: getattr(wanted, role).config
+        for role in MODELS
+        if getattr(wanted, role).config != getattr(pair, role).config or getattr(wanted, role).sha256
+    }
+    request = replace(request, from_scratch=pair.pretrained and not wanted.pretrained, **own)
+    return replace(request, settings=tuple(settings(overridden(pair, request), wanted)))
+
+
+def settings(pair: Pair, wanted: Pair) -> Iterator[str]:
+    """The ``--set`` that turn a pair into the wanted one, as far as they can."""
+    import yaml
+
+    now, then = pair.model_dump(mode="json"), wanted.model_dump(mode="json")
+    parts = [(name, now[name], then[name]) for name in SECTIONS]
+    parts += [(name, now[name]["edits"], then[name]["edits"]) for name in MODELS]
+    for name, there, due in parts:
+        for key, value in due.items():
+            if key not in there or there[key] != value:
+                text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"))
+                text = text.removesuffix("...\n").strip()
+                yield f"{name}.{key}={text}"
+
+
+def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
+    """What the present code, plugins and data would run differently, a line a key."""
+    from kdbench.execution.plan import stored
+    from kdbench.results.reproduce import differences
+
+    found = differences(then.spec, stored(planned.cell))
+    teacher = planned.staged or planned.teacher
+    if then.teacher_identity != planned.cell.teacher and then.teacher_identity and teacher:
+        before = store.find(then.teacher_identity)
+        found += [] if before is None else differences(before.spec, stored(teacher), "its teacher's ")
+    return found
+
+
+def refuse_or_tell(changed: list[str], anyway: bool) -> None:
+    """Say what differs. Raises UserError unless it is to be run anyway."""
+    for line in changed:
+        click.echo(f"not as then: {line}", err=True)
+    if not anyway:
+        raise UserError(
+            "what would run here is not what was recorded (see above): install that version, restore the data or "
+            "give the teacher's checkpoint, or compare all the same with --anyway."
+        )
+
+
+def means_of(planned: Plan, values: Mapping[str, Any], device: str) -> Means:
+    """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
+    from kdbench.cli.run import WORKERS
+    from kdbench.execution.cells import Means
+    from kdbench.results.store import Store
+
+    identity = planned.cell.identity()
+    folder = values["work_dir"] / FOLDER / identity[:16]
+    if any(record.identity == identity for record in Store(folder).records()[0]):
+        shutil.rmtree(folder)  # that one ended
+    return Means(
+        work_dir=folder,
+        store=Store(folder),
+        device=device,
+        workers=WORKERS[device],
+        download=values["download"],
+    )
+
+
+def reuse(then: Record, planned: Plan, store: Store, work_dir: Path, means: Means, console: Console) -> None:
+    """Take what is not to be reproduced: the plain student's record, and a teacher with the recorded weights."""
+    teacher = planned.staged or planned.teacher
+    if teacher is None:
+        return
+    plain = store.find(planned.plain.identity())
+    if plain is not None:
+        means.store.write(plain)
+    if teacher.checkpoint is not None:
+        console.say("teacher: the given checkpoint")
+        return
+    record, source = store.find(teacher.identity()), replace(means, work_dir=work_dir)
+    why = "its record or weights are not here"
+    weights = weights_of(teacher, source)
+    if record is not None and weights.is_file():
+        why = "the weights here are not the recorded ones"
+        if then.teacher is not None and hash_of(teacher, planned, source) == then.teacher.weights_sha256:
+            target = weights_of(teacher, means)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(weights, target)
+            means.store.write(record)
+            console.say(f"teacher: taken from {weights}, which has the recorded weights")
+            return
+    console.say(f"teacher: trained too ({why})")
+
+
+def weights_of(teacher: TeacherSpec, means: Means) -> Path:
+    """Where a run leaves a teacher's weights."""
+    from kdbench.openmmlab.students import WEIGHTS
+
+    return means.folder(teacher) / WEIGHTS
+
+
+def hash_of(teacher: TeacherSpec, planned: Plan, means: Means) -> str:
+    """Hash of a teacher's weights, as records have it."""
+    from kdbench.execution.cells import subject_of
+    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.students import load_teacher
+
+    subject = subject_of(teacher, planned, means)
+    return weights_hash(load_teacher(subject, weights_of(teacher, means), lambda _line: None).model)
+
+
+def again(planned: Plan, means: Means, console: Console) -> Record:
+    """Run the cell; a training that fails gives its failed record."""
+    from kdbench.execution.session import Session
+    from kdbench.execution.training import RunError
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
+            return Session(planned, means, console).run()
+    except RunError as failed:
+        click.echo(f"failed: {failed}", err=True)
+        return failed.record
+
+
+def show(then: Record, now: Record, verdict: Agreement) -> None:
+    """Both results and the verdict."""
+    click.echo(f"row       {then.selector} on {then.pair_name}, seed {then.seed} ({then.identity[:12]})")
+    for name, record in (("then", then), ("now", now)):
+        value = record.status if record.score is None else f"{record.metric} {100 * record.score:.2f}"
+        click.echo(f"{name:<10}{value}, {record.device}, {record.host_class}")
+    if then.teacher is not None and now.teacher is not None:
+        same = "the same" if then.teacher.weights_sha256 == now.teacher.weights_sha256 else "other"
+        values = f"{100 * then.teacher.value:.2f} then, {100 * now.teacher.value:.2f} now"
+        click.echo(f"teacher   {same} weights ({then.metric} {values})")
+    click.echo(f"{'agrees' if verdict.agrees else 'disagrees'}: {verdict.why}")

@@ -1,0 +1,204 @@
+"""Whether a result comes out again: which row is meant, what is not as it was, how close the new one is."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdbench.errors import UserError
+from kdbench.registry import registry, suggestion
+from kdbench.results.leaderboard import recipe_of
+from kdbench.results.record import Record
+from kdbench.results.statistics import ROUND_OFF, deviation
+from kdbench.selectors import canonical, parse, resolve
+from kdbench.specs import digest
+
+ONE_SEED_NOISE = 0.02
+"""Standard deviation over seeds that is assumed where a row has one seed, as a fraction."""
+SPREAD = 1.96 * math.sqrt(2)
+"""Two runs differ by less than so many standard deviations of one, in 95 % of cases."""
+ROUNDING = 1e-6
+"""Metrics that differ by less are the same: some are summed in single precision."""
+ABSENT = "(absent)"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much a row's scores vary from seed to seed.
+
+    Attributes:
+        std: Standard deviation over the seeds, as a fraction.
+        seeds: How many they are; with one the deviation is :data:`ONE_SEED_NOISE`.
+    """
+
+    std: float
+    seeds: int
+
+    @property
+    def bound(self) -> float:
+        """By how much two runs may differ, as a fraction."""
+        return SPREAD * self.std
+
+    def __str__(self) -> str:
+        of = f"over {self.seeds} seeds" if self.seeds > 1 else "assumed, as the row has one seed"
+        return (
+            f"std {100 * self.std:.1f} {of}, so two runs may differ by {100 * self.bound:.1f} "
+            "(1.96 sqrt 2 times that)"
+        )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The new result beside the recorded one.
+
+    Attributes:
+        agrees: Whether it is as near as it has to be.
+        why: In one line.
+    """
+
+    agrees: bool
+    why: str
+
+
+def find_row(
+    row: str, records: Iterable[Record], dataset: str | None, pair: str | None, seed: int | None
+) -> Record:
+    """The cell that a user means.
+
+    Args:
+        row: The first digits (at least 6) of its identity, or a selector.
+        records: Of the store.
+        dataset: Of which dataset; None: any, where only one fits.
+        pair: Of which pair; None: any, where only one fits.
+        seed: Which seed of the row; None: the one with that identity, or the lowest.
+
+    Raises:
+        UserError: If there is none, or there are several.
+    """
+    cells = [cell for cell in records if cell.kind == "cell"]
+    here = [c for c in cells if dataset in (None, c.dataset) and pair in (None, c.pair_name)]
+    if re.fullmatch("[0-9a-f]{6,64}", row):
+        found = [cell for cell in here if cell.identity.startswith(row)]
+        if not found:
+            raise UserError(f"no record's identity starts with '{row}': give a record's file, or a selector.")
+        rows: dict[tuple[str, ...], Record] = {(cell.identity,): cell for cell in found}
+    else:
+        found = _of_selector(row, here)
+        rows = {_row(cell): cell for cell in found}
+    if len(rows) > 1:
+        shown = ", ".join(sorted(f"{c.identity[:12]} ({c.dataset}, {c.pair_name})" for c in rows.values()))
+        raise UserError(f"'{row}' means several rows: give one of {shown}, or --dataset and --pair.")
+    return at_seed(min(found, key=lambda cell: cell.seed), cells, seed)
+
+
+def _of_selector(row: str, cells: Sequence[Record]) -> list[Record]:
+    """The done cells of a method; smoke runs only where there is nothing else."""
+    known = {cell.selector for cell in cells}
+    meant = row
+    if row not in known:
+        name, raw = parse(row)
+        card = registry().method(name).value
+        meant = canonical(card, resolve(card, raw))
+    found = [cell for cell in cells if cell.selector == meant and cell.done]
+    if not found:
+        raise UserError(f"no result of '{meant}' there to reproduce.{suggestion(meant, known)}")
+    return [cell for cell in found if cell.schedule != "smoke"] or found
+
+
+def at_seed(cell: Record, records: Iterable[Record], seed: int | None) -> Record:
+    """The cell of the same row at a seed; itself for None. Raises UserError where there is none, or it failed."""
+    if seed is not None and seed != cell.seed:
+        found = {other.seed: other for other in row_of(cell, records)}
+        if seed not in found:
+            there = ", ".join(map(str, sorted(found))) or "none"
+            raise UserError(f"{cell.selector} on {cell.pair_name} has no result of seed {seed}: {there}.")
+        cell = found[seed]
+    if cell.kind == "teacher":
+        raise UserError("that is a teacher's record: reproduce a row that was taught by it.")
+    if not cell.done:
+        raise UserError(f"that run is {cell.status} ({cell.reason}): there is no result to reproduce.")
+    return cell
+
+
+def row_of(cell: Record, records: Iterable[Record]) -> list[Record]:
+    """The done cells of a cell's row: they differ in their seeds only."""
+    return [other for other in records if other.kind == "cell" and other.done and _row(other) == _row(cell)]
+
+
+def _row(cell: Record) -> tuple[str, ...]:
+    options = digest(dict(cell.options))
+    return recipe_of(cell), cell.teacher_identity or "", cell.selector, cell.plugin, options
+
+
+def noise_of(cell: Record, records: Iterable[Record]) -> Noise:
+    """How much a cell's row varies over its seeds."""
+    scores = {other.seed: other.score for other in [*row_of(cell, records), cell] if other.score is not None}
+    spread = deviation(scores.values())
+    return Noise(ONE_SEED_NOISE if math.isnan(spread) else spread, len(scores))
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two specs, a line a key: ``pair.schedule.lr: 0.01 then, 0.02 now``."""
+    one, two = dict(_leaves(then, prefix)), dict(_leaves(now, prefix))
+    keys = [key for key in {**one, **two} if one.get(key, ABSENT) != two.get(key, ABSENT)]
+    return [f"{key}: {one.get(key, ABSENT)} then, {two.get(key, ABSENT)} now" for key in keys]
+
+
+def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def judge(then: Record, now: Record, noise: Noise, same_spec: bool = True) -> Agreement:
+    """Whether a new result agrees with the recorded one.
+
+    On the CPU of the same kind of machine, with the same versions, every metric has to be identical, up to
+    rounding; elsewhere the ranking metric has to be within the noise.
+
+    Args:
+        then: The recorded result.
+        now: The new one.
+        noise: Of its row.
+        same_spec: Whether both were run with the same spec.
+    """
+    if not now.done or now.score is None or then.score is None:
+        return Agreement(False, f"the new run is {now.status}: {now.reason}")
+    apart = _furthest(then, now)
+    if apart < ROUNDING:
+        rounded = f", up to rounding ({apart:.0e})" if apart else ""
+        return Agreement(True, f"identical in every metric{rounded}")
+    gap = now.score - then.score
+    within = abs(gap) <= noise.bound + ROUND_OFF
+    shown = (
+        f"{then.metric} differs by {100 * gap:+.2f}, {'within' if within else 'beyond'} the noise ({noise})"
+    )
+    others = [] if same_spec else ["the spec"]
+    others += unlike(then, now)
+    if not others:
+        return Agreement(False, f"not identical on the CPU of the same kind of machine: {shown}")
+    return Agreement(within, f"{shown}; not as it was then: {', '.join(others)}")
+
+
+def _furthest(then: Record, now: Record) -> float:
+    """The largest difference between two metrics of one name; infinite where one is missing."""
+    old, new = ({} if record.metrics is None else record.metrics.last for record in (then, now))
+    return max((abs(value - new.get(name, math.inf)) for name, value in old.items()), default=math.inf)
+
+
+def unlike(then: Record, now: Record) -> list[str]:
+    """Why identical numbers cannot be expected: the GPU, another machine, other versions; empty where they can."""
+    found = ["a GPU's sums"] if then.device == now.device != "cpu" else []
+    if then.device != now.device:
+        found.append(f"device {then.device} -> {now.device}")
+    if then.host_class != now.host_class:
+        found.append(f"machine {then.host_class} -> {now.host_class}")
+    for name in sorted(then.versions.keys() & now.versions.keys()):
+        if then.versions[name] != now.versions[name]:
+            found.append(f"{name}: {then.versions[name]} -> {now.versions[name]}")
+    return found

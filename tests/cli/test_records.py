@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from kdbench.results.store import Store
+
+RECORDS = Path(__file__).parents[2] / "results" / "records"
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """Two rows of the committed results and their teacher, whose runs recorded kdbench's version."""
+    folder = RECORDS / "bccd"
+    files = [*folder.glob("teachers/*.json"), *folder.glob("*/none-seed0-*"), *folder.glob("*/mimic-seed0-*")]
+    assert len(files) == 3
+    return [str(file) for file in files]
+
+
+def test_add_then_check(kdbench, batch, tmp_path):
+    place = ("--results", str(tmp_path / "results"))
+    done = kdbench("records", "add", *batch, *place, "--reported-by", "Ann")
+    assert done.code == 0, done.err
+    assert len(done.out.splitlines()) == 3
+    assert {record.reported_by for record in Store(tmp_path / "results").records()[0]} == {"Ann"}
+    assert kdbench("records", "check", *place).out == "3 records are good\n"
+    again = kdbench("records", "add", batch[0], *place)
+    assert (again.code, again.out) == (2, "")
+    told, last = again.err.splitlines()
+    assert told.startswith(f"{batch[0]}: its result is there already, in ")
+    assert last == "error: nothing is added: 1 of 1 files refused, for the reasons above."
+
+
+def test_check_names_what_is_broken(kdbench, batch, tmp_path):
+    results = tmp_path / "results"
+    kdbench("records", "add", *batch, "--results", str(results))
+    path = next(results.rglob("*mimic*.json"))
+    path.write_text(path.read_text().replace('"reported_by": "others"', '"reported_by": null'))
+    done = kdbench("records", "check", "--results", str(results))
+    assert done.code == 2
+    assert str(path) in done.err
+    assert "error: 1 of 3 records are not good." in done.err
+
+
+def test_a_folder_without_records(kdbench, tmp_path):
+    done = kdbench("records", "check", "--results", str(tmp_path))
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "no records in" in done.err
+
+
+def test_the_committed_records_are_good(kdbench):
+    done = kdbench("records", "check", "--results", str(RECORDS.parent))
+    assert done.code == 0, done.err

@@ -1,0 +1,132 @@
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_1samp, ttest_rel, wilcoxon
+
+from kdbench.results.compare import comparisons, overall, paired_p
+
+from .samples import cell, cells, staged_teacher, teacher
+
+NONE = {0: 0.50, 1: 0.53, 2: 0.49, 3: 0.55}
+MIMIC = {0: 0.60, 1: 0.58, 2: 0.57, 4: 0.9}
+
+
+def block(records, first="none", second="mimic"):
+    (found,) = comparisons(records, first, second)
+    return found
+
+
+def test_paired_over_the_shared_seeds_as_scipy_does_it():
+    found = block([*cells("none", NONE), *cells("mimic", MIMIC)])
+    shared = [0, 1, 2]
+    expected = ttest_rel([MIMIC[s] for s in shared], [NONE[s] for s in shared])
+    interval = expected.confidence_interval(0.95)
+    assert found.seeds == shared
+    assert found.p == pytest.approx(expected.pvalue)
+    assert (found.difference.low, found.difference.high) == pytest.approx((interval.low, interval.high))
+    assert found.shared(found.first)[0] == pytest.approx(0.5066666667)
+    assert (found.alone(found.first), found.alone(found.second)) == ([3], [4])
+
+
+def test_the_other_way_round_is_the_negative():
+    records = [*cells("none", NONE), *cells("mimic", MIMIC)]
+    one, other = block(records), block(records, "mimic", "none")
+    assert one.difference.mean == pytest.approx(-other.difference.mean)
+    assert one.p == pytest.approx(other.p)
+    verdicts = {"better": "worse", "no evidence": "no evidence"}
+    assert other.verdict == verdicts[one.verdict]
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8).filter(lambda v: max(v) - min(v) > 1e-3))
+def test_the_p_value_is_scipys(values):
+    assert paired_p(values) == pytest.approx(ttest_1samp(values, 0).pvalue, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("values", "p"), [([], math.nan), ([0.1], math.nan), ([0.0, 0.0], 1.0), ([0.1, 0.1, 0.1], 0.0)]
+)
+def test_the_p_value_at_the_edges(values, p):
+    assert paired_p(values) == pytest.approx(p, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [({0: 0.6}, "one seed"), ({7: 0.6}, "no shared seed"), ({0: 0.5, 1: 0.53}, "no evidence")],
+)
+def test_too_little_is_no_evidence(other, verdict):
+    assert block([*cells("none", NONE), *cells("mimic", other)]).verdict == verdict
+
+
+def test_recipes_are_never_mixed():
+    records = [*cells("none", {0: 0.5, 1: 0.5}), *cells("mimic", {0: 0.7, 1: 0.7}, iterations=200)]
+    assert comparisons(records, "none", "mimic") == []
+    records += cells("none", {0: 0.6, 1: 0.6}, iterations=200)
+    assert block(records).difference.mean == pytest.approx(0.1)
+
+
+def test_teachers_are_apart_and_the_plain_student_serves_both():
+    records = [*cells("none", {0: 0.5}), *cells("mimic", {0: 0.7})]
+    other = cell("mimic", 0.6, asks_for="b" * 64)
+    found = comparisons([*records, other], "none", "mimic")
+    assert sorted(block.difference.mean for block in found) == pytest.approx([0.1, 0.2])
+    assert comparisons([cell("hinton", 0.5), other], "hinton", "mimic") == []
+
+
+def test_a_staged_teacher_counts_as_the_one_it_began_with():
+    base = teacher()
+    staged = staged_teacher(base, 0.7)
+    records = [base, staged, cell("mimic", 0.6, asks_for=base.identity)]
+    records.append(cell("quantization-mimic", 0.7, asks_for=staged.identity))
+    assert block(records, "mimic", "quantization-mimic").difference.mean == pytest.approx(0.1)
+
+
+def test_smoke_and_failed_runs_do_not_count_and_failures_are_named():
+    records = [*cells("none", {0: 0.5, 1: 0.5}), cell("mimic", 0.6), cell("mimic", seed=1, status="failed")]
+    records.append(cell("mimic", 0.9, seed=2, schedule="smoke"))
+    found = block(records)
+    assert (found.seeds, found.second.failed) == ([0], (1,))
+
+
+def test_of_several_versions_the_latest_counts_and_the_rest_is_told():
+    records = [*cells("none", NONE), *cells("mimic", {0: 0.9}, plugin="kdbench 0.9.0")]
+    records += cells("mimic", {0: 0.6, 1: 0.6}, plugin="kdbench 0.10.0")
+    found = block(records)
+    assert found.second.scores == {0: 0.6, 1: 0.6}
+    assert found.second.left_out[0].startswith("kdbench 0.9.0, options ")
+
+
+def test_the_order_of_the_records_does_not_matter():
+    records = [
+        *cells("none", {0: 0.5, 1: 0.4}),
+        *cells("mimic", {0: 0.6}),
+        cell("mimic", seed=1, status="failed"),
+    ]
+    assert len({repr(comparisons(order, "none", "mimic")) for order in itertools.permutations(records)}) == 1
+
+
+def test_an_own_result_comes_before_one_that_others_report():
+    records = [cell("none", 0.5), cell("mimic", 0.6), cell("mimic", 0.9, reported_by="me")]
+    assert block(records).second.scores == {0: 0.6}
+    assert block([records[0], records[2]]).second.reported == (0,)
+
+
+def test_overall_counts_blocks_and_tests_over_six_datasets():
+    gains = {f"d{i}": gain for i, gain in enumerate([0.01, 0.02, 0.03, 0.04, 0.05, -0.005])}
+    records = [c for name in gains for c in cells("none", {0: 0.5}, dataset=name)]
+    records += [cell("mimic", 0.5 + gain, dataset=name) for name, gain in gains.items()]
+    together = overall(comparisons(records, "none", "mimic"))
+    assert (together.wins, together.losses, together.ties, together.datasets) == (5, 1, 0, 6)
+    assert together.p == pytest.approx(wilcoxon(list(gains.values())).pvalue)
+    fewer = [record for record in records if record.dataset != "d0"]
+    assert math.isnan(overall(comparisons(fewer, "none", "mimic")).p)
+
+
+def test_blocks_of_one_dataset_are_one_sample_of_the_test_over_datasets():
+    records = [
+        c for i in range(8) for c in (cell("none", 0.5, pair=f"p{i}"), cell("mimic", 0.6, pair=f"p{i}"))
+    ]
+    together = overall(comparisons(records, "none", "mimic"))
+    assert (together.wins, together.datasets, math.isnan(together.p)) == (8, 1, True)
