@@ -1,0 +1,191 @@
+"""The table of a ranking: which columns of the frame it shows, and how a cell reads and sorts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
+from kdbench.results.formats import interval, left_out, percent, spread
+from kdbench.results.html.anchors import anchor
+from kdbench.results.plots import Ranking
+from kdbench.results.record import PLAIN
+
+Values = Mapping[str, Any]
+VERDICTS = ("better", "no evidence", "one seed", "worse", "no plain student", "no result")
+SIGNED = ("relative_gain", "paper_difference")
+"""Further columns that are differences, as fractions."""
+HELP = {
+    "p_holm": "p of the paired t test, Holm-corrected over the rows: it decides the verdict",
+    "relative_gain": "The difference over the plain student's score, in %",
+    "best": "Mean at the best evaluation: it flatters and never ranks",
+    "reported": "How many of the seeds others report",
+    "paper_difference": "The paper's own difference, in points, in its own setting",
+    "peak_memory_mib": "Peak memory, MiB",
+}
+_SHOWN = {
+    *GROUP,
+    *("method", "seeds", "mean", "std", "shared_seeds", "difference", "low", "high", "gap_closed"),
+    *("time_ratio", "failed", "skipped", "smoke", "missing", "verdict", "command"),
+}
+
+
+class Cell(NamedTuple):
+    """What a cell says and the key that it sorts by: a number, or text; empty sorts last."""
+
+    text: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column.
+
+    Attributes:
+        title: Its heading.
+        help: What it means.
+        cell: From a row of the frame.
+        number: Whether it sorts by numbers.
+        extra: Whether it is shown only with all columns.
+    """
+
+    title: str
+    help: str
+    cell: Callable[[Values], Cell]
+    number: bool = True
+    extra: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: its place in the ranking (0 for a reference), its label, the id of its method's card, its cells."""
+
+    place: int
+    method: str
+    card: str
+    verdict: str
+    cells: list[Cell]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: the teacher and the plain student stay on top, the methods sort."""
+
+    columns: list[Column]
+    references: list[Row]
+    rows: list[Row]
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The verdicts that occur."""
+        return list(dict.fromkeys(row.verdict for row in self.rows))
+
+
+def table(ranking: Ranking) -> Table:
+    """The table of a ranking, its rows in rank order."""
+    columns = [*_main(ranking), *_further(ranking)]
+    references = [row for row in ranking.rows if row["method"] in (TEACHER_ROW, PLAIN)]
+    return Table(
+        columns,
+        [_row(0, row, columns) for row in references],
+        [_row(place, row, columns) for place, row in enumerate(ranking.methods, 1)],
+    )
+
+
+def _row(place: int, row: Values, columns: list[Column]) -> Row:
+    cells = [column.cell(row) for column in columns]
+    return Row(place, row["method"], anchor(row["method"]), row["verdict"], cells)
+
+
+def _main(ranking: Ranking) -> list[Column]:
+    metric = ranking.metric
+    plain = [
+        Column(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
+        Column("vs plain", "Paired difference to the plain student, with its 95 % interval", _difference),
+        Column("verdict", "What the interval allows to say", _verdict, number=False),
+        Column("gap closed", "Share of the way from the plain student to the teacher", _gap),
+        Column("time", "Time of an iteration, the plain student's is 1 (roughly)", _time),
+        Column("seeds", "Seeds that are done", _seeds),
+    ]
+    absent = Column(
+        "left out", "Cells that failed, were skipped or are missing, in no mean", _left_out, number=False
+    )
+    again = Column("again", "The command that makes the row again", _command, number=False)
+    return [*plain, *([absent] if any(left_out(row) for row in ranking.rows) else []), again]
+
+
+def _score(row: Values) -> Cell:
+    deviation = spread(dict(row))
+    around = f" ± {deviation}" if deviation and row["seeds"] > 1 else ""
+    return Cell(percent(row["mean"]) + around, _key(row["mean"]))
+
+
+def _difference(row: Values) -> Cell:
+    return Cell(f"{percent(row['difference'], '+')} {interval(dict(row))}".strip(), _key(row["difference"]))
+
+
+def _verdict(row: Values) -> Cell:
+    known = row["verdict"] in VERDICTS
+    return Cell(row["verdict"], str(VERDICTS.index(row["verdict"])) if known else "")
+
+
+def _gap(row: Values) -> Cell:
+    share = percent(row["gap_closed"])
+    return Cell(f"{share} %" if share else "", _key(row["gap_closed"]))
+
+
+def _time(row: Values) -> Cell:
+    ratio = row["time_ratio"]
+    return Cell("" if math.isnan(ratio) else f"{ratio:.2f}x", _key(ratio))
+
+
+def _seeds(row: Values) -> Cell:
+    text = "one seed" if row["seeds"] == 1 and row["method"] != TEACHER_ROW else str(row["seeds"])
+    return Cell(text, _key(row["seeds"]))
+
+
+def _left_out(row: Values) -> Cell:
+    text = left_out(dict(row))
+    return Cell(text, text)
+
+
+def _command(row: Values) -> Cell:
+    return Cell(row["command"], row["command"])
+
+
+def _further(ranking: Ranking) -> list[Column]:
+    """The columns of the frame that the main ones do not show and that hold something."""
+    found = []
+    for name in map(str, ranking.frame.columns):
+        if name not in _SHOWN and any(_filled(row[name]) for row in ranking.rows):
+            kind = ranking.frame[name].dtype.kind
+            title = name.removeprefix(METRIC).replace("_", " ")
+            found.append(Column(title, HELP.get(name, title), _reader(name), kind in "iuf", extra=True))
+    return found
+
+
+def _filled(value: Any) -> bool:
+    return bool(value != "" and value == value)
+
+
+def _reader(name: str) -> Callable[[Values], Cell]:
+    sign = "+" if name in SIGNED else ""
+    fraction = sign or name == "best" or name.startswith(METRIC)
+
+    def read(row: Values) -> Cell:
+        value = row[name]
+        if not _filled(value):
+            return Cell("", "")
+        if isinstance(value, str):
+            return Cell(value, value)
+        whole = float(value).is_integer() and not fraction
+        text = f"{value:,.0f}" if whole else percent(value, sign) if fraction else f"{value:.3g}"
+        return Cell(text, _key(value))
+
+    return read
+
+
+def _key(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.9g}"

@@ -1,0 +1,109 @@
+"""The cards of the methods: what they compute, their options, whom to cite, and how they did here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from kdbench.cards import MethodCard
+from kdbench.registry import Offer, registry
+from kdbench.results.html.anchors import anchor, method_of
+from kdbench.results.html.sections import Section
+from kdbench.results.plots.intervals import difference
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a method: its name, its default, its choices and what it does."""
+
+    name: str
+    default: str
+    choices: str
+    help: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row of a ranking, as the card of its method tells it."""
+
+    ranking: str
+    title: str
+    label: str
+    difference: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method in the page.
+
+    Attributes:
+        name: Its name.
+        anchor: Its id.
+        plugin: Distribution and version that gives it; empty where none is installed.
+        card: Its card, or None where no installed plugin gives it.
+        options: Its options.
+        published: The paper's numbers, a dict a row.
+        results: How it did.
+    """
+
+    name: str
+    anchor: str
+    plugin: str
+    card: MethodCard | None
+    options: list[Option]
+    published: list[dict[str, str]]
+    results: list[Result]
+
+    @property
+    def equations(self) -> str:
+        """The losses in words and symbols."""
+        return inspect.cleandoc(self.card.equations) if self.card else ""
+
+    @property
+    def bibtex(self) -> str:
+        """What to cite."""
+        return inspect.cleandoc(self.card.bibtex) if self.card else ""
+
+
+def methods(sections: Iterable[Section]) -> list[Method]:
+    """A card for each installed method and for each in the rankings, by name.
+
+    Args:
+        sections: The rankings of the page.
+    """
+    offers = registry().methods
+    results: dict[str, list[Result]] = {}
+    for one in sections:
+        for row in one.ranking.methods:
+            told = Result(one.name, one.title, row["method"], difference(row), row["verdict"])
+            results.setdefault(method_of(row["method"]), []).append(told)
+    names = sorted({*offers, *results})
+    return [_method(name, offers.get(name), results.get(name, [])) for name in names]
+
+
+def _method(name: str, offer: Offer[MethodCard] | None, results: list[Result]) -> Method:
+    if offer is None:
+        return Method(name, anchor(name), "", None, [], [], results)
+    plugin = f"{offer.plugin.distribution} {offer.plugin.version}"
+    fields = offer.value.options.model_fields
+    options = [
+        Option(
+            key,
+            _plain(field.get_default(call_default_factory=True)),
+            _choices(field.annotation),
+            field.description or "",
+        )
+        for key, field in fields.items()
+    ]
+    return Method(name, anchor(name), plugin, offer.value, options, offer.value.published(), results)
+
+
+def _choices(annotation: Any) -> str:
+    return " | ".join(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ""
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,233 @@
+"""What the page says of each ranking, ready for the templates."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from markupsafe import Markup
+
+from kdbench.results.formats import percent
+from kdbench.results.html.anchors import anchor
+from kdbench.results.html.columns import Table, table
+from kdbench.results.leaderboard import TEACHER_ROW
+from kdbench.results.plots import (
+    PerClass,
+    Picture,
+    Ranking,
+    cost,
+    curves,
+    intervals,
+    paper,
+    per_class,
+)
+from kdbench.results.plots.classes import colour
+from kdbench.results.plots.intervals import difference
+from kdbench.results.record import PLAIN, Record
+from kdbench.results.statistics import difference as paired
+
+PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
+    "intervals": (
+        "Difference to the plain student: the bar is the 95 % interval, the large mark the mean, a dot a seed.",
+        lambda ranking: intervals([ranking]),
+    ),
+    "cost": (
+        "Accuracy against cost. The line joins what no other method beats in both, by the means; "
+        "0 is the plain student, and green and red mark evidence.",
+        cost,
+    ),
+    "curves": ("Training curves, one line a seed; dashed is the plain student.", curves),
+    "paper": ("The paper's own difference beside the measured one, in another setting.", paper),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture in the page and as a file.
+
+    Attributes:
+        name: Its id in the page.
+        caption: What to see in it.
+        picture: The plot.
+    """
+
+    name: str
+    caption: str
+    picture: Picture
+
+    @cached_property
+    def inline(self) -> Markup:
+        """The ``<svg>`` element, as an XML writer escaped it."""
+        return Markup(self.picture.inline(self.name))
+
+    @cached_property
+    def svg(self) -> str:
+        """The SVG file."""
+        return self.picture.svg()
+
+    @property
+    def file(self) -> str:
+        """Its path in the page's folder."""
+        return f"figures/{self.name}.svg"
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The heat map as a table; a cell is its text and its background."""
+
+    metric: str
+    classes: tuple[str, ...]
+    rows: list[tuple[str, list[tuple[str, str]]]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The method to try first, how sure that is, what it costs and how to get it again.
+
+    Attributes:
+        method: Label of its row.
+        card: Id of its card.
+        difference: Its difference to the plain student, with its interval.
+        seeds: How many seeds that is over.
+        time: Time of its iteration relative to the plain student's, or empty.
+        ties: How far it is told from the others.
+        command: Runs its first seed.
+    """
+
+    method: str
+    card: str
+    difference: str
+    seeds: int
+    time: str
+    ties: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A ranking in the page.
+
+    Attributes:
+        name: Its id in the page.
+        ranking: What it shows.
+        table: Its table.
+        figures: Its pictures.
+        heat: Its heat map, or None.
+    """
+
+    name: str
+    ranking: Ranking
+    table: Table
+    figures: list[Figure]
+    heat: Heat | None
+
+    @property
+    def title(self) -> str:
+        """Dataset and pair."""
+        return f"{self.ranking.first['dataset']}: {self.ranking.first['pair']}"
+
+    @property
+    def setting(self) -> str:
+        """What else makes it a ranking of its own."""
+        row = self.ranking.first
+        models = next(
+            (r.spec["pair"].get("title", "") for c in self.ranking.cells.values() for r in c.values()), ""
+        )
+        teacher = f"teacher {row['teacher']}" if row["teacher"] else ""
+        parts = (models, f"{row['schedule']} schedule", f"recipe {row['recipe']}", teacher)
+        return "; ".join(part for part in parts if part)
+
+    @property
+    def levels(self) -> str:
+        """Scores of the plain student and the teacher."""
+        plain, teacher = (percent(self.ranking.level(name)) for name in (PLAIN, TEACHER_ROW))
+        return f"plain student {plain or 'not run'}, teacher {teacher or 'not known'}"
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """Verdict -> rows, the most telling first."""
+        found = Counter(row["verdict"] for row in self.ranking.methods)
+        order = ("better", "worse", "no evidence", "one seed")
+        known = [(word, found.pop(word)) for word in order if word in found]
+        return known + sorted(found.items())
+
+    @property
+    def answer(self) -> Answer | None:
+        """The method to try first here: the largest mean difference of those that are better; None if none is."""
+        better = [row for row in self.ranking.methods if row["verdict"] == "better"]
+        if not better:
+            return None
+        row = max(better, key=lambda row: row["difference"])
+        return Answer(
+            method=row["method"],
+            card=anchor(row["method"]),
+            difference=difference(row),
+            seeds=row["shared_seeds"],
+            time="" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}",
+            ties=self._ties(row["method"]),
+            command=row["command"],
+        )
+
+    def _ties(self, method: str) -> str:
+        """How many of the others the seeds do not tell from a method."""
+        metric = self.ranking.metric
+        own = self.ranking.values(method, metric)
+        others = [row["method"] for row in self.ranking.methods if row["method"] != method]
+        verdicts = [paired(own, self.ranking.values(other, metric)).verdict for other in others]
+        same = sum(verdict != "better" for verdict in verdicts)
+        if not others:
+            return ""
+        return f"The seeds do not tell it from {same} of the {len(others)} others."
+
+
+def section(ranking: Ranking, name: str) -> Section:
+    """What the page shows of a ranking.
+
+    Args:
+        ranking: The ranking.
+        name: An id for it: letters, digits and dashes.
+    """
+    figures = []
+    for kind, (caption, plot) in PLOTS.items():
+        picture = plot(ranking)
+        if picture is not None:
+            figures.append(Figure(f"{name}-{kind}", caption, picture))
+    found = per_class(ranking)
+    return Section(name, ranking, table(ranking), figures, None if found is None else _heat(found))
+
+
+def _heat(found: PerClass) -> Heat:
+    rows = [
+        (name, [(percent(value, "+"), _css(value, found.largest)) for value in values])
+        for name, values in found.differences.items()
+    ]
+    return Heat(found.metric, found.classes, rows)
+
+
+def _css(value: float, largest: float) -> str:
+    if value != value:
+        return ""
+    red, green, blue, _ = colour(value, largest)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def left_out(records: Iterable[Record], broken: int, datasets: Sequence[str] | None) -> list[str]:
+    """What the rankings do not hold, a sentence each."""
+    records = [record for record in records if datasets is None or record.dataset in datasets]
+    smoke = sum(record.schedule == "smoke" for record in records)
+    unfinished = sum(not record.done for record in records if record.schedule != "smoke")
+    told = {
+        "smoke run": (smoke, "never ranked"),
+        "run that failed, timed out or was skipped": (unfinished, "counted in its row, never averaged"),
+        "record file that cannot be read": (broken, "left out; `kdbench leaderboard` names it"),
+    }
+    return [f"{count} {_plural(what, count)}: {why}." for what, (count, why) in told.items() if count]
+
+
+def _plural(words: str, count: int) -> str:
+    head, _, rest = words.partition(" that ")
+    many = f"{head}s" if count > 1 else head
+    return f"{many} that {rest}" if rest else many
