@@ -22,7 +22,8 @@ class HintonOptions(Options):
     hard: float = Field(default=1.0, ge=0)
     """b: weight of the student's own loss (all of it: in detection boxes and proposals too)."""
     normaliser: Literal["foreground", "positions"] = "foreground"
-    """Sigmoid heads: divide the sum over positions by the teacher's foreground mass, or by their number."""
+    """Sigmoid heads: divide the sum over positions by the teacher's softened foreground mass, or by their
+    number."""
     teachers: int = Field(default=1, ge=1, le=16)
     """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
 
@@ -55,7 +56,7 @@ Choices, where the paper (on classification) is silent:
 - Dense detection: the logits of every anchor or point, all levels as one set. A sigmoid head takes the
   Bernoulli KL of each class, summed. Nearly all positions are background, and the task's own losses are
   divided by the number of positives; so the sum is divided by the teacher's foreground mass, the sum over
-  positions of its largest class probability, at least 1 (normaliser=positions for the plain mean).
+  positions of its largest softened class probability, at least 1 (normaliser=positions for the plain mean).
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
 - teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
   probabilities; in two-stage detection all judge the student's RoIs.

@@ -77,8 +77,8 @@ def logits_loss(
         teacher: The teacher's, of the same activation, which receive no gradient.
         temperature: T > 0.
         normaliser: What a sigmoid head's sum over positions is divided by: ``positions``, their number;
-            ``foreground``, the teacher's largest class probabilities summed, at least 1. A softmax head's sum
-            is always divided by the number.
+            ``foreground``, the teacher's largest softened class probabilities summed, at least 1. A softmax
+            head's sum is always divided by the number.
 
     Returns:
         Scalar, in at least float32.
@@ -96,7 +96,7 @@ def logits_loss(
     if student.activation == "softmax":
         return soft_target_loss(ours, theirs, temperature)
     mean = sigmoid_soft_target_loss(ours, theirs, temperature)
-    return mean if normaliser == "positions" else mean * (len(theirs) / foreground_mass(theirs))
+    return mean if normaliser == "positions" else mean * (len(theirs) / foreground_mass(theirs / temperature))
 
 
 def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
