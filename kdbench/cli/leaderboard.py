@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,38 +16,101 @@ if TYPE_CHECKING:
 
     from kdbench.results.record import Record
 
+FORMATS = ["table", "csv", "markdown", "html", "parquet", "latex"]
+IN_FOLDERS = ("html", "parquet")
+"""Formats that are files, not text."""
+
 
 @click.command("leaderboard")
-@click.argument("dataset", required=False)
+@click.argument("targets", nargs=-1, metavar="[DATASET|BENCHMARK.yaml]...")
+@click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option(
-    "--format", "style", type=click.Choice(["table", "csv", "markdown"]), default="table", show_default=True
+    "--output", type=options.FOLDER, metavar="DIR", help="Write files into DIR instead of the screen."
 )
+@click.option("--sort", metavar="COLUMN", help="Sort each ranking by a column of the CSV; default: its rank.")
+@click.option("--methods", metavar="A,B", help="Show these selectors, or all selectors of these methods.")
+@click.option("--across", is_flag=True, help="Compare methods over datasets and pairs, by average rank.")
+@click.option("--bootstrap", is_flag=True, help="Add bootstrap intervals (narrow with few seeds).")
 @options.results("Folder of the records.")
 @click.option("--write", is_flag=True, help="Write the leaderboards of RESULTS as markdown and CSV.")
 @click.option("--check", is_flag=True, help="Exit with 1 when the written leaderboards are not the records'.")
-def command(dataset: str | None, style: str, results: Path, write: bool, check: bool) -> None:
-    """Rank the methods of DATASET (default: of all) against the plain student, seed by seed."""
-    from kdbench.results.pages import boards
+def command(**values: Any) -> None:
+    """Rank the methods of datasets or benchmark files (default: of all) against the plain student, seed by seed."""
+    _refuse_contradictions(values)
+    results, targets = values["results"], values["targets"]
+    if values["check"]:
+        _check(results, targets)
+    elif values["style"] == "html":
+        _page(results, values["output"], targets)
+    else:
+        _rank(values, results, targets)
+
+
+def _refuse_contradictions(values: Mapping[str, Any]) -> None:
+    style, shown = values["style"], ("output", "sort", "methods", "across", "bootstrap")
+    if values["write"] and values["check"]:
+        raise UserError("--write and --check exclude each other: choose one.")
+    for given in ("write", "check"):
+        if values[given] and (style != "table" or any(values[name] for name in shown)):
+            raise UserError(f"--{given} is about the committed leaderboards: it takes only their datasets.")
+        if values[given] and any(_is_file(target) for target in values["targets"]):
+            raise UserError(f"--{given} takes datasets, not benchmark files.")
+    if style in IN_FOLDERS and values["output"] is None:
+        raise UserError(f"--format {style} writes files: say where with --output DIR.")
+    if style == "table" and values["output"] is not None:
+        raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
+    if style == "html" and any(values[name] for name in shown[1:]):
+        raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
+    if values["across"] and any(values[name] for name in ("sort", "bootstrap")):
+        raise UserError("--across has its own order and tests: leave --sort and --bootstrap away.")
+
+
+def _is_file(target: str) -> bool:
+    return target.endswith((".yaml", ".yml"))
+
+
+def _rank(values: Mapping[str, Any], results: Path, targets: Sequence[str]) -> None:
+    records = _records(results, targets)
+    if values["write"]:
+        _write(results, targets, records)
+        return
+    from kdbench.results.frame import frames
+    from kdbench.selectors import split
+
+    text = values["methods"] or ""
+    methods = [part.strip() for part in split(text, text) if part.strip()]
+    if values["methods"] is not None and not methods:
+        raise UserError("--methods is empty: write --methods hinton,mimic.")
+    found = frames(targets, records, methods=methods, sort=values["sort"], bootstrap=values["bootstrap"])
+    if not found:
+        raise UserError(_nothing(targets, records, results))
+    if values["across"]:
+        _show_across(found, values["style"], values["output"])
+    elif values["output"] is not None:
+        from kdbench.results.outputs import write_frames
+
+        _name(write_frames(found, values["style"], values["output"]))
+    else:
+        _show(found, values["style"])
+
+
+def _records(results: Path, targets: Sequence[str]) -> list[Record]:
+    """The records of what is asked for; broken files are named on standard error."""
     from kdbench.results.store import Store
 
-    if write and check:
-        raise UserError("--write and --check exclude each other: choose one.")
-    records, broken = Store(results).records(dataset)
+    only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
+    records, broken = Store(results).records(only)
     for file in broken:
         click.echo(f"broken record {file}", err=True)
-    frames = boards(records, dataset)
-    if check:
-        _check(results, dataset)
-    elif not frames:
-        raise UserError(_nothing(dataset, records, results))
-    elif write:
-        _write(results, dataset)
-    else:
-        _show(list(frames.values()), style)
+    for name in targets:
+        if not _is_file(name) and not any(record.dataset == name for record in records):
+            raise UserError(_nothing([name], [], results))
+    return records
 
 
-def _nothing(dataset: str | None, records: list[Record], results: Path) -> str:
+def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -> str:
     """Why there is no ranking, and the command that changes it."""
+    dataset = targets[0] if len(targets) == 1 else None
     if dataset is not None and not records:
         from kdbench.registry import registry
 
@@ -58,17 +122,27 @@ def _nothing(dataset: str | None, records: list[Record], results: Path) -> str:
     return f"{what} in {results}: make some with `kdbench run --method mimic --dataset {name}`."
 
 
-def _write(results: Path, dataset: str | None) -> None:
-    from kdbench.results.pages import write_leaderboards
+def _write(results: Path, targets: Sequence[str], records: Sequence[Record]) -> None:
+    from kdbench.results.pages import boards, write_leaderboards
 
-    for path in write_leaderboards(results, dataset):
+    if not boards(records):
+        raise UserError(_nothing(targets, records, results))
+    for target in targets or (None,):
+        _name(write_leaderboards(results, target, records))
+
+
+def _name(paths: Sequence[Path]) -> None:
+    for path in paths:
         click.echo(path)
 
 
-def _check(results: Path, dataset: str | None) -> None:
+def _check(results: Path, targets: Sequence[str]) -> None:
     from kdbench.results.pages import check_leaderboards
 
-    problems = check_leaderboards(results, dataset)
+    records = _records(results, targets)
+    problems = [
+        problem for name in targets or (None,) for problem in check_leaderboards(results, name, records)
+    ]
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -77,20 +151,59 @@ def _check(results: Path, dataset: str | None) -> None:
     click.echo("the leaderboards are what the records give")
 
 
-def _show(frames: list[pd.DataFrame], style: str) -> None:
+def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
+    if any(_is_file(target) for target in targets):
+        raise UserError("--format html takes datasets, not benchmark files.")
+    _records(results, targets)
+    from kdbench.results.html import write_page
+
+    click.echo(write_page(results, output, list(targets) or None))
+
+
+def _show(found: Mapping[str, pd.DataFrame], style: str) -> None:
     import pandas as pd
 
-    from kdbench.results.formats import LEGEND, to_csv, to_markdown, to_tables
+    from kdbench.results.formats import legend, to_tables
+    from kdbench.results.outputs import text_of
 
-    frame = pd.concat(frames, ignore_index=True)
+    frame = pd.concat(list(found.values()), ignore_index=True)
     if style != "table":
-        click.echo(to_csv(frame) if style == "csv" else to_markdown(frame), nl=False)
+        click.echo(text_of(frame, style), nl=False)
         return
+    console = _console()
+    for table in to_tables(frame, console.width):
+        console.print(table)
+    console.print(legend(frame), style="dim", markup=False, highlight=False)
+
+
+def _show_across(found: Mapping[str, pd.DataFrame], style: str, output: Path | None) -> None:
+    import pandas as pd
+
+    from kdbench.results.across import across
+    from kdbench.results.outputs import across_text, write_across
+    from kdbench.results.sheets import ACROSS_LEGEND, across_sheets, alone
+
+    whole = across(pd.concat(list(found.values()), ignore_index=True))
+    if whole.frame.empty:
+        raise UserError(
+            f"--across needs a method with results in two rankings of the default schedule; there are "
+            f"{len(whole.rankings)} rankings. {alone(whole)}".rstrip()
+        )
+    if output is not None:
+        _name(write_across(whole, style, output))
+    elif style != "table":
+        click.echo(across_text(whole, style), nl=False)
+    else:
+        console = _console()
+        for sheet in across_sheets(whole):
+            console.print(sheet.heading, markup=False, highlight=False)
+            console.print(sheet.rich())
+        console.print(f"{ACROSS_LEGEND} {alone(whole)}", style="dim", markup=False, highlight=False)
+
+
+def _console() -> Any:
+    """The screen; as wide as it takes where the output is no terminal."""
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=200)
-    for table in to_tables(frame, console.width):
-        console.print(table)
-    console.print(LEGEND, style="dim", markup=False, highlight=False)
+    return console if console.is_terminal else Console(width=200)

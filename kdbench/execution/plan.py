@@ -223,8 +223,12 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     """The checkpoints of the teachers, by their hash.
 
     Raises:
-        UserError: If one cannot be read, or there are not as many as the method has teachers.
+        UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
     """
+    if request.teacher_checkpoints and request.method == PLAIN:
+        raise UserError(
+            f"method '{PLAIN}' has no teacher: leave --teacher-checkpoint away, or name a method."
+        )
     checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
     if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
         raise UserError(

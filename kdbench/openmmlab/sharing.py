@@ -52,8 +52,9 @@ class Pack:
 
     def batch(self) -> Any:
         """What the running lane trains on now, to be compared; None before its first batch, while it is built."""
-        begun = self.training is not None and self.turns.position != START
-        return self.training.indices if begun else None
+        if self.training is None or self.turns.position == START:
+            return None
+        return self.training.indices
 
     def _wait_for_training(self, first: int) -> None:
         self.turns.wait(first, 0, 0)

@@ -32,7 +32,7 @@ from kdbench.results.store import Store
 NOT_RUN = "not run"
 LEGEND = (
     "Measured: scores x100 on the test split after the last iteration; the difference is to the plain student "
-    "(none), paired by seed, with its 95 % t interval; better and worse mean that the interval excludes zero. "
+    "(none), paired by seed, with its own 95 % t interval; better and worse are Holm-corrected over the variants. "
     "Failed and timed-out runs are counted and never averaged. Paper: the variant's published number less that "
     "of the paper's own plain student, on the paper's models and data."
 )
@@ -65,19 +65,19 @@ def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable
         papers: The paper's comparisons.
         records: Records of any dataset, in any order.
     """
-    cells = _current(benchmark, records)
+    cells = current(benchmark, records)
     frame = leaderboard(cells, benchmark.dataset)
     found: list[Block] = []
     for pair in benchmark.pairs:
         ranked = list(blocks(frame[frame["pair"] == pair]))
-        ranked = ranked or [(f"{benchmark.dataset}: {pair} ({NOT_RUN})", _nothing(benchmark, pair))]
+        ranked = ranked or [(f"{benchmark.dataset}: {pair} ({NOT_RUN})", nothing(benchmark, pair))]
         for heading, block in ranked:
             shown = _complete(block, benchmark, pair, papers)
             found.append(Block(heading, shown, _scores(cells, rows(block)[0])))
     return found
 
 
-def _current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
+def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     """The records that are cells of the benchmark now, and the teachers."""
     wanted = set(benchmark.cells())
     options = {selector: options_of(selector) for selector in {cell.method for cell in wanted}}
@@ -98,14 +98,14 @@ def _is_cell(record: Record, benchmark: Benchmark, wanted: set[Cell]) -> bool:
     return cell in wanted and record.dataset == benchmark.dataset and record.schedule == benchmark.schedule
 
 
-def _nothing(benchmark: Benchmark, pair: str) -> pd.DataFrame:
+def nothing(benchmark: Benchmark, pair: str) -> pd.DataFrame:
     """The row of the plain student where nothing has been run."""
     blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.schedule, "metric": "score"}
-    frame: pd.DataFrame = pd.DataFrame([_not_run(blank, PLAIN)], columns=list(COLUMNS)).astype(COLUMNS)
+    frame: pd.DataFrame = pd.DataFrame([not_run(blank, PLAIN)], columns=list(COLUMNS)).astype(COLUMNS)
     return frame
 
 
-def _not_run(row: Mapping[str, Any], method: str) -> dict[str, Any]:
+def not_run(row: Mapping[str, Any], method: str) -> dict[str, Any]:
     """A row like another one of its block, without a result."""
     kinds = {"str": "", "int64": 0, "float64": math.nan}
     blank: dict[str, Any] = {column: kinds[kind] for column, kind in COLUMNS.items()}
@@ -122,7 +122,7 @@ def _complete(
     asked = dict.fromkeys(cell.method for cell in benchmark.cells() if cell.pair == pair)
     teacher = by_method.get(TEACHER_ROW)
     shown = [teacher] if teacher and (teacher["seeds"] or teacher["failed"]) else []
-    shown += [by_method.get(method) or _not_run(first, method) for method in asked]
+    shown += [by_method.get(method) or not_run(first, method) for method in asked]
     frame: pd.DataFrame = pd.DataFrame(shown, columns=list(COLUMNS)).astype(COLUMNS)
     for paper in papers:
         frame[f"paper: {paper.label}"] = [
@@ -228,7 +228,7 @@ def _expected(files: Iterable[Path], results: Path) -> dict[Path, str]:
         papers = reported(benchmark, str(file))
         found = ablation(benchmark, papers, records)
         base = results / "ablations" / file.stem
-        again = f"python benchmarks/cells.py benchmarks/ablations/{file.name}"
+        again = f"kdbench sweep benchmarks/ablations/{file.name}"
         expected[base.with_suffix(".md")] = page(benchmark, papers, found, again)
         expected[base.with_suffix(".csv")] = to_csv(pd.concat([block.rows for block in found]))
     return expected

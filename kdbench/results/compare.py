@@ -7,11 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtr
-
 from kdbench.results.leaderboard import origins, ranked_under, recipe_of, version_order
 from kdbench.results.record import PLAIN, Record
-from kdbench.results.statistics import ROUND_OFF, Difference, deviation, difference, mean
+from kdbench.results.statistics import Difference, deviation, difference, mean, paired_p
 from kdbench.specs import digest
 
 LEVEL = 1e-6
@@ -175,21 +173,6 @@ def side(cells: Sequence[Record]) -> Side:
 
 def _kind(cell: Record) -> tuple[str, str]:
     return cell.plugin, digest(dict(cell.options))
-
-
-def paired_p(differences: Sequence[float]) -> float:
-    """Two-sided p value of Student's paired t test of differences against 0.
-
-    Returns:
-        In [0, 1]; NaN below two differences. Without any spread 1 where all are 0 and 0 where they are not.
-    """
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    center, spread = mean(differences), deviation(differences)
-    if spread <= ROUND_OFF:
-        return 1.0 if abs(center) <= ROUND_OFF else 0.0
-    return float(2 * stdtr(n - 1, -abs(center) * math.sqrt(n) / spread))
 
 
 def overall(blocks: Iterable[Comparison]) -> Overall:

@@ -12,23 +12,38 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kdbench.results.leaderboard import GROUP, TEACHER_ROW
+from kdbench.results.columns import BOOTSTRAP, GROUP, METRIC, TEACHER_ROW
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?\Z")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?\Z")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_PERCENT = ("mean", "std", "difference", "low", "high", "gap_closed")
+_PERCENT = {
+    *("mean", "std", "difference", "low", "high", "gap_closed", "best", "relative_gain", "paper_difference"),
+    *BOOTSTRAP,
+}
+_WHOLE = {"peak_memory_mib", "added_parameters", "student_parameters", "student_flops"}
+_PROBABILITY = {"p", "p_holm", "friedman_p", "nemenyi_p"}
 LEGEND = (
     "Scores are x100, on the test split after the last iteration; none is the plain student. The difference "
-    "is to it, paired by seed, with its 95 % t interval; better and worse mean that the interval excludes "
-    "zero. Gap closed is the share of the way from the plain student to the teacher. Time is that of an "
+    "is to it, paired by seed, with its own 95 % t interval. Better and worse are Holm-corrected over the rows of "
+    "a ranking (paired t tests, 5 % for any false one), so a row may be no evidence though its own interval "
+    "excludes zero. Gap closed is the share of the way from the plain student to the teacher. Time is that of an "
     "iteration relative to the plain student, roughly: each run measured its own, beside whatever else ran then. "
-    "Failed and timed-out runs are counted and never averaged."
+    "Left out are failed, timed-out, skipped, smoke and missing cells: counted, and never averaged."
 )
+BOOTSTRAP_LEGEND = (
+    "The interval shown is the percentile bootstrap's, too narrow with few seeds; verdicts stay the t test's."
+)
+LEFT_OUT = ("failed", "skipped", "smoke", "missing")
 WIDE = 105
 """Columns of a terminal from which on a table needs no folding."""
+
+
+def legend(frame: pd.DataFrame) -> str:
+    """What the columns of a leaderboard mean."""
+    return f"{LEGEND} {BOOTSTRAP_LEGEND}" if BOOTSTRAP[0] in frame else LEGEND
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -45,14 +60,14 @@ def to_markdown(frame: pd.DataFrame) -> str:
     """A markdown table a ranking, under a heading that names pair, recipe and teacher."""
     parts = []
     for heading, block in blocks(frame):
-        titles = _titles(block)
+        words = titles(block)
         lines = [
             f"## {escape(heading)}",
             "",
-            line(titles),
-            line(["---"] + ["---:"] * (len(titles) - 2) + ["---"]),
+            line(words),
+            line(["---"] + ["---:"] * (len(words) - 2) + ["---"]),
         ]
-        lines += [line([escape(cell) for cell in _cells(row)]) for row in rows(block)]
+        lines += [line([escape(cell) for cell in cells(row)]) for row in rows(block)]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -73,14 +88,14 @@ def _table(heading: str, block: pd.DataFrame, narrow: bool) -> Table:
 
     box = None if narrow else SIMPLE_HEAD
     table = Table(title=Text(heading), title_justify="left", box=box, padding=(0, 1, 0, 0))
-    titles = _titles(block)
-    table.add_column(text(titles[0]), overflow="fold")
-    for title in titles[1:-1]:
+    words, broken = titles(block), ("std", "left out", "verdict")
+    table.add_column(text(words[0]), overflow="fold")
+    for title in words[1:-1]:
         table.add_column(text(title), justify="right", no_wrap=True)
-    table.add_column(text(titles[-1]), no_wrap=True)
+    table.add_column(text(words[-1]), no_wrap=True)
     for row in rows(block):
-        cells = zip(titles, _cells(row), strict=True)
-        table.add_row(*(text(cell) if title in ("std", "verdict") else Text(cell) for title, cell in cells))
+        pairs = zip(words, cells(row), strict=True)
+        table.add_row(*(text(cell) if title in broken else Text(cell) for title, cell in pairs))
     return table
 
 
@@ -104,29 +119,38 @@ def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rankings in a frame, each with a heading that names pair, recipe and teacher."""
     for _, block in frame.groupby(GROUP, sort=False):
         row = rows(block)[0]
-        teacher = f", teacher {row['teacher']}" if row["teacher"] else ""
-        yield (
-            f"{row['dataset']}: {row['pair']} ({row['schedule']} schedule, recipe {row['recipe']}{teacher})",
-            block,
-        )
+        parts = [f"{row['schedule']} schedule"]
+        parts += [f"{key} {row[key]}" for key in ("recipe", "teacher") if row[key]]
+        yield f"{row['dataset']}: {row['pair']} ({', '.join(parts)})", block
 
 
-def _titles(block: pd.DataFrame) -> list[str]:
+def titles(block: pd.DataFrame) -> list[str]:
+    """The heads of a ranking's columns, for humans."""
     metric = str(block["metric"].iloc[0])
-    middle = ["seeds", metric, "std", "vs plain", "95 % interval", "gap closed", "time", "failed"]
-    return ["method", *middle, "verdict"]
+    ends = "95 % bootstrap" if BOOTSTRAP[0] in block else "95 % interval"
+    return ["method", "seeds", metric, "std", "vs plain", ends, "gap closed", "time", "left out", "verdict"]
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    """One row for humans."""
+def cells(row: dict[str, Any]) -> list[str]:
+    """One row for humans: a cell for each of the ``titles``."""
     share = percent(row["gap_closed"])
     return [
         *measured(row),
         f"{share} %" if share else "",
-        "" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}x",
-        str(row["failed"]) if row["failed"] else "",
+        times(row["time_ratio"]),
+        left_out(row),
         row["verdict"],
     ]
+
+
+def times(ratio: float) -> str:
+    """A ratio of times; blank when NaN."""
+    return "" if math.isnan(ratio) else f"{ratio:.2f}x"
+
+
+def left_out(row: dict[str, Any]) -> str:
+    """The cells that are in no mean: ``2 failed, 1 smoke``."""
+    return ", ".join(f"{row[kind]} {kind}" for kind in LEFT_OUT if row[kind])
 
 
 def measured(row: dict[str, Any]) -> list[str]:
@@ -142,10 +166,14 @@ def measured(row: dict[str, Any]) -> list[str]:
 
 
 def interval(row: dict[str, Any]) -> str:
-    """The 95 % interval, and how many seeds it is from where that is not all of the row's."""
+    """The 95 % interval, and how many seeds it is from where that is not all of the row's.
+
+    It is the bootstrap one where there is one.
+    """
     if not row["shared_seeds"]:
         return ""
-    ends = f"[{percent(row['low'], '+')}, {percent(row['high'], '+')}]" if row["shared_seeds"] > 1 else ""
+    low, high = (row[name] for name in (BOOTSTRAP if BOOTSTRAP[0] in row else ("low", "high")))
+    ends = f"[{percent(low, '+')}, {percent(high, '+')}]" if row["shared_seeds"] > 1 else ""
     few = f"({row['shared_seeds']} shared)" if row["shared_seeds"] != row["seeds"] else ""
     return f"{ends} {few}".strip()
 
@@ -165,10 +193,11 @@ def _csv_cell(name: str, row: dict[str, Any]) -> str:
     value = row[name]
     if name == "std":
         return spread(row)
-    if name in _PERCENT:
+    if name in _PERCENT or name.startswith(METRIC):
         return percent(value)
     if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.3f}"
+        digits = ".0f" if name in _WHOLE else ".2g" if name in _PROBABILITY else ".3f"
+        return "" if math.isnan(value) else f"{value:{digits}}"
     return str(value)
 
 

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Set
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 import pandas as pd
 
 from kdbench.errors import UserError
-from kdbench.results.formats import LEGEND, to_csv, to_markdown
+from kdbench.results.details import details
+from kdbench.results.formats import escape, legend, to_csv, to_markdown
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Record
 from kdbench.results.store import Store, slug, write_atomically
 
 
-def boards(records: list[Record], dataset: str | None = None) -> dict[str, pd.DataFrame]:
+def boards(
+    records: Iterable[Record], dataset: str | None = None, *, bootstrap: bool = False
+) -> dict[str, pd.DataFrame]:
     """Dataset -> its leaderboard, for those (or that one) with anything to rank."""
-    names = sorted({record.dataset for record in records}) if dataset is None else [dataset]
-    frames = {name: leaderboard(records, name) for name in names}
+    by_dataset: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if dataset in (None, record.dataset):
+            by_dataset[record.dataset].append(record)
+    frames = {name: leaderboard(by_dataset[name], name, bootstrap=bootstrap) for name in sorted(by_dataset)}
     return {name: frame for name, frame in frames.items() if not frame.empty}
 
 
 def page(dataset: str, frame: pd.DataFrame) -> str:
     """The markdown page of a dataset."""
-    again = f"kdbench run --method METHOD --dataset {shlex.quote(dataset)} --pair PAIR --seed N"
-    return f"# {dataset}\n\n{LEGEND}\n\nA row again: `{again}`\n\n{to_markdown(frame)}"
+    return f"# {escape(dataset)}\n\n{legend(frame)}\n\n{to_markdown(frame)}\n{details(frame)}"
 
 
-def write_leaderboards(root: Path, dataset: str | None = None) -> list[Path]:
+def write_leaderboards(
+    root: Path, dataset: str | None = None, records: Sequence[Record] | None = None
+) -> list[Path]:
     """Write ``leaderboards/<dataset>.md`` and ``.csv`` from the records under ``root``.
+
+    Args:
+        root: The results folder.
+        dataset: The only one to write; default: all.
+        records: The records under ``root``, where they are read already.
 
     Returns:
         The files, sorted.
@@ -37,7 +49,7 @@ def write_leaderboards(root: Path, dataset: str | None = None) -> list[Path]:
     Raises:
         UserError: When they cannot be written.
     """
-    return write_pages(_expected(root, dataset))
+    return write_pages(_expected(root, dataset, records))
 
 
 def write_pages(expected: Mapping[Path, str]) -> list[Path]:
@@ -52,13 +64,20 @@ def write_pages(expected: Mapping[Path, str]) -> list[Path]:
     return sorted(expected)
 
 
-def check_leaderboards(root: Path, dataset: str | None = None) -> list[str]:
+def check_leaderboards(
+    root: Path, dataset: str | None = None, records: Sequence[Record] | None = None
+) -> list[str]:
     """Compare the files under ``root/leaderboards`` with what the records give.
+
+    Args:
+        root: The results folder.
+        dataset: The only one to check; default: all.
+        records: The records under ``root``, where they are read already.
 
     Returns:
         One line for each file that is missing, differs or has no records; empty when all is well.
     """
-    expected = _expected(root, dataset)
+    expected = _expected(root, dataset, records)
     there = {path for path in (root / "leaderboards").glob("*") if path.suffix in (".md", ".csv")}
     if dataset is not None:
         there = {path for path in there if path.stem == slug(dataset)}
@@ -74,8 +93,9 @@ def compare_pages(expected: Mapping[Path, str], there: Set[Path]) -> list[str]:
     return sorted(problems)
 
 
-def _expected(root: Path, dataset: str | None) -> dict[Path, str]:
-    records, _ = Store(root).records(dataset)
+def _expected(root: Path, dataset: str | None, records: Sequence[Record] | None) -> dict[Path, str]:
+    if records is None:
+        records, _ = Store(root).records(dataset)
     files: dict[Path, str] = {}
     for name, frame in boards(records, dataset).items():
         base = root / "leaderboards" / slug(name)

@@ -31,7 +31,7 @@ def datasets(monkeypatch):
         if name not in ("digits", "voc"):
             raise UserError(f"unknown dataset '{name}'.{registries.suggestion(name, ['digits', 'voc'])}")
 
-    monkeypatch.setattr(registries, "registry", lambda: SimpleNamespace(dataset=find))
+    monkeypatch.setattr(registries, "registry", lambda: SimpleNamespace(dataset=find, methods={}))
 
 
 def call(root, *arguments):
@@ -50,6 +50,7 @@ def message(result):
         ("table", "mimic[weight=2]"),
         ("csv", ",mimic[weight=2],2,65.0,"),
         ("markdown", "| mimic[weight=2] | 2 | 65.0 |"),
+        ("latex", "mimic{[}weight=2{]} & 2 & 65.0 &"),
     ],
 )
 def test_formats(root, style, expected):
@@ -104,3 +105,77 @@ def test_importing_the_command_is_light():
     code = f"import sys, kdbench.cli.leaderboard; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_methods_sort_and_bootstrap(root):
+    Store(root).write(cell("hinton", 0.55))
+    shown = call(root, "--format", "csv", "--methods", "mimic[weight=2], hinton", "--sort", "method").stdout
+    assert [line.split(",")[6] for line in shown.splitlines()[1:]] == [
+        "teacher",
+        "none",
+        "hinton",
+        "mimic[weight=2]",
+    ]
+    assert "95 % bootstrap" in call(root, "--bootstrap").stdout
+    assert "no row is 'x'" in message(call(root, "--methods", "x"))
+    assert "--methods is empty" in message(call(root, "--methods", ","))
+    assert "unbalanced" in message(call(root, "--methods", "a[b"))
+    assert "no column" in message(call(root, "--sort", "x"))
+
+
+def test_several_datasets_and_a_benchmark_file(root, tmp_path):
+    for record in cells("none", {0: 0.5}, dataset="voc"):
+        Store(root).write(record)
+    shown = call(root, "voc", "digits", "--format", "csv").stdout.splitlines()
+    assert [line.split(",")[0] for line in shown[1:]] == ["voc"] * 2 + ["digits"] * 3
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "{title: T, dataset: digits, pairs: [digits-faster-rcnn], seeds: 0..1, methods: [hinton]}"
+    )
+    shown = call(root, str(file), "--format", "markdown").stdout
+    assert "| hinton |  |  |  |  |  |  |  | 2 missing | not run |" in shown
+    assert "cannot read benchmark" in message(call(root, str(tmp_path / "absent.yaml")))
+
+
+def test_across(root):
+    assert "two rankings" in message(call(root, "--across"))
+    for record in [
+        *cells("none", {0: 0.5}, dataset="voc"),
+        *cells("mimic[weight=2]", {0: 0.6}, dataset="voc"),
+    ]:
+        Store(root).write(record)
+    shown = call(root, "--across").stdout
+    assert "2 of 2 rankings (digits: tiny; voc: tiny)" in shown
+    assert "critical difference" in shown
+    assert call(root, "--across", "--format", "csv").stdout.startswith("comparison,rankings,where,method,")
+    assert "across.tex" in call(root, "--across", "--format", "latex", "--output", str(root / "o")).stdout
+
+
+def test_output_writes_a_file_each(root):
+    result = call(root, "--format", "markdown", "--output", str(root / "out"))
+    assert result.stdout.splitlines() == [str(root / "out" / "digits.md")]
+    assert "kdbench run --method 'mimic[weight=2]'" in (root / "out" / "digits.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--format", "parquet"], "--output DIR"),
+        (["--format", "html"], "--output DIR"),
+        (["--output", "x"], "needs a --format"),
+        (["--write", "--format", "csv"], "committed leaderboards"),
+        (["--check", "--across"], "committed leaderboards"),
+        (["--write", "x.yaml"], "benchmark files"),
+        (["--across", "--bootstrap"], "own order"),
+        (["--format", "html", "--output", "x", "--sort", "mean"], "in the page"),
+        (["--format", "html", "--output", "x", "b.yaml"], "benchmark files"),
+    ],
+)
+def test_contradictions(root, arguments, told):
+    assert told in message(call(root, *arguments))
+
+
+def test_importing_kdbench_is_light():
+    code = "import sys, kdbench; kdbench.leaderboard; print({'pandas', 'numpy', 'pydantic'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -123,6 +123,13 @@ def test_an_own_config_counts_with_its_content(asked, tmp_path):
     assert asked(student=str(file)).cell.identity() != first.identity()
 
 
+def test_a_plain_student_has_no_teacher_to_give(asked, tmp_path):
+    file = tmp_path / "teacher.pth"
+    file.write_bytes(b"weights")
+    with pytest.raises(UserError, match="method 'none' has no teacher: leave --teacher-checkpoint away"):
+        asked(method="none", teacher_checkpoints=(file,))
+
+
 def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else(asked, tmp_path):
     file = tmp_path / "teacher.pth"
     file.write_bytes(b"weights")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -154,15 +155,27 @@ def test_levels_are_one_set():
     ]
     assert mean.item() == pytest.approx(sum(parts) / sum(counts))
     foreground = logits_loss(Logits((*student,), "sigmoid"), Logits((*teacher,), "sigmoid"), 2.0)
-    mass = sum((1 / (1 + np.exp(-t.numpy() / 2))).max(axis=1).sum() for t in teacher)
-    assert foreground.item() == pytest.approx(sum(parts) / mass)
+    total, mass = 0.0, 0.0
+    for s, t in zip(student, teacher, strict=True):
+        ours, theirs = rows_of(s), rows_of(t)
+        for own, other in zip(ours, theirs, strict=True):
+            weight = (1 / (1 + np.exp(-other))).max()
+            total += weight * sigmoid_reference(own[None], other[None], 2.0)
+            mass += weight
+    assert foreground.item() == pytest.approx(total / mass)
+
+
+def rows_of(maps):
+    """(B, C, A, H, W) as rows (N, C)."""
+    return np.moveaxis(maps.numpy(), 1, -1).reshape(-1, maps.shape[1])
 
 
 def test_foreground_mass_is_at_least_one():
-    student, teacher = torch.full((1, 2, 1, 2, 2), -5.0), torch.full((1, 2, 1, 2, 2), -20.0)
+    student, teacher = torch.full((1, 2, 1, 2, 2), -5.0), torch.full((1, 2, 1, 2, 2), -2.0)
     pair = Logits((student,), "sigmoid"), Logits((teacher,), "sigmoid")
     mean = logits_loss(*pair, 1.0, "positions")
-    torch.testing.assert_close(logits_loss(*pair, 1.0), 4 * mean)
+    weight = 1 / (1 + math.exp(2.0))  # of each of four positions: less than 1 together
+    torch.testing.assert_close(logits_loss(*pair, 1.0), 4 * weight * mean)
 
 
 def test_segmentation_student_is_resized():

@@ -45,7 +45,7 @@ def test_markdown():
     lines = text.splitlines()
     assert lines[0].startswith("## digits: tiny (default schedule, recipe ")
     assert lines[2] == (
-        "| method | seeds | AP50 | std | vs plain | 95 % interval | gap closed | time | failed | verdict |"
+        "| method | seeds | AP50 | std | vs plain | 95 % interval | gap closed | time | left out | verdict |"
     )
     assert lines[4] == "| teacher | 1 | 80.0 |  |  |  |  |  |  |  |"
     assert lines[5] == "| none | 2 | 51.0 | 1.4 |  |  |  |  |  |  |"
@@ -76,7 +76,7 @@ def test_no_minus_zero():
 
 def test_failures_are_counts():
     text = to_markdown(frame_of(*cells("none", BASE), *cells("mimic", {0: 0.9, 1: 0.9}, status="timed-out")))
-    assert "| mimic |  |  |  |  |  |  |  | 2 | no result |" in text
+    assert "| mimic |  |  |  |  |  |  |  | 2 failed | no result |" in text
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -84,7 +84,8 @@ def test_table_shows_brackets_as_text_and_no_number_cut(width):
     console = Console(file=io.StringIO(), width=width)
     records = [
         *cells("none", BASE),
-        *cells("m[red]", {0: 0.6, 1: 0.63}),
+        *cells("m[red]", {0: 0.6, 1: 0.62}),
+        *cells("w", {0: 0.6, 1: 0.63}),
         *cells("x", {0: 0.1, 1: 0.9}),
         cell("y"),
     ]

@@ -2,11 +2,12 @@ import math
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from kdbench.results.leaderboard import COLUMNS, leaderboard
+from kdbench.results.statistics import bootstrap_interval, holm
 from kdbench.specs import digest
 
 from .samples import TEACHER, cell, cells, staged_teacher, teacher
@@ -100,7 +101,8 @@ def test_a_failed_plain_student_pairs_with_nothing():
 
 def test_skipped_is_neither_a_result_nor_a_failure():
     frame = leaderboard([*cells("none", BASE), cell("mimic", status="skipped", metrics=None)], "digits")
-    assert (row(frame, "mimic")["seeds"], row(frame, "mimic")["failed"]) == (0, 0)
+    got = row(frame, "mimic")
+    assert (got["seeds"], got["failed"], got["skipped"]) == (0, 0, 1)
 
 
 def test_teacher_and_plain_student_are_rows_even_when_missing():
@@ -143,8 +145,14 @@ def test_other_teachers_are_other_rankings_with_the_same_plain_students():
 
 def test_smoke_is_never_ranked():
     assert leaderboard(cells("none", BASE, schedule="smoke"), "digits").empty
-    frame = leaderboard([*cells("none", BASE), cell("mimic", 0.99, schedule="smoke")], "digits")
-    assert "mimic" not in set(frame["method"])
+    smoke = [cell(name, 0.99, seed=7, schedule="smoke") for name in ("none", "mimic", "hinton")]
+    frame = leaderboard([*cells("none", BASE), *cells("hinton", BASE), *smoke], "digits")
+    assert list(frame["method"]) == ["teacher", PLAIN, "hinton", "mimic"]
+    assert list(frame["smoke"]) == [0, 1, 1, 1]
+    assert (row(frame, "hinton")["seeds"], row(frame, "hinton")["mean"]) == (3, pytest.approx(0.52))
+    got = row(frame, "mimic")
+    assert (got["seeds"], got["verdict"]) == (0, "smoke only")
+    assert math.isnan(got["mean"])
 
 
 def test_only_the_dataset_asked_for():
@@ -239,6 +247,7 @@ POOL = [
 ]
 
 
+@settings(deadline=None, max_examples=25)
 @given(st.permutations(POOL))
 def test_the_order_of_the_records_does_not_matter(records):
     pd.testing.assert_frame_equal(
@@ -257,3 +266,129 @@ def test_plain_students_alone_stand_beside_their_pairs_own_teacher():
     frame = leaderboard([*plain, own, *others], "digits")
     assert list(frame["method"]) == ["teacher", "none"]
     assert row(frame, "teacher")["mean"] == pytest.approx(0.9)
+
+
+def noisy(gain, noise):
+    return {seed: score + gain + noise * (seed - 1) for seed, score in BASE.items()}
+
+
+def test_verdicts_are_corrected_over_the_rows_of_one_ranking():
+    clear, weak = cells("clear", noisy(0.1, 0.002)), cells("weak", noisy(0.05, 0.02))
+    alone = row(leaderboard([*cells(PLAIN, BASE), *weak], "digits"), "weak")
+    assert (alone["verdict"], alone["p"]) == ("better", alone["p_holm"])
+    records = [*cells(PLAIN, BASE), *clear, *weak, *cells("chance", noisy(0.001, 0.1))]
+    frame = leaderboard([*records, *cells("elsewhere", BASE, pair="other")], "digits")
+    tested = frame[frame["pair"] == "tiny"].iloc[2:]
+    assert list(tested["method"]) == ["clear", "weak", "chance"]
+    assert list(tested["verdict"]) == ["better", "no evidence", "no evidence"]
+    assert list(tested["p_holm"]) == pytest.approx(holm(list(tested["p"])))
+    own = row(frame[frame["pair"] == "tiny"], "weak")
+    expected = ttest_rel([BASE[s] + 0.05 + 0.02 * (s - 1) for s in BASE], list(BASE.values()))
+    assert own["p"] == pytest.approx(expected.pvalue)
+    assert own["p"] < 0.05 < own["p_holm"] == pytest.approx(2 * own["p"])
+    assert own["low"] > 0
+
+
+def test_better_on_one_dataset_and_worse_on_another_are_two_rankings():
+    records = [*cells(PLAIN, BASE), *cells(PLAIN, BASE, dataset="voc")]
+    records += [*cells("mimic", noisy(0.1, 0.001)), *cells("mimic", noisy(-0.1, 0.001), dataset="voc")]
+    assert row(leaderboard(records, "digits"), "mimic")["verdict"] == "better"
+    assert row(leaderboard(records, "voc"), "mimic")["verdict"] == "worse"
+
+
+def test_secondary_metrics_are_means_over_the_seeds_that_have_them():
+    metrics = [{"last": {"AP50": 0.5, "AP75": v, "AP50/0": v / 2}} for v in (0.2, 0.4)]
+    records = [cell(PLAIN, seed=seed, metrics=m) for seed, m in enumerate(metrics)]
+    records.append(cell(PLAIN, seed=2, metrics={"last": {"AP50": 0.5}}))
+    records.append(cell("mimic", 0.6))
+    frame = leaderboard(records, "digits")
+    assert list(frame.columns) == [*COLUMNS, "metric:AP50/0", "metric:AP75"]
+    assert row(frame, PLAIN)["metric:AP75"] == pytest.approx(0.3)
+    assert row(frame, PLAIN)["metric:AP50/0"] == pytest.approx(0.15)
+    assert math.isnan(row(frame, "mimic")["metric:AP75"])
+
+
+def test_the_best_evaluation_is_shown_where_every_seed_has_one():
+    metrics = [{"last": {"AP50": 0.4}, "best": {"AP50": best, "iteration": 10}} for best in (0.5, 0.7)]
+    records = [cell(PLAIN, seed=seed, metrics=m) for seed, m in enumerate(metrics)]
+    got = row(leaderboard(records, "digits"), PLAIN)
+    assert (got["selection"], got["mean"]) == ("last", pytest.approx(0.4))
+    assert got["best"] == pytest.approx(0.6)
+    without = cell(PLAIN, seed=2, metrics={"last": {"AP50": 0.4}})
+    assert math.isnan(row(leaderboard([*records, without], "digits"), PLAIN)["best"])
+
+
+def test_costs_are_the_largest_of_the_seeds():
+    costs = [{"peak_memory_mib": 300, "added_parameters": 5, "student_flops": 9}, {"peak_memory_mib": 400}]
+    got = row(leaderboard([cell(seed=seed, cost=c) for seed, c in enumerate(costs)], "digits"), "mimic")
+    assert (got["peak_memory_mib"], got["added_parameters"], got["student_flops"]) == (400, 5, 9)
+    assert math.isnan(got["student_parameters"])
+    assert math.isnan(got["seconds_per_iteration"])
+
+
+def test_each_row_names_its_plugin_and_the_command_that_makes_it_again():
+    frame = leaderboard([*cells(PLAIN, BASE), *cells("mimic[weight=2]", {4: 0.5, 1: 0.5})], "digits")
+    got = row(frame, "mimic[weight=2]")
+    assert got["plugin"] == "kdbench 0.1.0"
+    assert got["command"] == (
+        "for seed in 1 4; do "
+        "kdbench run --method 'mimic[weight=2]' --dataset digits --pair tiny --seed $seed; done"
+    )
+    assert row(frame, "teacher")["command"] == (
+        "kdbench run --method 'mimic[weight=2]' --dataset digits --pair tiny --seed 1"
+    )
+
+
+def test_results_of_others_are_counted_and_an_own_one_comes_first():
+    theirs = [cell("mimic", 0.9, seed=seed, reported_by="somebody") for seed in (0, 1)]
+    records = [*cells(PLAIN, BASE), *theirs, cell("mimic", 0.6, seed=0)]
+    got = row(leaderboard(records, "digits"), "mimic")
+    assert (got["seeds"], got["reported"], got["mean"]) == (2, 1, pytest.approx(0.75))
+
+
+def test_relative_gain_is_over_the_plain_students_shared_seeds():
+    got = row(leaderboard([*cells(PLAIN, BASE), cell("mimic", 0.6)], "digits"), "mimic")
+    assert got["relative_gain"] == pytest.approx(0.2)
+
+
+def test_bootstrap_columns_only_where_asked_for():
+    records = [*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0.01)), cell("hinton", 0.9)]
+    assert "bootstrap_low" not in leaderboard(records, "digits")
+    got = leaderboard(records, "digits", bootstrap=True)
+    ends = (row(got, "mimic")["bootstrap_low"], row(got, "mimic")["bootstrap_high"])
+    assert ends == pytest.approx(bootstrap_interval([0.09, 0.10, 0.11]))
+    for method in ("hinton", PLAIN, "teacher"):
+        assert math.isnan(row(got, method)["bootstrap_low"])
+
+
+def ranks_in(frame):
+    ranked = frame[frame["seeds"] > 0]
+    return {key: list(block["method"]) for key, block in ranked.groupby(["pair", "recipe", "teacher"])}
+
+
+FAILED = [
+    cell(name, 0.9, seed=seed, status=status)
+    for name in ("mimic", "hinton", "none", "new")
+    for seed in (0, 7)
+    for status in ("failed", "timed-out", "skipped")
+]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.sampled_from(FAILED)), st.randoms(use_true_random=False))
+def test_failed_records_change_no_rank(failed, random):
+    records = [*POOL, *failed]
+    random.shuffle(records)
+    before, after = leaderboard(POOL, "digits"), leaderboard(records, "digits")
+    assert ranks_in(after) == ranks_in(before)
+    same = ["method", "mean", "difference", "p_holm", "verdict"]
+    kept = after[after["seeds"] > 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept[same], before[before["seeds"] > 0].reset_index(drop=True)[same])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(0, 2), min_size=len(POOL), max_size=len(POOL)))
+def test_the_files_that_records_came_in_do_not_matter(part):
+    shares = [[r for r, p in zip(POOL, part, strict=True) if p == number] for number in (2, 0, 1)]
+    again = [type(r).model_validate_json(r.to_json()) for share in shares for r in [*share, *share[:1]]]
+    pd.testing.assert_frame_equal(leaderboard(again, "digits"), leaderboard(POOL, "digits"), check_exact=True)

@@ -1,11 +1,23 @@
 import math
+from itertools import product
+from statistics import stdev
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from kdbench.results.statistics import deviation, difference, gap_closed, mean, ratio
+from kdbench.results.statistics import (
+    bootstrap_interval,
+    deviation,
+    difference,
+    gap_closed,
+    holm,
+    mean,
+    paired_p,
+    ratio,
+)
 
 scores = st.lists(st.floats(0, 1), min_size=2, max_size=8)
 
@@ -72,3 +84,74 @@ def test_ratio_is_symmetric():
     assert ratio({0: 3.0}, {0: 2.0}) == pytest.approx(1.5)
     assert math.isnan(ratio({0: 1.0}, {1: 1.0}))
     assert math.isnan(ratio({0: 0.0}, {0: 1.0}))
+
+
+@given(scores, scores)
+def test_p_is_that_of_scipys_paired_t_test(ours, plain):
+    n = min(len(ours), len(plain))
+    differences = [a - b for a, b in zip(ours[:n], plain[:n], strict=True)]
+    assume(deviation(differences) > 1e-6 and abs(mean(differences)) > 1e-6)
+    assert paired_p(differences) == pytest.approx(ttest_rel(ours[:n], plain[:n]).pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"), [([], math.nan), ([0.1], math.nan), ([0.0, 0.0], 1), ([0.1, 0.1, 0.1], 0)]
+)
+def test_p_without_seeds_or_spread(differences, p):
+    assert paired_p(differences) == pytest.approx(p, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.02, 0.02], [0.04, 0.04]),
+        ([0.01, math.nan, 0.02], [0.02, math.nan, 0.02]),
+        ([0.9, 0.8], [1, 1]),
+        ([math.nan], [math.nan]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(values, expected):
+    """The first is the worked example of statsmodels' multipletests(method="holm")."""
+    assert holm(values) == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_rejects_what_the_step_down_procedure_rejects(values):
+    """Holm (1979): from the smallest on, reject while p < alpha / (number left)."""
+    rejected: set[int] = set()
+    for index, place in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
+        if not values[place] * (len(values) - index) < 0.05:
+            break
+        rejected.add(place)
+    assert {i for i, p in enumerate(holm(values)) if p < 0.05} == rejected
+
+
+def test_the_bootstrap_takes_every_resample_of_few_differences():
+    values = [0.0, 0.3, 0.6]
+    means = [sum(pick) / 3 for pick in product(values, repeat=3)]
+    assert bootstrap_interval(values) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    assert bootstrap_interval(reversed(values)) == bootstrap_interval(values)
+    assert bootstrap_interval([0.2, 0.2]) == pytest.approx((0.2, 0.2))
+    assert all(map(math.isnan, bootstrap_interval([0.2])))
+
+
+def test_the_bootstrap_of_many_differences_is_near_the_normal_interval():
+    values = np.random.default_rng(1).normal(0.1, 0.2, 400)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.002)
+    assert bootstrap_interval(values) == (low, high)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_deviation_is_the_exact_one_to_rounding(values):
+    assert deviation(values) == pytest.approx(stdev(values), rel=1e-9, abs=1e-12)
+
+
+def test_verdict_at_a_corrected_p():
+    gain = difference({0: 0.50, 1: 0.61, 2: 0.70}, {0: 0.40, 1: 0.50, 2: 0.60})
+    assert (gain.verdict_at(0.049), gain.verdict_at(0.05)) == ("better", "no evidence")
+    assert difference({0: 0.1, 1: 0.11}, {0: 0.5, 1: 0.5}).verdict_at(0.01) == "worse"
+    assert difference({0: 0.1}, {0: 0.5}).verdict_at(math.nan) == "one seed"

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdbench.distill import mean_or_zero, student_and_teacher
-from kdbench_papers.hinton.losses import foreground_mass
 
 
 def weighted_soft_cross_entropy(
@@ -63,7 +62,7 @@ def weighted_sigmoid_cross_entropy(
     probability = teacher.sigmoid()
     yes = probability * functional.logsigmoid(student)
     no = (1 - probability) * functional.logsigmoid(-student)
-    return -(yes + background_weight * no).sum() / foreground_mass(teacher)
+    return -(yes + background_weight * no).sum() / _foreground_mass(teacher)
 
 
 def teacher_bounded_l2(student: Tensor, teacher: Tensor, target: Tensor, margin: float = 0.0) -> Tensor:
@@ -131,3 +130,8 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     student, teacher = student_and_teacher(student, teacher)
     return mean_or_zero((student - teacher).square())
+
+
+def _foreground_mass(logits: Tensor) -> Tensor:
+    """Largest class probability of each of the rows (N, C), summed; at least 1."""
+    return functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum().clamp(min=1)

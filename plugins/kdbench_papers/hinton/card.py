@@ -22,8 +22,7 @@ class HintonOptions(Options):
     hard: float = Field(default=1.0, ge=0)
     """b: weight of the student's own loss (all of it: in detection boxes and proposals too)."""
     normaliser: Literal["foreground", "positions"] = "foreground"
-    """Sigmoid heads: divide the sum over positions by the teacher's softened foreground mass, or by their
-    number."""
+    """Sigmoid heads: the mean over positions, weighted by the teacher's foreground, or over all alike."""
     teachers: int = Field(default=1, ge=1, le=16)
     """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
 
@@ -54,9 +53,10 @@ KL and the paper's cross-entropy have the same gradient. Summed over classes, me
 Choices, where the paper (on classification) is silent:
 - Two-stage detection: the RoI head's class logits of both models on the student's RoIs.
 - Dense detection: the logits of every anchor or point, all levels as one set. A sigmoid head takes the
-  Bernoulli KL of each class, summed. Nearly all positions are background, and the task's own losses are
-  divided by the number of positives; so the sum is divided by the teacher's foreground mass, the sum over
-  positions of its largest softened class probability, at least 1 (normaliser=positions for the plain mean).
+  Bernoulli KL of each class, summed. Nearly all positions are background, so the mean over them is weighted by
+  the teacher's largest class probability, whose sum counts as at least 1 (normaliser=positions for the plain
+  mean). Dividing the plain sum by that mass instead, as detectors do with their own losses, let the background
+  outweigh the task: 26 points of AP50 less in one seed on digits-gfl.
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
 - teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
   probabilities; in two-stage detection all judge the student's RoIs.

@@ -58,10 +58,15 @@ def sigmoid_soft_target_loss(student: Tensor, teacher: Tensor, temperature: floa
     Source: ours, for heads whose classes are not exclusive.
     """
     student, teacher = _softened(student, teacher, temperature)
+    return temperature**2 * mean_or_zero(_bernoulli_divergence(student, teacher, dim))
+
+
+def _bernoulli_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
+    """KL(teacher || student) of one Bernoulli variable a class, summed over ``dim``."""
     probability = teacher.sigmoid()
     yes = probability * (functional.logsigmoid(teacher) - functional.logsigmoid(student))
     no = (1 - probability) * (functional.logsigmoid(-teacher) - functional.logsigmoid(-student))
-    return temperature**2 * mean_or_zero((yes + no).sum(dim))
+    return (yes + no).sum(dim)
 
 
 def logits_loss(
@@ -76,9 +81,9 @@ def logits_loss(
         student: The student's logits; maps (B, C, H, W) of another size are resized to the teacher's.
         teacher: The teacher's, of the same activation, which receive no gradient.
         temperature: T > 0.
-        normaliser: What a sigmoid head's sum over positions is divided by: ``positions``, their number;
-            ``foreground``, the teacher's largest softened class probabilities summed, at least 1. A softmax
-            head's sum is always divided by the number.
+        normaliser: How a sigmoid head's positions are averaged: ``positions``, all alike; ``foreground``, weighted
+            by the teacher's largest class probability, whose sum counts as at least 1. Those of a softmax head
+            are always alike.
 
     Returns:
         Scalar, in at least float32.
@@ -95,8 +100,11 @@ def logits_loss(
     theirs = torch.cat([_rows(target) for _, target in pairs]).detach()
     if student.activation == "softmax":
         return soft_target_loss(ours, theirs, temperature)
-    mean = sigmoid_soft_target_loss(ours, theirs, temperature)
-    return mean if normaliser == "positions" else mean * (len(theirs) / foreground_mass(theirs / temperature))
+    if normaliser == "positions":
+        return sigmoid_soft_target_loss(ours, theirs, temperature)
+    divergence = _bernoulli_divergence(*_softened(ours, theirs, temperature), 1)
+    weight = theirs.sigmoid().amax(dim=1)
+    return temperature**2 * (weight * divergence).sum() / weight.sum().clamp(min=1)
 
 
 def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
@@ -159,8 +167,3 @@ def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Ten
 def _rows(values: Tensor) -> Tensor:
     """(N, C, ...) -> (positions, C)."""
     return at_least_float32(values).movedim(1, -1).flatten(0, -2)
-
-
-def foreground_mass(logits: Tensor) -> Tensor:
-    """Largest class probability of each of the rows (N, C), summed; at least 1."""
-    return functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum().clamp(min=1)

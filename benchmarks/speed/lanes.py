@@ -1,0 +1,149 @@
+"""Time of a pack of lanes against that of separate runs, side by side, with the ideal of a shared teacher.
+
+    python benchmarks/speed/lanes.py --lanes 6 --rounds 3
+
+Prints pack / separate (a ratio of seconds per iteration of all students) with its spread over the rounds, and the
+ideal (T + n S) / (n (T + S)), T the teacher's forward and S the plain student's step, timed in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from kdbench.openmmlab.setup import prepare_libraries
+from kdbench.registry import registry
+from kdbench.selectors import parse, resolve
+
+METHOD = "fitnets"
+"""Needs the teacher's neck, and adds little of its own."""
+
+
+class Clock:
+    """Notes when each iteration of a training ended."""
+
+    def __init__(self):
+        self.ends = []
+
+    def advance(self, iteration, losses):
+        self.ends.append(time.perf_counter())
+
+    def evaluated(self, iteration, metrics): ...
+
+
+class Trial:
+    """Trains students of a pair, a few iterations each, with a teacher that knows nothing: it takes as long."""
+
+    def __init__(self, pair, folder, iterations, out):
+        from kdbench.openmmlab.distiller import Teacher
+        from kdbench.openmmlab.students import Subject
+
+        self.pair, self.folder, self.out = pair, folder, out
+        self.dataset = registry().dataset(pair.dataset).value
+        self.schedule = pair.schedule.model_copy(update={"iterations": iterations, "validations": 1})
+        self.number = 0
+        self.teacher = Teacher(
+            Subject("teacher", pair.teacher, pair.teacher_schedule, self.dataset, 0, False).build()
+        )
+
+    def train(self, selector, clock, pack=None):
+        from kdbench.openmmlab.distiller import Distiller
+        from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
+        from kdbench.openmmlab.students import Subject, _images
+        from kdbench.openmmlab.training import Place, train
+
+        self.number += 1
+        name = str(self.number)
+        subject = Subject(name, self.pair.student, self.schedule, self.dataset, 0, False)
+        place = Place(self.folder, self.out / name, pack=pack, visualizers=())
+        card = registry().method(parse(selector)[0]).value
+        kind, options = card.load(), resolve(card, parse(selector)[1])
+        method, student = kind(options), subject.build()
+        names = check_family(card.name, kind, options, self.pair.family)
+        teacher = self.teacher if pack is None else pack.shared(self.teacher)
+        if names:
+            probe = probe_of(_images(subject, place))
+            method.build(probe_shapes(student, teacher, probe, names, self.dataset))
+        model = Distiller(
+            student,
+            method,
+            teacher if names else None,
+            seed=0,
+            iterations=self.schedule.iterations,
+            names=names,
+        )
+        train(model, self.dataset, self.schedule, place, clock, seed=0, name=name)
+
+    def alone(self, selector):
+        """Seconds of an iteration of one run."""
+        clock = Clock()
+        self.train(selector, clock)
+        return (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
+
+    def packed(self, lanes):
+        """Seconds of an iteration of all lanes."""
+        from kdbench.openmmlab.sharing import make_pack
+
+        pack, clocks = make_pack(), [Clock() for _ in range(lanes)]
+        bodies = {
+            str(n): lambda clock=clock: self.train(METHOD, clock, pack) for n, clock in enumerate(clocks)
+        }
+        results = pack.turns.run(bodies)
+        failed = [result for result in results.values() if isinstance(result, BaseException)]
+        if failed:
+            raise failed[0]
+        last, first = (max(clock.ends[at] for clock in clocks) for at in (-1, 0))
+        return (last - first) / (self.schedule.iterations - 1)
+
+    def teacher_forward(self):
+        """Seconds of the teacher's forward on a batch."""
+        import torch
+
+        from kdbench.openmmlab.captures import teacher_record
+
+        width, height = self.schedule.scale
+        inputs = torch.rand(self.schedule.batch_size, 3, height, width)
+        times = []
+        for _ in range(self.schedule.iterations):
+            begun = time.perf_counter()
+            teacher_record(self.teacher.model, inputs, frozenset({"neck"}))
+            times.append(time.perf_counter() - begun)
+        return statistics.median(times)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pair", default="digits-gfl")
+    parser.add_argument("--lanes", type=int, default=6)
+    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--root", type=Path, default=Path("data"))
+    asked = parser.parse_args()
+    pair = registry().pair(asked.pair).value
+    dataset = registry().dataset(pair.dataset).value
+    prepare_libraries("mmseg" if dataset.task == "segmentation" else "mmdet")
+    from kdbench.openmmlab.process import hush, use_device
+
+    hush()
+    use_device("cpu")
+    ratios, ideals = [], []
+    with tempfile.TemporaryDirectory() as out:
+        trial = Trial(pair, asked.root / dataset.folder, asked.iterations, Path(out))
+        for number in range(asked.rounds):
+            separate = sum(trial.alone(METHOD) for _ in range(asked.lanes))
+            packed, plain, teacher = trial.packed(asked.lanes), trial.alone("none"), trial.teacher_forward()
+            ratios.append(packed / separate)
+            ideals.append((teacher + asked.lanes * plain) / (asked.lanes * (teacher + plain)))
+            times = f"T {teacher:.4f} s, S {plain:.4f} s"
+            print(f"round {number}: pack / separate {ratios[-1]:.3f}, ideal {ideals[-1]:.3f} ({times})")
+    of_ideal = [ratio / ideal for ratio, ideal in zip(ratios, ideals, strict=True)]
+    for name, values in (("pack / separate", ratios), ("ideal", ideals), ("pack / ideal", of_ideal)):
+        spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+        print(f"{name}: {statistics.mean(values):.3f} +- {spread:.3f} over {len(values)} rounds")
+
+
+if __name__ == "__main__":
+    main()

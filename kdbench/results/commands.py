@@ -1,0 +1,44 @@
+"""The command that makes a row's cells again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+
+from kdbench.results.record import Record
+
+
+def again(cells: Iterable[Record]) -> str:
+    """A shell command that runs these cells, a loop over the seeds where there are several; blank for none.
+
+    A cell of the default schedule is told by its spec. One that changed the pair, or was given a teacher's
+    checkpoint, is told by the command that made it.
+    """
+    cells = sorted(cells, key=lambda cell: (cell.seed, cell.identity))
+    if any(_is_special(cell) for cell in cells):
+        return " && ".join(dict.fromkeys(_as_made(cell) for cell in cells))
+    first = cells[0] if cells else None
+    if first is None:
+        return ""
+    seeds = [cell.seed for cell in cells]
+    return command(first.selector, first.dataset, first.pair_name, seeds, amp=bool(first.spec.get("amp")))
+
+
+def command(selector: str, dataset: str, pair: str, seeds: Iterable[int], *, amp: bool = False) -> str:
+    """A shell command that runs a method on a pair; a loop where there are several seeds."""
+    each = [str(seed) for seed in dict.fromkeys(seeds)]
+    names = {"--method": selector, "--dataset": dataset, "--pair": pair}
+    given = " ".join(f"{option} {shlex.quote(value)}" for option, value in names.items())
+    seed = each[0] if len(each) == 1 else "$seed"
+    one = f"kdbench run {given} --seed {seed}{' --amp' if amp else ''}"
+    return one if len(each) == 1 else f"for seed in {' '.join(each)}; do {one}; done"
+
+
+def _is_special(cell: Record) -> bool:
+    return cell.schedule != "default" or "--teacher-checkpoint" in cell.made.command
+
+
+def _as_made(cell: Record) -> str:
+    """Its own command, in one line and without the option that changes what is printed."""
+    return re.sub(r" --json(?= |$)", "", " ".join(cell.made.command.split()))

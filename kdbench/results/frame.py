@@ -1,0 +1,165 @@
+"""The frame that all formats show: leaderboards of datasets or benchmark files, chosen and sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kdbench.benchmarks import Benchmark, load
+from kdbench.errors import UserError
+from kdbench.registry import suggestion
+from kdbench.results.ablations import current, not_run, nothing
+from kdbench.results.columns import GROUP, TEACHER_ROW
+from kdbench.results.commands import command
+from kdbench.results.formats import rows
+from kdbench.results.leaderboard import leaderboard
+from kdbench.results.pages import boards
+from kdbench.results.record import PLAIN, Record
+
+BENCHMARK = (".yaml", ".yml")
+HIGH_FIRST = {
+    "mean",
+    "std",
+    "difference",
+    "low",
+    "high",
+    "gap_closed",
+    "relative_gain",
+    "best",
+    "paper_difference",
+}
+
+
+def frames(
+    targets: Sequence[str],
+    records: Sequence[Record],
+    *,
+    methods: Sequence[str] = (),
+    sort: str | None = None,
+    bootstrap: bool = False,
+) -> dict[str, pd.DataFrame]:
+    """Name of a dataset or a benchmark file's stem -> its leaderboard; without anything to rank it is not there.
+
+    Args:
+        targets: Names of datasets and paths of benchmark files; all datasets by default.
+        records: Of any dataset, in any order.
+        methods: Selectors to show, or names of methods for all of their selectors; default: all. The teacher and
+            the plain student stay, and p values are still corrected over all rows of a ranking.
+        sort: Column to sort each ranking by; default: its rank.
+        bootstrap: Add bootstrap intervals.
+
+    Raises:
+        UserError: For a bad benchmark file, an unknown method or an unknown column.
+    """
+    found: dict[str, pd.DataFrame] = {}
+    for target in targets or (None,):
+        if target is not None and target.endswith(BENCHMARK):
+            board = of_benchmark(load(Path(target)), records, bootstrap=bootstrap)
+            made = {Path(target).stem: board}
+        else:
+            made = boards(records, target, bootstrap=bootstrap)
+        twice = found.keys() & made.keys()
+        if twice:
+            raise UserError(f"'{min(twice)}' is asked for twice: name each dataset and benchmark once.")
+        found |= made
+    found = _chosen(found, methods)
+    return found if sort is None else {name: ordered(frame, sort) for name, frame in found.items()}
+
+
+def whole(targets: Sequence[str], records: Sequence[Record], **choice: Any) -> pd.DataFrame:
+    """The leaderboards of :func:`frames`, which takes the same, in one frame; it may have no row."""
+    found = list(frames(targets, records, **choice).values())
+    joined: pd.DataFrame = pd.concat(found or [leaderboard([], "")], ignore_index=True)
+    return joined
+
+
+def of_benchmark(benchmark: Benchmark, records: Iterable[Record], *, bootstrap: bool = False) -> pd.DataFrame:
+    """The leaderboard of a benchmark's own cells: every method that it asks for, also those that were not run.
+
+    Raises:
+        UserError: For a benchmark of the smoke schedule, which is never ranked.
+    """
+    if benchmark.schedule == "smoke":
+        raise UserError(f"benchmark '{benchmark.title}' has the smoke schedule, which is never ranked.")
+    records = list(records)
+    asked = {cell.method for cell in benchmark.cells()}
+    smoke = [r for r in records if r.kind == "cell" and r.schedule == "smoke" and r.selector in asked]
+    smoke = [record for record in smoke if record.pair_name in benchmark.pairs]
+    frame = leaderboard([*current(benchmark, records), *smoke], benchmark.dataset, bootstrap=bootstrap)
+    empty = [nothing(benchmark, pair) for pair in benchmark.pairs if pair not in set(frame["pair"])]
+    found = [block for _, block in frame.groupby(GROUP, sort=False)]
+    parts = [_completed(block, benchmark) for block in (*found, *empty)]
+    whole: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return whole
+
+
+def _completed(block: pd.DataFrame, benchmark: Benchmark) -> pd.DataFrame:
+    """A ranking with a row for what was not run, and the missing cells of each row counted."""
+    first, pair = rows(block)[0], block["pair"].iloc[0]
+    asked: dict[str, list[int]] = {}
+    for cell in benchmark.cells():
+        if cell.pair == pair:
+            asked.setdefault(cell.method, []).append(cell.seed)
+    absent = [not_run(first, method) for method in asked if method not in set(block["method"])]
+    added = pd.DataFrame(absent, columns=block.columns).astype(block.dtypes.to_dict())
+    whole: pd.DataFrame = pd.concat([block, added]) if absent else block.copy()
+    there = whole["seeds"] + whole["failed"] + whole["skipped"]
+    whole["missing"] = [
+        max(0, len(asked.get(method, ())) - known)
+        for method, known in zip(whole["method"], there, strict=True)
+    ]
+    whole["command"] = [
+        told or (command(method, benchmark.dataset, pair, asked[method]) if method in asked else "")
+        for method, told in zip(whole["method"], whole["command"], strict=True)
+    ]
+    return whole
+
+
+def _chosen(found: Mapping[str, pd.DataFrame], methods: Sequence[str]) -> dict[str, pd.DataFrame]:
+    if not methods:
+        return dict(found)
+    labels = {label for frame in found.values() for label in frame["method"]} - {TEACHER_ROW}
+    names = {label: _selector(label).partition("[")[0] for label in labels}
+    kept = {TEACHER_ROW, PLAIN}
+    for method in methods:
+        fitting = {label for label in labels if method in (label, _selector(label), names[label])}
+        if not fitting:
+            raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
+        kept |= fitting
+    return {name: shown for name, frame in found.items() if not (shown := _with_methods(frame, kept)).empty}
+
+
+def _selector(label: str) -> str:
+    """The selector in a row's label, which may go on with the plugin's version in parentheses."""
+    return label.partition(" (")[0]
+
+
+def _with_methods(frame: pd.DataFrame, kept: set[str]) -> pd.DataFrame:
+    """The kept rows of the rankings that have one besides the teacher and the plain student."""
+    some = frame[~frame["method"].isin([TEACHER_ROW, PLAIN]) & frame["method"].isin(kept)]
+    keys = set(map(tuple, some[GROUP].to_numpy().tolist()))
+    inside = [tuple(key) in keys for key in frame[GROUP].to_numpy().tolist()]
+    shown: pd.DataFrame = frame[pd.Series(inside, index=frame.index, dtype=bool) & frame["method"].isin(kept)]
+    return shown
+
+
+def ordered(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Each ranking sorted by a column, below its teacher and plain student.
+
+    Scores and gains go from high to low, others from low to high, blanks last, equals in the order of their rank.
+
+    Raises:
+        UserError: For an unknown column.
+    """
+    if column not in frame.columns:
+        raise UserError(f"no column '{column}' to sort by.{suggestion(column, map(str, frame.columns))}")
+    high = column in HIGH_FIRST or column.startswith("metric:")
+    parts = []
+    for _, block in frame.groupby(GROUP, sort=False):
+        fixed = block["method"].isin([TEACHER_ROW, PLAIN])
+        parts += [block[fixed], block[~fixed].sort_values(column, ascending=not high, kind="stable")]
+    whole: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return whole

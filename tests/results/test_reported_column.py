@@ -1,0 +1,88 @@
+import math
+
+import pytest
+
+from kdbench.benchmarks import options_of
+from kdbench.registry import registry
+from kdbench.results.leaderboard import leaderboard
+from kdbench.results.reported_column import published
+
+from .samples import cell, cells
+
+
+def run(selector, task="detection", dataset="digits", **more):
+    """A cell of one of our methods."""
+    described = {"task": task, **more.pop("described", {})}
+    return cell(selector, dataset=dataset, options=options_of(selector), described=described, **more)
+
+
+def depth(layers):
+    return {"student": {"config": "x.py", "edits": {"backbone.depth": layers}}}
+
+
+@pytest.mark.parametrize(
+    ("record", "difference", "setting"),
+    [
+        (run("fine-grained"), 0.038, "VOC07 mAP, Faster R-CNN res101h [P]"),
+        (run("fine-grained", described=depth(50)), 0.029, "VOC07 mAP, Faster R-CNN res50 [P]"),
+        (run("fine-grained[variant=gt-boxes]"), 0.020, "KITTI mAP, toy net quarter width [P]"),
+        (run("chen"), 0.047, "VOC07 mAP, VGG16 to Tucker [P]"),
+        (run("mimic"), 0.006, "WIDER FACE easy AP, VGG-1-32 R-FCN [P]"),
+        (run("mimic[variant=whole-map]"), 0.015, "COCO AP, R152 Faster R-CNN to R50 Faster R-CNN [C]"),
+        (run("structured", "segmentation", described=depth(18)), 0.0626, "Cityscapes val mIoU, PSPNet-R101"),
+        (
+            run("structured", "segmentation", "camvid", described=depth(18)),
+            0.007,
+            "CamVid test mIoU, R18 [P]",
+        ),
+    ],
+)
+def test_nearest_published_setting(record, difference, setting):
+    got = published(record)
+    assert got.difference == pytest.approx(difference)
+    assert got.setting.startswith(setting)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        run("hinton"),
+        run("hinton", "segmentation"),
+        run("fitnets"),
+        run("mimic[variant=gt-boxes]"),
+        run("fine-grained[weight=1]"),
+        run("structured", "detection"),
+        run("structured", "nothing"),
+        cell("not-installed"),
+        cell("fine-grained"),
+        cell("none"),
+    ],
+    ids=lambda record: f"{record.selector}, {record.spec['pair'].get('task')}",
+)
+def test_blank_where_nothing_is_published(record):
+    """Errors are not better when more; another option is another method; a variant may not be in the paper."""
+    got = published(record)
+    assert math.isnan(got.difference)
+    assert got.setting == ""
+
+
+def test_rows_that_are_no_comparison_are_passed_over(tmp_path, monkeypatch):
+    text = (
+        "table,dataset,teacher,student,variant,metric,value,source\n"
+        "1,VOC07,,S,imitation,mAP,about 50,P\n2,VOC07,,S,plain,mAP,40,P\n3,KITTI,,S,imitation\n"
+        "4,KITTI,T,S,imitation,mAP,41,X\n4,KITTI,,S,plain,mAP,40,X\n"
+    )
+    file = tmp_path / "reported.csv"
+    file.write_text(text)
+    card = registry().method("fine-grained").value
+    monkeypatch.setitem(card.__dict__, "reported", file)
+    assert published(run("fine-grained")) == (pytest.approx(0.01), "KITTI mAP, T to S [X]")
+
+
+def test_it_stands_in_the_leaderboard():
+    more = {"options": options_of("chen"), "described": {"task": "detection"}}
+    plain = cells("none", {0: 0.5, 1: 0.6}, described={"task": "detection"})
+    frame = leaderboard([*plain, *cells("chen", {0: 0.6, 1: 0.7}, **more)], "digits").set_index("method")
+    assert frame.loc["chen", "paper_difference"] == pytest.approx(0.047)
+    assert frame.loc["chen", "paper_setting"] == "VOC07 mAP, VGG16 to Tucker [P]"
+    assert math.isnan(frame.loc["none", "paper_difference"])
