@@ -68,12 +68,10 @@ class Turns(Generic[T]):
         self._hub = getcurrent()
         self._lanes = [_Lane(name, greenlet(self._guarded(body))) for name, body in bodies.items()]
         if room is not None and len(self._lanes) > 1:
-            self._begin_with(self._lanes[0], room)
+            self._begin_with(self._lanes[0], room, stop_on)
         while alive := self._alive():
             lane = min(alive, key=lambda lane: lane.position)
-            self._switch(lane)
-            if isinstance(lane.error, stop_on):
-                self._stop(self._alive())
+            self._step(lane, stop_on)
         return {lane.name: lane.outcome() for lane in self._lanes}
 
     def wait(self, *position: int) -> None:
@@ -95,10 +93,17 @@ class Turns(Generic[T]):
     def _alive(self) -> list[_Lane[T]]:
         return [lane for lane in self._lanes if not lane.stack.dead]
 
-    def _begin_with(self, first: _Lane[T], room: Callable[[], int]) -> None:
+    def _step(self, lane: _Lane[T], stop_on: tuple[type[BaseException], ...]) -> None:
+        self._switch(lane)
+        if isinstance(lane.error, stop_on):
+            self._stop(self._alive())
+
+    def _begin_with(
+        self, first: _Lane[T], room: Callable[[], int], stop_on: tuple[type[BaseException], ...]
+    ) -> None:
         """Let the first lane finish a step, then stop those before they begin that there is no room for."""
         while not first.stack.dead and first.waits < 2:
-            self._switch(first)
+            self._step(first, stop_on)
         if not first.stack.dead:
             self._stop(self._lanes[1 + max(0, room()) :])
 

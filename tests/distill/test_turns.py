@@ -80,6 +80,14 @@ def test_a_first_lane_that_ends_at_once_leaves_the_others_their_turn():
     assert turns.run(bodies, room=lambda: 0) == {"a": "a", "b": "b"}
 
 
+def test_a_first_lane_that_stops_all_leaves_no_other_to_begin():
+    turns, seen = Turns(), []
+    bodies = {"a": lane(turns, seen, "a", [0], fails_at=0), "b": lane(turns, seen, "b", [0])}
+    results = turns.run(bodies, stop_on=(ValueError,), room=lambda: 1)
+    assert [type(result) for result in results.values()] == [ValueError, Stopped]
+    assert seen == []
+
+
 def test_only_a_lane_can_wait():
     with pytest.raises(AssertionError, match="no lane is running"):
         Turns().wait(0)

@@ -1,0 +1,120 @@
+"""What becomes of a pack's lanes, with trainings that cost nothing (real ones: tests/openmmlab/test_lanes.py)."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+from test_session import Lab, lab  # noqa: F401 - a fixture
+
+from kdbench.errors import UserError
+from kdbench.execution.cells import Means
+from kdbench.execution.pack import run_pack
+
+METHODS = ("hinton", "fitnets", "mimic")
+
+
+class Packed:
+    """A lab whose trainings note how many lanes they are beside."""
+
+    def __init__(self, made: Lab) -> None:
+        self.lab, self.beside, self.most = made, [], 10
+        self.raises: dict[str, BaseException] = {}
+
+    def train(self, subject, *arguments, **more):
+        place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
+        if place.pack is not None:
+            lanes = len(place.pack.turns._lanes)
+            self.beside.append(lanes)
+            if lanes > self.most:
+                raise torch.OutOfMemoryError
+        if subject.name in self.raises:
+            raise self.raises[subject.name]
+        return self.lab.train(subject, *arguments, **more)
+
+    def run(self, methods=METHODS):
+        means = Means(self.lab.root / "runs", self.lab.store, "cpu")
+        return run_pack([self.lab.plan(method) for method in methods], means, self.lab.told)
+
+    def identity(self, method):
+        return self.lab.plan(method).cell.identity()
+
+
+@pytest.fixture
+def packed(lab, monkeypatch):  # noqa: F811
+    from kdbench.openmmlab import students
+
+    made = Packed(lab)
+    teacher = type("Model", (), {"model": torch.nn.Identity()})()
+    monkeypatch.setattr(students, "load_teacher", lambda *_: teacher)
+    monkeypatch.setattr(students, "train_alone", made.train)
+    monkeypatch.setattr(students, "train_with", made.train)
+    return made
+
+
+def of(outcome):
+    return {record.selector: record.status for record in outcome.records}
+
+
+def test_the_plain_student_is_one_of_the_lanes(packed):
+    outcome = packed.run()
+    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert packed.beside == [4] * 4
+    assert any(
+        "4 lanes side by side: plain student, seed 0, hinton, seed 0" in line
+        for line in packed.lab.told.lines
+    )
+
+
+def test_what_has_a_record_is_not_trained_again(packed):
+    packed.run(("hinton",))
+    packed.lab.trained.clear()
+    outcome = packed.run()
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
+    assert set(packed.lab.trained) == {packed.identity("fitnets"), packed.identity("mimic")}
+
+
+def test_too_little_memory_makes_smaller_packs(packed):
+    packed.most = 2
+    outcome = packed.run()
+    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert packed.beside == [4, 2, 2, 2, 2]
+    assert "not enough memory for 4 lanes: 4 of them train later" in packed.lab.told.lines
+
+
+def test_a_lane_alone_that_finds_no_memory_fails(packed):
+    packed.raises[packed.identity("hinton")] = torch.OutOfMemoryError("out of memory")
+    outcome = packed.run()
+    assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
+
+
+def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
+    from kdbench.openmmlab.preflight import GateError
+
+    packed.raises = {
+        packed.identity("hinton"): GateError("the loss is zero"),
+        packed.identity("mimic"): UserError("no such thing"),
+    }
+    outcome = packed.run()
+    assert of(outcome) == {"none": "done", "fitnets": "done", "hinton": "failed"}
+    assert outcome.refused == {packed.identity("mimic"): "no such thing"}
+    failed = {record.selector: record.reason for record in outcome.records}
+    assert failed["hinton"] == "the loss is zero"
+
+
+def test_a_teacher_that_fails_fails_its_students(packed):
+    teacher = packed.lab.plan("hinton").teacher.identity()
+    packed.raises[teacher] = RuntimeError("no luck")
+    outcome = packed.run(("hinton",))
+    reasons = {record.selector: record.reason for record in outcome.records if not record.done}
+    assert reasons["hinton"].startswith("what it needs failed: teacher")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "full")])
+def test_what_stops_everything_goes_on_up_when_the_others_have_their_records(packed, error):
+    packed.raises[packed.identity("hinton")] = error
+    with pytest.raises(type(error)):
+        packed.run()
+    done = {record.selector for record in packed.lab.store.records("digits")[0] if record.done}
+    assert {"none", "fitnets", "mimic"} <= done
