@@ -88,7 +88,8 @@ class _PackRun:
         lanes = self._lanes(plans)
         self.limit = len(lanes)
         while lanes:
-            lanes = [*self._train(lanes[: self.limit]), *lanes[self.limit :]]
+            batch, later = lanes[: self.limit], lanes[self.limit :]
+            lanes = [*self._train(batch), *later]
         return self.outcome
 
     def _lanes(self, plans: Sequence[Plan]) -> list[Lane]:
