@@ -148,6 +148,8 @@ class _PackRun:
         return training.run(place, self.console, lane.name)
 
     def _body(self, lane: Lane, pack: Pack, progress: _PackProgress) -> Record:
+        if pack.stop.signalled is not None:
+            raise KeyboardInterrupt  # it would have to be built first, to stop after one iteration
         training = lane.training(None if lane.teaching is None else self._shared(lane.teaching, pack))
         place = replace(place_of(training.spec, training.plan, self.means), pack=pack)
         return training.run(place, _LaneConsole(self.console, progress, lane.name), lane.name)

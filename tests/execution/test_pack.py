@@ -118,3 +118,18 @@ def test_what_stops_everything_goes_on_up_when_the_others_have_their_records(pac
         packed.run()
     done = {record.selector for record in packed.lab.store.records("digits")[0] if record.done}
     assert {"none", "fitnets", "mimic"} <= done
+
+
+def test_a_lane_does_not_begin_when_it_is_to_stop(packed, monkeypatch):
+    from kdbench.openmmlab import students
+
+    def interrupted(subject, *arguments, **more):
+        place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
+        if place.pack is not None:
+            place.pack.stop.signalled = 1.0
+        return packed.train(subject, *arguments, **more)
+
+    monkeypatch.setattr(students, "train_alone", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        packed.run()
+    assert packed.beside == [4]  # the plain student, which was at work
