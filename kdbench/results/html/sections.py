@@ -178,8 +178,10 @@ class Section:
         others = [row["method"] for row in self.ranking.methods if row["method"] != method]
         verdicts = [paired(own, self.ranking.values(other, metric)).verdict for other in others]
         same = sum(verdict != "better" for verdict in verdicts)
-        if not others:
+        if not same:
             return ""
+        if len(others) == 1:
+            return "The seeds do not tell it from the other."
         return f"The seeds do not tell it from {same} of the {len(others)} others."
 
 
