@@ -38,3 +38,9 @@ def emulate(driver, width, scheme):
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+
+def until_set_up(driver):
+    """Wait for the page's script: a busy machine may call a page loaded before it ran."""
+    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(driver, 20)
+    wait.until(lambda page: page.find_element("css selector", ".controls").is_displayed())

@@ -5,7 +5,7 @@ import pytest
 from kdbench.results.html import write_page
 from kdbench.results.store import Store
 
-from .browser import emulate, requests, start
+from .browser import emulate, requests, start, until_set_up
 from .samples import cells, teacher
 
 EVIL = "<script>document.title='broken'</script>"
@@ -42,6 +42,7 @@ def page(driver, address):
     driver.get_log("browser")
     requests(driver)
     driver.get(address)
+    until_set_up(driver)
     yield driver
     assert driver.get_log("browser") == []
     assert {asked.partition("#")[0] for asked in requests(driver)} <= {address}
@@ -201,6 +202,7 @@ def test_many_rows_come_step_by_step_and_sort_as_a_whole(driver, tmp_path):
     for record in records:
         Store(tmp_path).write(record)
     driver.get(write_page(tmp_path, tmp_path / "page").as_uri())
+    until_set_up(driver)
     assert len(rows_of(driver)) == 50
     assert driver.find_element("css selector", ".shown").text == "50 of 120 rows"
     press(driver, "vs plain")
