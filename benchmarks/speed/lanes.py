@@ -50,32 +50,20 @@ class Trial:
         )
 
     def train(self, selector, clock, pack=None):
-        from kdbench.openmmlab.distiller import Distiller
-        from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
-        from kdbench.openmmlab.students import Subject, _images
-        from kdbench.openmmlab.training import Place, train
+        from kdbench.openmmlab.students import Subject, train_alone, train_with
+        from kdbench.openmmlab.training import Place
 
         self.number += 1
         name = str(self.number)
         subject = Subject(name, self.pair.student, self.schedule, self.dataset, 0, False)
         place = Place(self.folder, self.out / name, pack=pack, visualizers=())
+        if selector == "none":
+            train_alone(subject, place, clock)
+            return
         card = registry().method(parse(selector)[0]).value
-        kind, options = card.load(), resolve(card, parse(selector)[1])
-        method, student = kind(options), subject.build()
-        names = check_family(card.name, kind, options, self.pair.family)
         teacher = self.teacher if pack is None else pack.shared(self.teacher)
-        if names:
-            probe = probe_of(_images(subject, place))
-            method.build(probe_shapes(student, teacher, probe, names, self.dataset))
-        model = Distiller(
-            student,
-            method,
-            teacher if names else None,
-            seed=0,
-            iterations=self.schedule.iterations,
-            names=names,
-        )
-        train(model, self.dataset, self.schedule, place, clock, seed=0, name=name)
+        options = resolve(card, parse(selector)[1])
+        train_with(subject, [teacher], card, options, place, clock, report=lambda _: None, force=True)
 
     def alone(self, selector):
         """Seconds of an iteration of one run."""

@@ -19,6 +19,19 @@ pair: Option[Any] = click.option(
     "--pair", metavar="NAME", help="Teacher-student pair; default: the dataset's first."
 )
 seed: Option[Any] = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+device: Option[Any] = click.option(
+    "--device", metavar="D", help="cpu or cuda; default: cuda where there is one."
+)
+amp: Option[Any] = click.option("--amp", is_flag=True, help="Mixed precision.")
+download: Option[Any] = click.option(
+    "--download", is_flag=True, help="Fetch the initial weights that the models name if they are not on disk."
+)
+force: Option[Any] = click.option(
+    "--force", is_flag=True, help="Go on although a gate failed; the record says so."
+)
+workers: Option[Any] = click.option(
+    "--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU."
+)
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 
 

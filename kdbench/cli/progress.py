@@ -19,7 +19,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from kdbench.execution.elapsed import span
+from kdbench.execution.cells import told
+from kdbench.execution.elapsed import Pace, span
 
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
@@ -69,8 +70,7 @@ class Stage:
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
         """Show the metrics of an evaluation, without those of single classes."""
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
-        self.console.say(f"  after {iteration} iterations: {shown}")
+        self.console.say(f"  after {iteration} iterations: {told(metrics)}")
 
 
 class BarStage(Stage):
@@ -102,18 +102,15 @@ class LineStage(Stage):
     def __init__(self, console: TerminalConsole, iterations: int) -> None:
         super().__init__(console)
         self.iterations = iterations
-        self.first: tuple[int, float] | None = None
+        self.pace = Pace()
         self.shown = time.monotonic()
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Print a line every ten seconds, with the time left at the mean speed so far."""
-        now = time.monotonic()
-        self.first = self.first or (iteration, now)
-        done = iteration - self.first[0]
-        if now - self.shown < LINE_EVERY or not done:
+        now, left = time.monotonic(), self.pace.left(iteration, self.iterations)
+        if now - self.shown < LINE_EVERY or left is None:
             return
         self.shown = now
-        left = (now - self.first[1]) / done * (self.iterations - iteration)
         parts = (f"{iteration}/{self.iterations}", loss_of(losses), f"ETA {span(left)}")
         self.console.say("  " + ", ".join(filter(None, parts)))
 

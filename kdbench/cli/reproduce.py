@@ -40,8 +40,8 @@ MODELS = ("student", "teacher")
 @options.results("Folder of the records; nothing is written there.")
 @options.work_dir("Folder of the runs: a teacher with the recorded weights is taken from it.")
 @options.root
-@click.option("--device", metavar="D", help="cpu or cuda; default: cuda where there is one.")
-@click.option("--download", is_flag=True, help="Fetch initial weights if they are not on disk.")
+@options.device
+@options.download
 @click.option(
     "--teacher-checkpoint",
     "teacher_checkpoints",
@@ -161,8 +161,7 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
 
 def means_of(planned: Plan, values: Mapping[str, Any], device: str) -> Means:
     """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
-    from kdbench.cli.run import WORKERS
-    from kdbench.execution.cells import Means
+    from kdbench.execution.cells import Means, loading_processes
     from kdbench.results.store import Store
 
     identity = planned.cell.identity()
@@ -173,7 +172,7 @@ def means_of(planned: Plan, values: Mapping[str, Any], device: str) -> Means:
         work_dir=folder,
         store=Store(folder),
         device=device,
-        workers=WORKERS[device],
+        workers=loading_processes(None, device),
         download=values["download"],
     )
 

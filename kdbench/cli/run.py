@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from kdbench.execution.plan import Plan, Request
     from kdbench.results.record import Record
 
-WORKERS = {"cpu": 0, "cuda": 4}
-"""Data loading processes where none are asked for."""
-
 
 @click.command("run")
 @click.option(
@@ -48,11 +45,11 @@ WORKERS = {"cpu": 0, "cuda": 4}
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Weights of the teacher, one for each of an ensemble; without, it is trained once and kept.",
 )
-@click.option("--device", metavar="D", help="cpu or cuda; default: cuda where there is one.")
+@options.device
 @click.option(
     "--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun)."
 )
-@click.option("--amp", is_flag=True, help="Mixed precision.")
+@options.amp
 @click.option(
     "--set",
     "settings",
@@ -61,11 +58,9 @@ WORKERS = {"cpu": 0, "cuda": 4}
     help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
 )
 @click.option("--from-scratch", is_flag=True, help="Ignore the initial weights that the pair's configs name.")
-@click.option("--download", is_flag=True, help="Fetch those initial weights if they are not on disk.")
-@click.option("--force", is_flag=True, help="Go on although a gate failed; the record says so.")
-@click.option(
-    "--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU."
-)
+@options.download
+@options.force
+@options.workers
 @click.option(
     "--visualizer",
     "visualizers",
@@ -118,15 +113,14 @@ def _request(values: Mapping[str, Any]) -> Request:
 
 def _means(values: Mapping[str, Any], device: str) -> Means:
     """What does not."""
-    from kdbench.execution.cells import Means
+    from kdbench.execution.cells import Means, loading_processes
     from kdbench.results.store import Store
 
-    workers = values["workers"]
     return Means(
         work_dir=values["work_dir"],
         store=Store(values["results"]),
         device=device,
-        workers=workers if workers is not None else WORKERS[device],
+        workers=loading_processes(values["workers"], device),
         visualizers=("LocalVisBackend", *values["visualizers"]),
         download=values["download"],
         force=values["force"],

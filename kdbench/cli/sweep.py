@@ -39,12 +39,10 @@ if TYPE_CHECKING:
     "--slots", type=click.IntRange(min=1), help="Workers at once; default: one a GPU, or one a CPU core."
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda where there is one.")
-@click.option("--amp", is_flag=True, help="Mixed precision.")
-@click.option("--download", is_flag=True, help="Fetch initial weights that are not on disk.")
-@click.option("--force", is_flag=True, help="Go on although a gate failed; the records say so.")
-@click.option(
-    "--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU."
-)
+@options.amp
+@options.download
+@options.force
+@options.workers
 @options.root
 @options.work_dir("Checkpoints, logs and exported students.")
 @options.results("Store of records.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training import Place
 
 Spec = RunSpec | TeacherSpec
+WORKERS = {"cpu": 0, "cuda": 4}
+"""Data loading processes where none are asked for."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,16 @@ def title(spec: Spec) -> str:
         return "teacher" if spec.seed == 0 else f"teacher, seed {spec.seed}"
     name = "plain student" if spec.teacher is None else spec.selector
     return f"{name}, seed {spec.seed}"
+
+
+def loading_processes(wanted: int | None, device: str) -> int:
+    """Data loading processes: what was asked for, else as the device needs."""
+    return WORKERS[device] if wanted is None else wanted
+
+
+def told(metrics: Mapping[str, float]) -> str:
+    """Metrics for the screen, without those of single classes."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
 
 
 def score(record: Record) -> str:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
-from kdbench.execution.cells import Means, place_of, title
+from kdbench.execution.cells import Means, place_of, title, told
 from kdbench.execution.plan import Plan
 from kdbench.execution.session import Session, Teaching
 from kdbench.execution.training import Console, OutOfMemory, RunError, Training
@@ -81,6 +81,8 @@ class _PackRun:
         self.means, self.console = means, console
         self.outcome = Outcome()
         self.taught: dict[str | None, Teaching] = {}
+        self.checked: set[str | None] = set()
+        """Teachers whose models, and the student's, were looked at: they are the same for all their lanes."""
         self.limit = 1
         """Lanes that train side by side; halved when the memory runs out."""
 
@@ -111,7 +113,8 @@ class _PackRun:
 
     def _add(self, lanes: dict[str, Lane], session: Session) -> None:
         plan = session.plan
-        session.introduce()
+        session.introduce(models=plan.cell.teacher not in self.checked)
+        self.checked |= {plan.cell.teacher} if session.total else set()
         known = session.known(plan.cell)
         if known is not None:
             self.outcome.records.append(known)
@@ -259,5 +262,4 @@ class _LaneProgress:
         self.console.pack.advance(self.console.name, iteration)
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
-        self.console.say(f"  {self.console.name} after {iteration} iterations: {shown}")
+        self.console.say(f"  {self.console.name} after {iteration} iterations: {told(metrics)}")

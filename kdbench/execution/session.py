@@ -73,8 +73,12 @@ class Session:
         self._plain()
         return self._train(self.distillation(teaching))
 
-    def introduce(self) -> None:
-        """Say what is ahead, and refuse what cannot work before anything is trained."""
+    def introduce(self, *, models: bool = True) -> None:
+        """Say what is ahead, and refuse what cannot work before anything is trained.
+
+        Args:
+            models: Whether to look at the models too.
+        """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
         if plan.teacher is not None and self._find(plan.cell) is None:
@@ -83,13 +87,15 @@ class Session:
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {self.means.device}")
         if self.total:
-            self._check()
+            self._check(models)
 
-    def _check(self) -> None:
+    def _check(self, models: bool) -> None:
         from kdbench.execution.refusals import check_method, check_model, check_stage
 
         plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.means)
         check_method(plan, student)
+        if not models:
+            return
         if plan.teacher is not None:
             self.console.say(check_model("teacher", subject_of(plan.teacher, plan, self.means)))
         if plan.staged is not None:

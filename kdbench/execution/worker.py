@@ -15,7 +15,7 @@ from types import FrameType
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
 from kdbench.execution import packs_file, worker_progress
-from kdbench.execution.cells import Means, Spec
+from kdbench.execution.cells import Means, Spec, loading_processes
 from kdbench.execution.claims import Claims
 from kdbench.execution.launch import start
 from kdbench.execution.local import LEASH
@@ -25,9 +25,6 @@ from kdbench.execution.plan import Plan, Planner
 from kdbench.execution.sweep_records import is_there, needs_of, specs_of
 from kdbench.execution.worker_codes import DONE, FAILED, HELD, INTERRUPTED, REFUSED
 from kdbench.results.store import Store
-
-WORKERS = {"cpu": 0, "cuda": 4}
-"""Data loading processes where none are asked for, as in ``kdbench run``."""
 
 
 def work(file: Path) -> int:
@@ -125,7 +122,7 @@ def means_of(pack: PackFile, dataset: Dataset) -> Means:
         work_dir=given.work_dir,
         store=Store(given.results),
         device=device,
-        workers=given.workers if given.workers is not None else WORKERS[device],
+        workers=loading_processes(given.workers, device),
         download=given.download,
         force=given.force,
     )

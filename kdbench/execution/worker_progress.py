@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from kdbench.execution.cells import told
 from kdbench.execution.claims_owner import Owner
+from kdbench.execution.elapsed import Pace
 from kdbench.specs import Spec
 
 EVERY = 1.0
@@ -52,7 +53,7 @@ def read(folder: Path) -> Progress | None:
 
 
 class WorkerConsole:
-    """A session's console in a worker; several trainings may run at once, each in a thread of its own.
+    """A session's console in a worker.
 
     Args:
         folder: The pack's folder.
@@ -62,8 +63,6 @@ class WorkerConsole:
     def __init__(self, folder: Path, progress: Progress) -> None:
         self.file = folder / "progress.json"
         self.progress = progress
-        self.running: list[Training] = []
-        self._guard = threading.RLock()
         self._written = 0.0
         self.tell()
 
@@ -76,42 +75,32 @@ class WorkerConsole:
         """Shows a training while it lasts."""
         self.say(f"{title}, {iterations} iterations")
         training = Training(self, title, iterations)
-        with self._guard:
-            self.running.append(training)
-            self.tell(**self._trainings())
-        try:
-            yield training
-        finally:
-            with self._guard:
-                self.running.remove(training)
+        self.show(training)
+        yield training
 
-    def advanced(self) -> None:
+    def advanced(self, training: Training) -> None:
         """A training got further: tell it, unless that was done a moment ago."""
-        with self._guard:
-            if self.running and time.monotonic() - self._written >= EVERY:
-                self.tell(**self._trainings())
+        if time.monotonic() - self._written >= EVERY:
+            self.show(training)
 
-    def _trainings(self) -> dict[str, object]:
-        """The trainings that run; of several, what the slowest has done."""
-        slowest = min(self.running, key=lambda training: training.iteration / training.iterations)
-        others = len(self.running) - 1
-        return {
-            "training": slowest.title + (f" and {others} more" if others else ""),
-            "iteration": slowest.iteration,
-            "iterations": slowest.iterations,
-            "seconds_left": slowest.seconds_left,
-            "metrics": slowest.metrics,
-        }
+    def show(self, training: Training) -> None:
+        """Tell how far a training is."""
+        self.tell(
+            training=training.title,
+            iteration=training.iteration,
+            iterations=training.iterations,
+            seconds_left=training.seconds_left,
+            metrics=training.metrics,
+        )
 
     def tell(self, **changes: object) -> None:
         """Write the progress now; a full disk does not stop a training."""
-        with self._guard:
-            self.progress = self.progress.model_copy(update=changes)
-            self._written = time.monotonic()
-            draft = self.file.with_name(f".progress-{self.progress.owner.token}.tmp")
-            with contextlib.suppress(OSError):
-                draft.write_text(self.progress.model_dump_json())
-                draft.replace(self.file)
+        self.progress = self.progress.model_copy(update=changes)
+        self._written = time.monotonic()
+        draft = self.file.with_name(f".progress-{self.progress.owner.token}.tmp")
+        with contextlib.suppress(OSError):
+            draft.write_text(self.progress.model_dump_json())
+            draft.replace(self.file)
 
 
 class Training:
@@ -128,16 +117,14 @@ class Training:
         self.iteration = 0
         self.seconds_left: float | None = None
         self.metrics: dict[str, float] = {}
-        self.first: tuple[int, float] | None = None
+        self.pace = Pace()
         self.said = time.monotonic()
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """``iteration`` iterations are done; ``losses`` are the last ones."""
         now = time.monotonic()
-        self.iteration, self.first = iteration, self.first or (iteration, now)
-        if done := iteration - self.first[0]:
-            self.seconds_left = (now - self.first[1]) / done * (self.iterations - iteration)
-        self.console.advanced()
+        self.iteration, self.seconds_left = iteration, self.pace.left(iteration, self.iterations)
+        self.console.advanced(self)
         if now - self.said >= LINE_EVERY:
             self.said = now
             loss = f", loss {losses['loss']:.3f}" if "loss" in losses else ""
@@ -147,6 +134,5 @@ class Training:
         """The model after ``iteration`` iterations has these metrics; those of single classes are left out."""
         self.iteration = iteration
         self.metrics = {name: value for name, value in metrics.items() if "/" not in name}
-        text = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
-        self.console.say(f"  {self.title} after {iteration} iterations: {text}")
-        self.console.advanced()
+        self.console.say(f"  {self.title} after {iteration} iterations: {told(metrics)}")
+        self.console.advanced(self)

@@ -204,8 +204,8 @@ def test_an_ensemble_needs_all_its_teachers(store, file):
     assert add([*teachers, taught], store).refused == []
 
 
-def changed(values, keys, value):
-    """A record's values with one of them set (or taken away, for ``...``); the identity follows the spec."""
+def with_one_set(values, keys, value):
+    """A record's values with one of them set (or taken away, for ``...``)."""
     values = copy.deepcopy(values)
     part = values
     for key in keys[:-1]:
@@ -214,6 +214,12 @@ def changed(values, keys, value):
         del part[keys[-1]]
     else:
         part[keys[-1]] = value
+    return values
+
+
+def changed(values, keys, value):
+    """The same; the identity follows the spec."""
+    values = with_one_set(values, keys, value)
     if keys[0] == "spec":
         values["identity"] = digest(values["spec"])
     return values
@@ -299,14 +305,7 @@ VALUES = st.one_of(
 def test_tampering_with_one_field_is_refused_or_changes_no_number_that_ranks(tmp_path_factory, keys, value):
     """Without a new identity: whoever changes the spec and hashes it anew claims another cell."""
     place: Path = tmp_path_factory.mktemp("tampered")
-    values = copy.deepcopy(GOOD)
-    part = values
-    for key in keys[:-1]:
-        part = part[key]
-    if value is ...:
-        del part[keys[-1]]
-    else:
-        part[keys[-1]] = value
+    values = with_one_set(GOOD, keys, value)
     rows = {"teacher": teacher(), "none": student("none", 0.5), "mimic": values}
     for name, row in rows.items():
         (place / name).write_text(json.dumps(row))
