@@ -161,11 +161,11 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
 
 def means_of(planned: Plan, values: Mapping[str, Any], device: str) -> Means:
     """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
-    from kdbench.execution.cells import Means, loading_processes
+    from kdbench.execution.cells import Means, loading_processes, run_folder
     from kdbench.results.store import Store
 
     identity = planned.cell.identity()
-    folder = values["work_dir"] / FOLDER / identity[:16]
+    folder = run_folder(values["work_dir"] / FOLDER, identity)
     if any(record.identity == identity for record in Store(folder).records()[0]):
         shutil.rmtree(folder)  # that one ended
     return Means(

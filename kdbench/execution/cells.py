@@ -46,7 +46,12 @@ class Means:
 
     def folder(self, spec: Spec) -> Path:
         """Where a run's checkpoints, logs and trained weights are."""
-        return self.work_dir / spec.identity()[:16]
+        return run_folder(self.work_dir, spec.identity())
+
+
+def run_folder(work_dir: Path, identity: str) -> Path:
+    """Folder of a run in the folder of all runs."""
+    return work_dir / identity[:16]
 
 
 def subject_of(spec: Spec, plan: Plan, means: Means) -> Subject:

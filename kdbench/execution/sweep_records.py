@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdbench.execution.cells import Means, Spec, interrupted_at
+from kdbench.execution.cells import Means, Spec, interrupted_at, run_folder
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
 from kdbench.results.store import Store, slug
@@ -48,7 +48,7 @@ def stamp(store: Store, spec: Spec) -> tuple[int, int] | None:
 
 def weights_of(work_dir: Path, spec: Spec) -> Path:
     """Where the trained weights of a spec are or would be."""
-    return work_dir / spec.identity()[:16] / WEIGHTS
+    return run_folder(work_dir, spec.identity()) / WEIGHTS
 
 
 def is_there(means: Means, spec: Spec) -> bool:
@@ -77,4 +77,4 @@ def specs_of(plan: Plan) -> dict[str, Spec]:
 
 def checkpoints_of(plan: Plan, work_dir: Path) -> int:
     """Iterations, summed over all that a plan trains, from which interrupted trainings go on."""
-    return sum(interrupted_at(work_dir / identity[:16]) or 0 for identity in specs_of(plan))
+    return sum(interrupted_at(run_folder(work_dir, identity)) or 0 for identity in specs_of(plan))

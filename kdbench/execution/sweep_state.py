@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.execution import provenance
-from kdbench.execution.cells import Spec
+from kdbench.execution.cells import Spec, run_folder
 from kdbench.execution.packs import Pack
 from kdbench.execution.plan import Plan
 from kdbench.execution.sweep_cells import Item
@@ -104,7 +104,7 @@ def write_lost(plan: Plan, store: Store, work_dir: Path, device: str, why: str) 
         device: ``cpu`` or ``cuda``: this machine need not have the one that the workers had.
         why: The reason.
     """
-    folder = work_dir / plan.cell.identity()[:16]
+    folder = run_folder(work_dir, plan.cell.identity())
     made = provenance.record_of(plan.cell, plan.dataset.metric, "cpu", folder, reason=why)
     record = made.model_copy(update={"device": device})
     store.write(record)

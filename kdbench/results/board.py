@@ -64,10 +64,10 @@ class Board:
         """The teacher, the plain student and the sorted methods."""
         by_key: dict[Key, list[Record]] = defaultdict(list)
         for cell in self.methods:
-            by_key[cell.selector, cell.plugin, digest(dict(cell.options))].append(cell)
+            by_key[key_of(cell)].append(cell)
         selectors = [selector for selector, _, _ in by_key]
         found = [
-            self._method_row(key[0] if selectors.count(key[0]) == 1 else _long_label(key), by_key[key])
+            self._method_row(key[0] if selectors.count(key[0]) == 1 else long_label(key), by_key[key])
             for key in by_key
         ]
         rows = [row for row, _ in found]
@@ -136,7 +136,7 @@ class Board:
 
     @cached_property
     def _plain_in_order(self) -> list[Record]:
-        return sorted(self.plain, key=lambda cell: (version_order(cell.plugin), cell.identity))
+        return latest_last(self.plain)
 
     @cached_property
     def _baseline(self) -> dict[int, Record]:
@@ -175,13 +175,23 @@ class Board:
         return row, gain
 
 
+def latest_last(plain: Iterable[Record]) -> list[Record]:
+    """Plain students, those of the plugin's latest version last: they count."""
+    return sorted(plain, key=lambda cell: (version_order(cell.plugin), cell.identity))
+
+
 def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
     """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
     parts = plugin.rpartition(" ")[2].split(".")
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def _long_label(key: Key) -> str:
+def key_of(cell: Record) -> Key:
+    """What cells of one row have in common: selector, plugin, and what the options meant."""
+    return cell.selector, cell.plugin, digest(dict(cell.options))
+
+
+def long_label(key: Key) -> str:
     """A label for one of several rows with the same selector."""
     return f"{key[0]} ({key[1]}, options {key[2][:6]})"
 

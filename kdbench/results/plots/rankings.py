@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdbench.results.board import key_of, latest_last, long_label
 from kdbench.results.formats import rows
 from kdbench.results.leaderboard import (
     GROUP,
@@ -17,11 +18,9 @@ from kdbench.results.leaderboard import (
     origins,
     ranked_under,
     recipe_of,
-    version_order,
 )
 from kdbench.results.record import PLAIN, Record
 from kdbench.results.statistics import mean
-from kdbench.specs import digest
 
 MOST = 40
 """Rows that a plot shows at most, the first of the ranking; the table has all."""
@@ -122,15 +121,9 @@ def _by_label(
 ) -> dict[str, dict[int, Record]]:
     labels = set(block["method"])
     cells: dict[str, dict[int, Record]] = defaultdict(dict)
-    for cell in sorted(plain, key=lambda cell: (version_order(cell.plugin), cell.identity)):
+    for cell in latest_last(plain):
         cells[PLAIN][cell.seed] = cell
     for cell in sorted(methods, key=lambda cell: cell.identity):
-        label = cell.selector if cell.selector in labels else _long(cell, labels)
+        label = cell.selector if cell.selector in labels else long_label(key_of(cell))
         cells[label][cell.seed] = cell
     return dict(cells)
-
-
-def _long(cell: Record, labels: Iterable[str]) -> str:
-    """The label of a row whose selector alone does not name it."""
-    start, options = f"{cell.selector} ({cell.plugin}", digest(dict(cell.options))[:6]
-    return next((label for label in labels if label.startswith(start) and options in label), cell.selector)
