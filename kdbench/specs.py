@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from kdbench.cards import Task
 
@@ -54,9 +54,11 @@ class Schedule(Spec):
     """One training recipe, the same for every method of a pair."""
 
     iterations: int = Field(gt=0)
-    """Optimizer steps."""
+    """Batches; each is an optimizer step unless ``accumulate`` says otherwise."""
     batch_size: int = Field(gt=0)
-    """Images an optimizer step, over all devices."""
+    """Images an iteration, over all devices."""
+    accumulate: int = Field(default=1, gt=0)
+    """Iterations whose mean gradient an optimizer step takes."""
     optimizer: Literal["SGD", "AdamW"] = "SGD"
     lr: float = Field(gt=0)
     """Peak learning rate."""
@@ -81,6 +83,14 @@ class Schedule(Spec):
     """Evaluations, evenly spaced, the last one at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
     """Momentum of an exponential moving average of the weights; the average is evaluated and exported."""
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came when there were results already, at its default: their identities stay."""
+        values: dict[str, Any] = serialise(self)
+        if self.accumulate == 1:
+            values.pop("accumulate", None)
+        return values
 
 
 class Pair(Spec):

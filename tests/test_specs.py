@@ -67,12 +67,19 @@ def test_a_pair_survives_json_with_its_identity():
         {"teacher": {"config": "mmdet::c.py"}},
         {"schedule": {**SCHEDULE, "iterations": 11}},
         {"schedule": {**SCHEDULE, "average": 0.99}},
+        {"schedule": {**SCHEDULE, "accumulate": 2}},
         {"dataset": "bccd"},
         {"pretrained": True},
     ],
 )
 def test_any_change_changes_the_identity(change):
     assert Pair.model_validate({**PAIR, **change}).identity() != Pair.model_validate(PAIR).identity()
+
+
+def test_what_came_later_is_no_part_of_an_identity_at_its_default():
+    dumped = Schedule.model_validate(SCHEDULE).model_dump(mode="json")
+    assert "accumulate" not in dumped
+    assert Schedule.model_validate(dumped).accumulate == 1
 
 
 def test_integers_and_floats_of_one_value_have_one_identity():

@@ -15,7 +15,7 @@ from kdbench.distill.randomness import seeded
 
 
 class AdversaryHook(Hook):  # type: ignore[misc]
-    """One step of the adversary after each of the student's, on what that one saw.
+    """One step of the adversary after each of the student's, on what that one saw since the last.
 
     It comes before the other hooks: its losses are logged with the student's, and averages and checkpoints
     hold the adversary that belongs to the iteration. Distributed, DDP does not see it but for making the
@@ -30,6 +30,8 @@ class AdversaryHook(Hook):  # type: ignore[misc]
     def before_run(self, runner: Any) -> None:
         """Make the optimizer; a checkpoint is loaded after this."""
         method = _bare(runner).method
+        self.gathered = 0
+        """Iterations whose gradients the next step takes."""
         self.optimizer = method.adversary_optimizer(list(method.adversary().parameters()))
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
@@ -44,13 +46,21 @@ class AdversaryHook(Hook):  # type: ignore[misc]
             group["lr"] = group["initial_lr"] * student["lr"] / student["initial_lr"]
         with _training(model.method.adversary()) as parameters:
             losses = self._losses(model)
-            self.optimizer.zero_grad()
             total: Any = torch.stack(list(losses.values())).sum()
             total.backward()
-            all_reduce_params([p.grad for p in parameters if p.grad is not None], op="mean")
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+            self.gathered += 1
+            if runner.optim_wrapper.should_update():
+                self._update([p.grad for p in parameters if p.grad is not None])
         outputs.update({name: value.detach() for name, value in losses.items()})
+
+    def _update(self, gradients: list[Tensor]) -> None:
+        """A step with the mean of what has gathered, over iterations and processes."""
+        if self.gathered > 1:
+            torch._foreach_div_(gradients, float(self.gathered))
+        all_reduce_params(gradients, op="mean")
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.gathered = 0
 
     def _losses(self, model: Any) -> dict[str, Tensor]:
         """The adversary's losses, by their name in the log. Raises NonFiniteLoss."""

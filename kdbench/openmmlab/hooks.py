@@ -154,7 +154,7 @@ class Stop:
 
 
 class StopHook(Hook):  # type: ignore[misc]
-    """Ctrl-C or SIGTERM once: the iteration ends, a checkpoint is written, then it stops. Twice: it stops now.
+    """Ctrl-C or SIGTERM once: the optimizer's step ends, a checkpoint is written, it stops. Twice: it stops now.
 
     Args:
         stop: Where the wish is noted.
@@ -186,8 +186,8 @@ class StopHook(Hook):  # type: ignore[misc]
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Stop here if asked to."""
-        if not self.stop.asked():
+        """Stop here if asked to, but not while a gradient gathers: it is in no checkpoint."""
+        if not runner.optim_wrapper.should_update() or not self.stop.asked():
             return
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook):

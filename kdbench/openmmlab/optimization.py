@@ -45,9 +45,8 @@ def optim_wrapper(student: nn.Module, method: nn.Module, schedule: Schedule, *, 
     else:
         optimizer = torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
     clip = None if schedule.clip_norm is None else {"max_norm": schedule.clip_norm}
-    if amp:
-        return GroupAmpOptimWrapper(optimizer=optimizer, clip_grad=clip)
-    return GroupOptimWrapper(optimizer=optimizer, clip_grad=clip)
+    kind = GroupAmpOptimWrapper if amp else GroupOptimWrapper
+    return kind(optimizer=optimizer, clip_grad=clip, accumulative_counts=schedule.accumulate)
 
 
 def learning_rate(schedule: Schedule) -> list[dict[str, Any]]:

@@ -144,7 +144,7 @@ def make_runner(
             "checkpoint": {
                 "type": "CheckpointHook",
                 "by_epoch": False,
-                "interval": -(-schedule.iterations // CHECKPOINTS),
+                "interval": checkpoint_interval(schedule),
                 "max_keep_ckpts": 2,
             },
         },
@@ -163,6 +163,12 @@ def make_runner(
         launcher="pytorch" if is_distributed() else "none",
         cfg={"model_wrapper_cfg": wrapper(place.device)} if is_distributed() else None,
     )
+
+
+def checkpoint_interval(schedule: Schedule) -> int:
+    """Iterations between checkpoints; none is written while a gradient gathers, since it would be lost."""
+    steps = -(-schedule.iterations // (CHECKPOINTS * schedule.accumulate))
+    return steps * schedule.accumulate
 
 
 def wrapper(device: str) -> dict[str, Any]:
