@@ -6,7 +6,7 @@ All train from scratch, so every BatchNorm trains and no stage is frozen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from kdbench.specs import Model
 
@@ -55,19 +55,32 @@ def strides(first: int) -> list[int]:
     return [4 * 2 ** (first + level) for level in range(3)]
 
 
-def gfl(depth: int, width: int, channels: int, *, first: int) -> Model:
-    """GFL (Li et al., NeurIPS 2020) with two convolutions in its head."""
+def gfl(depth: int, width: int, channels: int, *, first: int, norm: Literal["head", "neck"]) -> Model:
+    """GFL (Li et al., NeurIPS 2020) with two convolutions in its head.
+
+    Args:
+        depth: Depth of the ResNet.
+        width: Channels after its stem.
+        channels: Channels of the pyramid and the head.
+        first: 0 for strides 4, 8, 16 and 1 for 8, 16, 32.
+        norm: Where the BatchNorm behind the backbone is. ``head``: shared by the levels, so learnt fast, but tested
+            with a mixture of their statistics: where objects are few, seeds differ by tens of points. ``neck``:
+            one a level, and none in the head.
+    """
+    batch_norm = {"type": "BN", "requires_grad": True}
     edits = resnet(depth, width) | pyramid(depth, width, channels, first)
     edits |= {
         "neck.add_extra_convs": False,
         "bbox_head.in_channels": channels,
         "bbox_head.feat_channels": channels,
         "bbox_head.stacked_convs": 2,
-        "bbox_head.norm_cfg": {"type": "BN", "requires_grad": True},
+        "bbox_head.norm_cfg": batch_norm if norm == "head" else None,
         "bbox_head.anchor_generator.octave_base_scale": SCALE_OF_ANCHORS,
         "bbox_head.anchor_generator.strides": strides(first),
         "test_cfg.nms_pre": 300,
     }
+    if norm == "neck":
+        edits["neck.norm_cfg"] = batch_norm
     return Model(config="mmdet::gfl/gfl_r50_fpn_1x_coco.py", edits=edits)
 
 

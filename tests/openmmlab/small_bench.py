@@ -78,7 +78,7 @@ def deeplab(channels: int) -> Model:
 MODELS: dict[str, Any] = {
     "faster": lambda channels: faster_rcnn(18, WIDTH, channels, first=1, hidden=32),
     "retinanet": retinanet,
-    "gfl": lambda channels: gfl(18, WIDTH, channels, first=1),
+    "gfl": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
     "fcos": fcos,
     "pspnet": psp,
     "fcn": fcn,

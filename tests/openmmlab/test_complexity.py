@@ -53,7 +53,11 @@ def two_stage(model, inputs):
 
 CASES = {
     "two-stage": (faster_rcnn(18, 8, 16, first=1, hidden=32), digits.detection, two_stage),
-    "dense": (gfl(18, 8, 16, first=1), digits.detection, lambda m, x: m.bbox_head(m.extract_feat(x))),
+    "dense": (
+        gfl(18, 8, 16, first=1, norm="head"),
+        digits.detection,
+        lambda m, x: m.bbox_head(m.extract_feat(x)),
+    ),
     "segmentation": (
         pspnet(18, 8, 16, [1.0] * 11),
         digits.segmentation,

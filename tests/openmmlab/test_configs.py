@@ -210,7 +210,7 @@ def test_an_unknown_family():
 
 
 SMALL = {
-    "gfl": (gfl(18, 8, 16, first=0), digits.detection),
+    "gfl": (gfl(18, 8, 16, first=0, norm="head"), digits.detection),
     "faster": (faster_rcnn(18, 8, 16, first=1, hidden=32), digits.detection),
     "faster-50": (faster_rcnn(50, 4, 8, first=0, hidden=16), voc.voc),
     "pspnet": (pspnet(18, 8, 16, [1.0] * 11), digits.segmentation),

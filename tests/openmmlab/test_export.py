@@ -31,7 +31,7 @@ from kdbench.openmmlab.models import build_model, full_config  # noqa: E402
 SCHEDULE = Schedule(iterations=10, batch_size=2, lr=0.01, scale=(64, 48))
 MODELS: dict[str, tuple[Model, Dataset]] = {
     "two-stage": (faster_rcnn(18, 8, 16, first=1, hidden=32), digits.detection),
-    "dense": (gfl(18, 8, 16, first=1), digits.detection),
+    "dense": (gfl(18, 8, 16, first=1, norm="head"), digits.detection),
     "segmentation": (pspnet(18, 8, 16, [1.0] * 11), digits.segmentation),
 }
 THRESHOLDS = {"two-stage": "test_cfg.rcnn.score_thr", "dense": "test_cfg.score_thr"}
