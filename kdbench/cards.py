@@ -28,11 +28,18 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     added_later: ClassVar[tuple[str, ...]] = ()
     """Options that came when there were results already: at their defaults no part of an identity."""
+    plain: ClassVar[Mapping[str, Any]] = {}
+    """Values at which a run is the plain student's, bit for bit; empty: every ``weight`` and ``..._weight`` at 0."""
 
     @property
     def ensemble(self) -> int:
         """How many teachers there are; they differ in their seed."""
         return 1
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Options that `kdbench tune` leaves as they are: without effect beside the others, or too dear to try."""
+        return frozenset()
 
     def recorded(self) -> dict[str, Any]:
         """The options as a result's identity holds them, JSON-able."""
@@ -83,9 +90,14 @@ class MethodCard:
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
 
     def load(self) -> type[Method]:
-        """Import the method's class (and with it torch)."""
-        loaded: type[Method] = load_object(self.method)
-        return loaded
+        """Import the method's class (and with it torch).
+
+        Raises:
+            MethodError: If that does not work; the message says whose method it is.
+        """
+        from kdbench.isolation import load_method
+
+        return load_method(self)
 
     def published(self) -> list[dict[str, str]]:
         """The published numbers, one dict a row of ``reported``."""
@@ -103,11 +115,13 @@ class Split:
         names: Text file with one image a line (its stem, or a path that ends in it).
         images: Folder of the images.
         annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
+        take: Of the named images ``all``, or one side of :mod:`kdbench.datasets.holdout`.
     """
 
     names: str
     images: str
     annotations: str
+    take: Literal["all", "kept", "held-out"] = "all"
 
 
 @dataclass(frozen=True)
@@ -159,6 +173,7 @@ class ExecutorCard:
         target: ``package.module:Class`` of the :class:`kdbench.execution.executors.Executor`.
         requires: Modules that must be installed for it.
         install: Command that installs them.
+        options: Class of its options, ``ray[address=auto]``; the target's class takes them as keyword arguments.
     """
 
     name: str
@@ -166,3 +181,26 @@ class ExecutorCard:
     target: str
     requires: tuple[str, ...] = ()
     install: str = ""
+    options: type[Options] = Options
+
+
+@dataclass(frozen=True)
+class MetricCard:
+    """A further column of the leaderboards: a score that a record's own metrics give.
+
+    It ranks nothing: what ranks is the dataset's metric. It is computed for each record when a leaderboard is made
+    and is no part of the record, so that old results have it too.
+
+    Attributes:
+        name: Name of the column, which is ``metric:NAME``: lower case, digits and dashes.
+        title: One line for humans.
+        function: ``package.module:function``, which is given a record's metrics after the last iteration, name ->
+            fraction (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None
+            where these metrics do not give one. Imports no torch.
+        higher_is_better: Whether sorting by it begins with the largest.
+    """
+
+    name: str
+    title: str
+    function: str
+    higher_is_better: bool = True

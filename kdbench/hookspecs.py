@@ -2,6 +2,10 @@
 
 Register it under the entry point group ``kdbench`` and mark each function with ``hookimpl``.
 Everything returned here is a light description: none may import torch, pandas or OpenMMLab.
+Each example is a whole plugin, ``my_package/__init__.py``; its entry point in ``pyproject.toml`` is::
+
+    [project.entry-points.kdbench]
+    my-package = "my_package"
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from kdbench.cards import Dataset, ExecutorCard, MethodCard
+    from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard
     from kdbench.specs import Pair
 
 hookspec = pluggy.HookspecMarker("kdbench")
@@ -21,19 +25,175 @@ hookimpl = pluggy.HookimplMarker("kdbench")
 
 @hookspec
 def kdbench_methods() -> Iterable[MethodCard]:  # type: ignore[empty-body]
-    """Distillation methods: a card each, which names the class to import when the method is run."""
+    '''Distillation methods: a card each, which names the class to import when the method is run.
+
+    Example:
+        ```python
+        from kdbench.api import TASKS, MethodCard, Options, hookimpl
+
+
+        class NeckOptions(Options):
+            weight: float = 1.0
+            """Factor on the loss."""
+
+
+        @hookimpl
+        def kdbench_methods():
+            yield MethodCard(
+                name="neck-l2",
+                title="L2 on the neck",
+                authors="me",
+                year=2026,
+                link="",
+                bibtex="",
+                tasks=TASKS,
+                equations="weight * mean (S - T)^2",
+                method="my_package.method:NeckL2",  # a kdbench.api.Method
+                options=NeckOptions,
+            )
+        ```
+    '''
 
 
 @hookspec
 def kdbench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
-    """Datasets: where each is, its splits and classes, its metric, how to get it."""
+    """Datasets: where each is, its splits and classes, its metric, how to get it.
+
+    Example:
+        ```python
+        import shutil
+
+        from kdbench.api import Dataset, Split, UserError, hookimpl
+
+
+        def part(name):
+            return (Split(f"ImageSets/Main/{name}.txt", "JPEGImages", "Annotations"),)
+
+
+        @hookimpl
+        def kdbench_datasets():
+            yield Dataset(
+                name="screws",
+                title="Screws on a belt",
+                task="detection",
+                classes=("ok", "bent"),
+                metric="AP50",
+                splits={"train": part("train"), "test": part("test")},
+                image_suffix=".png",
+                prepare="my_package:prepare",
+                folder="screws",
+                license="ours",
+                link="https://example.org",
+                citation="",
+            )
+
+
+        def prepare(folder, source, report):
+            # kdbench data prepare screws --from SOURCE
+            if source is None:
+                raise UserError("screws cannot be downloaded: say where they are with --from FOLDER.")
+            report(f"copying {source}")
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+        ```
+    """
 
 
 @hookspec
 def kdbench_pairs() -> Iterable[Pair]:  # type: ignore[empty-body]
-    """Teacher-student pairs with their training schedules."""
+    """Teacher-student pairs with their training schedules; a dataset's first one is its default.
+
+    Example:
+        ```python
+        from kdbench.api import Model, Pair, Schedule, hookimpl
+
+        RECIPE = Schedule(iterations=9000, batch_size=8, lr=0.01, warmup=500, scale=(1000, 600))
+
+
+        @hookimpl
+        def kdbench_pairs():
+            yield Pair(
+                name="digits-retinanet-r50-r18",
+                title="RetinaNet, ResNet-50 to ResNet-18",
+                dataset="digits",
+                task="detection",
+                family="dense",
+                teacher=Model(config="mmdet::retinanet/retinanet_r50_fpn_1x_coco.py"),
+                student=Model(config="mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"),
+                schedule=RECIPE,
+                teacher_schedule=RECIPE,
+                pretrained=True,
+            )
+        ```
+    """
 
 
 @hookspec
 def kdbench_executors() -> Iterable[ExecutorCard]:  # type: ignore[empty-body]
-    """Where the workers of a sweep run: a card each, which names the class to import when a sweep asks for it."""
+    """Where the workers of a sweep run: a card each, which names the class to import when a sweep asks for it.
+
+    Example:
+        ```python
+        import subprocess
+
+        from kdbench.api import Ended, Executor, ExecutorCard, Resources, hookimpl
+
+
+        @hookimpl
+        def kdbench_executors():
+            yield ExecutorCard(
+                name="in-turn",
+                title="One worker after the other, on this machine's CPU",
+                target="my_package:InTurn",
+            )
+
+
+        class InTurn(Executor):
+            def __init__(self, slots, device):
+                self.slots, self.resources = 1, Resources(gpus=0, cores=1)
+                self.ended = []
+
+            def submit(self, command, resources, log):
+                with log.open("ab") as file:
+                    done = subprocess.run(command, stdout=file, stderr=file)
+                self.ended.append(Ended(log.name, done.returncode, f"exit code {done.returncode}"))
+                return log.name
+
+            def wait(self, timeout):
+                ended, self.ended = self.ended, []
+                return ended
+
+            def cancel(self, handle, *, now):
+                pass  # a worker has ended when submit returns
+
+            def close(self):
+                pass
+        ```
+    """
+
+
+@hookspec
+def kdbench_metrics() -> Iterable[MetricCard]:  # type: ignore[empty-body]
+    """Further columns of the leaderboards (CSV, parquet and frames), computed from the records' own metrics.
+
+    They rank nothing, are no part of a record, and are not in the leaderboards that ``--write`` commits, which
+    do not depend on what is installed.
+
+    Example:
+        ```python
+        from kdbench.api import MetricCard, hookimpl
+
+
+        @hookimpl
+        def kdbench_metrics():
+            yield MetricCard(
+                name="worst-class",
+                title="AP50 or IoU of the class that does worst",
+                function="my_package:worst_class",
+            )
+
+
+        def worst_class(metrics):
+            values = [value for name, value in metrics.items() if name.startswith(("AP50/", "IoU/"))]
+            return min(values) if values else None
+        ```
+    """

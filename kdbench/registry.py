@@ -5,24 +5,27 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import platform
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard
+from kdbench.cards import TASKS, Dataset, ExecutorCard, MethodCard, MetricCard, Options
 from kdbench.errors import UserError
+from kdbench.isolation import imported, reason
 from kdbench.specs import Pair
 
 GROUP = "kdbench"
 ENVIRONMENT = "KDBENCH_PLUGINS"
 
-T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard)
+T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
+V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -40,6 +43,7 @@ class Plugin:
         version: The distribution's version.
         error: Why it could not be loaded, or None.
         offers: Names of what it gives, by kind.
+        warnings: What it did that it must not, though it works, one line each.
     """
 
     name: str
@@ -48,6 +52,12 @@ class Plugin:
     version: str
     error: str | None = None
     offers: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> Literal["ok", "warning", "error"]:
+        """Whether it works, and as it should."""
+        return "error" if self.error is not None else "warning" if self.warnings else "ok"
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Registry:
     conflicts: Mapping[str, str]
     """Name -> error, where two plugins give the same name."""
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
+    metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
 
     def method(self, name: str) -> Offer[MethodCard]:
         """The method of that name. Raises UserError with the nearest names."""
@@ -106,9 +117,10 @@ class Registry:
         return f" Plugins that failed to load: {broken}." if broken else ""
 
     def errors(self) -> list[str]:
-        """What is wrong with the plugins: the broken ones and the names given twice, one line each."""
+        """What is wrong with the plugins: the broken, the noisy and the names given twice, one line each."""
         broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
-        return broken + list(self.conflicts.values())
+        noisy = [f"plugin {p.distribution} ({p.module}) {line}" for p in self.plugins for line in p.warnings]
+        return broken + noisy + list(self.conflicts.values())
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -170,16 +182,19 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
         plugin = Plugin(point.name, point.value, distribution.name, distribution.version)
         plugins.append(plugin)
         try:
+            check_python(distribution)
             offers = _offers_of(manager, plugin, point.load)
-        except (Exception, SystemExit) as error:
-            plugin.error = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            plugin.error = reason(error)
             continue
         for kind, values in offers.items():
             collected[kind] += [Offer(value, plugin) for value in values]
     conflicts: dict[str, str] = {}
     tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
     kinds = (tables["method"], tables["dataset"], tables["pair"])
-    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"])
+    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
 
 
 KINDS: Mapping[str, tuple[str, type[Any]]] = {
@@ -187,29 +202,58 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "dataset": ("kdbench_datasets", Dataset),
     "pair": ("kdbench_pairs", Pair),
     "executor": ("kdbench_executors", ExecutorCard),
+    "metric": ("kdbench_metrics", MetricCard),
 }
+
+
+def check_python(distribution: Distribution) -> None:
+    """Refuse a distribution that is not for this Python: it was put here by other means than pip.
+
+    Raises:
+        UserError: With the Pythons that it is for.
+    """
+    wanted = distribution.metadata["Requires-Python"]
+    if wanted is None:
+        return
+    from packaging.specifiers import SpecifierSet
+
+    if not SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
+        raise UserError(f"is for Python {wanted}, and this is {platform.python_version()}")
 
 
 def _offers_of(
     manager: pluggy.PluginManager, plugin: Plugin, load_module: Callable[[], object]
 ) -> dict[str, list[Any]]:
     """Register one plugin and call its hooks; nothing of it stays when any of that fails."""
-    module = load_module()
+    module = _quietly(plugin, load_module)
     key = f"{plugin.distribution}:{plugin.name}"
     _check_marked(module)
     manager.register(module, name=key)
     try:
         manager.check_pending()
         hooks = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
-        offers: dict[str, list[Any]] = {}
-        for kind, (hook, expected) in KINDS.items():
-            values = _call(hooks[hook], key) if hook in hooks else []
-            _check_values(hook, values, expected)
-            offers[kind] = values
+        offers = _quietly(plugin, lambda: _called(hooks, key))
     except BaseException:
         manager.unregister(name=key)
         raise
     plugin.offers = {kind: [value.name for value in values] for kind, values in offers.items() if values}
+    return offers
+
+
+def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
+    """What a part of a plugin's import gives; that it prints is noted."""
+    value, printed = imported(work)
+    if printed.strip():
+        plugin.warnings.append(f"prints while it is imported: '{' '.join(printed.split())[:60]}'")
+    return value
+
+
+def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[Any]]:
+    """What one plugin's hooks give, by kind."""
+    offers: dict[str, list[Any]] = {}
+    for kind, (hook, expected) in KINDS.items():
+        offers[kind] = _call(hooks[hook], key) if hook in hooks else []
+        _check_values(hook, offers[kind], expected)
     return offers
 
 
@@ -235,6 +279,18 @@ def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
             raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
         if not NAME.fullmatch(value.name):
             raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
+        if isinstance(value, MethodCard):
+            _check_method(value)
+
+
+def _check_method(card: MethodCard) -> None:
+    """Refuse a card that would fail later, in code that is not the plugin's."""
+    if not (isinstance(card.options, type) and issubclass(card.options, Options)):
+        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
+    if not isinstance(card.tasks, tuple) or not card.tasks or not set(card.tasks) <= set(TASKS):
+        raise ValueError(f"the tasks of '{card.name}' are {card.tasks}: give a tuple of {', '.join(TASKS)}")
+    if card.reported is not None and not card.reported.is_file():
+        raise ValueError(f"the reported numbers of '{card.name}' are not there: {card.reported}")
 
 
 def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from kdbench.cards import MethodCard, Options
+from kdbench.cards import ExecutorCard, MethodCard, Options
 from kdbench.errors import UserError
 from kdbench.registry import suggestion
 
@@ -29,7 +29,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     """
     match = SELECTOR.fullmatch(text)
     if match is None:
-        raise UserError(f"'{text}' is no method selector: write name or name[option=value,option=value].")
+        raise UserError(f"'{text}' is no selector: write name or name[option=value,option=value].")
     name, inside = match.groups()
     raw: dict[str, str] = {}
     for part in split(inside or "", text):
@@ -42,8 +42,8 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     return name, raw
 
 
-def resolve(card: MethodCard, raw: Mapping[str, str]) -> Options:
-    """Validate options as written against a method's card.
+def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
+    """Validate options as written against a card.
 
     Raises:
         UserError: One line for every unknown option, wrong type or value out of range.

@@ -60,6 +60,36 @@ def pairs(found: Registry) -> list[Row]:
     ]
 
 
+def executors(found: Registry) -> list[Row]:
+    """A row an executor, also where what it needs is not installed."""
+    from kdbench.execution.executors import lacking_of
+
+    return [
+        {
+            "name": offer.value.name,
+            "installed": not lacking_of(offer.value),
+            "install": offer.value.install,
+            "options": list(offer.value.options.model_fields),
+            "title": offer.value.title,
+            "distribution": offer.plugin.distribution,
+        }
+        for offer in found.executors.values()
+    ]
+
+
+def metrics(found: Registry) -> list[Row]:
+    """A row a metric that leaderboards show besides those of the records."""
+    return [
+        {
+            "name": offer.value.name,
+            "higher is better": offer.value.higher_is_better,
+            "title": offer.value.title,
+            "distribution": offer.plugin.distribution,
+        }
+        for offer in found.metrics.values()
+    ]
+
+
 def plugins(found: Registry) -> list[Row]:
     """A row a plugin, broken ones too."""
     return [
@@ -69,8 +99,9 @@ def plugins(found: Registry) -> list[Row]:
             "name": plugin.name,
             "module": plugin.module,
             "offers": plugin.offers,
-            "state": "ok" if plugin.error is None else "error",
+            "state": plugin.state,
             "error": plugin.error,
+            "warnings": plugin.warnings,
         }
         for plugin in found.plugins
     ]
@@ -80,6 +111,8 @@ KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
     "methods": methods,
     "datasets": datasets,
     "pairs": pairs,
+    "executors": executors,
+    "metrics": metrics,
     "plugins": plugins,
 }
 
@@ -88,7 +121,7 @@ KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
 @click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the rows under KIND, and errors.")
 def command(kind: str, as_json: bool) -> None:
-    """List what plugins give: KIND is methods, datasets, pairs or plugins.
+    """List what plugins give: KIND is methods, datasets, pairs, executors, metrics or plugins.
 
     A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
     twice are told on stderr and change nothing else.

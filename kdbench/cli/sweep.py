@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 @click.option("--retry-failed", is_flag=True, help="Run cells again that have failed.")
 @click.option("--max-lanes", type=click.IntRange(min=1), help="Most students that train side by side.")
 @click.option("--no-share-teacher", is_flag=True, help="Train every cell on its own.")
-@click.option("--executor", default="local", show_default=True, metavar="NAME", help="Where workers run.")
+@click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    metavar="NAME",
+    help="Where workers run: ray[address=auto], slurm[partition=gpu,time=120]; see `kdbench list executors`.",
+)
 @click.option(
     "--slots", type=click.IntRange(min=1), help="Workers at once; default: one a GPU, or one a CPU core."
 )

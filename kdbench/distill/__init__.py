@@ -5,7 +5,7 @@ A plugin imports from here: ``Method``, ``Step``, ``Shapes``, ``Targets``, ``Log
 
 from kdbench.distill.adapters import Adapter, adapter, resized
 from kdbench.distill.captures import FAMILIES, Assignment, Captures, Logits, Predictions, Shapes, Targets
-from kdbench.distill.losses import at_least_float32, mean_or_zero, student_and_teacher
+from kdbench.distill.losses import at_least_float32, mean_or_zero, mean_square, student_and_teacher
 from kdbench.distill.method import Method, Step
 from kdbench.distill.regions import (
     as_rois,
@@ -35,6 +35,7 @@ __all__ = [
     "coverage",
     "largest_overlap",
     "mean_or_zero",
+    "mean_square",
     "pooled_regions",
     "region_means",
     "resized",

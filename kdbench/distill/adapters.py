@@ -33,17 +33,24 @@ class Adapter(nn.Module):
         kernel_size: Odd kernel of the convolution; the map keeps its size.
         resize: Interpolate to the target's height and width.
         always: Convolve also where the channels agree.
+        bias: Whether the convolution adds a constant a channel.
     """
 
     def __init__(
-        self, channels: tuple[int, int], *, kernel_size: int = 1, resize: bool = False, always: bool = False
+        self,
+        channels: tuple[int, int],
+        *,
+        kernel_size: int = 1,
+        resize: bool = False,
+        always: bool = False,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         student, teacher = channels
         self.resize = resize
         self.conv: nn.Module = nn.Identity()
         if always or student != teacher:
-            self.conv = nn.Conv2d(student, teacher, kernel_size, padding=kernel_size // 2)
+            self.conv = nn.Conv2d(student, teacher, kernel_size, padding=kernel_size // 2, bias=bias)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, C_student, H, W) -> (B, C_teacher, *size).
@@ -63,7 +70,9 @@ class Adapter(nn.Module):
         return "then bilinear to the teacher's size" if self.resize else "same size"
 
 
-def adapter(student: Shape, teacher: Shape, *, kernel_size: int = 1, always: bool = False) -> Adapter:
+def adapter(
+    student: Shape, teacher: Shape, *, kernel_size: int = 1, always: bool = False, bias: bool = True
+) -> Adapter:
     """Adapter from probed shapes (B, C, H, W): a convolution where channels differ, interpolation where sizes do.
 
     Args:
@@ -71,6 +80,7 @@ def adapter(student: Shape, teacher: Shape, *, kernel_size: int = 1, always: boo
         teacher: Probed shape of the teacher's.
         kernel_size: Kernel of the convolution.
         always: Convolve also where the channels agree.
+        bias: Whether the convolution adds a constant a channel: without effect on a loss that takes it away again.
     """
-    resize = student[-2:] != teacher[-2:]
-    return Adapter((student[1], teacher[1]), kernel_size=kernel_size, resize=resize, always=always)
+    channels, resize = (student[1], teacher[1]), student[-2:] != teacher[-2:]
+    return Adapter(channels, kernel_size=kernel_size, resize=resize, always=always, bias=bias)

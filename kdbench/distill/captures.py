@@ -36,6 +36,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from kdbench.errors import UserError
+
 Captures = Mapping[str, Any]
 """Capture name -> value, as in the table above."""
 
@@ -139,6 +141,20 @@ class Shapes:
     teacher: Mapping[str, tuple[Shape, ...]]
     classes: int
     image_shape: tuple[int, int]
+
+    def levels(self, capture: str) -> list[tuple[Shape, Shape]]:
+        """Student's and teacher's shape of each of a capture's tensors.
+
+        Raises:
+            UserError: If the models have different numbers of levels.
+        """
+        student, teacher = self.student[capture], self.teacher[capture]
+        if len(student) != len(teacher):
+            raise UserError(
+                f"the student's {capture} has {len(student)} levels, the teacher's {len(teacher)}: "
+                "choose a pair whose models have the same levels."
+            )
+        return list(zip(student, teacher, strict=True))
 
 
 def detached(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def at_least_float32(value: Tensor) -> Tensor:
@@ -29,3 +30,22 @@ def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
 def mean_or_zero(values: Tensor) -> Tensor:
     """Mean of all elements; of none it is exactly 0, with a valid zero gradient."""
     return values.sum() / max(values.numel(), 1)
+
+
+def mean_square(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean of all squared differences; of none it is exactly 0, with a valid zero gradient.
+
+    The bits of ``mean_or_zero((student - teacher).square())``, without the maps in between.
+
+    Args:
+        student: Any shape.
+        teacher: The same shape; receives no gradient.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    student, teacher = student_and_teacher(student, teacher)
+    return functional.mse_loss(student, teacher, reduction="sum") / max(student.numel(), 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Shapes, Targets, detached
+from kdbench.isolation import MethodError, blamed, reference
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,37 @@ class Method(nn.Module):
     def notes(self) -> list[str]:
         """What was chosen while building, one line each: printed and recorded."""
         return [f"{name}: {brief(part)}" for name, part in self.named_children()]
+
+
+def check_terms(method: type, terms: Any, what: str = "losses()") -> None:
+    """Refuse what is no dict of scalar terms.
+
+    Args:
+        method: The method's class.
+        terms: What it gave.
+        what: Where, for the message.
+
+    Raises:
+        MethodError: With what was given instead.
+    """
+    if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
+        wrong = f"a {type(terms).__name__}"
+    else:
+        wrong = next((f"'{name}': {_kind(term)}" for name, term in terms.items() if not _is_term(term)), "")
+    if wrong:
+        raise MethodError(
+            f"{blamed(reference(method))} gave {wrong} in {what}: it must give a dict of scalar tensors by name"
+        )
+
+
+def _is_term(term: Any) -> bool:
+    return isinstance(term, Tensor) and term.dim() == 0 and term.is_floating_point()
+
+
+def _kind(term: Any) -> str:
+    if isinstance(term, Tensor):
+        return f"a {term.dtype} tensor of shape {tuple(term.shape)}"
+    return f"a {type(term).__name__}"
 
 
 def brief(module: nn.Module) -> str:

@@ -11,7 +11,8 @@ host, or when its last file was not touched for three minutes, by the clock of t
 
 What the file system must guarantee when several machines share a store (a local disk, NFS 3 and later, Lustre,
 GPFS and BeeGFS do): ``link`` is atomic and fails where the name exists, ``rename`` is atomic, and other hosts see
-a file's modification time at most a minute late.
+a file's modification time at most a minute late. They must also find a new file by its name at once, which NFS
+does with the mount option ``lookupcache=positive``: else what another host has just done may be run again.
 """
 
 from __future__ import annotations

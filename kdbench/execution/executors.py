@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from kdbench.cards import ExecutorCard, load_object
+from pydantic import Field
+
+from kdbench.cards import ExecutorCard, Options, load_object
 from kdbench.errors import UserError
 from kdbench.hookspecs import hookimpl
 from kdbench.registry import registry
+from kdbench.selectors import parse, resolve
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,13 @@ class Ended:
     code: int | None
     how: str
 
+    @classmethod
+    def process(cls, handle: str, code: int) -> Ended:
+        """A process that has ended, with the code that :class:`subprocess.Popen` gives: ``-n`` after signal n."""
+        if code >= 0:
+            return cls(handle, code, f"exit code {code}")
+        return cls(handle, None, f"killed by {signal.Signals(-code).name}")
+
 
 class Executor(ABC):
     """Runs workers, each a command that reads and writes files only.
@@ -48,6 +60,7 @@ class Executor(ABC):
     Args:
         slots: How many workers may run at once; None: what fits.
         device: ``cpu`` or ``cuda``; None: cuda where there is one.
+        options: Those of its card.
 
     Raises:
         UserError: If that cannot be had.
@@ -58,7 +71,7 @@ class Executor(ABC):
     resources: Resources
     """What a worker gets."""
 
-    def __init__(self, slots: int | None, device: str | None) -> None:
+    def __init__(self, slots: int | None, device: str | None, **options: Any) -> None:
         raise NotImplementedError
 
     @abstractmethod
@@ -84,21 +97,75 @@ class Executor(ABC):
         """Give back what the executor holds; workers that still run are asked to end."""
 
 
-def executor_of(name: str, slots: int | None, device: str | None) -> Executor:
-    """The executor of that name. Raises UserError where it is unknown or lacks something."""
+class RayOptions(Options):
+    """Options of the executor ``ray``."""
+
+    address: str | None = Field(None, description="Of the cluster; default: RAY_ADDRESS, else a local one.")
+    cores: int | None = Field(
+        None, ge=1, description="CPU cores a worker; default: 1, with a GPU an equal share of its node's."
+    )
+
+
+class SlurmOptions(Options):
+    """Options of the executor ``slurm``."""
+
+    partition: str | None = Field(None, description="Partition; default: Slurm's.")
+    time: int = Field(60, ge=5, description="Limit of a job, minutes: what is not done then is queued again.")
+    cores: int | None = Field(None, ge=1, description="CPU cores a worker; default: 1, with a GPU 4.")
+    memory: int | None = Field(None, ge=1, description="Memory of a job, GB; default: Slurm's.")
+    account: str | None = Field(None, description="Account that is charged; default: Slurm's.")
+    qos: str | None = Field(None, description="Quality of service; default: Slurm's.")
+    folder: Path = Field(
+        Path("out/slurm"), description="Scripts and logs of the jobs, on a shared file system."
+    )
+
+
+def executor_of(selector: str, slots: int | None, device: str | None) -> Executor:
+    """The executor of a selector such as ``local`` or ``slurm[partition=gpu,time=120]``.
+
+    Args:
+        selector: Its name and options.
+        slots: How many workers may run at once; None: as it chooses.
+        device: ``cpu`` or ``cuda``; None: as it chooses.
+
+    Raises:
+        UserError: Where it is unknown, its options are not those of its card, or it lacks something.
+    """
+    name, raw = parse(selector)
     card = registry().executor(name).value
-    lacking = [module for module in card.requires if find_spec(module) is None]
-    if lacking:
+    options = resolve(card, raw)
+    if lacking := lacking_of(card):
         raise UserError(f"--executor {name} needs {' and '.join(lacking)}: run `{card.install}`.")
-    made: Executor = load_object(card.target)(slots, device)
+    made: Executor = load_object(card.target)(slots, device, **dict(options))
     return made
+
+
+def lacking_of(card: ExecutorCard) -> list[str]:
+    """The modules that an executor needs and that are not installed."""
+    return [module for module in card.requires if find_spec(module) is None]
 
 
 @hookimpl
 def kdbench_executors() -> Iterable[ExecutorCard]:
-    """The executor that needs nothing."""
+    """This machine, a Ray cluster, a Slurm cluster."""
     yield ExecutorCard(
         name="local",
         title="Processes on this machine: one for each GPU, or for each core.",
         target="kdbench.execution.local:Local",
+    )
+    yield ExecutorCard(
+        name="ray",
+        title="Actors on a Ray cluster: one for each GPU, or for each core.",
+        target="kdbench.execution.ray_executor:Ray",
+        requires=("ray",),
+        install='pip install "kdbench[ray]"',
+        options=RayOptions,
+    )
+    yield ExecutorCard(
+        name="slurm",
+        title="Jobs of a Slurm cluster, submitted with submitit.",
+        target="kdbench.execution.slurm_executor:Slurm",
+        requires=("submitit",),
+        install='pip install "kdbench[slurm]"',
+        options=SlurmOptions,
     )

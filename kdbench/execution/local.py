@@ -39,7 +39,7 @@ class Local(Executor):
             raise UserError(f"--slots {slots}: a slot is a GPU, and there are {len(gpus)}. Ask for fewer.")
         there = cores()
         self.slots = slots or len(gpus) or there
-        self.resources = Resources(gpus=1 if gpus else 0, cores=max(1, there // self.slots))
+        self.resources = Resources(gpus=1 if gpus else 0, cores=chosen_threads() or max(1, there // self.slots))
         self._free_gpus = gpus
         self._gpus: dict[str, str] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -48,8 +48,7 @@ class Local(Executor):
 
     def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
         """Start a process; there must be a free slot."""
-        threads = dict.fromkeys(THREADS, str(resources.cores))
-        environment = {**os.environ, **threads, LEASH: str(self._leash)}
+        environment = {**os.environ, **threads(resources), LEASH: str(self._leash)}
         gpu = self._free_gpus.pop(0) if resources.gpus else None
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = gpu
@@ -100,11 +99,18 @@ class Local(Executor):
         os.close(self._leash)
 
     def _await(self, handle: str, process: subprocess.Popen[bytes]) -> None:
-        code = process.wait()
-        if code >= 0:
-            self._ended.put(Ended(handle, code, f"exit code {code}"))
-        else:
-            self._ended.put(Ended(handle, None, f"killed by {signal.Signals(-code).name}"))
+        self._ended.put(Ended.process(handle, process.wait()))
+
+
+def threads(resources: Resources) -> dict[str, str]:
+    """Environment variables by which a worker computes with as many threads as it has cores."""
+    return dict.fromkeys(THREADS, str(resources.cores))
+
+
+def chosen_threads() -> int | None:
+    """What the user says with OMP_NUM_THREADS: it decides the machine class of the results, so it is kept."""
+    said = os.environ.get(THREADS[0], "")
+    return int(said) if said.isdecimal() and int(said) > 0 else None
 
 
 def gpus_here() -> list[str]:

@@ -16,6 +16,7 @@ from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require, summary
 from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
+from kdbench.isolation import running
 from kdbench.registry import Offer, registry, suggestion
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.specs import Model, Pair, RunSpec, Schedule, StagedTeacherSpec, TeacherSpec, digest, file_digest
@@ -149,8 +150,9 @@ class Planner:
         if text not in self._asked:
             name, raw = parse(text)
             offer = registry().method(name)
-            options = resolve(offer.value, raw)
-            self._asked[text] = offer, options, canonical(offer.value, options)
+            with running(offer.value.method, "its options"):
+                options = resolve(offer.value, raw)
+                self._asked[text] = offer, options, canonical(offer.value, options)
         return self._asked[text]
 
     def _pair(self, ground: Request, dataset: Dataset) -> Pair:
@@ -260,7 +262,8 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
     """The teacher after the stage that a method asks for with these options; None where it asks for none."""
-    stage = None if card.teacher_stage is None else card.teacher_stage(options)
+    with running(card.method, "teacher_stage()"):
+        stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
         raise UserError(
             f"method '{card.name}' asks for several teachers and for a stage: it can have one of both."

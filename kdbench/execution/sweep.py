@@ -248,7 +248,9 @@ class Sweep:
         if not state.pack.items:
             return
         self.pending.insert(0, state)
-        held = any(claims.holder(item.identity) for item in state.pack.items)
+        told = worker_progress.read(state.folder)
+        ours = None if told is None else told.owner  # who seems to live yet where that was on another machine
+        held = any(claims.holder(item.identity) not in (None, ours) for item in state.pack.items)
         if not self.asked and not held and ended.code not in (HELD, REFUSED):
             self._died(state, ended, claims)
 
@@ -299,13 +301,20 @@ class Sweep:
         )
 
     def _seconds_left(self) -> float | None:
-        """Until the end, s: the cells' estimates over the slots, less what running packs have taken."""
+        """Until the end, s: as earlier records tell, and longer where running packs say that they take longer."""
         states = [*self.running.values(), *self.pending]
         known, unknown = self.rates.total(item for state in states for item in state.pack.items)
         cells = sum(len(state.pack.items) for state in states)
         if not states or unknown == cells:
             return None
-        now = time.monotonic()
-        spent = sum(now - state.began for state in self.running.values())
-        left = known * cells / (cells - unknown) - spent
-        return max(0.0, left) / min(self.executor.slots, len(states))
+        a_cell = known / (cells - unknown)
+        expected, takes, spent = 0.0, 0.0, 0.0
+        for state in self.running.values():
+            known, unknown = self.rates.total(state.pack.items)
+            told = worker_progress.read(state.folder)
+            so_far = time.monotonic() - state.began
+            expected += known + unknown * a_cell
+            takes += max(known + unknown * a_cell, so_far + ((told and told.seconds_left) or 0.0))
+            spent += so_far
+        slower = takes / expected if expected else 1.0
+        return max(0.0, a_cell * cells * slower - spent) / min(self.executor.slots, len(states))

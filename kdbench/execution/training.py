@@ -16,6 +16,7 @@ from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import record_of
+from kdbench.isolation import MethodError
 from kdbench.results.record import Record, Teacher
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Training:
         spec: The student or teacher.
         work: Does it.
         teacher: The teacher that it learns from, as measured.
+        timed_with: Names the trainings that it takes turns with; None where it is alone.
     """
 
     plan: Plan
@@ -70,6 +72,7 @@ class Training:
     spec: Spec
     work: Work
     teacher: Teacher | None = None
+    timed_with: str | None = None
 
     def run(self, place: Place, console: Console, heading: str) -> Record:
         """Train and write the record.
@@ -98,6 +101,10 @@ class Training:
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
+        except MethodError as failed:
+            _, trace = self._crashed(failed)
+            told = self.failed(str(failed))
+            raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
         except (UserError, OSError):
             raise
         except Exception as failed:
@@ -105,7 +112,8 @@ class Training:
                 raise OutOfMemory from failed
             reason, trace = self._crashed(failed)
             raise RunError(f"{name}: {reason}. The traceback is in {trace}.", self.failed(reason)) from failed
-        record = self.write(curve=outcome.curve, cost=outcome.cost, notes=outcome.notes)
+        cost = {**outcome.cost, "timed_with": self.timed_with}
+        record = self.write(curve=outcome.curve, cost=cost, notes=outcome.notes)
         console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
 

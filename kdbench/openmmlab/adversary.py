@@ -11,7 +11,9 @@ from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
 from torch import Tensor, nn
 
+from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import seeded
+from kdbench.isolation import running
 
 
 class AdversaryHook(Hook):  # type: ignore[misc]
@@ -32,7 +34,8 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         method = _bare(runner).method
         self.gathered = 0
         """Iterations whose gradients the next step takes."""
-        self.optimizer = method.adversary_optimizer(list(method.adversary().parameters()))
+        with running(type(method), "adversary_optimizer()"):
+            self.optimizer = method.adversary_optimizer(list(method.adversary().parameters()))
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
@@ -65,8 +68,10 @@ class AdversaryHook(Hook):  # type: ignore[misc]
     def _losses(self, model: Any) -> dict[str, Tensor]:
         """The adversary's losses, by their name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
-        with seeded(*model.stream(), "adversary"):
+        method = type(model.method)
+        with seeded(*model.stream(), "adversary"), running(method, "adversary_losses()"):
             terms = model.method.adversary_losses(step)
+        check_terms(method, terms, "adversary_losses()")
         losses = {f"loss_adversary_{name}": term for name, term in terms.items()}
         model.check(losses)
         return losses

@@ -19,6 +19,7 @@ from kdbench.cards import MethodCard, Options
 from kdbench.distill import Captures, Step, Targets
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
+from kdbench.isolation import running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.data import images_of, training_pipeline
 from kdbench.openmmlab.distiller import Teacher, targets_of
@@ -98,7 +99,9 @@ def attended(
             or gives something else than weights.
     """
     subject = models["student"].subject
-    method = card.load()(options)
+    kind = card.load()
+    with running(kind, "its constructor"):
+        method = kind(options)
     student = models["student"].build("student", report)
     names = check_family(card.name, type(method), options, family_of_model(student))
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
@@ -112,7 +115,8 @@ def attended(
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
-        maps = method.attention(step)
+        with running(kind, "attention()"):
+            maps = method.attention(step)
     check_maps(card.name, maps)
     content = samples[0].img_shape[:2]
     return seen_of(pixels_of(inputs, student.data_preprocessor), (content[0], content[1]), targets, maps)

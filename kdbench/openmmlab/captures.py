@@ -137,9 +137,25 @@ def _boxes(results: Any) -> list[Tensor]:
 
 def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
     """The named captures from a raw record."""
-    family = family_of_model(model)
-    raw = {name: _gradient_in_layout(value) for name, value in raw.items()}
+    family, raw = family_of_model(model), _InLayout(raw)
     return {name: _capture(model, raw, name, family) for name in names}
+
+
+class _InLayout(Raw):
+    """A raw record through :func:`_gradient_in_layout`, which each part goes through when it is first asked for."""
+
+    def __init__(self, raw: Raw) -> None:
+        super().__init__()
+        self.raw = raw
+
+    def __missing__(self, name: str) -> Any:
+        return self.setdefault(name, _gradient_in_layout(self.raw[name]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.raw
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return default if name not in self.raw else self[name]
 
 
 def _gradient_in_layout(value: Any) -> Any:

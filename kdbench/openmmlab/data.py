@@ -10,8 +10,9 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import read_names
+from kdbench.datasets.layout import part_names
 from kdbench.errors import UserError
+from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
@@ -23,7 +24,7 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
     """The OpenMMLab dataset of one split."""
     parts = [
         (
-            read_names(folder / part.names, dataset.image_suffix),
+            part_names(dataset, part, folder),
             str(folder / part.images),
             str(folder / part.annotations),
         )
@@ -66,6 +67,7 @@ def training_loader(
         batch_size=schedule.batch_size // sampler.world_size,
         sampler=sampler,
         num_workers=workers,
+        worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
@@ -82,6 +84,7 @@ def evaluation_loader(
         batch_size=EVALUATION_BATCH,
         sampler=DefaultSampler(images, shuffle=False),
         num_workers=workers,
+        worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,
     )
 

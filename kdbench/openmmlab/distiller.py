@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
+from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
+from kdbench.isolation import running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording, teacher_record, teacher_view
 
 
@@ -185,20 +188,30 @@ class Distiller(BaseModel):  # type: ignore[misc]
         step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others)
         if self.method.adversary() is not None:
             self.seen = step.detached()
-        with seeded(*stream, "method"):
+        with seeded(*stream, "method"), running(type(self.method), "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
+        check_terms(type(self.method), terms)
         for teacher in self.teachers:
             teacher.check_untouched()
         return losses, terms, weight
 
     def check(self, losses: Mapping[str, Any]) -> None:
-        """Raise NonFiniteLoss for the first loss that is not finite."""
-        for name, value in losses.items():
-            if "loss" in name:
-                total = value if isinstance(value, Tensor) else torch.stack([v.sum() for v in value])
-                if not torch.isfinite(total).all():
-                    raise NonFiniteLoss(self.iteration, name, float(total.detach().float().sum()))
+        """Raise NonFiniteLoss for the first loss that is not finite.
+
+        As long as their sum is finite, which is one question to the device, all of them are.
+        """
+        whole = {
+            name: value if isinstance(value, Tensor) else torch.stack([part.sum() for part in value])
+            for name, value in losses.items()
+            if "loss" in name
+        }
+        sums = [value.detach().float().sum() for value in whole.values()]
+        if not sums or math.isfinite(float(torch.stack(sums).sum())):
+            return
+        for name, value in whole.items():
+            if not torch.isfinite(value).all():
+                raise NonFiniteLoss(self.iteration, name, float(value.detach().float().sum()))
 
 
 def scaled(value: Any, weight: float) -> Any:

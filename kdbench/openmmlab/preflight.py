@@ -17,6 +17,7 @@ from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
+from kdbench.isolation import MethodError, blamed, reference, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
 
@@ -63,10 +64,13 @@ def check_family(name: str, method: type[Method], options: Any, family: str) -> 
     Raises:
         UserError: With the families that work.
     """
-    needed = frozenset(method.needs(options))
+    with running(method, "needs()"):
+        needed = frozenset(method.needs(options))
     known = frozenset().union(*FAMILIES.values())
     if needed - known:
-        raise UserError(f"method '{name}' asks for unknown captures: {', '.join(sorted(needed - known))}.")
+        raise MethodError(
+            f"{blamed(reference(method))} asks for unknown captures: {', '.join(sorted(needed - known))}."
+        )
     if needed <= FAMILIES[family]:
         return needed
     working = [other for other, has in FAMILIES.items() if needed <= has]

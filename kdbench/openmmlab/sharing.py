@@ -111,6 +111,7 @@ class Shelf:
             loader.dataset,
             batch_sampler=_Chunks(first, loader.batch_size or 1, end),  # type: ignore[arg-type]
             num_workers=loader.num_workers,
+            worker_init_fn=loader.worker_init_fn,
             collate_fn=loader.collate_fn,
         )
 

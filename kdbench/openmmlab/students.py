@@ -17,6 +17,7 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
+from kdbench.isolation import running
 from kdbench.openmmlab.checkpoints import load_weights
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
@@ -24,6 +25,7 @@ from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, t
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
+from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
 from kdbench.openmmlab.pretrained import require_pretrained
@@ -152,11 +154,12 @@ def train_with(
     student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
-    with seeded(subject.seed, "method"):
+    with seeded(subject.seed, "method"), running(kind, "build()"):
         method = kind(options)
         method.build(shapes)
+        chosen = [str(line) for line in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
-    notes = method.notes() + _gates(model, probe, card.name, force=force)
+    notes = chosen + _gates(model, probe, card.name, force=force)
     for line in notes:
         report(line)
     return _finish(subject, model, place, progress, notes)
@@ -231,6 +234,9 @@ def _finish(
     if is_main_process():
         export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
         drop_checkpoints(place.work_dir)
+    latency = (
+        latency_ms(student, subject.dataset, place.folder, subject.schedule) if is_main_process() else None
+    )
     barrier()
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
@@ -239,6 +245,7 @@ def _finish(
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
+        "latency_ms": latency,
     }
     return Outcome(trained.curve, cost, notes or [])
 

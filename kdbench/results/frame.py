@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,8 +12,9 @@ from kdbench.benchmarks import Benchmark, load
 from kdbench.errors import UserError
 from kdbench.registry import suggestion
 from kdbench.results.ablations import current, not_run, nothing
-from kdbench.results.columns import GROUP, TEACHER_ROW
+from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
 from kdbench.results.commands import command
+from kdbench.results.derived import low_first, with_derived
 from kdbench.results.formats import rows
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.pages import boards
@@ -31,6 +32,20 @@ HIGH_FIRST = {
     "best",
     "paper_difference",
 }
+
+
+class Source(NamedTuple):
+    """A leaderboard and what it was made from.
+
+    Attributes:
+        benchmark: Title of the benchmark that it is restricted to; blank for a dataset.
+        frame: The leaderboard.
+        records: Those of its cells; for a dataset, records of others may be among them.
+    """
+
+    benchmark: str
+    frame: pd.DataFrame
+    records: Sequence[Record]
 
 
 def frames(
@@ -54,19 +69,33 @@ def frames(
     Raises:
         UserError: For a bad benchmark file, an unknown method or an unknown column.
     """
-    found: dict[str, pd.DataFrame] = {}
+    made = sources(targets, records, bootstrap=bootstrap)
+    found = _chosen({name: source.frame for name, source in made.items()}, methods)
+    return found if sort is None else {name: ordered(frame, sort) for name, frame in found.items()}
+
+
+def sources(
+    targets: Sequence[str], records: Sequence[Record], *, bootstrap: bool = False
+) -> dict[str, Source]:
+    """The leaderboards of :func:`frames`, which takes the same, with what each was made from."""
+    found: dict[str, Source] = {}
+    records = with_derived(records)
     for target in targets or (None,):
-        if target is not None and target.endswith(BENCHMARK):
-            board = of_benchmark(load(Path(target)), records, bootstrap=bootstrap)
-            made = {Path(target).stem: board}
-        else:
-            made = boards(records, target, bootstrap=bootstrap)
+        made = _made(target, records, bootstrap)
         twice = found.keys() & made.keys()
         if twice:
             raise UserError(f"'{min(twice)}' is asked for twice: name each dataset and benchmark once.")
         found |= made
-    found = _chosen(found, methods)
-    return found if sort is None else {name: ordered(frame, sort) for name, frame in found.items()}
+    return found
+
+
+def _made(target: str | None, records: Sequence[Record], bootstrap: bool) -> dict[str, Source]:
+    if target is None or not target.endswith(BENCHMARK):
+        found = boards(records, target, bootstrap=bootstrap)
+        return {name: Source("", frame, records) for name, frame in found.items()}
+    benchmark = load(Path(target))
+    board = of_benchmark(benchmark, records, bootstrap=bootstrap)
+    return {Path(target).stem: Source(benchmark.title, board, current(benchmark, records))}
 
 
 def whole(targets: Sequence[str], records: Sequence[Record], **choice: Any) -> pd.DataFrame:
@@ -156,7 +185,8 @@ def ordered(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     """
     if column not in frame.columns:
         raise UserError(f"no column '{column}' to sort by.{suggestion(column, map(str, frame.columns))}")
-    high = column in HIGH_FIRST or column.startswith("metric:")
+    secondary = column.startswith(METRIC) and column.removeprefix(METRIC) not in low_first()
+    high = column in HIGH_FIRST or secondary
     parts = []
     for _, block in frame.groupby(GROUP, sort=False):
         fixed = block["method"].isin([TEACHER_ROW, PLAIN])

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from kdbench.errors import UserError
-
-if TYPE_CHECKING:
-    from kdbench.distill import Shapes
-    from kdbench.distill.captures import Shape
+from typing import Any
 
 
 def lazily(package: str, names: list[str]) -> Callable[[str], Any]:
@@ -27,18 +21,3 @@ def lazily(package: str, names: list[str]) -> Callable[[str], Any]:
         return getattr(importlib.import_module(f"{package}.losses"), name)
 
     return attribute
-
-
-def paired_levels(shapes: Shapes, capture: str) -> list[tuple[Shape, Shape]]:
-    """Student's and teacher's shape of each level of a capture.
-
-    Raises:
-        UserError: If the models have different numbers of levels.
-    """
-    student, teacher = shapes.student[capture], shapes.teacher[capture]
-    if len(student) != len(teacher):
-        raise UserError(
-            f"the student's {capture} has {len(student)} levels, the teacher's {len(teacher)}: "
-            "choose a pair whose models have the same levels."
-        )
-    return list(zip(student, teacher, strict=True))

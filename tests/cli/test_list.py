@@ -8,8 +8,16 @@ import pytest
 from kdbench.registry import ENVIRONMENT
 
 THEIRS = """
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, ExecutorCard
 from kdbench.specs import Model, Pair, Schedule
+
+class Queue(Options):
+    queue: str = ""
+
+@hookimpl
+def kdbench_executors():
+    return [ExecutorCard(name="elsewhere", title="Somewhere else.", target="nowhere:Nothing", options=Queue,
+                         requires=("no_such_module",), install="pip install no-such-module")]
 
 @hookimpl
 def kdbench_methods():
@@ -56,14 +64,28 @@ ROWS = {
         "title": "Big -> small",
         "distribution": "their-kd",
     },
+    "executors": {
+        "name": "elsewhere",
+        "installed": False,
+        "install": "pip install no-such-module",
+        "options": ["queue"],
+        "title": "Somewhere else.",
+        "distribution": "their-kd",
+    },
     "plugins": {
         "distribution": "their-kd",
         "version": "1.5",
         "name": "main",
         "module": "their_kd",
-        "offers": {"method": ["good-one"], "dataset": ["blobs"], "pair": ["blob-pair"]},
+        "offers": {
+            "method": ["good-one"],
+            "dataset": ["blobs"],
+            "pair": ["blob-pair"],
+            "executor": ["elsewhere"],
+        },
         "state": "ok",
         "error": None,
+        "warnings": [],
     },
 }
 
@@ -82,9 +104,11 @@ def test_json(kdbench, add_plugin, kind):
         ("methods", "good-one\t2020\tdetection\ta, b\tWith [markup]\ttheir-kd"),
         ("datasets", "blobs\tdetection\tAP50\t2\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
+        ("executors", "elsewhere\tno\tpip install no-such-module\tqueue\tSomewhere else.\ttheir-kd"),
         (
             "plugins",
-            "their-kd\t1.5\tmain\ttheir_kd\tmethod: good-one; dataset: blobs; pair: blob-pair\tok\t-",
+            "their-kd\t1.5\tmain\ttheir_kd\t"
+            "method: good-one; dataset: blobs; pair: blob-pair; executor: elsewhere\tok\t-\t-",
         ),
     ],
 )
@@ -136,3 +160,4 @@ def test_ours_are_there(kdbench, fresh_registry, monkeypatch):
     }
     assert {"none", "hinton", "fitnets", "mimic"} <= names["methods"]
     assert {"digits", "digits-seg", "voc", "bccd", "camvid"} <= names["datasets"]
+    assert {"local", "ray", "slurm"} <= names["executors"]

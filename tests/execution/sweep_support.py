@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.benchmarks import Benchmark
-from kdbench.execution import provenance, worker
+from kdbench.execution import claims_owner, provenance, worker
 from kdbench.execution.cells import Means, interrupted_at
 from kdbench.execution.executors import Executor
 from kdbench.execution.local import Local
@@ -77,7 +77,8 @@ def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outc
     """Train: teacher, plain student, cell, with a checkpoint each second step.
 
     Modes: ``gate``: the last step of a plain student waits for a file ``go``; ``die``: it kills itself at the first
-    step; ``fail``: hinton's cells fail; ``refuse``: they are refused; ``slow``: each step takes long.
+    step; ``lost``: so it does on what seems to be another machine; ``fail``: hinton's cells fail; ``refuse``: they
+    are refused; ``slow``: each step takes long.
     """
     outcome = Outcome()
     folder = means.work_dir.parent
@@ -110,7 +111,7 @@ def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> Non
         log.write(f"{spec.identity()} {first}\n")
     with console.stage("training", STEPS) as progress:
         for step in range(first, STEPS):
-            if mode == "die":
+            if mode in ("die", "lost"):
                 print("about to die", file=sys.stderr, flush=True)
                 sys.stderr.flush()
                 raise_signal()
@@ -138,6 +139,8 @@ def main(what: str, mode: str, *arguments: str) -> int:
     if what == "sweep":
         sweep = sweep_of(Path(arguments[0]), Path(arguments[1]), mode=mode)
         return 0 if sweep.run() and not sweep.failures else 1
+    if mode == "lost":
+        claims_owner.kernel = lambda: "elsewhere"
     worker.means_of = means_of
     worker.run_pack = lambda plans, means, console: pretend(plans, means, console, mode)
     return worker.work(Path(arguments[0]))

@@ -11,6 +11,7 @@ from test_session import Lab, lab  # noqa: F401 - a fixture
 from kdbench.errors import UserError
 from kdbench.execution.cells import Means
 from kdbench.execution.pack import run_pack
+from kdbench.isolation import MethodError
 
 METHODS = ("hinton", "fitnets", "mimic")
 
@@ -103,6 +104,16 @@ def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
     assert failed["hinton"] == "the loss is zero"
 
 
+def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
+    blamed = "method 'hinton' of kdbench 0.1.0 failed in losses(): ValueError: no luck"
+    packed.raises[packed.identity("hinton")] = MethodError(blamed)
+    outcome = packed.run()
+    assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
+    assert outcome.refused == {}
+    assert [record.reason for record in outcome.records if not record.done] == [blamed]
+    assert any(f"{blamed}. The traceback is in " in line for line in packed.lab.told.lines)
+
+
 def test_a_teacher_that_fails_fails_its_students(packed):
     teacher = packed.lab.plan("hinton").teacher.identity()
     packed.raises[teacher] = RuntimeError("no luck")
@@ -133,3 +144,22 @@ def test_a_lane_does_not_begin_when_it_is_to_stop(packed, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         packed.run()
     assert packed.beside == [4]  # the plain student, which was at work
+
+
+def test_lanes_that_are_timed_in_turns_say_so(packed):
+    together = {record.cost.timed_with for record in packed.run().records}
+    assert len(together) == 1
+    assert None not in together
+
+
+def test_lanes_of_smaller_packs_are_not_timed_with_the_others(packed):
+    packed.most = 2
+    found = {record.method: record.cost.timed_with for record in packed.run().records}
+    assert len(found) == 4
+    assert len(set(found.values())) > 1
+
+
+def test_a_training_alone_is_timed_with_nothing(packed):
+    packed.run(("hinton",))
+    [record] = [record for record in packed.run(("hinton", "mimic")).records if record.method == "mimic"]
+    assert record.cost.timed_with is None

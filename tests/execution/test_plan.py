@@ -153,7 +153,7 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
     ("changes", "told"),
     [
         ({"method": "hintn"}, "unknown method 'hintn'. Did you mean 'hinton'?"),
-        ({"method": "hinton["}, "'hinton[' is no method selector"),
+        ({"method": "hinton["}, "'hinton[' is no selector"),
         (
             {"method": "hinton[temprature=2]"},
             "hinton has no option 'temprature'. Did you mean 'temperature'?",

@@ -19,11 +19,18 @@ import kdbench_papers
 from kdbench.cards import MethodCard, Options
 from kdbench.distill import FAMILIES as CAPTURES
 from kdbench.errors import UserError
+from kdbench.registry import registry
 
-CARDS = [card for card in kdbench_papers.kdbench_methods() if card.name != "none"]
+EXAMPLES = [
+    offer.value
+    for offer in registry().methods.values()
+    if offer.plugin.distribution in ("kdbench-cwd", "kdbench-pkd")
+]
+"""The methods of the packages in plugins/, where they are installed."""
+CARDS = [*(card for card in kdbench_papers.kdbench_methods() if card.name != "none"), *EXAMPLES]
 DATASETS = {"detection": "digits", "segmentation": "digits-seg"}
 KINDS = {"two-stage": ["faster"], "dense": ["gfl", "retinanet", "fcos"], "segmentation": ["pspnet"]}
-"""Family -> its models: all for a method's default variant, the first for the others."""
+"""Family -> its models: all for a method's default variant, the first for the others and the example packages."""
 ITERATIONS = {True: 20, False: 6}
 """Of a default variant, and of the others."""
 
@@ -54,7 +61,7 @@ TRAININGS = [
     for card, selector, options, own in EVERY
     for family in having(card, options)
     if task_of(family) in card.tasks
-    for kind in KINDS[family][: None if own else 1]
+    for kind in KINDS[family][: None if own and card not in EXAMPLES else 1]
 ]
 WITHOUT = [
     pytest.param(selector, KINDS[family][0], having(card, options), id=f"{selector}-{family}")

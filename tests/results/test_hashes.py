@@ -16,7 +16,7 @@ keys = st.text() | st.sampled_from([*sorted(OF_THE_METHOD), "pair", "data"])
 @given(st.dictionaries(keys, values, max_size=8))
 def test_they_are_the_digests(spec):
     recipe = {key: value for key, value in spec.items() if key not in OF_THE_METHOD}
-    assert hashes(spec) == (digest(spec), digest(recipe))
+    assert hashes(spec)[:2] == (digest(spec), digest(recipe))
 
 
 @pytest.mark.parametrize(("first", "second"), [(1, 1.0), (1, True), (0.0, -0.0), ("1", 1)])

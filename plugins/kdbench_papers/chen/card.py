@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +26,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 class ChenOptions(Options):
     """Options of Chen et al."""
 
+    plain: ClassVar[Mapping[str, Any]] = {"mu": 1.0, "nu": 0.0, "gamma": 0.0}
+
     variant: Literal["l2", "l2-b", "cls", "cls-w", "hints", "hints-a", "l2-b+cls-w", "all"] = "all"
     """Which parts are on: a row of the paper's Table 4."""
     mu: float = Field(default=0.5, gt=0, le=1)
@@ -41,6 +44,18 @@ class ChenOptions(Options):
     def has(self, *parts: str) -> bool:
         """Whether the variant has any of these parts."""
         return not set(parts).isdisjoint(PARTS[self.variant])
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """Those of parts that the variant does not have."""
+        used = {
+            "mu": self.has("cls", "cls-w"),
+            "background_weight": self.has("cls-w"),
+            "nu": self.has("l2", "l2-b"),
+            "margin": self.has("l2-b"),
+            "gamma": self.has("hints", "hints-a"),
+        }
+        return frozenset(name for name, needed in used.items() if not needed)
 
 
 CARD = MethodCard(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import mean_or_zero, student_and_teacher
+from kdbench.distill import mean_or_zero, mean_square, student_and_teacher
 
 
 def weighted_soft_cross_entropy(
@@ -128,8 +128,7 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: Chen et al., NeurIPS 2017, section 3.4 (there the sum, not the mean).
     """
-    student, teacher = student_and_teacher(student, teacher)
-    return mean_or_zero((student - teacher).square())
+    return mean_square(student, teacher)
 
 
 def _foreground_mass(logits: Tensor) -> Tensor:

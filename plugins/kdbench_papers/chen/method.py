@@ -15,7 +15,6 @@ from kdbench_papers.chen.losses import (
     weighted_sigmoid_cross_entropy,
     weighted_soft_cross_entropy,
 )
-from kdbench_papers.common import paired_levels
 
 
 class Chen(Method):
@@ -34,7 +33,7 @@ class Chen(Method):
     def build(self, shapes: Shapes) -> None:
         """An adaptation for each hinted level."""
         if self.options.has("hints", "hints-a"):
-            always, pairs = self.options.has("hints-a"), paired_levels(shapes, "neck")
+            always, pairs = self.options.has("hints-a"), shapes.levels("neck")
             self.adaptations = nn.ModuleList(adapter(*pair, always=always) for pair in pairs)
 
     def classification_weight(self, step: Step) -> float:

@@ -56,6 +56,14 @@ class FineGrainedOptions(Options):
         """Whether there are soft targets."""
         return "logits" in self.variant
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """Those of the imitation or of the soft targets, where the variant has none."""
+        idle = set() if self.softens else {"logits_weight", "temperature"}
+        if not self.imitates:
+            idle |= {"weight", "held", "relu"}
+        return frozenset(idle if "imitation" in self.variant else {*idle, "threshold"})
+
     def hold(self, iterations: int) -> int:
         """Iterations of a training of so many in which the imitation is held at 0."""
         return min(HELD, iterations // HELD_SHARE) if self.held is None else self.held

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from kdbench.cards import Options
 from kdbench.distill import Method, Shapes, Step, at_least_float32, resized, stride_of
-from kdbench_papers.common import paired_levels
 from kdbench_papers.fine_grained.card import FineGrainedOptions
 from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, pyramid_masks
 from kdbench_papers.hinton.losses import logits_loss
@@ -35,7 +34,7 @@ class FineGrained(Method):
         if self.options.softens:
             check_logits(shapes)
         if self.options.imitates:
-            channels = [(ours[1], theirs[1]) for ours, theirs in paired_levels(shapes, "neck")]
+            channels = [(ours[1], theirs[1]) for ours, theirs in shapes.levels("neck")]
             self.adaptations = nn.ModuleList(adaptation(*pair, relu=self.options.relu) for pair in channels)
 
     def losses(self, step: Step) -> dict[str, Tensor]:

@@ -35,6 +35,13 @@ class FitnetsOptions(Options):
         default = LAMBDA if self.variant == "two-stage" else 0.0
         return default if self.kd_weight is None else self.kd_weight
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """The stage where there is none, the temperature without soft targets."""
+        return frozenset(
+            ({"stage"} if self.variant == "joint" else set()) | (set() if self.start else {"temperature"})
+        )
+
 
 CARD = MethodCard(
     name="fitnets",

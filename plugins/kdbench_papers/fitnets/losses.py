@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.distill import mean_or_zero, student_and_teacher
+from kdbench.distill import mean_square
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -22,5 +22,4 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: Romero et al., arXiv 1412.6550, equation 3 (there the sum, not the mean).
     """
-    student, teacher = student_and_teacher(student, teacher)
-    return 0.5 * mean_or_zero((student - teacher).square())
+    return 0.5 * mean_square(student, teacher)

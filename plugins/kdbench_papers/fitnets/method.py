@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from kdbench.cards import Options
 from kdbench.distill import Method, Shapes, Step, adapter
-from kdbench_papers.common import paired_levels
 from kdbench_papers.fitnets.card import FitnetsOptions
 from kdbench_papers.fitnets.losses import hint_loss
 from kdbench_papers.hinton.losses import logits_loss
@@ -27,7 +26,7 @@ class Fitnets(Method):
 
     def build(self, shapes: Shapes) -> None:
         """A regressor for each level."""
-        pairs = paired_levels(shapes, self.options.hint)
+        pairs = shapes.levels(self.options.hint)
         self.regressors = nn.ModuleList(adapter(student, teacher, always=True) for student, teacher in pairs)
         if self.options.start:
             check_logits(shapes)

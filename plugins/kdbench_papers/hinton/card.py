@@ -27,6 +27,11 @@ class HintonOptions(Options):
     """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
 
     @property
+    def settled(self) -> frozenset[str]:
+        """The number of teachers: it is the cost, and more are trained for each number tried."""
+        return frozenset({"teachers"})
+
+    @property
     def ensemble(self) -> int:
         """How many teachers there are."""
         return self.teachers

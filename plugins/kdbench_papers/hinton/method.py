@@ -6,7 +6,6 @@ from torch import Tensor
 
 from kdbench.distill import Method, Shapes, Step
 from kdbench.errors import UserError
-from kdbench_papers.common import paired_levels
 from kdbench_papers.hinton.card import HintonOptions
 from kdbench_papers.hinton.losses import ensemble_logits, logits_loss
 
@@ -17,7 +16,7 @@ def check_logits(shapes: Shapes) -> None:
     Raises:
         UserError: If levels, classes, anchors or (in detection) map sizes differ.
     """
-    for student, teacher in paired_levels(shapes, "logits"):
+    for student, teacher in shapes.levels("logits"):
         # Rows (R, C) and resizable maps (B, C, H, W) need the classes alone, (B, C, A, H, W) every size.
         end = None if len(student) == 5 else 2
         if len(student) != len(teacher) or student[1:end] != teacher[1:end]:

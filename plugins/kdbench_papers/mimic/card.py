@@ -30,6 +30,15 @@ class MimicOptions(Options):
     finest: float = Field(default=14.0, gt=0)
     """Boxes under twice as many cells of the finest map are cut from it (mmdet: 14, 56 px at stride 4)."""
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """Those of regions that the variant does not have, the size of regions that are not pooled."""
+        if self.variant == "whole-map":
+            return frozenset({"pooling", "size", "proposals", "overlap", "finest"})
+        idle = {"size"} if self.pooling == "crop" else set()
+        idle |= {"proposals"} if self.variant == "gt-boxes" else set()
+        return frozenset(idle | ({"finest"} if self.variant == "multi-level" else set()))
+
 
 CARD = MethodCard(
     name="mimic",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdbench.distill import mean_or_zero, region_means, student_and_teacher
+from kdbench.distill import mean_or_zero, mean_square, region_means, student_and_teacher
 
 
 def region_l2(
@@ -30,8 +30,7 @@ def region_l2(
     Source: Li et al., CVPR 2017, equation 5 (m_i is the region's number of elements).
     """
     if isinstance(student_regions, Tensor) and isinstance(teacher_regions, Tensor):
-        student, teacher = student_and_teacher(student_regions, teacher_regions)
-        return 0.5 * mean_or_zero((student - teacher).square())
+        return 0.5 * mean_square(student_regions, teacher_regions)
     if len(student_regions) != len(teacher_regions):
         raise ValueError(f"{len(student_regions)} student regions, {len(teacher_regions)} teacher regions")
     pairs = [student_and_teacher(*pair) for pair in zip(student_regions, teacher_regions, strict=True)]

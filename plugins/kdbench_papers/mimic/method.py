@@ -10,7 +10,6 @@ from torch import Tensor
 from kdbench.cards import Options
 from kdbench.distill import Method, Shapes, Step, assign_levels, coverage, pooled_regions, stride_of
 from kdbench.errors import UserError
-from kdbench_papers.common import paired_levels
 from kdbench_papers.mimic.card import MimicOptions
 from kdbench_papers.mimic.losses import cropped_region_l2, region_l2
 from kdbench_papers.mimic.sampling import box_regions, proposal_regions
@@ -35,9 +34,9 @@ class Mimic(Method):
 
     def build(self, shapes: Shapes) -> None:
         """A transform for each level."""
-        self.transforms = transforms(paired_levels(shapes, "neck"))
+        self.transforms = transforms(shapes.levels("neck"))
         for name in HEAD if self.options.variant == "two-stage" else ():
-            student, teacher = paired_levels(shapes, name)[0]
+            student, teacher = shapes.levels(name)[0]
             if student[1:] != teacher[1:]:
                 raise UserError(
                     f"the student's {name} {student} and the teacher's {teacher} differ: choose a pair whose "

@@ -40,6 +40,11 @@ class QuantizationMimicOptions(Options):
     """Boxes under twice as many cells of the finest map are cut from it (mmdet: 14, 56 px at stride 4)."""
 
     @property
+    def settled(self) -> frozenset[str]:
+        """Those of mimic for the same regions, and the step where nothing is quantized."""
+        return self.as_mimic().settled | ({"step"} if self.variant == "none" else set())
+
+    @property
     def bins(self) -> str:
         """Kind of the bins: ``uniform`` or ``power-of-two``."""
         return "power-of-two" if self.variant == "power-of-two" else "uniform"

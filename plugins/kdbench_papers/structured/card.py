@@ -26,6 +26,14 @@ class StructuredOptions(Options):
     spectral_norm: bool = False
     """Normalise the critic's convolutions by their largest singular value, besides the gradient penalty."""
 
+    @property
+    def settled(self) -> frozenset[str]:
+        """Those of terms that the variant does not have."""
+        terms = set(self.variant.split("+"))
+        idle = set() if "holistic" in terms else {"adversarial_weight", "critic_lr", "spectral_norm"}
+        idle |= set() if "pair" in terms else {"nodes"}
+        return frozenset(idle | ({"weight"} if terms == {"holistic"} else set()))
+
 
 CARD = MethodCard(
     name="structured",

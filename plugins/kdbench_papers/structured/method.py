@@ -9,7 +9,6 @@ from torch.optim import SGD, Optimizer
 from kdbench.cards import Options
 from kdbench.distill import Method, Shapes, Step, resized
 from kdbench.errors import UserError
-from kdbench_papers.common import paired_levels
 from kdbench_papers.structured.card import StructuredOptions
 from kdbench_papers.structured.critic import Critic
 from kdbench_papers.structured.losses import (
@@ -43,10 +42,10 @@ class Structured(Method):
     def build(self, shapes: Shapes) -> None:
         """Check that the maps can be compared; make the critic."""
         if "pair" in self.terms:
-            paired_levels(shapes, "neck")
+            shapes.levels("neck")
         if self.terms == {"pair"}:
             return
-        ((student, teacher),) = paired_levels(shapes, "pixel_logits")
+        ((student, teacher),) = shapes.levels("pixel_logits")
         if student[1] != teacher[1]:
             raise UserError(
                 f"the student's logits {student} and the teacher's {teacher} have different classes: "

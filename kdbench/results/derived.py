@@ -1,0 +1,74 @@
+"""The metrics of plugins: computed from what a record holds, when a leaderboard is shown."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from kdbench.cards import MetricCard, load_object
+from kdbench.isolation import reason, settings_kept
+from kdbench.registry import Offer, registry
+
+if TYPE_CHECKING:
+    from kdbench.results.record import Record
+
+
+def with_derived(records: Iterable[Record]) -> list[Record]:
+    """The records, those with metrics with the installed plugins' metrics beside their own."""
+    records = list(records)
+    return [_with_derived(record) for record in records] if registry().metrics else records
+
+
+def _with_derived(record: Record) -> Record:
+    if record.metrics is None:
+        return record
+    last = derived(record.metrics.last) | record.metrics.last
+    return record.model_copy(update={"metrics": record.metrics.model_copy(update={"last": last})})
+
+
+def derived(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What the installed plugins' metrics make of a record's.
+
+    A metric that fails is warned of, with the distribution that gives it, and left out.
+
+    Args:
+        metrics: Name -> fraction, after the last iteration.
+
+    Returns:
+        Name -> fraction in [0, 1].
+    """
+    found: dict[str, float] = {}
+    for name, offer in registry().metrics.items():
+        try:
+            value = _value(offer.value, metrics)
+        except (Exception, SystemExit) as error:
+            warnings.warn(f"{_blamed(offer)} failed and is left out: {reason(error)}", stacklevel=2)
+            continue
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _value(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
+    with redirect_stdout(sys.stderr), settings_kept():
+        value = load_object(card.function)(dict(metrics))
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"it gave a {type(value).__name__}, not a number")
+    if not 0 <= value <= 1 or math.isnan(value):
+        raise ValueError(f"it gave {value}, which is not in [0, 1]")
+    return float(value)
+
+
+def _blamed(offer: Offer[MetricCard]) -> str:
+    return f"metric '{offer.value.name}' of {offer.plugin.distribution} {offer.plugin.version}"
+
+
+def low_first() -> set[str]:
+    """Names of the plugins' metrics of which less is better."""
+    return {name for name, offer in registry().metrics.items() if not offer.value.higher_is_better}

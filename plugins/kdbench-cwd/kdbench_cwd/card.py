@@ -1,0 +1,58 @@
+"""The card of channel-wise distillation: what the world should know before it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.api import TASKS, MethodCard, Options
+
+
+class CwdOptions(Options):
+    """Options of channel-wise distillation."""
+
+    where: Literal["neck", "logits"] = "neck"
+    """The maps: those that the heads read (every family), or the class maps (segmentation and dense detection)."""
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    """T: the maps are divided by it."""
+    weight: float = Field(default=5.0, ge=0)
+    """Weight of each level."""
+
+
+CARD = MethodCard(
+    name="cwd",
+    title="Channel-Wise Knowledge Distillation for Dense Prediction",
+    authors="Changyong Shu, Yifan Liu, Jianfei Gao, Zheng Yan, Chunhua Shen",
+    year=2021,
+    link="https://arxiv.org/abs/2011.13256",
+    bibtex="""@inproceedings{shu2021channel,
+  title = {Channel-Wise Knowledge Distillation for Dense Prediction},
+  author = {Shu, Changyong and Liu, Yifan and Gao, Jianfei and Yan, Zheng and Shen, Chunhua},
+  booktitle = {IEEE/CVF International Conference on Computer Vision (ICCV)},
+  pages = {5311--5320},
+  year = {2021}
+}""",
+    tasks=TASKS,
+    equations="""p_c = softmax over the positions of y_c / T: where in the image channel c looks.
+L = L_task + w T^2 / (N C) sum over images and channels of KL(p_c of the teacher || p_c of the student)
+
+As in the authors' code:
+- Detection: the levels of the neck, each with the weight 5, added up. Segmentation: the class maps, with the
+  weight 5 on Cityscapes: use where=logits there. T = 1 in both.
+- A 1x1 convolution brings the student to the teacher's channels where they differ; it trains with the student
+  and is thrown away. Ours has no bias, which would change nothing.
+- The code leaves the teacher's entropy in (the cross-entropy): the same gradient.
+
+Choices:
+- The default is the neck in segmentation too (the map that the classifier reads), so that one selector means
+  the same everywhere.
+- where=logits in dense detection: the class maps of every anchor, each a channel. A two-stage detector judges
+  regions, whose logits are no maps: it is refused.
+- The student's maps are resized (bilinear) to the teacher's size where they differ.
+- All levels of the neck count; the code leaves out the coarsest of RetinaNet's five.""",
+    method="kdbench_cwd.method:ChannelWise",
+    options=CwdOptions,
+    reported=Path(__file__).with_name("reported.csv"),
+)

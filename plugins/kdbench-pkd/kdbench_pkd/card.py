@@ -1,0 +1,52 @@
+"""The card of PKD: what the world should know before it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from kdbench.api import TASKS, MethodCard, Options
+
+
+class PkdOptions(Options):
+    """Options of PKD."""
+
+    weight: float = Field(default=6.0, ge=0)
+    """Weight of each level of the neck."""
+
+
+CARD = MethodCard(
+    name="pkd",
+    title="PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient",
+    authors="Weihan Cao, Yifan Zhang, Jianfei Gao, Anda Cheng, Ke Cheng, Jian Cheng",
+    year=2022,
+    link="https://arxiv.org/abs/2207.02039",
+    bibtex="""@inproceedings{cao2022pkd,
+  title = {{PKD}: General Distillation Framework for Object Detectors via {Pearson} Correlation Coefficient},
+  author = {Cao, Weihan and Zhang, Yifan and Gao, Jianfei and Cheng, Anda and Cheng, Ke and Cheng, Jian},
+  booktitle = {Advances in Neural Information Processing Systems (NeurIPS)},
+  year = {2022},
+  eprint = {2207.02039},
+  archivePrefix = {arXiv}
+}""",
+    tasks=TASKS,
+    equations="""s', t' = each channel of student and teacher with mean 0 and deviation 1 over batch and positions
+L = L_task + w mean (s' - t')^2 / 2 = L_task + w mean over channels of (1 - r), r their Pearson correlation
+
+As in the public code (mmrazor): the levels of the neck, each with the weight 6, added up; the student's maps
+are resized (bilinear) to the teacher's size where they differ.
+
+Choices:
+- The deviation is that of the batch itself (divided by n, not n - 1), so that the loss is 1 - r exactly.
+- A channel that does not vary has no correlation: it counts as 0 and gets no gradient. The code divides by
+  the deviation plus 1e-6, which blows its gradient up instead.
+- A 1x1 convolution without bias brings the student to the teacher's channels where they differ; the public
+  code compares necks that agree.
+- All levels of the neck count. The public configuration of Faster R-CNN leaves the last one out, which is
+  pooled from the one before.
+- Segmentation, which the paper does not have: the map that the classifier reads.""",
+    method="kdbench_pkd.method:Pkd",
+    options=PkdOptions,
+    reported=Path(__file__).with_name("reported.csv"),
+)

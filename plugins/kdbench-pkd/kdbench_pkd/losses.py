@@ -1,0 +1,52 @@
+"""The correlation of two maps, channel by channel: pure functions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher
+
+FLAT = 1e-6
+"""A channel whose deviation is not above this part of 1 + its mean does not vary: the rest is rounding."""
+
+
+def pearson_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Half the mean square of the difference of the standardised maps: the mean over channels of 1 - r.
+
+    Reduction: mean over all elements; 0 when there are none.
+
+    Args:
+        student: Maps, (N, C, H, W), any range.
+        teacher: Maps of the same shape; receive no gradient.
+
+    Returns:
+        Scalar in [0, 2], in at least float32. A channel that varies in one of the two maps alone gives 1/2, one
+        that varies in neither 0.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Cao et al., NeurIPS 2022, the loss on normalised features, which the paper shows to be 1 - r.
+    """
+    student, teacher = student_and_teacher(student, teacher)
+    return 0.5 * mean_or_zero((standardised(student) - standardised(teacher)).square())
+
+
+def standardised(features: Tensor) -> Tensor:
+    """Each channel with mean 0 and deviation 1 over images and positions; 0 where it does not vary.
+
+    Args:
+        features: (N, C, H, W), any range.
+
+    Returns:
+        The same shape, in at least float32.
+
+    Source: Cao et al., NeurIPS 2022, the normalisation before the loss.
+    """
+    features = at_least_float32(features)
+    mean = features.mean(dim=(0, 2, 3), keepdim=True)
+    centred = features - mean
+    variance = centred.square().mean(dim=(0, 2, 3), keepdim=True)
+    varies = variance > (FLAT * (1 + mean.abs())).square()
+    return torch.where(varies, centred / torch.where(varies, variance, 1.0).sqrt(), 0.0)

@@ -1,0 +1,31 @@
+"""Correlation of the neck's maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.api import Method, Shapes, Step, adapter
+from kdbench_pkd.card import PkdOptions
+from kdbench_pkd.losses import pearson_loss
+
+
+class Pkd(Method):
+    """Every channel of the student's neck varies as the teacher's does, whatever its size."""
+
+    captures = ("neck",)
+    options: PkdOptions
+
+    def build(self, shapes: Shapes) -> None:
+        """An adapter for each level; it does nothing where channels and sizes agree.
+
+        It has no bias: the standardisation takes a constant away again.
+        """
+        pairs = shapes.levels("neck")
+        self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """The sum over the levels."""
+        levels = zip(self.adapters, step.student["neck"], step.teacher["neck"], strict=True)
+        terms = [pearson_loss(adapt(ours, theirs.shape[-2:]), theirs) for adapt, ours, theirs in levels]
+        return {"correlation": self.options.weight * torch.stack(terms).sum()}

@@ -1,0 +1,104 @@
+"""What a plugin may import is one light module with docstrings, and changes of it are told in CHANGELOG.md."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import api_text
+import pytest
+
+from kdbench import api
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = {"kdbench_cwd": ROOT / "plugins" / "kdbench-cwd", "kdbench_pkd": ROOT / "plugins" / "kdbench-pkd"}
+NOTE = re.compile(r"^- Plugin API `([0-9a-f]{12})`: \S", re.MULTILINE)
+
+
+def current_section() -> str:
+    """The first section of CHANGELOG.md: what is not released, or the last release."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    return re.split(r"^## ", text, flags=re.MULTILINE)[1]
+
+
+def test_a_change_of_the_api_is_noted_in_the_changelog():
+    committed, now = api_text.FILE.read_text(encoding="utf-8"), api_text.text()
+    changes = [
+        line
+        for line in difflib.unified_diff(committed.splitlines(), now.splitlines(), lineterm="", n=0)
+        if line[:1] in "+-" and line[:3] not in ("+++", "---")
+    ]
+    noted = NOTE.findall(current_section())
+    assert (changes, noted) == ([], [api_text.digest()]), (
+        "what plugins may import has changed. Say what changed, and what authors of plugins must do, in the first "
+        f"section of CHANGELOG.md, in its line `- Plugin API `{api_text.digest()}`: ...`; then run "
+        "`python tests/api_text.py`.\n" + "\n".join(changes)
+    )
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_it_is_light_and_so_are_the_names_of_cards():
+    heavy = "{'torch', 'numpy', 'pandas', 'mmengine', 'mmcv', 'rich', 'click'} & set(sys.modules)"
+    assert run(f"import sys, kdbench.api; print({heavy} | ({{'pydantic'}} & set(sys.modules)))") == "set()"
+    names = run(f"import sys; from kdbench import api; [getattr(api, n) for n in api._LIGHT]; print({heavy})")
+    assert names == "set()"
+
+
+def test_every_name_is_there_and_has_its_line_in_the_docstring():
+    table = api.__doc__.partition("=====\n\n")[2]
+    for name in api.__all__:
+        assert getattr(api, name) is not None
+        assert re.search(rf"^(\w+, )?{name}\b", table, re.MULTILINE), name
+    assert sorted(api.__all__) == dir(api)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        api.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_functions_and_classes_have_docstrings(name):
+    value = getattr(api, name)
+    if not (inspect.isclass(value) or inspect.isfunction(value)):
+        return
+    assert inspect.getdoc(value), name
+    for member, part in vars(value).items():
+        if not member.startswith("_") and (
+            inspect.isfunction(part) or isinstance(part, property | classmethod)
+        ):
+            assert inspect.getdoc(getattr(value, member)), f"{name}.{member}"
+
+
+def imports(file):
+    """Modules of kdbench that a file imports, and the names."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "kdbench":
+            yield node.module, [alias.name for alias in node.names]
+        elif isinstance(node, ast.Import):
+            yield from ((n.name, []) for n in node.names if n.name.partition(".")[0] == "kdbench")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_example_packages_import_nothing_else(package):
+    files = sorted(PACKAGES[package].rglob("*.py"))
+    assert len(files) >= 6
+    found = [pair for file in files for pair in imports(file)]
+    assert {module for module, _ in found} == {"kdbench.api"}
+    assert {name for _, names in found for name in names} <= set(api.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_their_cards_are_light(package):
+    pytest.importorskip(package)
+    code = (
+        f"import sys, {package}; (card,) = {package}.kdbench_methods(); card.published(), card.options();"
+        "print({'torch', 'numpy', 'pandas'} & set(sys.modules))"
+    )
+    assert run(code) == "set()"
