@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from measuring import tell_gpu, utilisation
+
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.registry import registry
 from kdbench.selectors import parse, resolve
@@ -37,14 +39,14 @@ class Clock:
 class Trial:
     """Trains students of a pair, a few iterations each, with a teacher that knows nothing: it takes as long."""
 
-    def __init__(self, pair, folder, iterations, out):
+    def __init__(self, pair, folder, iterations, out, device="cpu", amp=False):
         from kdbench.openmmlab.distiller import Teacher
         from kdbench.openmmlab.students import Subject
 
         self.pair, self.folder, self.out = pair, folder, out
         self.dataset = registry().dataset(pair.dataset).value
         self.schedule = pair.schedule.model_copy(update={"iterations": iterations, "validations": 1})
-        self.number = 0
+        self.number, self.device, self.amp = 0, device, amp
         self.teacher = Teacher(
             Subject("teacher", pair.teacher, pair.teacher_schedule, self.dataset, 0, False).build()
         )
@@ -56,7 +58,8 @@ class Trial:
         self.number += 1
         name = str(self.number)
         subject = Subject(name, self.pair.student, self.schedule, self.dataset, 0, False)
-        place = Place(self.folder, self.out / name, pack=pack, visualizers=())
+        means = {"device": self.device, "amp": self.amp, "visualizers": ()}
+        place = Place(self.folder, self.out / name, pack=pack, **means)
         if selector == "none":
             train_alone(subject, place, clock)
             return
@@ -93,11 +96,15 @@ class Trial:
         from kdbench.openmmlab.captures import teacher_record
 
         width, height = self.schedule.scale
-        inputs = torch.rand(self.schedule.batch_size, 3, height, width)
+        inputs = torch.rand(self.schedule.batch_size, 3, height, width, device=self.device)
+        self.teacher.to(inputs.device)
         times = []
         for _ in range(self.schedule.iterations):
             begun = time.perf_counter()
-            teacher_record(self.teacher.model, inputs, frozenset({"neck"}))
+            with torch.autocast(self.device, enabled=self.amp):
+                teacher_record(self.teacher.model, inputs, frozenset({"neck"}))
+            if self.device == "cuda":
+                torch.cuda.synchronize()
             times.append(time.perf_counter() - begun)
         return statistics.median(times)
 
@@ -109,6 +116,8 @@ def main():
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--root", type=Path, default=Path("data"))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--amp", action="store_true")
     asked = parser.parse_args()
     pair = registry().pair(asked.pair).value
     dataset = registry().dataset(pair.dataset).value
@@ -116,10 +125,11 @@ def main():
     from kdbench.openmmlab.process import hush, use_device
 
     hush()
-    use_device("cpu")
+    use_device(asked.device)
     ratios, ideals = [], []
     with tempfile.TemporaryDirectory() as out:
-        trial = Trial(pair, asked.root / dataset.folder, asked.iterations, Path(out))
+        folder = asked.root / dataset.folder
+        trial = Trial(pair, folder, asked.iterations, Path(out), asked.device, asked.amp)
         for number in range(asked.rounds):
             separate = sum(trial.alone(METHOD) for _ in range(asked.lanes))
             packed, plain, teacher = trial.packed(asked.lanes), trial.alone("none"), trial.teacher_forward()
@@ -127,6 +137,7 @@ def main():
             ideals.append((teacher + asked.lanes * plain) / (asked.lanes * (teacher + plain)))
             times = f"T {teacher:.4f} s, S {plain:.4f} s"
             print(f"round {number}: pack / separate {ratios[-1]:.3f}, ideal {ideals[-1]:.3f} ({times})")
+            tell_gpu(asked, asked.lanes * trial.schedule.batch_size, [packed], utilisation(asked.device))
     of_ideal = [ratio / ideal for ratio, ideal in zip(ratios, ideals, strict=True)]
     for name, values in (("pack / separate", ratios), ("ideal", ideals), ("pack / ideal", of_ideal)):
         spread = statistics.stdev(values) if len(values) > 1 else float("nan")

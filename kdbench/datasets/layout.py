@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
+from kdbench.datasets.holdout import held_out
 from kdbench.errors import UserError
 
 
@@ -89,8 +90,21 @@ def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
     """The images of one part of a split."""
     images, annotations = folder / part.images, folder / part.annotations
     suffix = annotation_suffix(dataset)
-    for name in read_names(folder / part.names, dataset.image_suffix):
+    for name in part_names(dataset, part, folder):
         yield Item(name, images / f"{name}{dataset.image_suffix}", annotations / f"{name}{suffix}")
+
+
+def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
+    """Names of the images of one part of a split. Raises UserError where its list cannot be used."""
+    path = folder / part.names
+    names = read_names(path, dataset.image_suffix)
+    if part.take == "all":
+        return names
+    held = held_out(names)
+    taken = [name for name in names if (name in held) == (part.take == "held-out")]
+    if not taken:
+        raise UserError(f"{path} names too few images to hold some out.")
+    return taken
 
 
 def relative(path: Path, folder: Path) -> str:

@@ -1,0 +1,245 @@
+"""What the step scripts share: a pair ready to train, two clocks, and a ratio with its interval."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+RESAMPLES = 2000
+
+
+@dataclass
+class Times:
+    """Seconds of one step after another: by the clock on the wall, and of this process's CPU."""
+
+    device: str
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def _now(self) -> tuple[float, float]:
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter(), time.process_time()
+
+    def start(self) -> None:
+        """A step begins."""
+        self.begun = self._now()
+
+    def stop(self) -> None:
+        """It ended."""
+        wall, cpu = self._now()
+        self.wall.append(wall - self.begun[0])
+        self.cpu.append(cpu - self.begun[1])
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """The block is a step."""
+        self.start()
+        yield
+        self.stop()
+
+
+def interval(values: list[float], statistic: Callable[[list[float]], float]) -> tuple[float, float, float]:
+    """A statistic of the rounds, and its 95 % interval by bootstrap over them."""
+    rng = random.Random(0)
+    again = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(RESAMPLES))
+    return statistic(values), again[RESAMPLES // 40], again[-RESAMPLES // 40 - 1]
+
+
+def compare(name: str, ours: Times, theirs: Times, limit: float) -> bool:
+    """Print the median of ours / theirs of the same round, by both clocks; whether that of the CPU is in the limit.
+
+    On a GPU the wall decides, since the CPU only waits.
+    """
+    if not ours.cpu:
+        sys.exit("interrupted before a round was timed")
+    ratios = {}
+    for clock in ("wall", "cpu"):
+        pairs = [ours / bare for ours, bare in zip(getattr(ours, clock), getattr(theirs, clock), strict=True)]
+        middle, low, high = interval(pairs, statistics.median)
+        seconds = [1e3 * statistics.median(getattr(times, clock)) for times in (ours, theirs)]
+        ratios[clock] = middle
+        print(
+            f"{name}, {clock}: {middle:.3f} [{low:.3f}, {high:.3f}] = {seconds[0]:.1f} ms / {seconds[1]:.1f} ms, "
+            f"{len(pairs)} rounds, wanted at most {limit}"
+        )
+    return ratios["wall" if ours.device == "cuda" else "cpu"] <= limit
+
+
+def options(description: str | None, method: str) -> argparse.ArgumentParser:
+    """The arguments that the scripts have in common."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--pair", default="digits-gfl")
+    parser.add_argument("--method", default=method)
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--warm", type=int, default=5, help="rounds that are not counted")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--root", type=Path, default=Path("data"))
+    return parser
+
+
+class Done(Exception):
+    """Enough iterations were timed."""
+
+
+class Bench:
+    """A pair with a method and a teacher that knows nothing (it takes as long), trained as `kdbench run` does."""
+
+    def __init__(self, asked: argparse.Namespace) -> None:
+        from kdbench.execution.launch import start
+        from kdbench.execution.plan import Request, plan
+
+        request = Request(asked.method, "", pair=asked.pair, amp=asked.amp, data_root=asked.root)
+        self.asked = asked
+        self.shares: list[int] = []
+        """How busy the GPU was after each step, in %."""
+        self.plan = plan(replace(request, dataset=_dataset_of(asked.pair)), print)
+        self.schedule = self.plan.cell.pair.schedule.model_copy(
+            update={"iterations": 10_000, "validations": 1, "warmup": 0}
+        )
+        start(asked.device, self.plan.dataset)
+        self._build()
+
+    def _build(self) -> None:
+        from kdbench.distill.randomness import seeded
+        from kdbench.openmmlab.configs import family_of
+        from kdbench.openmmlab.data import images_of, training_pipeline
+        from kdbench.openmmlab.distiller import Teacher
+        from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
+        from kdbench.openmmlab.sampling import SeededImages
+        from kdbench.openmmlab.students import Subject
+
+        pair, dataset, card = self.plan.cell.pair, self.plan.dataset, self.plan.card
+        subject = Subject("speed", pair.student, self.schedule, dataset, 0, False)
+        self.family = family_of(subject.config())
+        self.names = check_family(card.name, card.load(), self.plan.options, self.family)
+        self.teacher = Teacher(Subject("t", pair.teacher, self.schedule, dataset, 0, False).build())
+        self.student = subject.build().to(self.asked.device)
+        images = images_of(dataset, self.plan.folder, "train", training_pipeline(dataset, self.schedule))
+        shapes = probe_shapes(
+            self.student, self.teacher, probe_of(SeededImages(images, 0)), self.names, dataset
+        )
+        with seeded(0, "method"):
+            self.method = card.load()(self.plan.options)
+            self.method.build(shapes)
+
+    def train(self, hooks: list[Any], workers: int = 0) -> None:
+        """Train by mmengine's runner with kdbench's hooks, and these around them, until Done or Ctrl-C."""
+        from kdbench.openmmlab.distiller import Distiller
+        from kdbench.openmmlab.hooks import BuffersHook, StepHook, Stop, StopHook
+        from kdbench.openmmlab.training import Place, make_runner
+
+        class Silent:
+            def advance(self, iteration: int, losses: dict[str, float]) -> None: ...
+
+            def evaluated(self, iteration: int, metrics: dict[str, float]) -> None: ...
+
+        model = Distiller(
+            self.student,
+            self.method,
+            self.teacher,
+            seed=0,
+            iterations=self.schedule.iterations,
+            names=self.names,
+        )
+        with tempfile.TemporaryDirectory() as out:
+            place = Place(
+                self.plan.folder,
+                Path(out),
+                device=self.asked.device,
+                amp=self.asked.amp,
+                workers=workers,
+                visualizers=(),
+            )
+            all_hooks = [BuffersHook(), StepHook(Silent()), StopHook(Stop()), *hooks]
+            runner = make_runner(
+                model, self.plan.dataset, self.schedule, place, seed=0, name="speed", hooks=all_hooks
+            )
+            gc.disable()
+            try:
+                runner.train()
+            except (Done, KeyboardInterrupt):  # Ctrl-C ends the measurement, and what was timed is told
+                pass
+            finally:
+                gc.enable()
+
+
+def tell_gpu(asked: argparse.Namespace, images: int, seconds: Sequence[float], shares: list[int]) -> None:
+    """Print images a second and how busy the GPU was, in %, over both sides; nothing on a CPU."""
+    if asked.device == "cuda":
+        busy = f"{statistics.median(shares)} %" if shares else "not known: pip install nvidia-ml-py"
+        print(f"{images / statistics.median(seconds):.1f} images/s, GPU utilisation {busy}")
+
+
+def utilisation(device: str) -> list[int]:
+    """How busy the GPU is, in %; empty on a CPU and where NVIDIA's library is missing."""
+    if device != "cuda":
+        return []
+    import torch
+
+    try:
+        return [torch.cuda.utilization()]
+    except (ImportError, RuntimeError):
+        return []
+
+
+def _dataset_of(pair: str) -> str:
+    from kdbench.registry import registry
+
+    return registry().pair(pair).value.dataset
+
+
+def around(bench: Bench, times: Times, other: Callable[[int, Any], None]) -> list[Any]:
+    """Hooks that time kdbench's whole iteration but the loading of the batch, and run ``other`` on the same batch.
+
+    It is run before and after by turns, so that neither side always finds the batch in the caches. Both start
+    without garbage to collect.
+    """
+    from mmengine.hooks import Hook
+
+    asked = bench.asked
+
+    class First(Hook):  # type: ignore[misc]
+        priority = 0
+
+        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+            if runner.iter % 50 == 0:
+                gc.collect()
+            if runner.iter % 2:
+                other(runner.iter, data_batch)
+            times.start()
+
+    class Last(Hook):  # type: ignore[misc]
+        priority = 100
+
+        def after_train_iter(
+            self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        ) -> None:
+            times.stop()
+            bench.shares += utilisation(asked.device)
+            if runner.iter % 2 == 0:
+                other(runner.iter, data_batch)
+            if runner.iter + 1 == asked.warm + asked.rounds:
+                raise Done
+
+    return [First(), Last()]
+
+
+def without_warm(asked: argparse.Namespace, *sides: Times) -> None:
+    """Drop the first rounds, and one that was interrupted between the sides."""
+    rounds = min(len(times.cpu) for times in sides)
+    for times in sides:
+        times.wall, times.cpu = times.wall[asked.warm : rounds], times.cpu[asked.warm : rounds]

@@ -1,0 +1,109 @@
+"""``kdbench tune``: search a method's own options on validation images, never on the test split."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kdbench.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kdbench.execution.tuning_study import Study
+
+
+@click.command("tune")
+@click.argument("method", metavar="METHOD[opt=value,...]")
+@options.dataset
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    required=True,
+    help="Sets of options to try, failed ones included.",
+)
+@options.pair
+@options.seed
+@click.option(
+    "--schedule",
+    type=click.Choice(["default", "smoke"]),
+    default="default",
+    show_default=True,
+    help="smoke: a handful of iterations a trial, to see whether it works.",
+)
+@options.device
+@options.amp
+@options.download
+@options.workers
+@options.root
+@options.work_dir("Checkpoints, logs and records of the trials.")
+@options.results("Studies go to tuning/ in it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the study.")
+def command(**values: Any) -> int:
+    """Search the options of METHOD with Optuna; those that it names stay as they are.
+
+    The first trial has the options as given, the rest are chosen by a seeded sampler. All are judged on validation
+    images that no model of the study was trained on. The same command goes on where it was, or with more --trials.
+    """
+    from kdbench.cli.progress import TerminalConsole
+    from kdbench.execution.cells import Means, loading_processes
+    from kdbench.execution.launch import start
+    from kdbench.execution.plan import Request
+    from kdbench.execution.training import RunError
+    from kdbench.execution.tuning import Tuning
+    from kdbench.execution.tuning_ground import Ground
+    from kdbench.execution.tuning_sampler import require_optuna
+    from kdbench.execution.tuning_study import FOLDER, path_of
+    from kdbench.results.store import Store
+
+    require_optuna()
+    console = TerminalConsole()
+    same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "amp")}
+    ground = Ground.of(Request(**same, data_root=values["root"]), console.say)
+    device = start(values["device"], ground.asked.dataset)
+    means = Means(
+        work_dir=values["work_dir"],
+        store=Store(values["work_dir"] / FOLDER),
+        device=device,
+        workers=loading_processes(values["workers"], device),
+        download=values["download"],
+    )
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            study = Tuning(ground, means, values["results"], console).run(values["trials"])
+    except RunError as failed:
+        click.echo(f"failed: {failed}", err=True)
+        return 1
+    if values["as_json"]:
+        click.echo(study.model_dump_json(indent=2))
+    else:
+        _show(study, values["trials"], path_of(values["results"], study))
+    return 0 if study.best(values["trials"]) else 1
+
+
+def _show(study: Study, count: int, path: Path) -> None:
+    """What was chosen, what it was chosen for, and how to go on."""
+    best, start = study.best(count), study.trials[0]
+    failed = sum(trial.status == "failed" for trial in study.trials[:count])
+    click.echo(f"study     {path}")
+    click.echo(f"trials    {count}, of which {failed} failed, on {study.validation}")
+    if best is None:
+        click.echo(
+            f"chosen    nothing: every trial failed, the last one so: {study.trials[count - 1].reason}"
+        )
+        return
+    given = "failed" if start.value is None else f"{start.value:.3f}"
+    levels = f"options as given {given}, plain student {study.plain:.3f}, teacher {study.teacher:.3f}"
+    click.echo(f"best      trial {best.number}: {study.metric} {best.value:.3f} ({levels})")
+    click.echo("          the best of several on few images: flattering, and no result; a sweep gives that")
+    click.echo(f"chosen    {best.selector}")
+    cell = study.start
+    if cell.schedule == "smoke":
+        click.echo("smoke schedule: everything ran; the options mean nothing.")
+    command = ["kdbench", "sweep", "--methods", best.selector]
+    command += ["--datasets", study.dataset, "--pairs", cell.pair.name, "--seeds", "0..2"]
+    click.echo(f"sweep     {shlex.join(command)}")
