@@ -1,0 +1,103 @@
+"""Writes what the guide has from kdbench itself: the cards, the promises, the page of the leaderboards.
+
+``python docs/generate.py`` before ``zensical build --strict``. None of it is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdbench.cards import TASKS
+from kdbench.cli.show import describe, option
+from kdbench.conformance.promises import PROMISES
+from kdbench.registry import registry
+from kdbench.results.html import write_page
+
+ROOT = Path(__file__).resolve().parents[1]
+OUTPUT = ROOT / "docs" / "guide" / "generated"
+OURS = "kdbench"
+
+
+def main() -> None:
+    """Write all pages."""
+    OUTPUT.mkdir(exist_ok=True)
+    (OUTPUT / "methods.md").write_text("\n".join(methods()), encoding="utf-8")
+    (OUTPUT / "executors.md").write_text("\n".join(executors()), encoding="utf-8")
+    (OUTPUT / "promises.md").write_text("\n".join(promises()), encoding="utf-8")
+    write_page(ROOT / "results", OUTPUT / "leaderboards")
+
+
+def methods() -> Iterator[str]:
+    """A section for each method that kdbench itself brings."""
+    yield "# The methods\n"
+    yield "Made from the cards; `kdbench show NAME` has the same, and the papers' published numbers.\n"
+    found = registry()
+    for offer in found.methods.values():
+        if offer.plugin.distribution == OURS:
+            yield from method(describe(found, "method", offer))
+
+
+def method(card: Mapping[str, Any]) -> Iterator[str]:
+    """What a card says: the paper, where it runs, the equations, the variants, the options."""
+    yield f"## {card['name']}\n"
+    paper = f"[{card['title']}]({card['link']})" if card["link"] else card["title"]
+    yield f"{paper}{', '.join(['', card['authors'], str(card['year'])]) if card['authors'] else ''}.\n"
+    if len(card["tasks"]) < len(TASKS):
+        yield f"For {' and '.join(card['tasks'])} alone.\n"
+    yield f"```text\n{card['equations']}\n```\n"
+    if card["variants"]:
+        variants = ((f"`{name}`", text) for name, text in card["variants"].items())
+        yield from table(("variant", "what it is"), variants)
+    yield from options([entry for entry in card["options"] if entry["name"] != "variant"])
+
+
+def executors() -> Iterator[str]:
+    """A section for each executor that kdbench itself brings."""
+    yield "# The executors\n"
+    yield "Options stand in brackets: `--executor 'ray[address=auto]'`. `kdbench list executors` has all.\n"
+    for offer in registry().executors.values():
+        card = offer.value
+        if offer.plugin.distribution == OURS:
+            yield f"## {card.name}\n"
+            yield f"{card.title}\n"
+            if card.install:
+                yield f"```text\n{card.install}\n```\n"
+            yield from options([option(*entry) for entry in card.options.model_fields.items()])
+
+
+def options(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A table of options, if there are any."""
+    if entries:
+        yield from table(("option", "type", "default", "what it is"), map(option_row, entries))
+
+
+def option_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    """An option's cells."""
+    kind = entry["type"] + (f", {entry['range']}" if entry["range"] else "")
+    default = "" if entry["default"] is None else f"`{json.dumps(entry['default']).strip(chr(34))}`"
+    return f"`{entry['name']}`", kind, default, entry["help"] or ""
+
+
+def promises() -> Iterator[str]:
+    """What `kdbench test-plugin` looks at, in its order."""
+    yield "# What a method promises\n"
+    yield "`kdbench test-plugin NAME` looks at each, in this order; what rests on a broken one is left out.\n"
+    rows = ((f"`{promise.name}`", promise.says, promise.why) for promise in PROMISES)
+    yield from table(("promise", "what it says", "why"), rows)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """A markdown table."""
+    yield f"| {' | '.join(head)} |"
+    yield f"|{' --- |' * len(head)}"
+    for row in rows:
+        yield f"| {' | '.join(re.sub(r'[|]', chr(92) + '|', cell) for cell in row)} |"
+    yield ""
+
+
+if __name__ == "__main__":
+    main()

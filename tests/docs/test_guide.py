@@ -1,0 +1,115 @@
+"""Who follows a page of the guide word for word gets where it says."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+from xml.etree import ElementTree as Xml
+
+import click
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+
+from kdbench.benchmarks import Benchmark
+from kdbench.cli import cli
+from kdbench.errors import UserError
+
+from .pages import GUIDE, Environment, blocks
+
+PASSED = "kdbench conformance: "
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """An empty folder and an environment of its own; of kdbench's settings none but the threads is left."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("KDBENCH_")}
+    return Environment(tmp_path, {"OMP_NUM_THREADS": "1", **variables})
+
+
+def photos(folder, names):
+    """Grey rectangles in VOC layout."""
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (folder / part).mkdir(parents=True)
+    for number, name in enumerate(names):
+        image = Image.new("RGB", (160, 120), "white")
+        box = (20 + 3 * number, 30, 70 + 3 * number, 80)
+        ImageDraw.Draw(image).rectangle(box, fill="grey")
+        image.save(folder / "JPEGImages" / f"{name}.png")
+        root = Xml.Element("annotation")
+        for key, value in zip(("width", "height", "depth"), (160, 120, 3), strict=True):
+            size = root.find("size")
+            Xml.SubElement(Xml.SubElement(root, "size") if size is None else size, key).text = str(value)
+        entry = Xml.SubElement(root, "object")
+        Xml.SubElement(entry, "name").text = ("ok", "bent")[number % 2]
+        corners = Xml.SubElement(entry, "bndbox")
+        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
+            Xml.SubElement(corners, key).text = str(value)
+        Xml.ElementTree(root).write(folder / "Annotations" / f"{name}.xml")
+
+
+@pytest.mark.slow
+def test_write_a_method(environment):
+    installed, tested, report, row = environment.follow("method.md")
+    assert "kdbench-my-method" in installed
+    assert "2 passed" in tested
+    assert PASSED in report.strip().splitlines()[-1]
+    assert "my-method" in row
+    (record,) = (environment.home / "results" / "records").rglob("my-method-seed0-*.json")
+    assert json.loads(record.read_text())["status"] == "done"
+
+
+@pytest.mark.slow
+def test_bring_data_and_a_pair(environment):
+    photos(environment.home / "photos", names := [f"{number:04d}" for number in range(12)])
+    for part, chosen in (("train", names[:8]), ("test", names[8:])):
+        (environment.home / "photos" / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(chosen))
+    prepared, shown = environment.follow("data.md")
+    assert "screws is ready" in prepared
+    assert "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py" in shown
+
+
+def test_a_command_that_fails_fails(environment):
+    with pytest.raises(AssertionError, match="no method, dataset or pair is named"):
+        environment.run("kdbench show there-is-no-such-method")
+
+
+def test_the_benchmark_file_is_one():
+    (file,) = (block for block in blocks("cluster.md") if block.language == "yaml")
+    assert Benchmark.model_validate(yaml.safe_load(file.code)).title
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in GUIDE.glob("*.md")))
+def test_every_command_is_understood(page, tmp_path, monkeypatch):
+    """Also those that no test runs: their names, options and arguments; a sentence may leave arguments out."""
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page):
+        if block.title and block.language != "sh":
+            file = tmp_path / block.title
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    text = (GUIDE / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    for weights in re.findall(r"\b\w+\.pth\b", text):
+        (tmp_path / weights).touch()
+    for line in re.findall(r"^kdbench .+$", text, re.M):
+        understand(shlex.split(line)[1:])
+    for line in re.findall(r"`(kdbench [^`\n]+)`", text):
+        with contextlib.suppress(click.MissingParameter):
+            understand(shlex.split(line)[1:])
+
+
+def test_a_command_that_is_not_understood_is_found():
+    with pytest.raises(click.UsageError, match="--colour"):
+        understand(["run", "--colour"])
+    with pytest.raises((click.UsageError, UserError)):
+        understand(["data", "forget", "digits"])
+
+
+def understand(words, group=cli, parent=None):
+    """Have click parse a command without running it."""
+    name, command, rest = group.resolve_command(click.Context(group, info_name="kdbench"), words)
+    if isinstance(command, click.Group):
+        understand(rest, command, click.Context(command, info_name=name))
+    else:
+        command.make_context(name, rest, parent)

@@ -1,0 +1,169 @@
+"""The site of the guide: built strictly, whole, and asking nobody else for anything."""
+
+import contextlib
+import functools
+import http.server
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+from results.browser import emulate, requests, start
+
+from .pages import ROOT
+
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "link": "href",
+    "source": "src",
+    "video": "src",
+    "object": "data",
+}
+"""Tag -> the attribute of what a browser fetches by itself."""
+NOT_FETCHED = {"canonical", "next", "prev", "author", "license"}
+SOURCES = ("docs", "zensical.toml")
+
+
+def build(folder):
+    """The two commands of the docs environment; the second one's result."""
+    subprocess.run([sys.executable, folder / "docs" / "generate.py"], check=True)
+    return zensical(folder)
+
+
+def zensical(folder):
+    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A copy of what the site is built from."""
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("generated", "__pycache__"))
+    shutil.copy(ROOT / "zensical.toml", folder)
+    (folder / "results").symlink_to(ROOT / "results")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(sources):
+    done = build(sources)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return sources / "out" / "site"
+
+
+class Page(HTMLParser):
+    """What a page links to, what it loads, and its anchors."""
+
+    def __init__(self, file):
+        super().__init__()
+        self.links, self.loaded, self.anchors = [], [], set()
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.anchors |= {values[key] for key in ("id", "name") if values.get(key)}
+        if tag == "a" and values.get("href"):
+            self.links.append(values["href"])
+        if values.get(LOADED.get(tag)) and values.get("rel") not in NOT_FETCHED:
+            self.loaded.append(values[LOADED[tag]])
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    found = {file: Page(file) for file in site.rglob("*.html") if file.name != "404.html"}
+    assert len(found) >= 12
+    return found
+
+
+def test_every_link_leads_somewhere(site, pages):
+    dead = []
+    for file, page in pages.items():
+        for link in page.links + page.loaded:
+            address, anchor = urldefrag(link)
+            if urlsplit(link).scheme:
+                continue
+            target = (file.parent / unquote(address)).resolve() if address else file
+            known = target in pages and (not anchor or unquote(anchor) in pages[target].anchors)
+            if not (known or (target.is_file() and target not in pages)):
+                dead.append(f"{file.relative_to(site)}: {link}")
+    assert dead == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site, pages):
+    outside = [
+        link for page in pages.values() for link in page.loaded if urlsplit(link).scheme not in ("", "data")
+    ]
+    assert outside == []
+    imported = [
+        address
+        for file in site.rglob("*.css")
+        for address in re.findall(r"(?:url\(|@import)\s*[\"']?(https?:|//)", file.read_text(encoding="utf-8"))
+    ]
+    assert imported == []
+
+
+def test_a_broken_link_fails_the_build(sources, site, tmp_path):
+    copy = tmp_path / "checkout"
+    shutil.copytree(sources, copy, symlinks=True, ignore=shutil.ignore_patterns("out", ".cache", "reference"))
+    done = zensical(copy)
+    assert done.returncode != 0
+    assert "page does not exist" in done.stdout + done.stderr
+
+
+def test_the_reference_has_what_the_docstrings_have(pages, site):
+    api = (site / "reference" / "api.html").read_text(encoding="utf-8")
+    assert "Weighted scalar terms that are added to the student" in api
+    assert ":meth:" not in api
+    assert ":class:" not in api
+    assert "=====" not in api
+    assert "kdbench.api.Method.build" in pages[site / "reference" / "api.html"].anchors
+    assert "kdbench.hookspecs.kdbench_pairs" in pages[site / "reference" / "hooks.html"].anchors
+    assert {"hinton", "mimic"} <= pages[site / "generated" / "methods.html"].anchors
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The folder's address on this machine."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def driver():
+    started = start()
+    yield started
+    started.quit()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_in_a_browser(driver, site, width, scheme):
+    emulate(driver, width, scheme)
+    driver.get("about:blank")
+    driver.get_log("browser")
+    requests(driver)
+    with served(site) as address:
+        for page in (
+            "index.html",
+            "concepts.html",
+            "method.html",
+            "reference/api.html",
+            "generated/methods.html",
+        ):
+            driver.get(address + page)
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            dark = driver.execute_script("return getComputedStyle(document.body).colorScheme") == "dark"
+            assert dark == (scheme == "dark")
+        driver.get("about:blank")
+        assert [entry["message"] for entry in driver.get_log("browser")] == []
+        assert [asked for asked in requests(driver) if not asked.startswith((address, "about:"))] == []
