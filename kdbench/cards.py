@@ -29,7 +29,7 @@ class Options(BaseModel):
     added_later: ClassVar[tuple[str, ...]] = ()
     """Options that came when there were results already: at their defaults no part of an identity."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run is the plain student's, bit for bit; empty: every ``weight`` and ``..._weight`` at 0."""
+    """Values at which a run is the plain student's, bit for bit; empty: every ``weight``, ``..._weight`` at 0."""
 
     @property
     def ensemble(self) -> int:

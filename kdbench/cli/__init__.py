@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("kdbench.cli.run:command", "Train, distil and evaluate one method on one dataset."),
     "sweep": Entry("kdbench.cli.sweep:command", "Run many methods, datasets, pairs and seeds, resumably."),
+    "tune": Entry("kdbench.cli.tune:command", "Search a method's options on validation images."),
     "status": Entry("kdbench.cli.status:command", "Show how a sweep is getting on, from another shell."),
     "worker": Entry("kdbench.cli.worker:command", ""),
     "data": Entry("kdbench.cli.data:command", "Get, link and check datasets."),
@@ -37,6 +38,8 @@ COMMANDS: Mapping[str, Entry] = {
     "reproduce": Entry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
     "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
+    "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
+    "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
     "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kdbench.results.record import Record
+    from kdbench.results.store import Broken
 
 FORMATS = ["table", "csv", "markdown", "html", "parquet", "latex"]
 IN_FOLDERS = ("html", "parquet")
@@ -70,20 +72,16 @@ def _is_file(target: str) -> bool:
 
 
 def _rank(values: Mapping[str, Any], results: Path, targets: Sequence[str]) -> None:
-    records = _records(results, targets)
     if values["write"]:
-        _write(results, targets, records)
+        _write(results, targets, _records(results, targets))
         return
-    from kdbench.results.frame import frames
     from kdbench.selectors import split
 
     text = values["methods"] or ""
     methods = [part.strip() for part in split(text, text) if part.strip()]
     if values["methods"] is not None and not methods:
         raise UserError("--methods is empty: write --methods hinton,mimic.")
-    found = frames(targets, records, methods=methods, sort=values["sort"], bootstrap=values["bootstrap"])
-    if not found:
-        raise UserError(_nothing(targets, records, results))
+    found = _found(values, results, targets, methods)
     if values["across"]:
         _show_across(found, values["style"], values["output"])
     elif values["output"] is not None:
@@ -94,14 +92,37 @@ def _rank(values: Mapping[str, Any], results: Path, targets: Sequence[str]) -> N
         _show(found, values["style"])
 
 
+def _found(
+    values: Mapping[str, Any], results: Path, targets: Sequence[str], methods: Sequence[str]
+) -> dict[str, pd.DataFrame]:
+    """The leaderboards of what is asked for; broken files are named on standard error."""
+    from kdbench.results.frame import frames, shown
+    from kdbench.results.many import ranked
+
+    made = None if targets else ranked(results, bootstrap=values["bootstrap"])
+    if made is not None and made[0]:
+        _tell_broken(made[1])
+        return shown(made[0], methods, values["sort"])
+    records = _records(results, targets)
+    found = frames(targets, records, methods=methods, sort=values["sort"], bootstrap=values["bootstrap"])
+    if not found:
+        raise UserError(_nothing(targets, records, results))
+    return found
+
+
+def _tell_broken(files: Sequence[Broken]) -> None:
+    for file in files:
+        click.echo(f"broken record {file}", err=True)
+
+
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:
     """The records of what is asked for; broken files are named on standard error."""
     from kdbench.results.store import Store
 
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
     records, broken = Store(results).records(only)
-    for file in broken:
-        click.echo(f"broken record {file}", err=True)
+    gc.freeze()  # they stay to the end: no look for garbage need go through all of them
+    _tell_broken(broken)
     for name in targets:
         if not _is_file(name) and not any(record.dataset == name for record in records):
             raise UserError(_nothing([name], [], results))
@@ -152,12 +173,10 @@ def _check(results: Path, targets: Sequence[str]) -> None:
 
 
 def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
-    if any(_is_file(target) for target in targets):
-        raise UserError("--format html takes datasets, not benchmark files.")
     _records(results, targets)
     from kdbench.results.html import write_page
 
-    click.echo(write_page(results, output, list(targets) or None))
+    click.echo(write_page(results, output, targets))
 
 
 def _show(found: Mapping[str, pd.DataFrame], style: str) -> None:

@@ -39,7 +39,9 @@ class Local(Executor):
             raise UserError(f"--slots {slots}: a slot is a GPU, and there are {len(gpus)}. Ask for fewer.")
         there = cores()
         self.slots = slots or len(gpus) or there
-        self.resources = Resources(gpus=1 if gpus else 0, cores=chosen_threads() or max(1, there // self.slots))
+        self.resources = Resources(
+            gpus=1 if gpus else 0, cores=chosen_threads() or max(1, there // self.slots)
+        )
         self._free_gpus = gpus
         self._gpus: dict[str, str] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +14,7 @@ from kdbench.execution.plan import Plan
 from kdbench.execution.session import Session, Teaching
 from kdbench.execution.training import Console, OutOfMemory, RunError, Training
 from kdbench.results.record import Record
+from kdbench.specs import RunSpec, digest
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.hooks import Progress
@@ -52,10 +53,15 @@ class Lane:
         return self.session.distillation(teaching)
 
     @property
+    def spec(self) -> RunSpec:
+        """What it trains."""
+        plan = self.session.plan
+        return plan.plain if self.teaching is None else plan.cell
+
+    @property
     def name(self) -> str:
         """What it is called on the screen."""
-        plan = self.session.plan
-        return title(plan.plain if self.teaching is None else plan.cell)
+        return title(self.spec)
 
 
 def run_pack(plans: Sequence[Plan], means: Means, console: Console) -> Outcome:
@@ -133,10 +139,11 @@ class _PackRun:
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])
-        pack, before = make_pack(), memory.used()
+        pack, before, together = make_pack(), memory.used(), name_of(lanes)
         with self._stage(lanes) as progress:
             bodies = {
-                str(number): partial(self._body, lane, pack, progress) for number, lane in enumerate(lanes)
+                str(number): partial(self._body, lane, pack, progress, together)
+                for number, lane in enumerate(lanes)
             }
             results = pack.turns.run(
                 bodies,
@@ -150,10 +157,11 @@ class _PackRun:
         place = place_of(training.spec, training.plan, self.means)
         return training.run(place, self.console, lane.name)
 
-    def _body(self, lane: Lane, pack: Pack, progress: _PackProgress) -> Record:
+    def _body(self, lane: Lane, pack: Pack, progress: _PackProgress, together: str) -> Record:
         if pack.stop.signalled is not None:
             raise KeyboardInterrupt  # it would have to be built first, to stop after one iteration
         training = lane.training(None if lane.teaching is None else self._shared(lane.teaching, pack))
+        training = replace(training, timed_with=together)
         place = replace(place_of(training.spec, training.plan, self.means), pack=pack)
         return training.run(place, _LaneConsole(self.console, progress, lane.name), lane.name)
 
@@ -211,6 +219,11 @@ class _PackRun:
         heading = f"{len(lanes)} lanes side by side: {', '.join(lane.name for lane in lanes)}"
         with self.console.stage(heading, iterations) as progress:
             yield _PackProgress(progress)
+
+
+def name_of(lanes: Iterable[Lane]) -> str:
+    """Names the lanes that are timed in turns: it follows from what they train."""
+    return digest(sorted(lane.spec.identity() for lane in lanes))[:12]
 
 
 def _caught(work: Callable[[], Record]) -> Record | BaseException:

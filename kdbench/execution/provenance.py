@@ -28,7 +28,7 @@ def record_of(
     *,
     reason: str | None = None,
     curve: Curve = (),
-    cost: Mapping[str, int | float | None] | None = None,
+    cost: Mapping[str, int | float | str | None] | None = None,
     teacher: Teacher | None = None,
     notes: Sequence[str] = (),
 ) -> Record:

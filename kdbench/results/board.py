@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 from kdbench.results.columns import METRIC, TEACHER_ROW
@@ -23,7 +25,6 @@ from kdbench.results.statistics import (
     holm,
     mean,
 )
-from kdbench.specs import digest
 
 Key = tuple[str, str, str]
 Row = dict[str, Any]
@@ -65,9 +66,9 @@ class Board:
         by_key: dict[Key, list[Record]] = defaultdict(list)
         for cell in self.methods:
             by_key[key_of(cell)].append(cell)
-        selectors = [selector for selector, _, _ in by_key]
+        selectors = Counter(selector for selector, _, _ in by_key)
         found = [
-            self._method_row(key[0] if selectors.count(key[0]) == 1 else long_label(key), by_key[key])
+            self._method_row(key[0] if selectors[key[0]] == 1 else long_label(key), by_key[key])
             for key in by_key
         ]
         rows = [row for row, _ in found]
@@ -102,7 +103,7 @@ class Board:
             "missing": 0,
             "reported": sum(cell.reported_by is not None for cell in done.values()),
             "paper_setting": "",
-            "plugin": max((cell.plugin for cell in cells), key=version_order, default=""),
+            "plugin": max(dict.fromkeys(cell.plugin for cell in cells), key=version_order, default=""),
             "command": again(cells),
             **dict.fromkeys(UNKNOWN, math.nan),
             **costs(done.values()),
@@ -188,12 +189,12 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
 
 def key_of(cell: Record) -> Key:
     """What cells of one row have in common: selector, plugin, and what the options meant."""
-    return cell.selector, cell.plugin, digest(dict(cell.options))
+    return cell.selector, cell.plugin, cell.options_text
 
 
 def long_label(key: Key) -> str:
     """A label for one of several rows with the same selector."""
-    return f"{key[0]} ({key[1]}, options {key[2][:6]})"
+    return f"{key[0]} ({key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 
 def _blank_interval() -> Row:
@@ -216,9 +217,7 @@ def _best(cells: Iterable[Record]) -> float:
 
 def _secondary(cells: Iterable[Record]) -> dict[str, float]:
     """Means of the metrics after the last iteration that do not rank, each over the cells that have it."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        for name, value in (cell.metrics.last if cell.metrics is not None else {}).items():
-            if name != cell.metric:
-                values[f"{METRIC}{name}"].append(value)
-    return {name: mean(found) for name, found in values.items()}
+    cells = [cell for cell in cells if cell.metrics is not None]
+    last = [cell.metrics.last for cell in cells if cell.metrics is not None]
+    names = dict.fromkeys(chain.from_iterable(last)).keys() - {cell.metric for cell in cells}
+    return {f"{METRIC}{name}": mean([each[name] for each in last if name in each]) for name in names}

@@ -35,6 +35,8 @@ COLUMNS = {
     "added_parameters": "float64",
     "student_parameters": "float64",
     "student_flops": "float64",
+    "latency_ms": "float64",
+    "latency_on": "str",
     "paper_difference": "float64",
     "paper_setting": "str",
     "plugin": "str",
@@ -48,7 +50,9 @@ paired t test and ``p_holm`` the same corrected over the ranking's rows, which d
 is which evaluation ranks: the last; ``best`` is the mean at the best one, which flatters and never ranks.
 failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark file asks for and
 was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` is the mean over seeds;
-memory, parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on
+``time_ratio`` compares only seeds in which the method and the plain student took turns in one process; memory,
+parameters and FLOPs are the largest of the seeds; ``latency_ms`` is the median of the seeds, measured on
+``latency_on``, and blank where that is several kinds of machine. ``paper_difference`` is the paper's own, on
 ``paper_setting``. Further columns ``metric:NAME`` are means of the other metrics after the last iteration.
 """
 GROUP = ["dataset", "pair", "schedule", "recipe", "teacher", "metric"]

@@ -18,7 +18,7 @@ from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
 
 NEEDED = ("python", "torch")
 """Versions that every record has."""
-POSITIVE = ("seconds_per_iteration", "peak_memory_mib", "student_parameters", "student_flops")
+POSITIVE = ("seconds_per_iteration", "peak_memory_mib", "student_parameters", "student_flops", "latency_ms")
 """Costs that are above 0 where they were measured."""
 
 
@@ -119,7 +119,7 @@ def _iterations(spec: dict[str, Any]) -> int:
 
 
 def _of_the_cost(record: Record) -> Iterator[str]:
-    for name, value in record.cost.model_dump().items():
+    for name, value in record.cost.model_dump(exclude={"timed_with"}).items():
         if value is not None and (value < 0 or (value == 0 and name in POSITIVE)):
             yield f"cost: {name} {value} is not positive"
 

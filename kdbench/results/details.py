@@ -13,7 +13,9 @@ from kdbench.results.record import PLAIN
 
 COST_LEGEND = (
     "Memory is the largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are "
-    "trained beside the student and not exported; multiply-adds are those of one image. Best is the mean score at "
+    "trained beside the student and not exported; multiply-adds are those of one image. Latency is the time of the "
+    "student for one test image at batch 1, from pixels to boxes or masks: the median of the seeds, each one the "
+    "median of several images, and only where all were measured on one kind of machine. Best is the mean score at "
     "each seed's best evaluation: it flatters, and never ranks."
 )
 PAPER_LEGEND = (
@@ -46,8 +48,13 @@ def _table(titles: list[str], left: int, lines: list[list[str]]) -> str:
 
 
 def _cost(block: pd.DataFrame) -> str:
-    titles = ["method", "time", "memory, MiB", "added parameters", "parameters", "multiply-adds", "best"]
-    return _table(titles, 1, [_cost_cells(row) for row in rows(block)])
+    """The table of costs, and on which machines the latency was measured where it was."""
+    titles = ["method", "time", "memory, MiB", "added parameters", "parameters", "multiply-adds"]
+    titles += ["latency, ms", "best"]
+    found = rows(block)
+    table = _table(titles, 1, [_cost_cells(row) for row in found])
+    machines = dict.fromkeys(row["latency_on"] for row in found if row["latency_on"])
+    return f"{table}\n\nLatency measured on: {escape('; '.join(machines))}." if machines else table
 
 
 def _cost_cells(row: dict[str, Any]) -> list[str]:
@@ -56,8 +63,14 @@ def _cost_cells(row: dict[str, Any]) -> list[str]:
         row["method"],
         times(row["time_ratio"]),
         *(whole(row[name]) for name in sizes),
+        milliseconds(row["latency_ms"]),
         percent(row["best"]),
     ]
+
+
+def milliseconds(value: float) -> str:
+    """A latency with three digits; blank when NaN."""
+    return "" if math.isnan(value) else f"{value:.3g}"
 
 
 def whole(value: float) -> str:

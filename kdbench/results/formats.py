@@ -7,7 +7,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -30,11 +30,16 @@ LEGEND = (
     "is to it, paired by seed, with its own 95 % t interval. Better and worse are Holm-corrected over the rows of "
     "a ranking (paired t tests, 5 % for any false one), so a row may be no evidence though its own interval "
     "excludes zero. Gap closed is the share of the way from the plain student to the teacher. Time is that of an "
-    "iteration relative to the plain student, roughly: each run measured its own, beside whatever else ran then. "
+    "iteration relative to the plain student, only from seeds in which both were trained in turns in one process "
+    "(lanes of a pack); elsewhere it is blank, since times of separate runs tell what else ran on the machine. "
     "Left out are failed, timed-out, skipped, smoke and missing cells: counted, and never averaged."
 )
 BOOTSTRAP_LEGEND = (
     "The interval shown is the percentile bootstrap's, too narrow with few seeds; verdicts stay the t test's."
+)
+REPORTED_LEGEND = (
+    "By others: seeds whose records others report. They are checked for what contradicts itself or is implausible "
+    "(`kdbench records add`), and were not run here."
 )
 LEFT_OUT = ("failed", "skipped", "smoke", "missing")
 WIDE = 105
@@ -43,7 +48,12 @@ WIDE = 105
 
 def legend(frame: pd.DataFrame) -> str:
     """What the columns of a leaderboard mean."""
-    return f"{LEGEND} {BOOTSTRAP_LEGEND}" if BOOTSTRAP[0] in frame else LEGEND
+    told = {
+        LEGEND: True,
+        BOOTSTRAP_LEGEND: BOOTSTRAP[0] in frame,
+        REPORTED_LEGEND: bool(frame["reported"].any()),
+    }
+    return " ".join(words for words, holds in told.items() if holds)
 
 
 def to_csv(frame: pd.DataFrame) -> str:
@@ -51,8 +61,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(frame.columns)
-    for row in rows(frame):
-        writer.writerow([guard(_csv_cell(name, row)) for name in frame.columns])
+    writer.writerows(zip(*(map(guard, _csv_column(str(name), frame)) for name in frame.columns), strict=True))
     return buffer.getvalue()
 
 
@@ -157,12 +166,18 @@ def measured(row: dict[str, Any]) -> list[str]:
     """Method, seeds, mean, standard deviation, difference to the plain student and its interval, for humans."""
     return [
         row["method"],
-        str(row["seeds"]) if row["seeds"] else "",
+        seeds(row),
         percent(row["mean"]),
         spread(row),
         percent(row["difference"], "+"),
         interval(row),
     ]
+
+
+def seeds(row: Mapping[str, Any]) -> str:
+    """How many seeds are done, and how many of them others report: ``3 (1 by others)``; blank for none."""
+    others = f" ({row['reported']} by others)" if row["reported"] else ""
+    return f"{row['seeds']}{others}" if row["seeds"] else ""
 
 
 def interval(row: dict[str, Any]) -> str:
@@ -180,8 +195,11 @@ def interval(row: dict[str, Any]) -> str:
 
 def spread(row: dict[str, Any]) -> str:
     """The standard deviation, or that there is one seed only."""
-    single = row["seeds"] == 1 and row["method"] != TEACHER_ROW
-    return "one seed" if single else percent(row["std"])
+    return _spread(row["method"], row["seeds"], row["std"])
+
+
+def _spread(method: str, seeds: int, std: float) -> str:
+    return "one seed" if seeds == 1 and method != TEACHER_ROW else percent(std)
 
 
 def percent(value: float, sign: str = "") -> str:
@@ -189,16 +207,18 @@ def percent(value: float, sign: str = "") -> str:
     return "" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:{sign}.1f}"
 
 
-def _csv_cell(name: str, row: dict[str, Any]) -> str:
-    value = row[name]
+def _csv_column(name: str, frame: pd.DataFrame) -> list[str]:
+    values = frame[name].tolist()
     if name == "std":
-        return spread(row)
+        return [*map(_spread, frame["method"].tolist(), frame["seeds"].tolist(), values)]
     if name in _PERCENT or name.startswith(METRIC):
-        return percent(value)
-    if isinstance(value, float):
-        digits = ".0f" if name in _WHOLE else ".2g" if name in _PROBABILITY else ".3f"
-        return "" if math.isnan(value) else f"{value:{digits}}"
-    return str(value)
+        return [*map(percent, values)]
+    digits = ".0f" if name in _WHOLE else ".2g" if name in _PROBABILITY else ".3f"
+    return [_csv_number(value, digits) if isinstance(value, float) else str(value) for value in values]
+
+
+def _csv_number(value: float, digits: str) -> str:
+    return "" if math.isnan(value) else f"{value:{digits}}"
 
 
 def line(cells: list[str]) -> str:

@@ -70,8 +70,15 @@ def frames(
         UserError: For a bad benchmark file, an unknown method or an unknown column.
     """
     made = sources(targets, records, bootstrap=bootstrap)
-    found = _chosen({name: source.frame for name, source in made.items()}, methods)
-    return found if sort is None else {name: ordered(frame, sort) for name, frame in found.items()}
+    return shown({name: source.frame for name, source in made.items()}, methods, sort)
+
+
+def shown(
+    found: Mapping[str, pd.DataFrame], methods: Sequence[str], sort: str | None
+) -> dict[str, pd.DataFrame]:
+    """Leaderboards with the methods chosen and sorted, as :func:`frames` says."""
+    chosen = _chosen(found, methods)
+    return chosen if sort is None else {name: ordered(frame, sort) for name, frame in chosen.items()}
 
 
 def sources(
@@ -158,7 +165,8 @@ def _chosen(found: Mapping[str, pd.DataFrame], methods: Sequence[str]) -> dict[s
         if not fitting:
             raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
         kept |= fitting
-    return {name: shown for name, frame in found.items() if not (shown := _with_methods(frame, kept)).empty}
+    restricted = {name: _with_methods(frame, kept) for name, frame in found.items()}
+    return {name: frame for name, frame in restricted.items() if not frame.empty}
 
 
 def _selector(label: str) -> str:
@@ -171,8 +179,8 @@ def _with_methods(frame: pd.DataFrame, kept: set[str]) -> pd.DataFrame:
     some = frame[~frame["method"].isin([TEACHER_ROW, PLAIN]) & frame["method"].isin(kept)]
     keys = set(map(tuple, some[GROUP].to_numpy().tolist()))
     inside = [tuple(key) in keys for key in frame[GROUP].to_numpy().tolist()]
-    shown: pd.DataFrame = frame[pd.Series(inside, index=frame.index, dtype=bool) & frame["method"].isin(kept)]
-    return shown
+    rest: pd.DataFrame = frame[pd.Series(inside, index=frame.index, dtype=bool) & frame["method"].isin(kept)]
+    return rest
 
 
 def ordered(frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -1,46 +1,63 @@
-"""The two hashes of a record's spec, from one look at it: who it is, and what it may be compared with."""
+"""The hashes of a record's spec, from one look at it: who it is, and what it may be compared with."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import marshal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 OF_THE_METHOD = frozenset({"method", "options", "selector", "plugin", "seed", "teacher"})
 """Keys of a spec in which two cells of one ranking may differ."""
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
-_dumps = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-_PLAIN = 2
-"""Version of marshal without references: equal contents have equal bytes."""
-
-_LARGE = 512
-"""Bytes from which on a value is a model or a pair, which many cells share."""
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+"""A value as the one JSON text that is hashed. Raises ValueError for a number that is not finite."""
+_scalar = lru_cache(maxsize=4096, typed=True)(canonical)
+"""The same for what many specs repeat."""
 
 
-def hashes(spec: Mapping[str, Any]) -> tuple[str, str]:
-    """:func:`kdbench.specs.digest` of a spec, and of what is left of it without the method's own keys.
+class Hashes(NamedTuple):
+    """What tells a spec from others.
 
-    Returns:
-        Identity and recipe, hexadecimal.
+    Attributes:
+        identity: :func:`kdbench.specs.digest` of it.
+        recipe: The same of what is left of it without the method's own keys.
+        options: Its options as canonical JSON; ``{}`` where it has none.
     """
-    parts = [(key, f"{_dumps(key)}:{_text(spec[key])}") for key in sorted(spec)]
-    recipe = [text for key, text in parts if key not in OF_THE_METHOD]
-    return _digest([text for _, text in parts]), _digest(recipe)
+
+    identity: str
+    recipe: str
+    options: str
 
 
-def _digest(parts: list[str]) -> str:
-    return hashlib.sha256(f"{{{','.join(parts)}}}".encode()).hexdigest()
+def hashes(spec: Mapping[str, Any], texts: Mapping[str, str] = NOTHING) -> Hashes:
+    """Hash a spec.
+
+    Args:
+        spec: The spec of a cell or a teacher.
+        texts: Key -> canonical JSON of its value, where that is known already.
+
+    Raises:
+        ValueError: For a number that is not finite.
+    """
+    parts = {key: texts.get(key) or _text(spec[key]) for key in sorted(spec)}
+    recipe = tuple([part for part in parts.items() if part[0] not in OF_THE_METHOD])
+    return Hashes(_digest(parts.items()), _recipe(recipe), parts.get("options", "{}"))
 
 
 def _text(value: Any) -> str:
-    """Canonical JSON. Thousands of cells share a pair: its text is written once for each distinct content."""
-    content = marshal.dumps(value, _PLAIN) if isinstance(value, dict) else b""
-    return _shared(content) if len(content) > _LARGE else _dumps(value)
+    return _scalar(value) if type(value) in (str, int, bool, type(None)) else canonical(value)
 
 
 @lru_cache(maxsize=256)
-def _shared(content: bytes) -> str:
-    return _dumps(marshal.loads(content))
+def _recipe(parts: tuple[tuple[str, str], ...]) -> str:
+    """Thousands of cells have one recipe."""
+    return _digest(parts)
+
+
+def _digest(parts: Iterable[tuple[str, str]]) -> str:
+    inside = ",".join([f"{_scalar(key)}:{text}" for key, text in parts])
+    return hashlib.sha256(f"{{{inside}}}".encode()).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from kdbench.results.board import Board, version_order
-from kdbench.results.columns import BOOTSTRAP, COLUMNS, GROUP, METRIC, TEACHER_ROW
+from kdbench.results.columns import BOOTSTRAP, COLUMNS, GROUP, TEACHER_ROW
 from kdbench.results.record import PLAIN, Record
 
 __all__ = [
@@ -61,7 +61,7 @@ def leaderboard(records: Iterable[Record], dataset: str, *, bootstrap: bool = Fa
 
 def _frame(rows: Sequence[Mapping[str, object]], bootstrap: bool) -> pd.DataFrame:
     kinds = COLUMNS | (dict.fromkeys(BOOTSTRAP, "float64") if bootstrap else {})
-    secondary = sorted({name for row in rows for name in row if name.startswith(METRIC)})
+    secondary = sorted({name for row in rows for name in row.keys() - kinds.keys()})
     kinds = kinds | dict.fromkeys(secondary, "float64")
     frame: pd.DataFrame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
     return frame
@@ -72,7 +72,8 @@ def _unique(records: Iterable[Record]) -> list[Record]:
     same: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         same[record.identity].append(record)
-    return [max(same[key], key=_preference) if len(same[key]) > 1 else same[key][0] for key in sorted(same)]
+    unique = [max(found, key=_preference) if len(found) > 1 else found[0] for found in same.values()]
+    return sorted(unique, key=lambda record: (record.selector, record.seed, record.identity))
 
 
 def _preference(record: Record) -> tuple[bool, bool, str]:

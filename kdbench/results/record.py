@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
-from kdbench.results.hashes import hashes
+from kdbench.results.hashes import NOTHING, Hashes, hashes
 
 Kind = Literal["cell", "teacher"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
@@ -93,6 +101,25 @@ class Cost(_Part):
     student_parameters: int | None = Field(default=None, ge=0)
     student_flops: int | None = Field(default=None, ge=0)
     """Multiply-adds of one forward pass of the student."""
+    latency_ms: float | None = Field(default=None, ge=0)
+    """Median time of the student's inference for one test image, ms, on the record's device."""
+    timed_with: str | None = Field(default=None, pattern="^[0-9a-f]{12}$")
+    """Names the trainings that took turns in one process, iteration by iteration: only the times of iterations of
+    those with the same one can be compared. None for a training alone."""
+
+
+class Shared(NamedTuple):
+    """A pair that is parsed already: a context for validating a record whose spec has a stand-in for it.
+
+    Attributes:
+        stand_in: What the spec must have in the pair's place.
+        value: The pair.
+        text: The pair as canonical JSON.
+    """
+
+    stand_in: dict[str, Any]
+    value: dict[str, Any]
+    text: str
 
 
 class Made(_Part):
@@ -141,9 +168,21 @@ class Record(_Part):
     )
     """Who reports it, where somebody else does (:mod:`kdbench.results.contributed`); no part of the identity."""
 
+    @field_validator("spec")
+    @classmethod
+    def _with_its_pair(cls, spec: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if isinstance(info.context, Shared):
+            if spec.get("pair") != info.context.stand_in:
+                raise ValueError("the stand-in is not in the place of the pair")
+            spec["pair"] = info.context.value
+        return spec
+
     @model_validator(mode="after")
-    def _is_coherent(self) -> Record:
-        if self.identity != self._hashes[0]:
+    def _is_coherent(self, info: ValidationInfo) -> Record:
+        shared = info.context
+        texts = {"pair": shared.text} if isinstance(shared, Shared) else NOTHING
+        self.__dict__["_hashes"] = hashes(self.spec, texts)
+        if self.identity != self._hashes.identity:
             raise ValueError("identity is not the hash of the spec")
         try:
             _ = self._view
@@ -159,13 +198,13 @@ class Record(_Part):
         return self
 
     @cached_property
-    def _hashes(self) -> tuple[str, str]:
+    def _hashes(self) -> Hashes:
         return hashes(self.spec)
 
     @property
     def recipe(self) -> str:
         """Hash of all that must be equal for two cells to be comparable: data, models, schedule, precision."""
-        return self._hashes[1]
+        return self._hashes.recipe
 
     @cached_property
     def _view(self) -> _TeacherView:
@@ -180,6 +219,11 @@ class Record(_Part):
     def options(self) -> Mapping[str, Any]:
         """The method's options, defaults included."""
         return self._view.options
+
+    @property
+    def options_text(self) -> str:
+        """The same as canonical JSON: equal for equal options of equal types."""
+        return self._hashes.options
 
     @property
     def selector(self) -> str:
@@ -228,8 +272,14 @@ class Record(_Part):
 
     def to_json(self) -> str:
         """Canonical text of the record's file."""
-        own = {"reported_by"} if self.reported_by is None else None
-        values = self.model_dump(mode="json", exclude=own)
+        values = self.model_dump(mode="json")
+        for part, name in (
+            (values, "reported_by"),
+            (values["cost"], "latency_ms"),
+            (values["cost"], "timed_with"),
+        ):
+            if part[name] is None:
+                del part[name]  # files that are older than the field keep their text
         return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 

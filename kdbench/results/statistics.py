@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Literal
 
 from scipy.special import stdtr, stdtrit
@@ -60,7 +59,7 @@ class Difference:
 def mean(values: Iterable[float]) -> float:
     """Mean, rounded once and so independent of the order; NaN of nothing."""
     numbers = list(values)
-    return fmean(numbers) if numbers else math.nan
+    return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
 def deviation(values: Iterable[float]) -> float:
@@ -70,7 +69,7 @@ def deviation(values: Iterable[float]) -> float:
         return math.nan
     if min(numbers) == max(numbers):
         return 0.0
-    center = fmean(numbers)
+    center = mean(numbers)
     return math.sqrt(math.fsum((number - center) ** 2 for number in numbers) / (len(numbers) - 1))
 
 

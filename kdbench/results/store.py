@@ -9,15 +9,16 @@ import hashlib
 import os
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
+from kdbench.results.reading import read
 from kdbench.results.record import Record, explain
 
 REPORTED = "reported-"
@@ -50,17 +51,21 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._records = str(root / "records")
 
     def path_of(self, record: Record) -> Path:
         """Where a record lies: ``records/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``.
 
         One that others report has a seal of its content before that: an edit of the file alone breaks it.
         """
+        return Path(self._place_of(record))
+
+    def _place_of(self, record: Record) -> str:
         prefix = "teacher" if record.kind == "teacher" else slug(record.selector)
         if record.reported_by is not None:
             prefix = f"{REPORTED}{hashlib.sha256(record.to_json().encode()).hexdigest()[:8]}-{prefix}"
         name = f"{prefix}-seed{record.seed}-{record.identity[:12]}.json"
-        return self.root.joinpath("records", slug(record.dataset), slug(record.pair_name), name)
+        return f"{self._records}{os.sep}{slug(record.dataset)}{os.sep}{slug(record.pair_name)}{os.sep}{name}"
 
     def write(self, record: Record) -> Path:
         """Write a record in one step and return its file.
@@ -89,7 +94,7 @@ class Store:
 
         An own one comes before one that others report.
         """
-        found = (self.root / "records").glob(f"*/*/*-{identity[:12]}.json")
+        found = Path(self._records).glob(f"*/*/*-{identity[:12]}.json")
         for path in sorted(found, key=lambda path: (path.name.startswith(REPORTED), path)):
             record = self._load(path)
             if isinstance(record, Record) and record.identity == identity and record.done:
@@ -98,20 +103,26 @@ class Store:
 
     def records(self, dataset: str | None = None) -> tuple[list[Record], list[Broken]]:
         """All records (of one dataset), sorted by path, and the files that could not be read."""
-        with _without_collections():
-            loaded = list(_sharing_pairs(self._load(path) for path in self._files(dataset)))
-        good = [item for item in loaded if isinstance(item, Record)]
-        broken = [item for item in loaded if isinstance(item, Broken)]
-        return [record for record in good if dataset in (None, record.dataset)], broken
+        records, broken = self.in_folder("*" if dataset is None else slug(dataset))
+        return [record for record in records if dataset in (None, record.dataset)], broken
 
-    def _files(self, dataset: str | None) -> Iterator[Path]:
-        folder = slug(dataset) if dataset is not None else "*"
-        yield from sorted((self.root / "records").glob(f"{folder}/*/*.json"), key=str)
+    def folders(self) -> dict[str, int]:
+        """Name of each folder of a dataset -> files of records in it."""
+        found = Counter(path.parent.parent.name for path in Path(self._records).glob("*/*/*.json"))
+        return dict(sorted(found.items()))
+
+    def in_folder(self, folder: str) -> tuple[list[Record], list[Broken]]:
+        """The same of one of the ``folders``, or of all that a pattern fits."""
+        files = sorted(Path(self._records).glob(f"{folder}/*/*.json"), key=str)
+        with _without_collections():
+            loaded = [self._load(path) for path in files]
+        good = [item for item in loaded if isinstance(item, Record)]
+        return good, [item for item in loaded if isinstance(item, Broken)]
 
     def _load(self, path: Path) -> Record | Broken:
         record = _read(path)
-        if isinstance(record, Record) and self.path_of(record) != path:
-            return Broken(path, f"a copy or renamed: its content belongs in {self.path_of(record)}")
+        if isinstance(record, Record) and (place := self._place_of(record)) != str(path):
+            return Broken(path, f"a copy or renamed: its content belongs in {place}")
         return record
 
 
@@ -142,20 +153,22 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _read(path: Path) -> Record | Broken:
     try:
-        return Record.model_validate_json(path.read_bytes())
+        return read(_content(path))
     except OSError as error:
         return Broken(path, f"unreadable: {error.strerror}")
     except ValidationError as error:
         return Broken(path, explain(error))
 
 
-def _sharing_pairs(loaded: Iterable[Record | Broken]) -> Iterator[Record | Broken]:
-    """The same, where cells of one recipe hold one object as their pair: 100,000 fit into memory then."""
-    pairs: dict[str, Any] = {}
-    for item in loaded:
-        if isinstance(item, Record) and "pair" in item.spec:
-            item.spec["pair"] = pairs.setdefault(item.recipe, item.spec["pair"])
-        yield item
+def _content(path: Path) -> bytes:
+    """What ``path.read_bytes()`` gives, in half of its time."""
+    file, blocks = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
+    try:
+        while block := os.read(file, 1 << 16):
+            blocks.append(block)
+    finally:
+        os.close(file)
+    return b"".join(blocks)
 
 
 @contextlib.contextmanager
@@ -166,6 +179,8 @@ def _without_collections() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.freeze()
+        gc.unfreeze()  # all is old now: a look for young garbage leaves it out
         if was:
             gc.enable()
 

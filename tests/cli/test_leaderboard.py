@@ -123,6 +123,26 @@ def test_methods_sort_and_bootstrap(root):
     assert "no column" in message(call(root, "--sort", "x"))
 
 
+def test_a_large_store_is_ranked_by_several_processes_to_the_same_boards(root, monkeypatch):
+    from kdbench.results import many
+
+    for record in [*cells("none", {0: 0.5}, dataset="voc"), *cells("mimic", {0: 0.6}, dataset="voc")]:
+        Store(root).write(record)
+    path = Store(root).path_of(cell("none", 0.5))
+    path.write_text(path.read_text()[:100])
+    arguments = ["--format", "csv", "--methods", "mimic", "--sort", "mean"]
+    one = call(root, *arguments)
+    monkeypatch.setattr(many, "LARGE", 1)
+    monkeypatch.setattr(many, "_cores", lambda: 2)
+    assert len(many.ranked(root)[0]) == 2
+    several = call(root, *arguments)
+    assert (several.stdout, several.stderr) == (one.stdout, one.stderr)
+    assert [line.partition(",")[0] for line in one.stdout.splitlines()[1:]] == ["digits"] * 3 + ["voc"] * 3
+    assert f"broken record {path}" in several.stderr
+    monkeypatch.setattr(many, "_cores", lambda: 1)
+    assert many.ranked(root) is None
+
+
 def test_several_datasets_and_a_benchmark_file(root, tmp_path):
     for record in cells("none", {0: 0.5}, dataset="voc"):
         Store(root).write(record)
@@ -135,6 +155,17 @@ def test_several_datasets_and_a_benchmark_file(root, tmp_path):
     shown = call(root, str(file), "--format", "markdown").stdout
     assert "| hinton |  |  |  |  |  |  |  | 2 missing | not run |" in shown
     assert "cannot read benchmark" in message(call(root, str(tmp_path / "absent.yaml")))
+
+
+def test_a_page_of_a_benchmark_file(root, tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("{title: T, dataset: digits, pairs: [digits-gfl], seeds: 0..1, methods: [hinton]}")
+    result = call(root, str(file), "--format", "html", "--output", str(tmp_path / "page"))
+    assert result.stdout.strip() == str(tmp_path / "page" / "index.html")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "2 missing" in page
+    assert "mimic[weight=2]" not in page
+    assert "cannot read benchmark" in message(call(root, "absent.yaml", "--format", "html", "--output", "x"))
 
 
 def test_across(root):
@@ -168,7 +199,6 @@ def test_output_writes_a_file_each(root):
         (["--write", "x.yaml"], "benchmark files"),
         (["--across", "--bootstrap"], "own order"),
         (["--format", "html", "--output", "x", "--sort", "mean"], "in the page"),
-        (["--format", "html", "--output", "x", "b.yaml"], "benchmark files"),
     ],
 )
 def test_contradictions(root, arguments, told):

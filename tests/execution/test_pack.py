@@ -58,10 +58,17 @@ def of(outcome):
     return {record.selector: record.status for record in outcome.records}
 
 
+def together(outcome):
+    """Which trainings each one's times can be compared with."""
+    return {record.selector: record.cost.timed_with for record in outcome.records}
+
+
 def test_the_plain_student_is_one_of_the_lanes(packed):
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
     assert packed.beside == [4] * 4
+    assert len(set(together(outcome).values())) == 1
+    assert together(outcome)["none"] is not None
     assert any(
         "4 lanes side by side: plain student, seed 0, hinton, seed 0" in line
         for line in packed.lab.told.lines
@@ -74,6 +81,7 @@ def test_what_has_a_record_is_not_trained_again(packed):
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(METHODS, "done")
     assert set(packed.lab.trained) == {packed.identity("fitnets"), packed.identity("mimic")}
+    assert together(outcome)["mimic"] == together(outcome)["fitnets"] != together(outcome)["hinton"]
 
 
 def test_too_little_memory_makes_smaller_packs(packed):
@@ -81,6 +89,7 @@ def test_too_little_memory_makes_smaller_packs(packed):
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
     assert packed.beside == [4, 2, 2, 2, 2]
+    assert together(outcome)["none"] == together(outcome)["hinton"] != together(outcome)["mimic"]
     assert "not enough memory for 4 lanes: 4 of them train later" in packed.lab.told.lines
 
 
@@ -88,6 +97,7 @@ def test_a_lane_alone_that_finds_no_memory_fails(packed):
     packed.raises[packed.identity("hinton")] = torch.OutOfMemoryError("out of memory")
     outcome = packed.run()
     assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
+    assert together(outcome)["hinton"] is None
 
 
 def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
@@ -109,6 +119,7 @@ def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     packed.raises[packed.identity("hinton")] = MethodError(blamed)
     outcome = packed.run()
     assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
+    assert together(outcome)["hinton"] is None
     assert outcome.refused == {}
     assert [record.reason for record in outcome.records if not record.done] == [blamed]
     assert any(f"{blamed}. The traceback is in " in line for line in packed.lab.told.lines)
@@ -144,22 +155,3 @@ def test_a_lane_does_not_begin_when_it_is_to_stop(packed, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         packed.run()
     assert packed.beside == [4]  # the plain student, which was at work
-
-
-def test_lanes_that_are_timed_in_turns_say_so(packed):
-    together = {record.cost.timed_with for record in packed.run().records}
-    assert len(together) == 1
-    assert None not in together
-
-
-def test_lanes_of_smaller_packs_are_not_timed_with_the_others(packed):
-    packed.most = 2
-    found = {record.method: record.cost.timed_with for record in packed.run().records}
-    assert len(found) == 4
-    assert len(set(found.values())) > 1
-
-
-def test_a_training_alone_is_timed_with_nothing(packed):
-    packed.run(("hinton",))
-    [record] = [record for record in packed.run(("hinton", "mimic")).records if record.method == "mimic"]
-    assert record.cost.timed_with is None

@@ -4,8 +4,9 @@ import io
 import pytest
 from rich.console import Console
 
-from kdbench.results.formats import escape, guard, to_csv, to_markdown, to_tables
+from kdbench.results.formats import REPORTED_LEGEND, escape, guard, legend, to_csv, to_markdown, to_tables
 from kdbench.results.leaderboard import leaderboard
+from kdbench.results.sheets import leaderboard_sheets
 
 from .samples import cell, cells
 
@@ -96,3 +97,21 @@ def test_table_shows_brackets_as_text_and_no_number_cut(width):
     for text in ("m[red]", "51.0", "1.4", "[+4.1, +16.9]", "36.2 %", "1.00x", "better", "evidence", "seed"):
         assert text in shown
     assert "…" not in shown
+
+
+def test_seeds_that_others_report_are_told_in_every_format():
+    mine, theirs = cells("mimic", BASE), [cell("mimic", 0.6, 2, reported_by="Ann")]
+    frame = frame_of(*cells("none", BASE), *mine, *theirs, cell("hinton", 0.6, 0, reported_by="Ann"))
+    text = to_markdown(frame)
+    assert "| mimic | 3 (1 by others) | " in text
+    assert "| hinton | 1 (1 by others) | " in text
+    assert "| none | 2 | " in text
+    assert "3 (1 by others)" in leaderboard_sheets(frame)[0].latex()
+    assert [row["reported"] for row in csv.DictReader(io.StringIO(to_csv(frame)))] == ["0", "0", "1", "1"]
+    for width in (80, 200):
+        console = Console(width=width, record=True, file=io.StringIO())
+        for table in to_tables(frame, width):
+            console.print(table)
+        assert "(1 by others)" in console.export_text()
+    assert REPORTED_LEGEND in legend(frame)
+    assert REPORTED_LEGEND not in legend(frame_of(*cells("none", BASE), *mine))

@@ -195,6 +195,42 @@ def test_times_of_different_machines_are_not_compared():
     )
 
 
+def timed(seconds, **more):
+    return {"seconds_per_iteration": seconds, **more}
+
+
+@pytest.mark.parametrize(("own", "plain"), [(None, None), ("a" * 12, None), ("a" * 12, "b" * 12)])
+def test_times_of_trainings_that_did_not_take_turns_are_not_compared(own, plain):
+    records = [cell(PLAIN, cost=timed(0.1, timed_with=plain)), cell("mimic", cost=timed(0.2, timed_with=own))]
+    got = row(leaderboard(records, "digits"), "mimic")
+    assert math.isnan(got["time_ratio"])
+    assert got["seconds_per_iteration"] == pytest.approx(0.2)
+
+
+def test_only_seeds_that_took_turns_count_in_a_ratio_of_times():
+    records = [cell(PLAIN, seed=seed, cost=timed(0.1, timed_with=f"{seed:012x}")) for seed in (0, 1)]
+    records += [cell("mimic", seed=0, cost=timed(0.3, timed_with="0" * 12)), cell("mimic", seed=1, seconds=9)]
+    assert row(leaderboard(records, "digits"), "mimic")["time_ratio"] == pytest.approx(3)
+
+
+def test_latency_is_the_median_of_the_seeds_on_one_kind_of_machine():
+    found = [cell("mimic", seed=seed, cost={"latency_ms": ms}) for seed, ms in enumerate((7.0, 5.0, 90.0))]
+    got = row(leaderboard(found, "digits"), "mimic")
+    assert (got["latency_ms"], got["latency_on"]) == (7.0, "cpu on x86_64, 2 cores")
+    got = row(leaderboard([*found, cell("mimic", seed=3)], "digits"), "mimic")
+    assert got["latency_ms"] == 7.0
+    other = cell("mimic", seed=3, cost={"latency_ms": 1.0}, device="NVIDIA H100")
+    got = row(leaderboard([*found, other], "digits"), "mimic")
+    assert math.isnan(got["latency_ms"])
+    assert got["latency_on"] == "NVIDIA H100 on x86_64, 2 cores; cpu on x86_64, 2 cores"
+
+
+def test_a_row_without_a_latency_is_blank():
+    got = row(leaderboard(cells("mimic", BASE), "digits"), "mimic")
+    assert math.isnan(got["latency_ms"])
+    assert got["latency_on"] == ""
+
+
 def test_the_teachers_own_record_serves_where_no_student_met_it():
     own = teacher(0.77)
     records = [own, *cells("none", BASE), *cells("mimic", BASE, asks_for=own.identity, teacher=None)]

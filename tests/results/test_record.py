@@ -71,3 +71,22 @@ def test_cost_takes_more_figures_but_only_numbers():
     assert cell(cost={"energy_joule": 3.5}).cost.model_extra == {"energy_joule": 3.5}
     with pytest.raises(ValidationError):
         cell(cost={"energy_joule": "much"})
+
+
+def test_a_file_from_before_a_cost_was_measured_keeps_its_text():
+    text = cell(cost={"seconds_per_iteration": 0.1}).to_json()
+    assert "latency_ms" not in text
+    assert "timed_with" not in text
+    assert Record.model_validate_json(text).to_json() == text
+
+
+def test_new_costs_come_back_and_are_no_part_of_the_identity():
+    record = cell(cost={"latency_ms": 7.5, "timed_with": "0123456789ab"})
+    assert Record.model_validate_json(record.to_json()) == record
+    assert record.identity == cell().identity
+
+
+@pytest.mark.parametrize("cost", [{"latency_ms": -1}, {"latency_ms": "fast"}, {"timed_with": "=1+1"}])
+def test_costs_that_cannot_be(cost):
+    with pytest.raises(ValidationError):
+        cell(cost=cost)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
-from kdbench.results.formats import interval, left_out, percent, spread
+from kdbench.results.formats import interval, left_out, percent, seeds, spread
 from kdbench.results.html.anchors import anchor
 from kdbench.results.plots import Ranking
 from kdbench.results.record import PLAIN
@@ -21,14 +21,15 @@ HELP = {
     "p_holm": "p of the paired t test, Holm-corrected over the rows: it decides the verdict",
     "relative_gain": "The difference over the plain student's score, in %",
     "best": "Mean at the best evaluation: it flatters and never ranks",
-    "reported": "How many of the seeds others report",
     "paper_difference": "The paper's own difference, in points, in its own setting",
     "peak_memory_mib": "Peak memory, MiB",
+    "latency_ms": "Time of the student for one test image at batch 1, ms",
+    "latency_on": "Where the latency was measured",
 }
 _SHOWN = {
     *GROUP,
     *("method", "seeds", "mean", "std", "shared_seeds", "difference", "low", "high", "gap_closed"),
-    *("time_ratio", "failed", "skipped", "smoke", "missing", "verdict", "command"),
+    *("time_ratio", "failed", "skipped", "smoke", "missing", "reported", "verdict", "command"),
 }
 
 
@@ -101,19 +102,21 @@ def _row(place: int, row: Values, columns: list[Column]) -> Row:
 
 def _main(ranking: Ranking) -> list[Column]:
     metric = ranking.metric
-    plain = [
+    rows = ranking.rows
+    found = [
         Column(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
         Column("vs plain", "Paired difference to the plain student, with its 95 % interval", _difference),
         Column("verdict", "What the interval allows to say", _verdict, number=False),
         Column("gap closed", "Share of the way from the plain student to the teacher", _gap),
-        Column("time", "Time of an iteration, the plain student's is 1 (roughly)", _time),
-        Column("seeds", "Seeds that are done", _seeds),
     ]
-    absent = Column(
-        "left out", "Cells that failed, were skipped or are missing, in no mean", _left_out, number=False
-    )
-    again = Column("again", "The command that makes the row again", _command, number=False)
-    return [*plain, *([absent] if any(left_out(row) for row in ranking.rows) else []), again]
+    if any(_filled(row["time_ratio"]) for row in rows):
+        told = "Time of an iteration, the plain student's is 1; blank if not timed in turns"
+        found.append(Column("time", told, _time))
+    found.append(Column("seeds", "Seeds that are done, and how many of them others report", _seeds))
+    if any(left_out(row) for row in rows):
+        told = "Cells that failed, were skipped or are missing, in no mean"
+        found.append(Column("left out", told, _left_out, number=False))
+    return [*found, Column("again", "The command that makes the row again", _command, number=False)]
 
 
 def _score(row: Values) -> Cell:
@@ -142,8 +145,8 @@ def _time(row: Values) -> Cell:
 
 
 def _seeds(row: Values) -> Cell:
-    text = "one seed" if row["seeds"] == 1 and row["method"] != TEACHER_ROW else str(row["seeds"])
-    return Cell(text, _key(row["seeds"]))
+    single = row["seeds"] == 1 and row["method"] != TEACHER_ROW and not row["reported"]
+    return Cell("one seed" if single else seeds(row) or "0", _key(row["seeds"]))
 
 
 def _left_out(row: Values) -> Cell:

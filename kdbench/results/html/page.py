@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -16,58 +16,92 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from kdbench.errors import UserError
+from kdbench.results.columns import GROUP
 from kdbench.results.formats import legend
+from kdbench.results.frame import BENCHMARK, Source, sources
 from kdbench.results.html.across import overall
 from kdbench.results.html.methods import methods
 from kdbench.results.html.sections import Figure, left_out, section
 from kdbench.results.pages import boards, write_pages
 from kdbench.results.plots import rankings
+from kdbench.results.record import Record
 from kdbench.results.store import Store
 
 TEMPLATES = files("kdbench.results.html") / "templates"
 
 
-def write_page(results_root: Path, output: Path, datasets: list[str] | None = None) -> Path:
+def write_page(results_root: Path, output: Path, targets: Sequence[str] = ()) -> Path:
     """Write the page of the records under ``results_root``; the same records give the same bytes.
 
     Args:
         results_root: Folder that holds ``records``.
         output: Folder to write ``index.html`` and ``figures/*.svg`` into; made if it is not there.
-        datasets: Which to show, in this order; default: all, by name.
+        targets: Names of datasets and paths of benchmark files to show, in this order; default: all datasets, by
+            name. Of a benchmark its own methods, pairs and seeds are shown, also those that were not run.
 
     Returns:
         The file ``index.html``.
 
     Raises:
-        UserError: When there is nothing to rank, or the folder cannot be written.
+        UserError: When there is nothing to rank, two targets show one ranking, a benchmark file is bad, or the
+            folder cannot be written.
     """
     records, broken = Store(results_root).records()
-    frames = boards(records)
-    for name in datasets or ():
-        if name not in frames:
-            raise UserError(
-                f"no ranking of '{name}' in {results_root}: it has {', '.join(frames) or 'none'}. "
-                "Smoke runs and teachers alone are never ranked."
-            )
-    chosen = [frames[name] for name in datasets or frames]
-    if not chosen:
-        raise UserError(
-            f"no records to rank in {results_root}: make some with `kdbench run --method mimic --dataset digits`."
-        )
-    frame = pd.concat(chosen, ignore_index=True)
-    found = rankings(frame, records)
-    sections = [section(ranking, f"ranking-{place}") for place, ranking in enumerate(found, 1)]
+    found = sources(targets, records)
+    _refuse(targets, found, boards(records), results_root)
+    frame = pd.concat([source.frame for source in found.values()], ignore_index=True)
+    shown = [(one, source) for source in found.values() for one in rankings(source.frame, source.records)]
+    sections = [
+        section(ranking, f"ranking-{place}", source.benchmark)
+        for place, (ranking, source) in enumerate(shown, 1)
+    ]
     whole = overall(frame)
     html = _html(
         sections=sections,
         across=whole,
         methods=methods(sections),
-        left_out=left_out(records, len(broken), datasets),
+        left_out=left_out(_counted(found), len(broken), int(frame["missing"].sum())),
         legend=legend(frame),
     )
     figures = [*(whole.figures if whole else ()), *(f for one in sections for f in one.figures)]
     _write(output, html, figures)
     return output / "index.html"
+
+
+def _refuse(
+    targets: Sequence[str], found: Mapping[str, Source], there: Mapping[str, pd.DataFrame], root: Path
+) -> None:
+    """Refuse a dataset without a ranking, no ranking at all, and one ranking in two targets."""
+    for name in targets:
+        if not name.endswith(BENCHMARK) and name not in found:
+            raise UserError(
+                f"no ranking of '{name}' in {root}: it has {', '.join(there) or 'none'}. "
+                "Smoke runs and teachers alone are never ranked."
+            )
+    if not found:
+        raise UserError(
+            f"no records to rank in {root}: make some with `kdbench run --method mimic --dataset digits`."
+        )
+    shown: dict[tuple[str, ...], str] = {}
+    for name, source in found.items():
+        for key in dict.fromkeys(map(tuple, source.frame[GROUP].to_numpy().tolist())):
+            if key in shown:
+                what = f"{key[0]}: {key[1]}"
+                raise UserError(
+                    f"'{shown[key]}' and '{name}' both rank {what}: make a page for each, else it counts twice."
+                )
+            shown[key] = name
+
+
+def _counted(found: Mapping[str, Source]) -> list[Record]:
+    """The records that the rankings are about, each once."""
+    about = [
+        record
+        for source in found.values()
+        for record in source.records
+        if source.benchmark or record.dataset in set(source.frame["dataset"])
+    ]
+    return list({id(record): record for record in about}.values())
 
 
 def _write(output: Path, html: str, figures: Sequence[Figure]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -92,6 +92,7 @@ class Answer:
         card: Id of its card.
         difference: Its difference to the plain student, with its interval.
         seeds: How many seeds that is over.
+        reported: How many of its seeds others report.
         time: Time of its iteration relative to the plain student's, or empty.
         ties: How far it is told from the others.
         command: Runs its first seed.
@@ -101,6 +102,7 @@ class Answer:
     card: str
     difference: str
     seeds: int
+    reported: int
     time: str
     ties: str
     command: str
@@ -116,6 +118,7 @@ class Section:
         table: Its table.
         figures: Its pictures.
         heat: Its heat map, or None.
+        benchmark: Title of the benchmark whose cells alone it shows; blank for all cells of a dataset.
     """
 
     name: str
@@ -123,6 +126,7 @@ class Section:
     table: Table
     figures: list[Figure]
     heat: Heat | None
+    benchmark: str = ""
 
     @property
     def title(self) -> str:
@@ -137,7 +141,9 @@ class Section:
             (r.spec["pair"].get("title", "") for c in self.ranking.cells.values() for r in c.values()), ""
         )
         teacher = f"teacher {row['teacher']}" if row["teacher"] else ""
-        parts = (models, f"{row['schedule']} schedule", f"recipe {row['recipe']}", teacher)
+        recipe = f"recipe {row['recipe']}" if row["recipe"] else "not run"
+        scope = f"only what the benchmark '{self.benchmark}' asks for" if self.benchmark else ""
+        parts = (models, f"{row['schedule']} schedule", recipe, teacher, scope)
         return "; ".join(part for part in parts if part)
 
     @property
@@ -145,6 +151,11 @@ class Section:
         """Scores of the plain student and the teacher."""
         plain, teacher = (percent(self.ranking.level(name)) for name in (PLAIN, TEACHER_ROW))
         return f"plain student {plain or 'not run'}, teacher {teacher or 'not known'}"
+
+    @property
+    def measured(self) -> bool:
+        """Whether any student has a result."""
+        return any(row["seeds"] for row in self.ranking.rows if row["method"] != TEACHER_ROW)
 
     @property
     def counts(self) -> list[tuple[str, int]]:
@@ -166,6 +177,7 @@ class Section:
             card=anchor(row["method"]),
             difference=difference(row),
             seeds=row["shared_seeds"],
+            reported=row["reported"],
             time="" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}",
             ties=self._ties(row["method"]),
             command=row["command"],
@@ -182,15 +194,17 @@ class Section:
             return ""
         if len(others) == 1:
             return "The seeds do not tell it from the other."
-        return f"The seeds do not tell it from {same} of the {len(others)} others."
+        which = "any" if same == len(others) else str(same)
+        return f"The seeds do not tell it from {which} of the {len(others)} others."
 
 
-def section(ranking: Ranking, name: str) -> Section:
+def section(ranking: Ranking, name: str, benchmark: str = "") -> Section:
     """What the page shows of a ranking.
 
     Args:
         ranking: The ranking.
         name: An id for it: letters, digits and dashes.
+        benchmark: Title of the benchmark that it is restricted to; blank for a dataset.
     """
     figures = []
     for kind, (caption, plot) in PLOTS.items():
@@ -198,7 +212,8 @@ def section(ranking: Ranking, name: str) -> Section:
         if picture is not None:
             figures.append(Figure(f"{name}-{kind}", caption, picture))
     found = per_class(ranking)
-    return Section(name, ranking, table(ranking), figures, None if found is None else _heat(found))
+    heat = None if found is None else _heat(found)
+    return Section(name, ranking, table(ranking), figures, heat, benchmark)
 
 
 def _heat(found: PerClass) -> Heat:
@@ -216,14 +231,21 @@ def _css(value: float, largest: float) -> str:
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
-def left_out(records: Iterable[Record], broken: int, datasets: Sequence[str] | None) -> list[str]:
-    """What the rankings do not hold, a sentence each."""
-    records = [record for record in records if datasets is None or record.dataset in datasets]
+def left_out(records: Iterable[Record], broken: int, missing: int = 0) -> list[str]:
+    """What the rankings do not hold, a sentence each.
+
+    Args:
+        records: What the rankings were made from.
+        broken: Files that could not be read.
+        missing: Cells that a benchmark asks for and that were not run.
+    """
+    records = list(records)
     smoke = sum(record.schedule == "smoke" for record in records)
     unfinished = sum(not record.done for record in records if record.schedule != "smoke")
     told = {
         "smoke run": (smoke, "never ranked"),
         "run that failed, timed out or was skipped": (unfinished, "counted in its row, never averaged"),
+        "run that a benchmark asks for and has no record": (missing, "counted in its row, never averaged"),
         "record file that cannot be read": (broken, "left out; `kdbench leaderboard` names it"),
     }
     return [f"{count} {_plural(what, count)}: {why}." for what, (count, why) in told.items() if count]

@@ -1,0 +1,125 @@
+"""Builds, probes and trains the small models on a few drawn scenes."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import itertools
+import tempfile
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdbench.conformance.models import CHANNELS, MODELS, SCHEDULE, dataset_of
+from kdbench.datasets.digits_files import write
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.preflight import Probe
+    from kdbench.openmmlab.students import Subject
+    from kdbench.openmmlab.training import Place, Trained
+    from kdbench.specs import TeacherStage
+
+SCENES = {"train": 6, "test": 3}
+TEACHER_SEED = 7
+
+
+class Silent:
+    """A training that tells nobody."""
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None:
+        """Nothing."""
+
+    def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
+        """Nothing."""
+
+
+class Bench:
+    """The scenes, the small models, and a folder for the trainings, which lasts as long as the bench.
+
+    Args:
+        folder: Of scenes that are drawn already; None: they are drawn.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from kdbench.openmmlab.process import hush, use_device
+        from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
+
+        for library in LIBRARIES.values():
+            prepare_libraries(library)
+        hush()
+        use_device("cpu")
+        self._temporary = tempfile.TemporaryDirectory(prefix="kdbench-conformance-")
+        self.work = Path(self._temporary.name)
+        self.folder = folder or self.work / "digits"
+        if folder is None:
+            write(self.folder, SCENES, 0, lambda _line: None)
+        self._numbers = itertools.count()
+        self.probe = cache(self._probe)
+        _leave_imports_alone()
+
+    def subject(self, family: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
+        """A student or a teacher; ``changes`` are of its schedule."""
+        from kdbench.openmmlab.students import Subject
+
+        schedule = SCHEDULE.model_copy(update=changes)
+        model = MODELS[family](CHANNELS[role])
+        return Subject(f"{family}-{role}", model, schedule, dataset_of(family), seed, pretrained=False)
+
+    def teacher(self, family: str, number: int, stage: TeacherStage | None) -> Any:
+        """A teacher that is not trained, the ``number``-th of an ensemble; with a stage its maps go through it."""
+        from kdbench.openmmlab.distiller import Teacher
+
+        subject = self.subject(family, "teacher", seed=TEACHER_SEED + number)
+        return Teacher(replace(subject, stage=stage).build())
+
+    def train(
+        self,
+        model: Distiller,
+        family: str,
+        folder: Path,
+        progress: Any = None,
+        pack: Any = None,
+        **changes: Any,
+    ) -> Trained:
+        """Train a distiller as a run does; ``changes`` are of the schedule."""
+        from kdbench.openmmlab.training import train
+
+        subject = self.subject(family, seed=model.seed, **changes)
+        place = replace(self._place(folder), pack=pack)
+        return train(
+            model,
+            subject.dataset,
+            subject.schedule,
+            place,
+            progress or Silent(),
+            seed=model.seed,
+            name=f"conformance-{next(self._numbers)}",
+        )
+
+    def new_folder(self) -> Path:
+        """Where a training may write."""
+        folder = self.work / f"run-{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+    def _place(self, folder: Path) -> Place:
+        from kdbench.openmmlab.training import Place
+
+        return Place(self.folder, folder)
+
+    def _probe(self, family: str) -> Probe:
+        from kdbench.openmmlab.data import images_of, training_pipeline
+        from kdbench.openmmlab.preflight import probe_of
+        from kdbench.openmmlab.sampling import SeededImages
+
+        subject = self.subject(family)
+        pipeline = training_pipeline(subject.dataset, subject.schedule)
+        return probe_of(SeededImages(images_of(subject.dataset, self.folder, "train", pipeline), 0))
+
+
+def _leave_imports_alone() -> None:
+    """Keep garbage collection to what is made from now on: mmengine asks for it with each loader."""
+    gc.freeze()
+    atexit.register(gc.unfreeze)

@@ -1,0 +1,55 @@
+"""How a promise fails, and whose fault it is, in one line."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from kdbench.errors import UserError
+
+
+class Broken(Exception):
+    """A promise is not kept. The message says what was seen."""
+
+
+def require(kept: bool, otherwise: str) -> None:
+    """Raise Broken, which says ``otherwise``, unless the promise is kept."""
+    if not kept:
+        raise Broken(otherwise)
+
+
+def told(error: BaseException, package: str) -> str:
+    """An exception in one line, with the last line of the plugin's own code on the way to it.
+
+    Args:
+        error: What was raised while a promise was looked at.
+        package: Top-level package of the plugin.
+    """
+    if isinstance(error, Broken):
+        return reason(error)
+    frames = [frame for frame in _frames(error) if _within(frame.filename, package)]
+    if not frames:
+        return reason(error)
+    where = Path(frames[-1].filename)
+    return f"{reason(error)} ({where.parent.name}/{where.name}, line {frames[-1].lineno}: {frames[-1].line})"
+
+
+def reason(error: BaseException) -> str:
+    """Type and message; of what kdbench itself says of a method, the message."""
+    message = " ".join(str(error).split())
+    if isinstance(error, Broken | UserError):
+        return message
+    return f"{type(error).__name__}: {message}".removesuffix(": ")
+
+
+def _frames(error: BaseException | None) -> Iterator[traceback.FrameSummary]:
+    """From where it was caught to where it was raised first."""
+    while error is not None:
+        yield from traceback.extract_tb(error.__traceback__)
+        error = error.__cause__
+
+
+def _within(filename: str, package: str) -> bool:
+    path = Path(filename)
+    return package in path.parts[:-1] or path.stem == package

@@ -1,0 +1,49 @@
+"""Whether two trainings came to the same, and if not, where they part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from kdbench.conformance.broken import Broken
+from kdbench.conformance.exam import Ended
+
+
+def same(ours: Ended, theirs: Ended, what: str) -> None:
+    """Raise Broken unless student, method and evaluations are the same, bit for bit.
+
+    Args:
+        ours: A training.
+        theirs: What it must be like.
+        what: What begins the message: how the first one was made.
+    """
+    for part, one, other in (
+        ("student", ours.student, theirs.student),
+        ("method", ours.method, theirs.method),
+    ):
+        difference = first_difference(one, other)
+        if difference is not None:
+            raise Broken(f"{what}: the {part}'s {difference} differs{_since(ours, theirs)}")
+    if ours.curve != theirs.curve:
+        raise Broken(f"{what}: the evaluations differ")
+
+
+def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:
+    """The first tensor of ``theirs`` that ``ours`` does not have, or has with other bits."""
+    for name, value in theirs.items():
+        if name not in ours or not torch.equal(ours[name], value):
+            return name
+    return None
+
+
+def _since(ours: Ended, theirs: Ended) -> str:
+    """The first iteration with another loss, counted from the end, as a resumed training has only its last ones."""
+    total, shared = len(theirs.losses), min(len(ours.losses), len(theirs.losses))
+    for back in range(shared, 0, -1):
+        one, other = ours.losses[-back], theirs.losses[-back]
+        for name in other:
+            if name in one and one[name] != other[name]:
+                return f"; first, {name} at iteration {total - back}: {one[name]:.9g}, not {other[name]:.9g}"
+    return ""

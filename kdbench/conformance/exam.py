@@ -1,0 +1,197 @@
+"""One method on the bench: its models, and the trainings that several checks look at, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from kdbench.cards import MethodCard, Options
+from kdbench.conformance.bench import Bench, Silent
+from kdbench.conformance.models import task_of
+from kdbench.conformance.target import Target
+from kdbench.conformance.watching import Seen, watch
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.specs import TeacherStage
+
+Losses = list[dict[str, float]]
+RUN: dict[str, Any] = {"validations": 2}
+"""Of the trainings that are compared: the schedule of the small models, evaluated twice."""
+
+
+class Telling(Silent):
+    """Keeps the losses of each iteration.
+
+    Args:
+        until: Raises :class:`Interrupted` after this iteration.
+    """
+
+    def __init__(self, until: int | None = None) -> None:
+        self.losses: Losses = []
+        self.until = until
+
+    def advance(self, iteration: int, losses: dict[str, float]) -> None:
+        """Note them."""
+        self.losses.append(losses)
+        if iteration == self.until:
+            raise Interrupted
+
+
+class Interrupted(Exception):
+    """A training stopped as by a power cut."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a training came to.
+
+    Attributes:
+        student: The student's state dict.
+        method: The method's.
+        curve: The evaluations.
+        losses: Of each iteration.
+        seen: What was watched.
+        model: The distiller.
+    """
+
+    student: dict[str, Tensor]
+    method: dict[str, Tensor]
+    curve: list[dict[str, float]]
+    losses: Losses
+    seen: Seen
+    model: Distiller = field(repr=False)
+
+
+class Exam:
+    """A method with its options on the bench.
+
+    Args:
+        target: The method.
+        bench: The models and the scenes.
+    """
+
+    def __init__(self, target: Target, bench: Bench) -> None:
+        self.target, self.bench = target, bench
+        self.card: MethodCard = target.card
+        self._teachers: dict[tuple[str, str], list[Any]] = {}
+        self._ended: dict[tuple[str, str], Ended] = {}
+
+    @cached_property
+    def options(self) -> Options:
+        """The method's options as asked for."""
+        return self.target.options()
+
+    @cached_property
+    def variants(self) -> list[Options]:
+        """The options as asked for, then those of each other variant of a method asked for by its bare name."""
+        others = [] if self.target.raw else [{"variant": name} for name in self.card.variants]
+        found = [self.options]
+        for values in others:
+            options = self.card.options.model_validate(values)
+            if options not in found:
+                found.append(options)
+        return found
+
+    def families(self, options: Options | None = None) -> list[str]:
+        """The families of the card's tasks that have what the method captures."""
+        from kdbench.distill import FAMILIES
+
+        needed = set(self.card.load().needs(options or self.options))
+        return [
+            family for family, has in FAMILIES.items() if needed <= has and task_of(family) in self.card.tasks
+        ]
+
+    def teachers(self, family: str, options: Options) -> list[Any]:
+        """The teachers that these options ask for, the same at every call."""
+        key = family, f"{options.ensemble} {self._stage(options)}"
+        if key not in self._teachers:
+            self._teachers[key] = self.new_teachers(family, options)
+        return self._teachers[key]
+
+    def new_teachers(self, family: str, options: Options) -> list[Any]:
+        """Teachers that have taught nobody."""
+        stage = self._stage(options)
+        return [self.bench.teacher(family, number, stage) for number in range(options.ensemble)]
+
+    def _stage(self, options: Options) -> TeacherStage | None:
+        return None if self.card.teacher_stage is None else self.card.teacher_stage(options)
+
+    def distiller(
+        self, family: str, options: Options | None = None, pack: Any = None, **changes: Any
+    ) -> Distiller:
+        """A student with the method, as a run makes it, without the gates."""
+        from kdbench.distill.randomness import seeded
+        from kdbench.openmmlab.distiller import Distiller
+        from kdbench.openmmlab.preflight import check_family, probe_shapes
+
+        options = options or self.options
+        subject, kind = self.bench.subject(family, **changes), self.card.load()
+        names = check_family(self.card.name, kind, options, family)
+        student, teachers = subject.build(), self.teachers(family, options)
+        if pack is not None:
+            teachers = [pack.shared(teacher) for teacher in teachers]
+        shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
+        with seeded(0, "method"):
+            method = kind(options)
+            method.build(shapes)
+        iterations = subject.schedule.iterations
+        return Distiller(
+            student, method, teachers[0], seed=0, iterations=iterations, names=names, others=teachers[1:]
+        )
+
+    def trained(self, family: str, options: Options | None = None) -> Ended:
+        """The training of some iterations, watched; made once."""
+        key = family, (options or self.options).model_dump_json()
+        if key not in self._ended:
+            self._ended[key] = self.train(family, options, watched=True)
+        return self._ended[key]
+
+    def train(
+        self,
+        family: str,
+        options: Options | None = None,
+        *,
+        folder: Path | None = None,
+        progress: Telling | None = None,
+        watched: bool = False,
+        pack: Any = None,
+        **changes: Any,
+    ) -> Ended:
+        """A training from the start, or from the last checkpoint in the folder."""
+        changes = {**RUN, **changes}
+        model = self.distiller(family, options, pack, **changes)
+        seen = watch(model) if watched else Seen()
+        progress = progress or Telling()
+        done = self.bench.train(model, family, folder or self.bench.new_folder(), progress, pack, **changes)
+        return Ended(
+            state_of(model.student), state_of(model.method), done.curve, progress.losses, seen, model
+        )
+
+    def plain(self, family: str) -> Ended:
+        """The training of the plain student, made once."""
+        key = family, "plain"
+        if key not in self._ended:
+            self._ended[key] = self.train_plain(family)
+        return self._ended[key]
+
+    def train_plain(self, family: str, pack: Any = None) -> Ended:
+        """A training of the plain student."""
+        from kdbench.openmmlab.distiller import Distiller
+        from kdbench.openmmlab.students import Unaided
+
+        subject, progress = self.bench.subject(family, **RUN), Telling()
+        student, method = subject.build(), Unaided(Options())
+        iterations, names = subject.schedule.iterations, frozenset[str]()
+        model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
+        done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **RUN)
+        return Ended(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
+
+
+def state_of(module: Any) -> dict[str, Tensor]:
+    """A copy of a module's state dict."""
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

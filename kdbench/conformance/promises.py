@@ -1,0 +1,179 @@
+"""The promises of a method, in the order in which they are looked at. Light: no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HEAVY = ("torch", "torchvision", "pandas", "mmengine", "mmcv", "mmdet", "mmseg")
+"""What a card may not import."""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One promise of the contract.
+
+    Attributes:
+        name: What it is called in reports.
+        says: The promise.
+        why: What goes wrong where it is not kept.
+        look: Where in the contract to look: ``module:object``.
+        check: Function of :mod:`kdbench.conformance.checks`, ``module:function``.
+        after: Promises that must be kept for this one to be looked at.
+    """
+
+    name: str
+    says: str
+    why: str
+    look: str
+    check: str
+    after: tuple[str, ...] = ("families",)
+
+
+CARD = "kdbench.api:MethodCard"
+OPTIONS = "kdbench.api:Options"
+METHOD = "kdbench.api:Method"
+STEP = "kdbench.api:Step"
+
+PROMISES = (
+    Promise(
+        "card",
+        "the card is complete, and its method can be imported",
+        "lists, reports and the citation of a result come from the card alone.",
+        CARD,
+        "card:complete",
+        (),
+    ),
+    Promise(
+        "light",
+        f"the card imports none of {', '.join(HEAVY)}",
+        "`kdbench list` and `--help` read every installed card: one slow import slows all of them.",
+        "kdbench.hookspecs:kdbench_methods",
+        "card:light",
+        (),
+    ),
+    Promise(
+        "options",
+        "defaults are valid, each option is explained, and what is wrong is refused",
+        "a mistyped or impossible option would train for hours, and its row would carry a wrong name.",
+        OPTIONS,
+        "options:validated",
+        ("card",),
+    ),
+    Promise(
+        "refusal",
+        "every variant works in a family of each task on the card and is refused with a reason elsewhere",
+        "a user must hear before the training that a method and a model do not fit.",
+        f"{METHOD}.needs",
+        "refusal:refused",
+        ("options",),
+    ),
+    Promise(
+        "families",
+        "it trains in every family that it claims, in each variant, and gives named scalar terms",
+        "who sees the method on a list takes it to any pair of its tasks.",
+        f"{METHOD}.losses",
+        "families:trains",
+        ("refusal",),
+    ),
+    Promise(
+        "teacher",
+        "the teacher and its captures are the same after a training as before",
+        "students beside it learn from the same teacher, which must teach them all the same.",
+        f"{STEP}.teacher",
+        "teacher:untouched",
+    ),
+    Promise(
+        "gradients",
+        "each term gives the student a gradient, and the adapters learn",
+        "a term that does not reach the student costs time and teaches nothing.",
+        f"{METHOD}.losses",
+        "gradients:reach",
+    ),
+    Promise(
+        "finite",
+        "50 iterations without a loss that is not finite",
+        "what becomes NaN late loses the whole training.",
+        f"{METHOD}.losses",
+        "finite:fifty",
+    ),
+    Promise(
+        "seed",
+        "the same seed gives the same weights, bit for bit",
+        "results must be had again; random numbers come from torch, numpy or random, which the run seeds.",
+        f"{METHOD}.losses",
+        "same:seed",
+        ("teacher",),
+    ),
+    Promise(
+        "zero",
+        "at weights of 0 the student is the plain student, bit for bit",
+        "else the difference to the plain student is not the method's alone.",
+        f"{OPTIONS}.plain",
+        "zero:plain",
+    ),
+    Promise(
+        "pack",
+        "beside other students it ends as alone, bit for bit",
+        "a sweep trains students side by side: state that they share mixes their results.",
+        METHOD,
+        "same:pack",
+        ("seed", "zero"),
+    ),
+    Promise(
+        "resume",
+        "interrupted and gone on with, it ends as uninterrupted, bit for bit",
+        "state that is neither a parameter nor a buffer is not in the checkpoint.",
+        METHOD,
+        "same:resume",
+        ("seed",),
+    ),
+    Promise(
+        "export",
+        "the exported student has the plain student's weights and no others",
+        "users load it in plain mmdet or mmseg, which know nothing of adapters.",
+        f"{METHOD}.build",
+        "export:clean",
+    ),
+    Promise(
+        "no-boxes",
+        "images without any object give finite terms and gradients",
+        "real datasets have such images, and one of them ends a training that divides by their number.",
+        f"{STEP}.targets",
+        "images:without_boxes",
+    ),
+    Promise(
+        "one-box",
+        "images with one object give finite terms and gradients",
+        "a spread or a rank over one thing is not defined.",
+        f"{STEP}.targets",
+        "images:with_one_box",
+    ),
+    Promise(
+        "batch-of-one",
+        "a batch of one image gives finite terms and gradients",
+        "large models train with one image a device.",
+        f"{STEP}.images",
+        "images:batch_of_one",
+    ),
+    Promise(
+        "odd-sizes",
+        "images of odd and changing sizes give finite terms and gradients",
+        "probed shapes are those of one batch: real batches change their size.",
+        f"{METHOD}.build",
+        "images:odd_sizes",
+    ),
+    Promise(
+        "amp",
+        "in mixed precision the terms stay in at least float32, and gradients are finite",
+        "sums of squares overflow in half precision.",
+        "kdbench.api:student_and_teacher",
+        "amp:mixed",
+    ),
+    Promise(
+        "processes",
+        "two processes hold the same student and the same method after every iteration",
+        "state that each process changes by its own images drifts apart, and the result depends on their number.",
+        METHOD,
+        "processes:two",
+    ),
+)

@@ -1,0 +1,129 @@
+"""``pytest --kdbench-method my-method``: each promise of the contract as a test.
+
+Registered as ``pytest11``, so it is imported wherever kdbench and pytest are: it must stay light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest._code.code import ExceptionInfo, TerminalRepr
+    from _pytest.terminal import TerminalReporter
+
+    from kdbench.conformance.runner import Conformance, Finding
+
+OPTION = "--kdbench-method"
+GROUP = "kdbench-conformance"
+
+
+class NotKept(Exception):
+    """A promise is broken.
+
+    Args:
+        finding: What was found.
+        method: Whose promise it is.
+    """
+
+    def __init__(self, finding: Finding, method: str) -> None:
+        super().__init__(finding.what)
+        self.finding, self.method = finding, method
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option."""
+    parser.getgroup("kdbench").addoption(
+        OPTION,
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="Hold this kdbench method, or each one of this distribution, to the contract (may be repeated).",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add a test for each promise of each method; first, so that ``-k`` chooses among them too."""
+    if config.getoption(OPTION):
+        items += _items(session, config.getoption(OPTION))
+
+
+def _items(session: pytest.Session, names: list[str]) -> Iterator[PromiseItem]:
+    from functools import cache
+
+    from kdbench.conformance.promises import PROMISES
+    from kdbench.conformance.runner import Conformance
+    from kdbench.conformance.target import targets
+    from kdbench.errors import UserError
+
+    try:
+        chosen = [target for name in names for target in targets(name)]
+    except UserError as error:
+        raise pytest.UsageError(f"{OPTION}: {error}") from None
+    bench = cache(_bench)
+    for target in chosen:
+        conformance = Conformance(target, bench)
+        for promise in PROMISES:
+            name = f"{GROUP}[{target.name}-{promise.name}]"
+            yield PromiseItem.from_parent(session, name=name, conformance=conformance, promise=promise.name)
+
+
+def _bench() -> Any:
+    from kdbench.conformance.bench import Bench
+
+    return Bench()
+
+
+class PromiseItem(pytest.Item):
+    """One promise of one method.
+
+    Args:
+        conformance: Looks at the method's promises.
+        promise: Name of this one.
+        kwargs: Pytest's own.
+    """
+
+    def __init__(self, *, conformance: Conformance, promise: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conformance, self.promise = conformance, promise
+
+    def runtest(self) -> None:
+        """Look at the promise, and before it at those that it builds on."""
+        finding = self.conformance.finding(self.promise)
+        if finding.state == "not looked at":
+            pytest.skip(finding.what)
+        if finding.state == "broken":
+            raise NotKept(finding, self.conformance.target.card.name)
+
+    def repr_failure(self, excinfo: ExceptionInfo[BaseException], style: Any = None) -> str | TerminalRepr:
+        """What was seen, why it matters and where to look, without a traceback."""
+        if not isinstance(excinfo.value, NotKept):
+            return super().repr_failure(excinfo, style)
+        from kdbench.conformance.report import lines
+
+        finding = excinfo.value.finding
+        return "\n".join([f"{excinfo.value.method} breaks '{finding.promise.name}':", *lines(finding)])
+
+    def reportinfo(self) -> tuple[str, int | None, str]:
+        """Where the test stands in listings."""
+        return GROUP, None, self.name
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """A line for the README for each method all of whose promises were looked at."""
+    if not config.getoption(OPTION):
+        return
+    from kdbench.conformance.report import summary
+
+    session: Any = terminalreporter._session
+    looked_at = {
+        id(item.conformance): item.conformance for item in session.items if isinstance(item, PromiseItem)
+    }
+    for conformance in looked_at.values():
+        if conformance.complete:
+            terminalreporter.write_line(f"{conformance.target.name}: {summary(list(conformance.findings()))}")

@@ -1,0 +1,75 @@
+"""One forward and backward pass of a method on a given batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from kdbench.cards import Options
+from kdbench.conformance.broken import require
+from kdbench.conformance.exam import Exam
+from kdbench.distill.method import check_terms
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Distiller
+
+Raw = dict[str, Any]
+"""A batch as a loader gives it: ``inputs``, a list of (3, H, W) images, and ``data_samples``."""
+
+
+def stepped(
+    exam: Exam,
+    family: str,
+    edit: Callable[[Raw], Raw] = lambda raw: raw,
+    *,
+    options: Options | None = None,
+    precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    **changes: Any,
+) -> list[dict[str, Tensor]]:
+    """The terms on a batch at the start and half-way, each after its backward pass; an adversary takes part.
+
+    Args:
+        exam: The method.
+        family: Of student and teacher.
+        edit: Gives the batch from a batch of two drawn scenes.
+        options: Other options than those asked for.
+        precision: What the forward pass runs in.
+        changes: Of the schedule.
+
+    Raises:
+        Broken: Where something is not finite.
+    """
+    model = exam.distiller(family, options, **changes).train()
+    found = []
+    for iteration in (0, model.iterations // 2):
+        model.iteration = iteration
+        data = model.student.data_preprocessor(edit(copy.deepcopy(exam.bench.probe(family).raw)), True)
+        with precision():
+            _, terms, _ = model.compute(data["inputs"], data["data_samples"])
+        _check(terms, f"in {family} models the term")
+        _backward(model, terms, family)
+        if model.method.adversary() is not None:
+            rival = model.method.adversary_losses(model.seen)
+            check_terms(type(model.method), rival, "adversary_losses()")
+            _check(rival, f"in {family} models the adversary's term")
+        found.append(terms)
+    return found
+
+
+def _check(terms: Mapping[str, Tensor], what: str) -> None:
+    for name, term in terms.items():
+        require(bool(torch.isfinite(term)), f"{what} '{name}' is {float(term.detach())}")
+
+
+def _backward(model: Distiller, terms: Mapping[str, Tensor], family: str) -> None:
+    learning = [term.float() for term in terms.values() if term.requires_grad]
+    if learning:
+        torch.stack(learning).sum().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in model.named_parameters():
+        finite = parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
+        require(finite, f"in {family} models the gradient of {name} is not finite")

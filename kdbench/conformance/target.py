@@ -1,0 +1,99 @@
+"""What is looked at: a method, or every method of a distribution. Light: no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kdbench.cards import MethodCard, Options
+from kdbench.errors import UserError
+from kdbench.registry import Offer, Plugin, Registry, registry, suggestion
+from kdbench.selectors import parse, resolve
+
+PLAIN = "none"
+"""The plain student: what methods are compared with, and no method."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A method to look at.
+
+    Attributes:
+        offer: Its card, and the plugin that gives it.
+        raw: Its options as written in a selector.
+    """
+
+    offer: Offer[MethodCard]
+    raw: Mapping[str, str]
+
+    @property
+    def card(self) -> MethodCard:
+        """The method's card."""
+        return self.offer.value
+
+    @property
+    def plugin(self) -> Plugin:
+        """Who gives it."""
+        return self.offer.plugin
+
+    @property
+    def name(self) -> str:
+        """The selector."""
+        inside = ",".join(f"{key}={value}" for key, value in self.raw.items())
+        return f"{self.card.name}[{inside}]" if inside else self.card.name
+
+    @property
+    def package(self) -> str:
+        """Top-level package of the method's code."""
+        return self.card.method.partition(":")[0].partition(".")[0]
+
+    def options(self) -> Options:
+        """Its options; the defaults where none are written.
+
+        Raises:
+            UserError: If they are not valid.
+        """
+        return resolve(self.card, self.raw)
+
+
+def targets(name: str) -> list[Target]:
+    """The method of that name (or selector), or all methods of the distribution of that name.
+
+    Raises:
+        UserError: If there is neither, the distribution's plugin does not load, or the options are wrong.
+    """
+    found = registry()
+    method, raw = parse(name)
+    known = method in found.methods or f"method {method}" in found.conflicts
+    if known:
+        target = Target(found.method(method), raw)
+        if method == PLAIN:
+            raise UserError(
+                f"'{PLAIN}' is the plain student, which methods are compared with: name a method."
+            )
+        if raw:
+            target.options()
+        return [target]
+    return _of_distribution(found, name)
+
+
+def _of_distribution(found: Registry, name: str) -> list[Target]:
+    plugins = [plugin for plugin in found.plugins if _normal(plugin.distribution) == _normal(name)]
+    if not plugins:
+        names = {plugin.distribution for plugin in found.plugins} | set(found.methods) - {PLAIN}
+        raise UserError(
+            f"no method and no distribution with a plugin is named '{name}'.{suggestion(name, names)}{found.note()}"
+        )
+    for plugin in plugins:
+        if plugin.error is not None:
+            raise UserError(f"plugin {plugin.distribution} ({plugin.module}) does not load: {plugin.error}.")
+    methods = [n for plugin in plugins for n in plugin.offers.get("method", []) if n != PLAIN]
+    if not methods:
+        raise UserError(f"distribution '{name}' gives no method: there is nothing to look at.")
+    return [Target(found.method(method), {}) for method in methods]
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()

@@ -1,0 +1,94 @@
+"""What a method does while a student is trained: what its terms are, what they reach, what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.distill import Assignment, Logits, Predictions, Step
+from kdbench.distill.method import check_terms
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Distiller
+
+
+@dataclass
+class Seen:
+    """What was seen of a training.
+
+    Attributes:
+        reached: Term -> whether it gave the student a gradient by itself in some iteration.
+        taught: Name of a parameter of the method -> whether a backward pass gave it a gradient that is not zero.
+        written: Captures of the teacher that the method changed in place.
+    """
+
+    reached: dict[str, bool] = field(default_factory=dict)
+    taught: dict[str, bool] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+
+    @property
+    def idle_parts(self) -> set[str]:
+        """The method's parts, by their name in it, nothing of which got a gradient."""
+        parts = {name.partition(".")[0] for name in self.taught}
+        return parts - {name.partition(".")[0] for name, taught in self.taught.items() if taught}
+
+
+def watch(model: Distiller) -> Seen:
+    """Watch a distiller from now on; its numbers stay the same."""
+    method: Any = model.method
+    seen = Seen()
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:  # not an adversary's
+            seen.taught[name] = False
+            parameter.register_post_accumulate_grad_hook(partial(_note, seen, name))
+    student = [p for p in model.student.parameters() if p.requires_grad]
+    losses = method.losses
+
+    def watched(step: Step) -> dict[str, Tensor]:
+        before = {name: _versions(value) for name, value in step.teacher.items()}
+        terms: dict[str, Tensor] = losses(step)
+        seen.written |= {name for name, value in step.teacher.items() if _versions(value) != before[name]}
+        check_terms(type(method), terms)
+        for name, term in terms.items():
+            seen.reached[name] = seen.reached.get(name, False) or reaches(term, student)
+        return terms
+
+    method.losses = watched
+    return seen
+
+
+def _note(seen: Seen, name: str, parameter: Tensor) -> None:
+    seen.taught[name] |= parameter.grad is not None and bool(parameter.grad.any())
+
+
+def reaches(term: Tensor, parameters: list[nn.Parameter]) -> bool:
+    """Whether a term gives any of the parameters a gradient that is not zero."""
+    if not term.requires_grad:
+        return False
+    gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor of a capture was changed in place."""
+    return [tensor._version for tensor in tensors(value)]
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors of a capture."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Logits):
+        yield from value.values
+    elif isinstance(value, Predictions):
+        yield from (*value.logits, *value.boxes)
+    elif isinstance(value, Assignment):
+        yield from (value.logits, value.boxes)
+    else:
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from tensors(part)

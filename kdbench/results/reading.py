@@ -1,0 +1,45 @@
+"""Reads the text of a record; a pair, most of the text and shared by thousands of cells, is parsed once."""
+
+from __future__ import annotations
+
+import uuid
+from functools import lru_cache
+
+from pydantic_core import from_json
+
+from kdbench.results.hashes import canonical
+from kdbench.results.record import Record, Shared
+
+_BEGIN, _END = b'\n  "pair": {\n', b"\n  },\n"
+"""Lines around a pair in a record's file; no string in JSON goes over a line."""
+_MARK = uuid.uuid4().hex
+"""Stands for a pair; no file can hold it, since it is drawn anew by each process."""
+_STAND_IN = f'\n  "pair": {{"{_MARK}": 0}},\n'.encode()
+
+
+def read(text: bytes) -> Record:
+    """The record in a file's text, as :meth:`Record.model_validate_json` gives it.
+
+    The text of a pair that was met before is not parsed again: the rest is parsed with a stand-in, whose place in
+    the result tells that the text was that of the spec's pair. Cells with equal texts share the pair's dict.
+
+    Raises:
+        pydantic.ValidationError: As that does.
+    """
+    begin = text.find(_BEGIN)
+    end = text.rfind(_END)
+    if begin < 0 or end < begin:
+        return Record.model_validate_json(text)
+    try:
+        shared = _parsed(text[begin + len(_BEGIN) - 2 : end + 4])
+        rest = text[:begin] + _STAND_IN + text[end + len(_END) :]
+        return Record.model_validate_json(rest, context=shared)
+    except ValueError:
+        return Record.model_validate_json(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: bytes) -> Shared:
+    """A pair. Raises ValueError where the text is no JSON object, or holds a number that is not finite."""
+    value = from_json(text)
+    return Shared({_MARK: 0}, value, canonical(value))

@@ -1,0 +1,63 @@
+"""One bench for the room, and plugins that are made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from made_plugins import Copy, write
+
+from kdbench.conformance.bench import Bench
+from kdbench.conformance.runner import Conformance
+from kdbench.conformance.target import targets
+from kdbench.registry import ENVIRONMENT, registry
+
+Install = Callable[[str, Copy], None]
+
+
+@pytest.fixture(scope="session")
+def bench() -> Bench:
+    return Bench()
+
+
+@pytest.fixture(scope="session")
+def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sites")
+
+
+@pytest.fixture
+def install(sites: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Makes a copy of the good plugin the only one that is installed."""
+
+    def put(name: str, copy: Copy) -> None:
+        package = name.replace("-", "_")
+        site = sites / f"site_{package}"
+        monkeypatch.syspath_prepend(str(site) if site.is_dir() else write(sites, name, copy))
+        monkeypatch.setenv(ENVIRONMENT, name)
+        registry.cache_clear()
+
+    yield put
+    registry.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def looked_at() -> dict[str, Conformance]:
+    """What was looked at of each made plugin: a later test goes on from there."""
+    return {}
+
+
+@pytest.fixture
+def conformance(
+    install: Install, bench: Bench, looked_at: dict[str, Conformance]
+) -> Callable[[str, Copy], Conformance]:
+    """The promises of a copy of the good plugin, by the name it is installed under."""
+
+    def made(name: str, copy: Copy) -> Conformance:
+        install(name, copy)
+        if name not in looked_at:
+            (target,) = targets(name)
+            looked_at[name] = Conformance(target, lambda: bench)
+        return looked_at[name]
+
+    return made

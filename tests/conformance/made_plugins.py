@@ -1,0 +1,251 @@
+"""A good plugin as text, and copies of it with one promise broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CARD = '''
+from typing import ClassVar, Literal
+from pydantic import Field
+from kdbench.api import MethodCard, Options, hookimpl
+
+
+class GoodOptions(Options):
+    """Options."""
+
+    variant: Literal["mean", "sum"] = "mean"
+    """How the maps' terms are put together."""
+    weight: float = Field(default=1.0, ge=0)
+    """Factor on the loss."""
+
+
+@hookimpl
+def kdbench_methods():
+    return [
+        MethodCard(
+            name="NAME",
+            title="A good method",
+            authors="A. Author",
+            year=2026,
+            link="https://example.org",
+            bibtex="@misc{good}",
+            tasks=("segmentation",),
+            equations="L = L_task + weight * mean (r(S) - T)^2",
+            method="PACKAGE.method:Good",
+            options=GoodOptions,
+            variants={"mean": "their mean", "sum": "their sum"},
+        )
+    ]
+'''
+METHOD = """
+import torch
+from torch import nn
+from kdbench.api import Method, adapter, student_and_teacher
+
+
+class Good(Method):
+    captures = ("neck",)
+    # class
+
+    @classmethod
+    def needs(cls, options):
+        return cls.captures
+
+    def build(self, shapes):
+        pairs = zip(shapes.student["neck"], shapes.teacher["neck"], strict=True)
+        self.adapters = nn.ModuleList(adapter(student, teacher) for student, teacher in pairs)
+        # build
+
+    def losses(self, step):
+        terms, factor, weight = [], 1.0, self.options.weight
+        # losses
+        for adapt, ours, theirs in zip(self.adapters, step.student["neck"], step.teacher["neck"], strict=True):
+            # level
+            ours = adapt(ours, theirs.shape[-2:])
+            ours, theirs = student_and_teacher(ours, theirs)
+            terms.append((ours - theirs).square().mean())
+        whole = torch.stack(terms)
+        term = factor * (whole.mean() if self.options.variant == "mean" else whole.sum())
+        return {"maps": weight * term}
+"""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the good plugin.
+
+    Attributes:
+        card: Text -> what stands for it in the card's module.
+        method: The same in the method's.
+    """
+
+    card: Mapping[str, str] | None = None
+    method: Mapping[str, str] | None = None
+
+
+DETECTION = {'("segmentation",)': '("detection",)'}
+HIDDEN = """
+        import sys
+        frame = sys._getframe()
+        while not hasattr(frame.f_locals.get("self"), "student"):
+            frame = frame.f_back
+        student = frame.f_locals["self"].student
+        if "memory" not in dict(student.named_buffers()):
+            student.register_buffer("memory", torch.zeros(1))
+"""
+"""A method holds no reference to the student, but python hides nothing from who looks at its callers."""
+
+BROKEN: Mapping[str, Copy] = {
+    "card": Copy({'authors="A. Author"': 'authors=""'}),
+    "light": Copy({"from typing": "import pandas\nfrom typing"}),
+    "options": Copy({"default=1.0, ge=0": "default=-1.0, ge=0"}),
+    "refusal": Copy(
+        method={"return cls.captures": 'return ("neck",) if options.variant == "mean" else ("necks",)'}
+    ),
+    "families": Copy(method={"# losses": 'step.student["backbone"]'}),
+    "teacher": Copy(method={"# level": "theirs.clamp_(min=0)"}),
+    "gradients": Copy(method={"# level": "ours = ours.detach()"}),
+    "finite": Copy(method={"# losses": "factor = torch.tensor(30.0 - step.iteration).sqrt()"}),
+    "seed": Copy(method={"# losses": "import os; factor = 1 + int.from_bytes(os.urandom(4), 'big') / 2**32"}),
+    "zero": Copy(method={"weight * term}": "(weight + 0.01) * term}"}),
+    "pack": Copy(
+        method={
+            "# class": "kept = {}",
+            "# build": "self.kept.clear()",
+            "# losses": "weight = self.kept.setdefault(step.iteration, weight)",
+        }
+    ),
+    "resume": Copy(
+        method={"# build": "self.count = 0", "# losses": "self.count += 1; factor = 1 / self.count"}
+    ),
+    "export": Copy(method={"        # losses\n": HIDDEN}),
+    "no-boxes": Copy(DETECTION, {"# losses": "factor = 1 / len(torch.cat(step.targets.boxes))"}),
+    "one-box": Copy(
+        DETECTION,
+        {
+            "# losses": "boxes = step.targets.boxes[0]\n"
+            "        factor = 1 + boxes.std(0).mean() / 100 if len(boxes) else 1.0"
+        },
+    ),
+    "batch-of-one": Copy(method={"# level": "factor = 1 + theirs.mean((1, 2, 3)).std()"}),
+    "odd-sizes": Copy(
+        method={
+            "# build": 'self.register_buffer("grid", torch.ones(shapes.student["neck"][0][-2:]))',
+            "# level": "ours = ours * self.grid",
+        }
+    ),
+    "amp": Copy(method={"            ours, theirs = student_and_teacher(ours, theirs)\n": ""}),
+    "processes": Copy(
+        method={
+            "# build": "self.centre = nn.Parameter(torch.zeros(1), requires_grad=False)",
+            "# losses": "self.centre.data += step.images.mean()",
+        }
+    ),
+}
+"""Promise -> a copy that breaks this one."""
+
+MORE: Mapping[str, tuple[str, Copy, str]] = {
+    "no bibtex": ("card", Copy({"@misc": "misc"}), "bibtex does not begin with @"),
+    "no method": ("card", Copy({"method:Good": "method:Bad"}), "has no attribute 'Bad'"),
+    "not a method": ("card", Copy(method={"(Method)": ""}), "no subclass of kdbench.api.Method"),
+    "a variant not explained": (
+        "card",
+        Copy({', "sum": "their sum"': ""}),
+        "'variant' takes ['mean', 'sum']",
+    ),
+    "two of them": (
+        "light",
+        Copy({"from typing": "import pandas, torchvision\nfrom typing"}),
+        "torchvision",
+    ),
+    "anything goes": (
+        "options",
+        Copy({'"""Options."""': 'model_config = {"extra": "allow"}'}),
+        "an unknown option is accepted",
+    ),
+    "infinity": (
+        "options",
+        Copy({'"""Options."""': 'model_config = {"allow_inf_nan": True}'}),
+        "option 'weight' accepts nan",
+    ),
+    "no range": ("options", Copy({", ge=0": ""}), "accepts a weight of -1"),
+    "no docstring": ("options", Copy({'    """Factor on the loss."""\n': ""}), "'weight' has no description"),
+    "no default": ("options", Copy({"default=1.0, ": ""}), "'weight' has no default"),
+    "impossible plain": (
+        "options",
+        Copy({'"""Options."""': 'plain: ClassVar = {"weight": -1}'}),
+        "greater than or equal to 0",
+    ),
+    "no family": (
+        "refusal",
+        Copy(method={'captures = ("neck",)': 'captures = ("rois",)'}),
+        "works in no family",
+    ),
+    "one task too many": (
+        "refusal",
+        Copy({'("segmentation",)': '("detection", "segmentation")'}, {'("neck",)\n': '("pixel_logits",)\n'}),
+        "the card is for detection, where no family has what it captures: pixel_logits",
+    ),
+    "a number": (
+        "families",
+        Copy(method={"weight * term}": "0.0}"}),
+        "gave 'maps': a float in losses(): it must give a dict of scalar tensors",
+    ),
+    "a vector": (
+        "families",
+        Copy(method={"weight * term}": "weight * whole}"}),
+        "tensor of shape (1,) in losses()",
+    ),
+    "a tensor": ("families", Copy(method={'{"maps": weight * term}': "term"}), "gave a Tensor in losses()"),
+    "nothing": ("families", Copy(method={'{"maps": weight * term}': "{}"}), "losses() gives no term"),
+    "a broken variant": (
+        "families",
+        Copy(method={"whole.sum()": "whole.summ()"}),
+        "made-up-a-broken-variant 1.0 failed in losses(): AttributeError",
+    ),
+    "an exit": ("families", Copy(method={"# losses": "raise SystemExit('bye')"}), "SystemExit: bye"),
+    "the teacher's weights": (
+        "teacher",
+        Copy(
+            method={
+                "        # losses\n": HIDDEN[: HIDDEN.index("        student =")]
+                + "        next(frame.f_locals['self'].teacher.model.parameters()).data += 1\n"
+            }
+        ),
+        "the teacher's weights are others",
+    ),
+    "an idle adapter": (
+        "gradients",
+        Copy(method={"# build": "self.other = nn.Linear(1, 1)"}),
+        "gives a gradient to the method's own other",
+    ),
+    "no switch": (
+        "zero",
+        Copy({"weight: float": "strength: float"}, {"self.options.weight": "self.options.strength"}),
+        "nothing says how to switch it off",
+    ),
+}
+"""What is wrong -> the promise, the copy, and what the report says of it."""
+
+
+def write(folder: Path, name: str, copy: Copy) -> str:
+    """Install a copy as a distribution of that name below a folder; gives the folder for ``sys.path``."""
+    package = name.replace("-", "_")
+    site = folder / f"site_{package}"
+    info = site / f"{package}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / package).mkdir()
+    (site / package / "__init__.py").write_text(_changed(CARD, copy.card, name, package))
+    (site / package / "method.py").write_text(_changed(METHOD, copy.method, name, package))
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[kdbench]\nmain = {package}\n")
+    return str(site)
+
+
+def _changed(source: str, changes: Mapping[str, str] | None, name: str, package: str) -> str:
+    for old, new in (changes or {}).items():
+        assert source.count(old) == 1, old
+        source = source.replace(old, new)
+    return source.replace("NAME", name).replace("PACKAGE", package)

@@ -1,0 +1,78 @@
+"""Each promise, broken in a copy of a good plugin: its own check fails, and no other."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+from made_plugins import BROKEN, MORE, Copy
+
+from kdbench.conformance.promises import PROMISES
+from kdbench.conformance.runner import check_of
+
+NAMES = [promise.name for promise in PROMISES]
+DEAR = ("light", "finite", "seed", "zero", "pack", "resume", "processes")
+"""Looked at where they are the broken one, and in the slow test."""
+PROCESSES = "processes"
+
+
+def named(what: str) -> str:
+    return f"made-up-{what.replace(' ', '-').replace(chr(39), '')}"
+
+
+def states(conformance, names):
+    return {name: conformance.finding(name).state for name in names}
+
+
+def broken(found):
+    return [name for name, state in found.items() if state == "broken"]
+
+
+def test_there_is_a_broken_copy_for_every_promise():
+    assert list(BROKEN) == NAMES
+
+
+def test_every_promise_says_where_to_look():
+    for promise in PROMISES:
+        module, _, path = promise.look.partition(":")
+        found = importlib.import_module(module)
+        for part in path.split("."):
+            known = {*dir(found), *getattr(found, "__annotations__", ())}
+            assert part in known, promise.look
+            found = getattr(found, part, None)
+        assert callable(check_of(promise))
+        assert set(promise.after) <= set(NAMES[: NAMES.index(promise.name)])
+
+
+@pytest.mark.slow
+def test_the_good_plugin_keeps_every_promise(conformance):
+    found = {finding.promise.name: finding.what for finding in conformance("made-up-good", Copy()).findings()}
+    assert found == dict.fromkeys(NAMES, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_broken_promise_is_found_and_no_other_is_blamed(conformance, name):
+    wanted = [other for other in NAMES if other not in DEAR or other == name]
+    assert broken(states(conformance(named(name), BROKEN[name]), wanted)) == [name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_nor_is_one_that_takes_longer(conformance, name):
+    """The rest of the matrix; of two processes, which take longest, only the good and the broken copy."""
+    wanted = [other for other in NAMES if other != PROCESSES or other == name]
+    found = states(conformance(named(name), BROKEN[name]), wanted)
+    assert broken(found) == [name]
+    left = {other for other, state in found.items() if state == "not looked at"}
+    assert left <= {promise.name for promise in PROMISES if promise.name != name and promise.after}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", MORE)
+def test_other_ways_to_break_it(conformance, what):
+    name, copy, told = MORE[what]
+    finding = conformance(named(what), copy).finding(name)
+    assert finding.state == "broken"
+    assert told in finding.what
+    assert "\n" not in finding.what
