@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 OPTION = "--kdbench-method"
 GROUP = "kdbench-conformance"
+LOOKED_AT = pytest.StashKey["list[Conformance]"]()
+"""The promises of each method."""
 
 
 class NotKept(Exception):
@@ -50,13 +52,13 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Add a test for each promise of each method; first, so that ``-k`` chooses among them too."""
     if config.getoption(OPTION):
-        items += _items(session, config.getoption(OPTION))
+        config.stash[LOOKED_AT] = _conformances(config.getoption(OPTION))
+        items += _items(session, config.stash[LOOKED_AT])
 
 
-def _items(session: pytest.Session, names: list[str]) -> Iterator[PromiseItem]:
+def _conformances(names: list[str]) -> list[Conformance]:
     from functools import cache
 
-    from kdbench.conformance.promises import PROMISES
     from kdbench.conformance.runner import Conformance
     from kdbench.conformance.target import targets
     from kdbench.errors import UserError
@@ -66,10 +68,15 @@ def _items(session: pytest.Session, names: list[str]) -> Iterator[PromiseItem]:
     except UserError as error:
         raise pytest.UsageError(f"{OPTION}: {error}") from None
     bench = cache(_bench)
-    for target in chosen:
-        conformance = Conformance(target, bench)
+    return [Conformance(target, bench) for target in chosen]
+
+
+def _items(session: pytest.Session, conformances: list[Conformance]) -> Iterator[PromiseItem]:
+    from kdbench.conformance.promises import PROMISES
+
+    for conformance in conformances:
         for promise in PROMISES:
-            name = f"{GROUP}[{target.name}-{promise.name}]"
+            name = f"{GROUP}[{conformance.target.name}-{promise.name}]"
             yield PromiseItem.from_parent(session, name=name, conformance=conformance, promise=promise.name)
 
 
@@ -116,14 +123,10 @@ class PromiseItem(pytest.Item):
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     """A line for the README for each method all of whose promises were looked at."""
-    if not config.getoption(OPTION):
+    if LOOKED_AT not in config.stash:
         return
     from kdbench.conformance.report import summary
 
-    session: Any = terminalreporter._session
-    looked_at = {
-        id(item.conformance): item.conformance for item in session.items if isinstance(item, PromiseItem)
-    }
-    for conformance in looked_at.values():
+    for conformance in config.stash[LOOKED_AT]:
         if conformance.complete:
             terminalreporter.write_line(f"{conformance.target.name}: {summary(list(conformance.findings()))}")

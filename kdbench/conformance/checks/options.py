@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from kdbench.cards import Options
 from kdbench.conformance.broken import Broken, require
 from kdbench.conformance.exam import Exam
+from kdbench.conformance.silence import is_weight
 from kdbench.errors import UserError
 from kdbench.selectors import canonical, parse, resolve
 
@@ -54,13 +55,11 @@ def _accepts(kind: type[Options], values: dict[str, Any]) -> bool:
 
 
 def _range(kind: type[Options], name: str, field: FieldInfo) -> None:
-    default = field.get_default(call_default_factory=True)
-    if not isinstance(default, float):
-        return
-    for value in (math.nan, math.inf):
-        require(not _accepts(kind, {name: value}), f"option '{name}' accepts {value}")
-    if name == "weight" or name.endswith("_weight"):
-        require(not _accepts(kind, {name: -1.0}), f"option '{name}' accepts a weight of -1: say Field(ge=0)")
+    if isinstance(field.get_default(call_default_factory=True), float):
+        for value in (math.nan, math.inf):
+            require(not _accepts(kind, {name: value}), f"option '{name}' accepts {value}")
+    if is_weight(name):
+        require(not _accepts(kind, {name: -1}), f"option '{name}' accepts a weight of -1: say Field(ge=0)")
 
 
 def _pasted_back(exam: Exam) -> None:
