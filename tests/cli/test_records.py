@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ RECORDS = Path(__file__).parents[2] / "results" / "records"
 @pytest.fixture
 def batch(tmp_path):
     """Two rows of the committed results and their teacher, whose runs recorded kdbench's version."""
-    folder = RECORDS / "bccd"
-    files = [*folder.glob("teachers/*.json"), *folder.glob("*/none-seed0-*"), *folder.glob("*/mimic-seed0-*")]
+    cells = sorted((RECORDS / "bccd" / "bccd-faster-rcnn").glob("*-seed0-*"))
+    cells = [file for file in cells if file.name.startswith(("none-", "mimic-"))]
+    identity = json.loads(cells[0].read_text())["spec"]["teacher"]
+    files = [*(RECORDS / "bccd" / "teachers").glob(f"*-{identity[:12]}.json"), *cells]
     assert len(files) == 3
     return [str(file) for file in files]
 
