@@ -168,7 +168,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "infinity": (
         "options",
         Copy({'"""Options."""': 'model_config = {"allow_inf_nan": True}'}),
-        "option 'weight' accepts nan",
+        "option 'weight' accepts inf",
     ),
     "no range": ("options", Copy({", ge=0": ""}), "accepts a weight of -1"),
     "no docstring": ("options", Copy({'    """Factor on the loss."""\n': ""}), "'weight' has no description"),

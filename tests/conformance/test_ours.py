@@ -8,13 +8,9 @@ from kdbench.conformance.promises import PROMISES
 from kdbench.conformance.runner import Conformance
 from kdbench.conformance.target import targets
 
-LAST_BITS = (
-    "two-stage, at weights of 0: the method's gradient comes to the RPN's outputs before the task's and gives the "
-    "sum its own memory layout, so that the convolution's bias is summed in another order"
-)
 OTHERS = (
     "hinton",
-    pytest.param("chen", marks=pytest.mark.xfail(reason=LAST_BITS, strict=True)),
+    "chen",
     "mimic",
     "quantization-mimic",
     "fine-grained",

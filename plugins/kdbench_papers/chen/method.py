@@ -41,16 +41,19 @@ class Chen(Method):
         return self.options.mu if self.options.has("cls", "cls-w") else 1.0
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The terms of each head, and the hints."""
+        """The terms of each head, and the hints.
+
+        A part of weight 0 is left out: its gradient of zeros would change the order in which the task's is summed.
+        """
         options = self.options
         terms: dict[str, Tensor] = {}
         for name, student in step.student.get("assignments", {}).items():
             teacher = step.teacher["assignments"][name]
-            if options.has("cls", "cls-w"):
+            if options.has("cls", "cls-w") and options.mu < 1:
                 terms[f"{name}_soft"] = (1 - options.mu) * self._soft(name, student, teacher)
-            if options.has("l2", "l2-b"):
+            if options.has("l2", "l2-b") and options.nu > 0:
                 terms[f"{name}_regression"] = options.nu * self._regression(name, student, teacher)
-        if options.has("hints", "hints-a"):
+        if options.has("hints", "hints-a") and options.gamma > 0:
             terms["hint"] = options.gamma * self._hint(step)
         return terms
 
