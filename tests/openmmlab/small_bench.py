@@ -152,15 +152,15 @@ class Bench:
         return Distiller(student, built, taught, seed=seed, iterations=iterations, names=names)
 
     def train(self, model: Any, kind: str, work_dir: Path, progress: Any = None, **changes: Any) -> Any:
-        """Train a distiller as a run does."""
+        """Train a distiller as a run does; trainings of one ``name`` share mmengine's logs in this process."""
         from kdbench.openmmlab.training import train
 
-        workers = changes.pop("workers", 0)
+        workers, name = changes.pop("workers", 0), changes.pop("name", None)
         subject = self.subject(kind, seed=model.seed, **changes)
         place = self.place(work_dir, workers=workers)
         told = progress or Silent()
         return train(
-            model, subject.dataset, subject.schedule, place, told, seed=model.seed, name=subject.name
+            model, subject.dataset, subject.schedule, place, told, seed=model.seed, name=name or subject.name
         )
 
 

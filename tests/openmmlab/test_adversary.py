@@ -185,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_does_harm(bench, tmp_path, va
 def test_its_losses_are_in_the_log(bench, tmp_path):
     model = bench.distiller("pspnet", WHOLE, iterations=10)
     progress = Telling()
-    trained = bench.train(model, "pspnet", tmp_path, progress, iterations=10)
+    trained = bench.train(model, "pspnet", tmp_path, progress, iterations=10, name="logged")
     shown = {"loss_distill_pixel", "loss_distill_pair", "loss_distill_holistic", "loss_adversary_critic"}
     assert all(shown <= set(losses) for losses in progress.losses)
     critic = [losses["loss_adversary_critic"] for losses in progress.losses]
