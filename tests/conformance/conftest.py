@@ -26,14 +26,24 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("sites")
 
 
+@pytest.fixture(scope="session")
+def written() -> dict[str, tuple[Copy, str]]:
+    """Name -> the copy that has it, and the folder it was written into."""
+    return {}
+
+
 @pytest.fixture
-def install(sites: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+def install(
+    sites: Path, written: dict[str, tuple[Copy, str]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Install]:
     """Makes a copy of the good plugin the only one that is installed."""
 
     def put(name: str, copy: Copy) -> None:
-        package = name.replace("-", "_")
-        site = sites / f"site_{package}"
-        monkeypatch.syspath_prepend(str(site) if site.is_dir() else write(sites, name, copy))
+        if name not in written:
+            written[name] = (copy, write(sites, name, copy))
+        first, site = written[name]
+        assert first == copy, f"{name} is the name of another test's copy: one name stays one package"
+        monkeypatch.syspath_prepend(site)
         monkeypatch.setenv(ENVIRONMENT, name)
         registry.cache_clear()
 
