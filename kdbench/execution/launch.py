@@ -68,11 +68,14 @@ def start(device: str | None, dataset: Dataset) -> str:
     from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 
     prepare_libraries(LIBRARIES[dataset.task])
+    from kdbench.openmmlab.memory import keep_freed
     from kdbench.openmmlab.process import hush, join_processes, make_repeatable, use_device
 
     hush()
     if used == "cuda":
         make_repeatable()
+    else:
+        keep_freed()
     use_device(used)
     if "LOCAL_RANK" in os.environ:
         join_processes(used)

@@ -48,13 +48,12 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * student["lr"] / student["initial_lr"]
         with _training(model.method.adversary()) as parameters:
-            losses = self._losses(model)
-            total: Any = torch.stack(list(losses.values())).sum()
+            total, losses = self._losses(model)
             total.backward()
             self.gathered += 1
             if runner.optim_wrapper.should_update():
                 self._update([p.grad for p in parameters if p.grad is not None])
-        outputs.update({name: value.detach() for name, value in losses.items()})
+        outputs.update({name: value.detach() for name, value in losses.items() if name != "loss"})
 
     def _update(self, gradients: list[Tensor]) -> None:
         """A step with the mean of what has gathered, over iterations and processes."""
@@ -65,16 +64,15 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         self.optimizer.zero_grad()
         self.gathered = 0
 
-    def _losses(self, model: Any) -> dict[str, Tensor]:
-        """The adversary's losses, by their name in the log. Raises NonFiniteLoss."""
+    def _losses(self, model: Any) -> tuple[Any, dict[str, Tensor]]:
+        """The sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
         method = type(model.method)
         with seeded(*model.stream(), "adversary"), running(method, "adversary_losses()"):
             terms = model.method.adversary_losses(step)
         check_terms(method, terms, "adversary_losses()")
-        losses = {f"loss_adversary_{name}": term for name, term in terms.items()}
-        model.check(losses)
-        return losses
+        total, losses = model.parse_losses({f"loss_adversary_{name}": term for name, term in terms.items()})
+        return total, losses
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """The optimizer's state travels in the checkpoint; the weights are in the model's."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,10 +15,17 @@ from torch import Tensor, nn
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.method import check_terms
-from kdbench.distill.randomness import seeded
+from kdbench.distill.randomness import reseed
 from kdbench.errors import UserError
 from kdbench.isolation import running
-from kdbench.openmmlab.captures import captures_of, family_of_model, recording, teacher_record, teacher_view
+from kdbench.openmmlab.captures import (
+    Raw,
+    captures_of,
+    family_of_model,
+    recording,
+    teacher_record,
+    teacher_view,
+)
 
 
 class NonFiniteLoss(Exception):
@@ -58,11 +65,19 @@ class Teacher:
         return self
 
     def captures(
-        self, inputs: Tensor, samples: Any, student: Any, raw: Any, names: frozenset[str]
+        self, inputs: Tensor, samples: Any, student: Any, raw: Raw, names: frozenset[str]
     ) -> Captures:
         """Captures of a batch that was normalised for the student."""
+        return self.beside(raw, self.look(inputs, samples, student, names), names)
+
+    def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
+        """What the teacher makes of a batch, normalised for the student, before it knows what the student does."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
-        return teacher_view(self.model, teacher_record(self.model, inputs, names), raw, names)
+        return teacher_record(self.model, inputs, names)
+
+    def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
+        """Captures of a batch that it looked at, on the RoIs of the student's raw record where there are any."""
+        return teacher_view(self.model, record, student, names)
 
     def check_untouched(self) -> None:
         """Nothing: what one student changes in its captures, no other sees."""
@@ -165,30 +180,35 @@ class Distiller(BaseModel):  # type: ignore[misc]
             losses = {
                 name: scaled(value, weight) if "loss" in name else value for name, value in losses.items()
             }
-        losses |= {f"loss_distill_{name}": term for name, term in terms.items()}
-        self.check(losses)
-        return losses
+        return losses | {f"loss_distill_{name}": term for name, term in terms.items()}
 
     def stream(self) -> tuple[int | str, ...]:
         """Key of this iteration's random states."""
         return self.seed, "step", self.iteration, get_rank()
 
     def compute(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
-        """The student's losses, the method's terms, and the factor on the former."""
+        """The student's losses, the method's terms, and the factor on the former.
+
+        The teacher looks first: while it does, none of what the student keeps for its backward takes memory.
+        Random states are set and not put back: whatever draws a number next sets its own.
+        """
         stream, names = self.stream(), self.names
+        records = [teacher.look(inputs, data_samples, self.student, names) for teacher in self.teachers]
         watching: AbstractContextManager[Any] = recording(self.student) if names else nullcontext({})
-        with seeded(*stream, "student"), watching as raw:
+        reseed(*stream, "student")
+        with watching as raw:
             losses = self.student(inputs, data_samples, mode="loss")
         captures = captures_of(self.student, raw, names)
         shown = [
-            teacher.captures(inputs, data_samples, self.student, raw, names) for teacher in self.teachers
+            teacher.beside(raw, record, names) for teacher, record in zip(self.teachers, records, strict=True)
         ]
         seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
         targets = targets_of(self.student, inputs, data_samples)
         step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others)
         if self.method.adversary() is not None:
             self.seen = step.detached()
-        with seeded(*stream, "method"), running(type(self.method), "losses()"):
+        reseed(*stream, "method")
+        with running(type(self.method), "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
         check_terms(type(self.method), terms)
@@ -196,22 +216,18 @@ class Distiller(BaseModel):  # type: ignore[misc]
             teacher.check_untouched()
         return losses, terms, weight
 
-    def check(self, losses: Mapping[str, Any]) -> None:
-        """Raise NonFiniteLoss for the first loss that is not finite.
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Their sum, and what is logged; NonFiniteLoss for the first one that is not finite.
 
         As long as their sum is finite, which is one question to the device, all of them are.
         """
-        whole = {
-            name: value if isinstance(value, Tensor) else torch.stack([part.sum() for part in value])
-            for name, value in losses.items()
-            if "loss" in name
-        }
-        sums = [value.detach().float().sum() for value in whole.values()]
-        if not sums or math.isfinite(float(torch.stack(sums).sum())):
-            return
-        for name, value in whole.items():
-            if not torch.isfinite(value).all():
-                raise NonFiniteLoss(self.iteration, name, float(value.detach().float().sum()))
+        total, logged = super().parse_losses(losses)
+        if not math.isfinite(total):
+            values = {name: float(value) for name, value in logged.items() if "loss" in name}
+            bad = [name for name, value in values.items() if not math.isfinite(value)]
+            first = next((name for name in bad if name != "loss"), "loss")
+            raise NonFiniteLoss(self.iteration, first, values[first])
+        return total, logged
 
 
 def scaled(value: Any, weight: float) -> Any:

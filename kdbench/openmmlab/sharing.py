@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from kdbench.distill.captures import Captures
 from kdbench.distill.turns import START, Turns
-from kdbench.openmmlab.captures import teacher_record, teacher_view
-from kdbench.openmmlab.distiller import Teacher, renormalise
+from kdbench.openmmlab.captures import Raw
+from kdbench.openmmlab.distiller import Teacher
 from kdbench.openmmlab.hooks import Stop
 
 Indices = list[int]
@@ -173,21 +172,17 @@ class SharedTeacher(Teacher):
         self._versions: list[int] = []
         self._seconds = 0.0
 
-    def captures(
-        self, inputs: Tensor, samples: Any, student: Any, raw: Any, names: frozenset[str]
-    ) -> Captures:
-        """Captures of a batch that was normalised for the student."""
+    def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
+        """What the teacher makes of a batch, for all that any of the lanes needs."""
         batch = self.batch()
         self.borrowed = 0.0
         if batch is None:
-            return super().captures(inputs, samples, student, raw, names)
+            return super().look(inputs, samples, student, names)
         if (batch, self.asked) == self._seen:
             self.borrowed = self._seconds
         else:
-            self._see(
-                renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples), batch
-            )
-        return teacher_view(self.model, self._record, raw, names)
+            self._see(inputs, samples, student, batch)
+        return self._record
 
     def check_untouched(self) -> None:
         """Raise RuntimeError if a lane changed in place what the others share; it is forgotten then."""
@@ -195,9 +190,10 @@ class SharedTeacher(Teacher):
             self._seen = None
             raise RuntimeError("the method changed the teacher's captures in place: it must work on copies")
 
-    def _see(self, inputs: Tensor, batch: Any) -> None:
+    def _see(self, inputs: Tensor, samples: Any, student: Any, batch: Any) -> None:
         begun = _now()
-        self._record = teacher_record(self.model, inputs, self.asked)
+        self._record = {}  # the last batch's memory is free for this one's
+        self._record = super().look(inputs, samples, student, self.asked)
         self._seconds = _now() - begun
         self._versions, self._seen = _versions(self._record), (batch, self.asked)
         self.runs += 1

@@ -229,9 +229,11 @@ def test_the_first_of_several_such_losses_is_named(bench):
 
     model = with_method(bench, Constant(1.0))
     good, bad = torch.ones(()), torch.tensor(float("inf"))
-    model.check({"loss_a": good, "acc": bad})
+    assert float(model.parse_losses({"loss_a": good, "acc": bad})[0]) == 1.0
     with pytest.raises(NonFiniteLoss, match="loss_b became inf at iteration 0"):
-        model.check({"loss_a": good, "acc": bad, "loss_b": [good, bad], "loss_c": bad})
+        model.parse_losses({"loss_a": good, "acc": bad, "loss_b": [good, bad], "loss_c": bad})
+    with pytest.raises(NonFiniteLoss, match="loss became inf"):
+        model.parse_losses({"loss_a": good * 3e38, "loss_b": good * 3e38})
 
 
 def test_prediction_is_the_students_own(bench):
