@@ -104,8 +104,6 @@ class Bench:
 
         request = Request(asked.method, "", pair=asked.pair, amp=asked.amp, data_root=asked.root)
         self.asked = asked
-        self.shares: list[int] = []
-        """How busy the GPU was after each step, in %."""
         self.plan = plan(replace(request, dataset=_dataset_of(asked.pair)), print)
         self.schedule = self.plan.cell.pair.schedule.model_copy(
             update={"iterations": 10_000, "validations": 1, "warmup": 0}
@@ -135,6 +133,12 @@ class Bench:
         with seeded(0, "method"):
             self.method = card.load()(self.plan.options)
             self.method.build(shapes)
+
+    def loader(self) -> Any:
+        """The training batches, without end."""
+        from kdbench.openmmlab.data import training_loader
+
+        return training_loader(self.plan.dataset, self.plan.folder, self.schedule, 0, 0)
 
     def train(self, hooks: list[Any], workers: int = 0) -> None:
         """Train by mmengine's runner with kdbench's hooks, and these around them, until Done or Ctrl-C."""
@@ -178,7 +182,7 @@ class Bench:
 
 
 def tell_gpu(asked: argparse.Namespace, images: int, seconds: Sequence[float], shares: list[int]) -> None:
-    """Print images a second and how busy the GPU was, in %, over both sides; nothing on a CPU."""
+    """Print images a second and how busy the GPU was, in %, while it ran; nothing on a CPU."""
     if asked.device == "cuda":
         busy = f"{statistics.median(shares)} %" if shares else "not known: pip install nvidia-ml-py"
         print(f"{images / statistics.median(seconds):.1f} images/s, GPU utilisation {busy}")
@@ -196,46 +200,17 @@ def utilisation(device: str) -> list[int]:
         return []
 
 
+def batch_size(pair: str) -> int:
+    """Images of a batch."""
+    from kdbench.registry import registry
+
+    return registry().pair(pair).value.schedule.batch_size
+
+
 def _dataset_of(pair: str) -> str:
     from kdbench.registry import registry
 
     return registry().pair(pair).value.dataset
-
-
-def around(bench: Bench, times: Times, other: Callable[[int, Any], None]) -> list[Any]:
-    """Hooks that time kdbench's whole iteration but the loading of the batch, and run ``other`` on the same batch.
-
-    It is run before and after by turns, so that neither side always finds the batch in the caches. Both start
-    without garbage to collect.
-    """
-    from mmengine.hooks import Hook
-
-    asked = bench.asked
-
-    class First(Hook):  # type: ignore[misc]
-        priority = 0
-
-        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-            if runner.iter % 50 == 0:
-                gc.collect()
-            if runner.iter % 2:
-                other(runner.iter, data_batch)
-            times.start()
-
-    class Last(Hook):  # type: ignore[misc]
-        priority = 100
-
-        def after_train_iter(
-            self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-        ) -> None:
-            times.stop()
-            bench.shares += utilisation(asked.device)
-            if runner.iter % 2 == 0:
-                other(runner.iter, data_batch)
-            if runner.iter + 1 == asked.warm + asked.rounds:
-                raise Done
-
-    return [First(), Last()]
 
 
 def without_warm(asked: argparse.Namespace, *sides: Times) -> None:

@@ -6,8 +6,9 @@ The loss is the hints of FitNets, joint: 1/2 of the mean square between the teac
 a 1x1 convolution, averaged over the levels. torchdistill's side is its DistillationBox as its examples drive it:
 hooks on the necks, an auxiliary wrapper with the regressors, a WeightedSumLoss of MSELoss terms and the model's own
 losses, its clipping, AdamW, its MetricLogger. In its favour: its teacher runs no head, as kdbench's does by itself.
-Both sides normalise the batch by the student's own preprocessor; loading the batch is on neither side. They begin
-with equal weights, and the script ends with an error where their first losses differ.
+It takes turns with kdbench, in a process of its own, as it comes and, on a CPU, with kdbench's setting of the
+allocator as well. Both normalise the batch by the student's own preprocessor; loading it is on neither side. They
+begin with equal weights, and the script ends with an error where their first losses differ.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import sys
 from typing import Any
 
 import torch
-from measuring import Bench, Times, around, compare, options, tell_gpu, without_warm
+from measuring import Bench, batch_size, compare, options, tell_gpu, without_warm
+from sides import Step, against, by_turns
 from torch import nn
 
 LIMIT = 1.0
@@ -130,50 +132,41 @@ class Theirs:
         self.logger.add_meter("lr", SmoothedValue(window_size=1, fmt="{value}"))
         self.box.student_model.train()
         self.box.teacher_model.eval()
-        self.first: float | None = None
 
-    def step(self, batch: Any) -> None:
+    def step(self, batch: Any) -> float:
         data = self.preprocessor(batch, True)
         loss = self.box.forward_process(data["inputs"], data["data_samples"], None)
         self.box.post_forward_process(loss=loss)
-        value = loss.item()
-        self.first = value if self.first is None else self.first
+        value = float(loss.item())
         self.logger.update(loss=value, lr=self.box.optimizer.param_groups[0]["lr"])
+        return value
+
+
+def theirs(bench: Bench) -> Step:
+    """torchdistill's step."""
+    return Theirs(bench).step
 
 
 def main() -> int:
-    """Print the ratio; 1 where it is over the limit, 2 where the two sides train something else."""
+    """Print the ratios; 1 where that to torchdistill as it comes is over the limit, 2 where the losses differ."""
     asked = options(__doc__, "fitnets").parse_args()
     if asked.amp or not asked.method.startswith("fitnets"):
         sys.exit("this comparison is of fitnets, without --amp")
-    bench = Bench(asked)
-    bench.teacher.to(next(bench.student.parameters()).device)
-    theirs, ours, box = Times(asked.device), Times(asked.device), Theirs(bench)
-    first: list[float] = []
-
-    def other(iteration: int, batch: Any) -> None:
-        own = copy.deepcopy(batch)
-        with theirs.timed():
-            box.step(own)
-
-    hooks = around(bench, ours, other)
-    last = type(hooks[1]).after_train_iter
-
-    def after(self: Any, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if not first:
-            first.append(float(outputs["loss"].detach()))
-        last(self, runner, batch_idx, data_batch, outputs)
-
-    type(hooks[1]).after_train_iter = after
-    bench.train(hooks)
-    if box.first is None or abs(first[0] - box.first) > 1e-4 * abs(first[0]):
-        print(f"the first losses differ: {first[0]} here, {box.first} there: no comparison")
+    sides = against("torchdistill", theirs, asked.device)
+    seen = by_turns(asked, sides)
+    here, there = (seen[side.name].first_loss for side in sides[:2])
+    if here is None or there is None or abs(here - there) > 1e-4 * abs(here):
+        print(f"the first losses differ: {here} here, {there} there: no comparison")
         return 2
-    print(f"first loss: {first[0]:.6f} here, {box.first:.6f} there")
-    without_warm(asked, ours, theirs)
-    within = compare(f"{asked.pair}, {asked.method}: kdbench / torchdistill", ours, theirs, LIMIT)
-    tell_gpu(asked, bench.schedule.batch_size, ours.wall, bench.shares)
-    return int(not within)
+    print(f"first loss: {here:.6f} here, {there:.6f} there")
+    ours, *others = (seen[side.name].times for side in sides)
+    without_warm(asked, ours, *others)
+    within = [
+        compare(f"{asked.pair}, {asked.method}: kdbench / {side.name}", ours, times, LIMIT)
+        for side, times in zip(sides[1:], others, strict=True)
+    ]
+    tell_gpu(asked, batch_size(asked.pair), ours.wall, seen["kdbench"].shares)
+    return int(not within[0])
 
 
 if __name__ == "__main__":

@@ -222,8 +222,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
         As long as their sum is finite, which is one question to the device, all of them are.
         """
         total, logged = super().parse_losses(losses)
-        if not math.isfinite(total):
-            values = {name: float(value) for name, value in logged.items() if "loss" in name}
+        if not math.isfinite(total.detach()):
+            values = {name: float(value.detach()) for name, value in logged.items() if "loss" in name}
             bad = [name for name, value in values.items() if not math.isfinite(value)]
             first = next((name for name in bad if name != "loss"), "loss")
             raise NonFiniteLoss(self.iteration, first, values[first])

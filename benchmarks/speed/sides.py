@@ -1,0 +1,155 @@
+"""Sides of a comparison that take turns, round by round, each in a process of its own, as its users would run it.
+
+A process has its own memory, and so its own allocator: kdbench's keeps what a step frees, see
+:func:`kdbench.openmmlab.memory.keep_freed`. Another side is timed as it comes and, where that differs, once more with
+kdbench's setting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+from measuring import Bench, Done, Times, utilisation
+
+Step = Callable[[Any], float]
+"""An iteration on a batch; gives the loss."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Something that trains.
+
+    Attributes:
+        name: What it is called.
+        make: Gives its step; None for kdbench's own training.
+        keeps: Whether its process keeps freed memory, as kdbench's does on a CPU.
+    """
+
+    name: str
+    make: Callable[[Bench], Step] | None
+    keeps: bool
+
+
+@dataclass
+class Seen:
+    """What is known of a side: the time of each round, its first loss, how busy the GPU was."""
+
+    times: Times
+    first_loss: float | None
+    shares: list[int]
+
+
+def against(name: str, make: Callable[[Bench], Step], device: str) -> list[Side]:
+    """kdbench, and another training as it comes and with kdbench's setting of the allocator."""
+    sides = [Side("kdbench", None, True), Side(name, make, False)]
+    return [*sides, Side(f"{name}, keeping freed memory", make, True)] if device == "cpu" else sides
+
+
+def by_turns(asked: argparse.Namespace, sides: Sequence[Side]) -> dict[str, Seen]:
+    """Time the sides on the same batches; the first of a round becomes its last in the next one.
+
+    Ctrl-C ends the measurement early; what was timed is given.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    seen = {side.name: Seen(Times(asked.device), None, []) for side in sides}
+    for side in sides:
+        pipes[side.name], theirs = context.Pipe()
+        processes.append(context.Process(target=_run, args=(theirs, asked, side), daemon=True))
+        processes[-1].start()
+        theirs.close()
+    try:
+        for round_ in range(asked.warm + asked.rounds):
+            for name in sorted(pipes, key=list(pipes).index, reverse=bool(round_ % 2)):
+                _round(pipes[name], seen[name])
+    except KeyboardInterrupt:
+        pass
+    except EOFError:
+        sys.exit("a side ended before the others: see above")
+    finally:
+        for process in processes:
+            process.kill()
+    return seen
+
+
+def _round(pipe: Connection, seen: Seen) -> None:
+    pipe.send(None)
+    wall, cpu, loss, shares = pipe.recv()
+    seen.times.wall.append(wall)
+    seen.times.cpu.append(cpu)
+    seen.shares += shares
+    seen.first_loss = loss if seen.first_loss is None else seen.first_loss
+
+
+def _run(pipe: Connection, asked: argparse.Namespace, side: Side) -> None:
+    """A side's process."""
+    from kdbench.openmmlab import memory
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
+    if not side.keeps:
+        memory.keep_freed = lambda: None
+    bench = Bench(asked)
+    bench.teacher.to(next(bench.student.parameters()).device)
+    turn = Turn(pipe, asked.device)
+    with suppress(EOFError, BrokenPipeError, Done):
+        if side.make is None:
+            bench.train(turn.hooks())
+        else:
+            _by_hand(bench, side.make(bench), turn)
+
+
+def _by_hand(bench: Bench, step: Step, turn: Turn) -> None:
+    gc.disable()
+    for batch in bench.loader():
+        turn.start()
+        turn.stop(step(batch))
+
+
+class Turn:
+    """A process's side of the pipe: waits to be asked, times an iteration, tells."""
+
+    def __init__(self, pipe: Connection, device: str) -> None:
+        self.pipe, self.times, self.device = pipe, Times(device), device
+
+    def start(self) -> None:
+        """Wait, without garbage to collect."""
+        if len(self.times.wall) % 50 == 0:
+            gc.collect()
+        self.pipe.recv()
+        self.times.start()
+
+    def stop(self, loss: float) -> None:
+        """Tell."""
+        self.times.stop()
+        self.pipe.send((self.times.wall[-1], self.times.cpu[-1], float(loss), utilisation(self.device)))
+
+    def hooks(self) -> list[Any]:
+        """The same around mmengine's whole iteration but for the loading of the batch."""
+        from mmengine.hooks import Hook
+
+        turn = self
+
+        class First(Hook):  # type: ignore[misc]
+            priority = 0
+
+            def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+                turn.start()
+
+        class Last(Hook):  # type: ignore[misc]
+            priority = 100
+
+            def after_train_iter(
+                self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+            ) -> None:
+                turn.stop(float(outputs["loss"].detach()))
+
+        return [First(), Last()]
