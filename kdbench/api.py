@@ -19,6 +19,8 @@ Model, Schedule    its parts: an OpenMMLab config with edits, and a training rec
 ExecutorCard       a way to run the workers of a sweep
 MetricCard         a further column of the leaderboards, computed from a record's metrics
 UserError          raise it for a mistake that the user can mend: it is told in one line
+link_or_tell       for a dataset's ``prepare``: link the folder that the user names, checked, or say what to get
+method_of          for tests: the card and the options of ``my-method[weight=2]``, as a command reads them
 =================  ====================================================================================
 
 What a method, an executor and a loss need
@@ -60,6 +62,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdbench.cards import TASKS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split, Task
+    from kdbench.datasets.link import link_or_tell
     from kdbench.distill import (
         FAMILIES,
         Adapter,
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
     from kdbench.errors import UserError
     from kdbench.execution.executors import Ended, Executor, Resources
     from kdbench.hookspecs import hookimpl
+    from kdbench.selectors import method_of
     from kdbench.specs import Family, Model, Pair, Schedule, TeacherStage
 
 __all__ = [
@@ -126,7 +130,9 @@ __all__ = [
     "coverage",
     "hookimpl",
     "largest_overlap",
+    "link_or_tell",
     "mean_or_zero",
+    "method_of",
     "pooled_regions",
     "region_means",
     "resized",
@@ -137,6 +143,8 @@ __all__ = [
 _LIGHT: Mapping[str, str] = {
     "hookimpl": "kdbench.hookspecs",
     "UserError": "kdbench.errors",
+    "link_or_tell": "kdbench.datasets.link",
+    "method_of": "kdbench.selectors",
     **dict.fromkeys(
         ("Dataset", "ExecutorCard", "MethodCard", "MetricCard", "Options", "Split", "TASKS", "Task"),
         "kdbench.cards",

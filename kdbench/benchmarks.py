@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from kdbench.errors import UserError
 from kdbench.registry import registry
 from kdbench.results.record import PLAIN, explain
-from kdbench.selectors import canonical, parse, resolve
+from kdbench.selectors import canonical, method_of, parse, resolve
 from kdbench.specs import Spec
 
 RANGE = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
@@ -197,8 +197,7 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
 
 def options_of(selector: str) -> dict[str, Any]:
     """All options that a selector means now, as a record keeps them. Raises UserError."""
-    name, raw = parse(selector)
-    return resolve(registry().method(name).value, raw).recorded()
+    return method_of(selector)[1].recorded()
 
 
 @contextmanager

@@ -70,7 +70,11 @@ class MethodCard:
         method: ``package.module:Class`` of the :class:`kdbench.distill.Method`, imported when it is run.
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
-        reported: CSV file of the published numbers, or None.
+        reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
+            variant, metric, value, source (P: the paper, C: a public implementation, N: a note). ``variant`` is
+            ``plain`` for the paper's plain student, ``teacher``, or the option ``variant``; a method without that
+            option writes the options that differ from their defaults as in a selector (``where=logits``), and
+            nothing for the defaults.
         teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
             teacher, or None for the teacher as it is.
     """

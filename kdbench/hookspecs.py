@@ -61,39 +61,37 @@ def kdbench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
 
     Example:
         ```python
-        import shutil
-
-        from kdbench.api import Dataset, Split, UserError, hookimpl
+        from kdbench.api import Dataset, Split, hookimpl, link_or_tell
 
 
         def part(name):
             return (Split(f"ImageSets/Main/{name}.txt", "JPEGImages", "Annotations"),)
 
 
+        SCREWS = Dataset(
+            name="screws",
+            title="Screws on a belt",
+            task="detection",
+            classes=("ok", "bent"),
+            metric="AP50",
+            splits={"train": part("train"), "test": part("test")},
+            image_suffix=".png",
+            prepare="my_package:prepare",
+            folder="screws",
+            license="ours",
+            link="https://example.org",
+            citation="",
+        )
+
+
         @hookimpl
         def kdbench_datasets():
-            yield Dataset(
-                name="screws",
-                title="Screws on a belt",
-                task="detection",
-                classes=("ok", "bent"),
-                metric="AP50",
-                splits={"train": part("train"), "test": part("test")},
-                image_suffix=".png",
-                prepare="my_package:prepare",
-                folder="screws",
-                license="ours",
-                link="https://example.org",
-                citation="",
-            )
+            yield SCREWS
 
 
         def prepare(folder, source, report):
             # kdbench data prepare screws --from SOURCE
-            if source is None:
-                raise UserError("screws cannot be downloaded: say where they are with --from FOLDER.")
-            report(f"copying {source}")
-            shutil.copytree(source, folder, dirs_exist_ok=True)
+            link_or_tell(SCREWS, folder, source, report)
         ```
     """
 

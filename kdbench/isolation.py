@@ -26,13 +26,19 @@ T = TypeVar("T")
 
 SECONDS = 60.0
 """Time that an import has."""
+ADVICE = "Tell its authors."
+"""What a user can do about a plugin that fails."""
 
 
-class MethodError(UserError):
-    """A method's code failed or did what it must not: its author's mistake.
+class PluginError(UserError):
+    """A plugin's code failed or did what it must not: its author's mistake.
 
-    The message names the method and its distribution.
+    The message names what the plugin gave and its distribution.
     """
+
+
+class MethodError(PluginError):
+    """A :class:`PluginError` of a method."""
 
 
 class Setting(NamedTuple):
@@ -108,6 +114,57 @@ def running(method: type | str, what: str) -> Iterator[None]:
         if isinstance(error, UserError) or _is_out_of_memory(error):
             raise
         raise MethodError(f"{blamed(target)} failed in {what}: {reason(error)}") from error
+
+
+@contextmanager
+def guarded(who: str, what: str, advice: str = ADVICE) -> Iterator[None]:
+    """Run a part of a plugin that is no method; what it prints goes to standard error.
+
+    Args:
+        who: Whom to blame, see :func:`offered`.
+        what: The part, for messages: ``prepare()``.
+        advice: What the user can do.
+
+    Raises:
+        PluginError: If it raises anything but a user's mistake or the want of memory, or changes a setting.
+    """
+    try:
+        with redirect_stdout(sys.stderr), _random_states_kept(), settings_kept():
+            yield
+    except Meddled as changed:
+        raise PluginError(f"{who} {changed} in {what}. {advice}") from changed
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        if isinstance(error, UserError) or _is_out_of_memory(error):
+            raise
+        raise PluginError(f"{who} failed in {what}: {reason(error)}. {advice}") from error
+
+
+def load_guarded(who: str, target: str, advice: str = ADVICE) -> Any:
+    """Import ``package.module:name`` of a plugin, within ``SECONDS``.
+
+    Raises:
+        PluginError: If that does not work.
+    """
+    from kdbench.cards import load_object
+
+    try:
+        loaded, printed = imported(lambda: load_object(target))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"{who}: {target} cannot be imported: {reason(error)}. {advice}") from error
+    sys.stderr.write(printed)
+    return loaded
+
+
+def offered(kind: str, name: str) -> str:
+    """What a plugin gives, as a message blames it: ``dataset 'screws' of my-screws 1.0``."""
+    from kdbench.registry import registry
+
+    offer = getattr(registry(), f"{kind}s").get(name)
+    return f"{kind} '{name}'" + (f" of {offer.plugin.distribution} {offer.plugin.version}" if offer else "")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

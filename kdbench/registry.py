@@ -16,7 +16,8 @@ from typing import Any, Generic, Literal, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import TASKS, Dataset, ExecutorCard, MethodCard, MetricCard, Options
+from kdbench.card_checks import check_card
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard
 from kdbench.errors import UserError
 from kdbench.isolation import imported, reason
 from kdbench.specs import Pair
@@ -279,18 +280,7 @@ def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
             raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
         if not NAME.fullmatch(value.name):
             raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
-        if isinstance(value, MethodCard):
-            _check_method(value)
-
-
-def _check_method(card: MethodCard) -> None:
-    """Refuse a card that would fail later, in code that is not the plugin's."""
-    if not (isinstance(card.options, type) and issubclass(card.options, Options)):
-        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
-    if not isinstance(card.tasks, tuple) or not card.tasks or not set(card.tasks) <= set(TASKS):
-        raise ValueError(f"the tasks of '{card.name}' are {card.tasks}: give a tuple of {', '.join(TASKS)}")
-    if card.reported is not None and not card.reported.is_file():
-        raise ValueError(f"the reported numbers of '{card.name}' are not there: {card.reported}")
+        check_card(value)
 
 
 def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:

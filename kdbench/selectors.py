@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from kdbench.cards import ExecutorCard, MethodCard, Options
 from kdbench.errors import UserError
-from kdbench.registry import suggestion
+from kdbench.registry import registry, suggestion
 
 SELECTOR = re.compile(r"\s*([^\s\[\]=,]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|,|[^\"\[{\]},]+|\"", re.DOTALL)
@@ -62,6 +62,17 @@ def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
             return card.options.model_validate(second)
         except ValidationError:
             raise UserError(f"{card.name}: {_explain(error, raw)}.") from None
+
+
+def method_of(selector: str) -> tuple[MethodCard, Options]:
+    """What ``my-method[weight=0.5]`` means: the card that a plugin gives, and its options, checked.
+
+    Raises:
+        UserError: One line, where no plugin gives the method, or the options are not its own.
+    """
+    name, raw = parse(selector)
+    card = registry().method(name).value
+    return card, resolve(card, raw)
 
 
 def canonical(card: MethodCard, options: Options) -> str:

@@ -14,6 +14,8 @@ import api_text
 import pytest
 
 from kdbench import api
+from kdbench.cards import TASKS
+from kdbench.cli.new_plugin import rendered, values_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"kdbench_cwd": ROOT / "plugins" / "kdbench-cwd", "kdbench_pkd": ROOT / "plugins" / "kdbench-pkd"}
@@ -76,9 +78,9 @@ def test_functions_and_classes_have_docstrings(name):
             assert inspect.getdoc(getattr(value, member)), f"{name}.{member}"
 
 
-def imports(file):
-    """Modules of kdbench that a file imports, and the names."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def imports(code):
+    """Modules of kdbench that code imports, and the names."""
+    for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "kdbench":
             yield node.module, [alias.name for alias in node.names]
         elif isinstance(node, ast.Import):
@@ -89,9 +91,49 @@ def imports(file):
 def test_the_example_packages_import_nothing_else(package):
     files = sorted(PACKAGES[package].rglob("*.py"))
     assert len(files) >= 6
-    found = [pair for file in files for pair in imports(file)]
+    the_api_alone(file.read_text(encoding="utf-8") for file in files)
+
+
+def the_api_alone(codes):
+    found = [pair for code in codes for pair in imports(code)]
     assert {module for module, _ in found} == {"kdbench.api"}
     assert {name for _, names in found for name in names} <= set(api.__all__)
+
+
+@pytest.mark.parametrize("tasks", [TASKS, TASKS[:1], TASKS[1:]])
+def test_a_new_plugin_imports_nothing_else(tasks):
+    files = rendered(values_of("my-method", tasks))
+    codes = [text for path, text in files.items() if path.endswith(".py")]
+    assert len(codes) == 5
+    the_api_alone(codes)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/method.md", "docs/guide/data.md"])
+def test_nor_does_the_code_of_a_page(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    the_api_alone(re.findall(r"^```python.*?\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+
+
+def test_no_other_page_has_code_that_imports_kdbench():
+    pages = [path for path in (ROOT / "docs" / "guide").rglob("*.md") if "generated" not in path.parts]
+    having = {
+        path.name for path in pages if re.search(r"^(from|import) kdbench", path.read_text(), re.MULTILINE)
+    }
+    assert having == {"method.md", "data.md"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from kdbench.registry import registry",
+        "import kdbench.api, kdbench.specs",
+        "def f():\n    from kdbench import selectors",
+        "from kdbench.api import registry",
+    ],
+)
+def test_what_is_not_public_is_found(code):
+    with pytest.raises(AssertionError):
+        the_api_alone(["from kdbench.api import Method", code])
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -68,7 +68,7 @@ def test_a_dataset_is_prepared_and_verified(installed, tmp_path):
     from kdbench.datasets.verify import verify
 
     dataset = installed("kdbench_datasets")
-    with pytest.raises(UserError, match="--from FOLDER"):
+    with pytest.raises(UserError, match="prepare screws --from DIR"):
         prepare(dataset, tmp_path / "data", None, print)
     source = tmp_path / "screws"
     for folder in ("ImageSets/Main", "JPEGImages", "Annotations"):

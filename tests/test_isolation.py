@@ -186,7 +186,9 @@ def test_a_capture_that_does_not_exist_is_refused(add_plugin, tmp_path, monkeypa
     assert str(refused.value) == "method 'bad-one' of bad-kd 1.5 asks for unknown captures: soul."
 
 
-def test_options_and_stages_that_raise_are_blamed_before_anything_runs(add_plugin, monkeypatch, small_digits):
+def test_options_and_stages_that_raise_are_blamed_before_anything_runs(
+    add_plugin, monkeypatch, small_digits, capsys
+):
     source = """
     from pydantic import field_validator
 
@@ -195,9 +197,11 @@ def test_options_and_stages_that_raise_are_blamed_before_anything_runs(add_plugi
         @field_validator("weight")
         @classmethod
         def raises(cls, value):
+            print("hello")
             raise RuntimeError("not today")
 
     def stage(options):
+        print("hello")
         return 1 / 0
 
     @hookimpl
@@ -217,6 +221,8 @@ def test_options_and_stages_that_raise_are_blamed_before_anything_runs(add_plugi
         with pytest.raises(UserError) as failed:
             plan(Request(method, "digits", data_root=small_digits), lambda _line: None)
         assert str(failed.value) == told
+        said = capsys.readouterr()
+        assert (said.out, "hello" in said.err) == ("", True)
 
 
 def test_the_version_of_a_plugin_is_part_of_a_record_s_identity(

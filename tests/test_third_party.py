@@ -17,8 +17,7 @@ PLUGIN = '''"""Our own distillation."""
 
 from pydantic import Field
 
-from kdbench.cards import MethodCard, Options
-from kdbench.hookspecs import hookimpl
+from kdbench.api import MethodCard, Options, hookimpl
 
 
 class NeckOptions(Options):
@@ -51,7 +50,7 @@ METHOD = '''"""L2 on every map of the neck."""
 import torch
 from torch import nn
 
-from kdbench.distill import Method, adapter
+from kdbench.api import Method, adapter
 
 
 class OurNeck(Method):

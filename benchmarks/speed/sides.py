@@ -1,8 +1,8 @@
 """Sides of a comparison that take turns, round by round, each in a process of its own, as its users would run it.
 
 A process has its own memory, and so its own allocator: kdbench's keeps what a step frees, see
-:func:`kdbench.openmmlab.memory.keep_freed`. Another side is timed as it comes and, where that differs, once more with
-kdbench's setting.
+:func:`kdbench.openmmlab.memory.keep_freed`. Another side is timed as it comes and, where that differs, once more
+with kdbench's setting.
 """
 
 from __future__ import annotations

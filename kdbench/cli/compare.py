@@ -38,7 +38,7 @@ def command(
 
     records, broken = Store(results).records(dataset)
     for file in broken:
-        click.echo(f"broken record {file}", err=True)
+        click.echo(str(file), err=True)
     records = chosen(records, dataset, pair, results)
     one, two = (selector(text, records, results) for text in (first, second))
     if one == two:

@@ -96,12 +96,12 @@ def read(path: Path) -> Record:
     """The record in a file. Raises UserError if it is none, or cut."""
     from pydantic import ValidationError
 
-    from kdbench.results.record import Record, explain
+    from kdbench.results.record import Record, complaint
 
     try:
         return Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError(f"{path} is no readable record ({explain(error)}): give another.") from error
+        raise UserError(f"{path} is no readable record ({complaint(error)}): give another.") from error
 
 
 def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:

@@ -112,11 +112,16 @@ def _found(
 
 def _tell_broken(files: Sequence[Broken]) -> None:
     for file in files:
-        click.echo(f"broken record {file}", err=True)
+        click.echo(str(file), err=True)
 
 
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:
     """The records of what is asked for; broken files are named on standard error."""
+    return _read(results, targets)[0]
+
+
+def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Broken]]:
+    """The records of what is asked for, and the broken files, which are named on standard error."""
     from kdbench.results.store import Store
 
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
@@ -126,7 +131,7 @@ def _records(results: Path, targets: Sequence[str]) -> list[Record]:
     for name in targets:
         if not _is_file(name) and not any(record.dataset == name for record in records):
             raise UserError(_nothing([name], [], results))
-    return records
+    return records, broken
 
 
 def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -> str:
@@ -173,10 +178,9 @@ def _check(results: Path, targets: Sequence[str]) -> None:
 
 
 def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
-    _records(results, targets)
     from kdbench.results.html import write_page
 
-    click.echo(write_page(results, output, targets))
+    click.echo(write_page(results, output, targets, _read(results, targets)))
 
 
 def _show(found: Mapping[str, pd.DataFrame], style: str) -> None:

@@ -87,6 +87,8 @@ def view_of(commands: Mapping[str, str], screen: Console | None = None) -> Itera
 def summary(snapshot: Snapshot) -> str:
     """A sweep in one line."""
     left = f", ETA {span(snapshot.seconds_left)}" if snapshot.seconds_left is not None else ""
+    if left and snapshot.untimed_teachers:
+        left += f" and teachers of unknown time ({snapshot.untimed_teachers})"
     return f"{snapshot.total} cells: {snapshot.counts}{left}"
 
 

@@ -129,13 +129,15 @@ def _means(values: Mapping[str, Any], device: str) -> Means:
 
 def _run(planned: Plan, means: Means, console: TerminalConsole, as_json: bool, begun: float) -> int:
     """Run the session; only the main process of a distributed run prints."""
+    from kdbench.execution.claimed import claimed
     from kdbench.execution.elapsed import span
     from kdbench.execution.launch import is_main_process
     from kdbench.execution.session import Session
     from kdbench.execution.training import RunError
 
+    alone = claimed(planned, means) if is_main_process() else contextlib.nullcontext()
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
+        with alone, contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
             record, code = Session(planned, means, console).run(), 0
     except RunError as failed:
         record, code = failed.record, 1

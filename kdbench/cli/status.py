@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from kdbench.errors import UserError
 
 if TYPE_CHECKING:
     from kdbench.execution.status import Manifest, Snapshot
-    from kdbench.results.record import Record
 
 
 @click.command("status")
@@ -27,28 +27,26 @@ def command(work_dir: Path, as_json: bool) -> None:
     manifest = Manifest.read(work_dir)
     if manifest is None:
         raise UserError(f"no sweep was started with --work-dir {work_dir}: start one with `kdbench sweep`.")
-    snapshot, failed = from_outside(manifest, work_dir)
+    snapshot, failed, broken = from_outside(manifest, work_dir)
+    for file in broken:
+        click.echo(str(file), err=True)
     if as_json:
         click.echo(json.dumps(_values(snapshot, failed, manifest), indent=2))
     else:
         _show(snapshot, failed, manifest)
 
 
-def _values(snapshot: Snapshot, failed: list[Record], manifest: Manifest) -> dict[str, object]:
+def _values(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -> dict[str, object]:
     values = {key: value for key, value in asdict(snapshot).items() if key != "failed"}
     values["workers"] = [worker.model_dump(mode="json") for worker in snapshot.workers]
     values["failed"] = [
-        {
-            "title": manifest.cells[record.identity],
-            "reason": record.reason,
-            "command": manifest.commands[record.identity],
-        }
-        for record in failed
+        {"title": manifest.cells[cell], "reason": why, "command": manifest.commands[cell]}
+        for cell, why in failed.items()
     ]
     return values
 
 
-def _show(snapshot: Snapshot, failed: list[Record], manifest: Manifest) -> None:
+def _show(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -> None:
     from rich.console import Console
 
     from kdbench.cli.liveview import picture
@@ -57,6 +55,6 @@ def _show(snapshot: Snapshot, failed: list[Record], manifest: Manifest) -> None:
     if not screen.is_terminal:
         screen = Console(width=200)
     screen.print(picture(snapshot))
-    for record in failed:
-        click.echo(f"FAILED {manifest.cells[record.identity]}: {record.reason}")
-        click.echo(f"  by hand: {manifest.commands[record.identity]}")
+    for cell, why in failed.items():
+        click.echo(f"FAILED {manifest.cells[cell]}: {why}")
+        click.echo(f"  by hand: {manifest.commands[cell]}")

@@ -78,7 +78,7 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
     if values["dry_run"]:
         from kdbench.cli.sweep_plan import show
 
-        show(items, store, packs)
+        show(items, store, packs, values["work_dir"])
         return 0
     means = SweepMeans(
         **{name: values[name] for name in ("work_dir", "results", "device", "workers", "download", "force")}

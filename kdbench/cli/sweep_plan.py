@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import click
 
+from kdbench.execution.cells import Spec
 from kdbench.execution.elapsed import span
 from kdbench.execution.packs import Pack
-from kdbench.execution.packs_estimate import Rates
+from kdbench.execution.packs_estimate import Rates, teachers_of
 from kdbench.execution.sweep_cells import Item, Known
+from kdbench.execution.sweep_records import weights_of
+from kdbench.specs import TeacherSpec
 
 
-def show(items: Mapping[str, Item], store: Known, packs: Sequence[Pack]) -> None:
-    """Print a plan: cells a pair, packs with their reasons, and an estimate of the time."""
+def show(items: Mapping[str, Item], store: Known, packs: Sequence[Pack], work_dir: Path) -> None:
+    """Print a plan: cells a pair, packs with their reasons, and an estimate of the time.
+
+    Args:
+        items: The sweep's cells.
+        store: What there is of them.
+        packs: What is to run.
+        work_dir: The folder of the runs, which has the weights of the teachers that are there.
+    """
+    done = {record.identity for record in store.records if record.done}
+
+    def there(spec: Spec) -> bool:
+        weights = not isinstance(spec, TeacherSpec) or weights_of(work_dir, spec).is_file()
+        return weights and spec.identity() in done
+
     rates = Rates()
     rates.learn(store.records)
     left = {item.identity for pack in packs for item in pack.items}
-    click.echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates)]))
+    click.echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
 
 
 def _cells(items: Mapping[str, Item], store: Known, left: set[str]) -> list[str]:
@@ -45,12 +62,21 @@ def _packs(packs: Sequence[Pack], rates: Rates) -> list[str]:
     return lines
 
 
-def _total(packs: Sequence[Pack], rates: Rates) -> str:
-    teachers = {item.plan.cell.teacher for pack in packs for item in pack.items} - {None}
+def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[Spec], bool]) -> str:
+    """The time of the cells, and that of the teachers that are not there."""
     if not packs:
         return "nothing to run"
-    note = f", without the training of up to {len(teachers)} teachers" if teachers else ""
-    return f"one after the other: {_time(packs, rates)}{note}"
+    teachers = teachers_of((item for pack in packs for item in pack.items), there)
+    each = [rates.of_teacher(teacher) for teacher in teachers.values()]
+    timed = [seconds for seconds in each if seconds is not None]
+    words = [f"one after the other: {_time(packs, rates)}"]
+    words += [f"{_teachers(len(timed))} about {span(sum(timed))}"] if timed else []
+    words += [f"{_teachers(each.count(None))} of unknown time"] if None in each else []
+    return ", and to train ".join(words)
+
+
+def _teachers(number: int) -> str:
+    return "1 teacher" if number == 1 else f"{number} teachers"
 
 
 def _time(packs: Sequence[Pack], rates: Rates) -> str:

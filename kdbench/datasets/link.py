@@ -47,7 +47,21 @@ def link_or_tell(
     report: Callable[[str], None],
     inside: Iterable[str] = (),
 ) -> None:
-    """Link a dataset that kdbench does not download; without a ``source``, say where to get it."""
+    """Link a dataset that is not downloaded: all that the ``prepare`` of most datasets does.
+
+    Without a ``source`` a folder that has the dataset already is left as it is.
+
+    Args:
+        dataset: Its card.
+        folder: Where kdbench looks for it, as ``prepare`` is given it.
+        source: The folder that the user names with ``--from``, or None, as ``prepare`` is given it.
+        report: Gets a line when done, as ``prepare`` is given it.
+        inside: Names of the dataset's folder in its usual package: ``source`` may be the package.
+
+    Raises:
+        UserError: When ``source`` lacks files of the dataset, ``folder`` has other files, or neither is there: then
+            it says where to get the dataset.
+    """
     if source is not None:
         link(dataset, folder, source, report, inside)
     elif has_files(folder) and not missing(dataset, folder):

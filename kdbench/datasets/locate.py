@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from kdbench.cards import Dataset, load_object
+from kdbench import isolation
+from kdbench.cards import Dataset
 from kdbench.datasets.layout import Problem, missing
 from kdbench.errors import UserError
+from kdbench.isolation import ADVICE, PluginError, guarded, load_guarded, offered, reason
 
 ENVIRONMENT = "KDBENCH_DATA"
 
@@ -51,15 +55,50 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
         report: Gets lines of progress.
 
     Raises:
-        UserError: When it cannot be had; the message says what to do.
+        UserError: When it cannot be had; the message says what to do, and whose dataset it is.
     """
-    folder = folder_of(dataset, root)
-    function: Callable[[Path, Path | None, Callable[[str], None]], None] = load_object(dataset.prepare)
+    folder, who = folder_of(dataset, root), offered("dataset", dataset.name)
+    function: Callable[[Path, Path | None, Callable[[str], None]], object] = load_guarded(
+        who, dataset.prepare
+    )
     try:
-        function(folder, source, report)
-    except OSError as error:
-        raise UserError(f"cannot prepare '{dataset.name}' in {folder}: {error.strerror or error}.") from error
-    return require(dataset, root)
+        with guarded(who, "prepare()"), _heard(who, report) as hear:
+            function(folder, source, hear)
+    except PluginError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        raise UserError(f"cannot prepare {who} in {folder}: {_told(error.__cause__)}.") from error
+    if not has_files(folder):
+        raise PluginError(f"{who} put nothing into {folder} in prepare(). {ADVICE}")
+    try:
+        return require(dataset, root)
+    except UserError as error:
+        raise PluginError(
+            f"prepare() of {who} has ended, and yet {error} If it stays so, {ADVICE.lower()}"
+        ) from error
+
+
+@contextmanager
+def _heard(who: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Passes on what is reported; where nothing is, says after a while who is at work."""
+    line = f"{who} has said nothing for {isolation.SECONDS:g} s in prepare(): Ctrl-C ends it."
+    silence = threading.Timer(isolation.SECONDS, report, (line,))
+    silence.daemon = True
+    silence.start()
+
+    def hear(said: str) -> None:
+        silence.cancel()
+        report(said)
+
+    try:
+        yield hear
+    finally:
+        silence.cancel()
+
+
+def _told(error: OSError) -> str:
+    """What a system call says, and of which file."""
+    return ": ".join(str(part) for part in (error.strerror or reason(error), error.filename) if part)
 
 
 def has_files(folder: Path) -> bool:

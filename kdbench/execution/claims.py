@@ -38,6 +38,9 @@ HEARTBEAT = 10.0
 STALE = 180.0
 """Seconds without a touch after which an owner counts as gone: many heartbeats, and a minute of NFS caches."""
 
+UNKNOWN = Owner(host="", kernel="", pid=0, started="", token="")
+"""An owner who cannot be told."""
+
 
 class Entry(Spec):
     """One file of a chain."""
@@ -119,6 +122,10 @@ class Claims:
             else:
                 self._append(identity, number + 1, Entry(owner=None))
 
+    def left(self) -> set[str]:
+        """The identities that have a chain, held or not."""
+        return {path.name.partition(".")[0] for path in self.folder.glob("[0-9a-f]*")}
+
     def holder(self, identity: str) -> Owner | None:
         """The living owner of a claim, in this process or another; None where it is free."""
         number, owner = self._last(identity)
@@ -195,8 +202,8 @@ class Claims:
 
 
 def _owner(text: bytes) -> Owner | None:
-    """The owner in a file; nobody in one that cannot be read, such as of another version."""
+    """The owner in a file. One that cannot be read, such as a newer kdbench's, has somebody until it is stale."""
     try:
         return Entry.model_validate_json(text).owner
     except ValidationError:
-        return None
+        return UNKNOWN

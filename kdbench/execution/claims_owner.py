@@ -36,6 +36,11 @@ class Owner(Spec):
             token=uuid.uuid4().hex,
         )
 
+    @property
+    def title(self) -> str:
+        """What it is called on the screen."""
+        return f"process {self.pid} on {self.host}" if self.pid else "a process of another kdbench"
+
     def dead(self) -> bool:
         """Whether it was a process of this host that has ended; False where this cannot be seen from here."""
         if (self.host, self.kernel) != (socket.gethostname(), kernel()):

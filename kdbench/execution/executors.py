@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import Field
 
-from kdbench.cards import ExecutorCard, Options, load_object
+from kdbench.cards import ExecutorCard, Options
 from kdbench.errors import UserError
 from kdbench.hookspecs import hookimpl
+from kdbench.isolation import guarded, offered
 from kdbench.registry import registry
 from kdbench.selectors import parse, resolve
 
@@ -129,20 +130,30 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
         device: ``cpu`` or ``cuda``; None: as it chooses.
 
     Raises:
-        UserError: Where it is unknown, its options are not those of its card, or it lacks something.
+        UserError: Where it is unknown, its options are not those of its card, it lacks something, or it fails.
     """
+    from kdbench.execution.executor_guard import made
+
     name, raw = parse(selector)
     card = registry().executor(name).value
-    options = resolve(card, raw)
+    with guarded(offered("executor", name), "its options"):
+        options = resolve(card, raw)
     if lacking := lacking_of(card):
-        raise UserError(f"--executor {name} needs {' and '.join(lacking)}: run `{card.install}`.")
-    made: Executor = load_object(card.target)(slots, device, **dict(options))
-    return made
+        how = f"run `{card.install}`" if card.install else "install it"
+        raise UserError(f"--executor {name} needs {' and '.join(lacking)}: {how}.")
+    return made(card, slots, device, options)
 
 
 def lacking_of(card: ExecutorCard) -> list[str]:
     """The modules that an executor needs and that are not installed."""
-    return [module for module in card.requires if find_spec(module) is None]
+    return [module for module in card.requires if not _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it is in
+        return False
 
 
 @hookimpl

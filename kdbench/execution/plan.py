@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -150,7 +152,7 @@ class Planner:
         if text not in self._asked:
             name, raw = parse(text)
             offer = registry().method(name)
-            with running(offer.value.method, "its options"):
+            with running(offer.value.method, "its options"), redirect_stdout(sys.stderr):
                 options = resolve(offer.value, raw)
                 self._asked[text] = offer, options, canonical(offer.value, options)
         return self._asked[text]
@@ -262,7 +264,7 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
     """The teacher after the stage that a method asks for with these options; None where it asks for none."""
-    with running(card.method, "teacher_stage()"):
+    with running(card.method, "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
         raise UserError(

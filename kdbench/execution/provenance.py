@@ -9,6 +9,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -85,6 +86,11 @@ def summary(curve: Curve, metric: str) -> Metrics:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on: import name -> distribution and version."""
+    return dict(_versions())
+
+
+@cache  # a process runs what it has imported; looking takes a second
+def _versions() -> Mapping[str, str]:
     providers = metadata.packages_distributions()
     found = {"python": platform.python_version()}
     for name in PACKAGES:

@@ -61,7 +61,7 @@ class Session:
         """
         plan = self.plan
         for broken in self.means.store.records(plan.dataset.name)[1]:
-            self.console.say(f"broken record {broken}")
+            self.console.say(str(broken))
         self.introduce()
         if plan.teacher is None:
             return self._plain()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,13 +14,17 @@ from pydantic import ValidationError
 
 from kdbench.execution import worker_progress
 from kdbench.execution.claims import Claims
+from kdbench.execution.claims_owner import Owner
 from kdbench.execution.sweep_means import FOLDER
 from kdbench.execution.worker_progress import Progress
 from kdbench.results.record import PLAIN, Record
-from kdbench.results.store import Store, write_atomically
+from kdbench.results.store import Broken, Store, write_atomically
 from kdbench.specs import Spec
 
 CURRENT = "sweep.json"
+REPORT = "sweep-report.json"
+FORGET = 60.0
+"""Seconds after which a report that is not written again has nobody left who makes it true."""
 
 
 class Manifest(Spec):
@@ -44,6 +50,37 @@ class Manifest(Spec):
             return None
 
 
+class Report(Spec):
+    """What the last sweep in a work directory says of itself, beyond what its files show."""
+
+    owner: Owner
+    """The sweep's process."""
+    ends: float | None
+    """When it will end, s since the epoch; None where it cannot tell."""
+    untimed_teachers: int
+    """To be trained, and left out of that."""
+    refused: dict[str, str]
+    """Identity -> why, of cells that cannot be run and have no record."""
+
+    def write(self, work_dir: Path) -> None:
+        """Write it; a full disk does not stop a sweep."""
+        draft = work_dir / f".{REPORT}-{self.owner.token}.tmp"
+        with contextlib.suppress(OSError):
+            draft.write_text(self.model_dump_json())
+            draft.replace(work_dir / REPORT)
+
+    @classmethod
+    def read(cls, work_dir: Path) -> Report | None:
+        """The report in a work directory, without its end where nobody writes it any more; None without one."""
+        try:
+            told = cls.model_validate_json((work_dir / REPORT).read_bytes())
+            age = time.time() - (work_dir / REPORT).stat().st_mtime
+        except (OSError, ValidationError):
+            return None
+        gone = told.owner.dead() or age > FORGET
+        return told.model_copy(update={"ends": None, "untimed_teachers": 0}) if gone else told
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """A sweep at one moment.
@@ -55,6 +92,7 @@ class Snapshot:
         running: Of them, in a worker now.
         workers: What each worker does.
         seconds_left: Until the end, s; None where it cannot be told.
+        untimed_teachers: To be trained, and left out of that since no record tells how long it takes.
         best: The best method of each pair so far, a line each.
     """
 
@@ -64,6 +102,7 @@ class Snapshot:
     running: int
     workers: tuple[Progress, ...] = ()
     seconds_left: float | None = None
+    untimed_teachers: int = 0
     best: tuple[str, ...] = ()
 
     @property
@@ -108,15 +147,19 @@ def _lives(progress: Progress, claims: Claims) -> bool:
     return any(claims.holder(identity) == progress.owner for identity in progress.cells)
 
 
-def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, list[Record]]:
-    """A sweep as its files show it, and its failed records."""
-    records, _ = Store(manifest.results).records()
+def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str, str], list[Broken]]:
+    """A sweep as its files show it, why cells failed by their identities, and the files that cannot be read."""
+    records, broken = Store(manifest.results).records()
     ours = [record for record in records if record.identity in manifest.cells]
     done = {record.identity: record for record in ours if record.done}
-    failed = [record for record in ours if not record.done and record.identity not in done]
+    report = Report.read(work_dir)
+    failed = dict(report.refused) if report is not None else {}
+    failed |= {record.identity: record.reason or "" for record in ours if not record.done}
+    failed = {cell: why for cell, why in failed.items() if cell in manifest.cells and cell not in done}
     workers = progress_in(work_dir, Claims(manifest.results))
     running = {identity for worker in workers for identity in worker.cells} & manifest.cells.keys()
-    running -= done.keys() | {record.identity for record in failed}
+    running -= done.keys() | failed.keys()
+    ends = report.ends if report is not None else None
     return (
         Snapshot(
             total=len(manifest.cells),
@@ -124,9 +167,12 @@ def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, list[Rec
             failed=len(failed),
             running=len(running),
             workers=tuple(workers),
+            seconds_left=None if ends is None else max(0.0, ends - time.time()),
+            untimed_teachers=report.untimed_teachers if report is not None else 0,
             best=best_of(done.values()),
         ),
         failed,
+        broken,
     )
 
 

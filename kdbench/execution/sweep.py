@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -19,12 +20,14 @@ from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
 from kdbench.execution.executors import Ended, Executor
 from kdbench.execution.packs import Pack
-from kdbench.execution.packs_estimate import Rates
-from kdbench.execution.status import Snapshot, best_of, last_lines
+from kdbench.execution.packs_estimate import Rates, teachers_of
+from kdbench.execution.status import Report, Snapshot, best_of, last_lines
+from kdbench.execution.sweep_eta import time_left
 from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.execution.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.execution.worker_codes import HELD, REFUSED
+from kdbench.isolation import PluginError
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import TeacherSpec
@@ -90,7 +93,7 @@ class Sweep:
         command: Callable[[Path], Sequence[str]] = worker_command,
     ) -> None:
         self.means, self.executor, self.view, self.command = task.means, executor, view, command
-        self.store = Store(task.means.results)
+        self.packs, self.store = task.packs, Store(task.means.results)
         self.pending = [PackState.of(p, self.store, task.means.folder(p.name)) for p in task.packs]
         self.running: dict[str, PackState] = {}
         self.records = list(task.done)
@@ -117,22 +120,53 @@ class Sweep:
                 while self.running or (self.pending and not self.asked):
                     self._pass_on()
                     self._submit(claims)
-                    self.view.show(self.snapshot())
+                    self._show(claims)
                     if self.running or self.pending:
                         for ended in self.executor.wait(LOOK_EVERY):
                             self._ended(ended, claims)
+                self._tidy(claims)
+                self._show(claims)
             finally:
                 for handle in self.running:
-                    self.executor.cancel(handle, now=False)
-                self.executor.close()
+                    self._try(partial(self.executor.cancel, handle, now=False))
+                self._try(self.executor.close)
         return not self.asked
+
+    def _tidy(self, claims: Claims) -> None:
+        """Remove what killed workers left of claims on what is done."""
+        left = claims.left()
+        plans = [item.plan for pack in self.packs for item in pack.items] if left else []
+        for identity, spec in {
+            identity: spec for plan in plans for identity, spec in specs_of(plan).items()
+        }.items():
+            if identity in left and self.there(spec) and claims.take(identity):
+                claims.release(identity, done=True)
+
+    def _try(self, work: Callable[[], None]) -> None:
+        """Do the best to leave nothing behind: that it fails is told, and hides no reason why the sweep ends."""
+        try:
+            work()
+        except PluginError as error:
+            self.view.say(str(error))
+
+    def _show(self, claims: Claims) -> None:
+        """Show how far it is, here and to ``kdbench status``."""
+        now = self.snapshot()
+        self.view.show(now)
+        ends = None if now.seconds_left is None else time.time() + now.seconds_left
+        refused = {failure.item.identity: failure.why for failure in self.failures if failure.record is None}
+        untimed = now.untimed_teachers
+        report = Report(owner=claims.owner, ends=ends, untimed_teachers=untimed, refused=refused)
+        report.write(self.means.work_dir)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM ask to stop (only a main thread hears them)."""
+        """Ctrl-C and SIGTERM ask to stop (only a main thread hears them); the third leaves at once."""
 
         def ask(number: int, frame: FrameType | None) -> None:
             self.asked += 1
+            if self.asked > 2:
+                raise KeyboardInterrupt
 
         heard = (signal.SIGINT, signal.SIGTERM)
         main = threading.current_thread() is threading.main_thread()
@@ -149,7 +183,11 @@ class Sweep:
             return
         now = self.asked > 1
         self.passed_on = self.asked
-        self.view.say("stopping now" if now else "stopping: workers write their checkpoints; again: stop now")
+        self.view.say(
+            "stopping now; again: leave at once"
+            if now
+            else "stopping: workers write their checkpoints; again: stop now"
+        )
         for handle in self.running:
             self.executor.cancel(handle, now=now)
 
@@ -159,7 +197,8 @@ class Sweep:
             state = self._next(claims)
             if state is None:
                 return
-            state.start(mark_of(state.pack, self.means.work_dir, self.there))
+            mark = mark_of(state.pack, self.means.work_dir, self.there)
+            state.start(mark, teachers_of(state.pack.items, self.there))
             file = packs_file.write(state.pack, state.name, self.means)
             handle = self.executor.submit(self.command(file), self.executor.resources, state.log)
             self.running[handle] = state
@@ -290,31 +329,15 @@ class Sweep:
     def snapshot(self) -> Snapshot:
         """The sweep as it is now."""
         told = [worker_progress.read(state.folder) for state in self.running.values()]
+        running = list(self.running.values())
+        seconds, untimed = time_left(running, self.pending, self.rates, self.there, self.executor.slots)
         return Snapshot(
             total=self.total,
             done=len(self.records),
             failed=self.failed_before + len(self.failures),
             running=sum(len(state.pack.items) for state in self.running.values()),
             workers=tuple(progress for progress in told if progress is not None and not progress.ended),
-            seconds_left=self._seconds_left(),
+            seconds_left=seconds,
+            untimed_teachers=untimed,
             best=best_of(self.records),
         )
-
-    def _seconds_left(self) -> float | None:
-        """Until the end, s: as earlier records tell, and longer where running packs say that they take longer."""
-        states = [*self.running.values(), *self.pending]
-        known, unknown = self.rates.total(item for state in states for item in state.pack.items)
-        cells = sum(len(state.pack.items) for state in states)
-        if not states or unknown == cells:
-            return None
-        a_cell = known / (cells - unknown)
-        expected, takes, spent = 0.0, 0.0, 0.0
-        for state in self.running.values():
-            known, unknown = self.rates.total(state.pack.items)
-            told = worker_progress.read(state.folder)
-            so_far = time.monotonic() - state.began
-            expected += known + unknown * a_cell
-            takes += max(known + unknown * a_cell, so_far + ((told and told.seconds_left) or 0.0))
-            spent += so_far
-        slower = takes / expected if expected else 1.0
-        return max(0.0, a_cell * cells * slower - spent) / min(self.executor.slots, len(states))

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from kdbench.benchmarks import Benchmark, Cell
 from kdbench.execution.plan import Plan, Planner, Request
 from kdbench.execution.sweep_means import SweepMeans
+from kdbench.execution.sweep_records import specs_of
 from kdbench.results.record import Record
-from kdbench.results.store import Store
+from kdbench.results.store import Broken, Store
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,26 @@ class Known:
 
 
 def known(items: Mapping[str, Item], store: Store, report: Callable[[str], None]) -> Known:
-    """Read the store once. Its broken files are reported, and count as missing."""
+    """Read the store once. Its broken files are reported, and count as missing.
+
+    Raises:
+        UserError: When a newer kdbench wrote the record of a cell, or of what one needs.
+    """
     records, broken = store.records()
+    _refuse_newer(items, [file for file in broken if file.newer])
     for file in broken:
-        report(f"broken record {file}")
+        report(str(file))
     ours = [record for record in records if record.identity in items]
     done = {record.identity: record for record in ours if record.done}
     failed = {r.identity: r for r in ours if not r.done and r.identity not in done}
     return Known(done, failed, records)
+
+
+def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:
+    """A record's file ends with the beginning of its identity."""
+    if not files:
+        return
+    wanted = {identity[:12] for item in items.values() for identity in specs_of(item.plan)}
+    for file in files:
+        if file.path.stem.rpartition("-")[2] in wanted:
+            file.refuse()

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from kdbench.execution.cells import Means, Spec, interrupted_at, run_folder
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
@@ -29,12 +27,13 @@ def _names(spec: RunSpec) -> tuple[str, str]:
 
 
 def record_of(store: Store, spec: Spec) -> Record | None:
-    """A spec's own record, done or not; None where there is none that can be read."""
-    try:
-        record = Record.model_validate_json(path_of(store, spec).read_bytes())
-    except (OSError, ValidationError):
-        return None
-    return record if record.identity == spec.identity() else None
+    """A spec's own record, done or not; None where there is none that can be read.
+
+    Raises:
+        UserError: When a newer kdbench wrote it.
+    """
+    record = store.own(path_of(store, spec))
+    return record if record is not None and record.identity == spec.identity() else None
 
 
 def stamp(store: Store, spec: Spec) -> tuple[int, int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdbench.execution import provenance
@@ -15,6 +15,7 @@ from kdbench.execution.sweep_cells import Item
 from kdbench.execution.sweep_records import checkpoints_of, needs_of, stamp
 from kdbench.results.record import Record
 from kdbench.results.store import Store
+from kdbench.specs import TeacherSpec
 
 Stamp = tuple[int, int] | None
 
@@ -47,6 +48,8 @@ class PackState:
         mark: How far it was at the last look, growing.
         log_start: Where in the log the last worker began, in bytes.
         began: When that was, by the monotonic clock, s.
+        teachers: What that worker had to train before the cells, by identity.
+        taught: When all of these were there, by the same clock; None as long as they are not.
     """
 
     pack: Pack
@@ -57,6 +60,8 @@ class PackState:
     mark: tuple[int, int] | None = None
     log_start: int = 0
     began: float = 0.0
+    teachers: dict[str, TeacherSpec] = field(default_factory=dict)
+    taught: float | None = None
 
     @classmethod
     def of(cls, pack: Pack, store: Store, folder: Path) -> PackState:
@@ -69,11 +74,20 @@ class PackState:
         """What its workers print."""
         return self.folder / "log.txt"
 
-    def start(self, mark: tuple[int, int]) -> None:
-        """A worker starts on it."""
+    def start(self, mark: tuple[int, int], teachers: dict[str, TeacherSpec]) -> None:
+        """A worker starts on it, which has to train these teachers."""
         self.mark = self.mark or mark
         self.began = time.monotonic()
+        self.teachers, self.taught = teachers, None
         self.log_start = self.log.stat().st_size if self.log.exists() else 0
+
+    def on_cells(self, there: Callable[[Spec], bool]) -> float:
+        """How long its worker has been at the cells, s; 0 as long as it trains teachers."""
+        if not self.teachers:
+            return time.monotonic() - self.began
+        if self.taught is None and all(there(teacher) for teacher in self.teachers.values()):
+            self.taught = time.monotonic()
+        return 0.0 if self.taught is None else time.monotonic() - self.taught
 
     def keep(self, items: list[Item]) -> None:
         """Only these cells are left."""

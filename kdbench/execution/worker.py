@@ -16,6 +16,7 @@ from kdbench.cards import Dataset
 from kdbench.errors import UserError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Means, Spec, loading_processes
+from kdbench.execution.claimed import give_up
 from kdbench.execution.claims import Claims
 from kdbench.execution.launch import start
 from kdbench.execution.local import LEASH
@@ -41,7 +42,7 @@ def work(file: Path) -> int:
     """
     pack = packs_file.read(file)
     try:
-        with stoppable(), Claims(pack.means.results, _give_up) as claims:
+        with stoppable(), Claims(pack.means.results, give_up) as claims:
             return _work(pack, claims)
     except KeyboardInterrupt:
         print("interrupted: it goes on from its last checkpoint", file=sys.stderr, flush=True)
@@ -148,9 +149,3 @@ def stoppable() -> Iterator[None]:
 def _watch(leash: int) -> None:
     os.read(leash, 1)  # returns when the last writer is gone
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _give_up() -> None:
-    """Somebody took this process for dead and runs its cells: writing a checkpoint would spoil theirs."""
-    print("another process took over the claims of this one", file=sys.stderr, flush=True)
-    os._exit(INTERRUPTED)

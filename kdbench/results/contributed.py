@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kdbench.results.contributed_rules import problems
-from kdbench.results.record import Record, explain
+from kdbench.results.record import Record, complaint
 from kdbench.results.store import Store
 from kdbench.specs import digest
 
@@ -110,7 +110,7 @@ def _marked(path: Path, reported_by: str | None) -> Record | Refusal:
     except OSError as error:
         return Refusal(path, f"unreadable: {error.strerror}")
     except ValidationError as error:
-        return Refusal(path, explain(error))
+        return Refusal(path, complaint(error))
 
 
 def _repeated(files: Iterable[Filed], store: Iterable[Filed]) -> Iterator[Refusal]:

@@ -20,9 +20,10 @@ COST_LEGEND = (
 )
 PAPER_LEGEND = (
     "The paper's difference to its own plain student, on its nearest published setting: the same variant at its "
-    "default options, the same task and a metric of which more is better; before others the same dataset, then VOC "
-    "or Cityscapes, the same metric, a student of the same depth. It is another setting: other models, data and "
-    "schedule. P: the paper's table; C: a public implementation; N: a reading note or survey."
+    "default options (of a method without variants the same options), the same task and a metric of which more is "
+    "better; before others the same dataset, then VOC or Cityscapes, the same metric, a student of the same depth. "
+    "It is another setting: other models, data and schedule. P: the paper's table; C: a public implementation; "
+    "N: a reading note or survey."
 )
 
 

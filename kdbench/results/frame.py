@@ -112,6 +112,15 @@ def whole(targets: Sequence[str], records: Sequence[Record], **choice: Any) -> p
     return joined
 
 
+def whole_of(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The leaderboard of a dataset from those of parts of its pairs, as if they had been ranked at once."""
+    joined: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    known = [name for name in joined.columns if name in parts[0].columns and not str(name).startswith(METRIC)]
+    secondary = sorted(set(joined.columns) - set(known))
+    whole: pd.DataFrame = joined[[*known, *secondary]].sort_values("pair", kind="stable", ignore_index=True)
+    return whole
+
+
 def of_benchmark(benchmark: Benchmark, records: Iterable[Record], *, bootstrap: bool = False) -> pd.DataFrame:
     """The leaderboard of a benchmark's own cells: every method that it asks for, also those that were not run.
 

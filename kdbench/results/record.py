@@ -24,6 +24,8 @@ Status = Literal["done", "failed", "timed-out", "skipped"]
 ScheduleName = Literal["default", "smoke", "custom"]
 PLAIN = "none"
 """Name of the method that is the plain student."""
+VERSION = 1
+"""The newest ``schema_version`` that is known here."""
 
 
 class _Part(BaseModel):
@@ -281,6 +283,27 @@ class Record(_Part):
             if part[name] is None:
                 del part[name]  # files that are older than the field keep their text
         return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def newer(error: ValidationError) -> str | None:
+    """In one line, that a record with this problem is of a newer kdbench; None where it is not.
+
+    A newer one has a higher ``schema_version``, or is good but for fields that are not known here.
+    """
+    found = error.errors(include_url=False, include_context=False)
+    version = next((one["input"] for one in found if one["loc"] == ("schema_version",)), VERSION)
+    if isinstance(version, int) and version > VERSION:
+        what = f"schema_version {version}, known here is {VERSION}"
+    elif all(one["type"] == "extra_forbidden" for one in found):
+        what = f"field {'.'.join(map(str, found[0]['loc']))} is not known here"
+    else:
+        return None
+    return f"written by a newer kdbench ({what}): update kdbench to use it"
+
+
+def complaint(error: ValidationError) -> str:
+    """What is wrong with a record's file, in one line."""
+    return newer(error) or explain(error)
 
 
 def explain(error: ValidationError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+import warnings
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import lru_cache
@@ -14,8 +15,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from kdbench.cards import MethodCard
+from kdbench.isolation import blamed, reason
 from kdbench.registry import registry
 from kdbench.results.record import Record
+from kdbench.selectors import canonical
 
 BASELINE = "plain"
 METRICS = {"detection": ("AP50", "mAP", "AP", "AP75"), "segmentation": ("mIoU",)}
@@ -45,10 +48,10 @@ NOTHING = Published(math.nan, "")
 def published(cell: Record) -> Published:
     """The published number nearest to a cell.
 
-    Only the variant that the cell ran, with every other option at its default, and only a metric of the cell's task
-    of which more is better. Among those: the cell's own dataset before VOC (detection) or Cityscapes (segmentation)
-    before others; the cell's metric; a student of the same depth; the paper's table before other sources; then the
-    first that is listed.
+    Only the variant that the cell ran, with every other option at its default, or, of a method without variants,
+    the options that the cell ran; and only a metric of the cell's task of which more is better. Among those: the
+    cell's own dataset before VOC (detection) or Cityscapes (segmentation) before others; the cell's metric; a
+    student of the same depth; the paper's table before other sources; then the first that is listed.
     """
     offer = registry().methods.get(cell.method)
     variant = None if offer is None else _variant(offer.value, cell)
@@ -63,15 +66,20 @@ def published(cell: Record) -> Published:
 
 
 def _variant(card: MethodCard, cell: Record) -> str | None:
-    """The cell's variant, where it says all about its options; None for other options, or for no variants."""
-    if "variant" not in card.options.model_fields or not isinstance(cell.options.get("variant"), str):
-        return None
-    variant = str(cell.options["variant"])
+    """What the column ``variant`` calls the cell's options; None where it has no name for them."""
+    given = dict(cell.options)
+    named = "variant" in card.options.model_fields
     try:
-        options = card.options.model_validate({"variant": variant})
+        options = card.options.model_validate({"variant": given.get("variant")} if named else given)
     except ValidationError:
         return None
-    return variant if options.recorded() == dict(cell.options) else None
+    except Exception as error:  # a plugin's own validator
+        told = f"{blamed(card.method)} failed in its options, and its paper is left out: {reason(error)}"
+        warnings.warn(told, stacklevel=2)
+        return None
+    if options.recorded() != given:
+        return None
+    return str(given["variant"]) if named else canonical(card, options)[len(card.name) + 1 : -1]
 
 
 @lru_cache(maxsize=1024)

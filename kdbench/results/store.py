@@ -14,15 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
 from kdbench.results.reading import read
-from kdbench.results.record import Record, explain
+from kdbench.results.record import Record, complaint, newer
 
 REPORTED = "reported-"
 """What the files of records begin with that others report."""
+TEACHERS = "teachers"
+"""The folder of a dataset's teachers, which may serve several pairs."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -33,13 +36,29 @@ class Broken:
     Attributes:
         path: The file.
         why: What is wrong with it, in one line.
+        newer: It is good, but of a newer kdbench: nothing takes its place.
     """
 
     path: Path
     why: str
+    newer: bool = False
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.why} (skipped and kept; the cell counts as missing)"
+        if self.newer:
+            return f"record {self.path}: {self.why} (left as it is)"
+        return f"broken record {self.path}: {self.why} (skipped and kept; the cell counts as missing)"
+
+    def refuse(self) -> None:
+        """Raise UserError where it is of a newer kdbench: the cell must not be run again."""
+        if self.newer:
+            raise UserError(f"{self}, or choose another --results folder.")
+
+
+class Folder(NamedTuple):
+    """Where the records of a pair lie, below those of its dataset; both names as in a path."""
+
+    dataset: str
+    pair: str
 
 
 class Store:
@@ -73,7 +92,7 @@ class Store:
         A done record is not replaced by one that is not done; a broken file in its place is kept, renamed.
 
         Raises:
-            UserError: When the disk is full or the folder cannot be written.
+            UserError: When the disk is full or the folder cannot be written, or a newer kdbench's record is there.
         """
         path = self.path_of(record)
         try:
@@ -81,6 +100,7 @@ class Store:
             if path.exists():
                 old = _read(path)
                 if isinstance(old, Broken):
+                    old.refuse()
                     _set_aside(path)
                 elif old.done and not record.done:
                     return path
@@ -93,27 +113,44 @@ class Store:
         """The done record of that identity, or None: a failure or a broken file does not count.
 
         An own one comes before one that others report.
+
+        Raises:
+            UserError: When a newer kdbench wrote its file, so that it cannot be told.
         """
         found = Path(self._records).glob(f"*/*/*-{identity[:12]}.json")
         for path in sorted(found, key=lambda path: (path.name.startswith(REPORTED), path)):
             record = self._load(path)
-            if isinstance(record, Record) and record.identity == identity and record.done:
+            if isinstance(record, Broken):
+                record.refuse()
+            elif record.identity == identity and record.done:
                 return record
         return None
+
+    def own(self, path: Path) -> Record | None:
+        """The record in one of the store's files, done or not; None where there is none that can be read.
+
+        Raises:
+            UserError: When a newer kdbench wrote it.
+        """
+        record = _read(path)
+        if isinstance(record, Broken):
+            record.refuse()
+            return None
+        return record
 
     def records(self, dataset: str | None = None) -> tuple[list[Record], list[Broken]]:
         """All records (of one dataset), sorted by path, and the files that could not be read."""
         records, broken = self.in_folder("*" if dataset is None else slug(dataset))
         return [record for record in records if dataset in (None, record.dataset)], broken
 
-    def folders(self) -> dict[str, int]:
-        """Name of each folder of a dataset -> files of records in it."""
-        found = Counter(path.parent.parent.name for path in Path(self._records).glob("*/*/*.json"))
-        return dict(sorted(found.items()))
+    def folders(self) -> dict[Folder, int]:
+        """Each folder of a pair, or of a dataset's teachers -> files of records in it."""
+        found = Counter(path.parent for path in Path(self._records).glob("*/*/*.json"))
+        return {Folder(path.parent.name, path.name): count for path, count in sorted(found.items())}
 
-    def in_folder(self, folder: str) -> tuple[list[Record], list[Broken]]:
-        """The same of one of the ``folders``, or of all that a pattern fits."""
-        files = sorted(Path(self._records).glob(f"{folder}/*/*.json"), key=str)
+    def in_folder(self, dataset: str, pair: str = "*") -> tuple[list[Record], list[Broken]]:
+        """The same of one of the ``folders``, or of all that the patterns fit."""
+        files = sorted(Path(self._records).glob(f"{dataset}/{pair}/*.json"), key=str)
         with _without_collections():
             loaded = [self._load(path) for path in files]
         good = [item for item in loaded if isinstance(item, Record)]
@@ -157,7 +194,7 @@ def _read(path: Path) -> Record | Broken:
     except OSError as error:
         return Broken(path, f"unreadable: {error.strerror}")
     except ValidationError as error:
-        return Broken(path, explain(error))
+        return Broken(path, complaint(error), newer=newer(error) is not None)
 
 
 def _content(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from kdbench.errors import UserError
 from kdbench.results.store import Store
 
 SAMPLES = runpy.run_path(str(Path(__file__).parents[1] / "results" / "samples.py"))
-cell, cells = SAMPLES["cell"], SAMPLES["cells"]
+cell, cells, teacher = SAMPLES["cell"], SAMPLES["cells"], SAMPLES["teacher"]
 
 
 @pytest.fixture
@@ -128,6 +128,13 @@ def test_a_large_store_is_ranked_by_several_processes_to_the_same_boards(root, m
 
     for record in [*cells("none", {0: 0.5}, dataset="voc"), *cells("mimic", {0: 0.6}, dataset="voc")]:
         Store(root).write(record)
+    more = {"last": {"AP50": 0.7, "AP75": 0.4}, "best": {"AP50": 0.7, "iteration": 100}}
+    for record in [
+        *cells("none", {0: 0.5}, pair="large"),
+        cell("mimic", pair="large", metrics=more),
+        teacher(),
+    ]:
+        Store(root).write(record)
     path = Store(root).path_of(cell("none", 0.5))
     path.write_text(path.read_text()[:100])
     arguments = ["--format", "csv", "--methods", "mimic", "--sort", "mean"]
@@ -137,7 +144,8 @@ def test_a_large_store_is_ranked_by_several_processes_to_the_same_boards(root, m
     assert len(many.ranked(root)[0]) == 2
     several = call(root, *arguments)
     assert (several.stdout, several.stderr) == (one.stdout, one.stderr)
-    assert [line.partition(",")[0] for line in one.stdout.splitlines()[1:]] == ["digits"] * 3 + ["voc"] * 3
+    shown = [",".join(line.split(",")[:2]) for line in one.stdout.splitlines()[1:]]
+    assert shown == ["digits,large"] * 3 + ["digits,tiny"] * 3 + ["voc,tiny"] * 3
     assert f"broken record {path}" in several.stderr
     monkeypatch.setattr(many, "_cores", lambda: 1)
     assert many.ranked(root) is None

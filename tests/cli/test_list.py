@@ -8,7 +8,7 @@ import pytest
 from kdbench.registry import ENVIRONMENT
 
 THEIRS = """
-from kdbench.cards import Dataset, ExecutorCard
+from kdbench.cards import Dataset, ExecutorCard, Split
 from kdbench.specs import Model, Pair, Schedule
 
 class Queue(Options):
@@ -26,8 +26,8 @@ def kdbench_methods():
 @hookimpl
 def kdbench_datasets():
     return [Dataset(name="blobs", title="Blobs", task="detection", classes=("x", "y"), metric="AP50",
-                    splits={}, image_suffix=".png", prepare="x:y", folder="blobs",
-                    license="CC0", link="", citation="")]
+                    splits=dict.fromkeys(("train", "test"), (Split("a.txt", "b", "c"),)),
+                    image_suffix=".png", prepare="x:y", folder="blobs", license="CC0", link="", citation="")]
 
 @hookimpl
 def kdbench_pairs():

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import shlex
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from kdbench.cli import main
 from kdbench.cli.liveview import picture, summary, view_of
+from kdbench.execution.claims import Claims
 from kdbench.execution.claims_owner import Owner
-from kdbench.execution.status import Snapshot, best_of
-from kdbench.execution.worker_progress import Progress
+from kdbench.execution.plan import Request, plan
+from kdbench.execution.provenance import record_of
+from kdbench.execution.status import Manifest, Report, Snapshot, best_of
+from kdbench.execution.sweep_records import weights_of
+from kdbench.execution.sweep_state import Settled
+from kdbench.execution.worker_progress import Progress, WorkerConsole
 from kdbench.results.store import Store
 
 cells = runpy.run_path(str(Path(__file__).parents[1] / "results" / "samples.py"))["cells"]
@@ -58,6 +66,54 @@ def test_the_plan(place, kdbench):
         )
     ]
     assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "packs"),
+    [
+        (
+            ("--max-lanes", "2"),
+            [
+                "none hinton (one teacher, part 1 of 2: --max-lanes 2; time unknown)",
+                "fitnets (one teacher, part 2 of 2: --max-lanes 2; time unknown)",
+                "hinton[teachers=2] (apart: ensemble of 2 teachers; time unknown)",
+            ],
+        ),
+        (
+            ("--no-share-teacher",),
+            [
+                f"{method} (alone: --no-share-teacher; time unknown)"
+                for method in ("none", "hinton", "fitnets", "hinton[teachers=2]")
+            ],
+        ),
+    ],
+)
+def test_the_packs_that_are_asked_for(place, kdbench, more, packs):
+    done = kdbench(*SWEEP[:2], "hinton,fitnets,hinton[teachers=2]", *SWEEP[3:], "--dry-run", *more)
+    lines = [line.strip() for line in done.out.splitlines() if "time unknown)" in line]
+    assert lines == [f"digits-gfl, seed 0: {pack}" for pack in packs]
+
+
+def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place, kdbench):
+    def recorded(spec, iterations: int) -> None:
+        cost = {"seconds_per_iteration": 60 / iterations}
+        curve = [{"iteration": 1, "AP50": 0.5}]
+        Store(place / "results").write(record_of(spec, "AP50", "cpu", place, curve=curve, cost=cost))
+
+    def total() -> str:
+        return kdbench(*SWEEP, "--dry-run").out.splitlines()[-1].removeprefix("one after the other: ")
+
+    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"), lambda _line: None)
+    assert total() == "time unknown, and to train 1 teacher of unknown time"
+    other = planned.cell.model_copy(update={"seed": 9})
+    recorded(other, other.pair.schedule.iterations)
+    assert total() == "about 2 min 00 s, and to train 1 teacher of unknown time"
+    recorded(planned.teacher, planned.teacher.recipe.iterations)
+    assert total() == "about 2 min 00 s, and to train 1 teacher about 1 min 00 s"
+    weights = weights_of(place / "out" / "runs", planned.teacher)
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert total() == "about 2 min 00 s"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +200,72 @@ def test_the_picture_of_a_sweep():
         "digits-gfl, seed 0  teacher  7/20  ETA 1 min 05 s AP50 0.250",
         "best so far: digits-gfl: hinton +3.0 (2 seeds)",
     ]
+
+
+def item_of(identity: str, method: str = "hinton"):
+    """As much of a sweep's cell as a view needs."""
+    return SimpleNamespace(identity=identity, title=f"{method}, seed 0, digits-gfl")
+
+
+def test_a_failed_cell_shows_its_last_lines_and_the_command_that_runs_it_again():
+    screen = Console(width=40, force_terminal=False)
+    commands = {"1": "kdbench run --method hinton --dataset digits --pair digits-gfl --seed 0"}
+    with screen.capture() as shown, view_of(commands, screen) as view:
+        view.settled(Settled(item_of("1"), None, "a NaN"), ["[the last]", "of many lines"])
+        view.settled(Settled(item_of("2", "mimic"), cells("mimic", {0: 0.5})[0]), [])
+    assert shown.get().splitlines() == [
+        "FAILED hinton, seed 0, digits-gfl: a NaN",
+        "  | [the last]",
+        "  | of many lines",
+        f"  by hand: {commands['1']}",
+        "mimic, seed 0, digits-gfl: AP50 0.500",
+    ]
+
+
+def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_now(place, kdbench):
+    """A worker of this process, a failed record, a cell that waits, and one that was refused."""
+    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"), lambda _line: None)
+    running, failed = planned.plain, planned.cell
+    waiting, refused = (failed.model_copy(update={"seed": seed}) for seed in (1, 2))
+    titles = {
+        spec.identity(): f"{spec.method}, seed {spec.seed}" for spec in (running, failed, waiting, refused)
+    }
+    commands = {identity: f"kdbench run {title}" for identity, title in titles.items()}
+    Manifest(results=Path("results"), cells=titles, commands=commands).write(Path("out/runs"))
+    Store(Path("results")).write(record_of(failed, "AP50", "cpu", place, reason="loss became nan"))
+    folder = Path("out/runs/packs/p")
+    folder.mkdir(parents=True)
+    with Claims(Path("results")) as claims:
+        claims.take(running.identity())
+        console = WorkerConsole(
+            folder,
+            Progress(
+                pack="p", title="digits-gfl, seed 0", cells={running.identity(): "x"}, owner=claims.owner
+            ),
+        )
+        Report(
+            owner=claims.owner,
+            ends=time.time() + 200,
+            untimed_teachers=1,
+            refused={refused.identity(): "not so", failed.identity(): "before it was retried"},
+        ).write(Path("out/runs"))
+        with console.stage("plain student, seed 0", 20) as training:
+            training.evaluated(7, {"AP50": 0.25})
+            console.show(training)
+        during = kdbench("status").out
+    os.utime(Path("out/runs/sweep-report.json"), (1, 1))
+    after = kdbench("status").out
+    assert during.splitlines()[0].strip() == (
+        "4 cells: 0 done, 1 running, 1 to run, 2 failed, ETA 3 min 20 s and teachers of unknown time (1)"
+    )
+    assert re.search(r"^digits-gfl, seed 0\s+plain student, seed 0\s+7/20\s+AP50 0.250", during, re.MULTILINE)
+    assert during.splitlines()[-4:] == [
+        "FAILED hinton, seed 2: not so",
+        "  by hand: kdbench run hinton, seed 2",
+        "FAILED hinton, seed 0: loss became nan",
+        "  by hand: kdbench run hinton, seed 0",
+    ]
+    assert after.splitlines()[0].strip() == "4 cells: 0 done, 0 running, 2 to run, 2 failed"
 
 
 def test_without_a_terminal_there_are_plain_lines():

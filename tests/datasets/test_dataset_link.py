@@ -100,7 +100,7 @@ def test_what_is_not_downloaded_says_where_to_get_it(card: Dataset, tmp_path: Pa
 def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     digits = kdbench_datasets()[0]
-    with pytest.raises(UserError, match="cannot prepare 'digits'"):
+    with pytest.raises(UserError, match="cannot prepare dataset 'digits' of kdbench"):
         prepare(digits, tmp_path / "file", None, quiet)
 
 

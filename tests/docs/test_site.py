@@ -29,6 +29,8 @@ LOADED = {
 """Tag -> the attribute of what a browser fetches by itself."""
 NOT_FETCHED = {"canonical", "next", "prev", "author", "license"}
 SOURCES = ("docs", "zensical.toml")
+SEARCH = "return [...document.querySelectorAll('*')].find(element => element.shadowRoot)"
+"""Finds the dialog of the search, once it is open."""
 
 
 def build(folder):
@@ -144,6 +146,24 @@ def driver():
     started = start()
     yield started
     started.quit()
+
+
+@pytest.mark.parametrize("page", ["index.html", "reference/api.html"])
+def test_it_is_searched_from_disk(driver, site, page):
+    emulate(driver, 1280, "light")
+    driver.get("about:blank")
+    driver.get_log("browser")
+    requests(driver)
+    driver.get((site / page).as_uri())
+    until = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(driver, 60).until
+    until(lambda _: driver.find_element("css selector", ".md-search__button")).click()
+    host = until(lambda _: driver.execute_script(SEARCH))
+    until(lambda _: host.shadow_root.find_element("css selector", "input")).send_keys("MethodCard")
+    until(
+        lambda _: host.shadow_root.find_elements("css selector", "a[href$='api.html#kdbench.api.MethodCard']")
+    )
+    assert [entry["message"] for entry in driver.get_log("browser")] == []
+    assert [asked for asked in requests(driver) if not asked.startswith(("file:", "about:"))] == []
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])

@@ -27,6 +27,8 @@ from kdbench.results.store import Store
 from kdbench.specs import TeacherSpec
 
 STEPS = 6
+TRAININGS, KILLS = 7, 32
+"""In the whole sweep: those of a teacher and six students, and how many workers the mode ``killed`` asks for."""
 
 
 def planned(root: Path, methods: Sequence[str] = ("hinton", "mimic"), seeds: int = 2) -> dict[str, Item]:
@@ -76,9 +78,10 @@ def sweep_of(
 def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outcome:
     """Train: teacher, plain student, cell, with a checkpoint each second step.
 
-    Modes: ``gate``: the last step of a plain student waits for a file ``go``; ``die``: it kills itself at the first
-    step; ``lost``: so it does on what seems to be another machine; ``fail``: hinton's cells fail; ``refuse``: they
-    are refused; ``slow``: each step takes long.
+    Modes: ``gate``: the last step of a training waits for a file ``go``; ``killed``: it waits until as large a
+    share of the workers was killed as of the sweep is done with it; ``die``: it kills itself at the first step;
+    ``lost``: so it does on what seems to be another machine; ``fail``: hinton's cells fail; ``refuse``: they are
+    refused; ``slow``: each step takes long.
     """
     outcome = Outcome()
     folder = means.work_dir.parent
@@ -117,10 +120,18 @@ def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> Non
                 raise_signal()
             while mode == "gate" and step == STEPS - 1 and not (folder / "go").exists():
                 time.sleep(0.01)
-            time.sleep(5 if mode == "slow" else 0.01)
+            while mode == "killed" and step == STEPS - 1 and not killed_enough(folder, means):
+                time.sleep(0.01)
+            time.sleep({"slow": 5, "killed": 0.1}.get(mode, 0.01))
             progress.advance(step + 1, {})
             if step % 2:
                 (run / "last_checkpoint").write_text(f"iter_{step + 1}.pth")
+
+
+def killed_enough(folder: Path, means: Means) -> bool:
+    """So that kills meet every training of a sweep."""
+    records = len(list(means.store.root.glob("records/*/*/*.json")))
+    return len(list((folder / "killed").iterdir())) * TRAININGS >= min(TRAININGS, records + 1) * KILLS
 
 
 def raise_signal() -> None:
@@ -136,6 +147,7 @@ def means_of(pack: Any, _dataset: Any) -> Means:
 
 def main(what: str, mode: str, *arguments: str) -> int:
     provenance.host_class = lambda: "pretended"
+    provenance.versions = dict
     if what == "sweep":
         sweep = sweep_of(Path(arguments[0]), Path(arguments[1]), mode=mode)
         return 0 if sweep.run() and not sweep.failures else 1

@@ -136,6 +136,17 @@ def test_another_hosts_owner_is_gone_when_its_heartbeat_is_old(tmp_path):
     assert claims.take(ONE)
 
 
+def test_a_claim_of_another_kdbench_is_held_until_its_heartbeat_is_old(tmp_path):
+    file = left_by(tmp_path, elsewhere())
+    file.write_text('{"owner": {"node": "n7", "job": 12}}')
+    claims = Claims(tmp_path, stale=60)
+    assert not claims.take(ONE)
+    assert claims.holder(ONE).title == "a process of another kdbench"
+    old = time.time() - 61
+    os.utime(file, (old, old))
+    assert claims.take(ONE)
+
+
 def test_a_holder_touches_its_claim_and_hears_when_it_is_lost(tmp_path):
     told = []
     with Claims(tmp_path, lambda: told.append(1), heartbeat=0.01) as claims:

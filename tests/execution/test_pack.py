@@ -22,6 +22,7 @@ class Packed:
     def __init__(self, made: Lab) -> None:
         self.lab, self.beside, self.most = made, [], 10
         self.raises: dict[str, BaseException] = {}
+        self.steps = 0
 
     def train(self, subject, *arguments, **more):
         place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
@@ -30,6 +31,8 @@ class Packed:
             self.beside.append(lanes)
             if lanes > self.most:
                 raise torch.OutOfMemoryError
+            for step in range(self.steps):
+                place.pack.turns.wait(step)
         if subject.name in self.raises:
             raise self.raises[subject.name]
         return self.lab.train(subject, *arguments, **more)
@@ -91,6 +94,18 @@ def test_too_little_memory_makes_smaller_packs(packed):
     assert packed.beside == [4, 2, 2, 2, 2]
     assert together(outcome)["none"] == together(outcome)["hinton"] != together(outcome)["mimic"]
     assert "not enough memory for 4 lanes: 4 of them train later" in packed.lab.told.lines
+
+
+def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monkeypatch):
+    packed.steps = 3
+    monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each: 1)
+    outcome = packed.run()
+    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    first, second = ("none", "hinton"), ("fitnets", "mimic")
+    names = together(outcome)
+    assert names[first[0]] == names[first[1]]
+    assert names[second[0]] == names[second[1]] != names[first[0]]
+    assert "not enough memory for 4 lanes: 2 of them train later" in packed.lab.told.lines
 
 
 def test_a_lane_alone_that_finds_no_memory_fails(packed):

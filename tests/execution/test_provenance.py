@@ -42,6 +42,13 @@ def test_the_best_evaluation_is_the_first_of_equals():
     assert found.best == {"iteration": 1, "AP50": 0.5}
 
 
+def test_the_packages_are_looked_at_once_in_a_process(plain, monkeypatch):
+    versions()["torch"] = "changed by who got it"
+    monkeypatch.setattr("importlib.metadata.packages_distributions", None)
+    record = record_of(plain, "AP50", "cpu", Path("runs/x"), reason="x")
+    assert record.versions["torch"].startswith("torch ")
+
+
 def test_versions_and_host_name_no_machine():
     assert {"python", "kdbench", "torch", "mmengine", "mmdet"} <= versions().keys()
     import platform

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -14,14 +13,13 @@ from pathlib import Path
 
 import pytest
 import sweep_support
-from sweep_support import Told, planned, sweep_of
+from sweep_support import KILLS, TRAININGS, Told, planned, sweep_of
 
 from kdbench.execution import sweep as sweeps
 from kdbench.execution.local import Local
+from kdbench.execution.status import Report
 from kdbench.results.record import Record
 from kdbench.results.store import Store
-
-KILLS = 32
 
 
 def results(folder: Path) -> dict[str, dict]:
@@ -91,29 +89,43 @@ def test_two_sweeps_at_once_run_nothing_twice(tmp_path, small_digits, undisturbe
 
 @pytest.mark.slow
 def test_workers_killed_at_random_moments(tmp_path, small_digits, undisturbed, monkeypatch):
-    """The last step of each training waits until the killing is over, so that there is always one to kill."""
+    """Every other kill is of a worker that trains, the others at any moment: most of it is their start."""
     monkeypatch.setattr(sweeps, "DEATHS", 1000)
-    executor = Local(2, "cpu")
-    sweep = sweep_of(tmp_path, small_digits, executor, mode="gate")
-    killed: list[str] = []
+    executor, killed, draw = Local(2, "cpu"), tmp_path / "killed", random.Random(1)
+    sweep = sweep_of(tmp_path, small_digits, executor, mode="killed")
+    killed.mkdir()
+
+    def wait_for_more_than(trainings: int) -> None:
+        wait_for(lambda: lines(tmp_path) > trainings)
 
     def kill() -> None:
-        draw = random.Random(1)
-        while len(killed) < KILLS:
+        while (number := len(list(killed.iterdir()))) < KILLS:
+            if number % 2:
+                wait_for_more_than(lines(tmp_path))
             time.sleep(draw.uniform(0, 1.0))
-            for handle in draw.sample(sorted(executor._processes), 1) if executor._processes else []:
-                os.kill(int(handle), signal.SIGKILL)
-                killed.append(handle)
-        (tmp_path / "go").touch()
+            living = [process for process in list(executor._processes.values()) if process.poll() is None]
+            if living:
+                victim = draw.choice(living)
+                victim.kill()
+                if victim.wait() == -signal.SIGKILL:
+                    (killed / str(victim.pid)).touch()
 
     killer = threading.Thread(target=kill)
     killer.start()
     assert sweep.run()
     killer.join()
-    assert len(killed) >= 30
+    assert len(list(killed.iterdir())) == KILLS
     assert not sweep.failures
     assert results(tmp_path) == results(undisturbed[0])
     assert not claims_left(tmp_path)
+    resumed = {line.split()[0] for line in (tmp_path / "log").read_text().splitlines() if line[-2:] != " 0"}
+    assert len(resumed) > TRAININGS / 2, "all over the sweep"
+
+
+def lines(folder: Path) -> int:
+    """How many trainings were begun or resumed."""
+    log = folder / "log"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def test_a_pack_whose_workers_always_die_has_failed(tmp_path, small_digits, monkeypatch):
@@ -143,6 +155,8 @@ def test_a_cell_that_fails_or_is_refused_hurts_no_other(tmp_path, small_digits, 
     assert isinstance(settled.record, Record) == recorded
     assert len(sweep.records) == 2
     assert set(begun(tmp_path).values()) == {1}
+    told = Report.read(tmp_path / "runs")
+    assert told.refused == ({} if recorded else {settled.item.identity: settled.why})
 
 
 def test_asked_to_stop_the_workers_end_and_the_sweep_goes_on_later(tmp_path, small_digits, undisturbed):

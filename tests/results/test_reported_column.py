@@ -66,6 +66,47 @@ def test_blank_where_nothing_is_published(record):
     assert got.setting == ""
 
 
+@pytest.mark.parametrize(
+    ("selector", "task", "difference", "setting"),
+    [
+        ("cwd", "detection", 0.031, "COCO mAP, RetinaNet-X101-64x4d to RetinaNet-R50 [C]"),
+        ("cwd[where=logits]", "detection", 0.017, "COCO mAP, GFL-R101 to GFL-R50 [C]"),
+        ("cwd[where=logits]", "segmentation", 0.0067, "Cityscapes mIoU, PSPNet-R101 to PSPNet-R18 [C]"),
+        ("pkd", "detection", 0.019, "COCO mAP, FasterRCNN-R101 to FasterRCNN-R50 2x [C]"),
+        ("pkd[weight=10]", "detection", 0.038, "COCO mAP, FCOS-X101 to RetinaNet-R50 1x [C]"),
+        ("cwd", "segmentation", math.nan, ""),
+        ("cwd[weight=3]", "detection", math.nan, ""),
+        ("pkd[weight=2]", "detection", math.nan, ""),
+        ("pkd", "segmentation", math.nan, ""),
+    ],
+)
+def test_a_method_without_variants_is_known_by_its_options(selector, task, difference, setting):
+    for package in ("kdbench_cwd", "kdbench_pkd"):
+        pytest.importorskip(package, reason="pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
+    got = published(run(selector, task))
+    assert got.difference == pytest.approx(difference, nan_ok=True)
+    assert got.setting == setting
+
+
+def test_options_that_raise_are_warned_of_and_leave_the_column_blank(add_plugin, monkeypatch):
+    source = """
+    from pydantic import field_validator
+    class Moody(Options):
+        weight: float = 1.0
+        @field_validator("weight")
+        @classmethod
+        def raises(cls, value):
+            raise RuntimeError("not today")
+    @hookimpl
+    def kdbench_methods():
+        yield card("moody", options=Moody)
+    """
+    add_plugin("bad-kd", source)
+    record = cell("moody[weight=2]", options={"weight": 2.0}, described={"task": "detection"})
+    with pytest.warns(UserWarning, match=r"method 'moody' of bad-kd 1\.0 failed in its options.*not today"):
+        assert math.isnan(published(record).difference)
+
+
 def test_rows_that_are_no_comparison_are_passed_over(tmp_path, monkeypatch):
     text = (
         "table,dataset,teacher,student,variant,metric,value,source\n"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import FAMILIES, TASKS, Logits, Shapes, Step, Targets, UserError
+from kdbench.api import FAMILIES, TASKS, Logits, Shapes, Step, Targets, UserError, method_of
 from kdbench_cwd.card import CARD, CwdOptions
 from kdbench_cwd.losses import channel_wise_loss
 from kdbench_cwd.method import ChannelWise
@@ -121,4 +121,11 @@ def test_the_card_says_what_the_method_needs() -> None:
         (needed,) = ChannelWise.needs(CwdOptions(where=where))
         assert all(needed in captures for captures in FAMILIES.values())
     assert all(field.description for field in CwdOptions.model_fields.values())
-    assert all(row["source"] in ("P", "C") and float(row["value"]) > 0 for row in CARD.published())
+
+
+def test_the_published_numbers_are_of_options_that_it_has() -> None:
+    for row in CARD.published():
+        assert row["source"] in ("P", "C")
+        assert float(row["value"]) > 0
+        if row["variant"] not in ("plain", "teacher", "not told"):
+            assert method_of(f"cwd[{row['variant']}]")[0] is CARD

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import FAMILIES, TASKS, Shapes, Step, Targets, UserError
+from kdbench.api import FAMILIES, TASKS, Shapes, Step, Targets, UserError, method_of
 from kdbench_pkd.card import CARD, PkdOptions
 from kdbench_pkd.losses import pearson_loss
 from kdbench_pkd.method import Pkd
@@ -85,4 +85,11 @@ def test_the_card_says_what_the_method_needs() -> None:
     assert CARD.tasks == TASKS
     assert all(set(Pkd.needs(PkdOptions())) <= captures for captures in FAMILIES.values())
     assert all(field.description for field in PkdOptions.model_fields.values())
-    assert all(row["source"] in ("P", "C") and float(row["value"]) > 0 for row in CARD.published())
+
+
+def test_the_published_numbers_are_of_options_that_it_has() -> None:
+    for row in CARD.published():
+        assert row["source"] in ("P", "C")
+        assert float(row["value"]) > 0
+        if row["variant"] not in ("plain", "teacher", "not told"):
+            assert method_of(f"pkd[{row['variant']}]")[0] is CARD

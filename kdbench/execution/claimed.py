@@ -1,0 +1,62 @@
+"""Claims for a run by hand: it takes those that the workers of sweeps take, so that nothing is run twice."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from kdbench.errors import UserError
+from kdbench.execution.cells import Means, Spec, title
+from kdbench.execution.claims import Claims
+from kdbench.execution.plan import Plan
+from kdbench.execution.sweep_records import is_there, needs_of
+from kdbench.execution.worker_codes import INTERRUPTED
+from kdbench.specs import TeacherSpec
+
+
+@contextmanager
+def claimed(plan: Plan, means: Means) -> Iterator[None]:
+    """While this lasts, this process alone runs a plan's cell and what it needs.
+
+    Raises:
+        UserError: If another process is at one of them, or the claims cannot be written.
+    """
+    wanted = to_run(plan, means)
+    with Claims(means.store.root, give_up) as claims:
+        for identity in sorted(wanted):
+            if not claims.take(identity):
+                raise UserError(_taken(wanted[identity], claims))
+        try:
+            yield
+        finally:
+            for identity in list(claims.held):
+                claims.release(identity, done=is_there(means, wanted[identity]))
+
+
+def to_run(plan: Plan, means: Means) -> dict[str, Spec]:
+    """What a plan's run would train, by identity. Raises UserError where a newer kdbench wrote a record of it."""
+
+    def there(spec: Spec) -> bool:
+        given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
+        return given or is_there(means, spec)  # a given teacher is measured, by as many as want to
+
+    if there(plan.cell):
+        return {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
+    return {plan.cell.identity(): plan.cell} | needs_of(plan, there)
+
+
+def _taken(spec: Spec, claims: Claims) -> str:
+    owner = claims.holder(spec.identity())
+    who = "another process" if owner is None else owner.title  # None: it has ended since
+    return (
+        f"{title(spec)}, on {spec.dataset}, is run by {who} now: give this command again when that has ended "
+        "(`kdbench status` shows how far a sweep is)."
+    )
+
+
+def give_up() -> None:
+    """Somebody took this process for dead and runs its cells: writing a checkpoint would spoil theirs."""
+    print("another process took over the claims of this one", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)

@@ -1,0 +1,106 @@
+"""A card that would fail later, in code that is not the plugin's, is refused when it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from kdbench.card_checks import METRICS, check_card
+from kdbench.cards import Dataset, ExecutorCard, MetricCard, Options, Split
+from kdbench.registry import ENVIRONMENT, registry
+
+PART = (Split("a.txt", "images", "labels"),)
+DATASET = Dataset(
+    name="screws",
+    title="Screws",
+    task="detection",
+    classes=("ok", "bent"),
+    metric="AP50",
+    splits={"train": PART, "test": PART},
+    image_suffix=".png",
+    prepare="my_screws:prepare",
+    folder="screws",
+    license="",
+    link="",
+    citation="",
+)
+EXECUTOR = ExecutorCard(name="queue", title="A queue", target="my_queue:Queue", requires=("my_queue",))
+METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
+
+
+@pytest.mark.parametrize("card", [DATASET, EXECUTOR, METRIC])
+def test_good_ones_pass(card):
+    check_card(card)
+
+
+def test_all_that_is_here_passes():
+    found = registry()
+    offers = [*found.methods.values(), *found.datasets.values(), *found.executors.values()]
+    assert len(offers) > 15
+    for offer in offers:
+        check_card(offer.value)
+    assert {offer.value.metric for offer in found.datasets.values()} <= {
+        m for all_ in METRICS.values() for m in all_
+    }
+
+
+@pytest.mark.parametrize(
+    ("card", "changes", "told"),
+    [
+        (
+            DATASET,
+            {"prepare": "my_screws.prepare"},
+            "the prepare of 'screws' is 'my_screws.prepare': give 'package",
+        ),
+        (DATASET, {"prepare": print}, "the prepare of 'screws' is <built-in function print>: give"),
+        (DATASET, {"task": "pose"}, "the task of 'screws' is 'pose': give detection or segmentation"),
+        (DATASET, {"metric": "mIoU"}, "the metric of 'screws' is 'mIoU': give AP50 or AP50_11point"),
+        (DATASET, {"classes": "ok"}, "the classes of 'screws' are 'ok': give a tuple of names"),
+        (DATASET, {"classes": ()}, "the classes of 'screws' are (): give a tuple of names"),
+        (DATASET, {"splits": {"train": PART}}, "the splits of 'screws' lack 'train' or 'test'"),
+        (
+            DATASET,
+            {"splits": {"train": PART, "test": PART[0]}},
+            "the split 'test' of 'screws' is no tuple of",
+        ),
+        (
+            EXECUTOR,
+            {"target": "my_queue:"},
+            "the target of 'queue' is 'my_queue:': give 'package.module:name'",
+        ),
+        (EXECUTOR, {"options": dict}, "the options of 'queue' are no subclass of kdbench.api.Options"),
+        (EXECUTOR, {"options": Options()}, "the options of 'queue' are no subclass of kdbench.api.Options"),
+        (EXECUTOR, {"requires": "ray"}, "what 'queue' requires is 'ray': give a tuple of modules"),
+        (METRIC, {"function": "worst"}, "the function of 'worst' is 'worst': give 'package.module:name'"),
+    ],
+)
+def test_others_are_refused(card, changes, told):
+    with pytest.raises((TypeError, ValueError)) as refused:
+        check_card(dataclasses.replace(card, **changes))
+    assert str(refused.value).startswith(told)
+
+
+def test_the_plugin_is_broken_and_no_other(add_plugin, monkeypatch):
+    source = """
+    from kdbench.api import MetricCard
+    @hookimpl
+    def kdbench_metrics():
+        yield MetricCard(name="worst", title="", function="worst")
+    """
+    add_plugin("their-kd", source)
+    monkeypatch.setenv(ENVIRONMENT, "kdbench,their-kd")
+    registry.cache_clear()
+    (error,) = registry().errors()
+    assert error.startswith(
+        "plugin their-kd (their_kd) failed: ValueError: the function of 'worst' is 'worst'"
+    )
+    assert "mimic" in registry().methods
+
+
+def test_what_an_executor_requires_may_be_in_a_package_that_is_not_there():
+    from kdbench.execution.executors import lacking_of
+
+    assert lacking_of(dataclasses.replace(EXECUTOR, requires=("no_such_package.part", "json.decoder"))) == [
+        "no_such_package.part"
+    ]
