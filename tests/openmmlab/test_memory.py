@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -26,3 +30,30 @@ def test_what_this_process_holds_grows_with_what_it_makes():
 def test_room_is_what_is_free_less_some_headroom(monkeypatch):
     monkeypatch.setattr(memory, "free", lambda: 1000)
     assert [memory.room_for(each) for each in (100, 799, 801, 0, -5)] == [8, 1, 0, 800, 800]
+
+
+STEPS = """
+import resource, sys
+import torch
+from kdbench.openmmlab import memory
+
+if sys.argv[1] == "kept":
+    memory.keep_freed()
+before, faults = memory.used(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    maps = [torch.ones(8 << 20) for _ in range(4)]  # 32 MiB each
+    del maps
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults, (memory.used() - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_what_a_step_frees_is_kept_for_the_next_and_is_not_counted_as_used():
+    faults = {}
+    for kept in ("given back", "kept"):
+        told = subprocess.run(
+            [sys.executable, "-c", STEPS, kept], capture_output=True, text=True, check=True, timeout=120
+        )
+        faults[kept], growth = map(int, told.stdout.split())
+        assert growth < 32
+    assert faults["kept"] < faults["given back"] / 5
