@@ -25,6 +25,10 @@ PAPER_LEGEND = (
     "It is another setting: other models, data and schedule. P: the paper's table; C: a public implementation; "
     "N: a reading note or survey."
 )
+AGAIN_LEGEND = (
+    "A command runs what has no record yet in its results folder. `kdbench reproduce METHOD --dataset NAME "
+    "--pair NAME` runs a recorded row again and says whether it agrees."
+)
 
 
 def details(frame: pd.DataFrame) -> str:
@@ -36,7 +40,7 @@ def details(frame: pd.DataFrame) -> str:
         paper = [row for row in rows(block) if not math.isnan(row["paper_difference"])]
         if paper:
             parts.append(f"### Beside the paper\n\n{PAPER_LEGEND}\n\n{_paper(paper)}")
-        parts.append(f"### Each row again\n\n{_commands(block)}")
+        parts.append(f"### Each row again\n\n{AGAIN_LEGEND}\n\n{_commands(block)}")
     return "\n\n".join(parts) + "\n"
 
 

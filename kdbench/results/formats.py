@@ -42,8 +42,10 @@ REPORTED_LEGEND = (
     "(`kdbench records add`), and were not run here."
 )
 LEFT_OUT = ("failed", "skipped", "smoke", "missing")
-WIDE = 105
-"""Columns of a terminal from which on a table needs no folding."""
+OPTIONAL = ("time", "left out")
+"""Columns that a ranking shows to humans only where one of its rows has something in them."""
+NAME = 16
+"""Characters that names should have in a narrow terminal."""
 
 
 def legend(frame: pd.DataFrame) -> str:
@@ -69,43 +71,78 @@ def to_markdown(frame: pd.DataFrame) -> str:
     """A markdown table a ranking, under a heading that names pair, recipe and teacher."""
     parts = []
     for heading, block in blocks(frame):
-        words = titles(block)
+        words, table = grid(block)
         lines = [
             f"## {escape(heading)}",
             "",
             line(words),
             line(["---"] + ["---:"] * (len(words) - 2) + ["---"]),
         ]
-        lines += [line([escape(cell) for cell in cells(row)]) for row in rows(block)]
+        lines += [line([escape(cell) for cell in cells]) for cells in table]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
 
 def to_tables(frame: pd.DataFrame, width: int) -> list[Table]:
     """A rich table a ranking, for a terminal of so many columns."""
-    return [_table(heading, block, narrow=width < WIDE) for heading, block in blocks(frame)]
+    return [_table(heading, block, width) for heading, block in blocks(frame)]
 
 
-def _table(heading: str, block: pd.DataFrame, narrow: bool) -> Table:
-    """Words below each other where it is narrow; only a method's name may break."""
+def _table(heading: str, block: pd.DataFrame, width: int) -> Table:
+    """Where it is narrow heads are in two lines, then names break between their parts, then some words do."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    def text(words: str) -> Text:
-        return Text(words.replace(" ", "\n") if narrow else words)
-
-    box = None if narrow else SIMPLE_HEAD
+    words, lines = grid(block)
+    box = SIMPLE_HEAD if _width(words, lines) + 2 * len(words) < width else None
+    if box is None:
+        words = ["\n".join(filter(None, word.rpartition(" ")[::2])) for word in words]
+        room = _room(words, lines, width)
+        if room < NAME:
+            lines = [[*_broken(words, cells)] for cells in lines]
+            room = _room(words, lines, width)
+        lines = [[folded(cells[0], room), *cells[1:]] for cells in lines]
     table = Table(title=Text(heading), title_justify="left", box=box, padding=(0, 1, 0, 0))
-    words, broken = titles(block), ("std", "left out", "verdict")
-    table.add_column(text(words[0]), overflow="fold")
-    for title in words[1:-1]:
-        table.add_column(text(title), justify="right", no_wrap=True)
-    table.add_column(text(words[-1]), no_wrap=True)
-    for row in rows(block):
-        pairs = zip(words, cells(row), strict=True)
-        table.add_row(*(text(cell) if title in broken else Text(cell) for title, cell in pairs))
+    table.add_column(Text(words[0]), overflow="fold")
+    for word in words[1:-1]:
+        table.add_column(Text(word), justify="right", no_wrap=True)
+    table.add_column(Text(words[-1]), no_wrap=True)
+    for cells in lines:
+        table.add_row(*map(Text, cells))
     return table
+
+
+def _width(words: list[str], lines: list[list[str]]) -> int:
+    """Characters of a table's widest line, one between columns."""
+    columns = zip(words, *lines, strict=True)
+    return sum(max(len(part) for cell in column for part in cell.split("\n")) + 1 for column in columns)
+
+
+def _room(words: list[str], lines: list[list[str]], width: int) -> int:
+    """What the other columns leave to the names."""
+    return width - _width(words[1:], [cells[1:] for cells in lines]) - 1
+
+
+def _broken(words: list[str], cells: list[str]) -> Iterator[str]:
+    """A row whose standard deviation, left out cells and verdict have a word a line."""
+    for word, cell in zip(words, cells, strict=True):
+        yield cell.replace(" ", "\n") if word in ("std", "left\nout", "verdict") else cell
+
+
+def folded(selector: str, width: int) -> str:
+    """A selector in lines that end after its marks, as far as its parts fit into so many characters."""
+    lines = [""]
+    for part in pieces(selector):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def pieces(selector: str) -> list[str]:
+    """The pieces between which a selector is best broken: after its brackets and signs."""
+    return re.split(r"(?<=[\[=,+-])", selector)
 
 
 def guard(cell: str) -> str:
@@ -133,15 +170,17 @@ def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield f"{row['dataset']}: {row['pair']} ({', '.join(parts)})", block
 
 
-def titles(block: pd.DataFrame) -> list[str]:
-    """The heads of a ranking's columns, for humans."""
+def grid(block: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """A ranking's table for humans: the heads of its columns, and the cells of each row."""
     metric = str(block["metric"].iloc[0])
     ends = "95 % bootstrap" if BOOTSTRAP[0] in block else "95 % interval"
-    return ["method", "seeds", metric, "std", "vs plain", ends, "gap closed", "time", "left out", "verdict"]
+    words = ["method", "seeds", metric, "std", "vs plain", ends, "gap closed", "time", "left out", "verdict"]
+    table = [_cells(row) for row in rows(block)]
+    kept = [i for i, word in enumerate(words) if word not in OPTIONAL or any(cells[i] for cells in table)]
+    return [words[i] for i in kept], [[cells[i] for i in kept] for cells in table]
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """One row for humans: a cell for each of the ``titles``."""
+def _cells(row: dict[str, Any]) -> list[str]:
     share = percent(row["gap_closed"])
     return [
         *measured(row),

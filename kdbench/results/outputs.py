@@ -42,7 +42,7 @@ def across_text(found: Across, style: str) -> str:
 
 
 def _latex(sheets: list[Sheet], words: str) -> str:
-    head = f"% Needs \\usepackage{{booktabs}}.\n% {latex(words)}"
+    head = f"% Needs \\usepackage{{booktabs,adjustbox}}.\n% {latex(words)}"
     return "\n\n".join([head, *(sheet.latex() for sheet in sheets)]) + "\n"
 
 

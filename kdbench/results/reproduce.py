@@ -10,7 +10,7 @@ from typing import Any
 
 from kdbench.errors import UserError
 from kdbench.registry import registry, suggestion
-from kdbench.results.leaderboard import recipe_of
+from kdbench.results.leaderboard import TEACHER_ROW, recipe_of
 from kdbench.results.record import Record
 from kdbench.results.statistics import ROUND_OFF, deviation
 from kdbench.selectors import canonical, parse, resolve
@@ -86,7 +86,7 @@ def find_row(
             raise UserError(f"no record's identity starts with '{row}': give a record's file, or a selector.")
         rows: dict[tuple[str, ...], Record] = {(cell.identity,): cell for cell in found}
     else:
-        found = _of_selector(row, here)
+        found = _of_selector(row, here, cells)
         rows = {_row(cell): cell for cell in found}
     if len(rows) > 1:
         shown = ", ".join(sorted(f"{c.identity[:12]} ({c.dataset}, {c.pair_name})" for c in rows.values()))
@@ -94,17 +94,23 @@ def find_row(
     return at_seed(min(found, key=lambda cell: cell.seed), cells, seed)
 
 
-def _of_selector(row: str, cells: Sequence[Record]) -> list[Record]:
+def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record]) -> list[Record]:
     """The done cells of a method; smoke runs only where there is nothing else."""
-    known = {cell.selector for cell in cells}
+    if row == TEACHER_ROW:
+        raise UserError("the teacher is no row of its own: reproduce one that was taught by it.")
+    known = {cell.selector for cell in everywhere}
     meant = row
     if row not in known:
         name, raw = parse(row)
         card = registry().method(name).value
         meant = canonical(card, resolve(card, raw))
-    found = [cell for cell in cells if cell.selector == meant and cell.done]
+    found = [cell for cell in here if cell.selector == meant and cell.done]
     if not found:
-        raise UserError(f"no result of '{meant}' there to reproduce.{suggestion(meant, known)}")
+        other = sorted({cell.pair_name for cell in everywhere if cell.selector == meant and cell.done})
+        hint = (
+            f" It has results on {', '.join(other)}." if other else suggestion(meant, known) if known else ""
+        )
+        raise UserError(f"no result of '{meant}' there to reproduce.{hint}")
     return [cell for cell in found if cell.schedule != "smoke"] or found
 
 

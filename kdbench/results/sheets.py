@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from kdbench.results.across import Across
-from kdbench.results.formats import blocks, cells, escape, line, percent, rows, titles
+from kdbench.results.formats import blocks, escape, grid, line, percent, rows
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,11 +54,12 @@ class Sheet:
         return "\n".join([f"## {escape(self.heading)}", "", line(self.titles), line(align), *lines])
 
     def latex(self) -> str:
-        """As a LaTeX table for the package booktabs."""
+        """As a LaTeX table for the packages booktabs and adjustbox, at most as wide as the text."""
         align = f"l{'r' * (len(self.titles) - 2)}l"
         lines = [" & ".join(latex(cell) for cell in row) + r" \\" for row in [self.titles, *self.cells]]
         body = [lines[0], r"\midrule", *lines[1:]]
-        inside = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
+        table = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
+        inside = [r"\begin{adjustbox}{max width=\textwidth}", *table, r"\end{adjustbox}"]
         caption = rf"\caption{{{latex(self.heading)}}}"
         return "\n".join([r"\begin{table}", r"\centering", caption, *inside, r"\end{table}"])
 
@@ -77,15 +79,14 @@ class Sheet:
 
 
 def latex(text: str) -> str:
-    """Text in LaTeX: nothing of it acts."""
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    """Text in LaTeX: nothing of it acts, and the sign of a number is a minus."""
+    escaped = "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return re.sub(r"(?<![\w-])-(?=[0-9])", "$-$", escaped)
 
 
 def leaderboard_sheets(frame: pd.DataFrame) -> list[Sheet]:
     """A table a ranking."""
-    return [
-        Sheet(heading, titles(block), [cells(row) for row in rows(block)]) for heading, block in blocks(frame)
-    ]
+    return [Sheet(heading, *grid(block)) for heading, block in blocks(frame)]
 
 
 def across_sheets(found: Across) -> list[Sheet]:

@@ -161,7 +161,7 @@ def test_several_datasets_and_a_benchmark_file(root, tmp_path):
         "{title: T, dataset: digits, pairs: [digits-faster-rcnn], seeds: 0..1, methods: [hinton]}"
     )
     shown = call(root, str(file), "--format", "markdown").stdout
-    assert "| hinton |  |  |  |  |  |  |  | 2 missing | not run |" in shown
+    assert "| hinton |  |  |  |  |  |  | 2 missing | not run |" in shown
     assert "cannot read benchmark" in message(call(root, str(tmp_path / "absent.yaml")))
 
 
@@ -174,6 +174,16 @@ def test_a_page_of_a_benchmark_file(root, tmp_path):
     assert "2 missing" in page
     assert "mimic[weight=2]" not in page
     assert "cannot read benchmark" in message(call(root, "absent.yaml", "--format", "html", "--output", "x"))
+
+
+def test_a_page_reads_each_record_once_and_tells_broken_files_once(root, tmp_path, monkeypatch):
+    (root / "records/digits/tiny/cut.json").write_text("{")
+    reads, read = [], Store.in_folder
+    monkeypatch.setattr(Store, "in_folder", lambda *asked: reads.append(asked) or read(*asked))
+    result = call(root, "--format", "html", "--output", str(tmp_path / "page"))
+    assert len(reads) == 1
+    assert result.stderr.count("cut.json") == 1
+    assert "1 record file that cannot be read" in (tmp_path / "page" / "index.html").read_text()
 
 
 def test_across(root):

@@ -4,7 +4,17 @@ import io
 import pytest
 from rich.console import Console
 
-from kdbench.results.formats import REPORTED_LEGEND, escape, guard, legend, to_csv, to_markdown, to_tables
+from kdbench.results.formats import (
+    REPORTED_LEGEND,
+    escape,
+    folded,
+    grid,
+    guard,
+    legend,
+    to_csv,
+    to_markdown,
+    to_tables,
+)
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.sheets import leaderboard_sheets
 
@@ -46,21 +56,32 @@ def test_markdown():
     lines = text.splitlines()
     assert lines[0].startswith("## digits: tiny (default schedule, recipe ")
     assert lines[2] == (
-        "| method | seeds | AP50 | std | vs plain | 95 % interval | gap closed | time | left out | verdict |"
+        "| method | seeds | AP50 | std | vs plain | 95 % interval | gap closed | time | verdict |"
     )
-    assert lines[4] == "| teacher | 1 | 80.0 |  |  |  |  |  |  |  |"
-    assert lines[5] == "| none | 2 | 51.0 | 1.4 |  |  |  |  |  |  |"
+    assert lines[4] == "| teacher | 1 | 80.0 |  |  |  |  |  |  |"
+    assert lines[5] == "| none | 2 | 51.0 | 1.4 |  |  |  |  |  |"
     assert (
-        lines[6]
-        == "| mimic[weight=2] | 2 | 61.5 | 2.1 | +10.5 | [+4.1, +16.9] | 36.2 % | 1.00x |  | better |"
+        lines[6] == "| mimic[weight=2] | 2 | 61.5 | 2.1 | +10.5 | [+4.1, +16.9] | 36.2 % | 1.00x | better |"
     )
+
+
+def test_columns_that_say_nothing_are_left_away():
+    untimed = {"seconds": None}
+    plain = cells("none", BASE, **untimed)
+    words, table = grid(frame_of(*plain, *cells("mimic", {0: 0.6, 1: 0.63}, **untimed)))
+    assert {"time", "left out"}.isdisjoint(words)
+    assert {len(cells) for cells in table} == {len(words)}
+    failed = cell("mimic", 0.6, 7, status="failed", metrics=None, **untimed)
+    words, table = grid(frame_of(*plain, *cells("mimic", {0: 0.6, 1: 0.63}, **untimed), failed))
+    assert "time" not in words
+    assert [cells[words.index("left out")] for cells in table] == ["", "", "1 failed"]
 
 
 def test_markdown_escapes_what_would_act():
     assert escape("a|b\n<script>`x`\\|") == "a\\|b &lt;script&gt;\\`x\\`\\\\\\|"
     text = to_markdown(frame_of(*cells("none", BASE), *cells("a|b", BASE)))
     line = next(line for line in text.splitlines() if "a\\|b" in line)
-    assert line.replace("\\|", "").count("|") == 11
+    assert line.replace("\\|", "").count("|") == 10
 
 
 def test_seeds_that_are_not_shared_are_told():
@@ -77,7 +98,7 @@ def test_no_minus_zero():
 
 def test_failures_are_counts():
     text = to_markdown(frame_of(*cells("none", BASE), *cells("mimic", {0: 0.9, 1: 0.9}, status="timed-out")))
-    assert "| mimic |  |  |  |  |  |  |  | 2 failed | no result |" in text
+    assert "| mimic |  |  |  |  |  |  | 2 failed | no result |" in text
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -97,6 +118,44 @@ def test_table_shows_brackets_as_text_and_no_number_cut(width):
     for text in ("m[red]", "51.0", "1.4", "[+4.1, +16.9]", "36.2 %", "1.00x", "better", "evidence", "seed"):
         assert text in shown
     assert "…" not in shown
+
+
+LONG = "fine-grained[variant=imitation+logits]"
+
+
+@pytest.mark.parametrize(
+    ("width", "named", "heads"),
+    [
+        (80, ["fine-grained[", "variant=imitation+", "logits]"], 2),
+        (100, [LONG], 2),
+        (130, [LONG], 1),
+    ],
+)
+def test_a_long_selector_breaks_between_its_parts_and_only_where_it_must(width, named, heads):
+    records = [*cells("none", BASE), *cells(LONG, {0: 0.6, 1: 0.7}), *cells("mimic", {0: 0.6, 1: 0.63})]
+    console = Console(width=width, record=True, file=io.StringIO())
+    for table in to_tables(frame_of(*records), width):
+        console.print(table)
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert all(len(line) <= width for line in lines)
+    first = next(place for place, line in enumerate(lines) if "fine-grained" in line)
+    assert [line.split()[0] for line in lines[first : first + len(named)]] == named
+    assert "no evidence" in lines[first]
+    head = next(place for place, line in enumerate(lines) if "method" in line)
+    assert ("95 %" in lines[head]) == (heads == 1)
+
+
+@pytest.mark.parametrize(
+    ("selector", "width", "lines"),
+    [
+        ("mimic", 3, ["mimic"]),
+        ("mimic[a=1,b=2]", 99, ["mimic[a=1,b=2]"]),
+        ("mimic[a=1,b=2]", 6, ["mimic[", "a=1,b=", "2]"]),
+        ("a" * 9 + "[b]", 4, ["a" * 9 + "[", "b]"]),
+    ],
+)
+def test_folded(selector, width, lines):
+    assert folded(selector, width).split("\n") == lines
 
 
 def test_seeds_that_others_report_are_told_in_every_format():

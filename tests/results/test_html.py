@@ -9,7 +9,7 @@ from kdbench.benchmarks import options_of
 from kdbench.errors import UserError
 from kdbench.results.html import write_page
 from kdbench.results.html.anchors import anchor
-from kdbench.results.html.page import visible, web
+from kdbench.results.html.page import breakable, visible, web
 from kdbench.results.store import Store
 
 from .samples import cell, cells, teacher
@@ -160,6 +160,11 @@ def test_a_link_keeps_its_address():
     assert web("https://arxiv.org/abs/1503.02531") == "https://arxiv.org/abs/1503.02531"
 
 
+def test_a_selector_is_broken_between_its_parts_and_stays_text():
+    assert breakable("a-b[x=1,y=<i>]") == "a-<wbr>b[<wbr>x=<wbr>1,<wbr>y=<wbr>&lt;i&gt;]"
+    assert breakable("\u202eplain") == "\ufffdplain"
+
+
 def test_visible_keeps_lines_and_drops_what_hides():
     assert visible("a\n\u202eb\u0000\ud800") == "a\n\ufffdb\ufffd\ufffd"
 
@@ -305,7 +310,7 @@ def test_latency_is_a_column(tmp_path):
 
 def test_a_dataset_without_a_ranking(tmp_path):
     write(tmp_path, *board("mimic"))
-    with pytest.raises(UserError, match=r"no ranking of 'coco' in .*: it has digits"):
+    with pytest.raises(UserError, match=r"no ranking of 'coco' in .*run --method mimic --dataset coco"):
         write_page(tmp_path, tmp_path / "page", ["coco"])
 
 

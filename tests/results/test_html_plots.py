@@ -1,10 +1,11 @@
 """The pictures: what they show, in numbers and as files."""
 
+import itertools
 import math
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.registry import registry
@@ -12,6 +13,7 @@ from kdbench.results.leaderboard import leaderboard
 from kdbench.results.plots import classes, cost, curves, intervals, paper, per_class, rankings, ranks
 from kdbench.results.plots.cost import front
 from kdbench.results.plots.curves import average
+from kdbench.results.plots.marks import apart
 from kdbench.results.plots.picture import SVG, printable
 from kdbench.results.plots.ranks import cliques
 
@@ -96,6 +98,28 @@ def test_cost_names_what_is_not_beaten():
         "Beaten: hinton (3.00x, +5.0)."
     )
     assert cost(ranking(*cells("none", {0: 0.5}), *cells("mimic", {0: 0.6}, seconds=None))) is None
+
+
+def test_marks_stay_on_their_points_where_there_is_room():
+    points = [(0.0, 0.0), (30.0, 0.0), (30.0, 13.0)]
+    assert apart(points, 12) == points
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=40))
+def test_marks_never_cover_each_other(points):
+    found = apart(points, 12)
+    assert len(found) == len(points)
+    assert all(math.dist(one, other) > 11.99 for one, other in itertools.combinations(found, 2))
+
+
+def test_costs_far_apart_have_a_logarithmic_axis():
+    def axis(*seconds):
+        rows = [cell(f"m{i}", 0.5 + 0.01 * i, seconds=value) for i, value in enumerate(seconds)]
+        return cost(ranking(cell("none", 0.5), *rows)).figure.axes[0]
+
+    assert axis(0.1, 0.2).get_xscale() == "linear"
+    assert axis(0.1, 0.11, 3.0).get_xscale() == "log"
 
 
 def test_a_curve_is_averaged_where_every_seed_was_evaluated():

@@ -132,6 +132,16 @@ def test_filter_by_name_and_verdict(page):
     assert len(names(page)) == 5
 
 
+def test_the_command_of_a_row_opens_in_its_cell(page):
+    first = rows_of(page)[0]
+    command = first.find_element("css selector", ".command")
+    assert not command.is_displayed()
+    first.find_element("css selector", "summary").click()
+    assert "kdbench run --method mimic --dataset digits" in command.text
+    board = page.find_element("css selector", ".ranking > .scroll")
+    assert page.execute_script("return arguments[0].scrollWidth <= arguments[0].clientWidth", board)
+
+
 def test_all_columns_can_be_shown(page):
     extra = page.find_elements("css selector", "thead th.more")
     assert extra

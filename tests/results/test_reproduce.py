@@ -56,6 +56,15 @@ def test_rows_that_are_not_there(row, seed, told):
         find_row(row, RECORDS, None, None, seed)
 
 
+def test_a_row_that_is_elsewhere_is_told_with_its_place():
+    with pytest.raises(UserError, match=r"of 'mimic' there to reproduce\. It has results on tiny\."):
+        find_row("mimic", RECORDS, "digits", "large", None)
+    with pytest.raises(UserError, match=r"'mimic' there to reproduce\.$"):
+        find_row("mimic", [], None, None, None)
+    with pytest.raises(UserError, match="the teacher is no row of its own"):
+        find_row("teacher", RECORDS, None, None, None)
+
+
 def test_failures_and_teachers_are_not_reproduced():
     with pytest.raises(UserError, match=r"that run is failed \(NaN at iteration 7"):
         at_seed(cell(status="failed"), [], None)

@@ -22,10 +22,15 @@ HELP = {
     "relative_gain": "The difference over the plain student's score, in %",
     "best": "Mean at the best evaluation: it flatters and never ranks",
     "paper_difference": "The paper's own difference, in points, in its own setting",
+    "seconds_per_iteration": "Mean over the seeds, whatever else ran then: compare by time, not by this",
     "peak_memory_mib": "Peak memory, MiB",
+    "added_parameters": "Trained beside the student and not exported",
+    "student_flops": "Multiply-adds of the student for one image",
     "latency_ms": "Time of the student for one test image at batch 1, ms",
     "latency_on": "Where the latency was measured",
 }
+GROUPED = 1000
+"""Numbers from which on their digits stand in groups, without a fraction."""
 _SHOWN = {
     *GROUP,
     *("method", "seeds", "mean", "std", "shared_seeds", "difference", "low", "high", "gap_closed"),
@@ -184,7 +189,13 @@ def _reader(name: str) -> Callable[[Values], Cell]:
         if isinstance(value, str):
             return Cell(value, value)
         whole = float(value).is_integer() and not fraction
-        text = f"{value:,.0f}" if whole else percent(value, sign) if fraction else f"{value:.3g}"
+        text = (
+            f"{value:,.0f}"
+            if whole or value >= GROUPED
+            else percent(value, sign)
+            if fraction
+            else f"{value:.3g}"
+        )
         return Cell(text, _key(value))
 
     return read

@@ -17,20 +17,24 @@ from markupsafe import Markup
 
 from kdbench.errors import UserError
 from kdbench.results.columns import GROUP
-from kdbench.results.formats import legend
+from kdbench.results.formats import legend, pieces
 from kdbench.results.frame import BENCHMARK, Source, sources
 from kdbench.results.html.across import overall
 from kdbench.results.html.methods import methods
 from kdbench.results.html.sections import Figure, left_out, section
-from kdbench.results.pages import boards, write_pages
+from kdbench.results.pages import write_pages
 from kdbench.results.plots import rankings
 from kdbench.results.record import Record
-from kdbench.results.store import Store
+from kdbench.results.store import Broken, Store
 
+Read = tuple[Sequence[Record], Sequence[Broken]]
+"""The records of a store, and its files that could not be read."""
 TEMPLATES = files("kdbench.results.html") / "templates"
 
 
-def write_page(results_root: Path, output: Path, targets: Sequence[str] = ()) -> Path:
+def write_page(
+    results_root: Path, output: Path, targets: Sequence[str] = (), read: Read | None = None
+) -> Path:
     """Write the page of the records under ``results_root``; the same records give the same bytes.
 
     Args:
@@ -38,6 +42,7 @@ def write_page(results_root: Path, output: Path, targets: Sequence[str] = ()) ->
         output: Folder to write ``index.html`` and ``figures/*.svg`` into; made if it is not there.
         targets: Names of datasets and paths of benchmark files to show, in this order; default: all datasets, by
             name. Of a benchmark its own methods, pairs and seeds are shown, also those that were not run.
+        read: The records under ``results_root`` and its broken files, where they are read already.
 
     Returns:
         The file ``index.html``.
@@ -46,9 +51,9 @@ def write_page(results_root: Path, output: Path, targets: Sequence[str] = ()) ->
         UserError: When there is nothing to rank, two targets show one ranking, a benchmark file is bad, or the
             folder cannot be written.
     """
-    records, broken = Store(results_root).records()
+    records, broken = Store(results_root).records() if read is None else read
     found = sources(targets, records)
-    _refuse(targets, found, boards(records), results_root)
+    _refuse(targets, found, results_root)
     frame = pd.concat([source.frame for source in found.values()], ignore_index=True)
     shown = [(one, source) for source in found.values() for one in rankings(source.frame, source.records)]
     sections = [
@@ -68,15 +73,13 @@ def write_page(results_root: Path, output: Path, targets: Sequence[str] = ()) ->
     return output / "index.html"
 
 
-def _refuse(
-    targets: Sequence[str], found: Mapping[str, Source], there: Mapping[str, pd.DataFrame], root: Path
-) -> None:
+def _refuse(targets: Sequence[str], found: Mapping[str, Source], root: Path) -> None:
     """Refuse a dataset without a ranking, no ranking at all, and one ranking in two targets."""
     for name in targets:
         if not name.endswith(BENCHMARK) and name not in found:
             raise UserError(
-                f"no ranking of '{name}' in {root}: it has {', '.join(there) or 'none'}. "
-                "Smoke runs and teachers alone are never ranked."
+                f"no ranking of '{name}' in {root}: smoke runs and teachers alone are never ranked. "
+                f"Make one with `kdbench run --method mimic --dataset {name}`."
             )
     if not found:
         raise UserError(
@@ -136,7 +139,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["web"] = web
+    environment.filters |= {"web": web, "breakable": breakable}
     return environment
 
 
@@ -145,6 +148,11 @@ def visible(value: Any) -> Any:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in value)
+
+
+def breakable(selector: str) -> Markup:
+    """A selector as HTML that a narrow column breaks between its parts before it breaks a word."""
+    return Markup("<wbr>").join(pieces(visible(selector)))
 
 
 def web(link: str) -> str:

@@ -134,16 +134,19 @@ class Section:
         return f"{self.ranking.first['dataset']}: {self.ranking.first['pair']}"
 
     @property
+    def models(self) -> str:
+        """What the pair is, in words; blank where nothing was run."""
+        records = (record for cells in self.ranking.cells.values() for record in cells.values())
+        return next((str(record.spec["pair"].get("title", "")) for record in records), "")
+
+    @property
     def setting(self) -> str:
         """What else makes it a ranking of its own."""
         row = self.ranking.first
-        models = next(
-            (r.spec["pair"].get("title", "") for c in self.ranking.cells.values() for r in c.values()), ""
-        )
         teacher = f"teacher {row['teacher']}" if row["teacher"] else ""
         recipe = f"recipe {row['recipe']}" if row["recipe"] else "not run"
         scope = f"only what the benchmark '{self.benchmark}' asks for" if self.benchmark else ""
-        parts = (models, f"{row['schedule']} schedule", recipe, teacher, scope)
+        parts = (self.models, f"{row['schedule']} schedule", recipe, teacher, scope)
         return "; ".join(part for part in parts if part)
 
     @property

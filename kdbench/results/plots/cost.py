@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 
+from kdbench.results.plots.marks import Point, marks
 from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
 from kdbench.results.plots.rankings import MOST, Ranking
 from kdbench.results.record import PLAIN
 
-Point = tuple[float, float]
+FAR = 4
+"""Costs that differ by more than this factor are drawn on a logarithmic axis."""
 
 
 def front(points: Sequence[Point]) -> list[int]:
@@ -40,12 +44,11 @@ def cost(ranking: Ranking) -> Picture | None:
     if not timed:
         return None
     names = [PLAIN, *(row["method"] for _, row in timed)]
-    colours = ["ink", *(v if (v := row["verdict"]) in COLOURS else "neutral" for _, row in timed)]
-    marks = ["0", *(str(number) for number, _ in timed)]
+    kinds = ["ink", *(v if (v := row["verdict"]) in COLOURS else "neutral" for _, row in timed)]
+    numbers = ["0", *(str(number) for number, _ in timed)]
     points = [(1.0, 0.0), *((row["time_ratio"], 100 * row["difference"]) for _, row in timed)]
     best = front(points)
-
-    columns = 2 if max(map(len, names)) <= 28 else 1
+    columns, most = (2, 28) if max(map(len, names)) <= 28 else (1, 64)
 
     def draw() -> Figure:
         lines = math.ceil(len(points) / columns)
@@ -53,18 +56,20 @@ def cost(ranking: Ranking) -> Picture | None:
         axis = figure.subplots()
         axis.axhline(0, color=COLOURS["grid"], lw=1)
         axis.plot(*zip(*_stairs([points[i] for i in best]), strict=True), color=COLOURS["accent"], lw=1.2)
-        for point, mark, colour in zip(points, marks, colours, strict=True):
-            axis.plot(*point, "o", ms=12, color=COLOURS[colour], mec=COLOURS["surface"])
-            axis.annotate(mark, point, ha="center", va="center_baseline", size=7, color=COLOURS["surface"])
         axis.set_xlabel("time of an iteration, plain student = 1 (left is cheaper)")
         axis.set_ylabel(f"{ranking.metric} points (up is better)")
         axis.margins(0.08)
+        _spaced(axis, [place for place, _ in points])
         axis.grid()
         axis.set_axisbelow(True)
-        handles = [Line2D([], [], ls="", label=_entry(m, n)) for m, n in zip(marks, names, strict=True)]
+        handles = [
+            Line2D([], [], ls="", label=f"{k}  {printable(n, most)}")
+            for k, n in zip(numbers, names, strict=True)
+        ]
         figure.legend(
             handles=handles, loc="outside lower left", ncols=columns, handlelength=0, handletextpad=0
         )
+        marks(axis, points, numbers, [COLOURS[kind] for kind in kinds])
         return figure
 
     told = [f"{names[i]} ({points[i][0]:.2f}x, {points[i][1]:+.1f})" for i in best]
@@ -79,8 +84,14 @@ def cost(ranking: Ranking) -> Picture | None:
     return Picture(f"Accuracy against cost: {ranking.first['dataset']}, {ranking.first['pair']}", text, draw)
 
 
-def _entry(mark: str, name: str) -> str:
-    return printable(f"{mark}  {name}", 40)
+def _spaced(axis: Axes, costs: Sequence[float]) -> None:
+    """A logarithmic axis where a few dear methods would press the others together."""
+    if max(costs) <= FAR * min(costs):
+        return
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def _stairs(points: Sequence[Point]) -> list[Point]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import defaultdict
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from kdbench.results.formats import percent
+from kdbench.results.formats import folded, percent
 from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
 from kdbench.results.plots.rankings import MOST, Ranking
 from kdbench.results.record import PLAIN, Record
@@ -40,7 +39,7 @@ def curves(ranking: Ranking) -> Picture | None:
             axis.plot(*_line(plain), color=COLOURS["muted"], ls="--", lw=1, marker=".", ms=3)
             for curve in found.values():
                 axis.plot(*_line(curve), color=COLOURS["accent"], lw=1, alpha=0.75, marker=".", ms=4)
-            axis.set_title("\n".join(textwrap.wrap(printable(name, 44), 22)), size=6.5)
+            axis.set_title(folded(printable(name, 44), 22), size=6.5)
             axis.tick_params(labelsize=6.5)
             axis.grid(axis="y")
         figure.supxlabel("iteration (dashed: mean of the plain student)", size=8, color=COLOURS["muted"])

@@ -26,7 +26,7 @@ def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture
     joined = cliques([average[name] for name in order], critical)
 
     def draw() -> Figure:
-        figure = Figure(figsize=(WIDTH, 0.24 * (len(order) + len(joined)) + 1.0), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 0.24 * (len(order) + len(joined)) + 1.2), layout="constrained")
         axis = figure.subplots()
         heights = range(len(order) - 1, -1, -1)
         axis.plot([average[name] for name in order], heights, "o", color=COLOURS["accent"], ms=6)
@@ -38,8 +38,9 @@ def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture
         axis.set_ylim(-len(joined) - 0.7, len(order) - 0.5)
         axis.grid(axis="x")
         axis.set_axisbelow(True)
-        axis.set_xlabel(f"average rank over {boards} rankings, 1 is best (bars: not told apart)")
         axis.set_title(f"critical difference {critical:.2f}")
+        words = f"average rank over {boards} rankings, 1 is best\n(bars: not told apart)"
+        figure.supxlabel(words, size=8.5, color=COLOURS["muted"])
         return figure
 
     best = ", ".join(f"{name} {average[name]:.2f}" for name in order)
