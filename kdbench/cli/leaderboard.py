@@ -140,7 +140,11 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
     if dataset is not None and not records:
         from kdbench.registry import registry
 
-        registry().dataset(dataset)
+        known = registry()
+        if dataset in known.pairs:
+            of = known.pair(dataset).value.dataset
+            raise UserError(f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`.")
+        known.dataset(dataset)
     name = dataset or "digits"
     what = f"no records of '{dataset}'" if dataset else "no records"
     if records:

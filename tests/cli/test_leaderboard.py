@@ -31,7 +31,7 @@ def datasets(monkeypatch):
         if name not in ("digits", "voc"):
             raise UserError(f"unknown dataset '{name}'.{registries.suggestion(name, ['digits', 'voc'])}")
 
-    monkeypatch.setattr(registries, "registry", lambda: SimpleNamespace(dataset=find, methods={}))
+    monkeypatch.setattr(registries, "registry", lambda: SimpleNamespace(dataset=find, pairs={}, methods={}))
 
 
 def call(root, *arguments):
@@ -62,6 +62,11 @@ def test_formats(root, style, expected):
 
 def test_unknown_dataset(root, datasets):
     assert "Did you mean 'digits'?" in message(call(root, "digit"))
+
+
+def test_a_pair_is_told_from_a_dataset(root):
+    told = message(call(root, "digits-gfl"))
+    assert told == "'digits-gfl' is a pair: its rankings are among those of `kdbench leaderboard digits`."
 
 
 def test_no_records(tmp_path, datasets):
