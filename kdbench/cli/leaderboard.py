@@ -96,10 +96,11 @@ def _found(
     values: Mapping[str, Any], results: Path, targets: Sequence[str], methods: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
     """The leaderboards of what is asked for; broken files are named on standard error."""
-    from kdbench.results.frame import frames, shown
     from kdbench.results.many import ranked
 
     made = None if targets else ranked(results, bootstrap=values["bootstrap"])
+    from kdbench.results.frame import frames, shown
+
     if made is not None and made[0]:
         _tell_broken(made[1])
         return shown(made[0], methods, values["sort"])

@@ -9,16 +9,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-import pandas as pd
-
-from kdbench.results.frame import frames, whole_of
 from kdbench.results.store import TEACHERS, Broken, Folder, Store
+
+if TYPE_CHECKING:  # a second to import, which a process takes while its helpers take theirs
+    import pandas as pd
 
 LARGE = 10_000
 """Files of records from which on further processes are worth the second that each takes to start."""
 
-Ranked = tuple[dict[str, pd.DataFrame], list[Broken]]
+Ranked: TypeAlias = "tuple[dict[str, pd.DataFrame], list[Broken]]"
 
 
 def ranked(root: Path, *, bootstrap: bool = False) -> Ranked | None:
@@ -51,6 +52,8 @@ def _parts(root: Path, bootstrap: bool, pairs: Sequence[Folder], helpers: int) -
 
 def _of_pair(root: Path, bootstrap: bool, pair: Folder) -> Ranked:
     """The rankings of a pair's folder, beside the teachers of its dataset."""
+    from kdbench.results.frame import frames
+
     store = Store(root)
     records, broken = store.in_folder(pair.dataset, pair.pair)
     teachers, unread = store.in_folder(pair.dataset, TEACHERS)
@@ -62,6 +65,8 @@ def _of_pair(root: Path, bootstrap: bool, pair: Folder) -> Ranked:
 
 def _joined(parts: Iterable[dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
     """Dataset -> its leaderboard, from those of its pairs."""
+    from kdbench.results.frame import whole_of
+
     found: dict[str, list[pd.DataFrame]] = defaultdict(list)
     for made in parts:
         for name, frame in made.items():
