@@ -144,7 +144,9 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
         known = registry()
         if dataset in known.pairs:
             of = known.pair(dataset).value.dataset
-            raise UserError(f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`.")
+            raise UserError(
+                f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`."
+            )
         known.dataset(dataset)
     name = dataset or "digits"
     what = f"no records of '{dataset}'" if dataset else "no records"
