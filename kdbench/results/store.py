@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 import uuid
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -98,7 +97,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists():
-                old = _read(path)
+                old = _read(str(path))
                 if isinstance(old, Broken):
                     old.refuse()
                     _set_aside(path)
@@ -119,7 +118,7 @@ class Store:
         """
         found = Path(self._records).glob(f"*/*/*-{identity[:12]}.json")
         for path in sorted(found, key=lambda path: (path.name.startswith(REPORTED), path)):
-            record = self._load(path)
+            record = self._load(str(path))
             if isinstance(record, Broken):
                 record.refuse()
             elif record.identity == identity and record.done:
@@ -132,34 +131,47 @@ class Store:
         Raises:
             UserError: When a newer kdbench wrote it.
         """
-        record = _read(path)
+        record = _read(str(path))
         if isinstance(record, Broken):
             record.refuse()
             return None
         return record
 
     def records(self, dataset: str | None = None) -> tuple[list[Record], list[Broken]]:
-        """All records (of one dataset), sorted by path, and the files that could not be read."""
-        records, broken = self.in_folder("*" if dataset is None else slug(dataset))
+        """All records (of one dataset), sorted by path, and the files that could not be read.
+
+        Raises:
+            UserError: When a folder cannot be read.
+        """
+        records, broken = self.in_folder(None if dataset is None else slug(dataset))
         return [record for record in records if dataset in (None, record.dataset)], broken
 
     def folders(self) -> dict[Folder, int]:
         """Each folder of a pair, or of a dataset's teachers -> files of records in it."""
-        found = Counter(path.parent for path in Path(self._records).glob("*/*/*.json"))
-        return {Folder(path.parent.name, path.name): count for path, count in sorted(found.items())}
+        found = {folder: len(self._files(folder)) for folder in self._folders()}
+        return {folder: count for folder, count in found.items() if count}
 
-    def in_folder(self, dataset: str, pair: str = "*") -> tuple[list[Record], list[Broken]]:
-        """The same of one of the ``folders``, or of all that the patterns fit."""
-        files = sorted(Path(self._records).glob(f"{dataset}/{pair}/*.json"), key=str)
+    def in_folder(self, dataset: str | None, pair: str | None = None) -> tuple[list[Record], list[Broken]]:
+        """The same of the ``folders`` of a dataset, a pair, or both."""
+        chosen = [f for f in self._folders() if dataset in (None, f.dataset) and pair in (None, f.pair)]
+        files = sorted(file for folder in chosen for file in self._files(folder))
         with _without_collections():
-            loaded = [self._load(path) for path in files]
+            loaded = [self._load(file) for file in files]
         good = [item for item in loaded if isinstance(item, Record)]
         return good, [item for item in loaded if isinstance(item, Broken)]
 
-    def _load(self, path: Path) -> Record | Broken:
+    def _folders(self) -> list[Folder]:
+        datasets = _names(self._records)
+        return [Folder(name, pair) for name in datasets for pair in _names(f"{self._records}{os.sep}{name}")]
+
+    def _files(self, folder: Folder) -> list[str]:
+        path = f"{self._records}{os.sep}{folder.dataset}{os.sep}{folder.pair}"
+        return [f"{path}{os.sep}{name}" for name in _names(path) if name.endswith(".json")]
+
+    def _load(self, path: str) -> Record | Broken:
         record = _read(path)
-        if isinstance(record, Record) and (place := self._place_of(record)) != str(path):
-            return Broken(path, f"a copy or renamed: its content belongs in {place}")
+        if isinstance(record, Record) and (place := self._place_of(record)) != path:
+            return Broken(Path(path), f"a copy or renamed: its content belongs in {place}")
         return record
 
 
@@ -188,17 +200,28 @@ def write_atomically(path: Path, text: str) -> None:
         raise
 
 
-def _read(path: Path) -> Record | Broken:
+def _names(folder: str) -> list[str]:
+    """What is in a folder, sorted; nothing where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror or error}.") from error
+
+
+def _read(path: str) -> Record | Broken:
     try:
         return read(_content(path))
     except OSError as error:
-        return Broken(path, f"unreadable: {error.strerror}")
+        return Broken(Path(path), f"unreadable: {error.strerror}")
     except ValidationError as error:
-        return Broken(path, complaint(error), newer=newer(error) is not None)
+        return Broken(Path(path), complaint(error), newer=newer(error) is not None)
 
 
-def _content(path: Path) -> bytes:
-    """What ``path.read_bytes()`` gives, in half of its time."""
+def _content(path: str) -> bytes:
+    """What ``Path.read_bytes()`` gives, in half of its time."""
     file, blocks = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
     try:
         while block := os.read(file, 1 << 16):
