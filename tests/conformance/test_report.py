@@ -114,7 +114,9 @@ def test_a_plugin_that_does_not_load(install, capsys):
 
 
 def test_a_distribution_without_methods(install, capsys):
-    install("made-up-without-methods", Copy({"    return [": "    return []\n    [", "@hookimpl": "@hookimpl"}))
+    install(
+        "made-up-without-methods", Copy({"    return [": "    return []\n    [", "@hookimpl": "@hookimpl"})
+    )
     code, _, err = test_plugin(capsys, "made-up-without-methods")
     assert code == 2
     assert "distribution 'made-up-without-methods' gives no method" in err
