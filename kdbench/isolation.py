@@ -185,7 +185,7 @@ def blamed(target: str) -> str:
 
     for offer in registry().methods.values():
         if offer.value.method == target:
-            return f"method '{offer.value.name}' of {offer.plugin.distribution} {offer.plugin.version}"
+            return offered("method", offer.value.name)
     return f"method {target}"
 
 

@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kdbench.specs import Pair
 
 RESAMPLES = 2000
 
@@ -104,7 +107,7 @@ class Bench:
 
         request = Request(asked.method, "", pair=asked.pair, amp=asked.amp, data_root=asked.root)
         self.asked = asked
-        self.plan = plan(replace(request, dataset=_dataset_of(asked.pair)), print)
+        self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset), print)
         self.schedule = self.plan.cell.pair.schedule.model_copy(
             update={"iterations": 10_000, "validations": 1, "warmup": 0}
         )
@@ -200,17 +203,11 @@ def utilisation(device: str) -> list[int]:
         return []
 
 
-def batch_size(pair: str) -> int:
-    """Images of a batch."""
+def pair_of(name: str) -> Pair:
+    """The pair of that name."""
     from kdbench.registry import registry
 
-    return registry().pair(pair).value.schedule.batch_size
-
-
-def _dataset_of(pair: str) -> str:
-    from kdbench.registry import registry
-
-    return registry().pair(pair).value.dataset
+    return registry().pair(name).value
 
 
 def without_warm(asked: argparse.Namespace, *sides: Times) -> None:

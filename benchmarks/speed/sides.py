@@ -16,12 +16,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
-from measuring import Bench, Done, Times, utilisation
+from measuring import Bench, Done, Times, compare, pair_of, tell_gpu, utilisation, without_warm
 
-Step = Callable[[Any], float]
-"""An iteration on a batch; gives the loss."""
+
+class Trainer(Protocol):
+    """A training by hand."""
+
+    def step(self, batch: Any) -> float:
+        """An iteration on a batch; gives the loss."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,12 @@ class Side:
 
     Attributes:
         name: What it is called.
-        make: Gives its step; None for kdbench's own training.
+        make: Makes its trainer; None for kdbench's own training.
         keeps: Whether its process keeps freed memory, as kdbench's does on a CPU.
     """
 
     name: str
-    make: Callable[[Bench], Step] | None
+    make: Callable[[Bench], Trainer] | None
     keeps: bool
 
 
@@ -48,7 +52,7 @@ class Seen:
     shares: list[int]
 
 
-def against(name: str, make: Callable[[Bench], Step], device: str) -> list[Side]:
+def against(name: str, make: Callable[[Bench], Trainer], device: str) -> list[Side]:
     """kdbench, and another training as it comes and with kdbench's setting of the allocator."""
     sides = [Side("kdbench", None, True), Side(name, make, False)]
     return [*sides, Side(f"{name}, keeping freed memory", make, True)] if device == "cpu" else sides
@@ -81,6 +85,18 @@ def by_turns(asked: argparse.Namespace, sides: Sequence[Side]) -> dict[str, Seen
     return seen
 
 
+def tell(asked: argparse.Namespace, sides: Sequence[Side], seen: dict[str, Seen], limit: float) -> bool:
+    """Print the ratios of the first side to each of the others; whether that to the second is within the limit."""
+    ours, *others = (seen[side.name].times for side in sides)
+    without_warm(asked, ours, *others)
+    within = [
+        compare(f"{asked.pair}, {asked.method}: {sides[0].name} / {side.name}", ours, times, limit)
+        for side, times in zip(sides[1:], others, strict=True)
+    ]
+    tell_gpu(asked, pair_of(asked.pair).schedule.batch_size, ours.wall, seen[sides[0].name].shares)
+    return within[0]
+
+
 def _round(pipe: Connection, seen: Seen) -> None:
     pipe.send(None)
     wall, cpu, loss, shares = pipe.recv()
@@ -107,11 +123,11 @@ def _run(pipe: Connection, asked: argparse.Namespace, side: Side) -> None:
             _by_hand(bench, side.make(bench), turn)
 
 
-def _by_hand(bench: Bench, step: Step, turn: Turn) -> None:
+def _by_hand(bench: Bench, trainer: Trainer, turn: Turn) -> None:
     gc.disable()
     for batch in bench.loader():
         turn.start()
-        turn.stop(step(batch))
+        turn.stop(trainer.step(batch))
 
 
 class Turn:

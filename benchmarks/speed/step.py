@@ -16,8 +16,8 @@ import sys
 from contextlib import nullcontext
 from typing import Any
 
-from measuring import Bench, batch_size, compare, options, tell_gpu, without_warm
-from sides import Step, against, by_turns
+from measuring import Bench, options
+from sides import against, by_turns, tell
 
 LIMIT = 1.03
 TEACHER_HEAD = frozenset({"logits", "head", "pixel_logits"})
@@ -69,24 +69,12 @@ class Bare:
         return float(total.detach())
 
 
-def bare(bench: Bench) -> Step:
-    """The bound's step."""
-    return Bare(bench).step
-
-
 def main() -> int:
     """Print the ratios; 1 where that to the loop as it comes is over the limit."""
     asked = options(__doc__, "fitnets").parse_args()
-    sides = against("by hand", bare, asked.device)
+    sides = against("by hand", Bare, asked.device)
     seen = by_turns(asked, sides)
-    ours, *others = (seen[side.name].times for side in sides)
-    without_warm(asked, ours, *others)
-    within = [
-        compare(f"{asked.pair}, {asked.method}: step / {side.name}", ours, times, LIMIT)
-        for side, times in zip(sides[1:], others, strict=True)
-    ]
-    tell_gpu(asked, batch_size(asked.pair), ours.wall, seen["kdbench"].shares)
-    return int(not within[0])
+    return int(not tell(asked, sides, seen, LIMIT))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import sys
 from typing import Any
 
 import torch
-from measuring import Bench, batch_size, compare, options, tell_gpu, without_warm
-from sides import Step, against, by_turns
+from measuring import Bench, options
+from sides import against, by_turns, tell
 from torch import nn
 
 LIMIT = 1.0
@@ -142,31 +142,19 @@ class Theirs:
         return value
 
 
-def theirs(bench: Bench) -> Step:
-    """torchdistill's step."""
-    return Theirs(bench).step
-
-
 def main() -> int:
     """Print the ratios; 1 where that to torchdistill as it comes is over the limit, 2 where the losses differ."""
     asked = options(__doc__, "fitnets").parse_args()
     if asked.amp or not asked.method.startswith("fitnets"):
         sys.exit("this comparison is of fitnets, without --amp")
-    sides = against("torchdistill", theirs, asked.device)
+    sides = against("torchdistill", Theirs, asked.device)
     seen = by_turns(asked, sides)
     here, there = (seen[side.name].first_loss for side in sides[:2])
     if here is None or there is None or abs(here - there) > 1e-4 * abs(here):
         print(f"the first losses differ: {here} here, {there} there: no comparison")
         return 2
     print(f"first loss: {here:.6f} here, {there:.6f} there")
-    ours, *others = (seen[side.name].times for side in sides)
-    without_warm(asked, ours, *others)
-    within = [
-        compare(f"{asked.pair}, {asked.method}: kdbench / {side.name}", ours, times, LIMIT)
-        for side, times in zip(sides[1:], others, strict=True)
-    ]
-    tell_gpu(asked, batch_size(asked.pair), ours.wall, seen["kdbench"].shares)
-    return int(not within[0])
+    return int(not tell(asked, sides, seen, LIMIT))
 
 
 if __name__ == "__main__":

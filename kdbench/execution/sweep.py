@@ -134,12 +134,11 @@ class Sweep:
 
     def _tidy(self, claims: Claims) -> None:
         """Remove what killed workers left of claims on what is done."""
-        left = claims.left()
-        plans = [item.plan for pack in self.packs for item in pack.items] if left else []
-        for identity, spec in {
-            identity: spec for plan in plans for identity, spec in specs_of(plan).items()
-        }.items():
-            if identity in left and self.there(spec) and claims.take(identity):
+        left, specs = claims.left(), dict[str, Spec]()
+        for item in (item for pack in self.packs for item in pack.items if left):
+            specs |= specs_of(item.plan)
+        for identity in specs.keys() & left:
+            if self.there(specs[identity]) and claims.take(identity):
                 claims.release(identity, done=True)
 
     def _try(self, work: Callable[[], None]) -> None:
@@ -328,14 +327,14 @@ class Sweep:
 
     def snapshot(self) -> Snapshot:
         """The sweep as it is now."""
-        told = [worker_progress.read(state.folder) for state in self.running.values()]
         running = list(self.running.values())
+        told = [worker_progress.read(state.folder) for state in running]
         seconds, untimed = time_left(running, self.pending, self.rates, self.there, self.executor.slots)
         return Snapshot(
             total=self.total,
             done=len(self.records),
             failed=self.failed_before + len(self.failures),
-            running=sum(len(state.pack.items) for state in self.running.values()),
+            running=sum(len(state.pack.items) for state in running),
             workers=tuple(progress for progress in told if progress is not None and not progress.ended),
             seconds_left=seconds,
             untimed_teachers=untimed,

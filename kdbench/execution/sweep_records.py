@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kdbench.execution.cells import Means, Spec, interrupted_at, run_folder
 from kdbench.execution.plan import Plan
-from kdbench.results.record import Record
+from kdbench.results.record import TEACHERS, Record
 from kdbench.results.store import Store, slug
 from kdbench.specs import RunSpec, TeacherSpec
 
@@ -17,7 +17,7 @@ WEIGHTS = "student.pth"
 
 def path_of(store: Store, spec: Spec) -> Path:
     """Where a spec's own record is or would be."""
-    pair, prefix = ("teachers", "teacher") if isinstance(spec, TeacherSpec) else _names(spec)
+    pair, prefix = (TEACHERS, "teacher") if isinstance(spec, TeacherSpec) else _names(spec)
     name = f"{prefix}-seed{spec.seed}-{spec.identity()[:12]}.json"
     return store.root / "records" / slug(spec.dataset) / slug(pair) / name
 

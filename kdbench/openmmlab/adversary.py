@@ -49,7 +49,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
             group["lr"] = group["initial_lr"] * student["lr"] / student["initial_lr"]
         with _training(model.method.adversary()) as parameters:
             total, losses = self._losses(model)
-            total.backward()
+            total.backward()  # type: ignore[no-untyped-call]
             self.gathered += 1
             if runner.optim_wrapper.should_update():
                 self._update([p.grad for p in parameters if p.grad is not None])
@@ -64,15 +64,17 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         self.optimizer.zero_grad()
         self.gathered = 0
 
-    def _losses(self, model: Any) -> tuple[Any, dict[str, Tensor]]:
+    def _losses(self, model: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
         method = type(model.method)
         with seeded(*model.stream(), "adversary"), running(method, "adversary_losses()"):
             terms = model.method.adversary_losses(step)
         check_terms(method, terms, "adversary_losses()")
-        total, losses = model.parse_losses({f"loss_adversary_{name}": term for name, term in terms.items()})
-        return total, losses
+        summed: tuple[Tensor, dict[str, Tensor]] = model.parse_losses(
+            {f"loss_adversary_{name}": term for name, term in terms.items()}
+        )
+        return summed
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """The optimizer's state travels in the checkpoint; the weights are in the model's."""

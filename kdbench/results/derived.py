@@ -10,8 +10,8 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from kdbench.cards import MetricCard, load_object
-from kdbench.isolation import reason, settings_kept
-from kdbench.registry import Offer, registry
+from kdbench.isolation import offered, reason, settings_kept
+from kdbench.registry import registry
 
 if TYPE_CHECKING:
     from kdbench.results.record import Record
@@ -46,7 +46,7 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
         try:
             value = _value(offer.value, metrics)
         except (Exception, SystemExit) as error:
-            warnings.warn(f"{_blamed(offer)} failed and is left out: {reason(error)}", stacklevel=2)
+            warnings.warn(f"{offered('metric', name)} failed and is left out: {reason(error)}", stacklevel=2)
             continue
         if value is not None:
             found[name] = value
@@ -63,10 +63,6 @@ def _value(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
     if not 0 <= value <= 1 or math.isnan(value):
         raise ValueError(f"it gave {value}, which is not in [0, 1]")
     return float(value)
-
-
-def _blamed(offer: Offer[MetricCard]) -> str:
-    return f"metric '{offer.value.name}' of {offer.plugin.distribution} {offer.plugin.version}"
 
 
 def low_first() -> set[str]:

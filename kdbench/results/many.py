@@ -11,7 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from kdbench.results.store import TEACHERS, Broken, Folder, Store
+from kdbench.results.record import TEACHERS
+from kdbench.results.store import Broken, Folder, Store
 
 if TYPE_CHECKING:  # a second to import, which a process takes while its helpers take theirs
     import pandas as pd

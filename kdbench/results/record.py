@@ -24,6 +24,8 @@ Status = Literal["done", "failed", "timed-out", "skipped"]
 ScheduleName = Literal["default", "smoke", "custom"]
 PLAIN = "none"
 """Name of the method that is the plain student."""
+TEACHERS = "teachers"
+"""Stands for the pair of a dataset's teachers, which may serve several; also the name of their folder."""
 VERSION = 1
 """The newest ``schema_version`` that is known here."""
 
@@ -44,7 +46,7 @@ class _TeacherView(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
     dataset: str = Field(min_length=1)
-    pair: _Named = _Named(name="teachers")
+    pair: _Named = _Named(name=TEACHERS)
     seed: int = 0
     schedule: ScheduleName = "default"
     method: str = "teacher"

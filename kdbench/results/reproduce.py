@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.errors import UserError
-from kdbench.registry import registry, suggestion
+from kdbench.registry import suggestion
 from kdbench.results.leaderboard import TEACHER_ROW, recipe_of
 from kdbench.results.record import Record
 from kdbench.results.statistics import ROUND_OFF, deviation
-from kdbench.selectors import canonical, parse, resolve
+from kdbench.selectors import canonical, method_of
 from kdbench.specs import digest
 
 ONE_SEED_NOISE = 0.02
@@ -101,9 +101,7 @@ def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record])
     known = {cell.selector for cell in everywhere}
     meant = row
     if row not in known:
-        name, raw = parse(row)
-        card = registry().method(name).value
-        meant = canonical(card, resolve(card, raw))
+        meant = canonical(*method_of(row))
     found = [cell for cell in here if cell.selector == meant and cell.done]
     if not found:
         other = sorted({cell.pair_name for cell in everywhere if cell.selector == meant and cell.done})

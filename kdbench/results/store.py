@@ -23,8 +23,6 @@ from kdbench.results.record import Record, complaint, newer
 
 REPORTED = "reported-"
 """What the files of records begin with that others report."""
-TEACHERS = "teachers"
-"""The folder of a dataset's teachers, which may serve several pairs."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.execution.plan import Request, plan
 from kdbench.execution.provenance import record_of
 from kdbench.execution.sweep import Sweep
 from kdbench.results.record import Record
@@ -15,14 +14,6 @@ from kdbench.results.store import Store
 
 CELLS = ("--methods", "hinton", "--datasets", "digits", "--pairs", "digits-gfl", "--schedule", "smoke")
 RUN = ("run", "--method", "hinton", "--dataset", "digits", "--pair", "digits-gfl", "--schedule", "smoke")
-
-
-@pytest.fixture
-def planned(tmp_path, small_digits, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
-    request = Request(method="hinton", dataset="digits", pair="digits-gfl", schedule="smoke")
-    return plan(request, lambda _line: None)
 
 
 def recorded(spec) -> Record:

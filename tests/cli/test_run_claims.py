@@ -5,21 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pytest
-
 from kdbench.execution.claims import Claims
-from kdbench.execution.plan import Request, plan
 from kdbench.execution.session import Session
 
 RUN = ("run", "--method", "hinton", "--dataset", "digits", "--pair", "digits-gfl", "--schedule", "smoke")
-
-
-@pytest.fixture
-def planned(tmp_path, small_digits, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
-    request = Request(method="hinton", dataset="digits", pair="digits-gfl", schedule="smoke")
-    return plan(request, lambda _line: None)
 
 
 def test_what_another_is_at_is_not_run(planned, kdbench):
