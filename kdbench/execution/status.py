@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,9 +13,8 @@ from pydantic import ValidationError
 
 from kdbench.execution import worker_progress
 from kdbench.execution.claims import Claims
-from kdbench.execution.claims_owner import Owner
 from kdbench.execution.sweep_means import FOLDER
-from kdbench.execution.worker_progress import Progress
+from kdbench.execution.worker_progress import Owned, Progress, tell_others
 from kdbench.results.record import PLAIN, Record
 from kdbench.results.store import Broken, Store, write_atomically
 from kdbench.specs import Spec
@@ -50,11 +48,9 @@ class Manifest(Spec):
             return None
 
 
-class Report(Spec):
+class Report(Owned):
     """What the last sweep in a work directory says of itself, beyond what its files show."""
 
-    owner: Owner
-    """The sweep's process."""
     ends: float | None
     """When it will end, s since the epoch; None where it cannot tell."""
     untimed_teachers: int
@@ -64,10 +60,7 @@ class Report(Spec):
 
     def write(self, work_dir: Path) -> None:
         """Write it; a full disk does not stop a sweep."""
-        draft = work_dir / f".{REPORT}-{self.owner.token}.tmp"
-        with contextlib.suppress(OSError):
-            draft.write_text(self.model_dump_json())
-            draft.replace(work_dir / REPORT)
+        tell_others(work_dir / REPORT, self)
 
     @classmethod
     def read(cls, work_dir: Path) -> Report | None:

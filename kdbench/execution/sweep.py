@@ -133,12 +133,13 @@ class Sweep:
         return not self.asked
 
     def _tidy(self, claims: Claims) -> None:
-        """Remove what killed workers left of claims on what is done."""
-        left, specs = claims.left(), dict[str, Spec]()
+        """Remove what killed workers, of this sweep or an earlier one, left of claims on what is done."""
+        left = claims.left()
         for item in (item for pack in self.packs for item in pack.items if left):
-            specs |= specs_of(item.plan)
-        for identity in specs.keys() & left:
-            if self.there(specs[identity]) and claims.take(identity):
+            for spec in specs_of(item.plan).values():
+                self.there(spec)
+        for identity in left & self._there:
+            if claims.take(identity):
                 claims.release(identity, done=True)
 
     def _try(self, work: Callable[[], None]) -> None:

@@ -22,15 +22,31 @@ LINE_EVERY = 60.0
 """Seconds between two lines on the iterations in the log."""
 
 
-class Progress(Spec):
+class Owned(Spec):
+    """What a process tells others while it runs."""
+
+    owner: Owner
+    """The process."""
+
+
+def tell_others(file: Path, told: Owned) -> None:
+    """Write a file in one step; where that cannot be, on a full disk, the old one stays."""
+    draft = file.with_name(f".{file.stem}-{told.owner.token}.tmp")
+    try:
+        draft.write_text(told.model_dump_json())
+        draft.replace(file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+
+
+class Progress(Owned):
     """Content of a pack's ``progress.json``."""
 
     pack: str
     title: str
     cells: dict[str, str]
     """Identity -> title, of the cells that the worker runs."""
-    owner: Owner
-    """The worker."""
     training: str = ""
     """What it trains now."""
     iteration: int = 0
@@ -97,10 +113,7 @@ class WorkerConsole:
         """Write the progress now; a full disk does not stop a training."""
         self.progress = self.progress.model_copy(update=changes)
         self._written = time.monotonic()
-        draft = self.file.with_name(f".progress-{self.progress.owner.token}.tmp")
-        with contextlib.suppress(OSError):
-            draft.write_text(self.progress.model_dump_json())
-            draft.replace(self.file)
+        tell_others(self.file, self.progress)
 
 
 class Training:

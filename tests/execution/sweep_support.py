@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kdbench import cli
 from kdbench.benchmarks import Benchmark
 from kdbench.execution import claims_owner, provenance, worker
 from kdbench.execution.cells import Means, interrupted_at
@@ -81,7 +82,7 @@ def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outc
     Modes: ``gate``: the last step of a training waits for a file ``go``; ``killed``: it waits until as large a
     share of the workers was killed as of the sweep is done with it; ``die``: it kills itself at the first step;
     ``lost``: so it does on what seems to be another machine; ``fail``: hinton's cells fail; ``refuse``: they are
-    refused; ``slow``: each step takes long.
+    refused; ``slow``: each step takes long; ``disk``: so long that the disk may be full before it ends.
     """
     outcome = Outcome()
     folder = means.work_dir.parent
@@ -122,7 +123,7 @@ def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> Non
                 time.sleep(0.01)
             while mode == "killed" and step == STEPS - 1 and not killed_enough(folder, means):
                 time.sleep(0.01)
-            time.sleep({"slow": 5, "killed": 0.1}.get(mode, 0.01))
+            time.sleep({"slow": 5, "killed": 0.1, "disk": 0.1}.get(mode, 0.01))
             progress.advance(step + 1, {})
             if step % 2:
                 (run / "last_checkpoint").write_text(f"iter_{step + 1}.pth")
@@ -155,7 +156,7 @@ def main(what: str, mode: str, *arguments: str) -> int:
         claims_owner.kernel = lambda: "elsewhere"
     worker.means_of = means_of
     worker.run_pack = lambda plans, means, console: pretend(plans, means, console, mode)
-    return worker.work(Path(arguments[0]))
+    return cli.main(["worker", *arguments])
 
 
 if __name__ == "__main__":
