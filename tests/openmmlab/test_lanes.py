@@ -72,45 +72,43 @@ def in_a_pack(bench, kind, selectors, folder, interrupt_at=None, room=None):
     return pack.turns.run(bodies, room=room), pack
 
 
+KINDS = ("faster", "gfl", "pspnet")
+
+
 def lanes_of(kind):
-    """The plain student and every method of a kind, in its default variant."""
+    """The plain student, every method of a kind in its default variant, and hints that are a stage of their own."""
     methods = [p.values[0] for p in TRAININGS if p.values[1] == kind and p.values[2] == ITERATIONS[True]]
-    return ["none", *methods]
+    return ["none", *methods, "fitnets[variant=two-stage,stage=0.5]"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def uninterrupted(bench, request, tmp_path_factory):
+    """A kind, its lanes' results and their pack."""
+    together, pack = in_a_pack(bench, request.param, lanes_of(request.param), tmp_path_factory.mktemp("pack"))
+    return request.param, together, pack
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["faster", "gfl", "pspnet"])
-def test_every_lane_is_the_run_alone(bench, kind, tmp_path):
-    selectors = lanes_of(kind)
-    together, pack = in_a_pack(bench, kind, selectors, tmp_path / "pack")
-    for number, selector in enumerate(selectors):
-        assert together[selector] == train(bench, kind, selector, tmp_path / "alone" / str(number)), selector
+def test_every_lane_is_the_run_alone(bench, uninterrupted, tmp_path):
+    kind, together, pack = uninterrupted
+    for number, (selector, result) in enumerate(together.items()):
+        assert result == train(bench, kind, selector, tmp_path / str(number)), selector
     assert {teacher.runs for teacher in pack.teachers.values()} == {RUN["iterations"]}
     assert pack.training.loads == RUN["iterations"]
     assert pack.evaluation.loads == 1  # three images are one batch, which stays on the shelf
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "selectors"),
-    [
-        ("faster", ["none", "mimic", "fitnets[variant=two-stage,stage=0.5]", "chen"]),
-        ("pspnet", ["none", "structured", "hinton"]),
-    ],
-)
-def test_a_resumed_pack_is_an_uninterrupted_one(bench, kind, selectors, tmp_path):
-    stopped, _ = in_a_pack(bench, kind, selectors, tmp_path / "a", interrupt_at=2)
+def test_every_lane_of_a_resumed_pack_is_that_of_an_uninterrupted_one(bench, uninterrupted, tmp_path):
+    kind, together, _ = uninterrupted
+    stopped, _ = in_a_pack(bench, kind, list(together), tmp_path, interrupt_at=2)
     assert all(isinstance(result, KeyboardInterrupt) for result in stopped.values())
-    resumed, pack = in_a_pack(bench, kind, selectors, tmp_path / "a")
-    whole, _ = in_a_pack(bench, kind, selectors, tmp_path / "b")
-    for selector in selectors:
-        assert resumed[selector].student == whole[selector].student
-        assert resumed[selector].method == whole[selector].method
-        assert resumed[selector].curve == whole[selector].curve
-    assert (
-        pack.training.loads
-        == RUN["iterations"] - min(losses[0][0] for losses in (resumed[s].losses for s in selectors)) + 1
-    )
+    resumed, pack = in_a_pack(bench, kind, list(together), tmp_path)
+    for selector, whole in together.items():
+        now = resumed[selector]
+        assert (now.student, now.method, now.curve) == (whole.student, whole.method, whole.curve), selector
+    first = min(result.losses[0][0] for result in resumed.values())
+    assert pack.training.loads == RUN["iterations"] - first + 1 < RUN["iterations"]
 
 
 @pytest.mark.slow
