@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdbench.execution.cells import Spec
+from kdbench.execution.packs import Pack
 from kdbench.execution.sweep_cells import Item
 from kdbench.execution.sweep_records import needs_of
 from kdbench.results.record import Record
@@ -58,6 +60,25 @@ def teachers_of(items: Iterable[Item], there: Callable[[Spec], bool]) -> dict[st
     plans = {item.plan.cell.teacher: item.plan for item in items if item.plan.teacher is not None}
     needs = {identity: spec for plan in plans.values() for identity, spec in needs_of(plan, there).items()}
     return {identity: spec for identity, spec in needs.items() if isinstance(spec, TeacherSpec)}
+
+
+def in_order(packs: Sequence[Pack], rates: Rates) -> list[Pack]:
+    """The packs in the order in which they are best begun.
+
+    The longest first, so that no slot is left alone with it in the end, and so the first of a pair trains its
+    teacher, for which the others wait. Those that need a plain student of another pack come after all: it shares
+    its teacher there.
+    """
+    packed = {item.identity for pack in packs for item in pack.items}
+
+    def key(pack: Pack) -> tuple[bool, float, int]:
+        own = {item.identity for item in pack.items}
+        plain = {item.plan.plain.identity() for item in pack.items}
+        seconds, unknown = rates.total(pack.items)
+        iterations = sum(item.plan.cell.pair.schedule.iterations for item in pack.items)
+        return bool(plain & packed - own), -math.inf if unknown else -seconds, -iterations
+
+    return sorted(packs, key=key)
 
 
 def _median(ordered: Sequence[float]) -> float:

@@ -20,7 +20,7 @@ from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
 from kdbench.execution.executors import Ended, Executor
 from kdbench.execution.packs import Pack
-from kdbench.execution.packs_estimate import Rates, teachers_of
+from kdbench.execution.packs_estimate import Rates, in_order, teachers_of
 from kdbench.execution.status import Report, Snapshot, best_of, last_lines
 from kdbench.execution.sweep_eta import time_left
 from kdbench.execution.sweep_means import SweepMeans
@@ -94,7 +94,10 @@ class Sweep:
     ) -> None:
         self.means, self.executor, self.view, self.command = task.means, executor, view, command
         self.packs, self.store = task.packs, Store(task.means.results)
-        self.pending = [PackState.of(p, self.store, task.means.folder(p.name)) for p in task.packs]
+        self.rates = Rates()
+        self.rates.learn(task.known)
+        order = in_order(task.packs, self.rates)
+        self.pending = [PackState.of(p, self.store, task.means.folder(p.name)) for p in order]
         self.running: dict[str, PackState] = {}
         self.records = list(task.done)
         self.failed_before = task.failed
@@ -102,8 +105,6 @@ class Sweep:
         self.failed_needs: dict[str, str] = {}
         """Identity -> why, of teachers and plain students that failed in this sweep."""
         self.total = len(task.done) + task.failed + sum(len(pack.items) for pack in task.packs)
-        self.rates = Rates()
-        self.rates.learn(task.known)
         self.asked = self.passed_on = 0
         """How often it was asked to stop, and how often the workers were told."""
         self.began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -204,25 +205,19 @@ class Sweep:
             self.running[handle] = state
 
     def _next(self, claims: Claims) -> PackState | None:
-        """Take a pack that can run now out of the pending ones, rather one that needs no training of a teacher."""
+        """Take the first pack that can run now out of the pending ones."""
         busy = {identity for state in self.running.values() for identity in self._made_by(state)}
-        second = None
         for state in list(self.pending):
             self._look(state)
             if not state.pack.items:
                 continue
             needs = self._needs(state)
-            if needs & busy or any(claims.holder(identity) for identity in needs):
+            wanted = needs | {item.identity for item in state.pack.items}
+            if needs & busy or any(claims.holder(identity) for identity in wanted):
                 continue
-            if any(claims.holder(item.identity) for item in state.pack.items):
-                continue
-            if not needs:
-                self.pending.remove(state)
-                return state
-            second = second or state
-        if second is not None:
-            self.pending.remove(second)
-        return second
+            self.pending.remove(state)
+            return state
+        return None
 
     def _look(self, state: PackState) -> None:
         """Settle the cells of a pending pack that another sweep has done, or that can no longer be run."""

@@ -32,8 +32,13 @@ TRAININGS, KILLS = 7, 32
 """In the whole sweep: those of a teacher and six students, and how many workers the mode ``killed`` asks for."""
 
 
-def planned(root: Path, methods: Sequence[str] = ("hinton", "mimic"), seeds: int = 2) -> dict[str, Item]:
-    values = {"title": "x", "dataset": "digits", "pairs": ["digits-faster-rcnn"], "schedule": "smoke"}
+def planned(
+    root: Path,
+    methods: Sequence[Any] = ("hinton", "mimic"),
+    seeds: int = 2,
+    pairs: Sequence[str] = ("digits-faster-rcnn",),
+) -> dict[str, Item]:
+    values = {"title": "x", "dataset": "digits", "pairs": pairs, "schedule": "smoke"}
     benchmark = Benchmark.model_validate({**values, "methods": methods, "seeds": range(seeds)})
     return items_of([benchmark], Request(method="", dataset="", data_root=root), lambda _line: None)
 

@@ -17,6 +17,8 @@ from sweep_support import KILLS, TRAININGS, Told, planned, sweep_of
 
 from kdbench.execution import sweep as sweeps
 from kdbench.execution.local import Local
+from kdbench.execution.packs import packs_of
+from kdbench.execution.packs_estimate import Rates, in_order
 from kdbench.execution.status import Report
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -76,6 +78,29 @@ def test_packs_that_need_one_teacher_do_not_train_it_twice(tmp_path, small_digit
     assert sweep_of(tmp_path, small_digits, lanes=1).run()
     assert set(begun(tmp_path).values()) == {1}
     assert len(results(tmp_path)) == 7
+
+
+def test_the_longest_begin_first_and_what_uses_the_plain_student_of_another_pack_last(small_digits):
+    methods = [{"method": "none", "seeds": range(3)}, "quantization-mimic", "hinton"]
+    items = planned(small_digits, methods, seeds=1, pairs=("digits-faster-rcnn", "digits-gfl"))
+    packs = packs_of(items.values(), max_lanes=None, share_teacher=True)
+
+    def order(rates: Rates) -> list[tuple[str, list[str]]]:
+        found = in_order(packs, rates)
+        return [(pack.title, [item.plan.cell.method for item in pack.items]) for pack in found]
+
+    rates, both = Rates(), ["none", "hinton"]
+    plain = [("digits-faster-rcnn, seed 1", ["none"]), ("digits-faster-rcnn, seed 2", ["none"])]
+    plain += [("digits-gfl, seed 1", ["none"]), ("digits-gfl, seed 2", ["none"])]
+    apart = [
+        ("digits-faster-rcnn, seed 0", ["quantization-mimic"]),
+        ("digits-gfl, seed 0", ["quantization-mimic"]),
+    ]
+    shared = [("digits-faster-rcnn, seed 0", both), ("digits-gfl, seed 0", both)]
+    assert order(rates) == shared + plain + apart
+    rates.of_pair["digits-faster-rcnn", "smoke"].append(1.0)
+    rates.of_pair["digits-gfl", "smoke"].append(5.0)
+    assert order(rates) == [shared[1], *plain[2:], shared[0], *plain[:2], apart[1], apart[0]]
 
 
 def test_two_sweeps_at_once_run_nothing_twice(tmp_path, small_digits, undisturbed):
