@@ -1,15 +1,18 @@
-"""What the light commands import and how long the help takes."""
+"""What the light commands import, how long the help takes, and which room imports OpenMMLab."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+import kdbench
 from kdbench.cli import COMMANDS
 
 HEAVY = {"torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "cv2", "PIL", "matplotlib"}
@@ -89,3 +92,22 @@ def test_the_plan_of_a_sweep_imports_neither_torch_nor_pandas(small_digits, tmp_
     where = ("--root", str(small_digits), "--results", str(tmp_path), "--work-dir", str(tmp_path / "runs"))
     assert not imported_by("sweep", *asked, *where, "--dry-run") & ({"torch", "torchvision", "pandas"} | MM)
     assert not list(tmp_path.iterdir())
+
+
+def test_openmmlab_is_imported_in_its_room_alone():
+    package = Path(kdbench.__file__).parent
+    code = {path.relative_to(package): path.read_text() for path in package.rglob("*.py")}
+    found = {path for path, text in code.items() if imported(ast.parse(text)) & MM}
+    assert found
+    assert {path.parts[0] for path in found} == {"openmmlab"}
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Top-level names of the packages that a module imports anywhere."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(str(node.module).partition(".")[0])
+    return names

@@ -50,6 +50,11 @@ def export(
     return output, file
 
 
+def exported_model(file: Path) -> ConfigDict:
+    """The student's config in a file that :func:`export` wrote beside its weights."""
+    return Config.fromfile(str(file)).model
+
+
 def inference_config(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> Config:
     """Config for inference: the model, how an image is prepared, and the classes."""
     model = copy.deepcopy(config)

@@ -10,9 +10,7 @@ from kdbench.conformance.exam import RUN, Exam
 
 def clean(exam: Exam) -> None:
     """The exported config builds a plain model, which takes the exported weights with strict=True."""
-    from mmengine.config import Config
-
-    from kdbench.openmmlab.export import export
+    from kdbench.openmmlab.export import export, exported_model
     from kdbench.openmmlab.models import build_model
 
     for family in exam.families():
@@ -20,7 +18,7 @@ def clean(exam: Exam) -> None:
         output = exam.bench.new_folder() / "student.pth"
         weights, config = export(model.student, subject.config(), subject.dataset, subject.schedule, output)
         state = torch.load(weights, weights_only=True)["state_dict"]
-        fresh = build_model(Config.fromfile(config).model, subject.dataset, 0)
+        fresh = build_model(exported_model(config), subject.dataset, 0)
         own = fresh.state_dict()
         strange = ", ".join(sorted(state.keys() - own.keys()))
         require(

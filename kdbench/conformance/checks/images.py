@@ -54,15 +54,14 @@ def _objects(raw: Raw, count: int) -> Raw:
 
 def _resized(raw: Raw) -> Raw:
     """Each image with its objects at another size."""
-    from mmengine.structures import PixelData
-
     for number, (size, sample) in enumerate(zip(SIZES, raw["data_samples"], strict=True)):
         image = raw["inputs"][number]
         raw["inputs"][number] = interpolate(image[None].float(), size, mode="bilinear")[0].to(image.dtype)
         sample.set_metainfo({"img_shape": size, "pad_shape": size})
         if "gt_sem_seg" in sample:
-            mask = sample.gt_sem_seg.data
-            sample.gt_sem_seg = PixelData(data=interpolate(mask[None].float(), size)[0].to(mask.dtype))
+            pixels = sample.gt_sem_seg
+            resized = interpolate(pixels.data[None].float(), size)[0].to(pixels.data.dtype)
+            sample.gt_sem_seg = type(pixels)(data=resized)
         else:
             sample.gt_instances.bboxes.rescale_((size[1] / image.shape[2], size[0] / image.shape[1]))
     return raw
