@@ -18,6 +18,8 @@ def time_left(
 ) -> tuple[float | None, int]:
     """Until the end, as earlier records tell, and longer where running packs say that they take longer.
 
+    No shorter than the longest of them: slots cannot share what is left of a pack.
+
     Args:
         running: Packs in workers.
         pending: Packs that wait.
@@ -32,7 +34,8 @@ def time_left(
     teachers, untimed = _teachers_left(running, pending, rates, there, slots)
     if cells is None:
         return None, untimed
-    return cells / min(slots, len(running) + len(pending)) + teachers, untimed
+    shared = cells / min(slots, len(running) + len(pending)) + teachers
+    return max([shared, *map(_told, running)]), untimed
 
 
 def _cells_left(

@@ -29,7 +29,7 @@ def known(sweep, seconds=10.0):
 
 def start(sweep, ago, told=None):
     state = sweep.pending.pop(0)
-    sweep.running["1"] = state
+    sweep.running[state.name] = state
     state.began = time.monotonic() - ago
     if told is not None:
         state.folder.mkdir(parents=True)
@@ -57,6 +57,13 @@ def test_a_pack_that_is_slower_than_the_records_slows_the_rest(sweep):
     known(sweep)
     start(sweep, ago=60, told=180)  # 240 s where 120 were expected
     assert sweep.snapshot().seconds_left == pytest.approx((2 * 6 * 40 - 60) / 2, abs=1)
+
+
+def test_what_is_left_of_a_pack_is_not_shared_among_slots(sweep):
+    known(sweep)
+    start(sweep, ago=115, told=5)
+    start(sweep, ago=35, told=85)
+    assert sweep.snapshot().seconds_left == pytest.approx(85, abs=1)
 
 
 def test_a_pack_beyond_its_estimate_does_not_end_the_sweep(sweep):
