@@ -57,9 +57,10 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
 
     What has a done record is not run again. Ctrl-C once writes checkpoints and stops, and the same command goes on.
     """
+    from kdbench.execution.method_code import OUTDATED
     from kdbench.execution.packs import packs_of
     from kdbench.execution.plan import Request
-    from kdbench.execution.sweep_cells import items_of, known
+    from kdbench.execution.sweep_cells import done_by_other_code, items_of, known
     from kdbench.execution.sweep_means import SweepMeans
     from kdbench.execution.sweep_wish import benchmarks_of
     from kdbench.results.store import Store
@@ -69,6 +70,8 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
     like = Request(method="", dataset="", amp=values["amp"], data_root=values["root"])
     items = items_of(benchmarks, like, _say)
     store = known(items, Store(values["results"]), _say)
+    for selector in done_by_other_code(items, store.done, values["work_dir"]):
+        _say(f"{selector}: done {OUTDATED}")
     left = [
         item
         for identity, item in items.items()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
 from kdbench.execution.cells import Means, Spec, place_of, score, subject_of, title
+from kdbench.execution.method_code import OUTDATED, outdated
 from kdbench.execution.plan import Plan
 from kdbench.execution.training import Console, Training
 from kdbench.results.record import Record, Teacher
@@ -242,7 +243,9 @@ class Session:
         """The done record of a spec, told, or None."""
         record = self._find(spec)
         if record is not None:
-            self.console.say(f"{title(spec)}: done already, {score(record)}")
+            run = (self.means.folder(spec), self.plan.card.method)
+            other = f", {OUTDATED}" if spec == self.plan.cell and any(outdated([run])) else ""
+            self.console.say(f"{title(spec)}: done already, {score(record)}{other}")
         return record
 
     def _train(self, training: Training) -> Record:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kdbench.benchmarks import Benchmark, Cell
+from kdbench.execution.cells import run_folder
+from kdbench.execution.method_code import outdated
 from kdbench.execution.plan import Plan, Planner, Request
 from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import specs_of
@@ -115,6 +118,20 @@ def known(items: Mapping[str, Item], store: Store, report: Callable[[str], None]
     done = {record.identity: record for record in ours if record.done}
     failed = {r.identity: r for r in ours if not r.done and r.identity not in done}
     return Known(done, failed, records)
+
+
+def done_by_other_code(items: Mapping[str, Item], done: Iterable[str], work_dir: Path) -> list[str]:
+    """The selectors whose cells are done, but by other code of the method than there is now.
+
+    Args:
+        items: The cells.
+        done: Identities of those that are done.
+        work_dir: Where runs are; what was run elsewhere tells nothing.
+    """
+    cells = [items[identity].plan for identity in done]
+    runs = [(run_folder(work_dir, plan.cell.identity()), plan.card.method) for plan in cells]
+    told = zip(cells, outdated(runs), strict=True)
+    return sorted({plan.cell.selector for plan, other in told if other})
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:

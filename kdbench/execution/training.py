@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kdbench.errors import UserError
+from kdbench.execution import method_code
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
@@ -18,6 +19,7 @@ from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import record_of
 from kdbench.isolation import MethodError
 from kdbench.results.record import Record, Teacher
+from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.hooks import Progress
@@ -93,8 +95,7 @@ class Training:
 
         subject, begun = subject_of(self.spec, self.plan, self.means), time.monotonic()
         name = title(self.spec)
-        if (stopped := interrupted_at(place.work_dir)) is not None:
-            console.say(f"{heading} goes on from iteration {stopped}")
+        self._look_back(place.work_dir, console, heading)
         try:
             with console.stage(heading, subject.schedule.iterations) as progress:
                 outcome = self.work(subject, place, progress)
@@ -117,9 +118,27 @@ class Training:
         console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
 
+    def _look_back(self, folder: Path, console: Console, heading: str) -> None:
+        """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
+        from kdbench.openmmlab.interrupted import of_this_code
+
+        stopped = interrupted_at(folder)
+        code = method_code.code_of(self.plan.card.method)
+        if self.runs_method and not of_this_code(folder / method_code.FILE, code):
+            console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
+        elif stopped is not None:
+            console.say(f"{heading} goes on from iteration {stopped}")
+
+    @property
+    def runs_method(self) -> bool:
+        """Whether the method's code has a part in it."""
+        if isinstance(self.spec, TeacherSpec):
+            return isinstance(self.spec, StagedTeacherSpec)
+        return self.spec.teacher is not None
+
     def failed(self, reason: str) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
-        from kdbench.openmmlab.students import drop_checkpoints
+        from kdbench.openmmlab.interrupted import drop_checkpoints
 
         if is_main_process():
             drop_checkpoints(self.means.folder(self.spec))

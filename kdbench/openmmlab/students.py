@@ -25,6 +25,7 @@ from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, t
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
+from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
@@ -248,13 +249,6 @@ def _finish(
         "latency_ms": latency,
     }
     return Outcome(trained.curve, cost, notes or [])
-
-
-def drop_checkpoints(work_dir: Path) -> None:
-    """Remove what a training would go on from."""
-    (work_dir / "last_checkpoint").unlink(missing_ok=True)
-    for checkpoint in work_dir.glob("iter_*.pth"):
-        checkpoint.unlink()
 
 
 def _bare(trained: Trained) -> Any:

@@ -158,6 +158,10 @@ def test_a_real_sweep_and_again_from_the_store(place, kdbench):
     again = kdbench(*SWEEP)
     assert again.code == 0
     assert "2 of 2 cells done, 0 failed, took 0 s" in again.err
+    assert "other code" not in again.err
+    (told,) = place.glob("out/runs/*/method-code.txt")
+    told.write_text("other")
+    assert "hinton: done with other code of the method than today's" in kdbench(*SWEEP).err
     (command,) = [text for text in manifest(place)["commands"].values() if "hinton" in text]
     by_hand = kdbench(*shlex.split(command)[1:])
     assert by_hand.code == 0

@@ -12,6 +12,7 @@ import pytest
 
 from kdbench.errors import UserError
 from kdbench.execution.cells import Means, interrupted_at
+from kdbench.execution.method_code import FILE, OUTDATED, code_of
 from kdbench.execution.plan import Request, plan
 from kdbench.execution.session import Session
 from kdbench.execution.training import RunError
@@ -320,6 +321,39 @@ def test_a_training_that_goes_on_says_from_where(lab):
     assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
 
 
+@pytest.mark.parametrize("code", [None, "other", "same"])
+def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
+    """Else half of the training would be of one method and half of another."""
+    made = lab.plan()
+    folder, own = lab.root / "runs" / made.cell.identity()[:16], code_of(made.card.method)
+    folder.mkdir(parents=True)
+    checkpoint = folder / "iter_120.pth"
+    checkpoint.touch()
+    (folder / "last_checkpoint").write_text(str(checkpoint))
+    if code is not None:
+        (folder / FILE).write_text(own if code == "same" else code)
+    lab.run()
+    does = "goes on from iteration 120"
+    if code != "same":
+        does = "begins again: the method's code is not that of iteration 120"
+    assert f"3 of 3: hinton, seed 0 {does}" in lab.told.lines
+    assert checkpoint.exists() == (interrupted_at(folder) == 120) == (code == "same")
+    assert (folder / FILE).read_text() == own
+
+
+def test_a_done_record_of_other_code_is_said_to_be_one(lab):
+    lab.run()
+    folder, done = (
+        lab.root / "runs" / lab.plan().cell.identity()[:16],
+        "hinton, seed 0: done already, AP50 0.500",
+    )
+    lab.run()
+    assert done in lab.told.lines
+    (folder / FILE).write_text("other")
+    lab.run()
+    assert f"{done}, {OUTDATED}" in lab.told.lines
+
+
 def test_only_the_main_process_writes(lab, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     assert lab.run("none").done
@@ -430,9 +464,11 @@ def test_a_failed_stage_is_recorded_and_tried_again(lab):
 
 
 def test_an_interrupted_stage_says_from_where_it_goes_on(lab):
-    folder = weights_of(lab, lab.plan(STAGED).staged).parent
+    made = lab.plan(STAGED)
+    folder = weights_of(lab, made.staged).parent
     folder.mkdir(parents=True)
     (folder / "last_checkpoint").write_text(f"{folder}/iter_7.pth")
+    (folder / FILE).write_text(code_of(made.card.method))
     lab.run(STAGED)
     assert "2 of 4: quantized teacher goes on from iteration 7" in lab.told.lines
 
