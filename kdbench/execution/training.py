@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kdbench.errors import UserError
-from kdbench.execution import method_code
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
+from kdbench.execution.method_code import FILE, code_of
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import record_of
 from kdbench.isolation import MethodError
@@ -123,14 +123,13 @@ class Training:
         from kdbench.openmmlab.interrupted import of_this_code
 
         stopped = interrupted_at(folder)
-        code = method_code.code_of(self.plan.card.method)
-        if self.runs_method and not of_this_code(folder / method_code.FILE, code):
+        if self._runs_method and not of_this_code(folder / FILE, code_of(self.plan.card.method)):
             console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
         elif stopped is not None:
             console.say(f"{heading} goes on from iteration {stopped}")
 
     @property
-    def runs_method(self) -> bool:
+    def _runs_method(self) -> bool:
         """Whether the method's code has a part in it."""
         if isinstance(self.spec, TeacherSpec):
             return isinstance(self.spec, StagedTeacherSpec)
