@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from kdbench.specs import digest, file_digest
@@ -13,6 +13,7 @@ FILE = "method-code.txt"
 OUTDATED = "with other code of the method than today's: a new version of its package runs it again"
 
 
+@cache
 def code_of(target: str) -> str:
     """SHA-256 (hex) of the Python files of the package that ``package.module:name`` is in."""
     package = target.partition(":")[0].partition(".")[0]
@@ -24,14 +25,7 @@ def code_of(target: str) -> str:
     return digest({name: file_digest(path) for name, path in files.items()})
 
 
-def outdated(runs: Iterable[tuple[Path, str]]) -> list[bool]:
-    """Whether each run's folder tells of other code of its method (``package.module:name``) than there is now."""
-    now: dict[str, str] = {}
-    found = []
-    for folder, target in runs:
-        file = folder / FILE
-        then = file.read_text() if file.is_file() else None
-        if then is not None and target not in now:
-            now[target] = code_of(target)
-        found.append(then is not None and then != now[target])
-    return found
+def outdated(folder: Path, target: str) -> bool:
+    """Whether a run's folder tells of other code of its method (``package.module:name``) than there is now."""
+    file = folder / FILE
+    return file.is_file() and file.read_text() != code_of(target)

@@ -73,10 +73,10 @@ def in_order(packs: Sequence[Pack], rates: Rates) -> list[Pack]:
 
     def key(pack: Pack) -> tuple[bool, float, int]:
         own = {item.identity for item in pack.items}
-        plain = {item.plan.plain.identity() for item in pack.items}
+        plain = pack.items[0].plan.plain.identity()  # that of the others too: they are of one pair and seed
         seconds, unknown = rates.total(pack.items)
         iterations = sum(item.plan.cell.pair.schedule.iterations for item in pack.items)
-        return bool(plain & packed - own), -math.inf if unknown else -seconds, -iterations
+        return plain in packed - own, -math.inf if unknown else -seconds, -iterations
 
     return sorted(packs, key=key)
 

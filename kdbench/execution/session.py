@@ -243,9 +243,9 @@ class Session:
         """The done record of a spec, told, or None."""
         record = self._find(spec)
         if record is not None:
-            run = (self.means.folder(spec), self.plan.card.method)
-            other = f", {OUTDATED}" if spec == self.plan.cell and any(outdated([run])) else ""
-            self.console.say(f"{title(spec)}: done already, {score(record)}{other}")
+            other = spec == self.plan.cell and outdated(self.means.folder(spec), self.plan.card.method)
+            told = f"{title(spec)}: done already, {score(record)}"
+            self.console.say(f"{told}, {OUTDATED}" if other else told)
         return record
 
     def _train(self, training: Training) -> Record:

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from kdbench.execution import worker_progress
 from kdbench.execution.claims import Claims
+from kdbench.execution.claims_owner import Owner
 from kdbench.execution.sweep_means import FOLDER
-from kdbench.execution.worker_progress import Owned, Progress, tell_others
+from kdbench.execution.worker_progress import Progress, tell_others
 from kdbench.results.record import PLAIN, Record
 from kdbench.results.store import Broken, Store, write_atomically
 from kdbench.specs import Spec
@@ -48,9 +49,11 @@ class Manifest(Spec):
             return None
 
 
-class Report(Owned):
+class Report(Spec):
     """What the last sweep in a work directory says of itself, beyond what its files show."""
 
+    owner: Owner
+    """The sweep's process."""
     ends: float | None
     """When it will end, s since the epoch; None where it cannot tell."""
     untimed_teachers: int

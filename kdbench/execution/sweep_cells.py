@@ -128,10 +128,13 @@ def done_by_other_code(items: Mapping[str, Item], done: Iterable[str], work_dir:
         done: Identities of those that are done.
         work_dir: Where runs are; what was run elsewhere tells nothing.
     """
-    cells = [items[identity].plan for identity in done]
-    runs = [(run_folder(work_dir, plan.cell.identity()), plan.card.method) for plan in cells]
-    told = zip(cells, outdated(runs), strict=True)
-    return sorted({plan.cell.selector for plan, other in told if other})
+    return sorted(
+        {
+            items[identity].plan.cell.selector
+            for identity in done
+            if outdated(run_folder(work_dir, identity), items[identity].plan.card.method)
+        }
+    )
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:

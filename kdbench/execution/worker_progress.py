@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from kdbench.execution.cells import told
 from kdbench.execution.claims_owner import Owner
 from kdbench.execution.elapsed import Pace
+from kdbench.results.store import write_atomically
 from kdbench.specs import Spec
 
 EVERY = 1.0
@@ -22,31 +23,21 @@ LINE_EVERY = 60.0
 """Seconds between two lines on the iterations in the log."""
 
 
-class Owned(Spec):
-    """What a process tells others while it runs."""
-
-    owner: Owner
-    """The process."""
-
-
-def tell_others(file: Path, told: Owned) -> None:
-    """Write a file in one step; where that cannot be, on a full disk, the old one stays."""
-    draft = file.with_name(f".{file.stem}-{told.owner.token}.tmp")
-    try:
-        draft.write_text(told.model_dump_json())
-        draft.replace(file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
+def tell_others(file: Path, told: Spec) -> None:
+    """Say how far a process is; where the file cannot be written, on a full disk, the old one stays."""
+    with contextlib.suppress(OSError):
+        write_atomically(file, told.model_dump_json(), lasting=False)
 
 
-class Progress(Owned):
+class Progress(Spec):
     """Content of a pack's ``progress.json``."""
 
     pack: str
     title: str
     cells: dict[str, str]
     """Identity -> title, of the cells that the worker runs."""
+    owner: Owner
+    """The worker."""
     training: str = ""
     """What it trains now."""
     iteration: int = 0

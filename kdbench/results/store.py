@@ -179,8 +179,13 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80] or "x"
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, lasting: bool = True) -> None:
     """Write a file so that readers and a crash see the old or the new content, never a part.
+
+    Args:
+        path: The file.
+        text: Its new content.
+        lasting: Wait until it is on the disk, so that the machine's crash cannot take it back.
 
     Raises:
         OSError: As the file system gives it; no temporary file stays.
@@ -189,8 +194,9 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -15,12 +15,13 @@ def test_the_code_of_a_method_is_all_of_its_package(tmp_path, monkeypatch, file)
     (tmp_path / "their_code" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     path.write_text("one = 1")
-    first = code_of(target)
-    assert code_of(target) == first
+    hashed = code_of.__wrapped__  # a process takes its code to be what it was at the first look
+    first = hashed(target)
+    assert hashed(target) == first
     path.write_text("one = 2")
-    assert code_of(target) != first
+    assert hashed(target) != first
     path.write_text("one = 1")
-    assert code_of(target) == first
+    assert hashed(target) == first
 
 
 def test_a_run_is_outdated_where_it_tells_of_other_code(tmp_path):
@@ -29,4 +30,4 @@ def test_a_run_is_outdated_where_it_tells_of_other_code(tmp_path):
     for told, code in (("other", "another"), ("same", code_of(target))):
         folders[told].mkdir()
         (folders[told] / FILE).write_text(code)
-    assert outdated((folder, target) for folder in folders.values()) == [False, True, False]
+    assert [outdated(folder, target) for folder in folders.values()] == [False, True, False]
