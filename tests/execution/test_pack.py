@@ -6,7 +6,7 @@ import errno
 
 import pytest
 import torch
-from test_session import Lab, lab  # noqa: F401 - a fixture
+from session_lab import Lab
 
 from kdbench.errors import UserError
 from kdbench.execution.cells import Means
@@ -46,7 +46,7 @@ class Packed:
 
 
 @pytest.fixture
-def packed(lab, monkeypatch):  # noqa: F811
+def packed(lab, monkeypatch):
     from kdbench.openmmlab import students
 
     made = Packed(lab)
