@@ -296,7 +296,9 @@ def _torch_settings(torch: Any) -> list[Setting]:
 
 
 def _autocast(torch: Any) -> Iterator[Setting]:
-    for device in ("cpu", "cuda"):
+    from kdbench import devices
+
+    for device in devices.here():
         yield Setting(
             f"torch's autocast on {device}",
             partial(torch.is_autocast_enabled, device),

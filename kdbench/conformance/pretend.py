@@ -1,17 +1,17 @@
 """A device that is not the CPU, on a machine without a GPU: it finds what a GPU run would stumble over.
 
-Tensors on it say ``pretend:0``. Each operator computes on the CPU, so the numbers are real and code that depends on
-them (sampling, NMS) takes its usual path; autograd, optimizers, state dicts, checkpoints, autocast and pinned memory
-work. An operator that gets tensors of both devices fails as it does with CUDA. :func:`count` counts the operators
-that a block launches and how often it makes the host wait.
+Tensors on it say ``pretend:0``. Each operator computes on the CPU, so the numbers are real and code that depends
+on them (sampling, NMS) takes its usual path; autograd, optimizers, state dicts, checkpoints, autocast and pinned
+memory work. An operator that gets tensors of both devices fails as it does with CUDA. :func:`count` counts the
+operators that a block launches and how often it makes the host wait.
 
 :func:`install` makes it the accelerator of the process for good, so give what uses it a process of its own::
 
     python -m kdbench.conformance.pretend run --method mimic --dataset digits --schedule smoke
 
-It has no streams, no generators of its own (random numbers are the CPU's), no memory of its own (figures are the
-process's), one index, and the CPU's memory formats; ``torch.accelerator`` names it but cannot synchronise it, so ask
-``torch.get_device_module``. Operators of compiled extensions other than torchvision's are not tried.
+It has one index, no streams, no generator of its own (random numbers are the CPU's), no memory of its own (figures
+are the process's) and the CPU's memory formats. ``torch.accelerator`` names it but cannot synchronise it: ask
+``torch.get_device_module``. Operators of compiled extensions other than torchvision's were not tried.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class PretendTensor(torch.Tensor):
     inner: Tensor
 
     @staticmethod
-    def __new__(cls, inner: Tensor) -> PretendTensor:
+    def __new__(cls: type[PretendTensor], inner: Tensor) -> PretendTensor:
         """Wrap a CPU tensor."""
         made: PretendTensor = torch.Tensor._make_wrapper_subclass(
             cls,
@@ -283,6 +283,7 @@ def install() -> None:
     from torch.optim.optimizer import _foreach_supported_types
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
+    from kdbench import devices
     from kdbench.conformance.pretend_autocast import register
 
     _setup_privateuseone_for_python_backend(NAME)
@@ -294,6 +295,7 @@ def install() -> None:
         library.impl(operator, implementation, key)
     everything.fallback(lambda func, *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
     _kept.extend([library, everything, *register(NAME)])
+    devices.accelerator.cache_clear()
 
 
 def _operators() -> Sequence[tuple[str, Callable[..., Any], str]]:

@@ -10,25 +10,29 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 KEY = "AutocastPrivateUse1"
-HALVED = (
-    "_convolution conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d convolution prelu "
-    "addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul linalg_multi_dot "
-    "lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell scaled_dot_product_attention"
-).split()
+HALVED = """
+_convolution conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
+convolution prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm
+chain_matmul linalg_multi_dot lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell
+scaled_dot_product_attention
+"""
 """Operators that compute in autocast's dtype."""
-FLOAT = (
-    "acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow softplus layer_norm "
-    "native_layer_norm group_norm frobenius_norm nuclear_norm cosine_similarity poisson_nll_loss cosine_embedding_loss "
-    "nll_loss nll_loss2d hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss margin_ranking_loss "
-    "multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss binary_cross_entropy_with_logits "
-    "dist pdist cdist renorm logsumexp upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
-    "upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d prod softmax log_softmax cumprod cumsum "
-    "linalg_vector_norm linalg_matrix_norm sum norm"
-).split()
+FLOAT = """
+acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow softplus layer_norm
+native_layer_norm group_norm frobenius_norm nuclear_norm cosine_similarity poisson_nll_loss
+cosine_embedding_loss nll_loss nll_loss2d hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss
+mse_loss margin_ranking_loss multilabel_margin_loss soft_margin_loss triplet_margin_loss
+multi_margin_loss binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp upsample_nearest1d
+upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d
+upsample_bicubic2d prod softmax log_softmax cumprod cumsum linalg_vector_norm linalg_matrix_norm sum
+norm
+"""
 """Operators that compute in float32."""
-WIDEST = "addcdiv addcmul atan2 bilinear cross dot grid_sampler index_put tensordot scatter_add".split()
+WIDEST = """
+addcdiv addcmul atan2 bilinear cross dot grid_sampler index_put tensordot scatter_add
+"""
 """Operators that compute in the widest dtype of their arguments."""
-REFUSED = ("binary_cross_entropy",)
+REFUSED = "binary_cross_entropy"
 
 
 def register(device: str) -> Iterator[torch.library.Library]:
@@ -39,17 +43,16 @@ def register(device: str) -> Iterator[torch.library.Library]:
     vision = torch.library.Library("torchvision", "IMPL")
     everything.fallback(torch.library.fallthrough_kernel, KEY)
     yield everything
-    kinds: list[tuple[list[str], Callable[[list[Tensor]], torch.dtype]]] = [
+    kinds: list[tuple[str, Callable[[list[Tensor]], torch.dtype]]] = [
         (HALVED, lambda _: torch.get_autocast_dtype(device)),
         (FLOAT, lambda _: torch.float32),
         (WIDEST, _widest),
     ]
     for names, dtype in kinds:
-        for name in names:
+        for name in names.split():
             for overload in _overloads(getattr(torch.ops.aten, name)):
                 aten.impl(_name(overload), _cast(overload, device, dtype), KEY)
-    for name in REFUSED:
-        aten.impl(name, _refuse(name), KEY)
+    aten.impl(REFUSED, _refuse, KEY)
     yield aten
     for operator in (torch.ops.torchvision.nms.default, torch.ops.torchvision.roi_align.default):
         vision.impl(_name(operator), _cast(operator, device, lambda _: torch.float32), KEY)
@@ -96,8 +99,5 @@ def _widest(tensors: list[Tensor]) -> torch.dtype:
     return dtypes.pop() if len(dtypes) == 1 else torch.float32
 
 
-def _refuse(name: str) -> Callable[..., Any]:
-    def call(*_: Any, **__: Any) -> Any:
-        raise RuntimeError(f"{name} is unsafe to autocast: use {name}_with_logits, or disable autocast")
-
-    return call
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise RuntimeError(f"{REFUSED} is unsafe to autocast: use {REFUSED}_with_logits, or disable autocast")
