@@ -17,6 +17,7 @@ from kdbench.conformance.watching import Seen, watch
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.students import Subject
     from kdbench.specs import TeacherStage
 
 Losses = list[dict[str, float]]
@@ -132,7 +133,7 @@ class Exam:
         options = options or self.options
         subject, kind = self.bench.subject(family, **changes), self.card.load()
         names = check_family(self.card.name, kind, options, family)
-        student, teachers = subject.build(), self.teachers(family, options)
+        student, teachers = self._student(subject), self.teachers(family, options)
         if pack is not None:
             teachers = [pack.shared(teacher) for teacher in teachers]
         shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
@@ -143,6 +144,9 @@ class Exam:
         return Distiller(
             student, method, teachers[0], seed=0, iterations=iterations, names=names, others=teachers[1:]
         )
+
+    def _student(self, subject: Subject) -> Any:
+        return subject.build().to(self.bench.device)
 
     def trained(self, family: str, options: Options | None = None) -> Ended:
         """The training of some iterations, watched; made once."""
@@ -185,7 +189,7 @@ class Exam:
         from kdbench.openmmlab.students import Unaided
 
         subject, progress = self.bench.subject(family, **RUN), Telling()
-        student, method = subject.build(), Unaided(Options())
+        student, method = self._student(subject), Unaided(Options())
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
         done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **RUN)
