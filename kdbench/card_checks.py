@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kdbench.cards import TASKS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
+from kdbench.specs import TASKS
 
 METRICS = {"detection": ("AP50", "AP50_11point"), "segmentation": ("mIoU",)}
 """Task -> the metrics that can rank."""

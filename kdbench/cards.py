@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from kdbench.specs import Task
+
 if TYPE_CHECKING:
     from kdbench.distill import Method
     from kdbench.specs import TeacherStage
-
-Task = Literal["detection", "segmentation"]
-TASKS: tuple[Task, ...] = ("detection", "segmentation")
 
 
 class Options(BaseModel):

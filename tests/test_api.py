@@ -14,8 +14,8 @@ import api_text
 import pytest
 
 from kdbench import api
-from kdbench.cards import TASKS
 from kdbench.cli.new_plugin import rendered, values_of
+from kdbench.specs import TASKS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"kdbench_cwd": ROOT / "plugins" / "kdbench-cwd", "kdbench_pkd": ROOT / "plugins" / "kdbench-pkd"}

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from kdbench import __version__
-from kdbench.cards import TASKS
 from kdbench.errors import UserError
+from kdbench.specs import TASKS
 
 TEMPLATES = Path(__file__).parents[1] / "templates" / "plugin"
 SUFFIX = ".j2"

@@ -10,9 +10,7 @@ from kdbench.cards import MethodCard, Options
 from kdbench.errors import UserError
 from kdbench.registry import Offer, Plugin, Registry, registry, suggestion
 from kdbench.selectors import parse, resolve
-
-PLAIN = "none"
-"""The plain student: what methods are compared with, and no method."""
+from kdbench.specs import PLAIN
 
 
 @dataclass(frozen=True)

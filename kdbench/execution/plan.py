@@ -21,9 +21,18 @@ from kdbench.errors import UserError
 from kdbench.isolation import running
 from kdbench.registry import Offer, registry, suggestion
 from kdbench.selectors import canonical, parse, resolve
-from kdbench.specs import Model, Pair, RunSpec, Schedule, StagedTeacherSpec, TeacherSpec, digest, file_digest
+from kdbench.specs import (
+    PLAIN,
+    Model,
+    Pair,
+    RunSpec,
+    Schedule,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    file_digest,
+)
 
-PLAIN = "none"
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 

@@ -18,7 +18,8 @@ from kdbench.results.derived import low_first, with_derived
 from kdbench.results.formats import rows
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.pages import boards
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
+from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
 HIGH_FIRST = {

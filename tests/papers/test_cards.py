@@ -7,9 +7,9 @@ import pytest
 from fake_steps import step
 
 import kdbench_papers
-from kdbench.cards import TASKS
 from kdbench.distill import FAMILIES, Method
 from kdbench.registry import registry
+from kdbench.specs import TASKS
 
 CARDS = {card.name: card for card in kdbench_papers.kdbench_methods()}
 COLUMNS = ["paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"]
