@@ -13,7 +13,7 @@ from typing import Any
 
 from kdbench.cli.show import describe, option
 from kdbench.conformance.promises import PROMISES
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.html import write_page
 from kdbench.specs import TASKS
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from kdbench.errors import UserError, explain
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.selectors import canonical, method_of, parse, resolve
 from kdbench.specs import PLAIN, Spec
 

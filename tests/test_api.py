@@ -125,7 +125,7 @@ def test_no_other_page_has_code_that_imports_kdbench():
 @pytest.mark.parametrize(
     "code",
     [
-        "from kdbench.registry import registry",
+        "from kdbench.plugins import registry",
         "import kdbench.api, kdbench.specs",
         "def f():\n    from kdbench import selectors",
         "from kdbench.api import registry",

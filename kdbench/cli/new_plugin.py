@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     Raises:
         UserError: If it is no name, or a method or module has it.
     """
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     if NAME.fullmatch(name) is None:
         raise UserError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kdbench.cards import MethodCard, Options
 from kdbench.errors import UserError
-from kdbench.registry import Offer, Plugin, Registry, registry, suggestion
+from kdbench.plugins import Offer, Plugin, Registry, registry, suggestion
 from kdbench.selectors import parse, resolve
 from kdbench.specs import PLAIN
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from kdbench.benchmarks import Benchmark, load, looked_up, seed_range
 from kdbench.errors import UserError, explain
 from kdbench.execution.sweep_methods import methods_of
-from kdbench.registry import registry
+from kdbench.plugins import registry
 
 
 def benchmarks_of(

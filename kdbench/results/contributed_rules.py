@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.errors import UserError, explain
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.record import Record
 from kdbench.selectors import canonical, parse
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec

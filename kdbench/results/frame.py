@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdbench.benchmarks import Benchmark, load
 from kdbench.errors import UserError
-from kdbench.registry import suggestion
+from kdbench.plugins import suggestion
 from kdbench.results.ablations import current, not_run, nothing
 from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
 from kdbench.results.commands import command
