@@ -12,7 +12,7 @@ from pathlib import Path
 import lacking
 import pytest
 
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 ROOT = Path(__file__).parents[1]
 

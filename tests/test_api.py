@@ -15,8 +15,8 @@ import lacking
 import pytest
 
 from kdbench import api
-from kdbench.cards import TASKS
 from kdbench.cli.new_plugin import rendered, values_of
+from kdbench.specs import TASKS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"kdbench_cwd": ROOT / "plugins" / "kdbench-cwd", "kdbench_pkd": ROOT / "plugins" / "kdbench-pkd"}
@@ -126,7 +126,7 @@ def test_no_other_page_has_code_that_imports_kdbench():
 @pytest.mark.parametrize(
     "code",
     [
-        "from kdbench.registry import registry",
+        "from kdbench.plugins import registry",
         "import kdbench.api, kdbench.specs",
         "def f():\n    from kdbench import selectors",
         "from kdbench.api import registry",

@@ -4,7 +4,7 @@ import lacking
 import pytest
 
 from kdbench.benchmarks import options_of
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.reported_column import published
 
