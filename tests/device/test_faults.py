@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from children import finish, start
 
-from kdbench.registry import ENVIRONMENT
+from kdbench.plugins import ENVIRONMENT
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 from made_plugins import Copy, write

@@ -6,7 +6,7 @@ import pytest
 from children import finish, look_at, start
 
 from kdbench.distill import FAMILIES
-from kdbench.registry import registry
+from kdbench.plugins import registry
 
 DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
 METHODS = [

@@ -14,7 +14,7 @@ import torch
 from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.launch import is_main_process, relaunch, start
-from kdbench.registry import registry
+from kdbench.plugins import registry
 
 
 @pytest.fixture

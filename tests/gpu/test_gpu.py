@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from kdbench.distill import FAMILIES
-from kdbench.registry import registry
+from kdbench.plugins import registry
 
 pytestmark = pytest.mark.gpu
 
