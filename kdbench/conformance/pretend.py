@@ -197,10 +197,16 @@ def _outer(value: Any) -> Any:
     )
 
 
+def _is_on_it(value: Any) -> bool:
+    return isinstance(value, PretendTensor)
+
+
 def _refuse_strangers(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
     """Fail where two devices meet; a tensor of the CPU without dimensions is a number, as with CUDA."""
     if func in COPIES:
         return
+    if func in INDEXED and not isinstance(args[0], PretendTensor) and any(map(_is_on_it, args[1])):
+        raise RuntimeError(f"indices should be either on cpu or on the device of the indexed tensor ({func})")
     values = args if func not in INDEXED else (args[0], *args[2:])
     least = 0 if func in JOINED else 1
     for leaf in _leaves([values, kwargs]):
@@ -208,8 +214,6 @@ def _refuse_strangers(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
             raise RuntimeError(
                 f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu ({func})"
             )
-    if func in INDEXED and not isinstance(args[0], PretendTensor):
-        raise RuntimeError(f"indices should be either on cpu or on the device of the indexed tensor ({func})")
     if isinstance(kwargs.get("generator"), torch.Generator):
         raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu' ({func})")
 
