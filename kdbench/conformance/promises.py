@@ -176,6 +176,7 @@ PROMISES = (
         "tensors are to be made on the device of a capture.",
         METHOD,
         "device:other",
+        ("pack", "resume", "export", "amp"),
     ),
     Promise(
         "processes",
