@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, load_object
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.specs import Pair
 
@@ -317,7 +317,7 @@ def _kind(value: object) -> str:
     return next(kind for kind, (_, expected) in KINDS.items() if isinstance(value, expected))
 
 
-def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method]) -> str:
+def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
     """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
 
     Args:
@@ -350,7 +350,18 @@ def load_target(title: str, target: str, advice: str = "") -> Any:
         return load_object(target)
 
 
-def load_method(card: MethodCard) -> type[Method]:
+def make_method(card: MethodCard, options: Options) -> Method[Any]:
+    """Make a method, which is not built yet.
+
+    Raises:
+        PluginError: If its class cannot be imported or made.
+    """
+    kind = load_method(card)
+    with running(title_of(card), "its constructor"):
+        return kind(options)
+
+
+def load_method(card: MethodCard) -> type[Method[Any]]:
     """Import the class of a method, and with it torch.
 
     Raises:

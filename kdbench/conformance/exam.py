@@ -14,7 +14,7 @@ from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import task_of
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
-from kdbench.plugins import load_method
+from kdbench.plugins import make_method
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
@@ -102,7 +102,7 @@ class Exam:
         """The families of the card's tasks that have what the method captures."""
         from kdbench.distill import FAMILIES
 
-        needed = set(load_method(self.card).needs(options or self.options))
+        needed = set(make_method(self.card, options or self.options).needs())
         return [
             family for family, has in FAMILIES.items() if needed <= has and task_of(family) in self.card.tasks
         ]
@@ -131,14 +131,13 @@ class Exam:
         from kdbench.openmmlab.preflight import check_family, probe_shapes
 
         options = options or self.options
-        subject, kind = self.bench.subject(family, **changes), load_method(self.card)
-        names = check_family(self.card.name, kind, options, family)
+        subject, method = self.bench.subject(family, **changes), make_method(self.card, options)
+        names = check_family(method, family)
         student, teachers = subject.build(), self.teachers(family, options)
         if pack is not None:
             teachers = [pack.shared(teacher) for teacher in teachers]
         shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
         with seeded(0, "method"):
-            method = kind(options)
             method.build(shapes)
         iterations = subject.schedule.iterations
         return Distiller(

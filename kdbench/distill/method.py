@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Shapes, Targets, detached
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ class Step:
         return replace(self, student={name: detached(value) for name, value in self.student.items()})
 
 
-class Method(nn.Module):
+class Method(nn.Module, Generic[OptionsT]):
     """A distillation method. Its parameters (adapters) train with the student and are never exported.
 
-    A subclass sets ``captures``, makes its adapters in :meth:`build` and returns its terms from
-    :meth:`losses`. It holds no reference to student or teacher.
+    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, makes its adapters in :meth:`build` and
+    returns its terms from :meth:`losses`. It holds no reference to student or teacher.
 
     Args:
         options: The card's options, validated.
@@ -59,14 +61,16 @@ class Method(nn.Module):
     captures: ClassVar[tuple[str, ...]] = ()
     """Names from :mod:`kdbench.distill.captures` that it needs from both models, whatever its options."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: OptionsT) -> None:
         super().__init__()
         self.options = options
 
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
-        """Captures that it needs with these options. Override where a variant asks for others."""
-        return cls.captures
+    def needs(self) -> tuple[str, ...]:
+        """Return the captures that it needs with its options, before :meth:`build`.
+
+        Override it where a variant asks for others than ``captures``.
+        """
+        return self.captures
 
     def build(self, shapes: Shapes) -> None:
         """Make the adapters. Called once, before training, under the method's own random state."""

@@ -24,7 +24,7 @@ from kdbench.openmmlab.data import images_of, training_pipeline
 from kdbench.openmmlab.distiller import Teacher, targets_of
 from kdbench.openmmlab.preflight import Probe, check_family
 from kdbench.openmmlab.students import Subject
-from kdbench.plugins import load_method, title_of
+from kdbench.plugins import make_method, title_of
 
 Report = Callable[[str], None]
 
@@ -99,11 +99,9 @@ def attended(
             or gives something else than weights.
     """
     subject = models["student"].subject
-    kind, title = load_method(card), title_of(card)
-    with running(title, "its constructor"):
-        method = kind(options)
+    method = make_method(card, options)
     student = models["student"].build("student", report)
-    names = check_family(card.name, type(method), options, family_of_model(student))
+    names = check_family(method, family_of_model(student))
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
     image = images_of(subject.dataset, folder, split, pipeline)[index]
@@ -115,7 +113,7 @@ def attended(
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
-        with running(title, "attention()"):
+        with running(title_of(card), "attention()"):
             maps = method.attention(step)
     check_maps(card.name, maps)
     content = samples[0].img_shape[:2]

@@ -49,9 +49,8 @@ class Good(Method):
     captures = ("neck",)
     # class
 
-    @classmethod
-    def needs(cls, options):
-        return cls.captures
+    def needs(self):
+        return self.captures
 
     def build(self, shapes):
         pairs = zip(shapes.student["neck"], shapes.teacher["neck"], strict=True)
@@ -102,7 +101,7 @@ BROKEN: Mapping[str, Copy] = {
     "light": Copy({"from typing": "import pandas\nfrom typing"}),
     "options": Copy({"default=1.0, ge=0": "default=-1.0, ge=0"}),
     "refusal": Copy(
-        method={"return cls.captures": 'return ("neck",) if options.variant == "mean" else ("necks",)'}
+        method={"return self.captures": 'return ("neck",) if self.options.variant == "mean" else ("necks",)'}
     ),
     "families": Copy(method={"# losses": 'step.student["backbone"]'}),
     "teacher": Copy(method={"# level": "theirs.clamp_(min=0)"}),

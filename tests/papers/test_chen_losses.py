@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from kdbench_papers.chen import (
+from kdbench_papers.chen.losses import (
     hint_loss,
     regression_l2,
     teacher_bounded_l2,
