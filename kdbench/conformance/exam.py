@@ -12,6 +12,7 @@ from torch import Tensor
 from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import task_of
+from kdbench.conformance.settings import noted
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
 from kdbench.plugins import make_method
@@ -79,6 +80,8 @@ class Exam:
     def __init__(self, target: Target, bench: Bench) -> None:
         self.target, self.bench = target, bench
         self.card: MethodCard = target.card
+        self.changed: set[str] = set()
+        """Settings of the process that the method changed; they are put back each time."""
         self._teachers: dict[tuple[str, str], list[Any]] = {}
         self._ended: dict[tuple[str, str], Ended] = {}
 
@@ -137,12 +140,18 @@ class Exam:
         if pack is not None:
             teachers = [pack.shared(teacher) for teacher in teachers]
         shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
-        with seeded(0, "method"):
+        with seeded(0, "method"), noted(self.changed):
             method.build(shapes)
+        self._note_settings(method)
         iterations = subject.schedule.iterations
         return Distiller(
             student, method, teachers[0], seed=0, iterations=iterations, names=names, others=teachers[1:]
         )
+
+    def _note_settings(self, method: Any) -> None:
+        """Note the settings that the method changes from now on."""
+        for name in ("losses", "adversary_losses"):
+            setattr(method, name, noted(self.changed)(getattr(method, name)))
 
     def trained(self, family: str, options: Options | None = None) -> Ended:
         """The training of some iterations, watched; made once."""

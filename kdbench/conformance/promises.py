@@ -76,6 +76,13 @@ PROMISES = (
         ("refusal",),
     ),
     Promise(
+        "settings",
+        "it leaves the settings of torch, numpy and the process as they are: dtype, threads, autocast, folder, ...",
+        "they hold for all students that train in the process, and would change their numbers or their speed.",
+        METHOD,
+        "families:leaves_settings",
+    ),
+    Promise(
         "teacher",
         "the teacher and its captures are the same after a training as before",
         "students beside it learn from the same teacher, which must teach them all the same.",

@@ -10,6 +10,7 @@ from kdbench.cards import MethodCard
 from kdbench.conformance.broken import Broken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.promises import HEAVY
+from kdbench.conformance.settings import noted
 from kdbench.plugins import ENVIRONMENT, load_method
 
 FILLED = ("title", "authors", "year", "link", "bibtex", "tasks", "equations", "method")
@@ -33,7 +34,8 @@ def complete(exam: Exam) -> None:
     require(card.bibtex.lstrip().startswith("@"), "the card's bibtex does not begin with @")
     _variants(card)
     _published(card)
-    load_method(card)
+    with noted(exam.changed):
+        load_method(card)
 
 
 def _variants(card: MethodCard) -> None:

@@ -23,3 +23,8 @@ def trains(exam: Exam) -> None:
             except Exception as error:
                 selector = canonical(exam.card, options)
                 raise Broken(f"{selector} in {family} models: {told(error, exam.target.package)}") from error
+
+
+def leaves_settings(exam: Exam) -> None:
+    """Importing, building and training it changed no setting of the process."""
+    require(not exam.changed, f"it changes {' and '.join(sorted(exam.changed))}")
