@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import api_text
+import lacking
 import pytest
 
 from kdbench import api, distill
@@ -145,7 +146,7 @@ def test_what_is_not_public_is_found(code):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_their_cards_are_light(package):
-    pytest.importorskip(package)
+    lacking.extra(package, "the example packages are not installed")
     code = (
         f"import sys, {package}; cards = list({package}.kdbench_methods());"
         "[(card.published(), card.options()) for card in cards];"

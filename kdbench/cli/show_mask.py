@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="File to write, *.png.",
 )
+@options.device
 @options.root
 @options.work_dir("Folder of the runs, whose trained models are looked at where they are there.")
 def command(**values: Any) -> None:
@@ -59,14 +60,14 @@ def command(**values: Any) -> None:
     name = image_name(planned, split, index)
     check_attention(planned)
     check_output(output)
-    start("cpu", planned.dataset)
+    device = start(values["device"], planned.dataset)
     from kdbench.cli.panels import draw
     from kdbench.execution.refusals import check_method
     from kdbench.openmmlab.attention import attended
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
-    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say)
+    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
     click.echo(f"wrote {output}: {planned.cell.selector} on {where}")

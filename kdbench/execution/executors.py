@@ -63,7 +63,7 @@ class Executor(ABC):
 
     Args:
         slots: How many workers may run at once; None: what fits.
-        device: ``cpu`` or ``cuda``; None: cuda where there is one.
+        device: Type of the device; None: the accelerator where there is one.
         options: Those of its card.
 
     Raises:
@@ -130,7 +130,7 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
     Args:
         selector: Its name and options.
         slots: How many workers may run at once; None: as it chooses.
-        device: ``cpu`` or ``cuda``; None: as it chooses.
+        device: Type of the device; None: as it chooses.
 
     Raises:
         UserError: Where it is unknown, its options are not those of its card, it lacks something, or it fails.

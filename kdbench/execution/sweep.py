@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from kdbench import devices
 from kdbench.errors import PluginError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Spec, title
@@ -313,7 +314,7 @@ class Sweep:
             return
         self.pending.remove(state)
         why = f"its worker died {DEATHS} times without getting further, at last with {ended.how}"
-        device = "cuda" if self.executor.resources.gpus else "cpu"
+        device = self.means.device or ("GPU" if self.executor.resources.gpus else devices.CPU)
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):

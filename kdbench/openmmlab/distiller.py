@@ -119,8 +119,10 @@ def same_normalisation(student: Any, teacher: Any) -> bool:
 class Distiller(BaseModel):  # type: ignore[misc]
     """Trains a student with a method.
 
+    Method, adversary and teachers are on the student's device from here on, wherever they were built.
+
     Args:
-        student: The student, initialised.
+        student: The student, initialised, on the device that it trains on.
         method: The method, built. Its parameters train beside the student's.
         teacher: The teacher; None where the method needs none.
         others: Further teachers of an ensemble.
@@ -156,6 +158,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             taught_by.asked |= names
         if adversary is not None:
             adversary.requires_grad_(False)  # but in its own step: no gradient, no optimizer, no DDP
+        self.to(next(student.parameters()).device)
 
     def init_weights(self) -> None:
         """Nothing: the student came initialised under its own random state."""

@@ -13,6 +13,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
+from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
@@ -242,7 +243,9 @@ def _finish(
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
         "seconds_per_iteration": trained.seconds_per_iteration,
-        "peak_memory_mib": None if place.pack else peak_memory(),  # a pack's is that of all its lanes
+        "peak_memory_mib": None
+        if place.pack
+        else peak_memory(place.device),  # a pack's is that of all its lanes
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
@@ -261,9 +264,13 @@ def _bare(trained: Trained) -> Any:
     return model.student
 
 
-def peak_memory() -> float:
-    """Peak memory in MiB: of this training on the GPU where there is one, else of this process since it began."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def peak_memory(device: str) -> float | None:
+    """Return the peak memory in MiB: of this training on an accelerator, of this process since it began on a CPU.
+
+    None where torch does not know that of the accelerator.
+    """
+    if device != devices.CPU:
+        peak = devices.peak_memory(device)
+        return None if peak is None else peak / 2**20
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident / 2**20 if sys.platform == "darwin" else resident / 2**10
