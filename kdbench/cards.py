@@ -70,7 +70,7 @@ class MethodCard:
         bibtex: Entry to cite.
         tasks: What it can distil.
         equations: The loss in words and symbols, with the choices made where the paper is silent.
-        method: ``package.module:Class`` of the :class:`kdbench.distill.Method`, imported when it is run.
+        method: ``package.module:Class`` of the ``kdbench.distill.Method``, imported when it is run.
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
@@ -121,7 +121,7 @@ class Split:
         names: Text file with one image a line (its stem, or a path that ends in it).
         images: Folder of the images.
         annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
-        take: Of the named images ``all``, or one side of :mod:`kdbench.datasets.holdout`.
+        take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
     names: str
@@ -191,7 +191,7 @@ class ExecutorCard:
     Attributes:
         name: Name on the command line.
         title: One line for humans.
-        target: ``package.module:Class`` of the :class:`kdbench.execution.executors.Executor`.
+        target: ``package.module:Class`` of the ``kdbench.execution.executors.Executor``.
         requires: Modules that must be installed for it.
         install: Command that installs them.
         options: Class of its options, ``ray[address=auto]``; the target's class takes them as keyword arguments.

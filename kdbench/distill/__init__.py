@@ -1,6 +1,6 @@
 """How methods work: the contract, captures, adapters, losses. Pure torch, no OpenMMLab.
 
-Plugins import these names from :mod:`kdbench.api`.
+Plugins import these names from ``kdbench.api``.
 """
 
 from kdbench.distill.adapters import Adapter, adapter, resized

@@ -51,22 +51,22 @@ class Step:
 class Method(nn.Module, Generic[OptionsT]):
     """A distillation method. Its parameters (adapters) train with the student and are never exported.
 
-    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, makes its adapters in :meth:`build` and
-    returns its terms from :meth:`losses`. It holds no reference to student or teacher.
+    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, makes its adapters in ``build`` and
+    returns its terms from ``losses``. It holds no reference to student or teacher.
 
     Args:
         options: The card's options, validated.
     """
 
     captures: ClassVar[tuple[str, ...]] = ()
-    """Names from :mod:`kdbench.distill.captures` that it needs from both models, whatever its options."""
+    """Names from ``kdbench.distill.captures`` that it needs from both models, whatever its options."""
 
     def __init__(self, options: OptionsT) -> None:
         super().__init__()
         self.options = options
 
     def needs(self) -> tuple[str, ...]:
-        """Return the captures that it needs with its options, before :meth:`build`.
+        """Return the captures that it needs with its options, before ``build``.
 
         Override it where a variant asks for others than ``captures``.
         """
@@ -88,9 +88,9 @@ class Method(nn.Module, Generic[OptionsT]):
         return 1.0
 
     def adversary(self) -> nn.Module | None:
-        """A part, made in :meth:`build`, that is trained against the student.
+        """A part, made in ``build``, that is trained against the student.
 
-        It is in no optimizer but its own and gets no gradient of :meth:`losses`, which may run through it.
+        It is in no optimizer but its own and gets no gradient of ``losses``, which may run through it.
         """
         return None
 
@@ -114,7 +114,7 @@ class Method(nn.Module, Generic[OptionsT]):
         """What it attends to in a batch, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
 
         Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
-        It is asked without :meth:`build`, as adapters are not kept with a run.
+        It is asked without ``build``, as adapters are not kept with a run.
         """
         return {}
 
