@@ -31,8 +31,8 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model of a pair.
+class RunModel:
+    """A model of a pair, with the weights of its run where that is done.
 
     Attributes:
         subject: What is built.
@@ -78,7 +78,7 @@ class Seen:
 def attended(
     card: MethodCard,
     options: Options,
-    models: Mapping[str, Model],
+    models: Mapping[str, RunModel],
     folder: Path,
     split: str,
     index: int,
@@ -147,7 +147,7 @@ class TeacherCaptures(Mapping[str, Any]):
         arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
     """
 
-    def __init__(self, model: Model, report: Report, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, model: RunModel, report: Report, arguments: tuple[Any, ...]) -> None:
         self.model, self.report, self.arguments = model, report, arguments
 
     @cached_property
