@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import threading
 import time
 from types import FrameType
@@ -15,6 +16,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from kdbench import devices
 from kdbench.distill.randomness import reseed
 
+WARM_ITERATIONS = 5
 AGAIN = 1.0
 """Seconds after which a second signal is a second wish to stop: torchrun passes on what a terminal sent to all."""
 
@@ -40,8 +42,8 @@ class StepHook(Hook):  # type: ignore[misc]
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.durations: list[float] = []
-        """Seconds of each iteration that was looked at, without the loading of its batch."""
+        self.durations: dict[int, float] = {}
+        """Iteration that was looked at -> its seconds, without the loading of its batch."""
         self.started = 0.0
         self.losses: dict[str, float] = {}
 
@@ -66,9 +68,15 @@ class StepHook(Hook):  # type: ignore[misc]
             model = bare(runner)
             devices.synchronize(model.data_preprocessor.device)
             borrowed = sum(teacher.borrowed for teacher in model.teachers)
-            self.durations.append(time.perf_counter() - self.started + borrowed)
+            self.durations[runner.iter] = time.perf_counter() - self.started + borrowed
             self.losses = {name: value for name, value in outputs.items() if "loss" in name}
         self.progress.advance(runner.iter + 1, self.losses)
+
+    def seconds_per_iteration(self) -> float:
+        """Return the median, without the first iterations of this process where there are more; 0 without any."""
+        warm = min(self.durations, default=0) + WARM_ITERATIONS
+        later = [seconds for iteration, seconds in self.durations.items() if iteration >= warm]
+        return statistics.median(later or self.durations.values() or [0.0])
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""

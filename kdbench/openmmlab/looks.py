@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from kdbench.devices import CPU
+
 EVERY = 10
 """Steps between two looks at an accelerator, where the host waits for each."""
 
@@ -39,7 +41,7 @@ class Looks:
 
     def due(self, iteration: int, device: torch.device) -> bool:
         """Whether an iteration is looked at: on an accelerator every tenth, the last, and a process's first."""
-        always = device.type == "cpu" or self._first in (None, iteration)
+        always = device.type == CPU or self._first in (None, iteration)
         return always or (iteration + 1) % EVERY == 0 or iteration + 1 == self.iterations
 
     def note(self, iteration: int, logged: dict[str, Tensor]) -> dict[str, float]:

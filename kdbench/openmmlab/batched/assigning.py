@@ -155,7 +155,10 @@ def _closest(count: int, centers: Tensor, levels: Sequence[int], boxes: Tensor) 
 
 
 def _thresholds(found: Tensor, counts: Sequence[int]) -> Tensor:
-    """(B, G) mean and deviation of the candidates' overlaps (B, K, G); a sum's bits depend on its tensor's shape."""
+    """(B, G) the sum of mean and deviation of the candidates' overlaps (B, K, G).
+
+    Each image's are taken by themselves: the bits of a sum depend on the shape of its tensor.
+    """
     own = [part[:, :count].contiguous() for part, count in zip(found, counts, strict=True)]
     limits = pad_sequence([part.mean(0) + part.std(0) for part in own], batch_first=True)
     return torch.nn.functional.pad(limits, (0, found.shape[2] - limits.shape[1]))

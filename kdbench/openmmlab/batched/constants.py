@@ -1,7 +1,7 @@
 """Small tensors that mm* makes from the same numbers in each step are made once a device.
 
-``Tensor.new_tensor`` copies numbers from the host, and the host waits for the copy: twice for each box coder, once for
-each overlap.
+``Tensor.new_tensor`` copies numbers from the host, and the host waits for the copy: twice for each box coder, once
+for each overlap.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def without_waiting(pred: Tensor, label: Tensor, weight: Tensor | None = None, **options: Any) -> Tensor:
-    """mmdet's ``binary_cross_entropy`` of class indices; on a CPU its own.
+    """Compute mmdet's ``binary_cross_entropy`` of class indices; on a CPU its own.
 
     Args:
         pred: (N, C) logits.

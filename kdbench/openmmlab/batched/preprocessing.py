@@ -23,7 +23,9 @@ class MovedAtOnce(ImgDataPreprocessor):  # type: ignore[misc]
             self._channel_conversion = False  # done here
             images = _together(data["inputs"])
             moved = batch_to_device({**data, "inputs": images}, self.device)
-            return super().forward({**moved, "inputs": _swapped(moved["inputs"]) if swaps else moved["inputs"]}, training)
+            return super().forward(
+                {**moved, "inputs": _swapped(moved["inputs"]) if swaps else moved["inputs"]}, training
+            )
         finally:
             self._channel_conversion = swaps
 

@@ -62,10 +62,7 @@ class StandardRoIHead(roi_heads.StandardRoIHead):  # type: ignore[misc]
         parts = _positives(truth, priors, assigned, positive, columns)
         split = [part.split(chosen.positives) for part in parts]
         rest = priors.flatten(0, 1)[negative].split(chosen.negatives)
-        return [
-            _result(*each, number)
-            for *each, number in zip(*split, rest, truth.counts, strict=True)
-        ]
+        return [_result(*each, number) for *each, number in zip(*split, rest, truth.counts, strict=True)]
 
 
 def rows_of(mask: Tensor, count: int) -> Tensor:
@@ -83,7 +80,9 @@ def _there(boxes: list[Tensor]) -> Tensor | None:
     return torch.arange(max(counts), device=known.device) < known[:, None]
 
 
-def _positives(truth: Truth, priors: Tensor, assigned: Tensor, rows: Tensor, columns: int) -> tuple[Tensor, ...]:
+def _positives(
+    truth: Truth, priors: Tensor, assigned: Tensor, rows: Tensor, columns: int
+) -> tuple[Tensor, ...]:
     """Of the positive rows: boxes, whether each is one of the truth's, its index, label and box of the truth."""
     images = rows // priors.shape[1]
     which = assigned.flatten()[rows] - 1
@@ -98,8 +97,10 @@ def _positives(truth: Truth, priors: Tensor, assigned: Tensor, rows: Tensor, col
     )
 
 
-def _result(boxes: Tensor, given: Tensor, which: Tensor, labels: Tensor, truth: Tensor, rest: Tensor, count: int) -> SamplingResult:
-    """mmdet's result, without the indices in the padded batch, which the box head does not use."""
+def _result(
+    boxes: Tensor, given: Tensor, which: Tensor, labels: Tensor, truth: Tensor, rest: Tensor, count: int
+) -> SamplingResult:
+    """Make mmdet's result, without the indices of the samples, which the box head does not use."""
     made = SamplingResult.__new__(SamplingResult)
     made.pos_priors, made.neg_priors, made.pos_is_gt = boxes, rest, given
     made.pos_assigned_gt_inds, made.pos_gt_labels, made.pos_gt_bboxes = which, labels, truth
