@@ -70,14 +70,14 @@ def max_iou(rng: random.Random) -> Any:
     )
 
 
-def random_sampler(rng: random.Random) -> Any:
+def random_sampler(rng: random.Random, *, with_truth: bool = False) -> Any:
     from mmdet.models.task_modules.samplers import RandomSampler
 
     return RandomSampler(
         rng.choice([8, 32, 10000]),
         rng.choice([0.25, 0.5]),
         neg_pos_ub=rng.choice([-1, 0, 3]),
-        add_gt_as_proposals=rng.random() < 0.7,
+        add_gt_as_proposals=with_truth,
     )
 
 
@@ -144,7 +144,7 @@ def test_sampled_proposals_are_mmdets(bench):
     head = bench.subject("faster").build().roi_head
     generator = torch.Generator().manual_seed(0)
     for batch, rng in batches(1):
-        head.bbox_assigner, head.bbox_sampler = max_iou(rng), random_sampler(rng)
+        head.bbox_assigner, head.bbox_sampler = max_iou(rng), random_sampler(rng, with_truth=rng.random() < 0.7)
         boxes = [proposals(each, rng, generator) for each in batch.instances]
         if not head.at_once(boxes, batch.instances):
             assert not any(len(each.bboxes) for each in batch.instances)

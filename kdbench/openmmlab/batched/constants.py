@@ -13,13 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kdbench.devices import CPU
+
 _made: dict[tuple[Any, ...], Tensor] = {}
 
 
 @contextmanager
 def constants_kept(device: torch.device) -> Iterator[None]:
     """Let ``new_tensor`` of plain numbers give a tensor that is kept, unless the device is the CPU."""
-    if device.type == "cpu":
+    if device.type == CPU:
         yield
         return
     torch.Tensor.new_tensor = _new_tensor  # type: ignore[method-assign]

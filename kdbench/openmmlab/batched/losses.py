@@ -8,6 +8,8 @@ import torch
 from mmdet.models.losses.cross_entropy_loss import binary_cross_entropy
 from torch import Tensor
 
+from kdbench.devices import CPU
+
 
 def without_waiting(pred: Tensor, label: Tensor, weight: Tensor | None = None, **options: Any) -> Tensor:
     """Compute mmdet's ``binary_cross_entropy`` of class indices; on a CPU its own.
@@ -19,7 +21,7 @@ def without_waiting(pred: Tensor, label: Tensor, weight: Tensor | None = None, *
         options: Of mmdet's function.
     """
     counted = options.get("avg_factor") is None and options.get("avg_non_ignore")
-    if pred.device.type != "cpu" and pred.dim() != label.dim() and weight is not None and not counted:
+    if pred.device.type != CPU and pred.dim() != label.dim() and weight is not None and not counted:
         label, weight = expanded(label, weight, pred.shape[-1], options.get("ignore_index"))
     loss: Tensor = binary_cross_entropy(pred, label, weight, **options)
     return loss

@@ -8,6 +8,7 @@ import torch
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor
 
+from kdbench.devices import CPU
 from kdbench.openmmlab.batched.transfer import batch_to_device
 
 
@@ -17,7 +18,7 @@ class MovedAtOnce(ImgDataPreprocessor):  # type: ignore[misc]
     def forward(self, data: Any, training: bool = False) -> Any:
         """The batch on the device, normalised and padded."""
         swaps = self._channel_conversion
-        if self.device.type == "cpu":
+        if self.device.type == CPU:
             return super().forward(data, training)
         try:
             self._channel_conversion = False  # done here
@@ -31,7 +32,7 @@ class MovedAtOnce(ImgDataPreprocessor):  # type: ignore[misc]
 
     def cast_data(self, data: Any) -> Any:
         """mm*'s, for a batch that is there already."""
-        return super().cast_data(data) if self.device.type == "cpu" else data
+        return super().cast_data(data) if self.device.type == CPU else data
 
 
 def _together(images: Any) -> Any:

@@ -12,6 +12,7 @@ from mmdet.models.utils import unpack_gt_instances
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from kdbench.devices import CPU
 from kdbench.openmmlab.batched.assigning import Truth, covers, max_iou, truth_of
 from kdbench.openmmlab.batched.choosing import choose
 from kdbench.openmmlab.batched.heads import LARGEST
@@ -25,7 +26,7 @@ class StandardRoIHead(roi_heads.StandardRoIHead):  # type: ignore[misc]
         """The losses, and the accuracy, on sampled proposals."""
         boxes = [results.bboxes for results in rpn_results_list]
         instances, _, _ = unpack_gt_instances(batch_data_samples)
-        if boxes[0].device.type == "cpu" or not self.at_once(boxes, instances):
+        if boxes[0].device.type == CPU or not self.at_once(boxes, instances):
             losses: dict[str, Tensor] = super().loss(x, rpn_results_list, batch_data_samples)
             return losses
         for results in rpn_results_list:

@@ -9,6 +9,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from kdbench.devices import CPU
+
 ALIGNMENT = 16
 """Bytes: what the start of each tensor in the buffer is a multiple of."""
 
@@ -21,8 +23,10 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
         device: Where to.
 
     Returns:
-        Views of one buffer there, in the same order.
+        Views of one buffer there, in the same order; on a CPU the tensors themselves.
     """
+    if device.type == CPU:
+        return list(tensors)
     starts, size = [], 0
     for tensor in tensors:
         starts.append(size)
