@@ -106,7 +106,7 @@ def picture(exam: Exam, family: str) -> None:
 
 def mixed(exam: Exam, family: str) -> None:
     """A step in both half precisions."""
-    from kdbench.conformance.checks.amp import mixed_in
+    from kdbench.conformance.checks.conditions import mixed_in
 
     mixed_in(exam, family)
 

@@ -93,7 +93,7 @@ def test_first_losses_and_picture(bench, method, family):
 def test_resumed_in_a_pack_and_alone_within_float_noise(bench, method, family):
     from contextlib import suppress
 
-    from kdbench.conformance.checks.same import STOPPED_AT, side_by_side
+    from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.exam import Interrupted, Telling
     from kdbench.conformance.on_device import after
 
