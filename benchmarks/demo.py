@@ -67,6 +67,8 @@ def story(folder: Path) -> str:
     results, committed = folder / "results", rows_of(COMMITTED)
     methods = [entry.method for entry in load(FILE).methods]
     rows = {name: row for name, row in rows_of(results).items() if name in (PLAIN, *methods)}
+    if not rows:
+        sys.exit(f"{results} has no result of the demo: run `kdbench sweep {FILE} --results {results}` first")
     return STORY.format(
         count=len(rows),
         scores="\n".join(score(*item) for item in rows.items()),

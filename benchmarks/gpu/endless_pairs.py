@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kdbench import pairs
 from kdbench.api import Pair, hookimpl
-from kdbench.pairs import kdbench_pairs as own_pairs
 
 SUFFIX = "-endless"
 ITERATIONS = 1_000_000
@@ -11,8 +11,8 @@ ITERATIONS = 1_000_000
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
-    """Return the pairs; their teachers know nothing, which takes no time, and run no faster for it."""
-    return [_endless(pair) for pair in own_pairs()]
+    """Return the pairs. Their teachers train for two iterations only: they take as long to look at images."""
+    return [_endless(pair) for pair in pairs.kdbench_pairs()]
 
 
 def _endless(pair: Pair) -> Pair:

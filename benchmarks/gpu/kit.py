@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/kit.py --have have.txt --camvid ~/CamVid --bccd ~/BCCD --output kit
 
-`have.txt` lists what the machine has: the output of `python3 -m pip list --format=freeze` there, or bare names, one
-a line. What kdbench needs and the machine lacks comes as wheels, in the versions that are installed here; so run this
-in an environment in which kdbench's tests run. CamVid's images become JPEG (23 MiB instead of 180); their files keep
-their names, since readers go by the content.
+`have.txt` lists what the machine has: the output of `python3 -m pip list --format=freeze` there, or bare
+names, one a line. What kdbench needs and the machine lacks comes as wheels, in the versions that are
+installed here, so run this where kdbench's tests run. CamVid's images become JPEG (23 MiB instead of 180);
+their files keep their names, since readers go by the content.
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def levers(setup: Setup) -> list[Command]:
 
 def throughput(setup: Setup) -> list[Command]:
     """Compare cells an hour of several workers on the GPU with those of one, for the dense pair."""
-    quick = ["--slots", "1,2", "--seeds", "0,1", "--window", "3"]
-    sizes = quick if setup.quick else ["--slots", "1,4", "--window", "12", "--amp"]
+    quick = ["--slots", "1", "2", "--window", "3", "--patience", "300"]
+    sizes = quick if setup.quick else ["--slots", "1", "4", "--window", "12", "--amp"]
     return [script(HERE / "throughput.py", setup, "--pair", setup.pairs[1], "--method", METHOD, *sizes)]
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/gpu/measure.py --only throughput
 
-The cells are a method and its plain student for several seeds: two lanes a worker, which take turns and share no
-teacher, so that one worker does what separate runs do. Their students train until they are stopped. The figure is
-the iterations of all lanes while all workers train, over the iterations of a real cell: it leaves out the start, the
-training of the teacher and the evaluation.
+The cells are a method and its plain student for several seeds: two lanes a worker, which take turns and share
+no teacher, so that one worker does what separate runs do. Their students train until they are stopped. The
+figure is the iterations of all lanes while all workers train, over the iterations of a real cell: it leaves
+out the start, the training of the teacher and the evaluation.
 """
 
 from __future__ import annotations
@@ -28,14 +28,12 @@ from kdbench.execution.worker_progress import Progress, read
 HERE = Path(__file__).parent
 WARM = 5
 """Iterations of each worker before the window begins."""
-PATIENCE = 60.0
-"""Seconds that workers may take until then."""
 
 
 def plugin(folder: Path) -> str:
     """Install the endless pairs in a folder; return the PYTHONPATH that has them."""
     info = folder / "kdbench_endless-0.dist-info"
-    info.mkdir()
+    info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kdbench-endless\nVersion: 0\n")
     (info / "entry_points.txt").write_text("[kdbench]\nendless = endless_pairs\n")
     return os.pathsep.join(filter(None, [str(folder), str(HERE), os.environ.get("PYTHONPATH", "")]))
@@ -46,19 +44,20 @@ class Sweep:
 
     Args:
         asked: The options.
-        slots: Workers at once.
-        folder: An empty folder.
+        seeds: One for each worker.
+        folder: Where all sweeps of this program run, so that the teacher is trained once.
     """
 
-    def __init__(self, asked: argparse.Namespace, slots: int, folder: Path) -> None:
+    def __init__(self, asked: argparse.Namespace, seeds: range, folder: Path) -> None:
         self.runs = folder / "runs"
-        seeds = asked.seeds if slots > 1 else asked.seeds.replace("..", ",").split(",")[0]
-        command = [sys.executable, "-m", "kdbench", "sweep", "--methods", asked.method, "--seeds", seeds]
+        command = [sys.executable, "-m", "kdbench", "sweep", "--methods", asked.method]
+        command += ["--seeds", ",".join(map(str, seeds)), "--slots", str(len(seeds))]
         command += ["--datasets", pair_of(asked.pair).dataset, "--pairs", asked.pair + SUFFIX]
-        command += ["--slots", str(slots), "--device", asked.device, "--root", str(asked.root)]
+        command += ["--device", asked.device, "--root", str(asked.root)]
         command += ["--work-dir", str(self.runs), "--results", str(folder / "results")]
         environment = {**os.environ, "PYTHONPATH": plugin(folder)}
         self.process = subprocess.Popen([*command, *asked.amp], env=environment, stdout=sys.stderr)
+        self.patience = asked.patience
 
     def workers(self) -> dict[str, Progress]:
         """Return the progress of the workers whose students train."""
@@ -67,7 +66,7 @@ class Sweep:
 
     def until(self, workers: int) -> bool:
         """Wait until that many workers train; return whether they do."""
-        ends = time.monotonic() + PATIENCE
+        ends = time.monotonic() + self.patience
         while time.monotonic() < ends and self.process.poll() is None:
             if len(self.workers()) >= workers:
                 return True
@@ -84,7 +83,8 @@ class Sweep:
 
 
 def _trains(told: Progress) -> bool:
-    return told.iterations == ITERATIONS and told.iteration >= WARM and not told.ended
+    students = told.iterations == ITERATIONS and told.iteration >= WARM
+    return students and not told.ended and not told.owner.dead()
 
 
 def rate(before: dict[str, Progress], after: dict[str, Progress], seconds: float) -> float:
@@ -97,24 +97,23 @@ def rate(before: dict[str, Progress], after: dict[str, Progress], seconds: float
     return sum(done) / seconds
 
 
-def measured(asked: argparse.Namespace, slots: int) -> float | None:
+def measured(asked: argparse.Namespace, seeds: range, folder: Path) -> float | None:
     """Print a row of the table; return cells an hour, None where too few workers came to train."""
-    with tempfile.TemporaryDirectory() as folder:
-        sweep = Sweep(asked, slots, Path(folder))
-        try:
-            ready = sweep.until(slots)
-            before, begun = sweep.workers(), time.monotonic()
-            with Watch(asked.device) as watch:
-                time.sleep(asked.window if ready else 0)
-            after, seconds = sweep.workers(), time.monotonic() - begun
-        finally:
-            sweep.stop()
-    if not ready or len(after) < slots:
-        print(f"| {slots} | {len(after)} workers trained after {PATIENCE:.0f} s | | |", flush=True)
+    sweep = Sweep(asked, seeds, folder)
+    try:
+        ready = sweep.until(len(seeds))
+        before, begun = sweep.workers(), time.monotonic()
+        with Watch(asked.device) as watch:
+            time.sleep(asked.window if ready else 0)
+        after, seconds = sweep.workers(), time.monotonic() - begun
+    finally:
+        sweep.stop()
+    if not ready or len(after) < len(seeds):
+        print(f"| {len(seeds)} | failed: {len(after)} workers trained | | |", flush=True)
         return None
     iterations = rate(before, after, seconds)
     cells = 3600 * iterations / pair_of(asked.pair).schedule.iterations
-    print(f"| {slots} | {iterations:.2f} | {cells:.1f} | {watch} |", flush=True)
+    print(f"| {len(seeds)} | {iterations:.2f} | {cells:.1f} | {watch} |", flush=True)
     return cells
 
 
@@ -123,22 +122,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pair", required=True)
     parser.add_argument("--method", required=True)
-    parser.add_argument("--slots", default="1,4", help="numbers of workers, the one to compare with first")
-    parser.add_argument("--seeds", default="0..3", help="as many as the most workers")
+    parser.add_argument(
+        "--slots", type=int, nargs="+", default=[1, 4], help="workers; the first to compare with"
+    )
     parser.add_argument("--window", type=float, default=12, help="seconds that are measured")
+    parser.add_argument("--patience", type=float, default=60, help="seconds until all workers must train")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--amp", action="store_const", const=["--amp"], default=[])
     parser.add_argument("--root", type=Path, default=Path("data"))
     asked = parser.parse_args()
-    print(f"{asked.pair}, {asked.method} and the plain student, seeds {asked.seeds}\n")
+    print(f"{asked.pair}, {asked.method} and the plain student, a seed a worker\n")
     print(
         "| workers | iterations/s | cells an hour | GPU utilisation, memory |\n|---|---|---|---|", flush=True
     )
-    cells = [measured(asked, int(slots)) for slots in asked.slots.split(",")]
-    if None in cells:
-        return 1
-    print(f"\n{cells[-1] / cells[0]:.2f} times the cells an hour of {asked.slots.split(',')[0]} worker")
-    return 0
+    cells: list[float | None] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for number, slots in enumerate(asked.slots):
+            first = sum(asked.slots[:number])
+            cells.append(measured(asked, range(first, first + slots), Path(folder)))
+    first, *others = cells
+    if first and all(others):
+        print("\ntimes the first row:", *(f"{other / first:.2f}" for other in others if other))
+    return int(None in cells)
 
 
 if __name__ == "__main__":
