@@ -46,17 +46,17 @@ def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
     from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
     from kdbench.openmmlab.sampling import SeededImages
     from kdbench.openmmlab.students import Subject
-    from kdbench.registry import registry
+    from kdbench.plugins import make_method, registry
     from kdbench.selectors import parse, resolve
 
     name, raw = parse(selector)
     card, dataset = registry().method(name).value, registry().dataset(pair.dataset).value
-    options, kind = resolve(card, raw), card.load()
-    names = check_family(name, kind, options, pair.family)
+    options = resolve(card, raw)
+    method = make_method(card, options)
+    names = check_family(method, pair.family)
     student = Subject("steps", pair.student, schedule, dataset, 0, False).build().to(pretend.NAME)
     stage = None if card.teacher_stage is None else card.teacher_stage(options)
     teacher = Teacher(Subject("teacher", pair.teacher, schedule, dataset, 1, False, stage=stage).build())
-    method = kind(options)
     if names:
         images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), 0)
         with seeded(0, "method"):
@@ -96,7 +96,7 @@ def step(pair_name: str, selector: str, folder: Path) -> pretend.Counts:
     from kdbench.openmmlab.adversary import AdversaryHook
     from kdbench.openmmlab.hooks import BuffersHook, StepHook, Stop, StopHook
     from kdbench.openmmlab.training import Place, make_runner
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     pair = registry().pair(pair_name).value
     changes = {"iterations": 100, "validations": 1, "warmup": 0, "batch_size": 4}
@@ -147,7 +147,7 @@ def places() -> Counter[str]:
 
 def methods(asked: list[str] | None) -> list[str]:
     """Those that are asked for, else all."""
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     return asked or sorted(registry().methods)
 

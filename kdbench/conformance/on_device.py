@@ -94,12 +94,13 @@ def after(exam: Exam, family: str, ended: Ended) -> None:
 def picture(exam: Exam, family: str) -> None:
     """Ask it what it attends to."""
     from kdbench.distill import Method
-    from kdbench.openmmlab.attention import Model, attended
+    from kdbench.openmmlab.attention import RunModel, attended
+    from kdbench.plugins import load_method
 
-    if exam.card.load().attention is Method.attention:
+    if load_method(exam.card).attention is Method.attention:
         return
     absent = exam.bench.work / "none.pth"
-    models = {role: Model(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
+    models = {role: RunModel(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
     device, folder = exam.bench.device, exam.bench.folder
     attended(exam.card, exam.options, models, folder, "train", 0, lambda _line: None, device)
 

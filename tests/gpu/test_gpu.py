@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from kdbench.distill import FAMILIES
-from kdbench.plugins import registry
+from kdbench.plugins import make_method, registry
 
 pytestmark = pytest.mark.gpu
 
@@ -30,7 +30,7 @@ RUNS = [
     pytest.param(card.name, family, id=f"{card.name}-{family}")
     for card in METHODS
     for family, has in FAMILIES.items()
-    if TASKS[family] in card.tasks and set(card.load().needs(card.options())) <= has
+    if TASKS[family] in card.tasks and set(make_method(card, card.options()).needs()) <= has
 ]
 ONE_EACH = [("mimic", "two-stage"), ("hinton", "dense"), ("structured", "segmentation")]
 """A method of each family; the last one has an adversary."""
