@@ -67,7 +67,7 @@ def gates(exam: Exam, family: str) -> None:
 
 def training(exam: Exam, family: str) -> None:
     """Train it cut off and gone on with, and in a pack beside a plain student: it comes to the same."""
-    from kdbench.conformance.checks.same import STOPPED_AT, side_by_side
+    from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.compare import same
     from kdbench.conformance.exam import Interrupted, Telling
 
@@ -94,19 +94,20 @@ def after(exam: Exam, family: str, ended: Ended) -> None:
 def picture(exam: Exam, family: str) -> None:
     """Ask it what it attends to."""
     from kdbench.distill import Method
-    from kdbench.openmmlab.attention import Model, attended
+    from kdbench.openmmlab.attention import RunModel, attended
+    from kdbench.plugins import load_method
 
-    if exam.card.load().attention is Method.attention:
+    if load_method(exam.card).attention is Method.attention:
         return
     absent = exam.bench.work / "none.pth"
-    models = {role: Model(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
+    models = {role: RunModel(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
     device, folder = exam.bench.device, exam.bench.folder
     attended(exam.card, exam.options, models, folder, "train", 0, lambda _line: None, device)
 
 
 def mixed(exam: Exam, family: str) -> None:
     """A step in both half precisions."""
-    from kdbench.conformance.checks.amp import mixed_in
+    from kdbench.conformance.checks.conditions import mixed_in
 
     mixed_in(exam, family)
 
