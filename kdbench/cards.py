@@ -32,7 +32,7 @@ class Options(BaseModel):
     added_later: ClassVar[tuple[str, ...]] = ()
     """Options added later: left out of the identity at their defaults, so that old results stay valid."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run equals the baseline student's bit for bit; empty: every ``..weight`` at 0."""
+    """Values at which a run equals the baseline student's; empty: ``weight`` and each ``..._weight`` at 0."""
 
     @property
     def ensemble(self) -> int:

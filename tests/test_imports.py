@@ -23,6 +23,7 @@ NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
     {"errors", "files"},
+    {"devices"},
     {"specs"},
     {"cards", "metrics"},
     {"hookspecs", "distill"},

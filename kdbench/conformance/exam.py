@@ -19,6 +19,7 @@ from kdbench.plugins import make_method
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.students import Subject
     from kdbench.specs import TeacherStage
 
 Losses = list[dict[str, float]]
@@ -136,7 +137,7 @@ class Exam:
         options = options or self.options
         subject, method = self.bench.subject(family, **changes), make_method(self.card, options)
         names = check_family(method, family)
-        student, teachers = subject.build(), self.teachers(family, options)
+        student, teachers = self._student(subject), self.teachers(family, options)
         if pack is not None:
             teachers = [pack.shared(teacher) for teacher in teachers]
         shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
@@ -147,6 +148,9 @@ class Exam:
         return Distiller(
             student, method, teachers[0], seed=0, iterations=iterations, names=names, others=teachers[1:]
         )
+
+    def _student(self, subject: Subject) -> Any:
+        return subject.build().to(self.bench.device)
 
     def _note_settings(self, method: Any) -> None:
         """Note the settings that the method changes from now on."""
@@ -194,7 +198,7 @@ class Exam:
         from kdbench.openmmlab.students import Unaided
 
         subject, progress = self.bench.subject(family, **RUN), Telling()
-        student, method = subject.build(), Unaided(Options())
+        student, method = self._student(subject), Unaided(Options())
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
         done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **RUN)

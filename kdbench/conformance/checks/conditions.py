@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,11 @@ import torch
 from torch.nn.functional import interpolate
 
 from kdbench.conformance.broken import Broken, require
+from kdbench.conformance.children import environment, last_line
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.stepping import Raw, stepped
 
+DTYPES = (torch.float16, torch.bfloat16)
 SIZES = ((61, 47), (39, 45))
 """Height and width of the two images of a batch of odd sizes; the first is the larger."""
 
@@ -79,16 +79,22 @@ def _resized(raw: Raw) -> Raw:
 
 
 def mixed(exam: Exam) -> None:
-    """What --amp does on a GPU, here on a CPU in bfloat16."""
+    """What --amp does, in both half precisions."""
     for family in exam.families():
-        for terms in stepped(exam, family, precision=_halved):
+        mixed_in(exam, family)
+
+
+def mixed_in(exam: Exam, family: str) -> None:
+    """A step in each half precision, on the device of the bench."""
+    for dtype in DTYPES:
+        for terms in stepped(exam, family, precision=partial(torch.autocast, exam.bench.device, dtype)):
             for name, term in terms.items():
-                told = f"in {family} models the term '{name}' is {str(term.dtype).removeprefix('torch.')}"
+                told = f"in {family} models the term '{name}' is {_short(term.dtype)} under {_short(dtype)}"
                 require(term.dtype in (torch.float32, torch.float64), f"{told}: compute it in float32")
 
 
-def _halved() -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 PROCESSES = 2
@@ -130,7 +136,7 @@ def _train(exam: Exam, family: str) -> list[list[dict[str, str]]]:
             process.kill()
             process.wait()
     for rank, code in enumerate(codes):
-        require(code == 0, f"one of two processes failed: {_last(_log(out, rank))}")
+        require(code == 0, f"one of two processes failed: {last_line(_log(out, rank))}")
     return [json.loads((out / f"rank{rank}.json").read_text(encoding="utf-8")) for rank in range(PROCESSES)]
 
 
@@ -144,24 +150,15 @@ def _log(out: Path, rank: int) -> Path:
     return out / f"rank{rank}.log"
 
 
-def _last(log: Path) -> str:
-    """The last line of a traceback."""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Broken|Loss)\b", line)]
-    return (raised or lines or ["it said nothing"])[-1]
-
-
 def _environment(rank: int, port: int) -> dict[str, str]:
-    """What torchrun gives its processes, and the modules that this process finds."""
+    """Return the environment that torchrun gives a process."""
     return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        **environment(),
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(PROCESSES),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
     }
 
 
