@@ -14,7 +14,7 @@ from kdbench.conformance.broken import told
 from kdbench.conformance.target import targets
 
 if TYPE_CHECKING:
-    from kdbench.conformance.exam import Ended, Exam
+    from kdbench.conformance.exam import Exam, TrainingResult
 
 
 def main(scenes: Path, out: Path, names: list[str]) -> None:
@@ -80,7 +80,7 @@ def training(exam: Exam, family: str) -> None:
     after(exam, family, resumed)
 
 
-def after(exam: Exam, family: str, ended: Ended) -> None:
+def after(exam: Exam, family: str, ended: TrainingResult) -> None:
     """Export and time the trained student."""
     from kdbench.openmmlab.export import export
     from kdbench.openmmlab.latency import latency_ms
