@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench import devices
+
 if TYPE_CHECKING:
     from kdbench.specs import Pair
 
@@ -30,10 +32,7 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
     def _now(self) -> tuple[float, float]:
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.synchronize()
+        devices.synchronize(self.device)
         return time.perf_counter(), time.process_time()
 
     def start(self) -> None:
@@ -88,7 +87,7 @@ def options(description: str | None, method: str) -> argparse.ArgumentParser:
     parser.add_argument("--method", default=method)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--warm", type=int, default=5, help="rounds that are not counted")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--amp", action="store_true")
     parser.add_argument("--root", type=Path, default=Path("data"))
     return parser

@@ -192,16 +192,17 @@ class Exam:
             self._ended[key] = self.train_plain(family)
         return self._ended[key]
 
-    def train_plain(self, family: str, pack: Any = None) -> TrainingResult:
-        """A training of the plain student."""
+    def train_plain(self, family: str, pack: Any = None, **changes: Any) -> TrainingResult:
+        """Train the plain student; ``changes`` are of the schedule."""
         from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.students import Unaided
 
-        subject, progress = self.bench.subject(family, **RUN), Telling()
+        changes = {**RUN, **changes}
+        subject, progress = self.bench.subject(family, **changes), Telling()
         student, method = self._student(subject), Unaided(Options())
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
-        done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **RUN)
+        done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **changes)
         return TrainingResult(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
 
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from kdbench.conformance.exam import Exam, TrainingResult
 
 
+ONCE = {"validations": 1}
+"""Of the schedule: it is evaluated at the end alone."""
+
+
 def main(scenes: Path, out: Path, names: list[str]) -> None:
     """Look at methods in every family that they claim.
 
@@ -73,22 +77,19 @@ def training(exam: Exam, family: str) -> None:
 
     folder = exam.bench.new_folder()
     with suppress(Interrupted):
-        exam.train(family, folder=folder, progress=Telling(until=STOPPED_AT))
-    resumed = exam.train(family, folder=folder)
-    _, packed = side_by_side(exam, family, [exam.options])
+        exam.train(family, folder=folder, progress=Telling(until=STOPPED_AT), **ONCE)
+    resumed = exam.train(family, folder=folder, **ONCE)
+    _, packed = side_by_side(exam, family, [exam.options], **ONCE)
     same(packed, resumed, "in a pack and gone on with")
-    after(exam, family, resumed)
+    exported(exam, family, resumed)
 
 
-def after(exam: Exam, family: str, ended: TrainingResult) -> None:
-    """Export and time the trained student."""
+def exported(exam: Exam, family: str, ended: TrainingResult) -> None:
+    """Export the trained student."""
     from kdbench.openmmlab.export import export
-    from kdbench.openmmlab.latency import latency_ms
 
-    subject, student = exam.bench.subject(family), ended.model.student
-    output = exam.bench.new_folder() / "student.pth"
-    export(student, subject.config(), subject.dataset, subject.schedule, output)
-    latency_ms(student, subject.dataset, exam.bench.folder, subject.schedule)
+    subject, output = exam.bench.subject(family), exam.bench.new_folder() / "student.pth"
+    export(ended.model.student, subject.config(), subject.dataset, subject.schedule, output)
 
 
 def picture(exam: Exam, family: str) -> None:

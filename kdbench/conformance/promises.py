@@ -183,6 +183,7 @@ PROMISES = (
         "tensors are to be made on the device of a capture.",
         METHOD,
         "device:other",
+        ("pack", "resume", "export", "amp"),
     ),
     Promise(
         "processes",

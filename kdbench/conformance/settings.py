@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from kdbench import devices
+
 
 class Setting(NamedTuple):
     """One setting.
@@ -65,7 +67,7 @@ def settings() -> list[Setting]:
         Setting(
             "torch's detection of anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly
         ),
-        *(_autocast(device) for device in ("cpu", "cuda")),
+        *(_autocast(device) for device in devices.here()),
         *(_cudnn(name) for name in ("enabled", "benchmark", "deterministic")),
     ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from kdbench import devices
 from kdbench.cards import ExecutorCard, Options
 from kdbench.errors import PluginError, UserError, reminder, running
 from kdbench.hookspecs import hookimpl
@@ -135,6 +136,8 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
     Raises:
         UserError: Where it is unknown, its options are not those of its card, it lacks something, or it fails.
     """
+    if device is not None:
+        devices.check(device)
     name, raw = parse(selector)
     offer = registry().executor(name)
     card = offer.value

@@ -137,6 +137,9 @@ BROKEN: Mapping[str, Copy] = {
         }
     ),
     "amp": Copy(method={"            ours, theirs = student_and_teacher(ours, theirs)\n": ""}),
+    "device": Copy(
+        method={"# build": "self.grid = torch.ones(1, 1, 1, 1)", "# level": "ours = ours * self.grid"}
+    ),
     "processes": Copy(
         method={
             "# build": "self.centre = nn.Parameter(torch.zeros(1), requires_grad=False)",
@@ -147,6 +150,7 @@ BROKEN: Mapping[str, Copy] = {
 """Promise -> a copy that breaks this one."""
 
 MORE: Mapping[str, tuple[str, Copy, str]] = {
+    "device": ("device", BROKEN["device"], "plain attributes stay on the CPU: grid"),
     "no bibtex": ("card", Copy({"@misc": "misc"}), "bibtex does not begin with @"),
     "no method": ("card", Copy({"method:Good": "method:Bad"}), "has no attribute 'Bad'"),
     "not a method": ("card", Copy(method={"(Method)": ""}), "no subclass of kdbench.api.Method"),

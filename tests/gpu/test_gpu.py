@@ -95,7 +95,7 @@ def test_resumed_in_a_pack_and_alone_within_float_noise(bench, method, family):
 
     from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.exam import Interrupted, Telling
-    from kdbench.conformance.on_device import after
+    from kdbench.conformance.on_device import exported
 
     exam, folder = exam_of(method, bench), bench.new_folder()
     alone = exam.train(family)
@@ -105,7 +105,7 @@ def test_resumed_in_a_pack_and_alone_within_float_noise(bench, method, family):
     plain, packed = side_by_side(exam, family, [exam.options])
     assert_close(packed, alone)
     assert_close(plain, exam.plain(family))
-    after(exam, family, alone)
+    exported(exam, family, alone)
 
 
 def test_random_states_of_the_device(device):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import torch
 
@@ -114,16 +115,16 @@ def pack(exam: Exam) -> None:
         same(plain, exam.plain(family), f"the plain student beside it {where}")
 
 
-def side_by_side(exam: Exam, family: str, options: list[Options]) -> list[TrainingResult]:
-    """The plain student and, with each of the options, a student of the method."""
+def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any) -> list[TrainingResult]:
+    """Train the plain student and a student with each of the options; ``changes`` are of the schedule."""
     from kdbench.openmmlab.sharing import make_pack
 
     pack = make_pack()
 
     def lane(options: Options) -> Callable[[], TrainingResult]:
-        return lambda: exam.train(family, options, pack=pack)
+        return lambda: exam.train(family, options, pack=pack, **changes)
 
-    bodies = {"plain": lambda: exam.train_plain(family, pack)}
+    bodies = {"plain": lambda: exam.train_plain(family, pack, **changes)}
     bodies |= {f"method {number}": lane(each) for number, each in enumerate(options)}
     ended = []
     for result in pack.turns.run(bodies).values():
