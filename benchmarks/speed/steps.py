@@ -46,7 +46,7 @@ def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
     from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
     from kdbench.openmmlab.sampling import SeededImages
     from kdbench.openmmlab.students import Subject
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
     from kdbench.selectors import parse, resolve
 
     name, raw = parse(selector)
@@ -96,7 +96,7 @@ def step(pair_name: str, selector: str, folder: Path) -> pretend.Counts:
     from kdbench.openmmlab.adversary import AdversaryHook
     from kdbench.openmmlab.hooks import BuffersHook, StepHook, Stop, StopHook
     from kdbench.openmmlab.training import Place, make_runner
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     pair = registry().pair(pair_name).value
     changes = {"iterations": 100, "validations": 1, "warmup": 0, "batch_size": 4}
@@ -147,7 +147,7 @@ def places() -> Counter[str]:
 
 def methods(asked: list[str] | None) -> list[str]:
     """Those that are asked for, else all."""
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     return asked or sorted(registry().methods)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from kdbench.cli import options
 from kdbench.errors import UserError
+from kdbench.files import write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,8 +101,9 @@ def check_output(output: Path) -> None:
 def check_attention(planned: Plan) -> None:
     """Refuse a method that attends to nothing in particular."""
     from kdbench.distill import Method
+    from kdbench.plugins import load_method
 
-    if planned.card.load().attention is Method.attention:
+    if load_method(planned.card).attention is Method.attention:
         raise UserError(
             f"method '{planned.card.name}' has no picture to show: it does not define attention()."
         )
@@ -123,12 +126,8 @@ def models_of(planned: Plan, work_dir: Path) -> Mapping[str, Model]:
 
 
 def write(picture: Image.Image, output: Path) -> None:
-    """Write in one step. Raises UserError where that fails."""
-    temporary = output.with_name(f".{output.name}.part")
+    """Write a PNG in one step. Raises UserError where that fails."""
     try:
-        picture.save(temporary, format="PNG")
-        temporary.replace(output)
+        write_atomically(output, partial(picture.save, format="PNG"))
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

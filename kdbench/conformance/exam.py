@@ -14,9 +14,11 @@ from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import task_of
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
+from kdbench.plugins import load_method
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.students import Subject
     from kdbench.specs import TeacherStage
 
 Losses = list[dict[str, float]]
@@ -101,7 +103,7 @@ class Exam:
         """The families of the card's tasks that have what the method captures."""
         from kdbench.distill import FAMILIES
 
-        needed = set(self.card.load().needs(options or self.options))
+        needed = set(load_method(self.card).needs(options or self.options))
         return [
             family for family, has in FAMILIES.items() if needed <= has and task_of(family) in self.card.tasks
         ]
@@ -130,9 +132,9 @@ class Exam:
         from kdbench.openmmlab.preflight import check_family, probe_shapes
 
         options = options or self.options
-        subject, kind = self.bench.subject(family, **changes), self.card.load()
+        subject, kind = self.bench.subject(family, **changes), load_method(self.card)
         names = check_family(self.card.name, kind, options, family)
-        student, teachers = subject.build(), self.teachers(family, options)
+        student, teachers = self._student(subject), self.teachers(family, options)
         if pack is not None:
             teachers = [pack.shared(teacher) for teacher in teachers]
         shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
@@ -143,6 +145,9 @@ class Exam:
         return Distiller(
             student, method, teachers[0], seed=0, iterations=iterations, names=names, others=teachers[1:]
         )
+
+    def _student(self, subject: Subject) -> Any:
+        return subject.build().to(self.bench.device)
 
     def trained(self, family: str, options: Options | None = None) -> Ended:
         """The training of some iterations, watched; made once."""
@@ -185,7 +190,7 @@ class Exam:
         from kdbench.openmmlab.students import Unaided
 
         subject, progress = self.bench.subject(family, **RUN), Telling()
-        student, method = subject.build(), Unaided(Options())
+        student, method = self._student(subject), Unaided(Options())
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
         done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **RUN)

@@ -28,7 +28,6 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import return_and_correct_aliasing
 
 NAME = "pretend"
@@ -161,12 +160,29 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     target = kwargs.get("device")
     leaves = target is not None and torch.device(target).type == "cpu"
     _note(func, args, kwargs, leaves)
-    out = func(*pytree.tree_map(_inner, args), **pytree.tree_map(_inner, kwargs))
+    out = func(*_each(_inner, args), **_each(_inner, kwargs))
     if leaves:
         return out
     if func is aten.copy_.default and not isinstance(args[0], PretendTensor):
         return args[0]
-    return return_and_correct_aliasing(func, args, kwargs, pytree.tree_map(_outer, out))
+    return return_and_correct_aliasing(func, args, kwargs, _each(_outer, out))
+
+
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    """Change what is in lists, tuples and dicts; torch's own way to do so takes half of an operator's time."""
+    if isinstance(value, dict):
+        return {key: _each(change, part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_each(change, part) for part in value)
+    return change(value)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list | tuple):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 def _inner(value: Any) -> Any:
@@ -187,7 +203,7 @@ def _refuse_strangers(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
         return
     values = args if func not in INDEXED else (args[0], *args[2:])
     least = 0 if func in JOINED else 1
-    for leaf in pytree.arg_tree_leaves(*values, **kwargs):
+    for leaf in _leaves([values, kwargs]):
         if isinstance(leaf, Tensor) and not isinstance(leaf, PretendTensor) and leaf.dim() >= least:
             raise RuntimeError(
                 f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu ({func})"
@@ -294,6 +310,10 @@ def install() -> None:
     for operator, implementation, key in _operators():
         library.impl(operator, implementation, key)
     everything.fallback(lambda func, *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
+    # No storage is on it: what is loaded to it stays on the CPU, unless it was saved from it.
+    torch.serialization.register_package(
+        0, lambda _storage: None, lambda storage, place: storage if place.startswith(NAME) else None
+    )
     _kept.extend([library, everything, *register(NAME)])
     devices.accelerator.cache_clear()
 

@@ -170,6 +170,14 @@ PROMISES = (
         "amp:mixed",
     ),
     Promise(
+        "device",
+        "it trains, resumes, evaluates and exports on a device that is not the CPU",
+        "on a GPU an adapter or a constant that stays on the CPU ends the run: parameters and buffers move, other "
+        "tensors are to be made on the device of a capture.",
+        METHOD,
+        "device:other",
+    ),
+    Promise(
         "processes",
         "two processes hold the same student and the same method after every iteration",
         "state that each process changes by its own images drifts apart, and the result depends on their number.",

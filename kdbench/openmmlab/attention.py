@@ -19,13 +19,13 @@ from kdbench import devices
 from kdbench.cards import MethodCard, Options
 from kdbench.distill import Captures, Step, Targets
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.data import images_of, training_pipeline
 from kdbench.openmmlab.distiller import Teacher, targets_of
 from kdbench.openmmlab.preflight import Probe, check_family
 from kdbench.openmmlab.students import Subject
+from kdbench.plugins import load_method, title_of
 
 Report = Callable[[str], None]
 
@@ -102,8 +102,8 @@ def attended(
             or gives something else than weights.
     """
     subject = models["student"].subject
-    kind = card.load()
-    with running(kind, "its constructor"):
+    kind, title = load_method(card), title_of(card)
+    with running(title, "its constructor"):
         method = kind(options).to(device)
     student = models["student"].build("student", device, report)
     names = check_family(card.name, type(method), options, family_of_model(student))
@@ -118,7 +118,7 @@ def attended(
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
-        with running(kind, "attention()"):
+        with running(title, "attention()"):
             maps = method.attention(step)
     check_maps(card.name, maps)
     content = samples[0].img_shape[:2]

@@ -17,8 +17,7 @@ from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import reseed
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
 from kdbench.openmmlab.batched.constants import constants_kept
 from kdbench.openmmlab.captures import (
     Raw,
@@ -29,6 +28,7 @@ from kdbench.openmmlab.captures import (
     teacher_view,
 )
 from kdbench.openmmlab.looks import Looks
+from kdbench.plugins import title_of
 
 
 class Teacher:
@@ -145,6 +145,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         super().__init__(data_preprocessor=None)
         self.student = student
         self.method = method
+        self.title = title_of(type(method))
         self.teacher = teacher
         self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
@@ -223,10 +224,10 @@ class Distiller(BaseModel):  # type: ignore[misc]
         if self.method.adversary() is not None:
             self.seen = step.detached()
         reseed(*stream, "method")
-        with running(type(self.method), "losses()"):
+        with running(self.title, "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
-        check_terms(type(self.method), terms)
+            check_terms(terms)
         for teacher in self.teachers:
             teacher.check_untouched()
         return losses, terms, weight

@@ -24,7 +24,7 @@ from kdbench.openmmlab.setup import (
     torchvision_problem,
     version,
 )
-from kdbench.registry import ENVIRONMENT, Registry, registry
+from kdbench.plugins import ENVIRONMENT, Registry, registry
 
 LEAST_FREE = 500_000_000
 """Bytes that the smallest run (embedded data, two checkpoints) needs, with room to spare."""

@@ -17,8 +17,7 @@ from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
 from kdbench.openmmlab.checkpoints import load_weights
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
@@ -35,6 +34,7 @@ from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
 from kdbench.openmmlab.training import Place, Trained, train
+from kdbench.plugins import load_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 
 WEIGHTS = "student.pth"
@@ -151,12 +151,12 @@ def train_with(
         GateError: If a gate fails.
         UserError: If the method does not work in the student's family.
     """
-    kind = card.load()
+    kind = load_method(card)
     names = check_family(card.name, kind, options, family_of(subject.config()))
     student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
-    with seeded(subject.seed, "method"), running(kind, "build()"):
+    with seeded(subject.seed, "method"), running(title_of(card), "build()"):
         method = kind(options)
         method.build(shapes)
         chosen = [str(line) for line in method.notes()]

@@ -315,28 +315,6 @@ def test_terms_and_critic_stay_in_float32_under_autocast(bench):
         assert parameter.grad is None or bool(torch.isfinite(parameter.grad).all())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("amp", [False, True])
-def test_on_a_gpu(bench, tmp_path, amp):
-    from kdbench.openmmlab.students import train_with
-
-    card, options = bench.card(WHOLE)
-    place = bench.place(tmp_path, device="cuda", amp=amp)
-    progress = Telling()
-    train_with(
-        bench.subject("pspnet"),
-        [bench.teacher("pspnet")],
-        card,
-        options,
-        place,
-        progress,
-        report=print,
-        force=True,
-    )
-    assert len(progress.losses) == 4
-    assert len({losses["loss_adversary_critic"] for losses in progress.losses}) == 4
-
-
 TWO = """
 # Two processes of one run; each writes down its critic at the start and the end, and the hash of its student.
 import hashlib, os, sys

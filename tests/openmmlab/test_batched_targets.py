@@ -144,7 +144,10 @@ def test_sampled_proposals_are_mmdets(bench):
     head = bench.subject("faster").build().roi_head
     generator = torch.Generator().manual_seed(0)
     for batch, rng in batches(1):
-        head.bbox_assigner, head.bbox_sampler = max_iou(rng), random_sampler(rng, with_truth=rng.random() < 0.7)
+        head.bbox_assigner, head.bbox_sampler = (
+            max_iou(rng),
+            random_sampler(rng, with_truth=rng.random() < 0.7),
+        )
         boxes = [proposals(each, rng, generator) for each in batch.instances]
         if not head.at_once(boxes, batch.instances):
             assert not any(len(each.bboxes) for each in batch.instances)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import socket
 import subprocess
 import sys
@@ -12,6 +10,7 @@ import time
 from pathlib import Path
 
 from kdbench.conformance.broken import Broken, require
+from kdbench.conformance.children import environment, last_line
 from kdbench.conformance.exam import Exam
 
 PROCESSES = 2
@@ -53,7 +52,7 @@ def _train(exam: Exam, family: str) -> list[list[dict[str, str]]]:
             process.kill()
             process.wait()
     for rank, code in enumerate(codes):
-        require(code == 0, f"one of two processes failed: {_last(_log(out, rank))}")
+        require(code == 0, f"one of two processes failed: {last_line(_log(out, rank))}")
     return [json.loads((out / f"rank{rank}.json").read_text(encoding="utf-8")) for rank in range(PROCESSES)]
 
 
@@ -67,24 +66,15 @@ def _log(out: Path, rank: int) -> Path:
     return out / f"rank{rank}.log"
 
 
-def _last(log: Path) -> str:
-    """The last line of a traceback."""
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Broken|Loss)\b", line)]
-    return (raised or lines or ["it said nothing"])[-1]
-
-
 def _environment(rank: int, port: int) -> dict[str, str]:
-    """What torchrun gives its processes, and the modules that this process finds."""
+    """Return the environment that torchrun gives a process."""
     return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        **environment(),
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(PROCESSES),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
     }
 
 

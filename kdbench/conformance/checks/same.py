@@ -34,13 +34,13 @@ def pack(exam: Exam) -> None:
     quiet = silenced(exam)
     for family in exam.families():
         where = f"in a pack of {family} models"
-        plain, ours, without = _side_by_side(exam, family, [exam.options, quiet])
+        plain, ours, without = side_by_side(exam, family, [exam.options, quiet])
         same(ours, exam.trained(family), where)
         same(without, exam.trained(family, quiet), f"at weights of 0 {where}")
         same(plain, exam.plain(family), f"the plain student beside it {where}")
 
 
-def _side_by_side(exam: Exam, family: str, options: list[Options]) -> list[Ended]:
+def side_by_side(exam: Exam, family: str, options: list[Options]) -> list[Ended]:
     """The plain student and, with each of the options, a student of the method."""
     from kdbench.openmmlab.sharing import make_pack
 
