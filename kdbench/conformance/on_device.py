@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kdbench.conformance.exam import Exam, TrainingResult
 
 
-ONCE = {"validations": 1}
+ONCE: dict[str, Any] = {"validations": 1}
 """Of the schedule: it is evaluated at the end alone."""
 
 
