@@ -55,7 +55,7 @@ class Part:
 
     Attributes:
         name: As ``--only`` names it.
-        seconds: How long its commands may take together; the last part also gets what the others leave.
+        seconds: How long its commands may take together, of 8 minutes for all parts.
         commands: Its commands, which follow from the setup.
     """
 
