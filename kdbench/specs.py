@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from kdbench.cards import Task
-
+Task = Literal["detection", "segmentation"]
+TASKS: tuple[Task, ...] = ("detection", "segmentation")
 Family = Literal["two-stage", "dense", "segmentation"]
+PLAIN = "none"
+"""Name of the method that adds nothing: its runs are the baseline students that all others are compared with."""
 
 
 class Spec(BaseModel):

@@ -95,7 +95,7 @@ def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Reco
 def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...]) -> Request:
     """What has to be asked for to run a record's cell again, its own models and settings included."""
     from kdbench.execution.plan import Request, overridden
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
     from kdbench.specs import Pair
 
     request = Request(

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 @click.option(
     "--slots", type=click.IntRange(min=1), help="Workers at once; default: one a GPU, or one a CPU core."
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda where there is one.")
+@options.device
 @options.amp
 @options.download
 @options.force

@@ -17,13 +17,21 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require, summary
 from kdbench.datasets.verify import verify
-from kdbench.errors import UserError
-from kdbench.isolation import running
-from kdbench.registry import Offer, registry, suggestion
+from kdbench.errors import UserError, running
+from kdbench.plugins import Offer, registry, suggestion, title_of
 from kdbench.selectors import canonical, parse, resolve
-from kdbench.specs import Model, Pair, RunSpec, Schedule, StagedTeacherSpec, TeacherSpec, digest, file_digest
+from kdbench.specs import (
+    PLAIN,
+    Model,
+    Pair,
+    RunSpec,
+    Schedule,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    file_digest,
+)
 
-PLAIN = "none"
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 
@@ -152,7 +160,7 @@ class Planner:
         if text not in self._asked:
             name, raw = parse(text)
             offer = registry().method(name)
-            with running(offer.value.method, "its options"), redirect_stdout(sys.stderr):
+            with running(offer.title, "its options"), redirect_stdout(sys.stderr):
                 options = resolve(offer.value, raw)
                 self._asked[text] = offer, options, canonical(offer.value, options)
         return self._asked[text]
@@ -264,7 +272,7 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
     """The teacher after the stage that a method asks for with these options; None where it asks for none."""
-    with running(card.method, "teacher_stage()"), redirect_stdout(sys.stderr):
+    with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
         raise UserError(

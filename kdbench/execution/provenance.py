@@ -13,6 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from kdbench import devices
 from kdbench.execution.plan import stored
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
 from kdbench.specs import RunSpec, TeacherSpec
@@ -38,7 +39,7 @@ def record_of(
     Args:
         spec: What was run.
         metric: The metric that ranks.
-        device: ``cpu`` or ``cuda``.
+        device: Type of the device.
         work_dir: The run's folder.
         reason: Why it failed; None where it is done.
         curve: One mapping an evaluation, the last one at the end; empty where it failed.
@@ -58,7 +59,7 @@ def record_of(
         cost=Cost.model_validate(cost or {}),
         curve=[dict(point) for point in curve],
         versions=versions(),
-        device=device_name(device),
+        device=devices.name(device),
         host_class=host_class(),
         notes=list(notes),
         made=_made(work_dir),
@@ -98,15 +99,6 @@ def _versions() -> Mapping[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = f"{distribution} {metadata.version(distribution)}"
     return found
-
-
-def device_name(device: str) -> str:
-    """``cpu`` or the GPU's name."""
-    if device == "cpu":
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name()
 
 
 def host_class() -> str:

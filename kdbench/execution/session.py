@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.cells import Means, Spec, place_of, score, subject_of, title
 from kdbench.execution.method_code import OUTDATED, outdated
@@ -87,6 +88,9 @@ class Session:
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {self.means.device}")
+        warning = devices.untried(self.means.device)
+        if warning is not None:
+            self.console.say(warning)
         if self.total:
             self._check(models)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from kdbench import devices
+from kdbench.errors import PluginError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
@@ -27,7 +29,6 @@ from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.execution.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.execution.worker_codes import HELD, REFUSED
-from kdbench.isolation import PluginError
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import TeacherSpec
@@ -313,7 +314,7 @@ class Sweep:
             return
         self.pending.remove(state)
         why = f"its worker died {DEATHS} times without getting further, at last with {ended.how}"
-        device = "cuda" if self.executor.resources.gpus else "cpu"
+        device = self.means.device or ("GPU" if self.executor.resources.gpus else devices.CPU)
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):

@@ -16,7 +16,7 @@ class SweepMeans(Spec):
     work_dir: Path
     results: Path
     device: str | None = None
-    """``cpu`` or ``cuda``; None: what the worker's machine has."""
+    """Type of the device; None: what the worker's machine has."""
     workers: int | None = None
     """Data loading processes; None: as ``kdbench run`` chooses."""
     download: bool = False

@@ -115,7 +115,7 @@ def write_lost(plan: Plan, store: Store, work_dir: Path, device: str, why: str) 
         plan: The cell's.
         store: Where the record goes.
         work_dir: The folder of the runs.
-        device: ``cpu`` or ``cuda``: this machine need not have the one that the workers had.
+        device: Its type: this machine need not have the one that the workers had.
         why: The reason.
     """
     folder = run_folder(work_dir, plan.cell.identity())

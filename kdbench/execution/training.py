@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
 from kdbench.execution.method_code import FILE, code_of
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import record_of
-from kdbench.isolation import MethodError
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
@@ -90,7 +89,7 @@ class Training:
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
-        from kdbench.openmmlab.distiller import NonFiniteLoss
+        from kdbench.openmmlab.looks import NonFiniteLoss
         from kdbench.openmmlab.memory import is_out_of_memory
 
         subject, begun = subject_of(self.spec, self.plan, self.means), time.monotonic()
@@ -102,7 +101,7 @@ class Training:
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
-        except MethodError as failed:
+        except PluginError as failed:
             _, trace = self._crashed(failed)
             told = self.failed(str(failed))
             raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed

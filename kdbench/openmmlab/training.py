@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
+from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
 from kdbench.openmmlab.adversary import AdversaryHook
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.sharing import Pack
 
 CHECKPOINTS = 10
-WARM_ITERATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Place:
     Attributes:
         folder: Data of the dataset.
         work_dir: Checkpoints and logs.
-        device: ``cpu`` or ``cuda``.
+        device: Type of the device.
         amp: Mixed precision.
         workers: Processes that load data (0: none besides the trainer).
         visualizers: mmengine's visualisation backends, by type.
@@ -45,7 +43,7 @@ class Place:
 
     folder: Path
     work_dir: Path
-    device: str = "cpu"
+    device: str = devices.CPU
     amp: bool = False
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
@@ -58,7 +56,8 @@ class Trained:
 
     Attributes:
         curve: One dict an evaluation: ``iteration`` and the metrics.
-        seconds_per_iteration: Median over the iterations of this process, data loading not counted.
+        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading not
+            counted.
         runner: mmengine's runner, whose model is trained.
     """
 
@@ -94,8 +93,7 @@ def train(
     """
     if place.amp and place.device != "cuda":
         raise UserError("--amp needs a GPU: leave it away on a CPU.")
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    devices.reset_peak_memory(place.device)
     steps, curve = StepHook(progress), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
     hooks = [BuffersHook(), steps, curve, stop]
@@ -106,8 +104,7 @@ def train(
         runner.train()
     finally:
         stop.restore()
-    durations = steps.durations[WARM_ITERATIONS:] or steps.durations or [0.0]
-    return Trained(curve.curve(runner), statistics.median(durations), runner)
+    return Trained(curve.curve(runner), steps.seconds_per_iteration(), runner)
 
 
 def make_runner(
@@ -174,4 +171,4 @@ def checkpoint_interval(schedule: Schedule) -> int:
 def wrapper(device: str) -> dict[str, Any]:
     """Config of the wrapper of a distributed run's model; a method may leave an adapter unused for a while."""
     config: dict[str, Any] = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
-    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == "cpu" else {})
+    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == devices.CPU else {})

@@ -17,13 +17,12 @@ from pydantic import (
     model_validator,
 )
 
+from kdbench.errors import explain
 from kdbench.results.hashes import NOTHING, Hashes, hashes
 
 Kind = Literal["cell", "teacher"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
 ScheduleName = Literal["default", "smoke", "custom"]
-PLAIN = "none"
-"""Name of the method that is the plain student."""
 TEACHERS = "teachers"
 """Stands for the pair of a dataset's teachers, which may serve several; also the name of their folder."""
 VERSION = 1
@@ -306,11 +305,3 @@ def newer(error: ValidationError) -> str | None:
 def complaint(error: ValidationError) -> str:
     """What is wrong with a record's file, in one line."""
     return newer(error) or explain(error)
-
-
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation, in one line."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
-    return text.replace("Value error, ", "")

@@ -290,7 +290,7 @@ def test_own_models(run, place):
         (("--method", "none", "--schedule", "long"), "Invalid value for '--schedule'"),
         (("--method", "none", "--teacher-checkpoint", "no.pth"), "File 'no.pth' does not exist"),
         (("--method", "none", "--set", "schedule.lr"), "--set schedule.lr: write SECTION.key=value"),
-        (("--method", "none", "--device", "tpu"), "--device tpu: use cpu or cuda"),
+        (("--method", "none", "--device", "tpu"), "--device tpu: use cpu or the type of an accelerator"),
         (("--method", "none", "--gpus", "0"), "Invalid value for '--gpus'"),
         (
             ("--method", "none", "--gpus", "4", "--device", "cpu"),

@@ -8,10 +8,9 @@ import pytest
 import torch
 from session_lab import Lab
 
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means
 from kdbench.execution.pack import run_pack
-from kdbench.isolation import MethodError
 
 METHODS = ("hinton", "fitnets", "mimic")
 
@@ -98,7 +97,7 @@ def test_too_little_memory_makes_smaller_packs(packed):
 
 def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monkeypatch):
     packed.steps = 3
-    monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each: 1)
+    monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each, _device: 1)
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
     first, second = ("none", "hinton"), ("fitnets", "mimic")
@@ -131,7 +130,7 @@ def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
 
 def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     blamed = "method 'hinton' of kdbench 0.1.0 failed in losses(): ValueError: no luck"
-    packed.raises[packed.identity("hinton")] = MethodError(blamed)
+    packed.raises[packed.identity("hinton")] = PluginError(blamed)
     outcome = packed.run()
     assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
     assert together(outcome)["hinton"] is None

@@ -7,7 +7,7 @@ import torch
 
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.pairs import scratch
-from kdbench.registry import registry
+from kdbench.plugins import registry
 
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
