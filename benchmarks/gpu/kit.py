@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 OURS = (".", "plugins/kdbench-cwd", "plugins/kdbench-pkd")
-ALSO = ("pytest", "pytest-timeout", "hypothesis", "nvidia-ml-py")
+ALSO = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "nvidia-ml-py")
 """What tests and measurements need beside kdbench's own dependencies."""
 NEVER = {"kdbench", "torch", "torchvision", "opencv-python"}
 """Built here, or of the machine: its torch fits its driver, and OpenCV comes in one flavour."""

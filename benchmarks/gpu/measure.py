@@ -118,14 +118,16 @@ def pack(output: Path, archive: Path) -> None:
 
 
 def measure(parts: list[Part], setup: Setup, minutes: float) -> list[Outcome]:
-    """Run parts within a time, and write the log and the table into the output folder."""
+    """Run parts within a time, and write the log and the table into the output folder.
+
+    What a part leaves of its time is shared by those after it, in proportion to their own.
+    """
     ends = time.monotonic() + 60 * minutes
     outcomes = []
     with (setup.output / "measure.log").open("a") as log:
         for number, part in enumerate(parts):
-            later = sum(part.seconds for part in parts[number + 1 :])
             left = ends - time.monotonic()
-            seconds = left if not later else min(part.seconds, left)
+            seconds = left * part.seconds / sum(later.seconds for later in parts[number:])
             print(f"\n# {part.name}: {part.commands.__doc__}\n", flush=True)
             print(f"\n# {part.name}\n", file=log, flush=True)
             outcomes.append(measured(part, setup, seconds, log))
@@ -150,7 +152,7 @@ def main() -> int:
     parser.add_argument(
         "--only", choices=names, nargs="+", default=names, metavar="PART", help=", ".join(names)
     )
-    parser.add_argument("--minutes", type=float, default=8, help="for all parts together")
+    parser.add_argument("--minutes", type=float, default=8, help="for all parts together, default: 8")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument(
         "--quick", action="store_true", help="small pairs, few rounds: figures that mean nothing"

@@ -140,9 +140,9 @@ def main() -> int:
         for number, slots in enumerate(asked.slots):
             first = sum(asked.slots[:number])
             cells.append(measured(asked, range(first, first + slots), Path(folder)))
-    first, *others = cells
-    if first and all(others):
-        print("\ntimes the first row:", *(f"{other / first:.2f}" for other in others if other))
+    one, *more = cells
+    if one and all(more):
+        print("\ntimes the first row:", *(f"{several / one:.2f}" for several in more if several))
     return int(None in cells)
 
 

@@ -50,7 +50,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrainingResult:
     """What a training came to.
 
     Attributes:
@@ -84,7 +84,7 @@ class Exam:
         self.changed: set[str] = set()
         """Settings of the process that the method changed; they are put back each time."""
         self._teachers: dict[tuple[str, str], list[Any]] = {}
-        self._ended: dict[tuple[str, str], Ended] = {}
+        self._ended: dict[tuple[str, str], TrainingResult] = {}
 
     @cached_property
     def options(self) -> Options:
@@ -157,7 +157,7 @@ class Exam:
         for name in ("losses", "adversary_losses"):
             setattr(method, name, noted(self.changed)(getattr(method, name)))
 
-    def trained(self, family: str, options: Options | None = None) -> Ended:
+    def trained(self, family: str, options: Options | None = None) -> TrainingResult:
         """The training of some iterations, watched; made once."""
         key = family, (options or self.options).model_dump_json()
         if key not in self._ended:
@@ -174,25 +174,25 @@ class Exam:
         watched: bool = False,
         pack: Any = None,
         **changes: Any,
-    ) -> Ended:
+    ) -> TrainingResult:
         """A training from the start, or from the last checkpoint in the folder."""
         changes = {**RUN, **changes}
         model = self.distiller(family, options, pack, **changes)
         seen = watch(model) if watched else Seen()
         progress = progress or Telling()
         done = self.bench.train(model, family, folder or self.bench.new_folder(), progress, pack, **changes)
-        return Ended(
+        return TrainingResult(
             state_of(model.student), state_of(model.method), done.curve, progress.losses, seen, model
         )
 
-    def plain(self, family: str) -> Ended:
+    def plain(self, family: str) -> TrainingResult:
         """The training of the plain student, made once."""
         key = family, "plain"
         if key not in self._ended:
             self._ended[key] = self.train_plain(family)
         return self._ended[key]
 
-    def train_plain(self, family: str, pack: Any = None, **changes: Any) -> Ended:
+    def train_plain(self, family: str, pack: Any = None, **changes: Any) -> TrainingResult:
         """Train the plain student; ``changes`` are of the schedule."""
         from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.students import Unaided
@@ -203,7 +203,7 @@ class Exam:
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
         done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **changes)
-        return Ended(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
+        return TrainingResult(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
 
 
 def state_of(module: Any) -> dict[str, Tensor]:

@@ -14,10 +14,10 @@ from kdbench.conformance.broken import told
 from kdbench.conformance.target import targets
 
 if TYPE_CHECKING:
-    from kdbench.conformance.exam import Ended, Exam
+    from kdbench.conformance.exam import Exam, TrainingResult
 
 
-ONCE = {"validations": 1}
+ONCE: dict[str, Any] = {"validations": 1}
 """Of the schedule: it is evaluated at the end alone."""
 
 
@@ -84,7 +84,7 @@ def training(exam: Exam, family: str) -> None:
     exported(exam, family, resumed)
 
 
-def exported(exam: Exam, family: str, ended: Ended) -> None:
+def exported(exam: Exam, family: str, ended: TrainingResult) -> None:
     """Export the trained student."""
     from kdbench.openmmlab.export import export
 

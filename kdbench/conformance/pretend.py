@@ -17,7 +17,7 @@ are the process's) and the CPU's memory formats. ``torch.accelerator`` names it 
 from __future__ import annotations
 
 import copy
-import sys
+import runpy
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -336,15 +336,8 @@ def _operators() -> Sequence[tuple[str, Callable[..., Any], str]]:
     )
 
 
-def main() -> int:
-    """Run the command of kdbench on the pretended device."""
-    from kdbench.cli import main as command
-
-    install()
-    return command()
-
-
 if __name__ == "__main__":
     from kdbench.conformance import pretend  # by its name: run as a program, this module is another one
 
-    sys.exit(pretend.main())
+    pretend.install()
+    runpy.run_module("kdbench", run_name="__main__")

@@ -49,18 +49,8 @@ def test_a_measurement(small_digits):
     speed = HERE.parent / "speed"
     paths = [str(speed), os.environ.get("PYTHONPATH", str(Path(__file__).parents[2]))]
     command = [sys.executable, str(HERE / "throughput.py"), "--pair", "digits-gfl", "--method", "fitnets"]
-    command += [
-        "--slots",
-        "1",
-        "--seeds",
-        "0",
-        "--window",
-        "4",
-        "--device",
-        "cpu",
-        "--root",
-        str(small_digits),
-    ]
+    command += ["--slots", "1", "2", "--window", "4", "--patience", "200"]
+    command += ["--device", "cpu", "--root", str(small_digits)]
     done = subprocess.run(
         command,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
@@ -68,6 +58,7 @@ def test_a_measurement(small_digits):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    row = next(line for line in done.stdout.splitlines() if line.startswith("| 1 |")).split("|")
-    assert float(row[2]) > 0
-    assert float(row[3]) > 0
+    for workers in (1, 2):
+        row = next(line for line in done.stdout.splitlines() if line.startswith(f"| {workers} |")).split("|")
+        assert float(row[2]) > 0
+        assert float(row[3]) > 0

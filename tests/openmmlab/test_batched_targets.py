@@ -139,6 +139,7 @@ def test_targets_of_a_head_with_anchors_are_mmdets(bench, kind):
 
 
 def test_sampled_proposals_are_mmdets(bench):
+    from mmengine.config import ConfigDict
     from mmengine.structures import InstanceData
 
     head = bench.subject("faster").build().roi_head
@@ -165,6 +166,8 @@ def test_sampled_proposals_are_mmdets(bench):
             for name in vars(made):
                 check(getattr(theirs, name), getattr(made, name))
             check(theirs.priors, made.priors)
+        options, box_head = ConfigDict(pos_weight=rng.choice([-1, 2.0])), head.bbox_head
+        check(box_head.get_targets(own, options), box_head.targets_at_once(ours, options))
 
 
 def proposals(instances: Any, rng: random.Random, generator: torch.Generator) -> Tensor:

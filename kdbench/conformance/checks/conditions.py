@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn.functional import interpolate
 
-from kdbench.conformance.broken import Broken, require
+from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.children import environment, last_line
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.stepping import Raw, stepped
@@ -128,7 +128,7 @@ def _train(exam: Exam, family: str) -> list[list[dict[str, str]]]:
     try:
         codes = [process.wait(deadline - time.monotonic()) for process in running]
     except subprocess.TimeoutExpired:
-        raise Broken(
+        raise PromiseBroken(
             f"two processes were not done after {PATIENCE} s: does one wait for the other?"
         ) from None
     finally:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from kdbench.cards import MethodCard, Options
-from kdbench.conformance.broken import Broken, require
+from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.models import task_of
 from kdbench.conformance.promises import HEAVY
@@ -79,7 +79,7 @@ def light(exam: Exam) -> None:
             command, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Broken(f"importing {plugin.module} took more than {PATIENCE} s") from None
+        raise PromiseBroken(f"importing {plugin.module} took more than {PATIENCE} s") from None
     said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     require(done.returncode == 0, f"{plugin.module} cannot be read in a fresh process: {said}")
     imported = done.stdout.splitlines()[-1].split()
@@ -114,7 +114,7 @@ def _accepted(kind: type[Options], values: dict[str, Any], otherwise: str) -> No
         kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise Broken(f"{otherwise}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise PromiseBroken(f"{otherwise}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _accepts(kind: type[Options], values: dict[str, Any]) -> bool:
@@ -140,7 +140,7 @@ def _pasted_back(exam: Exam) -> None:
         try:
             again = resolve(exam.card, parse(selector)[1])
         except UserError as error:
-            raise Broken(f"its own selector {selector} is refused: {error}") from None
+            raise PromiseBroken(f"its own selector {selector} is refused: {error}") from None
         require(again == options, f"its own selector {selector} gives other options")
 
 
@@ -173,6 +173,6 @@ def _elsewhere(exam: Exam, options: Options, family: str) -> None:
         check_family(make_method(exam.card, options), family)
     except UserError:
         return
-    raise Broken(
+    raise PromiseBroken(
         f"{canonical(exam.card, options)} is not refused in {family} models, which lack its captures"
     )

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from kdbench.cards import Options
-from kdbench.conformance.broken import Broken, require, told
+from kdbench.conformance.broken import PromiseBroken, require, told
 from kdbench.conformance.compare import first_difference, same
-from kdbench.conformance.exam import RUN, Ended, Exam, Interrupted, Telling
+from kdbench.conformance.exam import RUN, Exam, Interrupted, Telling, TrainingResult
 from kdbench.conformance.silence import silenced
 from kdbench.conformance.stepping import stepped
 from kdbench.selectors import canonical
@@ -23,7 +23,7 @@ def trains(exam: Exam) -> None:
         try:
             ended = exam.trained(family)
         except Exception as error:
-            raise Broken(f"in {family} models: {told(error, exam.target.package)}") from error
+            raise PromiseBroken(f"in {family} models: {told(error, exam.target.package)}") from error
         require(bool(ended.seen.reached), f"in {family} models losses() gives no term")
     for options in exam.variants[1:]:
         for family in exam.families(options):
@@ -31,7 +31,9 @@ def trains(exam: Exam) -> None:
                 stepped(exam, family, options=options)
             except Exception as error:
                 selector = canonical(exam.card, options)
-                raise Broken(f"{selector} in {family} models: {told(error, exam.target.package)}") from error
+                raise PromiseBroken(
+                    f"{selector} in {family} models: {told(error, exam.target.package)}"
+                ) from error
 
 
 def leaves_settings(exam: Exam) -> None:
@@ -80,7 +82,7 @@ def fifty(exam: Exam) -> None:
         try:
             exam.train(family, iterations=MANY, validations=1)
         except Exception as error:
-            raise Broken(f"in {family} models: {told(error, exam.target.package)}") from error
+            raise PromiseBroken(f"in {family} models: {told(error, exam.target.package)}") from error
 
 
 STOPPED_AT = 3
@@ -113,13 +115,13 @@ def pack(exam: Exam) -> None:
         same(plain, exam.plain(family), f"the plain student beside it {where}")
 
 
-def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any) -> list[Ended]:
+def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any) -> list[TrainingResult]:
     """Train the plain student and a student with each of the options; ``changes`` are of the schedule."""
     from kdbench.openmmlab.sharing import make_pack
 
     pack = make_pack()
 
-    def lane(options: Options) -> Callable[[], Ended]:
+    def lane(options: Options) -> Callable[[], TrainingResult]:
         return lambda: exam.train(family, options, pack=pack, **changes)
 
     bodies = {"plain": lambda: exam.train_plain(family, pack, **changes)}
@@ -140,7 +142,7 @@ def plain(exam: Exam) -> None:
         difference = first_difference(ours.student, theirs.student)
         if difference is not None or ours.curve != theirs.curve:
             shown = {name: getattr(quiet, name) for name in type(quiet).plain} or "its weights at 0"
-            raise Broken(
+            raise PromiseBroken(
                 f"with {shown} in {family} models the student is not the plain one "
                 f"({difference or 'its evaluations'} differs)"
             )

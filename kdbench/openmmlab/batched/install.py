@@ -43,7 +43,7 @@ def _detection() -> dict[Any, Any]:
     from mmdet.models.losses.cross_entropy_loss import binary_cross_entropy
     from mmdet.models.task_modules.prior_generators import AnchorGenerator
 
-    from kdbench.openmmlab.batched import anchors, heads, losses
+    from kdbench.openmmlab.batched import anchors, bbox_heads, heads, losses
     from kdbench.openmmlab.batched import roi_heads as batched_roi_heads
 
     return {
@@ -51,6 +51,7 @@ def _detection() -> dict[Any, Any]:
         dense_heads.RPNHead: heads.RPNHead,
         dense_heads.RetinaHead: heads.RetinaHead,
         roi_heads.StandardRoIHead: batched_roi_heads.StandardRoIHead,
+        roi_heads.Shared2FCBBoxHead: bbox_heads.Shared2FCBBoxHead,
         DetDataPreprocessor: _moved_at_once(DetDataPreprocessor),
         AnchorGenerator: anchors.KeptAnchors,
         binary_cross_entropy: losses.without_waiting,
