@@ -23,7 +23,7 @@ NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
     {"errors", "files"},
-    {"specs"},
+    {"specs", "devices"},
     {"cards", "metrics"},
     {"hookspecs", "distill"},
     {"plugins"},

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from measuring import tell_gpu, utilisation
 
+from kdbench import devices
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
@@ -103,8 +104,7 @@ class Trial:
             begun = time.perf_counter()
             with torch.autocast(self.device, enabled=self.amp):
                 teacher_record(self.teacher.model, inputs, frozenset({"neck"}))
-            if self.device == "cuda":
-                torch.cuda.synchronize()
+            devices.synchronize(self.device)
             times.append(time.perf_counter() - begun)
         return statistics.median(times)
 
@@ -116,7 +116,7 @@ def main():
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--root", type=Path, default=Path("data"))
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--amp", action="store_true")
     asked = parser.parse_args()
     pair = registry().pair(asked.pair).value

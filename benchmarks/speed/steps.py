@@ -46,17 +46,17 @@ def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
     from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
     from kdbench.openmmlab.sampling import SeededImages
     from kdbench.openmmlab.students import Subject
-    from kdbench.plugins import registry
+    from kdbench.plugins import make_method, registry
     from kdbench.selectors import parse, resolve
 
     name, raw = parse(selector)
     card, dataset = registry().method(name).value, registry().dataset(pair.dataset).value
-    options, kind = resolve(card, raw), card.load()
-    names = check_family(name, kind, options, pair.family)
+    options = resolve(card, raw)
+    method = make_method(card, options)
+    names = check_family(method, pair.family)
     student = Subject("steps", pair.student, schedule, dataset, 0, False).build().to(pretend.NAME)
     stage = None if card.teacher_stage is None else card.teacher_stage(options)
     teacher = Teacher(Subject("teacher", pair.teacher, schedule, dataset, 1, False, stage=stage).build())
-    method = kind(options)
     if names:
         images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), 0)
         with seeded(0, "method"):

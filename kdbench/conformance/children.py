@@ -20,5 +20,5 @@ def environment() -> dict[str, str]:
 def last_line(log: Path) -> str:
     """Return the last line of a traceback in a log, or of the log."""
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Broken|Loss)\b", line)]
+    raised = [line for line in lines if re.match(r"[\w.]+(Error|Exception|PromiseBroken|Loss)\b", line)]
     return (raised or lines or ["it said nothing"])[-1]

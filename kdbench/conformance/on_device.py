@@ -14,7 +14,11 @@ from kdbench.conformance.broken import told
 from kdbench.conformance.target import targets
 
 if TYPE_CHECKING:
-    from kdbench.conformance.exam import Ended, Exam
+    from kdbench.conformance.exam import Exam, TrainingResult
+
+
+ONCE: dict[str, Any] = {"validations": 1}
+"""Of the schedule: it is evaluated at the end alone."""
 
 
 def main(scenes: Path, out: Path, names: list[str]) -> None:
@@ -67,46 +71,44 @@ def gates(exam: Exam, family: str) -> None:
 
 def training(exam: Exam, family: str) -> None:
     """Train it cut off and gone on with, and in a pack beside a plain student: it comes to the same."""
-    from kdbench.conformance.checks.same import STOPPED_AT, side_by_side
+    from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.compare import same
     from kdbench.conformance.exam import Interrupted, Telling
 
     folder = exam.bench.new_folder()
     with suppress(Interrupted):
-        exam.train(family, folder=folder, progress=Telling(until=STOPPED_AT))
-    resumed = exam.train(family, folder=folder)
-    _, packed = side_by_side(exam, family, [exam.options])
+        exam.train(family, folder=folder, progress=Telling(until=STOPPED_AT), **ONCE)
+    resumed = exam.train(family, folder=folder, **ONCE)
+    _, packed = side_by_side(exam, family, [exam.options], **ONCE)
     same(packed, resumed, "in a pack and gone on with")
-    after(exam, family, resumed)
+    exported(exam, family, resumed)
 
 
-def after(exam: Exam, family: str, ended: Ended) -> None:
-    """Export and time the trained student."""
+def exported(exam: Exam, family: str, ended: TrainingResult) -> None:
+    """Export the trained student."""
     from kdbench.openmmlab.export import export
-    from kdbench.openmmlab.latency import latency_ms
 
-    subject, student = exam.bench.subject(family), ended.model.student
-    output = exam.bench.new_folder() / "student.pth"
-    export(student, subject.config(), subject.dataset, subject.schedule, output)
-    latency_ms(student, subject.dataset, exam.bench.folder, subject.schedule)
+    subject, output = exam.bench.subject(family), exam.bench.new_folder() / "student.pth"
+    export(ended.model.student, subject.config(), subject.dataset, subject.schedule, output)
 
 
 def picture(exam: Exam, family: str) -> None:
     """Ask it what it attends to."""
     from kdbench.distill import Method
-    from kdbench.openmmlab.attention import Model, attended
+    from kdbench.openmmlab.attention import RunModel, attended
+    from kdbench.plugins import load_method
 
-    if exam.card.load().attention is Method.attention:
+    if load_method(exam.card).attention is Method.attention:
         return
     absent = exam.bench.work / "none.pth"
-    models = {role: Model(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
+    models = {role: RunModel(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
     device, folder = exam.bench.device, exam.bench.folder
     attended(exam.card, exam.options, models, folder, "train", 0, lambda _line: None, device)
 
 
 def mixed(exam: Exam, family: str) -> None:
     """A step in both half precisions."""
-    from kdbench.conformance.checks.amp import mixed_in
+    from kdbench.conformance.checks.conditions import mixed_in
 
     mixed_in(exam, family)
 

@@ -134,7 +134,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
     def __init__(
         self,
         student: Any,
-        method: Method,
+        method: Method[Any],
         teacher: Teacher | None,
         *,
         seed: int,

@@ -6,7 +6,7 @@ import pytest
 from children import finish, look_at, start
 
 from kdbench.distill import FAMILIES
-from kdbench.plugins import registry
+from kdbench.plugins import make_method, registry
 
 DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
 METHODS = [
@@ -18,7 +18,7 @@ METHODS = [
 
 def families(card):
     """The families that a method claims."""
-    needed = set(card.load().needs(card.options()))
+    needed = set(make_method(card, card.options()).needs())
     tasks = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
     return [family for family, has in FAMILIES.items() if needed <= has and tasks[family] in card.tasks]
 

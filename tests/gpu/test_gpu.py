@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from kdbench.distill import FAMILIES
-from kdbench.plugins import registry
+from kdbench.plugins import make_method, registry
 
 pytestmark = pytest.mark.gpu
 
@@ -30,7 +30,7 @@ RUNS = [
     pytest.param(card.name, family, id=f"{card.name}-{family}")
     for card in METHODS
     for family, has in FAMILIES.items()
-    if TASKS[family] in card.tasks and set(card.load().needs(card.options())) <= has
+    if TASKS[family] in card.tasks and set(make_method(card, card.options()).needs()) <= has
 ]
 ONE_EACH = [("mimic", "two-stage"), ("hinton", "dense"), ("structured", "segmentation")]
 """A method of each family; the last one has an adversary."""
@@ -93,9 +93,9 @@ def test_first_losses_and_picture(bench, method, family):
 def test_resumed_in_a_pack_and_alone_within_float_noise(bench, method, family):
     from contextlib import suppress
 
-    from kdbench.conformance.checks.same import STOPPED_AT, side_by_side
+    from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.exam import Interrupted, Telling
-    from kdbench.conformance.on_device import after
+    from kdbench.conformance.on_device import exported
 
     exam, folder = exam_of(method, bench), bench.new_folder()
     alone = exam.train(family)
@@ -105,7 +105,7 @@ def test_resumed_in_a_pack_and_alone_within_float_noise(bench, method, family):
     plain, packed = side_by_side(exam, family, [exam.options])
     assert_close(packed, alone)
     assert_close(plain, exam.plain(family))
-    after(exam, family, alone)
+    exported(exam, family, alone)
 
 
 def test_random_states_of_the_device(device):

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from kdbench.conformance.broken import Broken, require
+from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.children import environment, last_line
 from kdbench.conformance.exam import Exam
 
@@ -30,7 +30,7 @@ def other(exam: Exam) -> None:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise Broken(f"on another device it was not done after {PATIENCE} s") from None
+            raise PromiseBroken(f"on another device it was not done after {PATIENCE} s") from None
     require(done.returncode == 0, f"the process on another device failed: {last_line(log)}")
     for (name, family), what in _findings(told.read_text(encoding="utf-8")):
         require(not what, f"{name} in {family} models, {what}")
