@@ -29,6 +29,8 @@ def _method(card: MethodCard) -> None:
     _options(card)
     if not isinstance(card.tasks, tuple) or not card.tasks or not set(card.tasks) <= set(TASKS):
         raise ValueError(f"the tasks of '{card.name}' are {card.tasks}: give a tuple of {', '.join(TASKS)}")
+    if type(card.revision) is not int or card.revision < 1:
+        raise ValueError(f"the revision of '{card.name}' is {card.revision!r}: give a number from 1 on")
     if card.reported is not None and not card.reported.is_file():
         raise ValueError(f"the reported numbers of '{card.name}' are not there: {card.reported}")
 

@@ -77,6 +77,8 @@ class MethodCard:
             nothing for the defaults.
         teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
             teacher, or None for the teacher as it is.
+        revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
+            new version of the package that leaves results as they are keeps it.
     """
 
     name: str
@@ -92,6 +94,7 @@ class MethodCard:
     variants: Mapping[str, str] = field(default_factory=dict)
     reported: Path | None = None
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
+    revision: int = 1
 
     def load(self) -> type[Method]:
         """Import the method's class (and with it torch).

@@ -41,7 +41,7 @@ def command(**values: Any) -> None:
     Shown is what the method sees in a training step on the image, without augmentation.
     """
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.launch import start
+    from kdbench.execution.launch import choose, start
     from kdbench.execution.plan import Request, plan
 
     console = TerminalConsole()
@@ -50,6 +50,7 @@ def command(**values: Any) -> None:
         dataset=values["dataset"],
         pair=values["pair"],
         seed=values["seed"],
+        device=choose(None),
         data_root=values["root"],
     )
     planned = plan(request, console.say)
@@ -112,7 +113,7 @@ def models_of(planned: Plan, work_dir: Path) -> Mapping[str, Model]:
     from kdbench.openmmlab.students import WEIGHTS
     from kdbench.results.store import Store
 
-    means = Means(work_dir=work_dir, store=Store(Path("results")), device="cpu")
+    means = Means(work_dir=work_dir, store=Store(Path("results")))
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
     return {
         role: Model(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)

@@ -18,6 +18,11 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def processes(gpus: int | None) -> int:
+    """Return how many processes share a batch: torchrun's, or one a GPU that is asked for."""
+    return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else gpus or 1
+
+
 def relaunch(gpus: int) -> int | None:
     """Run the same command line under torchrun, a process a GPU.
 
@@ -90,6 +95,8 @@ def choose(device: str | None) -> str:
     """
     if device not in (None, "cpu", "cuda"):
         raise UserError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among GPUs).")
+    if device == "cpu":
+        return device
     import torch
 
     there = torch.cuda.is_available()

@@ -313,11 +313,10 @@ class Sweep:
             return
         self.pending.remove(state)
         why = f"its worker died {DEATHS} times without getting further, at last with {ended.how}"
-        device = "cuda" if self.executor.resources.gpus else "cpu"
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):
-                record = write_lost(item.plan, self.store, self.means.work_dir, device, why)
+                record = write_lost(item.plan, self.store, self.means, why)
                 claims.release(item.identity)
             self._settle(state, Settled(item, record, why))
 

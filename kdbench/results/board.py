@@ -26,7 +26,7 @@ from kdbench.results.statistics import (
     mean,
 )
 
-Key = tuple[str, str, str]
+Key = tuple[str, int, str]
 Row = dict[str, Any]
 UNKNOWN = (
     "difference",
@@ -141,7 +141,7 @@ class Board:
 
     @cached_property
     def _baseline(self) -> dict[int, Record]:
-        """Seed -> plain student; of several versions of the plugin the latest."""
+        """Seed -> plain student; of several revisions the latest."""
         return _by_seed(self._plain_in_order)
 
     def _smoke_row(self, selector: str) -> Row:
@@ -177,8 +177,8 @@ class Board:
 
 
 def latest_last(plain: Iterable[Record]) -> list[Record]:
-    """Plain students, those of the plugin's latest version last: they count."""
-    return sorted(plain, key=lambda cell: (version_order(cell.plugin), cell.identity))
+    """Plain students, those of the latest revision last: they count."""
+    return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
 
 
 def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
@@ -188,13 +188,13 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
 
 
 def key_of(cell: Record) -> Key:
-    """What cells of one row have in common: selector, plugin, and what the options meant."""
-    return cell.selector, cell.plugin, cell.options_text
+    """What cells of one row have in common: selector, revision, and what the options meant."""
+    return cell.selector, cell.revision, cell.options_text
 
 
 def long_label(key: Key) -> str:
     """A label for one of several rows with the same selector."""
-    return f"{key[0]} ({key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
+    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 
 def _blank_interval() -> Row:
