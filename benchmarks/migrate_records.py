@@ -115,12 +115,13 @@ def main() -> None:
         specs[record["identity"]] = cell_spec(root, record["spec"], new)
         new[record["identity"]] = digest(unlabelled(specs[record["identity"]]))
     assert len(set(new.values())) == len(old), "no two become one"
-    taught = sorted(cells, key=lambda r: (r["spec"]["seed"], r["spec"]["selector"]))
+    commands = {cell["identity"]: command(cell["spec"]) for cell in cells}
+    for cell in sorted(cells, key=lambda r: (r["spec"]["seed"], r["spec"]["selector"])):
+        commands.setdefault(str(cell["spec"]["teacher"]), commands[cell["identity"]])
     for path, record in old.items():
         identity, made = record["identity"], record["made"]
         if made["command"].startswith("kdbench worker"):
-            one = record if record["kind"] == "cell" else next(c for c in taught if _knows(c, identity))
-            made["command"] = command(one["spec"])
+            made["command"] = commands[identity]
         made["path"] = made["path"].replace(identity[:16], new[identity][:16])
         if record["teacher"] is not None:
             record["teacher"]["identity"] = new[record["teacher"]["identity"]]
@@ -129,10 +130,6 @@ def main() -> None:
         path.unlink()
         store.write(Record.model_validate_json(json.dumps(record)))
     print(f"{len(old)} records")
-
-
-def _knows(cell: Spec, teacher: str) -> bool:
-    return teacher in (cell["spec"]["teacher"], (cell["teacher"] or {}).get("identity"))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ SITES = frozenset({"site-packages", "dist-packages"})
 def source_hash(module: str, distribution: str = "") -> str:
     """Return the SHA-256 (hex) of a module's own source.
 
-    That is the module, the rest of its sub-package, and what these import, at the top or inside functions, of their
-    own: of the same top-level package, of the same distribution, or, outside of ``site-packages``, of the same folder.
+    That is the module, the rest of its sub-package, and what these import of their own, at the top or inside
+    functions: of the same top-level package or distribution or, outside of ``site-packages``, of the same folder.
 
     Args:
         module: Dotted name.

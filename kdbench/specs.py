@@ -9,8 +9,8 @@ A result's identity covers all that its score depends on, and nothing else:
   modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.resolved`);
 - both recipes, the seed, and whether backbones start from pretrained weights;
 - the teacher: the same of it, or the hash of a given checkpoint, and the stage that a method adds;
-- the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch, of which each
-  normalises its own part.
+- the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each
+  normalises its own part of it).
 
 Left out is what only names things or follows from the rest (titles, the short form of the options, a pair's family)
 and what moves a score no more than another seed does: the model of the GPU, the number of threads, the versions of

@@ -13,7 +13,7 @@ from kdbench.results.store import write_atomically
 from kdbench.specs import digest
 
 SETTLED = 2.0
-"""Seconds for which a file must have been left alone to be indexed: times of files are that coarse on some disks."""
+"""Seconds for which a file must have been left alone to be indexed: so coarse are times of files on some disks."""
 
 
 def cache_folder() -> Path:
@@ -57,10 +57,7 @@ class HashIndex:
         stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
         key = f"{compute.__name__} {path.absolute()}"
         known = self._found.get(key) or self._known.get(key)
-        if known is not None and known[:-1] == stamp:
-            value = str(known[-1])
-        else:
-            value = compute(path)
+        value = str(known[-1]) if known is not None and known[:-1] == stamp else compute(path)
         if time.time() - max(found.st_mtime, found.st_ctime) > SETTLED:
             self._found[key] = [*stamp, value]
         return value

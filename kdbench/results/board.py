@@ -119,7 +119,7 @@ class Board:
     def _teacher_row(self) -> Row:
         own = [record for record in self.teachers if record.identity == self.teacher]
         waiting = [cell for cell in self.methods if cell.done and cell.teacher_identity == self.teacher]
-        first = min(waiting, key=lambda cell: (cell.seed, cell.identity), default=None)
+        first = min(waiting, key=lambda cell: (cell.seed, cell.selector, cell.identity), default=None)
         command = "" if first is None else again([first])
         return self._row(TEACHER_ROW, self._teacher_scores, own, command=command, plugin="")
 

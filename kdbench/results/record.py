@@ -174,7 +174,7 @@ class Record(_Part):
     plugin: str = ""
     """Distribution and version of the method that had a part in it."""
     code: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Hash of that method's source (:func:`kdbench.source.source_hash`); None where it has no part, or is unknown."""
+    """Hash of that method's source, see :mod:`kdbench.source`; None where it has no part, or is unknown."""
     made: Made
     reported_by: str | None = Field(
         default=None, max_length=100, pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$"
@@ -325,8 +325,9 @@ def newer(error: ValidationError) -> str | None:
 def _older(error: ValidationError) -> str | None:
     """In one line, that a record with this problem is of an older kdbench; None where it is not."""
     for one in error.errors(include_url=False, include_context=False):
-        if one["loc"] == ("schema_version",) and one["input"] in range(1, VERSION):
-            return f"written by an older kdbench (schema_version {one['input']}, today's is {VERSION}): run it again"
+        version = one["input"]
+        if one["loc"] == ("schema_version",) and version in range(1, VERSION):
+            return f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
     return None
 
 
