@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.leaderboard import TEACHER_ROW, leaderboard
 from kdbench.results.record import Record
 from kdbench.results.store import Store

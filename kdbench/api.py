@@ -61,7 +61,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kdbench.cards import TASKS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split, Task
+    from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
     from kdbench.datasets.link import link_or_tell
     from kdbench.distill import (
         FAMILIES,
@@ -92,7 +92,7 @@ if TYPE_CHECKING:
     from kdbench.execution.executors import Ended, Executor, Resources
     from kdbench.hookspecs import hookimpl
     from kdbench.selectors import method_of
-    from kdbench.specs import Family, Model, Pair, Schedule, TeacherStage
+    from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage
 
 __all__ = [
     "FAMILIES",
@@ -146,10 +146,12 @@ _LIGHT: Mapping[str, str] = {
     "link_or_tell": "kdbench.datasets.link",
     "method_of": "kdbench.selectors",
     **dict.fromkeys(
-        ("Dataset", "ExecutorCard", "MethodCard", "MetricCard", "Options", "Split", "TASKS", "Task"),
+        ("Dataset", "ExecutorCard", "MethodCard", "MetricCard", "Options", "Split"),
         "kdbench.cards",
     ),
-    **dict.fromkeys(("Family", "Model", "Pair", "Schedule", "TeacherStage"), "kdbench.specs"),
+    **dict.fromkeys(
+        ("Family", "Model", "Pair", "Schedule", "TASKS", "Task", "TeacherStage"), "kdbench.specs"
+    ),
     **dict.fromkeys(("Ended", "Executor", "Resources"), "kdbench.execution.executors"),
 }
 """Name -> its module, where that needs no torch."""

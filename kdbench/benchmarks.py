@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from kdbench.errors import UserError
-from kdbench.registry import registry
-from kdbench.results.record import PLAIN, explain
+from kdbench.errors import UserError, explain
+from kdbench.plugins import registry
 from kdbench.selectors import canonical, method_of, parse, resolve
-from kdbench.specs import Spec
+from kdbench.specs import PLAIN, Spec
 
 RANGE = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
 MOST_SEEDS = 1000

@@ -1,22 +1,25 @@
-"""The cards that plugins hand over: what a method or a dataset is, readable without importing torch."""
+"""The cards that plugins hand over: what a method or a dataset is, readable without importing torch.
+
+A card checks itself when it is made, so that a mistake in it is found in the plugin that makes it.
+"""
 
 from __future__ import annotations
 
 import csv
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-if TYPE_CHECKING:
-    from kdbench.distill import Method
-    from kdbench.specs import TeacherStage
+from kdbench.specs import TASKS, Task, TeacherStage
 
-Task = Literal["detection", "segmentation"]
-TASKS: tuple[Task, ...] = ("detection", "segmentation")
+METRICS = {"detection": ("AP50", "AP50_11point"), "segmentation": ("mIoU",)}
+"""Task -> the metrics that can rank."""
+REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class Options(BaseModel):
@@ -96,15 +99,16 @@ class MethodCard:
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
     revision: int = 1
 
-    def load(self) -> type[Method]:
-        """Import the method's class (and with it torch).
-
-        Raises:
-            MethodError: If that does not work; the message says whose method it is.
-        """
-        from kdbench.isolation import load_method
-
-        return load_method(self)
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if not isinstance(self.tasks, tuple) or not self.tasks or not set(self.tasks) <= set(TASKS):
+            raise ValueError(
+                f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
+            )
+        if self.reported is not None and not self.reported.is_file():
+            raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
+        if type(self.revision) is not int or self.revision < 1:
+            raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
 
     def published(self) -> list[dict[str, str]]:
         """The published numbers, one dict a row of ``reported``."""
@@ -169,6 +173,21 @@ class Dataset:
     mask_suffix: str = ".png"
     embedded: bool = False
 
+    def __post_init__(self) -> None:
+        _check_reference(self.name, "prepare", self.prepare)
+        if self.task not in TASKS:
+            raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
+        if self.metric not in METRICS[self.task]:
+            known = " or ".join(METRICS[self.task])
+            raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {known}")
+        if not _is_tuple(self.classes, str) or not self.classes:
+            raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
+        if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
+            raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
+        for name, parts in self.splits.items():
+            if not _is_tuple(parts, Split) or not parts:
+                raise TypeError(f"the split '{name}' of '{self.name}' is no tuple of kdbench.api.Split")
+
 
 @dataclass(frozen=True)
 class ExecutorCard:
@@ -189,6 +208,12 @@ class ExecutorCard:
     requires: tuple[str, ...] = ()
     install: str = ""
     options: type[Options] = Options
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        _check_reference(self.name, "target", self.target)
+        if not _is_tuple(self.requires, str):
+            raise TypeError(f"what '{self.name}' requires is {self.requires!r}: give a tuple of modules")
 
 
 @dataclass(frozen=True)
@@ -211,3 +236,20 @@ class MetricCard:
     title: str
     function: str
     higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        _check_reference(self.name, "function", self.function)
+
+
+def _check_options(card: MethodCard | ExecutorCard) -> None:
+    if not (isinstance(card.options, type) and issubclass(card.options, Options)):
+        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
+
+
+def _check_reference(name: str, field: str, value: object) -> None:
+    if not isinstance(value, str) or REFERENCE.fullmatch(value) is None:
+        raise ValueError(f"the {field} of '{name}' is {value!r}: give 'package.module:name'")
+
+
+def _is_tuple(values: object, kind: type) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from kdbench.benchmarks import Benchmark, Number, told
 from kdbench.errors import UserError
-from kdbench.registry import registry, suggestion
+from kdbench.plugins import registry, suggestion
 
 Row = Mapping[str, str]
 

@@ -28,8 +28,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from kdbench.cards import Task
-
+Task = Literal["detection", "segmentation"]
+TASKS: tuple[Task, ...] = ("detection", "segmentation")
 Family = Literal["two-stage", "dense", "segmentation"]
 Precision = Literal["fp32", "fp16", "bf16"]
 """What a training computes in: single precision, or float16 or bfloat16 where torch's autocast says so."""
@@ -37,6 +37,8 @@ LABELS = frozenset({"selector"})
 """Keys of a spec that only name things or follow from others: no part of its identity."""
 PAIR_LABELS = frozenset({"title", "family", "cpu"})
 """The same of a spec's ``pair``."""
+PLAIN = "none"
+"""Name of the method that adds nothing: its runs are the baseline students that all others are compared with."""
 
 
 class Spec(BaseModel):

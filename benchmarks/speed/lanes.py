@@ -17,7 +17,7 @@ from pathlib import Path
 from measuring import PRECISIONS, tell_gpu, utilisation
 
 from kdbench.openmmlab.setup import prepare_libraries
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
 
 METHOD = "fitnets"

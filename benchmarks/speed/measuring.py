@@ -132,11 +132,12 @@ class Bench:
         from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
         from kdbench.openmmlab.sampling import SeededImages
         from kdbench.openmmlab.students import Subject
+        from kdbench.plugins import load_method
 
         pair, dataset, card = self.plan.cell.pair, self.plan.dataset, self.plan.card
         subject = Subject("speed", pair.student, self.schedule, dataset, 0, False)
         self.family = family_of(subject.config())
-        self.names = check_family(card.name, card.load(), self.plan.options, self.family)
+        self.names = check_family(card.name, load_method(card), self.plan.options, self.family)
         self.teacher = Teacher(Subject("t", pair.teacher, self.schedule, dataset, 0, False).build())
         self.student = subject.build().to(self.asked.device)
         images = images_of(dataset, self.plan.folder, "train", training_pipeline(dataset, self.schedule))
@@ -144,7 +145,7 @@ class Bench:
             self.student, self.teacher, probe_of(SeededImages(images, 0)), self.names, dataset
         )
         with seeded(0, "method"):
-            self.method = card.load()(self.plan.options)
+            self.method = load_method(card)(self.plan.options)
             self.method.build(shapes)
 
     def loader(self) -> Any:
@@ -215,7 +216,7 @@ def utilisation(device: str) -> list[int]:
 
 def pair_of(name: str) -> Pair:
     """The pair of that name."""
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     return registry().pair(name).value
 

@@ -65,7 +65,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The sub-command that ``args`` start with. Raises UserError with the nearest names."""
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from kdbench.registry import suggestion
+            from kdbench.plugins import suggestion
 
             raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)

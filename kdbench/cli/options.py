@@ -20,7 +20,9 @@ pair: Option[Any] = click.option(
 )
 seed: Option[Any] = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 device: Option[Any] = click.option(
-    "--device", metavar="D", help="cpu or cuda; default: cuda where there is one."
+    "--device",
+    metavar="NAME",
+    help="cpu, or the type of torch's accelerator, such as cuda; default: that where there is one.",
 )
 amp: Option[Any] = click.option(
     "--amp",

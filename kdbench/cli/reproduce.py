@@ -104,9 +104,9 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
         checkpoints: Weights of the teachers, where the record had some given.
         device: Where to run it; None: on the record's class of device.
     """
-    from kdbench.execution.launch import choose
+    from kdbench.devices import choose
     from kdbench.execution.plan import Request, overridden
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
     from kdbench.specs import Pair
 
     request = Request(

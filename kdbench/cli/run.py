@@ -95,7 +95,8 @@ def command(**values: Any) -> int:
 
 def _request(values: Mapping[str, Any]) -> Request:
     """What decides the result."""
-    from kdbench.execution.launch import choose, processes
+    from kdbench.devices import choose
+    from kdbench.execution.launch import processes
     from kdbench.execution.plan import Request
 
     return Request(

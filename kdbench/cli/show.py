@@ -12,7 +12,7 @@ import click
 from kdbench.cards import Dataset, MethodCard
 from kdbench.cli.listing import cell
 from kdbench.errors import UserError
-from kdbench.registry import Offer, Registry, registry, suggestion
+from kdbench.plugins import Offer, Registry, registry, suggestion
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from kdbench.cli import options
 from kdbench.errors import UserError
+from kdbench.files import write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="File to write, *.png.",
 )
+@options.device
 @options.root
 @options.work_dir("Folder of the runs, whose trained models are looked at where they are there.")
 def command(**values: Any) -> None:
@@ -41,7 +44,8 @@ def command(**values: Any) -> None:
     Shown is what the method sees in a training step on the image, without augmentation.
     """
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.launch import choose, start
+    from kdbench.devices import choose
+    from kdbench.execution.launch import start
     from kdbench.execution.plan import Request, plan
 
     console = TerminalConsole()
@@ -50,7 +54,7 @@ def command(**values: Any) -> None:
         dataset=values["dataset"],
         pair=values["pair"],
         seed=values["seed"],
-        device=choose(None),
+        device=choose(values["device"]),
         data_root=values["root"],
     )
     planned = plan(request, console.say)
@@ -58,14 +62,14 @@ def command(**values: Any) -> None:
     name = image_name(planned, split, index)
     check_attention(planned)
     check_output(output)
-    start("cpu", planned.dataset)
+    device = start(planned.cell.device, planned.dataset)
     from kdbench.cli.panels import draw
     from kdbench.execution.refusals import check_method
     from kdbench.openmmlab.attention import attended
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
-    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say)
+    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
     click.echo(f"wrote {output}: {planned.cell.selector} on {where}")
@@ -99,8 +103,9 @@ def check_output(output: Path) -> None:
 def check_attention(planned: Plan) -> None:
     """Refuse a method that attends to nothing in particular."""
     from kdbench.distill import Method
+    from kdbench.plugins import load_method
 
-    if planned.card.load().attention is Method.attention:
+    if load_method(planned.card).attention is Method.attention:
         raise UserError(
             f"method '{planned.card.name}' has no picture to show: it does not define attention()."
         )
@@ -123,12 +128,8 @@ def models_of(planned: Plan, work_dir: Path) -> Mapping[str, Model]:
 
 
 def write(picture: Image.Image, output: Path) -> None:
-    """Write in one step. Raises UserError where that fails."""
-    temporary = output.with_name(f".{output.name}.part")
+    """Write a PNG in one step. Raises UserError where that fails."""
     try:
-        picture.save(temporary, format="PNG")
-        temporary.replace(output)
+        write_atomically(output, partial(picture.save, format="PNG"))
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

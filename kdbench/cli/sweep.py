@@ -46,11 +46,7 @@ if TYPE_CHECKING:
 @click.option(
     "--slots", type=click.IntRange(min=1), help="Workers at once; default: one a GPU, or one a CPU core."
 )
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "cuda"]),
-    help="Default: cuda where this machine has one; must be given where workers run elsewhere.",
-)
+@options.device
 @options.amp
 @options.download
 @options.force
@@ -107,13 +103,14 @@ def _device(device: str | None, executor: str) -> str:
     Raises:
         UserError: If the workers are elsewhere and none is given, or this machine does not have it.
     """
-    from kdbench.execution.launch import choose
+    from kdbench.devices import check, choose
     from kdbench.selectors import parse
 
     if parse(executor)[0] == "local":
         return choose(device)
     if device is None:
         raise UserError(f"--executor {executor}: add --device cuda or --device cpu, what its workers have.")
+    check(device)
     return device
 
 

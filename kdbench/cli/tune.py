@@ -50,8 +50,9 @@ def command(**values: Any) -> int:
     images that no model of the study was trained on. The same command goes on where it was, or with more --trials.
     """
     from kdbench.cli.progress import TerminalConsole
+    from kdbench.devices import choose
     from kdbench.execution.cells import Means, loading_processes
-    from kdbench.execution.launch import choose, start
+    from kdbench.execution.launch import start
     from kdbench.execution.plan import Request
     from kdbench.execution.training import RunError
     from kdbench.execution.tuning import Tuning

@@ -14,6 +14,7 @@ from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import task_of
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
+from kdbench.plugins import load_method
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
@@ -101,7 +102,7 @@ class Exam:
         """The families of the card's tasks that have what the method captures."""
         from kdbench.distill import FAMILIES
 
-        needed = set(self.card.load().needs(options or self.options))
+        needed = set(load_method(self.card).needs(options or self.options))
         return [
             family for family, has in FAMILIES.items() if needed <= has and task_of(family) in self.card.tasks
         ]
@@ -130,7 +131,7 @@ class Exam:
         from kdbench.openmmlab.preflight import check_family, probe_shapes
 
         options = options or self.options
-        subject, kind = self.bench.subject(family, **changes), self.card.load()
+        subject, kind = self.bench.subject(family, **changes), load_method(self.card)
         names = check_family(self.card.name, kind, options, family)
         student, teachers = subject.build(), self.teachers(family, options)
         if pack is not None:

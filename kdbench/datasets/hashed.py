@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kdbench.results.store import write_atomically
+from kdbench.files import write_atomically
 from kdbench.specs import digest
 
 SETTLED = 2.0

@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Shapes, Targets, detached
-from kdbench.isolation import MethodError, blamed, reference
 
 
 @dataclass(frozen=True)
@@ -120,25 +119,21 @@ class Method(nn.Module):
         return [f"{name}: {brief(part)}" for name, part in self.named_children()]
 
 
-def check_terms(method: type, terms: Any, what: str = "losses()") -> None:
+def check_terms(terms: Any) -> None:
     """Refuse what is no dict of scalar terms.
 
     Args:
-        method: The method's class.
-        terms: What it gave.
-        what: Where, for the message.
+        terms: What a method returned.
 
     Raises:
-        MethodError: With what was given instead.
+        TypeError: With what was returned instead.
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
     else:
         wrong = next((f"'{name}': {_kind(term)}" for name, term in terms.items() if not _is_term(term)), "")
     if wrong:
-        raise MethodError(
-            f"{blamed(reference(method))} gave {wrong} in {what}: it must give a dict of scalar tensors by name"
-        )
+        raise TypeError(f"it returned {wrong}, not a dict of scalar tensors by name")
 
 
 def _is_term(term: Any) -> bool:

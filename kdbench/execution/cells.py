@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench import devices
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training import Place
 
 Spec = RunSpec | TeacherSpec
-WORKERS = {"cpu": 0, "cuda": 4}
-"""Data loading processes where none are asked for."""
+GPU_WORKERS = 4
+"""Data loading processes beside a GPU where none are asked for; beside a CPU there are none."""
 
 
 OUTDATED = "with other code of the method than today's: --rerun runs it again"
@@ -103,7 +104,9 @@ def title(spec: Spec) -> str:
 
 def loading_processes(wanted: int | None, device: str) -> int:
     """Data loading processes: what was asked for, else as the device needs."""
-    return WORKERS[device] if wanted is None else wanted
+    if wanted is not None:
+        return wanted
+    return 0 if device == devices.CPU else GPU_WORKERS
 
 
 def told(metrics: Mapping[str, float]) -> str:

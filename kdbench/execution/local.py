@@ -11,9 +11,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources
-from kdbench.execution.launch import choose
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LEASH = "KDBENCH_LEASH"
@@ -27,14 +27,14 @@ class Local(Executor):
 
     Args:
         slots: Processes at once; default: one a GPU, or one a core.
-        device: ``cpu`` or ``cuda``; default: cuda where there is one.
+        device: Type of the device; default: the accelerator where there is one.
 
     Raises:
         UserError: If there are not that many GPUs.
     """
 
     def __init__(self, slots: int | None, device: str | None) -> None:
-        gpus = gpus_here() if device != "cpu" and choose(device) == "cuda" else []
+        gpus = [] if devices.choose(device) == devices.CPU else gpus_here()
         if gpus and slots is not None and slots > len(gpus):
             raise UserError(f"--slots {slots}: a slot is a GPU, and there are {len(gpus)}. Ask for fewer.")
         there = cores()
@@ -117,9 +117,7 @@ def chosen_threads() -> int | None:
 
 def gpus_here() -> list[str]:
     """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    import torch
-
-    count = torch.cuda.device_count()
+    count = devices.count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return named[:count] or [str(number) for number in range(count)]
 

@@ -139,7 +139,8 @@ class _PackRun:
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])
-        pack, before, together = make_pack(), memory.used(), name_of(lanes)
+        device = lanes[0].spec.device
+        pack, before, together = make_pack(), memory.used(device), name_of(lanes)
         with self._stage(lanes) as progress:
             bodies = {
                 str(number): partial(self._body, lane, pack, progress, together)
@@ -148,7 +149,7 @@ class _PackRun:
             results = pack.turns.run(
                 bodies,
                 stop_on=(OutOfMemory, StopNow),
-                room=lambda: memory.room_for(memory.used() - before),
+                room=lambda: memory.room_for(memory.used(device) - before, device),
             )
         return self._settled(lanes, list(results.values()))
 

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kdbench.execution.plan import PLAIN
 from kdbench.execution.sweep_cells import Item
-from kdbench.specs import digest
+from kdbench.specs import PLAIN, digest
 
 Place = tuple[str, str, int, str, str]
 """Dataset, pair, seed, schedule and precision."""

@@ -17,12 +17,12 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require, summary
 from kdbench.datasets.verify import verify
-from kdbench.errors import UserError
-from kdbench.isolation import running
-from kdbench.registry import Offer, registry, suggestion
+from kdbench.errors import UserError, running
+from kdbench.plugins import Offer, registry, suggestion, title_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
 from kdbench.specs import (
+    PLAIN,
     Model,
     Pair,
     Precision,
@@ -34,7 +34,6 @@ from kdbench.specs import (
     file_digest,
 )
 
-PLAIN = "none"
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 
@@ -179,7 +178,7 @@ class Planner:
         if text not in self._asked:
             name, raw = parse(text)
             offer = registry().method(name)
-            with running(offer.value.method, "its options"), redirect_stdout(sys.stderr):
+            with running(offer.title, "its options"), redirect_stdout(sys.stderr):
                 options = resolve(offer.value, raw)
                 self._asked[text] = offer, options, canonical(offer.value, options)
         return self._asked[text]
@@ -291,7 +290,7 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
     """The teacher after the stage that a method asks for with these options; None where it asks for none."""
-    with running(card.method, "teacher_stage()"), redirect_stdout(sys.stderr):
+    with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
         raise UserError(

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from kdbench import devices
 from kdbench.execution.plan import stored
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
 from kdbench.specs import RunSpec, TeacherSpec
@@ -64,7 +65,7 @@ def record_of(
         cost=Cost.model_validate(cost or {}),
         curve=[dict(point) for point in curve],
         versions=versions(),
-        device=device or device_name(spec.device),
+        device=device or devices.name(spec.device),
         host_class=host_class(),
         notes=list(notes),
         plugin=plugin,
@@ -106,15 +107,6 @@ def _versions() -> Mapping[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = f"{distribution} {metadata.version(distribution)}"
     return found
-
-
-def device_name(device: str) -> str:
-    """Return ``cpu``, or the name of the GPU."""
-    if device == "cpu":
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name()
 
 
 def host_class() -> str:

@@ -23,6 +23,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources
 from kdbench.execution.kept_process import KeptProcess
@@ -38,7 +39,7 @@ class Ray(Executor):
 
     Args:
         slots: Workers at once; default: as many as fit into the cluster now. More wait until Ray has room.
-        device: ``cpu`` or ``cuda``; default: cuda where the cluster has GPUs.
+        device: Type of the device; default: a GPU where the cluster has GPUs.
         address: The cluster's; None: that of RAY_ADDRESS, else of one on this machine, which is started if need be.
         cores: CPU cores a worker; default: 1, with a GPU an equal share of its node's.
 
@@ -54,11 +55,11 @@ class Ray(Executor):
             _connect(address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
-        if device == "cuda" and not gpu_nodes:
+        if device not in (None, devices.CPU) and not gpu_nodes:
             raise UserError(
-                "--device cuda: no node of the Ray cluster has a GPU. Add one, or leave --device away."
+                f"--device {device}: no node of the Ray cluster has a GPU. Add one, or leave --device away."
             )
-        gpus = 1 if gpu_nodes and device != "cpu" else 0
+        gpus = 1 if gpu_nodes and device != devices.CPU else 0
         self.resources = Resources(gpus=gpus, cores=cores or (_share(gpu_nodes) if gpus else 1))
         room = sum(_room(node, self.resources) for node in nodes)
         if not room:

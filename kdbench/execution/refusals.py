@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
 from kdbench.execution.plan import Plan
-from kdbench.registry import registry
+from kdbench.plugins import load_method, registry
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
@@ -24,7 +24,7 @@ def check_method(plan: Plan, student: Subject) -> None:
     from kdbench.openmmlab.configs import family_of
     from kdbench.openmmlab.preflight import check_family
 
-    method = plan.card.load()
+    method = load_method(plan.card)
     try:
         check_family(plan.card.name, method, plan.options, family_of(student.config()))
     except UserError as refused:
@@ -35,7 +35,7 @@ def _working_pairs(plan: Plan) -> str:
     """The pairs of the plan's dataset in whose family the method works, with a leading blank."""
     from kdbench.distill import FAMILIES
 
-    needed = set(plan.card.load().needs(plan.options))
+    needed = set(load_method(plan.card).needs(plan.options))
     pairs = registry().pairs_of(plan.dataset.name)
     working = [pair.name for pair in pairs if needed <= FAMILIES[pair.family]]
     return f" Pairs of {plan.dataset.name} that work: {', '.join(working)} (--pair)." if working else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.cells import OUTDATED, Means, Spec, outdated, place_of, score, subject_of, title
 from kdbench.execution.plan import Plan
@@ -86,6 +87,9 @@ class Session:
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
+        warning = devices.untried(plan.cell.device)
+        if warning is not None:
+            self.console.say(warning)
         if self.total:
             self._check(models)
 

@@ -25,6 +25,7 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError, pickle_load
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources, SlurmOptions
 from kdbench.execution.local import threads
@@ -32,8 +33,8 @@ from kdbench.execution.slurm_job import STOP, SlurmJob
 
 SLOTS = 16
 """Jobs at once unless ``--slots`` says otherwise."""
-CORES = {"cpu": 1, "cuda": 4}
-"""CPU cores of a worker unless its option says otherwise."""
+CPU_CORES, GPU_CORES = 1, 4
+"""CPU cores of a worker without and with a GPU unless its option says otherwise."""
 EVERY = 5.0
 """Seconds between two questions to Slurm, at least: it tells nothing by itself."""
 LATE = 60.0
@@ -48,7 +49,7 @@ class Slurm(Executor):
 
     Args:
         slots: Jobs at once, running or queued; default: 16.
-        device: ``cpu``, or ``cuda`` for a GPU a job; it must be given.
+        device: ``cpu``, or an accelerator's type for a GPU a job; it must be given.
         options: See :class:`kdbench.execution.executors.SlurmOptions`.
 
     Raises:
@@ -64,7 +65,9 @@ class Slurm(Executor):
                 f"--executor slurm: no {absent[0]} here. Start the sweep where jobs are submitted."
             )
         self.slots = slots or SLOTS
-        self.resources = Resources(gpus=int(device == "cuda"), cores=given.cores or CORES[device])
+        devices.check(device)
+        gpus = int(device != devices.CPU)
+        self.resources = Resources(gpus=gpus, cores=given.cores or (GPU_CORES if gpus else CPU_CORES))
         self._executor = submitit.SlurmExecutor(given.folder)
         self._executor.update_parameters(**_parameters(given, self.resources))
         self._made = 0

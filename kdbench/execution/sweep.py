@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from kdbench.errors import PluginError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
@@ -27,7 +28,6 @@ from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.execution.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.execution.worker_codes import HELD, REFUSED
-from kdbench.isolation import PluginError
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import TeacherSpec

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kdbench.execution.cells import Means, Spec, interrupted_at, run_folder
 from kdbench.execution.plan import Plan
+from kdbench.files import slug
 from kdbench.results.record import TEACHERS, Record
-from kdbench.results.store import Store, slug
+from kdbench.results.store import Store
 from kdbench.specs import RunSpec, TeacherSpec
 
 WEIGHTS = "student.pth"

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
 from kdbench.execution.plan import PLAIN, Plan, origin
 from kdbench.execution.provenance import record_of
-from kdbench.isolation import MethodError
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
@@ -105,7 +104,7 @@ class Training:
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
-        except MethodError as failed:
+        except PluginError as failed:
             _, trace = self._crashed(failed)
             told = self.failed(str(failed))
             raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import seeded
-from kdbench.isolation import running
+from kdbench.errors import running
 
 
 class AdversaryHook(Hook):  # type: ignore[misc]
@@ -31,11 +31,12 @@ class AdversaryHook(Hook):  # type: ignore[misc]
 
     def before_run(self, runner: Any) -> None:
         """Make the optimizer; a checkpoint is loaded after this."""
-        method = _bare(runner).method
+        model = _bare(runner)
         self.gathered = 0
         """Iterations whose gradients the next step takes."""
-        with running(type(method), "adversary_optimizer()"):
-            self.optimizer = method.adversary_optimizer(list(method.adversary().parameters()))
+        with running(model.title, "adversary_optimizer()"):
+            parameters = list(model.method.adversary().parameters())
+            self.optimizer = model.method.adversary_optimizer(parameters)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
@@ -67,10 +68,9 @@ class AdversaryHook(Hook):  # type: ignore[misc]
     def _losses(self, model: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
-        method = type(model.method)
-        with seeded(*model.stream(), "adversary"), running(method, "adversary_losses()"):
+        with seeded(*model.stream(), "adversary"), running(model.title, "adversary_losses()"):
             terms = model.method.adversary_losses(step)
-        check_terms(method, terms, "adversary_losses()")
+            check_terms(terms)
         summed: tuple[Tensor, dict[str, Tensor]] = model.parse_losses(
             {f"loss_adversary_{name}": term for name, term in terms.items()}
         )

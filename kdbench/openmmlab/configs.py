@@ -136,8 +136,6 @@ def set_key(config: Any, key: str, value: Any) -> None:
 
 def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
     """Fit a model's config to a dataset and to one device, in place."""
-    from kdbench.openmmlab.pretrained import drop_pretrained
-
     preprocessor = model.get("data_preprocessor", {})
     if dataset.task == "segmentation":
         preprocessor["seg_pad_val"] = dataset.ignore_index
@@ -151,6 +149,21 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
     if dataset.task == "segmentation":
         for head in heads_of(model):
             head["ignore_index"] = dataset.ignore_index
+
+
+def drop_pretrained(config: ConfigDict) -> None:
+    """Remove every reference to initial weights, in place: other initialisations stay."""
+    for part in list(walk(config)):
+        part.pop("pretrained", None)
+        rest = [one for one in _as_list(part.get("init_cfg")) if one.get("type") != "Pretrained"]
+        if len(rest) != len(_as_list(part.get("init_cfg"))):
+            part.pop("init_cfg")
+            if rest:
+                part["init_cfg"] = rest
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def heads_of(model: ConfigDict) -> list[ConfigDict]:

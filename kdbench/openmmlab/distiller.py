@@ -16,8 +16,7 @@ from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import reseed
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
 from kdbench.openmmlab.captures import (
     Raw,
     captures_of,
@@ -26,6 +25,7 @@ from kdbench.openmmlab.captures import (
     teacher_record,
     teacher_view,
 )
+from kdbench.plugins import title_of
 
 
 class NonFiniteLoss(Exception):
@@ -119,8 +119,10 @@ def same_normalisation(student: Any, teacher: Any) -> bool:
 class Distiller(BaseModel):  # type: ignore[misc]
     """Trains a student with a method.
 
+    Method, adversary and teachers are on the student's device from here on, wherever they were built.
+
     Args:
-        student: The student, initialised.
+        student: The student, initialised, on the device that it trains on.
         method: The method, built. Its parameters train beside the student's.
         teacher: The teacher; None where the method needs none.
         others: Further teachers of an ensemble.
@@ -143,6 +145,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         super().__init__(data_preprocessor=None)
         self.student = student
         self.method = method
+        self.title = title_of(type(method))
         self.teacher = teacher
         self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
@@ -155,6 +158,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             taught_by.asked |= names
         if adversary is not None:
             adversary.requires_grad_(False)  # but in its own step: no gradient, no optimizer, no DDP
+        self.to(next(student.parameters()).device)
 
     def init_weights(self) -> None:
         """Nothing: the student came initialised under its own random state."""
@@ -208,10 +212,10 @@ class Distiller(BaseModel):  # type: ignore[misc]
         if self.method.adversary() is not None:
             self.seen = step.detached()
         reseed(*stream, "method")
-        with running(type(self.method), "losses()"):
+        with running(self.title, "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
-        check_terms(type(self.method), terms)
+            check_terms(terms)
         for teacher in self.teachers:
             teacher.check_untouched()
         return losses, terms, weight

@@ -16,10 +16,10 @@ from kdbench.cards import Dataset
 from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError
-from kdbench.isolation import MethodError, blamed, reference, running
+from kdbench.errors import PluginError, UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
+from kdbench.plugins import title_of
 
 PROBED_IMAGES = 2
 LARGEST_RATIO = 100.0
@@ -64,13 +64,12 @@ def check_family(name: str, method: type[Method], options: Any, family: str) -> 
     Raises:
         UserError: With the families that work.
     """
-    with running(method, "needs()"):
+    with running(title_of(method), "needs()"):
         needed = frozenset(method.needs(options))
     known = frozenset().union(*FAMILIES.values())
     if needed - known:
-        raise MethodError(
-            f"{blamed(reference(method))} asks for unknown captures: {', '.join(sorted(needed - known))}."
-        )
+        unknown = ", ".join(sorted(needed - known))
+        raise PluginError(f"{title_of(method)} asks for unknown captures: {unknown}.")
     if needed <= FAMILIES[family]:
         return needed
     working = [other for other, has in FAMILIES.items() if needed <= has]

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from kdbench import devices
 from kdbench.distill.turns import START, Turns
 from kdbench.openmmlab.captures import Raw
 from kdbench.openmmlab.distiller import Teacher
@@ -191,18 +191,17 @@ class SharedTeacher(Teacher):
             raise RuntimeError("the method changed the teacher's captures in place: it must work on copies")
 
     def _see(self, inputs: Tensor, samples: Any, student: Any, batch: Any) -> None:
-        begun = _now()
+        begun = _now(inputs)
         self._record = {}  # the last batch's memory is free for this one's
         self._record = super().look(inputs, samples, student, self.asked)
-        self._seconds = _now() - begun
+        self._seconds = _now(inputs) - begun
         self._versions, self._seen = _versions(self._record), (batch, self.asked)
         self.runs += 1
 
 
-def _now() -> float:
-    """The clock, when the device has done what it was given."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
+def _now(inputs: Tensor) -> float:
+    """Return the clock's time, in s, when the device of the inputs has done what it was given."""
+    devices.synchronize(inputs.device)
     return time.perf_counter()
 
 

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
+from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
 from kdbench.openmmlab.adversary import AdversaryHook
@@ -36,7 +36,7 @@ class Place:
     Attributes:
         folder: Data of the dataset.
         work_dir: Checkpoints and logs.
-        device: ``cpu`` or ``cuda``.
+        device: Type of the device.
         precision: What the training computes in.
         workers: Processes that load data (0: none besides the trainer).
         visualizers: mmengine's visualisation backends, by type.
@@ -45,7 +45,7 @@ class Place:
 
     folder: Path
     work_dir: Path
-    device: str = "cpu"
+    device: str = devices.CPU
     precision: Precision = "fp32"
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
@@ -92,10 +92,9 @@ def train(
         NonFiniteLoss: If a loss is not finite.
         UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
     """
-    if place.precision == "fp16" and place.device == "cpu":
+    if place.precision == "fp16" and place.device == devices.CPU:
         raise UserError("--amp fp16 needs a GPU: a CPU can do --amp bf16.")
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    devices.reset_peak_memory(place.device)
     steps, curve = StepHook(progress), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
     hooks = [BuffersHook(), steps, curve, stop]
@@ -174,4 +173,4 @@ def checkpoint_interval(schedule: Schedule) -> int:
 def wrapper(device: str) -> dict[str, Any]:
     """Config of the wrapper of a distributed run's model; a method may leave an adapter unused for a while."""
     config: dict[str, Any] = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
-    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == "cpu" else {})
+    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == devices.CPU else {})

@@ -24,9 +24,10 @@ from kdbench.results.leaderboard import (
     recipe_of,
 )
 from kdbench.results.pages import compare_pages, write_pages
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.statistics import difference, rank_correlation
 from kdbench.results.store import Store
+from kdbench.specs import PLAIN
 
 NOT_RUN = "not run"
 LEGEND = (

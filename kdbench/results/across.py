@@ -11,8 +11,8 @@ import pandas as pd
 from kdbench.results.columns import GROUP
 from kdbench.results.formats import rows
 from kdbench.results.ranks import ranks
-from kdbench.results.record import PLAIN
 from kdbench.results.statistics import ALPHA, mean
+from kdbench.specs import PLAIN
 
 ACROSS_COLUMNS = {
     "comparison": "int64",

@@ -14,7 +14,7 @@ from typing import Any
 from kdbench.results.columns import METRIC, TEACHER_ROW
 from kdbench.results.commands import again
 from kdbench.results.costs import costs, time_ratio
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.reported_column import published
 from kdbench.results.statistics import (
     Difference,
@@ -25,6 +25,7 @@ from kdbench.results.statistics import (
     holm,
     mean,
 )
+from kdbench.specs import PLAIN
 
 Key = tuple[str, int, str]
 Row = dict[str, Any]

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kdbench.results.leaderboard import origins, ranked_under, recipe_of
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.statistics import Difference, deviation, difference, mean, paired_p
-from kdbench.specs import digest
+from kdbench.specs import PLAIN, digest
 
 LEVEL = 1e-6
 """Mean differences up to this are neither a win nor a loss: metrics have single precision."""

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdbench.errors import UserError
-from kdbench.registry import registry
-from kdbench.results.record import PLAIN, Record, explain
+from kdbench.errors import UserError, explain
+from kdbench.plugins import registry
+from kdbench.results.record import Record
 from kdbench.selectors import canonical, parse
-from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
+from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec
 
 NEEDED = ("python", "torch")
 """Versions that every record has."""

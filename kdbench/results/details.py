@@ -9,7 +9,7 @@ import pandas as pd
 
 from kdbench.results.columns import TEACHER_ROW
 from kdbench.results.formats import blocks, escape, interval, line, percent, rows, times
-from kdbench.results.record import PLAIN
+from kdbench.specs import PLAIN
 
 COST_LEGEND = (
     "Memory is the largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are "

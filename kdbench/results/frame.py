@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdbench.benchmarks import Benchmark, load
 from kdbench.errors import UserError
-from kdbench.registry import suggestion
+from kdbench.plugins import suggestion
 from kdbench.results.ablations import current, not_run, nothing
 from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
 from kdbench.results.commands import command
@@ -18,7 +18,8 @@ from kdbench.results.derived import low_first, with_derived
 from kdbench.results.formats import rows
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.pages import boards
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
+from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
 HIGH_FIRST = {

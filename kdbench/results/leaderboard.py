@@ -9,7 +9,8 @@ import pandas as pd
 
 from kdbench.results.board import Board
 from kdbench.results.columns import BOOTSTRAP, COLUMNS, GROUP, TEACHER_ROW
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
+from kdbench.specs import PLAIN
 
 __all__ = [
     "COLUMNS",

@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from kdbench.errors import UserError
+from kdbench.files import slug
 from kdbench.results.across import Across
 from kdbench.results.formats import escape, legend, to_csv, to_markdown
 from kdbench.results.pages import page
 from kdbench.results.sheets import ACROSS_LEGEND, Sheet, across_sheets, alone, latex, leaderboard_sheets
-from kdbench.results.store import slug
 
 SUFFIXES = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "parquet": ".parquet"}
 """Format -> ending of its files."""

@@ -9,11 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from kdbench.errors import UserError
+from kdbench.files import slug, write_atomically
 from kdbench.results.details import details
 from kdbench.results.formats import escape, legend, to_csv, to_markdown
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Record
-from kdbench.results.store import Store, slug, write_atomically
+from kdbench.results.store import Store
 
 
 def boards(

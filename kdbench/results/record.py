@@ -17,14 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from kdbench.errors import explain
 from kdbench.results.hashes import NOTHING, Hashes, hashes
 from kdbench.specs import Precision
 
 Kind = Literal["cell", "teacher"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
 ScheduleName = Literal["default", "smoke", "custom"]
-PLAIN = "none"
-"""Name of the method that is the plain student."""
 TEACHERS = "teachers"
 """Stands for the pair of a dataset's teachers, which may serve several; also the name of their folder."""
 VERSION = 2
@@ -327,18 +326,12 @@ def _older(error: ValidationError) -> str | None:
     for one in error.errors(include_url=False, include_context=False):
         version = one["input"]
         if one["loc"] == ("schema_version",) and version in range(1, VERSION):
-            return f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
+            return (
+                f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
+            )
     return None
 
 
 def complaint(error: ValidationError) -> str:
     """What is wrong with a record's file, in one line."""
     return newer(error) or _older(error) or explain(error)
-
-
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation, in one line."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
-    return text.replace("Value error, ", "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.errors import UserError
-from kdbench.registry import suggestion
+from kdbench.plugins import suggestion
 from kdbench.results.leaderboard import TEACHER_ROW, recipe_of
 from kdbench.results.record import Record
 from kdbench.results.statistics import ROUND_OFF, deviation

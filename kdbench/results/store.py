@@ -7,17 +7,15 @@ import errno
 import gc
 import hashlib
 import os
-import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
+from kdbench.files import slug, write_atomically
 from kdbench.results.reading import read
 from kdbench.results.record import Record, complaint, newer
 
@@ -175,37 +173,6 @@ class Store:
         if isinstance(record, Record) and (place := self._place_of(record)) != path:
             return Broken(Path(path), f"a copy or renamed: its content belongs in {place}")
         return record
-
-
-@lru_cache(maxsize=4096)
-def slug(text: str) -> str:
-    """A name that is safe as a part of a path: lower case letters, digits, dots and dashes, at most 80."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80] or "x"
-
-
-def write_atomically(path: Path, text: str, *, lasting: bool = True) -> None:
-    """Write a file so that readers and a crash see the old or the new content, never a part.
-
-    Args:
-        path: The file.
-        text: Its new content.
-        lasting: Wait until it is on the disk, so that the machine's crash cannot take it back.
-
-    Raises:
-        OSError: As the file system gives it; no temporary file stays.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _names(folder: str) -> list[str]:

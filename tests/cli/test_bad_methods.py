@@ -48,7 +48,7 @@ TOLD = {
     "bad[how=build]": "failed in build(): ValueError: no adapter",
     "bad[how=losses]": "failed in losses(): ZeroDivisionError: division by zero",
     "bad[how=capture]": "asks for unknown captures: soul",
-    "bad-import": "cannot be imported: RuntimeError: no luck",
+    "bad-import": "failed in the import of bad_kd_import:Bad: RuntimeError: no luck",
 }
 GOOD = ("none", "bad[how=meddles]", "bad")
 

@@ -13,7 +13,7 @@ import torch
 
 from kdbench.errors import UserError
 from kdbench.execution.launch import choose, is_main_process, relaunch, start
-from kdbench.registry import registry
+from kdbench.plugins import registry
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import pytest
 import torch
 from session_lab import Lab
 
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means
 from kdbench.execution.pack import run_pack
-from kdbench.isolation import MethodError
 
 METHODS = ("hinton", "fitnets", "mimic")
 
@@ -131,7 +130,7 @@ def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
 
 def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     blamed = "method 'hinton' of kdbench 0.1.0 failed in losses(): ValueError: no luck"
-    packed.raises[packed.identity("hinton")] = MethodError(blamed)
+    packed.raises[packed.identity("hinton")] = PluginError(blamed)
     outcome = packed.run()
     assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
     assert together(outcome)["hinton"] is None

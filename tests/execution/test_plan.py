@@ -9,7 +9,7 @@ import pytest
 
 from kdbench.errors import UserError
 from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, stored
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.store import Store
 from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest
 
@@ -210,7 +210,7 @@ def test_a_pair_of_another_dataset(asked):
 
 
 def test_a_dataset_without_a_pair(asked, monkeypatch):
-    monkeypatch.setattr("kdbench.registry.Registry.pairs_of", lambda *_: [])
+    monkeypatch.setattr("kdbench.plugins.Registry.pairs_of", lambda *_: [])
     assert "dataset 'digits' has no pair" in refused(asked)
 
 
@@ -218,7 +218,7 @@ def test_a_dataset_without_a_pair(asked, monkeypatch):
 def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
     absent = replace(registry().dataset("digits").value, embedded=False)
     offer = replace(registry().dataset("digits"), value=absent)
-    monkeypatch.setattr("kdbench.registry.Registry.dataset", lambda *_: offer)
+    monkeypatch.setattr("kdbench.plugins.Registry.dataset", lambda *_: offer)
     if there:
         (tmp_path / "digits").mkdir()
     told = refused(asked, data_root=tmp_path)
@@ -281,7 +281,7 @@ def test_what_a_staged_teacher_depends_on(asked, tmp_path):
 
 
 def test_a_plugin_may_ask_for_a_stage(asked, add_plugin, monkeypatch):
-    from kdbench.registry import ENVIRONMENT
+    from kdbench.plugins import ENVIRONMENT
 
     add_plugin(
         "their-kd",

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import lacking
 import psutil
 import pytest
 from sweep_support import Told, sweep_of
@@ -19,7 +20,7 @@ from kdbench.errors import UserError
 from kdbench.execution import worker_progress
 from kdbench.execution.executors import Ended, Resources, executor_of
 
-ray = pytest.importorskip("ray", reason='needs Ray: pip install "kdbench[ray]"')
+ray = lacking.extra("ray", 'needs Ray: pip install "kdbench[ray]"')
 
 ONE_CORE = Resources(gpus=0, cores=1)
 PATIENT = """

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import lacking
 import pytest
 import slurm_cluster
 from sweep_support import Told, sweep_of
@@ -18,7 +19,7 @@ from test_sweep import begun, claims_left, results, wait_for
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources, executor_of
 
-pytest.importorskip("submitit", reason='needs submitit: pip install "kdbench[slurm]"')
+lacking.extra("submitit", 'needs submitit: pip install "kdbench[slurm]"')
 
 ONE_CORE = Resources(gpus=0, cores=1)
 PATIENT = """
@@ -35,13 +36,13 @@ time.sleep(float(sys.argv[1]))
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     if names := slurm_cluster.absent():
-        pytest.skip(f"no {', '.join(names)}: apt-get install slurm-wlm munge")
+        lacking.skip("programs", f"no {', '.join(names)}: apt-get install slurm-wlm munge")
     running = slurm_cluster.slurm(tmp_path_factory.mktemp("slurm") / "cluster")
     try:
         running.__enter__()
     except RuntimeError as error:
         running.__exit__(None, None, None)
-        pytest.skip(str(error))
+        lacking.skip("programs", str(error))
     yield
     running.__exit__(None, None, None)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
-from kdbench.registry import registry
+from kdbench.plugins import load_method, registry
 from kdbench.selectors import parse, resolve
 from kdbench.specs import Model, Schedule, TeacherStage
 
@@ -141,7 +141,7 @@ class Bench:
 
         subject = self.subject(kind, seed=seed, **changes)
         card, options = self.card(selector)
-        method = card.load()
+        method = load_method(card)
         names = check_family(card.name, method, options, FAMILIES[kind])
         student, taught = subject.build(), self.teacher(kind, stage_of(card, options)) if names else None
         with seeded(seed, "method"):

@@ -11,7 +11,7 @@ from kdbench.cards import Dataset, Split
 from kdbench.errors import UserError
 from kdbench.openmmlab import environment, ops, setup
 from kdbench.openmmlab.setup import Problem, prepare_libraries
-from kdbench.registry import Offer, Plugin, Registry
+from kdbench.plugins import Offer, Plugin, Registry
 
 ONEDL = {name: [distribution] for name, distribution in setup.ONEDL.items()}
 UPSTREAM = {"mmcv": ["mmcv"], "mmengine": ["mmengine"], "mmdet": ["mmdet"], "mmseg": ["mmsegmentation"]}

@@ -7,9 +7,9 @@ import pytest
 from fake_steps import step
 
 import kdbench_papers
-from kdbench.cards import TASKS
 from kdbench.distill import FAMILIES, Method
-from kdbench.registry import registry
+from kdbench.plugins import load_method, registry
+from kdbench.specs import TASKS
 
 CARDS = {card.name: card for card in kdbench_papers.kdbench_methods()}
 COLUMNS = ["paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"]
@@ -67,7 +67,7 @@ def test_registered_like_any_plugin():
 @pytest.mark.parametrize("name", CARDS)
 def test_card_is_complete(name):
     card = CARDS[name]
-    method = card.load()
+    method = load_method(card)
     assert issubclass(method, Method)
     assert set(card.tasks) <= set(TASKS)
     options = card.options()
@@ -99,7 +99,7 @@ def test_published_numbers(name):
 
 def test_the_plain_student_adds_nothing():
     card = CARDS["none"]
-    method = card.load()(card.options())
+    method = load_method(card)(card.options())
     assert method.needs(card.options()) == ()
     assert method.losses(step()) == {}
     assert method.task_weight(step()) == 1

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from kdbench.distill import Assignment
 from kdbench.errors import UserError
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
 from kdbench_papers.chen.card import CARD, PARTS, ChenOptions
 from kdbench_papers.chen.losses import (

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdbench.errors import UserError
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.contributed import add, check
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Record

@@ -10,7 +10,7 @@ from kdbench.cards import MethodCard
 from kdbench.conformance.broken import Broken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.promises import HEAVY
-from kdbench.registry import ENVIRONMENT
+from kdbench.plugins import ENVIRONMENT, load_method
 
 FILLED = ("title", "authors", "year", "link", "bibtex", "tasks", "equations", "method")
 COLUMNS = {"paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"}
@@ -19,7 +19,7 @@ PATIENCE = 120
 
 READ = f"""
 import sys
-from kdbench.registry import registry
+from kdbench.plugins import registry
 registry().method(sys.argv[1]).value.published()
 print(*sorted({set(HEAVY)!r} & set(sys.modules)))
 """
@@ -33,7 +33,7 @@ def complete(exam: Exam) -> None:
     require(card.bibtex.lstrip().startswith("@"), "the card's bibtex does not begin with @")
     _variants(card)
     _published(card)
-    card.load()
+    load_method(card)
 
 
 def _variants(card: MethodCard) -> None:

@@ -8,6 +8,7 @@ from kdbench.conformance.exam import Exam
 from kdbench.conformance.models import task_of
 from kdbench.distill import FAMILIES
 from kdbench.errors import UserError
+from kdbench.plugins import load_method
 from kdbench.selectors import canonical
 
 
@@ -16,7 +17,7 @@ def refused(exam: Exam) -> None:
     known = frozenset().union(*FAMILIES.values())
     for options in exam.variants:
         selector = canonical(exam.card, options)
-        needs = frozenset(exam.card.load().needs(options))
+        needs = frozenset(load_method(exam.card).needs(options))
         unknown = ", ".join(sorted(needs - known))
         require(not unknown, f"{selector} asks for captures that do not exist: {unknown}")
         require(
@@ -29,7 +30,7 @@ def refused(exam: Exam) -> None:
     require(
         not missing,
         f"the card is for {' and '.join(sorted(missing))}, where no family has what it captures: "
-        f"{', '.join(sorted(exam.card.load().needs(exam.options)))}",
+        f"{', '.join(sorted(load_method(exam.card).needs(exam.options)))}",
     )
 
 
@@ -37,7 +38,7 @@ def _elsewhere(exam: Exam, options: Options, family: str) -> None:
     from kdbench.openmmlab.preflight import check_family
 
     try:
-        check_family(exam.card.name, exam.card.load(), options, family)
+        check_family(exam.card.name, load_method(exam.card), options, family)
     except UserError:
         return
     raise Broken(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from kdbench.registry import NAME
+from kdbench.plugins import NAME
 
 
 def anchor(label: str) -> str:

@@ -11,7 +11,7 @@ from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
 from kdbench.results.formats import interval, left_out, percent, seeds, spread
 from kdbench.results.html.anchors import anchor
 from kdbench.results.plots import Ranking
-from kdbench.results.record import PLAIN
+from kdbench.specs import PLAIN
 
 Values = Mapping[str, Any]
 VERDICTS = ("better", "no evidence", "one seed", "worse", "no plain student", "no result")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from kdbench.cards import MethodCard
-from kdbench.registry import Offer, registry
+from kdbench.plugins import Offer, registry
 from kdbench.results.html.anchors import anchor, method_of
 from kdbench.results.html.sections import Section
 from kdbench.results.plots.intervals import difference

@@ -26,8 +26,9 @@ from kdbench.results.plots import (
 )
 from kdbench.results.plots.classes import colour
 from kdbench.results.plots.intervals import difference
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.statistics import difference as paired
+from kdbench.specs import PLAIN
 
 PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
     "intervals": (

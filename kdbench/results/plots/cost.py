@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from kdbench.results.plots.marks import Point, marks
 from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
 from kdbench.results.plots.rankings import MOST, Ranking
-from kdbench.results.record import PLAIN
+from kdbench.specs import PLAIN
 
 FAR = 4
 """Costs that differ by more than this factor are drawn on a logarithmic axis."""

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from kdbench.results.formats import folded, percent
 from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
 from kdbench.results.plots.rankings import MOST, Ranking
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.statistics import mean
+from kdbench.specs import PLAIN
 
 ACROSS = 3
 Curve = dict[float, float]

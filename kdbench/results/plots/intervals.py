@@ -13,7 +13,7 @@ from kdbench.results.formats import interval, percent
 from kdbench.results.leaderboard import TEACHER_ROW
 from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
 from kdbench.results.plots.rankings import MOST, Ranking
-from kdbench.results.record import PLAIN
+from kdbench.specs import PLAIN
 
 
 def intervals(rankings: Sequence[Ranking]) -> Picture | None:

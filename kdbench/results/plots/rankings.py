@@ -19,8 +19,9 @@ from kdbench.results.leaderboard import (
     ranked_under,
     recipe_of,
 )
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.statistics import mean
+from kdbench.specs import PLAIN
 
 MOST = 40
 """Rows that a plot shows at most, the first of the ranking; the table has all."""

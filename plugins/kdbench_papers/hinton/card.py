@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.cards import TASKS, MethodCard, Options
+from kdbench.cards import MethodCard, Options
+from kdbench.specs import TASKS
 
 
 class HintonOptions(Options):

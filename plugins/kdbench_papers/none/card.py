@@ -1,6 +1,7 @@
 """The card of the plain student."""
 
-from kdbench.cards import TASKS, MethodCard
+from kdbench.cards import MethodCard
+from kdbench.specs import TASKS
 
 CARD = MethodCard(
     name="none",

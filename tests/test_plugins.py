@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench import registry as registry_module
+from kdbench import plugins as registry_module
 from kdbench.errors import UserError
-from kdbench.registry import ENVIRONMENT, registry, suggestion
+from kdbench.plugins import ENVIRONMENT, registry, suggestion
 
 GOOD = """
 @hookimpl

@@ -12,14 +12,14 @@ import pytest
 from sweep_support import Told, sweep_of
 from test_sweep import begun, claims_left, results, wait_for
 
-from kdbench import isolation
+from kdbench import errors
 from kdbench.cli import main
+from kdbench.errors import PluginError
 from kdbench.execution.executors import executor_of
-from kdbench.isolation import PluginError
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 SOURCE = """
-import os, subprocess, sys, time
+import subprocess, sys, time
 from pydantic import field_validator
 from kdbench.api import Ended, Executor, ExecutorCard, Resources
 from kdbench.execution.local import Local
@@ -49,8 +49,6 @@ class Theirs(Local):
     def misbehave(self, where):
         if self.how == where:
             raise RuntimeError("boom")
-        if self.how == f"{where} chdir":
-            os.chdir("/")
 
     def submit(self, command, resources, log):
         self.misbehave("submit")
@@ -99,7 +97,6 @@ def theirs(add_plugin, monkeypatch):
     [
         ("options", "failed in its options: RuntimeError: boom. Tell its authors."),
         ("init", f"failed in __init__(): RuntimeError: boom. {ADVICE}"),
-        ("init chdir", "changed the working directory from "),
         ("slots", f"has 0 as slots, and it must be an int, at least 1. {ADVICE}"),
         ("no slots", "has None as slots, and it must be"),
         ("resources", f"has 'one core' as resources, and it must be a kdbench.api.Resources. {ADVICE}"),
@@ -114,8 +111,11 @@ def test_one_that_cannot_be_made_is_blamed(theirs, how, told):
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("nowhere_at_all:X", ": nowhere_at_all:X cannot be imported: ModuleNotFoundError: No module named"),
-        ("their_kd:Nobody", ": their_kd:Nobody cannot be imported: AttributeError: "),
+        (
+            "nowhere_at_all:X",
+            " failed in the import of nowhere_at_all:X: ModuleNotFoundError: No module named",
+        ),
+        ("their_kd:Nobody", " failed in the import of their_kd:Nobody: AttributeError: "),
         ("their_kd:How", ": their_kd:How is no subclass of kdbench.api.Executor. "),
         ("their_kd:Abstract", " failed in __init__(): TypeError: Can't instantiate abstract class"),
     ],
@@ -131,16 +131,19 @@ def test_what_is_no_executor_is_blamed(theirs, target, told):
     ("how", "told"),
     [
         ("submit", "failed in submit(): RuntimeError: boom. "),
-        ("submit type", "gave 7 as submit(), and it must be a str that no running worker has. "),
-        ("submit twice", "gave 'same' as submit(), and it must be a str that no running worker has. "),
+        ("submit type", "returned 7 as submit(), and it must be a str that no running worker has. "),
+        ("submit twice", "returned 'same' as submit(), and it must be a str that no running worker has. "),
         ("wait", "failed in wait(): RuntimeError: boom. "),
         (
             "wait type",
-            "gave None as wait(), and it must be a list with an Ended for each worker that has ended. ",
+            "returned None as wait(), and it must be a list with an Ended for each worker that has ended. ",
         ),
-        ("wait stranger", "gave [Ended(handle='nobody', code=0, how='')] as wait(), and it must be a list "),
+        (
+            "wait stranger",
+            "returned [Ended(handle='nobody', code=0, how='')] as wait(), and it must be a list ",
+        ),
         ("cancel", "failed in cancel(): RuntimeError: boom. "),
-        ("close chdir", "changed the working directory from "),
+        ("close", "failed in close(): RuntimeError: boom. "),
     ],
 )
 def test_what_it_does_wrong_is_blamed(theirs, tmp_path, how, told):
@@ -167,7 +170,7 @@ def use(executor, log):
 
 
 def test_one_that_does_not_come_back_is_named(theirs, monkeypatch, capsys):
-    monkeypatch.setattr(isolation, "SECONDS", 0.1)
+    monkeypatch.setattr(errors, "SECONDS", 0.1)
     executor = theirs()
     executor.wait(0.0)
     assert capsys.readouterr().err == ""

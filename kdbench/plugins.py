@@ -1,26 +1,30 @@
-"""Finds plugins by entry point group ``kdbench``; a broken one is listed and hurts nothing else."""
+"""Finds plugins by entry point group ``kdbench`` and loads what they name; a broken one is listed, not fatal."""
 
 from __future__ import annotations
 
 import difflib
 import inspect
+import io
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.card_checks import check_card
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard
-from kdbench.errors import UserError
-from kdbench.isolation import imported, reason
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, load_object
+from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.specs import Pair
+
+if TYPE_CHECKING:
+    from kdbench.distill import Method
 
 GROUP = "kdbench"
 ENVIRONMENT = "KDBENCH_PLUGINS"
@@ -63,10 +67,15 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Offer(Generic[T]):
-    """Something a plugin gives, and which plugin."""
+    """Something a plugin provides, and which plugin."""
 
     value: T
     plugin: Plugin
+
+    @property
+    def title(self) -> str:
+        """How messages name it: ``dataset 'screws' of my-screws 1.0``."""
+        return f"{_kind(self.value)} '{self.value.name}' of {self.plugin.distribution} {self.plugin.version}"
 
 
 @dataclass(frozen=True)
@@ -242,11 +251,17 @@ def _offers_of(
 
 
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
-    """What a part of a plugin's import gives; that it prints is noted."""
-    value, printed = imported(work)
-    if printed.strip():
-        plugin.warnings.append(f"prints while it is imported: '{' '.join(printed.split())[:60]}'")
+    """Return what a part of a plugin's import returns; note it if it prints."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+        value = work()
+    if text := printed.getvalue().strip():
+        plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")
     return value
+
+
+def _slow(title: str) -> str:
+    return f"{title} is still being imported: Ctrl-C stops waiting for it."
 
 
 def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[Any]]:
@@ -280,7 +295,6 @@ def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
             raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
         if not NAME.fullmatch(value.name):
             raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
-        check_card(value)
 
 
 def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:
@@ -296,3 +310,55 @@ def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> 
                 f"uninstall all but one, or name the distributions to load in {ENVIRONMENT}."
             )
     return {name: several[0] for name, several in givers.items() if len(several) == 1}
+
+
+def _kind(value: object) -> str:
+    """Return what a card describes: a key of ``KINDS``."""
+    return next(kind for kind, (_, expected) in KINDS.items() if isinstance(value, expected))
+
+
+def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method]) -> str:
+    """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
+
+    Args:
+        given: A card, or the class of a method. What no installed plugin provides goes without a distribution.
+    """
+    if isinstance(given, type):
+        target = f"{given.__module__}:{given.__qualname__}"
+        titles = (offer.title for offer in registry().methods.values() if offer.value.method == target)
+        return next(titles, f"method {target}")
+    offer = getattr(registry(), f"{_kind(given)}s").get(given.name)
+    return f"{_kind(given)} '{given.name}'" if offer is None else offer.title
+
+
+def load_target(title: str, target: str, advice: str = "") -> Any:
+    """Import the object that a card names.
+
+    Args:
+        title: Title of the card, for messages.
+        target: ``package.module:name``.
+        advice: A sentence to end the message with.
+
+    Raises:
+        PluginError: If the import fails.
+    """
+    with (
+        running(title, f"the import of {target}", advice),
+        redirect_stdout(sys.stderr),
+        reminder(_slow(title)),
+    ):
+        return load_object(target)
+
+
+def load_method(card: MethodCard) -> type[Method]:
+    """Import the class of a method, and with it torch.
+
+    Raises:
+        PluginError: If the import fails, or the class is no method.
+    """
+    from kdbench.distill import Method
+
+    loaded = load_target(title_of(card), card.method)
+    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+        raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
+    return loaded
