@@ -22,7 +22,7 @@ def planned(small_digits):
 
 @pytest.fixture
 def means(tmp_path):
-    return Means(tmp_path / "runs", Store(tmp_path / "results"), device="cpu")
+    return Means(tmp_path / "runs", Store(tmp_path / "results"))
 
 
 def record(spec, means) -> None:

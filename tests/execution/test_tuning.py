@@ -44,7 +44,7 @@ class Lab:
     def tuning(self, method="hinton", seed=0):
         request = Request(method=method, dataset="digits", pair="digits-gfl", seed=seed, data_root=self.data)
         ground = Ground.of(request, print)
-        means = Means(self.root / "runs", Store(self.root / "runs" / "tuning"), "cpu")
+        means = Means(self.root / "runs", Store(self.root / "runs" / "tuning"))
         return Tuning(ground, means, self.root / "results", Silent())
 
     def run(self, count, method="hinton", seed=0):

@@ -129,7 +129,7 @@ def test_it_is_in_no_optimizer_of_the_student(bench):
     from kdbench.openmmlab.optimization import optim_wrapper
 
     model = bench.distiller("pspnet", WHOLE)
-    wrapper = optim_wrapper(model.student, model.method, bench.subject("pspnet").schedule, amp=False)
+    wrapper = optim_wrapper(model.student, model.method, bench.subject("pspnet").schedule, "fp32", "cpu")
     trained = {id(p) for group in wrapper.optimizer.param_groups for p in group["params"]}
     critic = {id(p) for p in model.method.adversary().parameters()}
     assert critic
@@ -316,12 +316,12 @@ def test_terms_and_critic_stay_in_float32_under_autocast(bench):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("amp", [False, True])
-def test_on_a_gpu(bench, tmp_path, amp):
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_on_a_gpu(bench, tmp_path, precision):
     from kdbench.openmmlab.students import train_with
 
     card, options = bench.card(WHOLE)
-    place = bench.place(tmp_path, device="cuda", amp=amp)
+    place = bench.place(tmp_path, device="cuda", precision=precision)
     progress = Telling()
     train_with(
         bench.subject("pspnet"),

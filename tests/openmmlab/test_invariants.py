@@ -94,7 +94,7 @@ def test_mixed_precision_needs_a_gpu(bench, tmp_path):
     from kdbench.openmmlab.students import train_alone
 
     with pytest.raises(UserError, match="--amp needs a GPU"):
-        train_alone(bench.subject("gfl"), bench.place(tmp_path, amp=True), None)
+        train_alone(bench.subject("gfl"), bench.place(tmp_path, precision="fp16"), None)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_mixed_precision_on_a_gpu(bench, tmp_path, kind, selector):
     from kdbench.openmmlab.students import train_with
 
     card, options = bench.card(selector)
-    place = bench.place(tmp_path, device="cuda", amp=True)
+    place = bench.place(tmp_path, device="cuda", precision="fp16")
     teacher = bench.teacher(kind)
     outcome = train_with(bench.subject(kind), [teacher], card, options, place, Silent(), report=print)
     assert outcome.curve[-1]["iteration"] == 4
