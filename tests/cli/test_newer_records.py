@@ -23,14 +23,14 @@ def recorded(spec) -> Record:
 def newer(spec) -> Path:
     """A record as a newer kdbench may have left it."""
     path = Store(Path("results")).write(recorded(spec))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3}))
     return path
 
 
 def refused(done, path: Path) -> None:
     assert done.code == 2
     assert done.err.splitlines()[-1] == (
-        f"error: record {path}: written by a newer kdbench (schema_version 2, known here is 1): update kdbench "
+        f"error: record {path}: written by a newer kdbench (schema_version 3, known here is 2): update kdbench "
         "to use it (left as it is), or choose another --results folder."
     )
 

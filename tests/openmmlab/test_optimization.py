@@ -139,3 +139,15 @@ def test_without_clipping_gradients_stay():
 def test_a_gradient_below_the_norm_stays():
     _, gradient, _ = stepped(0.0, 6.0)
     assert torch.equal(gradient, torch.tensor([[3.0, 0.0, 4.0]]))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_precision_of_a_forward_pass(precision, dtype):
+    model = nn.Linear(2, 3)
+    wrapper = optim_wrapper(model, nn.Identity(), schedule(clip_norm=1.0), precision, "cpu")
+    with wrapper.optim_context(model):
+        output = model(torch.ones(1, 2))
+    assert output.dtype == dtype
+    wrapper.update_params(output.float().sum())
+    assert "loss_scaler" not in wrapper.state_dict()
+    assert {p.dtype for p in model.parameters()} == {torch.float32}

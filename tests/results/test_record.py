@@ -43,7 +43,7 @@ def test_failed_has_no_score():
     [
         ({"identity": "0" * 64}, "not the hash"),
         ({"surprise": 1}, "surprise"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"metrics": None}, "last AP50"),
         ({"metrics": {"last": {"AP75": 0.2}}}, "last AP50"),
         ({"metrics": {"last": {"AP50": 43.2}}}, "fraction"),
