@@ -30,22 +30,22 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     added_later: ClassVar[tuple[str, ...]] = ()
-    """Options that came when there were results already: at their defaults no part of an identity."""
+    """Options added later: left out of the identity at their defaults, so that old results stay valid."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run is the plain student's, bit for bit; empty: every ``weight``, ``..._weight`` at 0."""
+    """Values at which a run equals the baseline student's; empty: ``weight`` and each ``..._weight`` at 0."""
 
     @property
     def ensemble(self) -> int:
-        """How many teachers there are; they differ in their seed."""
+        """Number of teachers, which differ in their seed."""
         return 1
 
     @property
     def settled(self) -> frozenset[str]:
-        """Options that `kdbench tune` leaves as they are: without effect beside the others, or too dear to try."""
+        """Options that `kdbench tune` skips: without effect given the others, or too expensive to try."""
         return frozenset()
 
     def recorded(self) -> dict[str, Any]:
-        """The options as a result's identity holds them, JSON-able."""
+        """Return the options as the identity of a result holds them, JSON-able."""
         defaults = {name: type(self).model_fields[name].default for name in self.added_later}
         unset = {name for name, default in defaults.items() if getattr(self, name) == default}
         return self.model_dump(mode="json", exclude=unset)
@@ -59,7 +59,7 @@ def load_object(reference: str) -> Any:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """What the world should know of a method before it is run.
+    """A method as lists and reports describe it, before it is run.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
@@ -68,9 +68,9 @@ class MethodCard:
         year: Year of publication.
         link: Address of the paper.
         bibtex: Entry to cite.
-        tasks: What it can distil.
+        tasks: Tasks that it can distil.
         equations: The loss in words and symbols, with the choices made where the paper is silent.
-        method: ``package.module:Class`` of the :class:`kdbench.distill.Method`, imported when it is run.
+        method: ``package.module:Class`` of the ``kdbench.api.Method``, imported when it is run.
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
@@ -111,7 +111,7 @@ class MethodCard:
             raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
 
     def published(self) -> list[dict[str, str]]:
-        """The published numbers, one dict a row of ``reported``."""
+        """Return the published numbers, one dict for each row of ``reported``."""
         if self.reported is None:
             return []
         with self.reported.open(newline="", encoding="utf-8") as file:
@@ -126,7 +126,7 @@ class Split:
         names: Text file with one image a line (its stem, or a path that ends in it).
         images: Folder of the images.
         annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
-        take: Of the named images ``all``, or one side of :mod:`kdbench.datasets.holdout`.
+        take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
     names: str
@@ -196,7 +196,7 @@ class ExecutorCard:
     Attributes:
         name: Name on the command line.
         title: One line for humans.
-        target: ``package.module:Class`` of the :class:`kdbench.execution.executors.Executor`.
+        target: ``package.module:Class`` of the ``kdbench.api.Executor``.
         requires: Modules that must be installed for it.
         install: Command that installs them.
         options: Class of its options, ``ray[address=auto]``; the target's class takes them as keyword arguments.

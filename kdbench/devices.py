@@ -41,10 +41,8 @@ def choose(wanted: str | None) -> str:
     """
     if wanted is None:
         return here()[-1]
-    if wanted == CPU:
-        return CPU
     check(wanted)
-    if wanted not in here():
+    if wanted != CPU and wanted not in here():
         raise UserError(
             f"--device {wanted}: torch finds no such device here; use {' or '.join(here())}. "
             "`kdbench doctor` says more."
@@ -54,6 +52,8 @@ def choose(wanted: str | None) -> str:
 
 def check(wanted: str) -> None:
     """Raise UserError if no device has that type."""
+    if wanted == CPU:
+        return
     import torch
 
     try:

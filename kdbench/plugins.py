@@ -1,4 +1,4 @@
-"""Finds plugins by entry point group ``kdbench`` and loads what they name; a broken one is listed, not fatal."""
+"""Find plugins by the entry point group ``kdbench`` and load what they name; a broken one is listed, not fatal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, load_object
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.specs import Pair
 
@@ -44,11 +44,11 @@ class Plugin:
     Attributes:
         name: Entry point name.
         module: Module it names.
-        distribution: Distribution that brings it.
+        distribution: Distribution that installs it.
         version: The distribution's version.
         error: Why it could not be loaded, or None.
-        offers: Names of what it gives, by kind.
-        warnings: What it did that it must not, though it works, one line each.
+        offers: Names of what it provides, by kind.
+        warnings: Misbehaviour that does not keep it from working, one line each.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Plugin:
 
     @property
     def state(self) -> Literal["ok", "warning", "error"]:
-        """Whether it works, and as it should."""
+        """Whether it loaded, and without a warning."""
         return "error" if self.error is not None else "warning" if self.warnings else "ok"
 
 
@@ -80,35 +80,35 @@ class Offer(Generic[T]):
 
 @dataclass(frozen=True)
 class Registry:
-    """Everything that the installed plugins give, by name."""
+    """Everything that the installed plugins provide, by name."""
 
     plugins: tuple[Plugin, ...]
     methods: Mapping[str, Offer[MethodCard]]
     datasets: Mapping[str, Offer[Dataset]]
     pairs: Mapping[str, Offer[Pair]]
     conflicts: Mapping[str, str]
-    """Name -> error, where two plugins give the same name."""
+    """Kind and name -> error, where two plugins provide the same name."""
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
 
     def method(self, name: str) -> Offer[MethodCard]:
-        """The method of that name. Raises UserError with the nearest names."""
+        """Return the method of that name. Raises UserError with the nearest names."""
         return self._find("method", self.methods, name)
 
     def dataset(self, name: str) -> Offer[Dataset]:
-        """The dataset of that name. Raises UserError with the nearest names."""
+        """Return the dataset of that name. Raises UserError with the nearest names."""
         return self._find("dataset", self.datasets, name)
 
     def pair(self, name: str) -> Offer[Pair]:
-        """The pair of that name. Raises UserError with the nearest names."""
+        """Return the pair of that name. Raises UserError with the nearest names."""
         return self._find("pair", self.pairs, name)
 
     def executor(self, name: str) -> Offer[ExecutorCard]:
-        """The executor of that name. Raises UserError with the nearest names."""
+        """Return the executor of that name. Raises UserError with the nearest names."""
         return self._find("executor", self.executors, name)
 
     def pairs_of(self, dataset: str) -> list[Pair]:
-        """The pairs of a dataset, its default first."""
+        """Return the pairs of a dataset, its default first."""
         return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
 
     def _find(self, kind: str, offers: Mapping[str, Offer[T]], name: str) -> Offer[T]:
@@ -120,21 +120,21 @@ class Registry:
         raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
 
     def note(self) -> str:
-        """What a message about an unknown name adds where plugins failed, with a leading blank."""
+        """Return what a message about an unknown name adds where plugins failed, with a leading blank."""
         broken = ", ".join(
             f"{plugin.distribution} ({plugin.error})" for plugin in self.plugins if plugin.error
         )
         return f" Plugins that failed to load: {broken}." if broken else ""
 
     def errors(self) -> list[str]:
-        """What is wrong with the plugins: the broken, the noisy and the names given twice, one line each."""
+        """Return what is wrong with the plugins, one line each: errors, warnings and names given twice."""
         broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
         noisy = [f"plugin {p.distribution} ({p.module}) {line}" for p in self.plugins for line in p.warnings]
         return broken + noisy + list(self.conflicts.values())
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The "did you mean" part of a message, with a leading blank."""
+    """Return the "did you mean" part of a message, with a leading blank."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(names) or 'none'}."
@@ -142,13 +142,13 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1)
 def registry() -> Registry:
-    """The registry of this process, loaded at the first call (``registry.cache_clear()`` forgets it)."""
+    """Return the registry of this process, loaded at the first call (``registry.cache_clear()`` forgets it)."""
     points = find()
     return load(points, missing(points))
 
 
 def find() -> list[Found]:
-    """Entry points of the group, kdbench's own first; ``KDBENCH_PLUGINS`` restricts their distributions."""
+    """Find the entry points of the group, kdbench's own first; ``KDBENCH_PLUGINS`` restricts the distributions."""
     wanted = _wanted()
     found: dict[tuple[str, str], Found] = {}
     for distribution in distributions():
@@ -160,7 +160,7 @@ def find() -> list[Found]:
 
 
 def missing(points: Iterable[Found]) -> list[Plugin]:
-    """A broken plugin for each distribution that ``KDBENCH_PLUGINS`` names and that is not there."""
+    """Return a broken plugin for each distribution that ``KDBENCH_PLUGINS`` names and that is not there."""
     absent = (_wanted() or set()) - {_normal(distribution.name) for distribution, _ in points}
     error = f"named in {ENVIRONMENT}, but not installed or without an entry point in the group '{GROUP}'"
     return [Plugin("-", "-", name, "-", error) for name in sorted(absent)]
@@ -178,7 +178,7 @@ def _normal(name: str) -> str:
 
 
 def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
-    """Import and register each plugin on its own, then collect what they give.
+    """Import and register each plugin on its own, then collect what they provide.
 
     Args:
         points: Entry points, as :func:`find` gives them.
@@ -217,7 +217,7 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
 
 
 def check_python(distribution: Distribution) -> None:
-    """Refuse a distribution that is not for this Python: it was put here by other means than pip.
+    """Refuse a distribution that is not for this Python, as pip does when it installs one.
 
     Raises:
         UserError: With the Pythons that it is for.
@@ -234,7 +234,7 @@ def check_python(distribution: Distribution) -> None:
 def _offers_of(
     manager: pluggy.PluginManager, plugin: Plugin, load_module: Callable[[], object]
 ) -> dict[str, list[Any]]:
-    """Register one plugin and call its hooks; nothing of it stays when any of that fails."""
+    """Register one plugin and call its hooks; it is not registered when any of that fails."""
     module = _quietly(plugin, load_module)
     key = f"{plugin.distribution}:{plugin.name}"
     _check_marked(module)
@@ -265,7 +265,7 @@ def _slow(title: str) -> str:
 
 
 def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[Any]]:
-    """What one plugin's hooks give, by kind."""
+    """Return what one plugin's hooks provide, by kind."""
     offers: dict[str, list[Any]] = {}
     for kind, (hook, expected) in KINDS.items():
         offers[kind] = _call(hooks[hook], key) if hook in hooks else []
@@ -274,14 +274,14 @@ def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[
 
 
 def _check_marked(module: object) -> None:
-    """Refuse a function that is named like a hook and is none: pluggy would pass over it in silence."""
+    """Refuse a function that is named like a hook but not marked as one: pluggy would ignore it silently."""
     for name, value in vars(module).items():
         if name.startswith("kdbench_") and inspect.isfunction(value) and not hasattr(value, "kdbench_impl"):
             raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
 
 
 def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
-    """What one plugin's implementation of a hook gives."""
+    """Return what one plugin's implementation of a hook provides."""
     values: list[Any] = []
     for part in hook.get_hookimpls():
         if part.plugin_name == key:
@@ -317,7 +317,7 @@ def _kind(value: object) -> str:
     return next(kind for kind, (_, expected) in KINDS.items() if isinstance(value, expected))
 
 
-def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method]) -> str:
+def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
     """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
 
     Args:
@@ -350,7 +350,18 @@ def load_target(title: str, target: str, advice: str = "") -> Any:
         return load_object(target)
 
 
-def load_method(card: MethodCard) -> type[Method]:
+def make_method(card: MethodCard, options: Options) -> Method[Any]:
+    """Make a method, which is not built yet.
+
+    Raises:
+        PluginError: If its class cannot be imported or made.
+    """
+    kind = load_method(card)
+    with running(title_of(card), "its constructor"):
+        return kind(options)
+
+
+def load_method(card: MethodCard) -> type[Method[Any]]:
     """Import the class of a method, and with it torch.
 
     Raises:

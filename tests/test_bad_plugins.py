@@ -10,7 +10,7 @@ import pytest
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
 from kdbench.execution.plan import Request, plan
-from kdbench.plugins import ENVIRONMENT, load_method, registry, title_of
+from kdbench.plugins import ENVIRONMENT, load_method, make_method, registry, title_of
 
 METHOD = "from kdbench.api import Method\nclass Bad(Method):\n    pass\n"
 GOOD = "@hookimpl\ndef kdbench_methods():\n    return [card('good-one')]\n"
@@ -152,7 +152,7 @@ def test_a_capture_that_does_not_exist_is_refused(add_plugin, tmp_path, monkeypa
 
     card = add_method(add_plugin, tmp_path, monkeypatch, f"{METHOD}    captures = ('neck', 'soul')\n")
     with pytest.raises(UserError) as refused:
-        check_family(card.name, load_method(card), card.options(), "dense")
+        check_family(make_method(card, card.options()), "dense")
     assert str(refused.value) == "method 'bad-one' of bad-kd 1.5 asks for unknown captures: soul."
 
 

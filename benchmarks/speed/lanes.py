@@ -16,6 +16,7 @@ from pathlib import Path
 
 from measuring import PRECISIONS, tell_gpu, utilisation
 
+from kdbench import devices
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
@@ -104,8 +105,7 @@ class Trial:
             dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
             with torch.autocast(self.device, dtype=dtype, enabled=dtype is not None):
                 teacher_record(self.teacher.model, inputs, frozenset({"neck"}))
-            if self.device == "cuda":
-                torch.cuda.synchronize()
+            devices.synchronize(self.device)
             times.append(time.perf_counter() - begun)
         return statistics.median(times)
 
@@ -117,7 +117,7 @@ def main():
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--root", type=Path, default=Path("data"))
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--amp", nargs="?", const="fp16", default="fp32", choices=PRECISIONS, dest="precision"
     )

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench import devices
+
 if TYPE_CHECKING:
     from kdbench.specs import Pair
 
@@ -31,10 +33,7 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
     def _now(self) -> tuple[float, float]:
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.synchronize()
+        devices.synchronize(self.device)
         return time.perf_counter(), time.process_time()
 
     def start(self) -> None:
@@ -89,7 +88,7 @@ def options(description: str | None, method: str) -> argparse.ArgumentParser:
     parser.add_argument("--method", default=method)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--warm", type=int, default=5, help="rounds that are not counted")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--amp", nargs="?", const="fp16", default="fp32", choices=PRECISIONS, dest="precision"
     )
@@ -132,12 +131,13 @@ class Bench:
         from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
         from kdbench.openmmlab.sampling import SeededImages
         from kdbench.openmmlab.students import Subject
-        from kdbench.plugins import load_method
+        from kdbench.plugins import make_method
 
         pair, dataset, card = self.plan.cell.pair, self.plan.dataset, self.plan.card
         subject = Subject("speed", pair.student, self.schedule, dataset, 0, False)
         self.family = family_of(subject.config())
-        self.names = check_family(card.name, load_method(card), self.plan.options, self.family)
+        self.method = make_method(card, self.plan.options)
+        self.names = check_family(self.method, self.family)
         self.teacher = Teacher(Subject("t", pair.teacher, self.schedule, dataset, 0, False).build())
         self.student = subject.build().to(self.asked.device)
         images = images_of(dataset, self.plan.folder, "train", training_pipeline(dataset, self.schedule))
@@ -145,7 +145,6 @@ class Bench:
             self.student, self.teacher, probe_of(SeededImages(images, 0)), self.names, dataset
         )
         with seeded(0, "method"):
-            self.method = load_method(card)(self.plan.options)
             self.method.build(shapes)
 
     def loader(self) -> Any:

@@ -70,10 +70,12 @@ class Bare:
 
 def main() -> int:
     """Print the ratios; 1 where that to the loop as it comes is over the limit."""
-    asked = options(__doc__, "fitnets").parse_args()
+    parser = options(__doc__, "fitnets")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="largest ratio for exit code 0")
+    asked = parser.parse_args()
     sides = against("by hand", Bare, asked.device)
     seen = by_turns(asked, sides)
-    return int(not tell(asked, sides, seen, LIMIT))
+    return int(not tell(asked, sides, seen, asked.limit))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from kdbench.execution.plan import Plan
-    from kdbench.openmmlab.attention import Model
+    from kdbench.openmmlab.attention import RunModel
 
 
 @click.command("show-mask")
@@ -111,17 +111,17 @@ def check_attention(planned: Plan) -> None:
         )
 
 
-def models_of(planned: Plan, work_dir: Path) -> Mapping[str, Model]:
+def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     """Student and teacher, with the weights of their runs where these are there."""
     from kdbench.execution.cells import Means, subject_of
-    from kdbench.openmmlab.attention import Model
+    from kdbench.openmmlab.attention import RunModel
     from kdbench.openmmlab.students import WEIGHTS
     from kdbench.results.store import Store
 
     means = Means(work_dir=work_dir, store=Store(Path("results")))
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
     return {
-        role: Model(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)
+        role: RunModel(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)
         for role, spec in specs.items()
         if spec is not None
     }

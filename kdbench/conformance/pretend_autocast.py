@@ -35,12 +35,11 @@ addcdiv addcmul atan2 bilinear cross dot grid_sampler index_put tensordot scatte
 REFUSED = "binary_cross_entropy"
 
 
-def register(device: str) -> Iterator[torch.library.Library]:
+def register(device: str) -> Iterator[Any]:
     """Register autocast for a device of torch's key PrivateUse1; keep the libraries as long as it is to last."""
     import torchvision  # noqa: F401
 
-    everything, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
-    vision = torch.library.Library("torchvision", "IMPL")
+    everything, aten, vision = map(library_of, ("_", "aten", "torchvision"))
     everything.fallback(torch.library.fallthrough_kernel, KEY)
     yield everything
     kinds: list[tuple[str, Callable[[list[Tensor]], torch.dtype]]] = [
@@ -57,6 +56,11 @@ def register(device: str) -> Iterator[torch.library.Library]:
     for operator in (torch.ops.torchvision.nms.default, torch.ops.torchvision.roi_align.default):
         vision.impl(_name(operator), _cast(operator, device, lambda _: torch.float32), KEY)
     yield vision
+
+
+def library_of(namespace: str) -> Any:
+    """Return a library that implements operators of a namespace, as long as it is kept."""
+    return torch.library.Library(namespace, "IMPL")  # type: ignore[no-untyped-call]
 
 
 def _overloads(packet: Any) -> list[Any]:
@@ -77,7 +81,7 @@ def _cast(operator: Any, device: str, dtype: Callable[[list[Tensor]], torch.dtyp
         def cast(value: Any) -> Any:
             return value.to(wanted) if _casts(value, device) else value
 
-        keys = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+        keys = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, KEY))
         args, kwargs = pytree.tree_map(cast, args), pytree.tree_map(cast, kwargs)
         with torch._C._ExcludeDispatchKeyGuard(keys):
             return operator(*args, **kwargs)

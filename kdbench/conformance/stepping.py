@@ -43,7 +43,7 @@ def stepped(
         changes: Of the schedule.
 
     Raises:
-        Broken: Where something is not finite.
+        PromiseBroken: Where something is not finite.
     """
     model = exam.distiller(family, options, **changes).train()
     found = []

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Shapes, Targets, detached
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 @dataclass(frozen=True)
@@ -46,27 +48,29 @@ class Step:
         return replace(self, student={name: detached(value) for name, value in self.student.items()})
 
 
-class Method(nn.Module):
+class Method(nn.Module, Generic[OptionsT]):
     """A distillation method. Its parameters (adapters) train with the student and are never exported.
 
-    A subclass sets ``captures``, makes its adapters in :meth:`build` and returns its terms from
-    :meth:`losses`. It holds no reference to student or teacher.
+    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, makes its adapters in ``build`` and
+    returns its terms from ``losses``. It holds no reference to student or teacher.
 
     Args:
         options: The card's options, validated.
     """
 
     captures: ClassVar[tuple[str, ...]] = ()
-    """Names from :mod:`kdbench.distill.captures` that it needs from both models, whatever its options."""
+    """Names from ``kdbench.distill.captures`` that it needs from both models, whatever its options."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: OptionsT) -> None:
         super().__init__()
         self.options = options
 
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
-        """Captures that it needs with these options. Override where a variant asks for others."""
-        return cls.captures
+    def needs(self) -> tuple[str, ...]:
+        """Return the captures that it needs with its options, before ``build``.
+
+        Override it where a variant asks for others than ``captures``.
+        """
+        return self.captures
 
     def build(self, shapes: Shapes) -> None:
         """Make the adapters. Called once, before training, under the method's own random state."""
@@ -84,9 +88,9 @@ class Method(nn.Module):
         return 1.0
 
     def adversary(self) -> nn.Module | None:
-        """A part, made in :meth:`build`, that is trained against the student.
+        """A part, made in ``build``, that is trained against the student.
 
-        It is in no optimizer but its own and gets no gradient of :meth:`losses`, which may run through it.
+        It is in no optimizer but its own and gets no gradient of ``losses``, which may run through it.
         """
         return None
 
@@ -110,7 +114,7 @@ class Method(nn.Module):
         """What it attends to in a batch, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
 
         Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
-        It is asked without :meth:`build`, as adapters are not kept with a run.
+        It is asked without ``build``, as adapters are not kept with a run.
         """
         return {}
 

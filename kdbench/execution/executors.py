@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from kdbench import devices
 from kdbench.cards import ExecutorCard, Options
 from kdbench.errors import PluginError, UserError, reminder, running
 from kdbench.hookspecs import hookimpl
@@ -41,7 +42,7 @@ class Ended:
     """A worker that has ended.
 
     Attributes:
-        handle: As :meth:`Executor.submit` gave it.
+        handle: As ``Executor.submit`` gave it.
         code: Its exit code; None where it has none, since it was killed or its machine was lost.
         how: How it ended, for people: ``exit code 1``, ``killed by SIGKILL``.
     """
@@ -52,7 +53,7 @@ class Ended:
 
     @classmethod
     def process(cls, handle: str, code: int) -> Ended:
-        """A process that has ended, with the code that :class:`subprocess.Popen` gives: ``-n`` after signal n."""
+        """A process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
         if code >= 0:
             return cls(handle, code, f"exit code {code}")
         return cls(handle, None, f"killed by {signal.Signals(-code).name}")
@@ -94,7 +95,7 @@ class Executor(ABC):
 
     @abstractmethod
     def cancel(self, handle: str, *, now: bool) -> None:
-        """Ask a worker to write a checkpoint and end, or end it ``now``; :meth:`wait` tells when it has ended."""
+        """Ask a worker to write a checkpoint and end, or end it ``now``; ``wait`` tells when it has ended."""
 
     @abstractmethod
     def close(self) -> None:
@@ -135,6 +136,8 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
     Raises:
         UserError: Where it is unknown, its options are not those of its card, it lacks something, or it fails.
     """
+    if device is not None:
+        devices.check(device)
     name, raw = parse(selector)
     offer = registry().executor(name)
     card = offer.value

@@ -65,7 +65,6 @@ class Slurm(Executor):
                 f"--executor slurm: no {absent[0]} here. Start the sweep where jobs are submitted."
             )
         self.slots = slots or SLOTS
-        devices.check(device)
         gpus = int(device != devices.CPU)
         self.resources = Resources(gpus=gpus, cores=given.cores or (GPU_CORES if gpus else CPU_CORES))
         self._executor = submitit.SlurmExecutor(given.folder)

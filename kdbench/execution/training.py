@@ -92,7 +92,7 @@ class Training:
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
-        from kdbench.openmmlab.distiller import NonFiniteLoss
+        from kdbench.openmmlab.looks import NonFiniteLoss
         from kdbench.openmmlab.memory import is_out_of_memory
 
         subject, begun = subject_of(self.spec, self.plan, self.means), time.monotonic()

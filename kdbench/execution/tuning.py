@@ -25,7 +25,7 @@ from kdbench.execution.tuning_ground import Ground
 from kdbench.execution.tuning_sampler import choose, require_optuna
 from kdbench.execution.tuning_space import tried
 from kdbench.execution.tuning_study import Study, Trial
-from kdbench.plugins import load_method
+from kdbench.plugins import make_method
 from kdbench.selectors import canonical
 
 LOOK_EVERY = 2.0
@@ -80,11 +80,11 @@ class Tuning:
         asked = self.ground.asked
         student = subject_of(asked.cell, asked, self.means)
         check_method(asked, student)
-        family, method = family_of(student.config()), load_method(asked.card)
+        family = family_of(student.config())
 
         def usable(options: Options) -> bool:
             try:
-                check_family(asked.card.name, method, options, family)
+                check_family(make_method(asked.card, options), family)
             except UserError:
                 return False
             return True

@@ -25,14 +25,14 @@ from kdbench.openmmlab.data import images_of, training_pipeline
 from kdbench.openmmlab.distiller import Teacher, targets_of
 from kdbench.openmmlab.preflight import Probe, check_family
 from kdbench.openmmlab.students import Subject
-from kdbench.plugins import load_method, title_of
+from kdbench.plugins import make_method, title_of
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model of a pair.
+class RunModel:
+    """A model of a pair, with the weights of its run where that is done.
 
     Attributes:
         subject: What is built.
@@ -78,7 +78,7 @@ class Seen:
 def attended(
     card: MethodCard,
     options: Options,
-    models: Mapping[str, Model],
+    models: Mapping[str, RunModel],
     folder: Path,
     split: str,
     index: int,
@@ -102,11 +102,9 @@ def attended(
             or gives something else than weights.
     """
     subject = models["student"].subject
-    kind, title = load_method(card), title_of(card)
-    with running(title, "its constructor"):
-        method = kind(options).to(device)
+    method = make_method(card, options).to(device)
     student = models["student"].build("student", device, report)
-    names = check_family(card.name, type(method), options, family_of_model(student))
+    names = check_family(method, family_of_model(student))
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
     image = images_of(subject.dataset, folder, split, pipeline)[index]
@@ -118,7 +116,7 @@ def attended(
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
-        with running(title, "attention()"):
+        with running(title_of(card), "attention()"):
             maps = method.attention(step)
     check_maps(card.name, maps)
     content = samples[0].img_shape[:2]
@@ -149,7 +147,7 @@ class TeacherCaptures(Mapping[str, Any]):
         arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
     """
 
-    def __init__(self, model: Model, report: Report, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, model: RunModel, report: Report, arguments: tuple[Any, ...]) -> None:
         self.model, self.report, self.arguments = model, report, arguments
 
     @cached_property

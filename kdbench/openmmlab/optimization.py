@@ -68,12 +68,15 @@ def optim_wrapper(
     """
     groups = [{"params": [p for p in part.parameters() if p.requires_grad]} for part in (student, method)]
     groups = [group for group in groups if group["params"]]
+    kernel = True if groups[0]["params"][0].device.type == "cuda" else None  # one for all parameters
     if schedule.optimizer == "SGD":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(
-            groups, lr=schedule.lr, momentum=0.9, weight_decay=schedule.weight_decay
+            groups, lr=schedule.lr, momentum=0.9, weight_decay=schedule.weight_decay, fused=kernel
         )
     else:
-        optimizer = torch.optim.AdamW(groups, lr=schedule.lr, weight_decay=schedule.weight_decay)
+        optimizer = torch.optim.AdamW(
+            groups, lr=schedule.lr, weight_decay=schedule.weight_decay, fused=kernel
+        )
     clip = None if schedule.clip_norm is None else {"max_norm": schedule.clip_norm}
     settings = {"optimizer": optimizer, "clip_grad": clip, "accumulative_counts": schedule.accumulate}
     if precision == "fp16":

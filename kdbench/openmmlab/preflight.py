@@ -58,23 +58,24 @@ def probe_of(images: Any) -> Probe:
     return Probe(pseudo_collate([images[position] for position in range(PROBED_IMAGES)]))
 
 
-def check_family(name: str, method: type[Method], options: Any, family: str) -> frozenset[str]:
-    """The captures a method needs, if the family has them.
+def check_family(method: Method[Any], family: str) -> frozenset[str]:
+    """Return the captures that a method needs, if the family has them.
 
     Raises:
         UserError: With the families that work.
     """
-    with running(title_of(method), "needs()"):
-        needed = frozenset(method.needs(options))
+    title = title_of(type(method))
+    with running(title, "needs()"):
+        needed = frozenset(method.needs())
     known = frozenset().union(*FAMILIES.values())
     if needed - known:
         unknown = ", ".join(sorted(needed - known))
-        raise PluginError(f"{title_of(method)} asks for unknown captures: {unknown}.")
+        raise PluginError(f"{title} asks for unknown captures: {unknown}.")
     if needed <= FAMILIES[family]:
         return needed
     working = [other for other, has in FAMILIES.items() if needed <= has]
     raise UserError(
-        f"method '{name}' needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
+        f"{title} needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
         f"it works in: {', '.join(working) or 'no family'}."
     )
 

@@ -34,7 +34,7 @@ from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
 from kdbench.openmmlab.training import Place, Trained, train
-from kdbench.plugins import load_method, title_of
+from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 
 WEIGHTS = "student.pth"
@@ -104,7 +104,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-class Unaided(Method):
+class Unaided(Method[Options]):
     """No distillation: trains a teacher or a plain student."""
 
     def losses(self, step: Any) -> dict[str, torch.Tensor]:
@@ -151,13 +151,13 @@ def train_with(
         GateError: If a gate fails.
         UserError: If the method does not work in the student's family.
     """
-    kind = load_method(card)
-    names = check_family(card.name, kind, options, family_of(subject.config()))
+    with seeded(subject.seed, "method"):
+        method = make_method(card, options)
+    names = check_family(method, family_of(subject.config()))
     student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
     with seeded(subject.seed, "method"), running(title_of(card), "build()"):
-        method = kind(options)
         method.build(shapes)
         chosen = [str(line) for line in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
@@ -214,7 +214,7 @@ def _images(subject: Subject, place: Place) -> SeededImages:
 def _distiller(
     subject: Subject,
     student: Any,
-    method: Method,
+    method: Method[Any],
     teachers: Sequence[Teacher] = (),
     names: frozenset[str] = frozenset(),
 ) -> Distiller:

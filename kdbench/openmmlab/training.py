@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.sharing import Pack
 
 CHECKPOINTS = 10
-WARM_ITERATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,8 @@ class Trained:
 
     Attributes:
         curve: One dict an evaluation: ``iteration`` and the metrics.
-        seconds_per_iteration: Median over the iterations of this process, data loading not counted.
+        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading not
+            counted.
         runner: mmengine's runner, whose model is trained.
     """
 
@@ -105,8 +104,7 @@ def train(
         runner.train()
     finally:
         stop.restore()
-    durations = steps.durations[WARM_ITERATIONS:] or steps.durations or [0.0]
-    return Trained(curve.curve(runner), statistics.median(durations), runner)
+    return Trained(curve.curve(runner), steps.seconds_per_iteration(), runner)
 
 
 def make_runner(

@@ -26,9 +26,8 @@ import torch
 from kdbench.api import Method
 
 class Bad(Method):
-    @classmethod
-    def needs(cls, options):
-        return ("soul",) if options.how == "capture" else ("neck",)
+    def needs(self):
+        return ("soul",) if self.options.how == "capture" else ("neck",)
 
     def build(self, shapes):
         if self.options.how == "build":

@@ -16,7 +16,7 @@ def seen(monkeypatch):
         python="3.11.7",
         platform="Linux",
         torch="2.15.0",
-        cuda=False,
+        accelerator=None,
         devices=[],
         torchvision="0.29.2",
         torchvision_loads=True,

@@ -317,3 +317,43 @@ def test_the_very_tiny_student_shares_its_teacher(asked):
     widths = [made.cell.pair.student.edits["backbone.base_channels"] for made in (own, tiny)]
     assert widths == [8, 4]
     assert own.cell.pair == default_pair()
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"device": "cuda"}, {"processes": 2}])
+def test_where_and_how_precisely_it_is_run_makes_it_another_cell(asked, changes):
+    here, there = asked(), asked(**changes)
+    pairs = [(here.cell, there.cell), (here.plain, there.plain), (here.teacher, there.teacher)]
+    assert all(one.identity() != other.identity() for one, other in pairs)
+
+
+def test_what_only_names_things_is_no_part_of_an_identity(asked):
+    cell = asked().cell
+    named = cell.pair.model_copy(update={"title": "Other", "cpu": not cell.pair.cpu, "family": "dense"})
+    other = cell.model_copy(update={"selector": "hinton[weight=1]", "pair": named})
+    assert other.identity() == cell.identity()
+    assert cell.model_copy(update={"pair": named.model_copy(update={"pretrained": True})}) != cell
+
+
+def test_a_revision_makes_another_cell_and_a_version_does_not(add_plugin, asked):
+    source = """
+        @hookimpl
+        def kdbench_methods():
+            yield card("theirs", revision={})
+    """
+    found = []
+    for number, (revision, version) in enumerate([(1, "1.0"), (1, "2.0"), (2, "2.0")]):
+        add_plugin(f"their-kd{number}", source.format(revision), version=version)
+        monkeypatched = ",".join(["kdbench", f"their-kd{number}"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KDBENCH_PLUGINS", monkeypatched)
+            registry.cache_clear()
+            made = asked(method="theirs")
+        found.append((made.plugin, made.cell.identity()))
+    assert [plugin for plugin, _ in found] == ["their-kd0 1.0", "their-kd1 2.0", "their-kd2 2.0"]
+    assert found[0][1] == found[1][1] != found[2][1]
+
+
+@pytest.mark.parametrize("revision", [0, -1, "2", True])
+def test_a_revision_is_a_number_from_1_on(revision):
+    with pytest.raises(ValueError, match="the revision of 'hinton' is"):
+        replace(registry().method("hinton").value, revision=revision)

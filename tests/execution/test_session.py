@@ -140,7 +140,7 @@ def test_a_given_checkpoint_is_measured_once_and_never_trained(lab, tmp_path, mo
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):
-    from kdbench.openmmlab.distiller import NonFiniteLoss
+    from kdbench.openmmlab.looks import NonFiniteLoss
 
     lab.fail = NonFiniteLoss(7, "loss_bbox", float("nan"))
     with pytest.raises(

@@ -62,7 +62,7 @@ class Lab:
             if (error := self.fails.pop(name, None)) is not None:
                 raise error
             score = SCORES.get(name) or 0.5 / (1 + abs(plan.options.weight - 0.5))
-            made = record_of(spec, "AP50", "cpu", means.work_dir, curve=[{"iteration": 1, "AP50": score}])
+            made = record_of(spec, "AP50", means.work_dir, curve=[{"iteration": 1, "AP50": score}])
             means.store.write(made)
             return made
 

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from kdbench import devices
 from kdbench.cards import Dataset, Split
 from kdbench.errors import UserError
 from kdbench.openmmlab import environment, ops, setup
@@ -58,7 +59,7 @@ def test_this_installation_works(here):
     seen = environment.inspect()
     assert seen.works, seen.problems
     assert seen.torch == torch.__version__
-    assert seen.cuda == torch.cuda.is_available()
+    assert seen.accelerator == devices.accelerator()
     assert seen.torchvision_loads
     assert seen.ops == ops.install()
     assert [library.name for library in seen.libraries] == ["mmcv", "mmengine", "mmdet", "mmseg"]

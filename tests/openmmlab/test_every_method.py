@@ -19,7 +19,7 @@ import kdbench_papers
 from kdbench.cards import MethodCard, Options
 from kdbench.distill import FAMILIES as CAPTURES
 from kdbench.errors import UserError
-from kdbench.plugins import load_method, registry
+from kdbench.plugins import make_method, registry
 
 EXAMPLES = [
     offer.value
@@ -51,7 +51,7 @@ def variants(card: MethodCard) -> Iterator[tuple[str, Options, bool]]:
 
 def having(card: MethodCard, options: Options) -> list[str]:
     """The families that have what a method needs."""
-    needed = set(load_method(card).needs(options))
+    needed = set(make_method(card, options).needs())
     return [family for family, captures in CAPTURES.items() if needed <= captures]
 
 

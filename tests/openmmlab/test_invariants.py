@@ -136,22 +136,6 @@ def test_terms_stay_in_float32_under_autocast(bench, kind, selector):
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("kind", "selector"), [("faster", "mimic"), ("pspnet", "hinton")])
-def test_mixed_precision_on_a_gpu(bench, tmp_path, kind, selector):
-    from small_bench import Silent
-
-    from kdbench.openmmlab.students import train_with
-
-    card, options = bench.card(selector)
-    place = bench.place(tmp_path, device="cuda", precision="fp16")
-    teacher = bench.teacher(kind)
-    outcome = train_with(bench.subject(kind), [teacher], card, options, place, Silent(), report=print)
-    assert outcome.curve[-1]["iteration"] == 4
-    assert (tmp_path / "student.pth").is_file()
-    assert outcome.cost["peak_memory_mib"] > 0
-
-
 TWO = """
 # Two processes of one run; each writes down the hashes of its trained models.
 import os, sys

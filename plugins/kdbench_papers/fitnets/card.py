@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.cards import MethodCard, Options
-from kdbench.specs import TASKS
+from kdbench.api import TASKS, MethodCard, Options
 
 LAMBDA = 4.0
 """Where the paper's lambda starts."""

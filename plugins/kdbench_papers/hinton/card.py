@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.cards import MethodCard, Options
-from kdbench.specs import TASKS
+from kdbench.api import TASKS, MethodCard, Options
 
 
 class HintonOptions(Options):

@@ -1,7 +1,6 @@
 """The card of the plain student."""
 
-from kdbench.cards import MethodCard
-from kdbench.specs import TASKS
+from kdbench.api import TASKS, MethodCard
 
 CARD = MethodCard(
     name="none",
