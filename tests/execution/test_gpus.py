@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from fake_nvml import GIB, FakeNvml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench import devices
@@ -31,6 +31,7 @@ GPUS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(GPUS)
 def test_a_worker_more_finds_memory_cores_and_time(gpu):
     if gpu.workers < gpu.fit:
@@ -42,6 +43,7 @@ def test_a_worker_more_finds_memory_cores_and_time(gpu):
         assert not all(sample.busy >= gpus.BUSY for sample in gpu.seen)
 
 
+@settings(deadline=None)
 @given(GPUS, st.floats(0, 100), st.integers(0, 80 * GIB))
 def test_a_fuller_gpu_has_no_more_room(gpu, busy, used):
     fuller = [Sample(min(100.0, sample.busy + busy), sample.used + used, sample.total) for sample in gpu.seen]
