@@ -80,6 +80,8 @@ class MethodCard:
             nothing for the defaults.
         teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
             teacher, or None for the teacher as it is.
+        revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
+            new version of the package that leaves results as they are keeps it.
     """
 
     name: str
@@ -95,6 +97,7 @@ class MethodCard:
     variants: Mapping[str, str] = field(default_factory=dict)
     reported: Path | None = None
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
+    revision: int = 1
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -104,6 +107,8 @@ class MethodCard:
             )
         if self.reported is not None and not self.reported.is_file():
             raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
+        if type(self.revision) is not int or self.revision < 1:
+            raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
 
     def published(self) -> list[dict[str, str]]:
         """Return the published numbers, one dict for each row of ``reported``."""

@@ -39,6 +39,12 @@ def shared_data() -> Path:
     return folder.resolve()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hashes of files go to a cache of the tests' own."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a few scenes of digits that pass for all of them: runs take them as they are."""

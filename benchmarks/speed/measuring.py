@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kdbench.specs import Pair
 
 RESAMPLES = 2000
+PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 @dataclass
@@ -88,7 +89,9 @@ def options(description: str | None, method: str) -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--warm", type=int, default=5, help="rounds that are not counted")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--amp", action="store_true")
+    parser.add_argument(
+        "--amp", nargs="?", const="fp16", default="fp32", choices=PRECISIONS, dest="precision"
+    )
     parser.add_argument("--root", type=Path, default=Path("data"))
     return parser
 
@@ -104,7 +107,14 @@ class Bench:
         from kdbench.execution.launch import start
         from kdbench.execution.plan import Request, plan
 
-        request = Request(asked.method, "", pair=asked.pair, amp=asked.amp, data_root=asked.root)
+        request = Request(
+            asked.method,
+            "",
+            pair=asked.pair,
+            precision=asked.precision,
+            device=asked.device,
+            data_root=asked.root,
+        )
         self.asked = asked
         self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset), print)
         self.schedule = self.plan.cell.pair.schedule.model_copy(
@@ -167,7 +177,7 @@ class Bench:
                 self.plan.folder,
                 Path(out),
                 device=self.asked.device,
-                amp=self.asked.amp,
+                precision=self.asked.precision,
                 workers=workers,
                 visualizers=(),
             )

@@ -70,7 +70,7 @@ def steps_a_second(pair: str, root: Path, seconds: float) -> float:
     import torch
     from measuring import Bench
 
-    bench = Bench(argparse.Namespace(pair=pair, method="fitnets", device="cpu", amp=False, root=root))
+    bench = Bench(argparse.Namespace(pair=pair, method="fitnets", device="cpu", precision="fp32", root=root))
     student, batch = bench.student.train(), next(iter(bench.loader()))
     optimizer = torch.optim.AdamW(student.parameters())
     for warm in range(10**6):

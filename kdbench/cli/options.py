@@ -24,9 +24,24 @@ device: Option[Any] = click.option(
     metavar="NAME",
     help="cpu, or the type of torch's accelerator, such as cuda; default: that where there is one.",
 )
-amp: Option[Any] = click.option("--amp", is_flag=True, help="Mixed precision.")
+amp: Option[Any] = click.option(
+    "--amp",
+    "precision",
+    is_flag=False,
+    flag_value="fp16",
+    default="fp32",
+    metavar="[fp16|bf16]",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    help="Mixed precision: float16 (a GPU), or bfloat16 (any device).",
+)
 download: Option[Any] = click.option(
     "--download", is_flag=True, help="Fetch the initial weights that the models name if they are not on disk."
+)
+rerun: Option[Any] = click.option(
+    "--rerun", is_flag=True, help="Run done cells again and replace their records."
+)
+rehash: Option[Any] = click.option(
+    "--rehash", is_flag=True, help="Read every file of the data again, whatever the index of hashes says."
 )
 force: Option[Any] = click.option(
     "--force", is_flag=True, help="Go on although a gate failed; the record says so."

@@ -44,6 +44,7 @@ def command(**values: Any) -> None:
     Shown is what the method sees in a training step on the image, without augmentation.
     """
     from kdbench.cli.progress import TerminalConsole
+    from kdbench.devices import choose
     from kdbench.execution.launch import start
     from kdbench.execution.plan import Request, plan
 
@@ -53,6 +54,7 @@ def command(**values: Any) -> None:
         dataset=values["dataset"],
         pair=values["pair"],
         seed=values["seed"],
+        device=choose(values["device"]),
         data_root=values["root"],
     )
     planned = plan(request, console.say)
@@ -60,7 +62,7 @@ def command(**values: Any) -> None:
     name = image_name(planned, split, index)
     check_attention(planned)
     check_output(output)
-    device = start(values["device"], planned.dataset)
+    device = start(planned.cell.device, planned.dataset)
     from kdbench.cli.panels import draw
     from kdbench.execution.refusals import check_method
     from kdbench.openmmlab.attention import attended
@@ -116,7 +118,7 @@ def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     from kdbench.openmmlab.students import WEIGHTS
     from kdbench.results.store import Store
 
-    means = Means(work_dir=work_dir, store=Store(Path("results")), device="cpu")
+    means = Means(work_dir=work_dir, store=Store(Path("results")))
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
     return {
         role: RunModel(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)

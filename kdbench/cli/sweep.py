@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kdbench.cli import INTERRUPTED, options
+from kdbench.errors import UserError
 
 if TYPE_CHECKING:
     from kdbench.execution.packs import Pack
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 @options.amp
 @options.download
 @options.force
+@options.rerun
+@options.rehash
 @options.workers
 @options.root
 @options.work_dir("Checkpoints, logs and exported students.")
@@ -57,7 +61,7 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
 
     What has a done record is not run again. Ctrl-C once writes checkpoints and stops, and the same command goes on.
     """
-    from kdbench.execution.method_code import OUTDATED
+    from kdbench.execution.cells import OUTDATED
     from kdbench.execution.packs import packs_of
     from kdbench.execution.plan import Request
     from kdbench.execution.sweep_cells import done_by_other_code, items_of, known
@@ -67,10 +71,13 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
 
     wish = ("methods", "datasets", "pairs", "seeds", "schedule")
     benchmarks = benchmarks_of(files, **{name: values[name] for name in wish})
-    like = Request(method="", dataset="", amp=values["amp"], data_root=values["root"])
-    items = items_of(benchmarks, like, _say)
+    device = _device(values["device"], values["executor"])
+    where = {"precision": values["precision"], "device": device, "data_root": values["root"]}
+    items = items_of(benchmarks, Request(method="", dataset="", **where), _say, rehash=values["rehash"])
     store = known(items, Store(values["results"]), _say)
-    for selector in done_by_other_code(items, store.done, values["work_dir"]):
+    if values["rerun"]:
+        store = replace(store, done={}, failed={})
+    for selector in done_by_other_code(items, store.done):
         _say(f"{selector}: done {OUTDATED}")
     left = [
         item
@@ -84,9 +91,27 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
         show(items, store, packs, values["work_dir"])
         return 0
     means = SweepMeans(
-        **{name: values[name] for name in ("work_dir", "results", "device", "workers", "download", "force")}
+        **{name: values[name] for name in ("work_dir", "results", "workers", "download", "force", "rerun")}
     )
-    return run(items, store, packs, means, executor=values["executor"], slots=values["slots"])
+    chosen = {"executor": values["executor"], "slots": values["slots"], "device": device}
+    return run(items, store, packs, means, **chosen)
+
+
+def _device(device: str | None, executor: str) -> str:
+    """Return the class of device that the cells are run on, which is a part of what they are.
+
+    Raises:
+        UserError: If the workers are elsewhere and none is given, or this machine does not have it.
+    """
+    from kdbench.devices import check, choose
+    from kdbench.selectors import parse
+
+    if parse(executor)[0] == "local":
+        return choose(device)
+    if device is None:
+        raise UserError(f"--executor {executor}: add --device cuda or --device cpu, what its workers have.")
+    check(device)
+    return device
 
 
 def run(
@@ -97,6 +122,7 @@ def run(
     *,
     executor: str,
     slots: int | None,
+    device: str,
 ) -> int:
     """Run packs and say how it went.
 
@@ -119,7 +145,7 @@ def run(
         Manifest(results=means.results, cells=titles, commands=commands).write(means.work_dir)
         task = Task(packs, list(store.done.values()), failed, store.records, means)
         with view_of(commands) as view:
-            sweep = Sweep(task, executor_of(executor, slots, means.device), view)
+            sweep = Sweep(task, executor_of(executor, slots, device), view)
             ended = sweep.run()
         bad += len(sweep.failures)
         done = len(sweep.records)

@@ -23,6 +23,9 @@ GPU_WORKERS = 4
 """Data loading processes beside a GPU where none are asked for; beside a CPU there are none."""
 
 
+OUTDATED = "with other code of the method than today's: --rerun runs it again"
+
+
 @dataclass(frozen=True)
 class Means:
     """With what a plan is run; nothing here is part of a result's identity.
@@ -30,20 +33,20 @@ class Means:
     Attributes:
         work_dir: Runs are kept below it, a folder an identity.
         store: Where records go.
-        device: Type of the device.
         workers: Data loading processes.
         visualizers: mmengine's visualisation backends.
         download: Fetch initial weights that are not there.
         force: Go on although a gate failed.
+        rerun: Run a plan's cell also where it has a done record, which is replaced.
     """
 
     work_dir: Path
     store: Store
-    device: str
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
     download: bool = False
     force: bool = False
+    rerun: bool = False
 
     def folder(self, spec: Spec) -> Path:
         """Where a run's checkpoints, logs and trained weights are."""
@@ -82,8 +85,8 @@ def place_of(spec: Spec, plan: Plan, means: Means) -> Place:
     return Place(
         folder=plan.folder,
         work_dir=means.folder(spec),
-        device=means.device,
-        amp=spec.amp,
+        device=spec.device,
+        precision=spec.precision,
         workers=means.workers,
         visualizers=means.visualizers,
     )
@@ -114,6 +117,11 @@ def told(metrics: Mapping[str, float]) -> str:
 def score(record: Record) -> str:
     """The ranking metric of a record, in [0, 1], with its name."""
     return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
+
+
+def outdated(record: Record, plan: Plan) -> bool:
+    """Whether a record tells of other source of the plan's method than there is now."""
+    return record.code is not None and record.code != plan.code
 
 
 def interrupted_at(work_dir: Path) -> int | None:

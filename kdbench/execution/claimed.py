@@ -42,7 +42,7 @@ def to_run(plan: Plan, means: Means) -> dict[str, Spec]:
         given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
         return given or is_there(means, spec)  # a given teacher is measured, by as many as want to
 
-    if there(plan.cell):
+    if there(plan.cell) and not means.rerun:
         return {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
     return {plan.cell.identity(): plan.cell} | needs_of(plan, there)
 

@@ -19,6 +19,11 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def processes(gpus: int | None) -> int:
+    """Return how many processes share a batch: torchrun's, or one a GPU that is asked for."""
+    return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else gpus or 1
+
+
 def relaunch(gpus: int) -> int | None:
     """Run the same command line under torchrun, a process a GPU.
 

@@ -139,7 +139,7 @@ class _PackRun:
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])
-        device = self.means.device
+        device = lanes[0].spec.device
         pack, before, together = make_pack(), memory.used(device), name_of(lanes)
         with self._stage(lanes) as progress:
             bodies = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from kdbench.execution.sweep_cells import Item
 from kdbench.specs import PLAIN, digest
 
-Place = tuple[str, str, int, str, bool]
-"""Dataset, pair, seed, schedule and mixed precision."""
+Place = tuple[str, str, int, str, str]
+"""Dataset, pair, seed, schedule and precision."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def packs_of(items: Iterable[Item], *, max_lanes: int | None, share_teacher: boo
 
 def _place(item: Item) -> Place:
     cell = item.plan.cell
-    return (cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.amp)
+    return (cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.precision)
 
 
 def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:

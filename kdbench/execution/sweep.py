@@ -15,7 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from kdbench import devices
 from kdbench.errors import PluginError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Spec, title
@@ -314,11 +313,10 @@ class Sweep:
             return
         self.pending.remove(state)
         why = f"its worker died {DEATHS} times without getting further, at last with {ended.how}"
-        device = self.means.device or ("GPU" if self.executor.resources.gpus else devices.CPU)
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):
-                record = write_lost(item.plan, self.store, self.means.work_dir, device, why)
+                record = write_lost(item.plan, self.store, self.means, why)
                 claims.release(item.identity)
             self._settle(state, Settled(item, record, why))
 

@@ -14,11 +14,14 @@ from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
-from kdbench.execution.method_code import FILE, code_of
-from kdbench.execution.plan import Plan
+from kdbench.execution.plan import PLAIN, Plan, origin
 from kdbench.execution.provenance import record_of
+from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
+
+CODE = "method-code.txt"
+"""In a run's folder: the hash of the method's source that its training began with."""
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.hooks import Progress
@@ -122,7 +125,7 @@ class Training:
         from kdbench.openmmlab.interrupted import of_this_code
 
         stopped = interrupted_at(folder)
-        if self._runs_method and not of_this_code(folder / FILE, code_of(self.plan.card.method)):
+        if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
             console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
         elif stopped is not None:
             console.say(f"{heading} goes on from iteration {stopped}")
@@ -134,6 +137,12 @@ class Training:
             return isinstance(self.spec, StagedTeacherSpec)
         return self.spec.teacher is not None
 
+    def _code(self) -> dict[str, str]:
+        """Return the plugin and the hash of the source that have a part in it."""
+        if self._runs_method:
+            return {"plugin": self.plan.plugin, "code": self.plan.code}
+        return {} if isinstance(self.spec, TeacherSpec) else {"plugin": origin(registry().method(PLAIN))}
+
     def failed(self, reason: str) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
         from kdbench.openmmlab.interrupted import drop_checkpoints
@@ -144,10 +153,11 @@ class Training:
 
     def write(self, **values: Any) -> Record:
         """Make the record and store it (one process of a distributed run does)."""
-        folder, metric = self.means.folder(self.spec), self.plan.dataset.metric
-        record = record_of(self.spec, metric, self.means.device, folder, teacher=self.teacher, **values)
+        plan = self.plan
+        values |= self._code() | {"teacher": self.teacher, "command": plan.command}
+        record = record_of(self.spec, plan.dataset.metric, self.means.folder(self.spec), **values)
         if is_main_process():
-            self.means.store.write(record)
+            self.means.store.write(record, replace=self.means.rerun and self.spec == plan.cell)
         return record
 
     def _crashed(self, error: Exception) -> tuple[str, Path]:

@@ -64,7 +64,7 @@ class Tuning:
                 f"study {tuning_study.path_of(self.results, study)}, judged on {study.validation}"
             )
             if study.missing(count):
-                made = {"versions": versions() | made_with, "device": self.means.device}
+                made = {"versions": versions() | made_with, "device": self.ground.request.device}
                 study = study.model_copy(update=made | self._prepared())
             for number in study.missing(count):
                 study = self._tried(study, number)

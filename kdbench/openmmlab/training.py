@@ -19,7 +19,7 @@ from kdbench.openmmlab.distiller import Distiller
 from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.specs import Schedule
+from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.sharing import Pack
@@ -35,7 +35,7 @@ class Place:
         folder: Data of the dataset.
         work_dir: Checkpoints and logs.
         device: Type of the device.
-        amp: Mixed precision.
+        precision: What the training computes in.
         workers: Processes that load data (0: none besides the trainer).
         visualizers: mmengine's visualisation backends, by type.
         pack: What it shares with the trainings beside it; None for a training alone.
@@ -44,7 +44,7 @@ class Place:
     folder: Path
     work_dir: Path
     device: str = devices.CPU
-    amp: bool = False
+    precision: Precision = "fp32"
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
     pack: Pack | None = None
@@ -91,8 +91,8 @@ def train(
         NonFiniteLoss: If a loss is not finite.
         UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
     """
-    if place.amp and place.device != "cuda":
-        raise UserError("--amp needs a GPU: leave it away on a CPU.")
+    if place.precision == "fp16" and place.device == devices.CPU:
+        raise UserError("--amp fp16 needs a GPU: a CPU can do --amp bf16.")
     devices.reset_peak_memory(place.device)
     steps, curve = StepHook(progress), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
@@ -134,7 +134,7 @@ def make_runner(
         val_dataloader=place.pack.evaluation_loader(evaluation) if place.pack else evaluation(),
         val_cfg={"type": "ValLoop"},
         val_evaluator=evaluator_of(dataset),
-        optim_wrapper=optim_wrapper(model.student, model.method, schedule, amp=place.amp),
+        optim_wrapper=optim_wrapper(model.student, model.method, schedule, place.precision, place.device),
         param_scheduler=learning_rate(schedule),
         default_hooks={
             "logger": {"type": "LoggerHook", "interval": 10, "log_metric_by_epoch": False},

@@ -22,7 +22,6 @@ from kdbench.results.leaderboard import (
     origins,
     ranked_under,
     recipe_of,
-    version_order,
 )
 from kdbench.results.pages import compare_pages, write_pages
 from kdbench.results.record import Record
@@ -59,7 +58,7 @@ def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable
     """The ablation of a benchmark, a block for each recipe and teacher that a pair has been run with.
 
     Only the benchmark's own cells count, with the options that their selectors have now and, of several
-    versions of a plugin, the latest.
+    revisions, the latest.
 
     Args:
         benchmark: As :func:`kdbench.benchmarks.load` gives it.
@@ -86,12 +85,12 @@ def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     teachers = [record for record in records if record.kind == "teacher"]
     cells = [record for record in records if record.kind == "cell" and _is_cell(record, benchmark, wanted)]
     cells = [cell for cell in cells if cell.options == options[cell.selector]]
-    began_with, latest = origins(teachers), dict[tuple[str, str, str], str]()
+    began_with, latest = origins(teachers), dict[tuple[str, str, str], int]()
     keys = [(recipe_of(cell), ranked_under(cell, began_with), cell.selector) for cell in cells]
     for key, cell in zip(keys, cells, strict=True):
-        latest[key] = max(latest.get(key, cell.plugin), cell.plugin, key=version_order)
+        latest[key] = max(latest.get(key, 0), cell.revision)
     kept = zip(keys, cells, strict=True)
-    return [*teachers, *(c for key, c in kept if c.method == PLAIN or c.plugin == latest[key])]
+    return [*teachers, *(c for key, c in kept if c.method == PLAIN or c.revision == latest[key])]
 
 
 def _is_cell(record: Record, benchmark: Benchmark, wanted: set[Cell]) -> bool:

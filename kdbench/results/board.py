@@ -27,7 +27,7 @@ from kdbench.results.statistics import (
 )
 from kdbench.specs import PLAIN
 
-Key = tuple[str, str, str]
+Key = tuple[str, int, str]
 Row = dict[str, Any]
 UNKNOWN = (
     "difference",
@@ -120,7 +120,7 @@ class Board:
     def _teacher_row(self) -> Row:
         own = [record for record in self.teachers if record.identity == self.teacher]
         waiting = [cell for cell in self.methods if cell.done and cell.teacher_identity == self.teacher]
-        first = min(waiting, key=lambda cell: (cell.seed, cell.identity), default=None)
+        first = min(waiting, key=lambda cell: (cell.seed, cell.selector, cell.identity), default=None)
         command = "" if first is None else again([first])
         return self._row(TEACHER_ROW, self._teacher_scores, own, command=command, plugin="")
 
@@ -142,7 +142,7 @@ class Board:
 
     @cached_property
     def _baseline(self) -> dict[int, Record]:
-        """Seed -> plain student; of several versions of the plugin the latest."""
+        """Seed -> plain student; of several revisions the latest."""
         return _by_seed(self._plain_in_order)
 
     def _smoke_row(self, selector: str) -> Row:
@@ -178,8 +178,8 @@ class Board:
 
 
 def latest_last(plain: Iterable[Record]) -> list[Record]:
-    """Plain students, those of the plugin's latest version last: they count."""
-    return sorted(plain, key=lambda cell: (version_order(cell.plugin), cell.identity))
+    """Plain students, those of the latest revision last: they count."""
+    return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
 
 
 def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
@@ -189,13 +189,13 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
 
 
 def key_of(cell: Record) -> Key:
-    """What cells of one row have in common: selector, plugin, and what the options meant."""
-    return cell.selector, cell.plugin, cell.options_text
+    """What cells of one row have in common: selector, revision, and what the options meant."""
+    return cell.selector, cell.revision, cell.options_text
 
 
 def long_label(key: Key) -> str:
     """A label for one of several rows with the same selector."""
-    return f"{key[0]} ({key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
+    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 
 def _blank_interval() -> Row:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.results.leaderboard import origins, ranked_under, recipe_of, version_order
+from kdbench.results.leaderboard import origins, ranked_under, recipe_of
 from kdbench.results.record import Record
 from kdbench.results.statistics import Difference, deviation, difference, mean, paired_p
 from kdbench.specs import PLAIN, digest
@@ -27,7 +27,7 @@ class Side:
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
-        left_out: Plugin versions, or earlier options, whose results are not used here.
+        left_out: Earlier revisions or options, whose results are not used here.
     """
 
     method: str
@@ -153,13 +153,13 @@ def _blocks(
 
 
 def side(cells: Sequence[Record]) -> Side:
-    """What one method has: of several versions of its plugin, or meanings of its selector, the latest.
+    """What one method has: of several revisions, or meanings of its selector, the latest.
 
-    The plain student has no options: of its versions the latest counts for each seed, as in a leaderboard.
+    The plain student has no options: of its revisions the latest counts for each seed, as in a leaderboard.
     """
-    cells = sorted(cells, key=lambda cell: (version_order(cell.plugin), cell.made.clock, cell.identity))
+    cells = sorted(cells, key=lambda cell: (cell.revision, cell.made.clock, cell.identity))
     kept = cells if cells[-1].method == PLAIN else [cell for cell in cells if _kind(cell) == _kind(cells[-1])]
-    out = {_kind(cell): cell.plugin for cell in cells if cell not in kept}
+    out = {_kind(cell) for cell in cells if cell not in kept}
     done = {cell.seed: cell for cell in kept if cell.done}
     lost = {cell.seed for cell in kept if cell.status in ("failed", "timed-out")} - done.keys()
     return Side(
@@ -167,12 +167,12 @@ def side(cells: Sequence[Record]) -> Side:
         scores={seed: cell.score for seed, cell in done.items() if cell.score is not None},
         failed=tuple(sorted(lost)),
         reported=tuple(sorted(seed for seed, cell in done.items() if cell.reported_by is not None)),
-        left_out=tuple(f"{plugin}, options {kind[1][:6]}" for kind, plugin in sorted(out.items())),
+        left_out=tuple(f"revision {revision}, options {options[:6]}" for revision, options in sorted(out)),
     )
 
 
-def _kind(cell: Record) -> tuple[str, str]:
-    return cell.plugin, digest(dict(cell.options))
+def _kind(cell: Record) -> tuple[int, str]:
+    return cell.revision, digest(dict(cell.options))
 
 
 def overall(blocks: Iterable[Comparison]) -> Overall:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from kdbench.results.board import Board, version_order
+from kdbench.results.board import Board
 from kdbench.results.columns import BOOTSTRAP, COLUMNS, GROUP, TEACHER_ROW
 from kdbench.results.record import Record
 from kdbench.specs import PLAIN
@@ -20,7 +20,6 @@ __all__ = [
     "origins",
     "ranked_under",
     "recipe_of",
-    "version_order",
 ]
 
 
@@ -131,5 +130,6 @@ def _is_teacher_of(teacher: Record, cell: Record) -> bool:
         "seed": 0,
         "base": None,
     }
-    described |= {name: cell.spec.get(name) for name in ("dataset", "data", "schedule", "amp")}
+    same = ("dataset", "data", "schedule", "precision", "device", "processes")
+    described |= {name: cell.spec.get(name) for name in same}
     return all(teacher.spec.get(name) == value for name, value in described.items())

@@ -134,7 +134,7 @@ def row_of(cell: Record, records: Iterable[Record]) -> list[Record]:
 
 def _row(cell: Record) -> tuple[str, ...]:
     options = digest(dict(cell.options))
-    return recipe_of(cell), cell.teacher_identity or "", cell.selector, cell.plugin, options
+    return recipe_of(cell), cell.teacher_identity or "", cell.selector, str(cell.revision), options
 
 
 def noise_of(cell: Record, records: Iterable[Record]) -> Noise:

@@ -81,10 +81,14 @@ class Store:
         name = f"{prefix}-seed{record.seed}-{record.identity[:12]}.json"
         return f"{self._records}{os.sep}{slug(record.dataset)}{os.sep}{slug(record.pair_name)}{os.sep}{name}"
 
-    def write(self, record: Record) -> Path:
+    def write(self, record: Record, *, replace: bool = False) -> Path:
         """Write a record in one step and return its file.
 
         A done record is not replaced by one that is not done; a broken file in its place is kept, renamed.
+
+        Args:
+            record: The record.
+            replace: Let it take the place of a done one also where it is not done.
 
         Raises:
             UserError: When the disk is full or the folder cannot be written, or a newer kdbench's record is there.
@@ -97,7 +101,7 @@ class Store:
                 if isinstance(old, Broken):
                     old.refuse()
                     _set_aside(path)
-                elif old.done and not record.done:
+                elif old.done and not record.done and not replace:
                     return path
             write_atomically(path, record.to_json())
         except OSError as error:

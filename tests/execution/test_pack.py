@@ -37,7 +37,7 @@ class Packed:
         return self.lab.train(subject, *arguments, **more)
 
     def run(self, methods=METHODS):
-        means = Means(self.lab.root / "runs", self.lab.store, "cpu")
+        means = Means(self.lab.root / "runs", self.lab.store)
         return run_pack([self.lab.plan(method) for method in methods], means, self.lab.told)
 
     def identity(self, method):

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, stored
+from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, resolved, stored
 from kdbench.plugins import registry
 from kdbench.results.store import Store
-from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest
+from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest, unlabelled
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ def default_pair() -> Any:
 def test_a_default_run(asked, small_digits):
     made = asked()
     assert made.folder == small_digits / "digits"
-    assert made.cell.pair == made.plain.pair == default_pair()
+    assert made.cell.pair == made.plain.pair == resolved(default_pair())
     assert (made.cell.method, made.cell.selector, made.cell.schedule) == ("hinton", "hinton", "default")
     assert (made.plain.method, made.plain.teacher) == ("none", None)
     assert made.cell.teacher == made.teacher.identity()
-    assert made.cell.plugin.startswith("kdbench ")
+    assert (made.cell.revision, made.plugin.partition(" ")[0]) == (1, "kdbench")
 
 
 def test_what_is_stored_has_the_identity_of_the_spec(asked):
     made = asked(settings=("student.backbone.strides=[1, 2, 2, 2]",), method="hinton[temperature=2.5]")
     for spec in (made.cell, made.plain, made.teacher):
-        assert digest(stored(spec)) == spec.identity()
+        assert digest(unlabelled(stored(spec))) == spec.identity()
 
 
 def test_methods_and_seeds_share_what_they_can(asked):
@@ -317,3 +317,43 @@ def test_the_very_tiny_student_shares_its_teacher(asked):
     widths = [made.cell.pair.student.edits["backbone.base_channels"] for made in (own, tiny)]
     assert widths == [8, 4]
     assert own.cell.pair == default_pair()
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"device": "cuda"}, {"processes": 2}])
+def test_where_and_how_precisely_it_is_run_makes_it_another_cell(asked, changes):
+    here, there = asked(), asked(**changes)
+    pairs = [(here.cell, there.cell), (here.plain, there.plain), (here.teacher, there.teacher)]
+    assert all(one.identity() != other.identity() for one, other in pairs)
+
+
+def test_what_only_names_things_is_no_part_of_an_identity(asked):
+    cell = asked().cell
+    named = cell.pair.model_copy(update={"title": "Other", "cpu": not cell.pair.cpu, "family": "dense"})
+    other = cell.model_copy(update={"selector": "hinton[weight=1]", "pair": named})
+    assert other.identity() == cell.identity()
+    assert cell.model_copy(update={"pair": named.model_copy(update={"pretrained": True})}) != cell
+
+
+def test_a_revision_makes_another_cell_and_a_version_does_not(add_plugin, asked):
+    source = """
+        @hookimpl
+        def kdbench_methods():
+            yield card("theirs", revision={})
+    """
+    found = []
+    for number, (revision, version) in enumerate([(1, "1.0"), (1, "2.0"), (2, "2.0")]):
+        add_plugin(f"their-kd{number}", source.format(revision), version=version)
+        monkeypatched = ",".join(["kdbench", f"their-kd{number}"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KDBENCH_PLUGINS", monkeypatched)
+            registry.cache_clear()
+            made = asked(method="theirs")
+        found.append((made.plugin, made.cell.identity()))
+    assert [plugin for plugin, _ in found] == ["their-kd0 1.0", "their-kd1 2.0", "their-kd2 2.0"]
+    assert found[0][1] == found[1][1] != found[2][1]
+
+
+@pytest.mark.parametrize("revision", [0, -1, "2", True])
+def test_a_revision_is_a_number_from_1_on(revision):
+    with pytest.raises(ValueError, match="the revision of 'hinton' is"):
+        replace(registry().method("hinton").value, revision=revision)

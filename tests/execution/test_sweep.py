@@ -222,3 +222,32 @@ def wait_for(condition) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_what_is_run_again_is_run_once_and_replaces_its_record(tmp_path, small_digits):
+    assert sweep_of(tmp_path, small_digits).run()
+    store = Store(tmp_path / "results")
+    before = {record.identity: record for record in store.records()[0]}
+    cells = {identity for identity, record in before.items() if record.kind == "cell"}
+    log = tmp_path / "log"
+    log.write_text("")
+    assert sweep_of(tmp_path, small_digits, rerun=True).run()
+    trained = [line.split()[0] for line in log.read_text().splitlines()]
+    asked = {identity for identity in cells if before[identity].method != "none"}
+    assert sorted(trained) == sorted(asked)
+    assert {record.identity for record in store.records()[0]} == set(before)
+
+
+def test_a_cell_that_fails_when_it_is_run_again_has_failed(tmp_path, small_digits):
+    assert sweep_of(tmp_path, small_digits).run()
+    sweep = sweep_of(tmp_path, small_digits, mode="fail", rerun=True)
+    assert sweep.run()
+    assert {failure.item.plan.cell.method for failure in sweep.failures} == {"hinton"}
+    assert {settled.why for settled in sweep.failures} == {"a NaN"}
+
+
+def test_a_record_of_a_worker_has_the_command_that_a_person_types(tmp_path, small_digits):
+    assert sweep_of(tmp_path, small_digits).run()
+    commands = {record.made.command for record in Store(tmp_path / "results").records()[0]}
+    assert all(command.startswith("kdbench run --method ") for command in commands)
+    assert all("--device cpu" in command for command in commands)

@@ -64,7 +64,7 @@ def test_a_run_in_mixed_precision(bench, device, tmp_path, method, family):
 
     exam, told = exam_of(method, bench), Telling()
     subject, teachers = bench.subject(family), exam.teachers(family, exam.options)
-    place = bench.place(tmp_path, amp=device == "cuda")
+    place = bench.place(tmp_path, precision="fp16" if device == "cuda" else "bf16")
     # Forced: a teacher that is not trained says little of whether a loss is too large.
     outcome = train_with(subject, teachers, exam.card, exam.options, place, told, report=print, force=True)
     assert outcome.curve[-1]["iteration"] == subject.schedule.iterations

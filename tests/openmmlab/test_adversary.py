@@ -129,7 +129,7 @@ def test_it_is_in_no_optimizer_of_the_student(bench):
     from kdbench.openmmlab.optimization import optim_wrapper
 
     model = bench.distiller("pspnet", WHOLE)
-    wrapper = optim_wrapper(model.student, model.method, bench.subject("pspnet").schedule, amp=False)
+    wrapper = optim_wrapper(model.student, model.method, bench.subject("pspnet").schedule, "fp32", "cpu")
     trained = {id(p) for group in wrapper.optimizer.param_groups for p in group["params"]}
     critic = {id(p) for p in model.method.adversary().parameters()}
     assert critic

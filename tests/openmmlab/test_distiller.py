@@ -99,7 +99,7 @@ def test_no_parameter_of_the_teacher_is_in_the_optimizer(bench):
     from kdbench.openmmlab.optimization import optim_wrapper
 
     model = bench.distiller("gfl", "fitnets")
-    wrapper = optim_wrapper(model.student, model.method, bench.subject("gfl").schedule, amp=False)
+    wrapper = optim_wrapper(model.student, model.method, bench.subject("gfl").schedule, "fp32", "cpu")
     trained = {id(p) for group in wrapper.optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in model.parameters()}
     assert not any(id(p) in trained for p in model.teacher.model.parameters())
