@@ -50,7 +50,8 @@ def test_the_first_iteration_that_was_not_finite_is_named(far):
 
 
 def test_a_run_ends_before_it_saves_what_such_a_loss_has_spoiled(bench, tmp_path, far):
-    model = with_method(bench, Constant(lambda step: float("nan") if step.iteration == 3 else 1.0))
+    constant = Constant(lambda step: float("nan") if step.iteration == 3 else 1.0)
+    model = with_method(bench, constant, iterations=30)
     steps = []
     progress = SimpleNamespace(
         advance=lambda iteration, _: steps.append(iteration), evaluated=lambda *_: None
@@ -70,7 +71,7 @@ def test_a_failure_is_told_by_the_loss_before_it(bench, tmp_path, far):
         return float("inf") if step.iteration == 1 else 1.0
 
     with pytest.raises(NonFiniteLoss, match="became inf at iteration 1"):
-        bench.train(with_method(bench, Constant(fail)), "gfl", tmp_path, iterations=30)
+        bench.train(with_method(bench, Constant(fail), iterations=30), "gfl", tmp_path, iterations=30)
 
 
 def test_a_time_is_that_of_a_step_that_was_looked_at_and_warm():

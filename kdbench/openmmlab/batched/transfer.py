@@ -31,10 +31,10 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     for tensor in tensors:
         starts.append(size)
         size += -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
-    buffer = torch.zeros(size, dtype=torch.uint8)
+    buffer = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
     for tensor, start in zip(tensors, starts, strict=True):
         _part(buffer, tensor, start).copy_(tensor)
-    moved = buffer.pin_memory().to(device, non_blocking=True)
+    moved = buffer.pin_memory().to(device, non_blocking=True)  # what is pinned already stays what it is
     return [_part(moved, tensor, start) for tensor, start in zip(tensors, starts, strict=True)]
 
 
