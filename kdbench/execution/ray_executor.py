@@ -61,7 +61,7 @@ class Ray(Executor):
         gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
         if device not in (None, devices.CPU) and not gpu_nodes:
             raise UserError(
-                f"--device {device}: no node of the Ray cluster has a GPU. Add one, or leave --device away."
+                f"--device {device}: no node of the Ray cluster has a GPU. Add one, or say --device cpu."
             )
         self.resources = Resources(gpus=0, cores=cores or 1)
         if gpu_nodes and device != devices.CPU:
