@@ -13,7 +13,7 @@ from picture import draw
 
 from kdbench import leaderboard
 from kdbench.benchmarks import load
-from kdbench.results.record import PLAIN
+from kdbench.specs import PLAIN
 
 FILE = Path(__file__).with_name("demo.yaml")
 COMMITTED = Path(__file__).parents[1] / "results"
