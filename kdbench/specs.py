@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,10 +60,13 @@ def unlabelled(spec: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+"""A value as the one JSON text that is hashed. Raises ValueError for a number that is not finite."""
+
+
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON-able value: independent of key order and white space."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -238,3 +242,16 @@ class RunSpec(Spec):
     """Class of device: ``cpu``, ``cuda``."""
     processes: int = Field(gt=0)
     """Processes that share a batch."""
+
+    def identity(self) -> str:
+        """The same as of any spec; a pair, which thousands of cells share, is put into canonical form once."""
+        parts = self.model_dump(mode="json", exclude={"pair", *LABELS})
+        texts = {key: canonical(value) for key, value in parts.items()}
+        texts["pair"] = _in_canonical_form(self.pair.model_dump_json(exclude=set(PAIR_LABELS)))
+        inside = ",".join(f'"{key}":{texts[key]}' for key in sorted(texts))
+        return hashlib.sha256(f"{{{inside}}}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _in_canonical_form(text: str) -> str:
+    return canonical(json.loads(text))

@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Entry] = {
     "reproduce": Entry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
     "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
+    "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
     "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),

@@ -47,7 +47,9 @@ force: Option[Any] = click.option(
     "--force", is_flag=True, help="Go on although a gate failed; the record says so."
 )
 workers: Option[Any] = click.option(
-    "--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU."
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Data loading processes; default: 0 on a CPU; with a GPU one fewer than there are cores, at most 8.",
 )
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 

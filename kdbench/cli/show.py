@@ -82,6 +82,7 @@ def describe(found: Registry, kind: str, offer: Offer[Any]) -> dict[str, Any]:
 def _method(card: MethodCard) -> dict[str, Any]:
     return {
         "name": card.name,
+        "revision": card.revision,
         "title": card.title,
         "authors": card.authors,
         "year": card.year,

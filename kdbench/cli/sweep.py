@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     help="Where workers run: ray[address=auto], slurm[partition=gpu,time=120]; see `kdbench list executors`.",
 )
 @click.option(
-    "--slots", type=click.IntRange(min=1), help="Workers at once; default: one a GPU, or one a CPU core."
+    "--slots",
+    type=click.IntRange(min=1),
+    help="Workers at once, several a GPU; default: as many as a GPU has room for, or one a CPU core.",
 )
 @options.device
 @options.amp
@@ -88,7 +90,7 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
     if values["dry_run"]:
         from kdbench.cli.sweep_plan import show
 
-        show(items, store, packs, values["work_dir"])
+        show(items, store, packs, values["work_dir"], values["slots"])
         return 0
     means = SweepMeans(
         **{name: values[name] for name in ("work_dir", "results", "workers", "download", "force", "rerun")}

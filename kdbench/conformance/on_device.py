@@ -41,7 +41,7 @@ def main(scenes: Path, out: Path, names: list[str]) -> None:
         exam = Exam(targets(name)[0], bench)
         for family in exam.families():
             found.append({"method": name, "family": family, "what": look(exam, family)})
-    out.write_text(json.dumps(found), encoding="utf-8")
+            out.write_text(json.dumps(found), encoding="utf-8")
 
 
 def look(exam: Exam, family: str) -> str:

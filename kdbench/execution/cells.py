@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
+from kdbench.execution.local import chosen_threads, cores
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training import Place
 
 Spec = RunSpec | TeacherSpec
-GPU_WORKERS = 4
-"""Data loading processes beside a GPU where none are asked for; beside a CPU there are none."""
+LOADING = 8
+"""Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
 
 
 OUTDATED = "with other code of the method than today's: --rerun runs it again"
@@ -103,10 +104,10 @@ def title(spec: Spec) -> str:
 
 
 def loading_processes(wanted: int | None, device: str) -> int:
-    """Data loading processes: what was asked for, else as the device needs."""
+    """Return the data loading processes: as asked for, else those that a GPU's worker has cores for, at least 1."""
     if wanted is not None:
         return wanted
-    return 0 if device == devices.CPU else GPU_WORKERS
+    return 0 if device == devices.CPU else max(1, min(LOADING, (chosen_threads() or cores()) - 1))
 
 
 def told(metrics: Mapping[str, float]) -> str:

@@ -29,11 +29,11 @@ class Resources:
     """What one worker gets.
 
     Attributes:
-        gpus: GPUs, 0 or 1.
+        gpus: GPUs: 0, 1, or less than 1 where several workers share one.
         cores: CPU cores, at least 1: the worker computes with that many threads.
     """
 
-    gpus: int
+    gpus: float
     cores: int
 
 
@@ -116,6 +116,7 @@ class SlurmOptions(Options):
 
     partition: str | None = Field(None, description="Partition; default: Slurm's.")
     time: int = Field(60, ge=5, description="Limit of a job, minutes: what is not done then is queued again.")
+    workers: int = Field(1, ge=1, description="Workers a job, which share its GPU.")
     cores: int | None = Field(None, ge=1, description="CPU cores a worker; default: 1, with a GPU 4.")
     memory: int | None = Field(None, ge=1, description="Memory of a job, GB; default: Slurm's.")
     account: str | None = Field(None, description="Account that is charged; default: Slurm's.")
@@ -242,12 +243,12 @@ def kdbench_executors() -> Iterable[ExecutorCard]:
     """This machine, a Ray cluster, a Slurm cluster."""
     yield ExecutorCard(
         name="local",
-        title="Processes on this machine: one for each GPU, or for each core.",
+        title="Processes on this machine: several a GPU, or one a core.",
         target="kdbench.execution.local:Local",
     )
     yield ExecutorCard(
         name="ray",
-        title="Actors on a Ray cluster: one for each GPU, or for each core.",
+        title="Actors on a Ray cluster: one or several a GPU, or one a core.",
         target="kdbench.execution.ray_executor:Ray",
         requires=("ray",),
         install='pip install "kdbench[ray]"',

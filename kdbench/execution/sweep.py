@@ -19,6 +19,7 @@ from kdbench.errors import PluginError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
+from kdbench.execution.dealing import dealt
 from kdbench.execution.executors import Ended, Executor
 from kdbench.execution.packs import Pack
 from kdbench.execution.packs_estimate import Rates, in_order, teachers_of
@@ -96,7 +97,7 @@ class Sweep:
         self.packs, self.store = task.packs, Store(task.means.results)
         self.rates = Rates()
         self.rates.learn(task.known)
-        order = in_order(task.packs, self.rates)
+        order = in_order(dealt(task.packs, executor.slots, self.rates), self.rates)
         self.pending = [PackState.of(p, self.store, task.means.folder(p.name)) for p in order]
         self.running: dict[str, PackState] = {}
         self.records = list(task.done)

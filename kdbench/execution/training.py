@@ -14,11 +14,11 @@ from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
-from kdbench.execution.plan import PLAIN, Plan, origin
+from kdbench.execution.plan import Plan, origin
 from kdbench.execution.provenance import record_of
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
-from kdbench.specs import StagedTeacherSpec, TeacherSpec
+from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
 
 CODE = "method-code.txt"
 """In a run's folder: the hash of the method's source that its training began with."""

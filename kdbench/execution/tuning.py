@@ -15,6 +15,7 @@ from kdbench.cards import Options
 from kdbench.errors import UserError
 from kdbench.execution import tuning_study
 from kdbench.execution.cells import Means, subject_of, title
+from kdbench.execution.claimed import to_run
 from kdbench.execution.claims import Claims
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import versions
@@ -158,9 +159,9 @@ class Tuning:
     def _claimed(self, plan: Plan) -> Iterator[None]:
         """Hold the claims on all that a plan trains; wait where another study trains some of it."""
         with Claims(self.means.store.root) as claims:
-            needed = needs_of(plan, lambda spec: is_there(self.means, spec))
+            teachers = needs_of(plan, lambda spec: is_there(self.means, spec))
             specs = specs_of(plan)
-            for identity in sorted({*needed, plan.cell.identity()}):
+            for identity in sorted({*to_run(plan, self.means), *teachers, plan.cell.identity()}):
                 if not claims.take(identity):
                     self.console.say(f"{title(specs[identity])}: another process trains it, waiting")
                 while not claims.take(identity):

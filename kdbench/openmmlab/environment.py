@@ -75,6 +75,7 @@ class Environment:
         disks: Free space for results and data.
         problems: What keeps a run from working.
         warnings: What does not, but should be known.
+        cuda_mps: Whether CUDA MPS runs, so that processes on a GPU compute at once; None without an NVIDIA GPU.
     """
 
     python: str
@@ -91,6 +92,7 @@ class Environment:
     disks: list[Disk]
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    cuda_mps: bool | None = None
 
     @property
     def works(self) -> bool:
@@ -126,6 +128,7 @@ def inspect() -> Environment:
         disks=disks,
         problems=problems + registry_problems(found) + disk_problems(disks),
         warnings=[*found.errors(), *_failed_ops(), *_untried(accelerator)],
+        cuda_mps=cuda_mps_runs() if accelerator == "cuda" else None,
     )
 
 
@@ -184,6 +187,12 @@ def disk_problems(disks: list[Disk]) -> list[Problem]:
         for disk in disks
         if disk.free < LEAST_FREE
     ]
+
+
+def cuda_mps_runs() -> bool:
+    """Return whether the control daemon of CUDA MPS runs: it listens in its pipe directory."""
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return (Path(folder) / "control").exists()
 
 
 def _torch() -> tuple[str | None, str | None, list[str]]:

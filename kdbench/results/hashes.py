@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from kdbench.specs import unlabelled
+from kdbench.specs import canonical, unlabelled
 
 OF_THE_METHOD = frozenset({"method", "options", "revision", "seed", "teacher"})
 """Keys of a spec in which two cells of one ranking may differ."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
-canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-"""A value as the one JSON text that is hashed. Raises ValueError for a number that is not finite."""
 _scalar = lru_cache(maxsize=4096, typed=True)(canonical)
 """The same for what many specs repeat."""
 

@@ -7,9 +7,8 @@ from functools import lru_cache
 
 from pydantic_core import from_json
 
-from kdbench.results.hashes import canonical
 from kdbench.results.record import Record, Shared
-from kdbench.specs import unlabelled
+from kdbench.specs import canonical, unlabelled
 
 _BEGIN, _END = b'\n  "pair": {\n', b"\n  },\n"
 """Lines around a pair in a record's file; no string in JSON goes over a line."""

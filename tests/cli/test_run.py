@@ -271,7 +271,7 @@ def test_own_models(run, place):
     assert "regressors: 1x1 convolution 16 -> 24, same size (3 times)" in record["notes"]
     done = run("--method", "mimic", "--schedule", "smoke", *models, *edits)
     told = refused(done)
-    assert "method 'mimic' needs proposals, which dense models do not have; it works in: two-stage." in told
+    assert "needs proposals, which dense models do not have; it works in: two-stage." in told
     assert told.endswith("Pairs of digits that work: digits-faster-rcnn, digits-faster-rcnn-tiny (--pair).")
 
 
@@ -298,7 +298,7 @@ def test_own_models(run, place):
         ),
         (("--method", "none", "--gpus", "512"), "--gpus 512: this machine has "),
         (("--method", "none", "--root", "my_config.py"), "Directory 'my_config.py' is a file"),
-        (("--method", "mimic", *DENSE), "mimic' needs proposals, which dense models do not have"),
+        (("--method", "mimic", *DENSE), "needs proposals, which dense models do not have"),
     ],
 )
 def test_bad_input(run, place, arguments, told):

@@ -290,3 +290,11 @@ def test_the_best_is_by_the_mean_difference_to_the_plain_student_over_shared_see
 def test_the_command_line_returns_130_when_it_was_stopped(place, monkeypatch):
     monkeypatch.setattr("kdbench.execution.sweep.Sweep.run", lambda self: False)
     assert main([*SWEEP, "--device", "cpu"]) == 130
+
+
+def test_where_workers_are_elsewhere_the_device_must_be_given(place, kdbench):
+    for executor in ("ray", "slurm[partition=low]"):
+        done = kdbench(*SWEEP, "--executor", executor, "--dry-run")
+        assert done.code == 2
+        assert f"--executor {executor}: add --device cuda or --device cpu, what its workers have." in done.err
+    assert kdbench(*SWEEP, "--executor", "slurm[partition=low]", "--device", "cuda", "--dry-run").code == 0

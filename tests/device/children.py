@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from kdbench.conformance.children import environment, last_line
 
-SECONDS = 900
+SECONDS = 1500
+"""Patience with one process."""
 
 
 def start(arguments: list[str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
@@ -32,14 +33,17 @@ def finish(process: subprocess.Popen[bytes], log: Path) -> str:
     return log.read_text()
 
 
-def look_at(methods: list[str], scenes: Path, folder: Path) -> Any:
-    """Start a process that takes methods through a run on the device; call what this gives for its findings."""
+Findings = dict[tuple[str, str], str]
+
+
+def look_at(methods: list[str], scenes: Path, folder: Path) -> Callable[[], Findings]:
+    """Start a process that takes methods through a run on the device; call the result to wait for its findings."""
     name = methods[0].partition("[")[0]
     told, log = folder / f"{name}.json", folder / f"{name}.log"
     module = ["-m", "kdbench.conformance.on_device", str(scenes), str(told)]
     process = start([*module, *methods], log)
 
-    def findings() -> dict[tuple[str, str], str]:
+    def findings() -> Findings:
         finish(process, log)
         return {(found["method"], found["family"]): found["what"] for found in json.loads(told.read_text())}
 

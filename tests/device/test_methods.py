@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from children import finish, look_at, start
 
@@ -30,12 +32,14 @@ RUNS = [(card.name, family) for card in METHODS for family in families(card)]
 def findings(scenes, tmp_path_factory):
     """What is wrong with each; two processes at a time."""
     names, folder = [card.name for card in METHODS], tmp_path_factory.mktemp("methods")
-    started = [look_at(part, scenes, folder) for part in (names[::2], names[1::2])]
-    return {key: what for wait in started for key, what in wait().items()}
+    waits = [look_at(part, scenes, folder) for part in (names[::2], names[1::2])]
+    with ThreadPoolExecutor() as both:  # a process that fails does not leave the other one running
+        parts = [both.submit(wait) for wait in waits]
+    return {key: what for part in parts for key, what in part.result().items()}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("run", RUNS, ids="-".join)
 def test_a_run(findings, run):
     assert findings[run] == ""

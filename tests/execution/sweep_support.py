@@ -85,7 +85,7 @@ def sweep_of(
 
 
 def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outcome:
-    """Train: teacher, plain student, cell, with a checkpoint each second step.
+    """Train: teacher, cell, with a checkpoint each second step.
 
     Modes: ``gate``: the last step of a training waits for a file ``go``; ``killed``: it waits until as large a
     share of the workers was killed as of the sweep is done with it; ``die``: it kills itself at the first step;
@@ -98,7 +98,7 @@ def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outc
         if plan.cell.method == "hinton" and mode == "refuse":
             outcome.refused[plan.cell.identity()] = "not with hinton"
             continue
-        for spec in filter(None, (plan.teacher, plan.plain, plan.cell)):
+        for spec in filter(None, (plan.teacher, plan.cell)):
             again = means.rerun and spec == plan.cell
             if is_there(means, spec) and not again:
                 continue

@@ -12,7 +12,7 @@ from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means
 from kdbench.execution.pack import run_pack
 
-METHODS = ("hinton", "fitnets", "mimic")
+METHODS = ("none", "hinton", "fitnets", "mimic")
 
 
 class Packed:
@@ -67,7 +67,7 @@ def together(outcome):
 
 def test_the_plain_student_is_one_of_the_lanes(packed):
     outcome = packed.run()
-    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
     assert packed.beside == [4] * 4
     assert len(set(together(outcome).values())) == 1
     assert together(outcome)["none"] is not None
@@ -77,8 +77,14 @@ def test_the_plain_student_is_one_of_the_lanes(packed):
     )
 
 
+def test_a_pack_without_the_plain_student_trains_its_cells_alone(packed):
+    assert of(packed.run(("hinton", "mimic"))) == {"hinton": "done", "mimic": "done"}
+    teacher = packed.lab.plan("hinton").teacher.identity()
+    assert set(packed.lab.trained) == {teacher, packed.identity("hinton"), packed.identity("mimic")}
+
+
 def test_what_has_a_record_is_not_trained_again(packed):
-    packed.run(("hinton",))
+    packed.run(("none", "hinton"))
     packed.lab.trained.clear()
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(METHODS, "done")
@@ -89,7 +95,7 @@ def test_what_has_a_record_is_not_trained_again(packed):
 def test_too_little_memory_makes_smaller_packs(packed):
     packed.most = 2
     outcome = packed.run()
-    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
     assert packed.beside == [4, 2, 2, 2, 2]
     assert together(outcome)["none"] == together(outcome)["hinton"] != together(outcome)["mimic"]
     assert "not enough memory for 4 lanes: 4 of them train later" in packed.lab.told.lines
@@ -99,7 +105,7 @@ def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monke
     packed.steps = 3
     monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each, _device: 1)
     outcome = packed.run()
-    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
     first, second = ("none", "hinton"), ("fitnets", "mimic")
     names = together(outcome)
     assert names[first[0]] == names[first[1]]

@@ -253,7 +253,9 @@ def test_what_needs_pixels_is_refused_in_detection(bench, tmp_path, kind, select
     from kdbench.openmmlab.students import train_with
 
     card, options = bench.card(selector)
-    with pytest.raises(UserError, match=r"structured' needs pixel_logits, .*; it works in: segmentation\."):
+    with pytest.raises(
+        UserError, match=r"structured' of kdbench .* needs pixel_logits, .*; it works in: segmentation\."
+    ):
         train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), None, report=print)
 
 

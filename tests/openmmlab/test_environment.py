@@ -67,6 +67,14 @@ def test_this_installation_works(here):
     assert json.loads(json.dumps(seen.as_dict()))["works"] is True
 
 
+def test_cuda_mps_runs_where_its_daemon_listens(here, monkeypatch, tmp_path):
+    assert (environment.inspect().cuda_mps is None) == (not torch.cuda.is_available())
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert not environment.cuda_mps_runs()
+    (tmp_path / "control").touch()
+    assert environment.cuda_mps_runs()
+
+
 def test_mixed_distributions_are_not_imported(here, monkeypatch):
     installed(monkeypatch, ONEDL | {"mmdet": ["mmdet"]})
     monkeypatch.setattr(environment, "library_problem", raising(AssertionError("imported")))

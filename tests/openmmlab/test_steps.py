@@ -10,7 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BOUNDS = {
-    ("digits-faster-rcnn", "none"): (1300, 20),
+    ("digits-faster-rcnn", "none"): (1240, 19),
+    ("digits-faster-rcnn", "fitnets"): (1390, 19),
+    ("digits-gfl", "none"): (1260, 12),
+    ("digits-gfl", "fitnets"): (1380, 12),
+    ("digits-seg-pspnet", "none"): (380, 3),
+    ("digits-seg-pspnet", "fitnets"): (490, 3),
 }
 
 

@@ -61,7 +61,7 @@ def truth_of(instances: Sequence[Any]) -> Truth:
 
 def covers(assigner: Any) -> bool:
     """Whether an assigner's options are among those that are done for a whole batch."""
-    calculator = getattr(assigner, "iou_calculator", None)
+    calculator: Any = getattr(assigner, "iou_calculator", None)
     if type(calculator) is not BboxOverlaps2D or calculator.dtype is not None or assigner.ignore_iof_thr > 0:
         return False
     if type(assigner) is ATSSAssigner:
