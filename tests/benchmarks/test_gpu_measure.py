@@ -6,6 +6,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import lacking
 import measure
 import parts
 import pytest
@@ -85,7 +86,7 @@ def test_every_command_names_files_that_are_there(setup, quick):
 
 
 def test_the_sweeps_of_a_gpu_can_be_planned(tmp_path, shared_data, capsys):
-    pytest.importorskip("kdbench_pkd", reason="pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
+    lacking.extra("kdbench_pkd", "pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
     from kdbench.cli import main
 
     for name, folder in (("bccd", "BCCD"), ("camvid", "CamVid")):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lacking
 import pytest
 
 from kdbench import leaderboard
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "benchmarks" / "demo.yaml"
 RECORDS = Path("records", "digits")
 
-pytest.importorskip("kdbench_pkd", reason="pip install -e plugins/kdbench-pkd")
+lacking.extra("kdbench_pkd", "pip install -e plugins/kdbench-pkd")
 
 
 @pytest.fixture
