@@ -98,7 +98,8 @@ def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outc
         if plan.cell.method == "hinton" and mode == "refuse":
             outcome.refused[plan.cell.identity()] = "not with hinton"
             continue
-        for spec in filter(None, (plan.teacher, plan.plain, plan.cell)):
+        needed = [spec for spec in (plan.teacher, plan.plain) if spec not in (None, plan.cell)]
+        for spec in (*needed, plan.cell):
             again = means.rerun and spec == plan.cell
             if is_there(means, spec) and not again:
                 continue
