@@ -106,9 +106,10 @@ def _device(device: str | None, executor: str) -> str:
         UserError: If the workers are elsewhere and none is given, or this machine does not have it.
     """
     from kdbench.devices import check, choose
+    from kdbench.plugins import registry
     from kdbench.selectors import parse
 
-    if parse(executor)[0] == "local":
+    if registry().executor(parse(executor)[0]).value.name == "local":
         return choose(device)
     if device is None:
         raise UserError(f"--executor {executor}: add --device cuda or --device cpu, what its workers have.")
