@@ -175,7 +175,7 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
     except UserError as failed:
         if not force:
             raise
-        return [f"a gate failed and was overruled by --force: {failed}"]
+        return [f"a gate failed and was overruled: {failed}"]
 
 
 def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:

@@ -46,7 +46,7 @@ class Broken:
     def refuse(self) -> None:
         """Raise UserError where it is of a newer kdbench: the cell must not be run again."""
         if self.newer:
-            raise UserError(f"{self}, or choose another --results folder.")
+            raise UserError(f"{self}, or choose another results folder.")
 
 
 class Folder(NamedTuple):
@@ -228,5 +228,5 @@ def _set_aside(path: Path) -> None:
 
 def _complaint(path: Path, error: OSError) -> str:
     if error.errno in _FULL:
-        return f"no space left to write {path}: free some, or choose another --results folder."
-    return f"cannot write {path}: {error.strerror or error}. Choose a --results folder that can be written."
+        return f"no space left to write {path}: free some, or choose another results folder."
+    return f"cannot write {path}: {error.strerror or error}. Choose a results folder that can be written."

@@ -75,7 +75,7 @@ class Abstract(Executor):
         pass
 """
 WHO = "executor 'theirs' of their-kd 1.5"
-ADVICE = "Tell its authors. The same sweep goes on from what is done, with another --executor too."
+ADVICE = "Tell its authors. The same sweep goes on from what is done, with another executor too."
 IDLE = [sys.executable, "-c", "import time; time.sleep(100)"]
 
 

@@ -202,12 +202,11 @@ class Told:
 
 def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     """The lanes that find no memory side by side are trained one after the other."""
-    from kdbench.execution.cells import Means
     from kdbench.execution.launch import start
     from kdbench.execution.pack import run_pack
     from kdbench.execution.plan import Request, plan
+    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab import students
-    from kdbench.results.store import Store
 
     train = students.train_with
 
@@ -219,9 +218,9 @@ def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     monkeypatch.setattr(students, "train_with", hungry)
     request = Request(method="hinton", dataset="digits", pair="digits-gfl", schedule="smoke")
     planned, told = plan(request, print), Told()
-    used = start(device, planned.dataset)
-    means = Means(Path("runs"), Store(Path("results")), used, force=True)
-    outcome = run_pack([planned], means, told)
+    start(device, planned.dataset)
+    settings = RunSettings(work_dir=Path("runs"), force=True)
+    outcome = run_pack([planned], settings, told)
     assert any(line.startswith("not enough memory for 2 lanes") for line in told.lines), told.lines
     cells = [record for record in outcome.records if record.kind == "cell"]
     assert [record.status for record in cells] == ["done", "done"], [record.reason for record in cells]
