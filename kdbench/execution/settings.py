@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from kdbench.results.store import Store
 from kdbench.specs import RunSpec, Spec, TeacherSpec
@@ -18,7 +21,7 @@ class RunSettings(Spec):
     """Checkpoints, logs and trained weights are kept below it, in a folder for each run."""
     results: Path = Path("results")
     """Folder of the records."""
-    workers: int | None = None
+    workers: Annotated[int, Field(ge=0)] | None = None
     """Data loading processes; None: none on a CPU, with a GPU as many as there are spare cores for."""
     visualizers: tuple[str, ...] = ()
     """mmengine's visualisation backends beside its local one, such as ``TensorboardVisBackend``."""

@@ -17,6 +17,7 @@ from kdbench.execution.status import Manifest
 from kdbench.execution.sweep import Sweep, Task, View
 from kdbench.execution.sweep_cells import Item, Known, done_by_other_code, items_of, known
 from kdbench.execution.sweep_state import Settled
+from kdbench.plugins import registry
 from kdbench.results.record import Record
 from kdbench.selectors import parse
 
@@ -129,9 +130,10 @@ def device_of(device: str | None, executor: str) -> str:
     """Return the class of device that a sweep's workers use, which is a part of their cells' identity.
 
     Raises:
-        ArgumentError: If the workers are elsewhere and none is given, or this machine does not have it.
+        UserError: If the executor is unknown, the workers are elsewhere and no device is given, or this machine
+            does not have it.
     """
-    if parse(executor)[0] == "local":
+    if registry().executor(parse(executor)[0]).value.name == "local":
         return choose(device)
     if device is None:
         why = "name the device that its workers have as well, cuda or cpu."
