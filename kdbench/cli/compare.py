@@ -114,7 +114,6 @@ def apart(records: Iterable[Record], first: str, second: str) -> str:
 def lines(block: Comparison) -> list[str]:
     """A comparison for people."""
     gain, one, two = block.difference, block.first.method, block.second.method
-    taught = f", teacher {block.teacher}" if block.teacher else ""
     rows = [(side.method, _summary(block, side)) for side in (block.first, block.second)]
     if block.seeds:
         rows.append((f"{two} - {one}", _signed(gain.mean)))
@@ -123,9 +122,8 @@ def lines(block: Comparison) -> list[str]:
         rows[-1] = (rows[-1][0], f"{interval}, {_p(block.p)} (paired t test)")
     rows.append(("verdict", spoken(block)))
     width = max(len(name) for name, _ in rows)
-    heading = f"{block.dataset}: {block.pair}, {block.schedule} schedule, recipe {block.recipe}{taught}"
     return [
-        f"{heading}, {block.metric} x100, {_seeds(block.seeds)}",
+        f"{block.ranking.heading}, {block.ranking.metric} x100, {_seeds(block.seeds)}",
         *(f"  {name:<{width}}  {text}" for name, text in rows),
     ]
 
@@ -181,10 +179,11 @@ def as_data(blocks: Sequence[Comparison], together: Overall) -> dict[str, Any]:
 
 
 def _block(block: Comparison) -> dict[str, Any]:
-    names = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
+    from kdbench.results.board import GROUP
+
     gain = block.difference
     return {
-        **{name: getattr(block, name) for name in names},
+        **{name: block.ranking.first[name] for name in GROUP},
         "seeds": block.seeds,
         "first": _side(block, block.first),
         "second": _side(block, block.second),

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from pydantic import ValidationError
 
@@ -17,6 +16,7 @@ from kdbench.execution.claims_owner import Owner
 from kdbench.execution.sweep_means import FOLDER
 from kdbench.execution.worker_progress import Progress, tell_others
 from kdbench.results.record import PLAIN, Record
+from kdbench.results.statistics import difference
 from kdbench.results.store import Broken, Store, write_atomically
 from kdbench.specs import Spec
 
@@ -120,16 +120,12 @@ def best_of(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
     plain = methods.get(PLAIN, {})
-    gains = {
-        method: [score - plain[seed] for seed, score in of.items() if seed in plain]
-        for method, of in methods.items()
-        if method != PLAIN and of.keys() & plain.keys()
-    }
+    found = {method: difference(of, plain) for method, of in methods.items() if method != PLAIN}
+    gains = {method: gain for method, gain in found.items() if gain.n}
     if not gains:
         return ""
-    method = max(gains, key=lambda name: fmean(gains[name]))
-    seeds = len(gains[method])
-    return f"{pair}: {method} {100 * fmean(gains[method]):+.1f} ({seeds} seed{'s' if seeds > 1 else ''})"
+    method, best = max(gains.items(), key=lambda item: item[1].mean)
+    return f"{pair}: {method} {100 * best.mean:+.1f} ({best.n} seed{'s' if best.n > 1 else ''})"
 
 
 def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.results.leaderboard import origins, ranked_under, recipe_of, version_order
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.board import Ranking, Row, version_order
+from kdbench.results.leaderboard import rankings
+from kdbench.results.record import Record
 from kdbench.results.statistics import Difference, deviation, difference, mean, paired_p
 from kdbench.specs import digest
 
@@ -42,22 +43,12 @@ class Comparison:
     """Two methods under one recipe and teacher.
 
     Attributes:
-        dataset: Name of the dataset.
-        pair: Name of the teacher-student pair.
-        schedule: ``default`` or ``custom``.
-        recipe: First 12 digits of the recipe's hash.
-        teacher: First 12 digits of the teacher's identity; empty where neither has one.
-        metric: Name of the metric.
+        ranking: That both are rows of.
         first: The one that is compared with.
         second: The one that is judged.
     """
 
-    dataset: str
-    pair: str
-    schedule: str
-    recipe: str
-    teacher: str
-    metric: str
+    ranking: Ranking
     first: Side
     second: Side
 
@@ -122,57 +113,37 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
     Returns:
         One comparison a (dataset, pair, recipe, teacher) in which both were run, sorted.
     """
-    records = list({record.identity: record for record in sorted(records, key=_preference)}.values())
-    began_with = origins(record for record in records if record.kind == "teacher")
-    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for cell in records:
-        if cell.kind == "cell" and cell.schedule != "smoke" and cell.selector in (first, second):
-            recipe = recipe_of(cell)[:12]
-            groups[cell.dataset, cell.pair_name, cell.schedule, recipe, cell.metric].append(cell)
-    return [block for key in sorted(groups) for block in _blocks(key, groups[key], began_with, first, second)]
+    return [
+        Comparison(ranking, side(ranking, first), side(ranking, second))
+        for ranking in sorted(rankings(records), key=lambda one: one.key)
+        if all(_rows(ranking, selector) for selector in (first, second))
+    ]
 
 
-def _preference(record: Record) -> tuple[bool, bool, str]:
-    """Of two records of one identity the later counts: a done one, an own one."""
-    return record.done, record.reported_by is None, record.to_json()
+def _rows(ranking: Ranking, selector: str) -> list[Row]:
+    """The rows of a selector: one for each version of its plugin and each meaning of it, the latest last."""
+    rows = [row for row in ranking.rows if row.cells and row.cells[0].selector == selector]
+    return sorted(rows, key=lambda row: max(map(_age, row.cells)))
 
 
-def _blocks(
-    key: tuple[str, ...], cells: Sequence[Record], began_with: Mapping[str, str], first: str, second: str
-) -> Iterator[Comparison]:
-    """One comparison a teacher; the plain students serve them all."""
-    taught = {cell.identity: ranked_under(cell, began_with) for cell in cells if cell.method != PLAIN}
-    for teacher in sorted(set(taught.values())):
-        here = [cell for cell in cells if taught.get(cell.identity, teacher) == teacher]
-        sides = [[cell for cell in here if cell.selector == selector] for selector in (first, second)]
-        if all(sides):
-            dataset, pair, schedule, recipe, metric = key
-            yield Comparison(
-                dataset, pair, schedule, recipe, teacher[:12], metric, side(sides[0]), side(sides[1])
-            )
+def _age(cell: Record) -> tuple[object, ...]:
+    return version_order(cell.plugin), cell.made.clock, cell.identity
 
 
-def side(cells: Sequence[Record]) -> Side:
-    """What one method has: of several versions of its plugin, or meanings of its selector, the latest.
-
-    The plain student has no options: of its versions the latest counts for each seed, as in a leaderboard.
-    """
-    cells = sorted(cells, key=lambda cell: (version_order(cell.plugin), cell.made.clock, cell.identity))
-    kept = cells if cells[-1].method == PLAIN else [cell for cell in cells if _kind(cell) == _kind(cells[-1])]
-    out = {_kind(cell): cell.plugin for cell in cells if cell not in kept}
-    done = {cell.seed: cell for cell in kept if cell.done}
-    lost = {cell.seed for cell in kept if cell.status in ("failed", "timed-out")} - done.keys()
+def side(ranking: Ranking, selector: str) -> Side:
+    """Return what a selector has in a ranking: of its rows the latest."""
+    *older, row = _rows(ranking, selector)
+    lost = {cell.seed for cell in row.cells if cell.status in ("failed", "timed-out")} - row.done.keys()
     return Side(
-        method=cells[-1].selector,
-        scores={seed: cell.score for seed, cell in done.items() if cell.score is not None},
+        method=selector,
+        scores=row.scores(),
         failed=tuple(sorted(lost)),
-        reported=tuple(sorted(seed for seed, cell in done.items() if cell.reported_by is not None)),
-        left_out=tuple(f"{plugin}, options {kind[1][:6]}" for kind, plugin in sorted(out.items())),
+        reported=tuple(sorted(seed for seed, cell in row.done.items() if cell.reported_by is not None)),
+        left_out=tuple(
+            f"{cell.plugin}, options {digest(dict(cell.options))[:6]}"
+            for cell in (one.cells[0] for one in older)
+        ),
     )
-
-
-def _kind(cell: Record) -> tuple[str, str]:
-    return cell.plugin, digest(dict(cell.options))
 
 
 def overall(blocks: Iterable[Comparison]) -> Overall:
@@ -180,7 +151,7 @@ def overall(blocks: Iterable[Comparison]) -> Overall:
     gains: dict[str, list[float]] = defaultdict(list)
     for block in blocks:
         if block.seeds:
-            gains[block.dataset].append(block.difference.mean)
+            gains[block.ranking.first["dataset"]].append(block.difference.mean)
     every = [gain for values in gains.values() for gain in values]
     return Overall(
         wins=sum(gain > LEVEL for gain in every),

@@ -1,4 +1,4 @@
-"""Statistics over few seeds: means, paired differences with intervals and p values, verdicts."""
+"""Statistics over few seeds and few rankings: paired differences, verdicts, and average ranks (Demšar 2006)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ ALPHA = 0.05
 """A p value below it is evidence."""
 ROUND_OFF = 1e-9
 """Differences up to this are rounding, not evidence."""
-RESAMPLES = 10_000
-MOST_ENUMERATED = 5
-"""Differences up to which a bootstrap takes every resample (5^5) instead of drawing some."""
 
 
 @dataclass(frozen=True)
@@ -118,29 +115,6 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def bootstrap_interval(differences: Iterable[float]) -> tuple[float, float]:
-    """Percentile bootstrap 95 % interval of the mean (Efron and Tibshirani 1993, section 13.3).
-
-    Up to 5 differences all resamples are taken, else 10,000 drawn with a fixed seed, so the same differences always
-    have the same interval. With few seeds it is narrower than it should be: the t interval is not.
-
-    Returns:
-        Its ends; NaN below two differences.
-    """
-    import numpy as np
-
-    values = np.array(sorted(differences))
-    n = len(values)
-    if n < 2:
-        return math.nan, math.nan
-    every = n <= MOST_ENUMERATED
-    drawn = np.random.default_rng(0).integers(0, n, (0 if every else RESAMPLES, n))
-    picks = np.indices((n,) * n).reshape(n, -1).T if every else drawn
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[picks].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
-
-
 def gap_closed(gain: float, plain: float, teacher: float) -> float:
     """Share of the way from the plain student to the teacher that a gain covers.
 
@@ -168,3 +142,55 @@ def rank_correlation(values: Sequence[float], others: Sequence[float]) -> tuple[
 
     found = kendalltau(values, others)
     return float(found.statistic), float(found.pvalue)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Methods over the same rankings.
+
+    Attributes:
+        rankings: How many.
+        average: Method -> average rank; 1 is best, equals share the mean of their ranks.
+        friedman_p: p value of Friedman's test, corrected for ties, that all methods are alike; in [0, 1].
+        critical_difference: Average ranks that are this far apart differ (Nemenyi, 5 % for any false one).
+    """
+
+    rankings: int
+    average: Mapping[str, float]
+    friedman_p: float
+    critical_difference: float
+
+    def p(self, first: str, second: str) -> float:
+        """Nemenyi's p value that two methods are alike, in [0, 1]."""
+        from scipy.stats import studentized_range
+
+        apart = abs(self.average[first] - self.average[second]) / self._error * math.sqrt(2)
+        return float(studentized_range.sf(apart, len(self.average), math.inf))
+
+    @property
+    def _error(self) -> float:
+        return standard_error(len(self.average), self.rankings)
+
+
+def ranks(scores: Mapping[str, Sequence[float]]) -> Ranks:
+    """Rank methods in each ranking, the highest score first.
+
+    Args:
+        scores: Method -> its score in each ranking, at least two methods, the same rankings in the same order.
+    """
+    import numpy as np
+    from scipy.stats import chi2, rankdata, studentized_range
+
+    table = rankdata(-np.array(list(scores.values())), axis=0)
+    k, n = table.shape
+    sizes = [np.unique(column, return_counts=True)[1] for column in table.T]
+    untied = 1 - sum(float((size**3 - size).sum()) for size in sizes) / (n * k * (k * k - 1))
+    spread = 12 / (n * k * (k + 1)) * float((table.sum(axis=1) ** 2).sum()) - 3 * n * (k + 1)
+    p = float(chi2.sf(spread / untied, k - 1)) if untied > 0 else 1.0
+    critical = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2) * standard_error(k, n)
+    return Ranks(n, dict(zip(scores, table.mean(axis=1).tolist(), strict=True)), p, critical)
+
+
+def standard_error(methods: int, rankings: int) -> float:
+    """Standard error of a difference of average ranks where all methods are alike."""
+    return math.sqrt(methods * (methods + 1) / (6 * rankings))

@@ -8,7 +8,7 @@ import pytest
 from kdbench.benchmarks import options_of
 from kdbench.errors import UserError
 from kdbench.results.html import write_page
-from kdbench.results.html.anchors import anchor
+from kdbench.results.html.columns import anchor
 from kdbench.results.html.page import breakable, visible, web
 from kdbench.results.store import Store
 

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from kdbench.results.leaderboard import COLUMNS, leaderboard
-from kdbench.results.statistics import bootstrap_interval, holm
+from kdbench.results.board import COLUMNS
+from kdbench.results.leaderboard import leaderboard
+from kdbench.results.statistics import holm
 from kdbench.specs import digest
 
 from .samples import TEACHER, cell, cells, staged_teacher, teacher
@@ -385,16 +386,6 @@ def test_results_of_others_are_counted_and_an_own_one_comes_first():
 def test_relative_gain_is_over_the_plain_students_shared_seeds():
     got = row(leaderboard([*cells(PLAIN, BASE), cell("mimic", 0.6)], "digits"), "mimic")
     assert got["relative_gain"] == pytest.approx(0.2)
-
-
-def test_bootstrap_columns_only_where_asked_for():
-    records = [*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0.01)), cell("hinton", 0.9)]
-    assert "bootstrap_low" not in leaderboard(records, "digits")
-    got = leaderboard(records, "digits", bootstrap=True)
-    ends = (row(got, "mimic")["bootstrap_low"], row(got, "mimic")["bootstrap_high"])
-    assert ends == pytest.approx(bootstrap_interval([0.09, 0.10, 0.11]))
-    for method in ("hinton", PLAIN, "teacher"):
-        assert math.isnan(row(got, method)["bootstrap_low"])
 
 
 def ranks_in(frame):

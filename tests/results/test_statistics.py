@@ -1,15 +1,12 @@
 import math
-from itertools import product
 from statistics import stdev
 
-import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from kdbench.results.statistics import (
-    bootstrap_interval,
     deviation,
     difference,
     gap_closed,
@@ -126,23 +123,6 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(values):
             break
         rejected.add(place)
     assert {i for i, p in enumerate(holm(values)) if p < 0.05} == rejected
-
-
-def test_the_bootstrap_takes_every_resample_of_few_differences():
-    values = [0.0, 0.3, 0.6]
-    means = [sum(pick) / 3 for pick in product(values, repeat=3)]
-    assert bootstrap_interval(values) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
-    assert bootstrap_interval(reversed(values)) == bootstrap_interval(values)
-    assert bootstrap_interval([0.2, 0.2]) == pytest.approx((0.2, 0.2))
-    assert all(map(math.isnan, bootstrap_interval([0.2])))
-
-
-def test_the_bootstrap_of_many_differences_is_near_the_normal_interval():
-    values = np.random.default_rng(1).normal(0.1, 0.2, 400)
-    low, high = bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.002)
-    assert bootstrap_interval(values) == (low, high)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9))

@@ -10,24 +10,13 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from kdbench.results.formats import percent
-from kdbench.results.html.anchors import anchor
-from kdbench.results.html.columns import Table, table
-from kdbench.results.leaderboard import TEACHER_ROW
-from kdbench.results.plots import (
-    PerClass,
-    Picture,
-    Ranking,
-    cost,
-    curves,
-    intervals,
-    paper,
-    per_class,
-)
+from kdbench.results.board import TEACHER_ROW, Ranking
+from kdbench.results.formats import gain, percent
+from kdbench.results.html.columns import Table, anchor, table
+from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
 from kdbench.results.plots.classes import colour
-from kdbench.results.plots.intervals import difference
 from kdbench.results.record import PLAIN, Record
-from kdbench.results.statistics import difference as paired
+from kdbench.results.statistics import difference
 
 PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
     "intervals": (
@@ -136,7 +125,7 @@ class Section:
     @property
     def models(self) -> str:
         """What the pair is, in words; blank where nothing was run."""
-        records = (record for cells in self.ranking.cells.values() for record in cells.values())
+        records = (cell for row in self.ranking.rows if row["method"] != TEACHER_ROW for cell in row.cells)
         return next((str(record.spec["pair"].get("title", "")) for record in records), "")
 
     @property
@@ -178,7 +167,7 @@ class Section:
         return Answer(
             method=row["method"],
             card=anchor(row["method"]),
-            difference=difference(row),
+            difference=gain(row),
             seeds=row["shared_seeds"],
             reported=row["reported"],
             time="" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}",
@@ -188,10 +177,9 @@ class Section:
 
     def _ties(self, method: str) -> str:
         """How many of the others the seeds do not tell from a method."""
-        metric = self.ranking.metric
-        own = self.ranking.values(method, metric)
-        others = [row["method"] for row in self.ranking.methods if row["method"] != method]
-        verdicts = [paired(own, self.ranking.values(other, metric)).verdict for other in others]
+        own = self.ranking.scores(method)
+        others = [row for row in self.ranking.methods if row["method"] != method]
+        verdicts = [difference(own, other.scores()).verdict for other in others]
         same = sum(verdict != "better" for verdict in verdicts)
         if not same:
             return ""
