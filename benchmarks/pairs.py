@@ -9,9 +9,9 @@ import statistics
 from pathlib import Path
 
 from kdbench.registry import registry
-from kdbench.results.board import TEACHER_ROW
 from kdbench.results.leaderboard import rankings
 from kdbench.results.record import Record
+from kdbench.results.row import TEACHER_ROW
 from kdbench.results.store import Store
 
 HERE = Path(__file__).parent

@@ -21,7 +21,7 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Return the leaderboards of datasets or benchmark files as one frame.
 
-    Its columns are those of :data:`kdbench.results.board.COLUMNS`, then the secondary metrics.
+    Its columns are those of :data:`kdbench.results.row.COLUMNS`, then the secondary metrics.
 
     Args:
         targets: Names of datasets and paths of benchmark files; all datasets by default.

@@ -16,7 +16,7 @@ from kdbench.execution.claims_owner import Owner
 from kdbench.execution.sweep_means import FOLDER
 from kdbench.execution.worker_progress import Progress, tell_others
 from kdbench.results.record import PLAIN, Record
-from kdbench.results.statistics import difference
+from kdbench.results.statistics import gains, mean
 from kdbench.results.store import Broken, Store, write_atomically
 from kdbench.specs import Spec
 
@@ -120,12 +120,12 @@ def best_of(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
     plain = methods.get(PLAIN, {})
-    found = {method: difference(of, plain) for method, of in methods.items() if method != PLAIN}
-    gains = {method: gain for method, gain in found.items() if gain.n}
-    if not gains:
+    found = {method: gains(scores, plain) for method, scores in methods.items() if method != PLAIN}
+    paired = {method: of for method, of in found.items() if of}
+    if not paired:
         return ""
-    method, best = max(gains.items(), key=lambda item: item[1].mean)
-    return f"{pair}: {method} {100 * best.mean:+.1f} ({best.n} seed{'s' if best.n > 1 else ''})"
+    method, best = max(paired.items(), key=lambda item: mean(item[1]))
+    return f"{pair}: {method} {100 * mean(best):+.1f} ({len(best)} seed{'s' if len(best) > 1 else ''})"
 
 
 def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:

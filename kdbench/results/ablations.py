@@ -11,19 +11,21 @@ from typing import Any
 from kdbench.benchmarks import Benchmark, Cell, load, options_of
 from kdbench.errors import UserError
 from kdbench.reported import Reported, reported
-from kdbench.results.board import GROUP, TEACHER_ROW, Ranking, Row, version_order
+from kdbench.results.board import Ranking
 from kdbench.results.formats import measured, to_csv
 from kdbench.results.leaderboard import origins, ranked_under, rankings
+from kdbench.results.model import Model
 from kdbench.results.pages import compare_pages, write_pages
 from kdbench.results.record import PLAIN, Record
-from kdbench.results.statistics import difference, rank_correlation
+from kdbench.results.row import GROUP, TEACHER_ROW, Row, version_order
+from kdbench.results.statistics import ALPHA, rank_correlation
 from kdbench.results.store import Store
 from kdbench.results.table import Table, escape
 
 NOT_RUN = "not run"
 LEGEND = (
     "Measured: scores x100 on the test split after the last iteration; the difference is to the plain student "
-    "(none), paired by seed, with its own 95 % t interval; better and worse are Holm-corrected over the variants. "
+    "(none), paired by seed, with a 95 % interval that holds for all variants at once (Dunnett). "
     "Failed and timed-out runs are counted and never averaged. Paper: the variant's published number less that "
     "of the paper's own plain student, on the paper's models and data."
 )
@@ -74,7 +76,7 @@ def _is_cell(record: Record, benchmark: Benchmark, wanted: set[Cell]) -> bool:
 def nothing(benchmark: Benchmark, pair: str) -> Ranking:
     """Return the ranking of a pair of which nothing has been run: the plain student's row."""
     blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.schedule, "metric": "score"}
-    return Ranking([not_run(blank, PLAIN)])
+    return Ranking([not_run(blank, PLAIN)], Model({}, {}))
 
 
 def not_run(row: Mapping[str, Any], method: str) -> Row:
@@ -89,7 +91,7 @@ def _complete(ranking: Ranking, benchmark: Benchmark, papers: Sequence[Reported]
     asked = dict.fromkeys(cell.method for cell in benchmark.cells() if cell.pair == pair)
     rows = [teacher] if teacher and (teacher["seeds"] or teacher["failed"]) else []
     rows += [ranking.row(method) or not_run(ranking.first, method) for method in asked]
-    return Ranking([row.but(**_published(row, papers)) for row in rows])
+    return ranking.with_rows(row.but(**_published(row, papers)) for row in rows)
 
 
 def _published(row: Row, papers: Sequence[Reported]) -> dict[str, str]:
@@ -101,7 +103,7 @@ def _column(paper: Reported) -> str:
 
 
 def agreement(ranking: Ranking, paper: Reported) -> str:
-    """Return a sentence: whether the measured order of the variants is the paper's, and how sure that is."""
+    """Return a sentence: whether the measured order of the variants agrees with the paper's, or cannot tell."""
     pairs = {
         row["method"]: (row["difference"], float(paper.differences[row["method"]]))
         for row in ranking.rows
@@ -110,22 +112,19 @@ def agreement(ranking: Ranking, paper: Reported) -> str:
     n, start = len(pairs), f"Order against {paper.label}:"
     tau, chance = rank_correlation(*zip(*pairs.values(), strict=True)) if n > 1 else (math.nan, math.nan)
     if math.isnan(tau):
-        return f"{start} cannot be told from n = {n} of the variants with both numbers."
-    word = "agrees" if tau > 0 else "disagrees" if tau < 0 else "neither agrees nor disagrees"
+        return f"{start} cannot tell from n = {n} of the variants with both numbers."
+    word = "cannot tell" if not chance < ALPHA else "agrees" if tau > 0 else "disagrees"
     apart, all_pairs = _told_apart(ranking, list(pairs))
     return (
-        f"{start} {word}, by the sign of Kendall's tau {tau:+.2f} over n = {n} variants "
-        f"(a random order gives one as far from 0 with p = {chance:.2f}). Noise: the measured seeds tell "
-        f"{apart} of {all_pairs} pairs of these variants apart (95 % interval of their paired difference); "
-        "the order within the other pairs may be chance."
+        f"{start} {word} (Kendall's tau {tau:+.2f} over n = {n} variants, p = {chance:.2f}). The measured seeds "
+        f"tell {apart} of {all_pairs} pairs of these variants apart (95 % interval of each difference, pooled)."
     )
 
 
 def _told_apart(ranking: Ranking, methods: Sequence[str]) -> tuple[int, int]:
-    """Pairs of methods whose paired difference is evidence, and all pairs."""
-    pairs = combinations(map(ranking.scores, methods), 2)
-    verdicts = [difference(one, other).verdict for one, other in pairs]
-    return sum(verdict in ("better", "worse") for verdict in verdicts), len(verdicts)
+    """Pairs of methods whose difference is evidence, and all pairs."""
+    found = [ranking.pair(*pair) for pair in combinations(methods, 2)]
+    return sum(one is not None and one.verdict in ("better", "worse") for one in found), len(found)
 
 
 def page(benchmark: Benchmark, papers: Sequence[Reported], found: Sequence[Ranking], again: str) -> str:

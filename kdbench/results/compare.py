@@ -1,4 +1,4 @@
-"""Two methods against each other: the paired t test over the seeds that both have, block by block."""
+"""Two methods against each other, over the seeds that both have, ranking by ranking."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.results.board import Ranking, Row, version_order
+from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import rankings
-from kdbench.results.record import Record
-from kdbench.results.statistics import Difference, deviation, difference, mean, paired_p
+from kdbench.results.model import Estimate
+from kdbench.results.record import PLAIN, Record
+from kdbench.results.row import Row, version_order
+from kdbench.results.statistics import deviation, gains, mean
 from kdbench.specs import digest
 
 LEVEL = 1e-6
@@ -25,6 +27,7 @@ class Side:
 
     Attributes:
         method: Its selector.
+        label: Of its row.
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
@@ -32,6 +35,7 @@ class Side:
     """
 
     method: str
+    label: str
     scores: Mapping[int, float]
     failed: tuple[int, ...] = ()
     reported: tuple[int, ...] = ()
@@ -58,19 +62,37 @@ class Comparison:
         return sorted(self.first.scores.keys() & self.second.scores.keys())
 
     @property
-    def difference(self) -> Difference:
-        """Second less first, over the shared seeds, with the 95 % t interval."""
-        return difference(self.second.scores, self.first.scores)
+    def difference(self) -> Estimate | None:
+        """Second less first, with its 95 % interval; None below two shared seeds.
+
+        Against the plain student the interval is the leaderboard's, which holds for all rows at once; of two other
+        methods it is for this pair alone, from the same pooled noise.
+        """
+        if not self.against_plain:
+            return self.ranking.pair(self.second.label, self.first.label)
+        forward = self.first.method == PLAIN
+        label = self.ranking.counted(self.second.label if forward else self.first.label)
+        found = self.ranking.model.estimates.get(label)
+        return found if found is None or forward else found.reversed
 
     @property
-    def p(self) -> float:
-        """Two-sided p value of the paired t test; NaN below two shared seeds."""
-        return paired_p([self.second.scores[seed] - self.first.scores[seed] for seed in self.seeds])
+    def against_plain(self) -> bool:
+        """Whether one of the two is the plain student."""
+        return PLAIN in (self.first.method, self.second.method)
+
+    @property
+    def gain(self) -> float:
+        """The difference, also of one shared seed; NaN without one."""
+        found = self.difference
+        return mean(gains(self.second.scores, self.first.scores)) if found is None else found.mean
 
     @property
     def verdict(self) -> str:
         """What the interval allows to say of the second."""
-        return self.difference.verdict if self.seeds else "no shared seed"
+        found = self.difference
+        if found is None:
+            return "one seed" if self.seeds else "no shared seed"
+        return found.verdict
 
     def alone(self, side: Side) -> list[int]:
         """Seeds that only that side has: they are not used."""
@@ -136,6 +158,7 @@ def side(ranking: Ranking, selector: str) -> Side:
     lost = {cell.seed for cell in row.cells if cell.status in ("failed", "timed-out")} - row.done.keys()
     return Side(
         method=selector,
+        label=row["method"],
         scores=row.scores(),
         failed=tuple(sorted(lost)),
         reported=tuple(sorted(seed for seed, cell in row.done.items() if cell.reported_by is not None)),
@@ -148,17 +171,17 @@ def side(ranking: Ranking, selector: str) -> Side:
 
 def overall(blocks: Iterable[Comparison]) -> Overall:
     """Wins and losses over the blocks with a shared seed, and a test over datasets where that is honest."""
-    gains: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, list[float]] = defaultdict(list)
     for block in blocks:
         if block.seeds:
-            gains[block.ranking.first["dataset"]].append(block.difference.mean)
-    every = [gain for values in gains.values() for gain in values]
+            found[block.ranking.first["dataset"]].append(block.gain)
+    every = [gain for values in found.values() for gain in values]
     return Overall(
         wins=sum(gain > LEVEL for gain in every),
         losses=sum(gain < -LEVEL for gain in every),
         ties=sum(abs(gain) <= LEVEL for gain in every),
-        datasets=len(gains),
-        p=_signed_rank([mean(values) for values in gains.values()]),
+        datasets=len(found),
+        p=_signed_rank([mean(values) for values in found.values()]),
     )
 
 

@@ -7,25 +7,27 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kdbench.results.board import COLUMNS, METRIC, TEACHER_ROW, Ranking
-from kdbench.results.leaderboard import secondary
+from kdbench.results.board import Ranking
+from kdbench.results.leaderboard import secondary_columns
+from kdbench.results.record import PLAIN
+from kdbench.results.row import COLUMNS, TEACHER_ROW
 from kdbench.results.table import Table
 
 Values = Mapping[str, Any]
 """A row of a ranking."""
-_PERCENT = {
-    *("mean", "std", "difference", "low", "high", "gap_closed", "best", "relative_gain", "paper_difference"),
-}
-_WHOLE = {"peak_memory_mib", "added_parameters", "student_parameters", "student_flops"}
-_PROBABILITY = {"p", "p_holm", "friedman_p", "nemenyi_p"}
+MARK = "†"
+"""Marks an interval that is from the row's own paired differences."""
 LEGEND = (
-    "Scores are x100, on the test split after the last iteration; none is the plain student. The difference "
-    "is to it, paired by seed, with its own 95 % t interval. Better and worse are Holm-corrected over the rows of "
-    "a ranking (paired t tests, 5 % for any false one), so a row may be no evidence though its own interval "
-    "excludes zero. Gap closed is the share of the way from the plain student to the teacher. Time is that of an "
-    "iteration relative to the plain student, only from seeds in which both were trained in turns in one process "
-    "(lanes of a pack); elsewhere it is blank, since times of separate runs tell what else ran on the machine. "
-    "Left out are failed, timed-out, skipped, smoke and missing cells: counted, and never averaged."
+    "Scores are x100, on the test split after the last iteration; none is the plain student. The difference is "
+    "to it, paired by seed. Its interval is Dunnett's, from the pooled noise of all rows of a ranking: all its "
+    "intervals hold at once with 95 %, and a row is better or worse just where its interval excludes zero. A "
+    f"row marked {MARK} scatters more than the others (F test at .01) and has an interval from its own paired "
+    "differences; with three seeds the test misses many: one row with five times the noise of the others raises"
+    " the chance of any false verdict in a ranking from 5 % to about 10 % (simulated). Gap closed is the share "
+    "of the way from the plain student to the teacher. Time is that of an iteration relative to the plain "
+    "student, only from seeds in which both were trained in turns in one process (lanes of a pack); elsewhere "
+    "it is blank, since times of separate runs tell what else ran on the machine. Left out are failed, timed-"
+    "out, skipped, smoke and missing cells: counted, and never averaged."
 )
 REPORTED_LEGEND = (
     "By others: seeds whose records others report. They are checked for what contradicts itself or is implausible "
@@ -53,12 +55,44 @@ def _table(ranking: Ranking) -> Table:
     cells = [_cells(row) for row in ranking.rows]
     kept = [i for i, title in enumerate(titles) if title not in OPTIONAL or any(row[i] for row in cells)]
     shown = [[row[i] for i in kept] for row in cells]
-    return Table([titles[i] for i in kept], shown, f"l{'r' * (len(kept) - 2)}l", ranking.heading)
+    align = f"l{'r' * (len(kept) - 2)}l"
+    return Table([titles[i] for i in kept], shown, align, ranking.heading, " ".join(notes(ranking)))
+
+
+def notes(ranking: Ranking) -> list[str]:
+    """Return sentences on what a ranking's intervals are from, and on what makes it doubtful."""
+    model, metric = ranking.model, ranking.metric
+    found = []
+    if model.methods and model.pooled.freedom:
+        noise, freedom = model.pooled.deviation, model.pooled.freedom
+        found.append(f"Noise: {100 * noise:.2g} {metric} points, pooled over {freedom} degrees of freedom.")
+    ratios = {row["method"]: row["scatter"] for row in ranking.methods if row["scatter"] > 0}
+    if ratios:
+        most = max(ratios, key=lambda label: ratios[label])
+        found.append(f"{most} scatters most, {ratios[most]:.2g} times as much as the other rows.")
+    if model.methods and PLAIN in model.unequal:
+        found.append(
+            "The plain student scatters more than the methods, so every interval is from its own row."
+        )
+    reasons = dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"])
+    found += [f"Cannot tell: {reason}." for reason in reasons]
+    plain, teacher = ranking.level(PLAIN), ranking.level(TEACHER_ROW)
+    if teacher <= plain:
+        found.append(f"The teacher ({percent(teacher)}) is not above the plain student ({percent(plain)}).")
+    mixed = [row["method"] for row in ranking.methods if row["machines"]]
+    if mixed:
+        found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")
+    return found
+
+
+def verdict(row: Values) -> str:
+    """Return the verdict, and which row counts in the place of this one."""
+    return f"{row['verdict']} (same as {row['same_as']})" if row["same_as"] else str(row["verdict"])
 
 
 def _cells(row: Values) -> list[str]:
     share = f"{percent(row['gap_closed'])} %".removeprefix(" %")
-    return [*measured(row), share, times(row["time_ratio"]), left_out(row), row["verdict"]]
+    return [*measured(row), share, times(row["time_ratio"]), left_out(row), verdict(row)]
 
 
 def measured(row: Values) -> list[str]:
@@ -68,14 +102,14 @@ def measured(row: Values) -> list[str]:
 
 
 def to_csv(found: Iterable[Ranking], more: Sequence[str] = ()) -> str:
-    """Return rankings as CSV: fractions x100 with one decimal, blanks empty.
+    """Return rankings as CSV for machines: fractions with all their digits, blanks empty.
 
     Args:
         found: The rankings.
         more: Further columns of text, in the place of those of the secondary metrics.
     """
     rows = [row for ranking in found for row in ranking.rows]
-    return csv_table([*COLUMNS, *(more or secondary(rows))], rows).csv()
+    return csv_table([*COLUMNS, *(more or secondary_columns(rows))], rows).csv()
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Values]) -> Table:
@@ -86,14 +120,7 @@ def csv_table(columns: Sequence[str], rows: Iterable[Values]) -> Table:
 
 def _csv_cell(name: str, row: Values) -> str:
     value = row.get(name, math.nan)
-    if name == "std":
-        return spread(row)
-    if not isinstance(value, float):
-        return str(value)
-    if name in _PERCENT or name.startswith(METRIC):
-        return percent(value)
-    digits = ".0f" if name in _WHOLE else ".2g" if name in _PROBABILITY else ".3f"
-    return "" if math.isnan(value) else f"{value:{digits}}"
+    return "" if value != value else str(value)
 
 
 def times(ratio: float) -> str:
@@ -124,7 +151,7 @@ def interval(row: Values) -> str:
     low, high = row["low"], row["high"]
     ends = f"[{percent(low, '+')}, {percent(high, '+')}]" if row["shared_seeds"] > 1 else ""
     few = f"({row['shared_seeds']} shared)" if row["shared_seeds"] != row["seeds"] else ""
-    return f"{ends} {few}".strip()
+    return f"{ends}{MARK if row['interval'] == 'own' else ''} {few}".strip()
 
 
 def spread(row: Values) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from kdbench.results.board import COLUMNS, METRIC, Board, Ranking, Row
+from kdbench.results.board import Board, Ranking
 from kdbench.results.record import PLAIN, Record
+from kdbench.results.row import COLUMNS, METRIC, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,12 +32,12 @@ def frame_of(found: Iterable[Ranking]) -> pd.DataFrame:
     import pandas as pd
 
     rows = list(chain.from_iterable(ranking.rows for ranking in found))
-    kinds = COLUMNS | dict.fromkeys(secondary(rows), "float64")
+    kinds = COLUMNS | dict.fromkeys(secondary_columns(rows), "float64")
     frame: pd.DataFrame = pd.DataFrame(map(dict, rows), columns=list(kinds)).astype(kinds)
     return frame
 
 
-def secondary(rows: Iterable[Row]) -> list[str]:
+def secondary_columns(rows: Iterable[Row]) -> list[str]:
     """Return the columns of the secondary metrics that any row has, sorted."""
     return sorted({name for row in rows for name in row if name.startswith(METRIC)})
 

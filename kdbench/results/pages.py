@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
 from kdbench.results.across import Across
-from kdbench.results.board import TEACHER_ROW, Ranking, Row
+from kdbench.results.board import Ranking
 from kdbench.results.formats import interval, legend, percent, tables, times, to_csv
 from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.record import PLAIN, Record
+from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.results.store import Store, slug, write_atomically
 from kdbench.results.table import Table, escape, latex
 
@@ -26,9 +28,9 @@ SUFFIXES = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "parquet": ".parq
 COST_LEGEND = (
     "Memory is the largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are "
     "trained beside the student and not exported; multiply-adds are those of one image. Latency is the time of the "
-    "student for one test image at batch 1, from pixels to boxes or masks: the median of the seeds, each one the "
-    "median of several images, and only where all were measured on one kind of machine. Best is the mean score at "
-    "each seed's best evaluation: it flatters, and never ranks."
+    "student for one test image at batch 1, from pixels to boxes or masks: the students of a pair are one network, "
+    "so it is of the pair, and its range says how noisy it is. Best is the mean score at each seed's best "
+    "evaluation: it flatters, and never ranks."
 )
 PAPER_LEGEND = (
     "The paper's difference to its own plain student, on its nearest published setting: the same variant at its "
@@ -81,19 +83,44 @@ def details(found: Iterable[Ranking]) -> str:
 
 
 def _cost(ranking: Ranking) -> str:
-    """The table of costs, and on which machines the latency was measured where it was."""
-    titles = ["method", "time", "memory, MiB", "added parameters", "parameters", "multiply-adds"]
-    titles += ["latency, ms", "best"]
-    table = Table(titles, [_cost_cells(row) for row in ranking.rows], "lrrrrrrr").markdown()
-    machines = dict.fromkeys(row["latency_on"] for row in ranking.rows if row["latency_on"])
-    return f"{table}\n\nLatency measured on: {escape('; '.join(machines))}." if machines else table
+    """What the pair's models cost, then the table of what each method costs in training."""
+    titles = ["method", "time", "memory, MiB", "added parameters", "best"]
+    table = Table(titles, [_cost_cells(row) for row in ranking.rows], "lrrrr").markdown()
+    return "\n\n".join([*(escape(line) for line in models(ranking)), table])
 
 
 def _cost_cells(row: Row) -> list[str]:
-    sizes = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
-    counts = ["" if math.isnan(row[name]) else f"{row[name]:,.0f}" for name in sizes]
-    latency = "" if math.isnan(row["latency_ms"]) else f"{row['latency_ms']:.3g}"
-    return [row["method"], times(row["time_ratio"]), *counts, latency, percent(row["best"])]
+    counts = [whole(row[name]) for name in ("peak_memory_mib", "added_parameters")]
+    return [row["method"], times(row["time_ratio"]), *counts, percent(row["best"])]
+
+
+def whole(value: float) -> str:
+    """Return a count with its digits in groups; blank when NaN."""
+    return "" if math.isnan(value) else f"{value:,.0f}"
+
+
+def models(ranking: Ranking) -> list[str]:
+    """Return sentences on the size of the pair's models, and on the student's latency."""
+    students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
+    parts = {"Teacher": ranking.rows[:1], "Student": students}
+    sizes = {name: [row for row in rows if row["student_parameters"] > 0] for name, rows in parts.items()}
+    found = [
+        f"{name}: {whole(rows[0]['student_parameters'])} parameters, "
+        f"{whole(rows[0]['student_flops']) or 'unknown'} multiply-adds."
+        for name, rows in sizes.items()
+        if rows
+    ]
+    timed: dict[str, list[float]] = {}
+    for cell in (cell for row in students for cell in row.done.values() if cell.cost.latency_ms):
+        timed.setdefault(f"{cell.device} on {cell.host_class}", []).append(cell.cost.latency_ms or math.nan)
+    return found + [
+        f"Student's latency on {machine}: {_range(values)}." for machine, values in sorted(timed.items())
+    ]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"median {median(values):.3g} ms over {len(values)} runs, from {low:.3g} to {high:.3g}"
 
 
 def _paper(found: Iterable[Row]) -> str:

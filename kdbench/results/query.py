@@ -12,12 +12,13 @@ from kdbench.benchmarks import Benchmark, load
 from kdbench.errors import UserError
 from kdbench.registry import suggestion
 from kdbench.results.ablations import current, not_run, nothing
-from kdbench.results.board import COLUMNS, METRIC, TEACHER_ROW, Ranking, Row
+from kdbench.results.board import Ranking
 from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.leaderboard import rankings
 from kdbench.results.pages import boards
 from kdbench.results.record import PLAIN, Record
+from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
 
 BENCHMARK = (".yaml", ".yml")
 HIGH_FIRST = {
@@ -124,7 +125,7 @@ def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
         if cell.pair == pair:
             asked.setdefault(cell.method, []).append(cell.seed)
     absent = [not_run(ranking.first, method) for method in asked if ranking.row(method) is None]
-    return Ranking([_counted(row, asked, benchmark.dataset) for row in (*ranking.rows, *absent)])
+    return ranking.with_rows(_counted(row, asked, benchmark.dataset) for row in (*ranking.rows, *absent))
 
 
 def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
@@ -156,7 +157,7 @@ def _selector(label: str) -> str:
 
 
 def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
-    return Ranking([row for row in ranking.rows if row["method"] in kept])
+    return ranking.with_rows(row for row in ranking.rows if row["method"] in kept)
 
 
 def _check_column(column: str, found: Boards) -> None:
@@ -181,4 +182,4 @@ def ordered(ranking: Ranking, column: str) -> Ranking:
         return False, value if isinstance(value, str) or not high else -value
 
     fixed = [row for row in ranking.rows if row.is_reference]
-    return Ranking([*fixed, *sorted(ranking.methods, key=place)])
+    return ranking.with_rows([*fixed, *sorted(ranking.methods, key=place)])

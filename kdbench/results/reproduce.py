@@ -10,8 +10,8 @@ from typing import Any
 
 from kdbench.errors import UserError
 from kdbench.registry import suggestion
-from kdbench.results.board import TEACHER_ROW, key_of
 from kdbench.results.record import Record
+from kdbench.results.row import TEACHER_ROW, key_of
 from kdbench.results.statistics import ROUND_OFF, deviation
 from kdbench.selectors import canonical, method_of
 

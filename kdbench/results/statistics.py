@@ -1,56 +1,15 @@
-"""Statistics over few seeds and few rankings: paired differences, verdicts, and average ranks (Demšar 2006)."""
+"""Means and deviations over seeds, and average ranks over rankings (Demšar 2006)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from scipy.special import stdtr, stdtrit
-
-Verdict = Literal["better", "worse", "no evidence", "one seed", "no plain student"]
-CONFIDENCE = 0.95
 ALPHA = 0.05
 """A p value below it is evidence."""
 ROUND_OFF = 1e-9
 """Differences up to this are rounding, not evidence."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean paired difference over the shared seeds.
-
-    Attributes:
-        n: Shared seeds.
-        mean: Mean difference; NaN without a shared seed.
-        low: Lower end of the 95 % interval; NaN below two seeds.
-        high: Upper end of the 95 % interval; NaN below two seeds.
-        p: Two-sided p value of the paired t test; NaN below two seeds.
-    """
-
-    n: int
-    mean: float
-    low: float
-    high: float
-    p: float = math.nan
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the interval allows to say of this difference alone: better or worse when it excludes zero."""
-        if self.n < 2:
-            return "one seed" if self.n else "no plain student"
-        if self.low > ROUND_OFF:
-            return "better"
-        return "worse" if self.high < -ROUND_OFF else "no evidence"
-
-    def verdict_at(self, p: float) -> Verdict:
-        """What a p value allows to say of this difference, such as one corrected for its companions."""
-        if self.n < 2:
-            return self.verdict
-        if not p < ALPHA:
-            return "no evidence"
-        return "better" if self.mean > 0 else "worse"
 
 
 def mean(values: Iterable[float]) -> float:
@@ -70,49 +29,9 @@ def deviation(values: Iterable[float]) -> float:
     return math.sqrt(math.fsum((number - center) ** 2 for number in numbers) / (len(numbers) - 1))
 
 
-def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference:
-    """Paired difference ``values - baseline`` (seed -> score) with its 95 % t interval.
-
-    Seeds that only one side has do not count.
-    """
-    differences = [values[seed] - baseline[seed] for seed in values.keys() & baseline.keys()]
-    n, center, spread = len(differences), mean(differences), deviation(differences)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(n) if n > 1 else math.nan
-    return Difference(n, center, center - half, center + half, paired_p(differences))
-
-
-def paired_p(differences: Sequence[float]) -> float:
-    """Two-sided p value of Student's paired t test of differences against 0.
-
-    Returns:
-        In [0, 1]; NaN below two differences. Without any spread 1 where they are 0 and 0 where they are not.
-    """
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    center, spread = mean(differences), deviation(differences)
-    if abs(center) <= ROUND_OFF:
-        return 1.0
-    if spread <= ROUND_OFF:
-        return 0.0
-    return float(2 * stdtr(n - 1, -abs(center) * math.sqrt(n) / spread))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p values (Holm 1979): keeps the chance of any false finding below alpha.
-
-    Args:
-        values: p values in [0, 1]; NaN where nothing was tested, which does not count as a test.
-
-    Returns:
-        The adjusted p values in the same order, at most 1; NaN stays NaN.
-    """
-    tested = sorted((p, place) for place, p in enumerate(values) if not math.isnan(p))
-    adjusted, least = [math.nan] * len(values), 0.0
-    for index, (p, place) in enumerate(tested):
-        least = max(least, min(1.0, (len(tested) - index) * p))
-        adjusted[place] = least
-    return adjusted
+def gains(values: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """Return the paired differences ``values - baseline`` (seed -> score) of the seeds that both have, by seed."""
+    return [values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())]
 
 
 def gap_closed(gain: float, plain: float, teacher: float) -> float:

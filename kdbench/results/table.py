@@ -39,19 +39,22 @@ class Table:
         rows: Its cells, row by row.
         align: A letter a column: ``l`` for words, ``r`` for numbers.
         heading: What it shows; blank where the text around it says so.
+        note: What to know of its numbers, or blank.
     """
 
     titles: Sequence[str]
     rows: Sequence[Sequence[str]]
     align: str
     heading: str = ""
+    note: str = ""
 
     def markdown(self) -> str:
         """Return it as markdown, below its heading of level 2 if it has one."""
         table = markdown_table(
             map(escape, self.titles), (map(escape, cells) for cells in self.rows), self.align
         )
-        return f"## {escape(self.heading)}\n\n{table}" if self.heading else table
+        parts = [f"## {escape(self.heading)}" if self.heading else "", table, escape(self.note)]
+        return "\n\n".join(filter(None, parts))
 
     def csv(self) -> str:
         """Return it as CSV, in which no cell is a formula to a spreadsheet."""
@@ -67,7 +70,7 @@ class Table:
         body = [lines[0], r"\midrule", *lines[1:]]
         table = [rf"\begin{{tabular}}{{{self.align}}}", r"\toprule", *body, r"\bottomrule", r"\end{tabular}"]
         inside = [r"\begin{adjustbox}{max width=\textwidth}", *table, r"\end{adjustbox}"]
-        caption = rf"\caption{{{latex(self.heading)}}}"
+        caption = rf"\caption{{{latex(f'{self.heading}. {self.note}' if self.note else self.heading)}}}"
         return "\n".join([r"\begin{table}", r"\centering", caption, *inside, r"\end{table}"])
 
     def rich(self) -> RichTable:
@@ -79,12 +82,14 @@ class Table:
         table = RichTable(
             title=Text(self.heading),
             title_justify="left",
+            caption=Text(self.note) if self.note else None,
+            caption_justify="left",
             box=SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
             pad_edge=False,
         )
-        for title, align, *cells in zip(self.titles, self.align, *self.rows, strict=True):
-            words = " ".join(cells).split()
+        for title, align, *column in zip(self.titles, self.align, *self.rows, strict=True):
+            words = " ".join(map(str, column)).split()
             if align == "l":
                 least = min(WORD, max(map(len, words), default=1))
                 table.add_column(Text(title), overflow="fold", min_width=least)

@@ -7,9 +7,10 @@ import pytest
 from kdbench.errors import UserError
 from kdbench.results import pages
 from kdbench.results.across import across
-from kdbench.results.board import COLUMNS, Ranking
+from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.pages import TEXTS, across_text, details, to_parquet, write_boards
+from kdbench.results.row import COLUMNS
 from kdbench.results.table import latex
 
 from .samples import MADE, cell, cells

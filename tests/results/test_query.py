@@ -65,7 +65,7 @@ def test_methods_are_chosen_by_selector_or_name_and_stay_corrected_over_all(aske
     assert methods(found["digits"]) == ["teacher", "none", *shown]
     all_rows = frames([], RECORDS)["digits"].set_index("method")
     chosen = found["digits"].set_index("method")
-    assert list(chosen["p_holm"].dropna()) == list(all_rows["p_holm"][chosen.index].dropna())
+    assert list(chosen["p"].dropna()) == list(all_rows["p"][chosen.index].dropna())
 
 
 def test_unknown_method_and_column():

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kdbench.registry import NAME
-from kdbench.results.board import COLUMNS, GROUP, METRIC, TEACHER_ROW, Ranking
-from kdbench.results.board import Row as Values
-from kdbench.results.formats import gain, left_out, percent, seeds, spread, times
-from kdbench.results.leaderboard import secondary
+from kdbench.results.board import Ranking
+from kdbench.results.formats import gain, left_out, percent, seeds, spread, times, verdict
+from kdbench.results.leaderboard import secondary_columns
+from kdbench.results.row import COLUMNS, GROUP, METRIC, TEACHER_ROW
+from kdbench.results.row import Row as Values
 
-VERDICTS = ("better", "no evidence", "one seed", "worse", "no plain student", "no result")
+VERDICTS = ("better", "no evidence", "cannot tell", "one seed", "worse", "no plain student", "no result")
 SIGNED = ("relative_gain", "paper_difference")
 """Further columns that are differences, as fractions."""
 HELP = {
-    "p_holm": "p of the paired t test, Holm-corrected over the rows: it decides the verdict",
+    "p": "p value, adjusted over the rows: below 0.05 where the interval excludes 0",
+    "scatter": "Deviation of the row's residuals over that of the other rows",
     "relative_gain": "The difference over the plain student's score, in %",
     "best": "Mean at the best evaluation: it flatters and never ranks",
     "paper_difference": "The paper's own difference, in points, in its own setting",
@@ -26,8 +28,6 @@ HELP = {
     "peak_memory_mib": "Peak memory, MiB",
     "added_parameters": "Trained beside the student and not exported",
     "student_flops": "Multiply-adds of the student for one image",
-    "latency_ms": "Time of the student for one test image at batch 1, ms",
-    "latency_on": "Where the latency was measured",
 }
 GROUPED = 1000
 """Numbers from which on their digits stand in groups, without a fraction."""
@@ -110,7 +110,11 @@ def _main(ranking: Ranking) -> list[Column]:
     rows = ranking.rows
     found = [
         Column(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
-        Column("vs plain", "Paired difference to the plain student, with its 95 % interval", _difference),
+        Column(
+            "vs plain",
+            "Paired difference to the plain student, with its simultaneous 95 % interval",
+            _difference,
+        ),
         Column("verdict", "What the interval allows to say", _verdict, number=False),
         Column("gap closed", "Share of the way from the plain student to the teacher", _gap),
     ]
@@ -136,7 +140,7 @@ def _difference(row: Values) -> Cell:
 
 def _verdict(row: Values) -> Cell:
     known = row["verdict"] in VERDICTS
-    return Cell(row["verdict"], str(VERDICTS.index(row["verdict"])) if known else "")
+    return Cell(verdict(row), str(VERDICTS.index(row["verdict"])) if known else "")
 
 
 def _gap(row: Values) -> Cell:
@@ -165,7 +169,7 @@ def _command(row: Values) -> Cell:
 def _further(ranking: Ranking) -> list[Column]:
     """The columns that the main ones do not show and that hold something."""
     found = []
-    for name in (*COLUMNS, *secondary(ranking.rows)):
+    for name in (*COLUMNS, *secondary_columns(ranking.rows)):
         if name not in _SHOWN and any(_filled(row.get(name, "")) for row in ranking.rows):
             title, number = name.removeprefix(METRIC).replace("_", " "), COLUMNS.get(name) != "str"
             found.append(Column(title, HELP.get(name, title), _reader(name), number, extra=True))

@@ -10,13 +10,13 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from kdbench.results.board import TEACHER_ROW, Ranking
-from kdbench.results.formats import gain, percent
+from kdbench.results.board import Ranking
+from kdbench.results.formats import gain, notes, percent
 from kdbench.results.html.columns import Table, anchor, table
 from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
 from kdbench.results.plots.classes import colour
 from kdbench.results.record import PLAIN, Record
-from kdbench.results.statistics import difference
+from kdbench.results.row import TEACHER_ROW
 
 PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
     "intervals": (
@@ -145,6 +145,11 @@ class Section:
         return f"plain student {plain or 'not run'}, teacher {teacher or 'not known'}"
 
     @property
+    def notes(self) -> str:
+        """What its intervals are from, and what makes it doubtful."""
+        return " ".join(notes(self.ranking))
+
+    @property
     def measured(self) -> bool:
         """Whether any student has a result."""
         return any(row["seeds"] for row in self.ranking.rows if row["method"] != TEACHER_ROW)
@@ -153,7 +158,7 @@ class Section:
     def counts(self) -> list[tuple[str, int]]:
         """Verdict -> rows, the most telling first."""
         found = Counter(row["verdict"] for row in self.ranking.methods)
-        order = ("better", "worse", "no evidence", "one seed")
+        order = ("better", "worse", "no evidence", "cannot tell", "one seed")
         known = [(word, found.pop(word)) for word in order if word in found]
         return known + sorted(found.items())
 
@@ -177,10 +182,9 @@ class Section:
 
     def _ties(self, method: str) -> str:
         """How many of the others the seeds do not tell from a method."""
-        own = self.ranking.scores(method)
-        others = [row for row in self.ranking.methods if row["method"] != method]
-        verdicts = [difference(own, other.scores()).verdict for other in others]
-        same = sum(verdict != "better" for verdict in verdicts)
+        others = [row["method"] for row in self.ranking.methods if row["method"] != method]
+        found = [self.ranking.pair(method, other) for other in others]
+        same = sum(one is None or one.verdict != "better" for one in found)
         if not same:
             return ""
         if len(others) == 1:

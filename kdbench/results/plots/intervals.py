@@ -9,10 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kdbench.results.board import TEACHER_ROW, Ranking, Row
+from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, percent
 from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
 from kdbench.results.record import PLAIN
+from kdbench.results.row import TEACHER_ROW, Row
 
 
 def intervals(rankings: Sequence[Ranking]) -> Picture | None:

@@ -8,9 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kdbench.results.board import Ranking, Row
+from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, percent
 from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.row import Row
 
 
 def published(ranking: Ranking) -> list[Row]:
