@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import numpy as np
 from scipy.stats import ttest_rel
@@ -66,7 +67,7 @@ def by_holm(ranking: Ranking) -> set[str]:
 
 
 def share(
-    verdicts: Verdicts, wanted: str | None, count: int, setting: tuple[int, int], **more: float
+    verdicts: Verdicts, wanted: str | None, count: int, setting: tuple[int, int], **more: Any
 ) -> float:
     """Return in which share of rankings there is any verdict, or the wanted method has one."""
     random = np.random.default_rng(0)

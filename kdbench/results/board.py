@@ -31,6 +31,9 @@ from kdbench.results.row import (
 )
 from kdbench.results.statistics import deviation, gains, gap_closed, mean
 
+DIGITS = 10
+"""Decimals of the model's numbers that are the same on every machine."""
+
 
 @dataclass(frozen=True)
 class Ranking:
@@ -224,6 +227,6 @@ class Board:
         if found is None:
             few = "one seed" if shared else "no plain student"
             return row.but(verdict=few if row["seeds"] else "no result")
-        numbers = {"low": found.low, "high": found.high, "p": found.p, "scatter": found.scatter}
+        numbers = {name: round(getattr(found, name), DIGITS) for name in ("low", "high", "p", "scatter")}
         interval = "own" if found.own else "pooled"
         return row.but(**numbers, interval=interval, verdict=found.verdict, reason=found.reason)

@@ -69,7 +69,7 @@ def notes(ranking: Ranking) -> list[str]:
     ratios = {row["method"]: row["scatter"] for row in ranking.methods if row["scatter"] > 0}
     if ratios:
         most = max(ratios, key=lambda label: ratios[label])
-        found.append(f"{most} scatters most, {ratios[most]:.2g} times as much as the other rows.")
+        found.append(f"{most} scatters most, {ratios[most]:.3g} times as much as the other rows.")
     if model.methods and PLAIN in model.unequal:
         found.append(
             "The plain student scatters more than the methods, so every interval is from its own row."

@@ -29,6 +29,8 @@ UNEQUAL = 0.01
 EXTREME = 1e-6
 """The same below which it leaves the pool too: to leave out by chance would narrow the intervals of the others."""
 LEAST_SEEDS = 2
+DIGITS = 12
+"""Decimals of a difference that are not rounding: equals stay equal."""
 
 
 class Scatter(NamedTuple):
@@ -107,7 +109,8 @@ class Fit:
         names = list(self.effects)
         weights = np.zeros(len(names))
         weights[names.index(label)], weights[names.index(other)] = 1, -1
-        return self.effects[label] - self.effects[other], math.sqrt(weights @ self.covariance @ weights)
+        gain = round(self.effects[label] - self.effects[other], DIGITS)
+        return gain, math.sqrt(weights @ self.covariance @ weights)
 
 
 def fit(rows: Mapping[str, Scores]) -> Fit:
@@ -203,10 +206,9 @@ class Model:
 
     @cached_property
     def step(self) -> float:
-        """The least difference of two scores: what the metric resolves at best; 0 where all are equal."""
+        """The largest step that all scores are apart by multiples of, to 1e-5: what the metric resolves."""
         scores = sorted(score for row in self.rows.values() for score in row.values())
-        steps = (high - low for low, high in pairwise(scores))
-        return min((step for step in steps if step > ROUND_OFF), default=0.0)
+        return math.gcd(*(round((high - low) * 1e5) for low, high in pairwise(scores))) / 1e5
 
     @property
     def reason(self) -> str:

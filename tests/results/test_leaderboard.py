@@ -40,7 +40,9 @@ def test_a_small_leaderboard():
     interval = expected.estimates["mimic"]
     assert (got["seeds"], got["verdict"], got["interval"]) == (3, "better", "pooled")
     assert got["difference"] == pytest.approx(0.10)
-    assert (got["low"], got["high"], got["p"]) == pytest.approx((interval.low, interval.high, interval.p))
+    assert (got["low"], got["high"], got["p"]) == pytest.approx(
+        (interval.low, interval.high, interval.p), abs=1e-9
+    )
     assert got["gap_closed"] == pytest.approx(0.10 / 0.28)
     assert got["time_ratio"] == pytest.approx(2)
     assert row(frame, "hinton")["verdict"] == "worse"
@@ -310,10 +312,13 @@ def test_equal_gains_are_no_evidence():
 
 
 def test_noise_below_the_steps_of_the_metric_is_no_evidence():
-    fine = cells("mimic", noisy(0.1, 0.00001))
-    got = row(leaderboard([*cells(PLAIN, BASE), *fine], "digits"), "mimic")
-    assert got["verdict"] == "cannot tell"
-    assert "below what the metric resolves" in got["reason"]
+    plain = {0: 0.50, 1: 0.52, 2: 0.55, 3: 0.58, 4: 0.51}
+    equal, nearly = ({s: v + gain for s, v in plain.items()} for gain in (0.1, 0.2))
+    nearly[4] += 0.01
+    records = [*cells(PLAIN, plain), *cells("a", equal), *cells("b", nearly)]
+    found = leaderboard(records, "digits")
+    assert list(found["verdict"][2:]) == ["cannot tell"] * 2
+    assert row(found, "a")["reason"].endswith("is below what the metric resolves (steps of 1)")
 
 
 def curved(selector, scores, **more):
