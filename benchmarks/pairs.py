@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.leaderboard import rankings
 from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.stats import ttest_rel
 
 from kdbench.results.model import Model
-from kdbench.results.record import PLAIN
 from kdbench.results.statistics import ALPHA
+from kdbench.specs import PLAIN
 
 Ranking = dict[str, dict[int, float]]
 Verdicts = Callable[[Ranking], set[str]]
@@ -66,9 +66,7 @@ def by_holm(ranking: Ranking) -> set[str]:
     return found
 
 
-def share(
-    verdicts: Verdicts, wanted: str | None, count: int, setting: tuple[int, int], **more: Any
-) -> float:
+def share(verdicts: Verdicts, wanted: str | None, count: int, setting: tuple[int, int], **more: Any) -> float:
     """Return in which share of rankings there is any verdict, or the wanted method has one."""
     random = np.random.default_rng(0)
     found = (verdicts(drawn(random, *setting, **more)) for _ in range(count))

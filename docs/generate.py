@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdbench.cards import TASKS
 from kdbench.cli.show import describe, option
 from kdbench.conformance.promises import PROMISES
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.html import write_page
 from kdbench.results.table import markdown_table
+from kdbench.specs import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "docs" / "guide" / "generated"

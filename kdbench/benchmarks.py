@@ -11,11 +11,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from kdbench.errors import UserError
-from kdbench.registry import registry
-from kdbench.results.record import PLAIN, explain
+from kdbench.errors import UserError, explain
+from kdbench.plugins import registry
 from kdbench.selectors import canonical, method_of, parse, resolve
-from kdbench.specs import Spec
+from kdbench.specs import PLAIN, Spec
 
 RANGE = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
 MOST_SEEDS = 1000
@@ -175,16 +174,16 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
     Raises:
         UserError: One line with the source, the key and what is wrong with it.
     """
-    with told(source, "dataset"):
+    with at_key(source, "dataset"):
         dataset = registry().dataset(benchmark.dataset).value
     for index, name in enumerate(benchmark.pairs):
-        with told(source, f"pairs.{index}"):
+        with at_key(source, f"pairs.{index}"):
             of = registry().pair(name).value.dataset
             if of != dataset.name:
                 raise UserError(f"pair '{name}' is for dataset '{of}', not '{dataset.name}'.")
     values = benchmark.model_dump(mode="json")
     for index, entry in enumerate(values["methods"]):
-        with told(source, f"methods.{index}"):
+        with at_key(source, f"methods.{index}"):
             name, raw = parse(entry["method"])
             card = registry().method(name).value
             if dataset.task not in card.tasks:
@@ -201,8 +200,8 @@ def options_of(selector: str) -> dict[str, Any]:
 
 
 @contextmanager
-def told(source: str, key: str) -> Iterator[None]:
-    """Puts the file and the key before a mistake's message."""
+def at_key(source: str, key: str) -> Iterator[None]:
+    """Put the file and the key before the message of a mistake in the block."""
     try:
         yield
     except UserError as error:

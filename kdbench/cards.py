@@ -1,22 +1,25 @@
-"""The cards that plugins hand over: what a method or a dataset is, readable without importing torch."""
+"""The cards that plugins hand over: what a method or a dataset is, readable without importing torch.
+
+A card checks itself when it is made, so that a mistake in it is found in the plugin that makes it.
+"""
 
 from __future__ import annotations
 
 import csv
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-if TYPE_CHECKING:
-    from kdbench.distill import Method
-    from kdbench.specs import TeacherStage
+from kdbench.specs import TASKS, Task, TeacherStage
 
-Task = Literal["detection", "segmentation"]
-TASKS: tuple[Task, ...] = ("detection", "segmentation")
+METRICS = {"detection": ("AP50", "AP50_11point"), "segmentation": ("mIoU",)}
+"""Task -> the metrics that can rank."""
+REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 class Options(BaseModel):
@@ -27,22 +30,22 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     added_later: ClassVar[tuple[str, ...]] = ()
-    """Options that came when there were results already: at their defaults no part of an identity."""
+    """Options added later: left out of the identity at their defaults, so that old results stay valid."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run is the plain student's, bit for bit; empty: every ``weight``, ``..._weight`` at 0."""
+    """Values at which a run equals the baseline student's; empty: ``weight`` and each ``..._weight`` at 0."""
 
     @property
     def ensemble(self) -> int:
-        """How many teachers there are; they differ in their seed."""
+        """Number of teachers, which differ in their seed."""
         return 1
 
     @property
     def settled(self) -> frozenset[str]:
-        """Options that `kdbench tune` leaves as they are: without effect beside the others, or too dear to try."""
+        """Options that `kdbench tune` skips: without effect given the others, or too expensive to try."""
         return frozenset()
 
     def recorded(self) -> dict[str, Any]:
-        """The options as a result's identity holds them, JSON-able."""
+        """Return the options as the identity of a result holds them, JSON-able."""
         defaults = {name: type(self).model_fields[name].default for name in self.added_later}
         unset = {name for name, default in defaults.items() if getattr(self, name) == default}
         return self.model_dump(mode="json", exclude=unset)
@@ -56,7 +59,7 @@ def load_object(reference: str) -> Any:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """What the world should know of a method before it is run.
+    """A method as lists and reports describe it, before it is run.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
@@ -65,9 +68,9 @@ class MethodCard:
         year: Year of publication.
         link: Address of the paper.
         bibtex: Entry to cite.
-        tasks: What it can distil.
+        tasks: Tasks that it can distil.
         equations: The loss in words and symbols, with the choices made where the paper is silent.
-        method: ``package.module:Class`` of the :class:`kdbench.distill.Method`, imported when it is run.
+        method: ``package.module:Class`` of the ``kdbench.api.Method``, imported when it is run.
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
@@ -77,6 +80,8 @@ class MethodCard:
             nothing for the defaults.
         teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
             teacher, or None for the teacher as it is.
+        revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
+            new version of the package that leaves results as they are keeps it.
     """
 
     name: str
@@ -92,19 +97,21 @@ class MethodCard:
     variants: Mapping[str, str] = field(default_factory=dict)
     reported: Path | None = None
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
+    revision: int = 1
 
-    def load(self) -> type[Method]:
-        """Import the method's class (and with it torch).
-
-        Raises:
-            MethodError: If that does not work; the message says whose method it is.
-        """
-        from kdbench.isolation import load_method
-
-        return load_method(self)
+    def __post_init__(self) -> None:
+        _check_options(self)
+        if not isinstance(self.tasks, tuple) or not self.tasks or not set(self.tasks) <= set(TASKS):
+            raise ValueError(
+                f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
+            )
+        if self.reported is not None and not self.reported.is_file():
+            raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
+        if type(self.revision) is not int or self.revision < 1:
+            raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
 
     def published(self) -> list[dict[str, str]]:
-        """The published numbers, one dict a row of ``reported``."""
+        """Return the published numbers, one dict for each row of ``reported``."""
         if self.reported is None:
             return []
         with self.reported.open(newline="", encoding="utf-8") as file:
@@ -119,7 +126,7 @@ class Split:
         names: Text file with one image a line (its stem, or a path that ends in it).
         images: Folder of the images.
         annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
-        take: Of the named images ``all``, or one side of :mod:`kdbench.datasets.holdout`.
+        take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
     names: str
@@ -166,6 +173,21 @@ class Dataset:
     mask_suffix: str = ".png"
     embedded: bool = False
 
+    def __post_init__(self) -> None:
+        _check_reference(self.name, "prepare", self.prepare)
+        if self.task not in TASKS:
+            raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
+        if self.metric not in METRICS[self.task]:
+            known = " or ".join(METRICS[self.task])
+            raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {known}")
+        if not _is_tuple(self.classes, str) or not self.classes:
+            raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
+        if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
+            raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
+        for name, parts in self.splits.items():
+            if not _is_tuple(parts, Split) or not parts:
+                raise TypeError(f"the split '{name}' of '{self.name}' is no tuple of kdbench.api.Split")
+
 
 @dataclass(frozen=True)
 class ExecutorCard:
@@ -174,7 +196,7 @@ class ExecutorCard:
     Attributes:
         name: Name on the command line.
         title: One line for humans.
-        target: ``package.module:Class`` of the :class:`kdbench.execution.executors.Executor`.
+        target: ``package.module:Class`` of the ``kdbench.api.Executor``.
         requires: Modules that must be installed for it.
         install: Command that installs them.
         options: Class of its options, ``ray[address=auto]``; the target's class takes them as keyword arguments.
@@ -186,6 +208,12 @@ class ExecutorCard:
     requires: tuple[str, ...] = ()
     install: str = ""
     options: type[Options] = Options
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+        _check_reference(self.name, "target", self.target)
+        if not _is_tuple(self.requires, str):
+            raise TypeError(f"what '{self.name}' requires is {self.requires!r}: give a tuple of modules")
 
 
 @dataclass(frozen=True)
@@ -208,3 +236,20 @@ class MetricCard:
     title: str
     function: str
     higher_is_better: bool = True
+
+    def __post_init__(self) -> None:
+        _check_reference(self.name, "function", self.function)
+
+
+def _check_options(card: MethodCard | ExecutorCard) -> None:
+    if not (isinstance(card.options, type) and issubclass(card.options, Options)):
+        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
+
+
+def _check_reference(name: str, field: str, value: object) -> None:
+    if not isinstance(value, str) or REFERENCE.fullmatch(value) is None:
+        raise ValueError(f"the {field} of '{name}' is {value!r}: give 'package.module:name'")
+
+
+def _is_tuple(values: object, kind: type) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)

@@ -1,4 +1,18 @@
-"""The one exception that stands for a user's mistake."""
+"""The errors that are shown to a user as one line, and how they are worded."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+SECONDS = 20.0
+"""How long a plugin's code may take before :func:`reminder` names it."""
 
 
 class UserError(Exception):
@@ -6,3 +20,80 @@ class UserError(Exception):
 
     The message says what is wrong and what to do about it.
     """
+
+
+class PluginError(UserError):
+    """A plugin's code failed or returned something invalid; the message names the plugin."""
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first problem of a validation in one line."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
+    return text.replace("Value error, ", "")
+
+
+def reason(error: BaseException) -> str:
+    """Return an error in one line: its type and message, or the message alone of a user's mistake."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UserError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+@contextmanager
+def running(title: str, part: str, advice: str = "") -> Iterator[None]:
+    """Run a part of a plugin; what it raises becomes an error that names the plugin.
+
+    A user's mistake, a lack of memory and Ctrl-C pass through as they are.
+
+    Args:
+        title: What the plugin provides, as :attr:`kdbench.plugins.Offer.title` names it.
+        part: The part, for the message: ``losses()``.
+        advice: A sentence to end the message with.
+
+    Raises:
+        PluginError: If the block raises anything else.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, UserError) or _is_out_of_memory(error):
+            raise
+        raise PluginError(f"{title} failed in {part}: {reason(error)}{advice and f'. {advice}'}") from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
+
+
+@contextmanager
+def reminder(
+    line: str, report: Callable[[str], object] | None = None, after: float = 0.0
+) -> Iterator[threading.Timer]:
+    """Report a line when the block takes longer than it should, so that code that hangs is named.
+
+    Args:
+        line: The line.
+        report: Receives it; by default it is written to standard error.
+        after: Seconds that the block should take at most; ``SECONDS`` more are waited.
+
+    Yields:
+        The timer, which can be cancelled.
+    """
+    timer = threading.Timer(after + SECONDS, report or _write_error, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
+
+
+def _write_error(line: str) -> None:
+    sys.stderr.write(f"{line}\n")

@@ -2,10 +2,12 @@
 
 Register it under the entry point group ``kdbench`` and mark each function with ``hookimpl``.
 Everything returned here is a light description: none may import torch, pandas or OpenMMLab.
-Each example is a whole plugin, ``my_package/__init__.py``; its entry point in ``pyproject.toml`` is::
+Each example is a whole plugin, ``my_package/__init__.py``; its entry point in ``pyproject.toml`` is
 
-    [project.entry-points.kdbench]
-    my-package = "my_package"
+```toml
+[project.entry-points.kdbench]
+my-package = "my_package"
+```
 """
 
 from __future__ import annotations

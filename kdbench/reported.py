@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from kdbench.benchmarks import Benchmark, Number, told
+from kdbench.benchmarks import Benchmark, Number, at_key
 from kdbench.errors import UserError
-from kdbench.registry import registry, suggestion
+from kdbench.plugins import registry, suggestion
 
 Row = Mapping[str, str]
 
@@ -41,7 +41,7 @@ def reported(benchmark: Benchmark, source: str) -> list[Reported]:
     paper = benchmark.paper
     if paper is None:
         return []
-    with told(source, "paper.method"):
+    with at_key(source, "paper.method"):
         rows = registry().method(paper.method).value.published()
     known = {row["variant"] for row in rows}
     for index, entry in enumerate(benchmark.methods):
@@ -53,7 +53,7 @@ def reported(benchmark: Benchmark, source: str) -> list[Reported]:
     variants = {entry.method: entry.reported for entry in benchmark.methods if entry.reported is not None}
     found: list[Reported] = []
     for index, number in enumerate(paper.numbers):
-        with told(source, f"paper.numbers.{index}"):
+        with at_key(source, f"paper.numbers.{index}"):
             one = _reported(paper.method, rows, number, variants)
             if one.label in {other.label for other in found}:
                 raise UserError(f"another number is '{one.label}' as well: keep one.")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from kdbench.cards import ExecutorCard, MethodCard, Options
 from kdbench.errors import UserError
-from kdbench.registry import registry, suggestion
+from kdbench.plugins import registry, suggestion
 
 SELECTOR = re.compile(r"\s*([^\s\[\]=,]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|,|[^\"\[{\]},]+|\"", re.DOTALL)

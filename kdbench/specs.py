@@ -1,17 +1,45 @@
-"""What is to be run: validated, immutable, hashed. The hash is the identity of a result."""
+"""What is to be run: validated, immutable, hashed. The hash is the identity of a result.
+
+A result's identity covers all that its score depends on, and nothing else:
+
+- the method: its name, its revision (``MethodCard.revision``) and all its options;
+- the data: the dataset's card (task, classes, splits, file endings, metric, ignored mask value) and the content of
+  its images and annotations (:mod:`kdbench.datasets.fingerprint`);
+- the student's and the teacher's model: the config's ``model`` with all that it inherits, the edits, the source of
+  modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.resolved`);
+- both recipes, the seed, and whether backbones start from pretrained weights;
+- the teacher: the same of it, or the hash of a given checkpoint, and the stage that a method adds;
+- the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each
+  normalises its own part of it).
+
+Left out is what only names things or follows from the rest (titles, the short form of the options, a pair's family)
+and what moves a score no more than another seed does: the model of the GPU, the number of threads, the versions of
+torch, OpenMMLab and kdbench. A record has all of these beside its identity. Weights behind an address such as
+``torchvision://resnet50`` count by the address.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from kdbench.cards import Task
-
+Task = Literal["detection", "segmentation"]
+TASKS: tuple[Task, ...] = ("detection", "segmentation")
 Family = Literal["two-stage", "dense", "segmentation"]
+Precision = Literal["fp32", "fp16", "bf16"]
+"""What a training computes in: single precision, or float16 or bfloat16 where torch's autocast says so."""
+LABELS = frozenset({"selector"})
+"""Keys of a spec that only name things or follow from others: no part of its identity."""
+PAIR_LABELS = frozenset({"title", "family", "cpu"})
+"""The same of a spec's ``pair``."""
+PLAIN = "none"
+"""Name of the method that adds nothing: its runs are the baseline students that all others are compared with."""
 
 
 class Spec(BaseModel):
@@ -20,14 +48,25 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     def identity(self) -> str:
-        """SHA-256 (hex) of the spec's canonical JSON."""
-        return digest(self.model_dump(mode="json"))
+        """SHA-256 (hex) of the spec's canonical JSON, without labels."""
+        return digest(unlabelled(self.model_dump(mode="json")))
+
+
+def unlabelled(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a spec without :data:`LABELS` and the ``PAIR_LABELS`` of its pair."""
+    kept = {key: value for key, value in spec.items() if key not in LABELS}
+    if isinstance(pair := kept.get("pair"), Mapping):
+        kept["pair"] = {key: value for key, value in pair.items() if key not in PAIR_LABELS}
+    return kept
+
+
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+"""A value as the one JSON text that is hashed. Raises ValueError for a number that is not finite."""
 
 
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON-able value: independent of key order and white space."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -47,7 +86,7 @@ class Model(Spec):
     edits: dict[str, Any] = Field(default_factory=dict)
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
-    """Content hash of the config where it is a user's own file."""
+    """Hash of what the config resolves to, see :mod:`kdbench.openmmlab.resolved`; None before it is planned."""
 
 
 class Schedule(Spec):
@@ -98,6 +137,7 @@ class Pair(Spec):
 
     name: str
     title: str
+    """One line for humans. A label."""
     dataset: str
     task: Task
     family: Family
@@ -108,7 +148,7 @@ class Pair(Spec):
     pretrained: bool = False
     """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
     cpu: bool = False
-    """Small enough for a laptop's CPU."""
+    """Small enough for a laptop's CPU. A label."""
 
 
 class TeacherSpec(Spec):
@@ -116,14 +156,18 @@ class TeacherSpec(Spec):
 
     dataset: str
     data: str
-    """Fingerprint of the dataset's content."""
+    """Fingerprint of the dataset's card and content."""
     model: Model
     recipe: Schedule
     """How it is trained, and at which image size it is judged."""
     schedule: Literal["default", "smoke", "custom"]
     pretrained: bool
     seed: int
-    amp: bool
+    precision: Precision
+    device: str
+    """Class of device: ``cpu``, ``cuda``."""
+    processes: int = Field(gt=0)
+    """Processes that share a batch."""
     checkpoint: str | None = None
     """SHA-256 of a given checkpoint; None: it is trained."""
 
@@ -165,13 +209,14 @@ class StagedTeacherSpec(TeacherSpec):
     base: str
     """Identity of the teacher whose weights it starts from."""
     stage: TeacherStage
+    revision: int
+    """Revision of the method whose stage it is."""
 
     @classmethod
-    def after(cls, base: TeacherSpec, stage: TeacherStage) -> StagedTeacherSpec:
-        """The spec of a teacher that goes through a stage."""
-        same = {name: getattr(base, name) for name in ("dataset", "data", "model", "schedule", "seed", "amp")}
-        recipe = stage.recipe(base.recipe)
-        return cls(**same, recipe=recipe, pretrained=False, base=base.identity(), stage=stage)
+    def after(cls, base: TeacherSpec, stage: TeacherStage, revision: int) -> StagedTeacherSpec:
+        """Return the spec of a teacher that goes through a stage of a method of that revision."""
+        own = {"recipe": stage.recipe(base.recipe), "pretrained": False, "checkpoint": None}
+        return cls(**{**dict(base), **own}, base=base.identity(), stage=stage, revision=revision)
 
 
 class RunSpec(Spec):
@@ -179,17 +224,34 @@ class RunSpec(Spec):
 
     method: str
     selector: str
-    """Method and its options that differ from their defaults; can be pasted back."""
+    """Method and its options that differ from their defaults; can be pasted back. A label."""
     options: dict[str, Any]
     """All options."""
-    plugin: str
-    """Distribution and version that the method comes from."""
+    revision: int
+    """Revision of the method."""
     dataset: str
     data: str
-    """Fingerprint of the dataset's content."""
+    """Fingerprint of the dataset's card and content."""
     pair: Pair
     seed: int
     schedule: Literal["default", "smoke", "custom"]
     teacher: str | None
     """Identity of the teacher; None for the plain student."""
-    amp: bool
+    precision: Precision
+    device: str
+    """Class of device: ``cpu``, ``cuda``."""
+    processes: int = Field(gt=0)
+    """Processes that share a batch."""
+
+    def identity(self) -> str:
+        """The same as of any spec; a pair, which thousands of cells share, is put into canonical form once."""
+        parts = self.model_dump(mode="json", exclude={"pair", *LABELS})
+        texts = {key: canonical(value) for key, value in parts.items()}
+        texts["pair"] = _in_canonical_form(self.pair.model_dump_json(exclude=set(PAIR_LABELS)))
+        inside = ",".join(f'"{key}":{texts[key]}' for key in sorted(texts))
+        return hashlib.sha256(f"{{{inside}}}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _in_canonical_form(text: str) -> str:
+    return canonical(json.loads(text))

@@ -9,9 +9,10 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lacking
 import pytest
 
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,11 +32,17 @@ AddPlugin = Callable[..., None]
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder that holds BCCD and CamVid."""
-    folder = Path(os.environ.get("KDBENCH_TEST_DATA") or ROOT.parent / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no test data at {folder}: set KDBENCH_TEST_DATA to the folder with BCCD and CamVid")
-    return folder
+    """Folder that holds BCCD and CamVid, as KDBENCH_TEST_DATA says."""
+    folder = Path(os.environ.get("KDBENCH_TEST_DATA", ""))
+    if not (folder / "BCCD").is_dir():
+        lacking.skip("data", "set KDBENCH_TEST_DATA to the folder with BCCD and CamVid")
+    return folder.resolve()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Hashes of files go to a cache of the tests' own."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

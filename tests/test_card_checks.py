@@ -1,4 +1,4 @@
-"""A card that would fail later, in code that is not the plugin's, is refused when it is read."""
+"""A card that would fail later, in code that is not the plugin's, is refused when it is made."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import dataclasses
 
 import pytest
 
-from kdbench.card_checks import METRICS, check_card
 from kdbench.cards import Dataset, ExecutorCard, MetricCard, Options, Split
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 PART = (Split("a.txt", "images", "labels"),)
 DATASET = Dataset(
@@ -27,22 +26,6 @@ DATASET = Dataset(
 )
 EXECUTOR = ExecutorCard(name="queue", title="A queue", target="my_queue:Queue", requires=("my_queue",))
 METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
-
-
-@pytest.mark.parametrize("card", [DATASET, EXECUTOR, METRIC])
-def test_good_ones_pass(card):
-    check_card(card)
-
-
-def test_all_that_is_here_passes():
-    found = registry()
-    offers = [*found.methods.values(), *found.datasets.values(), *found.executors.values()]
-    assert len(offers) > 15
-    for offer in offers:
-        check_card(offer.value)
-    assert {offer.value.metric for offer in found.datasets.values()} <= {
-        m for all_ in METRICS.values() for m in all_
-    }
 
 
 @pytest.mark.parametrize(
@@ -77,7 +60,7 @@ def test_all_that_is_here_passes():
 )
 def test_others_are_refused(card, changes, told):
     with pytest.raises((TypeError, ValueError)) as refused:
-        check_card(dataclasses.replace(card, **changes))
+        dataclasses.replace(card, **changes)
     assert str(refused.value).startswith(told)
 
 

@@ -12,7 +12,7 @@ import pytest
 from kdbench import hookspecs
 from kdbench.cards import load_object
 from kdbench.errors import UserError
-from kdbench.registry import ENVIRONMENT, KINDS, registry
+from kdbench.plugins import ENVIRONMENT, KINDS, registry
 
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "kdbench_spec")]
 

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,26 @@ from kdbench.cli import COMMANDS
 HEAVY = {"torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "cv2", "PIL", "matplotlib"}
 MM = {"mmengine", "mmcv", "mmdet", "mmseg"}
 NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
+
+FLOORS = (
+    {"errors", "files"},
+    {"specs", "devices"},
+    {"cards", "metrics", "source"},
+    {"hookspecs", "distill"},
+    {"plugins"},
+    {"selectors"},
+    {"benchmarks"},
+    {"reported"},
+    {"datasets", "pairs", "results", "executors"},
+    {"openmmlab"},
+    {"runs", "execution"},
+    {"tuning"},
+    {"kdbench", "api"},
+    {"conformance"},
+    {"cli"},
+    {"__main__"},
+)
+"""The rooms from the ground up: a file imports from its own room and from lower floors."""
 
 LOADED = """
 import json, sys
@@ -90,7 +112,8 @@ def test_the_help_takes_at_most_three_times_the_import_of_click():
 def test_the_plan_of_a_sweep_imports_neither_torch_nor_pandas(small_digits, tmp_path):
     asked = ("--methods", "mimic,hinton[temperature=1,2]", "--datasets", "digits", "--seeds", "0..1")
     where = ("--root", str(small_digits), "--results", str(tmp_path), "--work-dir", str(tmp_path / "runs"))
-    assert not imported_by("sweep", *asked, *where, "--dry-run") & ({"torch", "torchvision", "pandas"} | MM)
+    loaded = imported_by("sweep", *asked, *where, "--device", "cpu", "--dry-run")
+    assert not loaded & {"torch", "torchvision", "pandas", "mmcv", "mmdet", "mmseg"}
     assert not list(tmp_path.iterdir())
 
 
@@ -104,10 +127,69 @@ def test_openmmlab_is_imported_in_its_room_alone():
 
 def imported(tree: ast.AST) -> set[str]:
     """Top-level names of the packages that a module imports anywhere."""
-    names: set[str] = set()
-    for node in ast.walk(tree):
+    return {name.partition(".")[0] for name, _ in imports(tree)}
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
+    """What a module imports when it runs, within functions too: modules, and the names taken from them."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
         if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add(str(node.module).partition(".")[0])
-    return names
+            yield from ((alias.name, []) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            yield str(node.module), [alias.name for alias in node.names]
+        yield from imports(node)
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """Module of kdbench -> the modules of kdbench that it imports."""
+    root = Path(kdbench.__file__).parents[1]
+    files = {module_name(path.relative_to(root)): path for path in (root / "kdbench").rglob("*.py")}
+    return {name: edges(files[name].read_text(), set(files)) - {name} for name in files}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def edges(code: str, known: set[str]) -> set[str]:
+    """The modules among ``known`` that code imports; ``from package import module`` is one of them."""
+    found = imports(ast.parse(code))
+    reached = {f"{module}.{name}" for module, names in found for name in names or [""]}
+    return {name if name in known else name.rpartition(".")[0] for name in reached} & known
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else module
+
+
+def arrows_up(graph: dict[str, set[str]]) -> list[str]:
+    """The imports that the floors forbid."""
+    floors = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    return [
+        f"{source} -> {target}"
+        for source, targets in graph.items()
+        for target in targets
+        if room_of(source) != room_of(target) and floors[room_of(source)] <= floors[room_of(target)]
+    ]
+
+
+def test_no_module_imports_itself_by_way_of_others(graph):
+    assert len(graph) > 100
+    TopologicalSorter(graph).prepare()  # raises CycleError with the cycle
+
+
+def test_every_room_imports_from_lower_floors_alone(graph):
+    assert arrows_up(graph) == []
+
+
+def test_an_arrow_up_is_found_wherever_it_is_imported():
+    known = {"kdbench.cards", "kdbench.plugins", "kdbench.specs"}
+    code = "from kdbench.specs import Task\ndef f():\n    from kdbench import plugins\n"
+    typed = "if TYPE_CHECKING:\n    import kdbench.plugins"
+    assert edges(code, known) == {"kdbench.specs", "kdbench.plugins"}
+    assert edges(typed, known) == set()
+    assert arrows_up({"kdbench.cards": edges(code, known)}) == ["kdbench.cards -> kdbench.plugins"]

@@ -14,10 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from measuring import tell_gpu, utilisation
+from measuring import PRECISIONS, tell_gpu, utilisation
 
+from kdbench import devices
 from kdbench.openmmlab.setup import prepare_libraries
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
 
 METHOD = "fitnets"
@@ -39,14 +40,14 @@ class Clock:
 class Trial:
     """Trains students of a pair, a few iterations each, with a teacher that knows nothing: it takes as long."""
 
-    def __init__(self, pair, folder, iterations, out, device="cpu", amp=False):
+    def __init__(self, pair, folder, iterations, out, device="cpu", precision="fp32"):
         from kdbench.openmmlab.distiller import Teacher
         from kdbench.openmmlab.students import Subject
 
         self.pair, self.folder, self.out = pair, folder, out
         self.dataset = registry().dataset(pair.dataset).value
         self.schedule = pair.schedule.model_copy(update={"iterations": iterations, "validations": 1})
-        self.number, self.device, self.amp = 0, device, amp
+        self.number, self.device, self.precision = 0, device, precision
         self.teacher = Teacher(
             Subject("teacher", pair.teacher, pair.teacher_schedule, self.dataset, 0, False).build()
         )
@@ -58,7 +59,7 @@ class Trial:
         self.number += 1
         name = str(self.number)
         subject = Subject(name, self.pair.student, self.schedule, self.dataset, 0, False)
-        means = {"device": self.device, "amp": self.amp, "visualizers": ()}
+        means = {"device": self.device, "precision": self.precision, "visualizers": ()}
         place = Place(self.folder, self.out / name, pack=pack, **means)
         if selector == "none":
             train_alone(subject, place, clock)
@@ -101,10 +102,10 @@ class Trial:
         times = []
         for _ in range(self.schedule.iterations):
             begun = time.perf_counter()
-            with torch.autocast(self.device, enabled=self.amp):
+            dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(self.precision)
+            with torch.autocast(self.device, dtype=dtype, enabled=dtype is not None):
                 teacher_record(self.teacher.model, inputs, frozenset({"neck"}))
-            if self.device == "cuda":
-                torch.cuda.synchronize()
+            devices.synchronize(self.device)
             times.append(time.perf_counter() - begun)
         return statistics.median(times)
 
@@ -116,8 +117,10 @@ def main():
     parser.add_argument("--iterations", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--root", type=Path, default=Path("data"))
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--amp", nargs="?", const="fp16", default="fp32", choices=PRECISIONS, dest="precision"
+    )
     asked = parser.parse_args()
     pair = registry().pair(asked.pair).value
     dataset = registry().dataset(pair.dataset).value
@@ -129,7 +132,7 @@ def main():
     ratios, ideals = [], []
     with tempfile.TemporaryDirectory() as out:
         folder = asked.root / dataset.folder
-        trial = Trial(pair, folder, asked.iterations, Path(out), asked.device, asked.amp)
+        trial = Trial(pair, folder, asked.iterations, Path(out), asked.device, asked.precision)
         for number in range(asked.rounds):
             separate = sum(trial.alone(METHOD) for _ in range(asked.lanes))
             packed, plain, teacher = trial.packed(asked.lanes), trial.alone("none"), trial.teacher_forward()

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdbench import devices
+
 if TYPE_CHECKING:
     from kdbench.specs import Pair
 
 RESAMPLES = 2000
+PRECISIONS = ("fp32", "fp16", "bf16")
 
 
 @dataclass
@@ -30,10 +33,7 @@ class Times:
     cpu: list[float] = field(default_factory=list)
 
     def _now(self) -> tuple[float, float]:
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.synchronize()
+        devices.synchronize(self.device)
         return time.perf_counter(), time.process_time()
 
     def start(self) -> None:
@@ -88,8 +88,10 @@ def options(description: str | None, method: str) -> argparse.ArgumentParser:
     parser.add_argument("--method", default=method)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--warm", type=int, default=5, help="rounds that are not counted")
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--amp", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--amp", nargs="?", const="fp16", default="fp32", choices=PRECISIONS, dest="precision"
+    )
     parser.add_argument("--root", type=Path, default=Path("data"))
     return parser
 
@@ -105,7 +107,14 @@ class Bench:
         from kdbench.execution.launch import start
         from kdbench.execution.plan import Request, plan
 
-        request = Request(asked.method, "", pair=asked.pair, amp=asked.amp, data_root=asked.root)
+        request = Request(
+            asked.method,
+            "",
+            pair=asked.pair,
+            precision=asked.precision,
+            device=asked.device,
+            data_root=asked.root,
+        )
         self.asked = asked
         self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset), print)
         self.schedule = self.plan.cell.pair.schedule.model_copy(
@@ -122,11 +131,13 @@ class Bench:
         from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
         from kdbench.openmmlab.sampling import SeededImages
         from kdbench.openmmlab.students import Subject
+        from kdbench.plugins import make_method
 
         pair, dataset, card = self.plan.cell.pair, self.plan.dataset, self.plan.card
         subject = Subject("speed", pair.student, self.schedule, dataset, 0, False)
         self.family = family_of(subject.config())
-        self.names = check_family(card.name, card.load(), self.plan.options, self.family)
+        self.method = make_method(card, self.plan.options)
+        self.names = check_family(self.method, self.family)
         self.teacher = Teacher(Subject("t", pair.teacher, self.schedule, dataset, 0, False).build())
         self.student = subject.build().to(self.asked.device)
         images = images_of(dataset, self.plan.folder, "train", training_pipeline(dataset, self.schedule))
@@ -134,7 +145,6 @@ class Bench:
             self.student, self.teacher, probe_of(SeededImages(images, 0)), self.names, dataset
         )
         with seeded(0, "method"):
-            self.method = card.load()(self.plan.options)
             self.method.build(shapes)
 
     def loader(self) -> Any:
@@ -167,7 +177,7 @@ class Bench:
                 self.plan.folder,
                 Path(out),
                 device=self.asked.device,
-                amp=self.asked.amp,
+                precision=self.asked.precision,
                 workers=workers,
                 visualizers=(),
             )
@@ -205,7 +215,7 @@ def utilisation(device: str) -> list[int]:
 
 def pair_of(name: str) -> Pair:
     """The pair of that name."""
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     return registry().pair(name).value
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import multiprocessing
 import signal
 import sys
@@ -166,6 +167,6 @@ class Turn:
             def after_train_iter(
                 self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
             ) -> None:
-                turn.stop(float(outputs["loss"].detach()))
+                turn.stop(float(outputs.get("loss", math.nan)))  # not told on an accelerator's every step
 
         return [First(), Last()]

@@ -145,7 +145,7 @@ class Theirs:
 def main() -> int:
     """Print the ratios; 1 where that to torchdistill as it comes is over the limit, 2 where the losses differ."""
     asked = options(__doc__, "fitnets").parse_args()
-    if asked.amp or not asked.method.startswith("fitnets"):
+    if asked.precision != "fp32" or not asked.method.startswith("fitnets"):
         sys.exit("this comparison is of fitnets, without --amp")
     sides = against("torchdistill", Theirs, asked.device)
     seen = by_turns(asked, sides)

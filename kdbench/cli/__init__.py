@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, Entry] = {
     "reproduce": Entry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
     "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
+    "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
     "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
@@ -65,7 +66,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The sub-command that ``args`` start with. Raises UserError with the nearest names."""
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from kdbench.registry import suggestion
+            from kdbench.plugins import suggestion
 
             raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)

@@ -57,14 +57,14 @@ def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, res
     """The records of that dataset and pair. Raises UserError where there are none."""
     records = list(records)
     if not records and dataset is not None:
-        from kdbench.registry import registry
+        from kdbench.plugins import registry
 
         registry().dataset(dataset)
     teachers = [record for record in records if record.kind == "teacher"]
     cells = [record for record in records if record.kind == "cell" and record.schedule != "smoke"]
     here = [cell for cell in cells if pair in (None, cell.pair_name)]
     if cells and not here:
-        from kdbench.registry import suggestion
+        from kdbench.plugins import suggestion
 
         near = suggestion(str(pair), {cell.pair_name for cell in cells})
         raise UserError(f"no results of pair '{pair}' in {results}.{near}")
@@ -80,7 +80,7 @@ def selector(text: str, records: Iterable[Record], results: Path) -> str:
     Raises:
         UserError: If there is no such method or option, or it has no results here.
     """
-    from kdbench.registry import registry, suggestion
+    from kdbench.plugins import registry, suggestion
     from kdbench.selectors import canonical, parse, resolve
 
     known = {record.selector for record in records if record.kind == "cell"}

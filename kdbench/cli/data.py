@@ -33,7 +33,7 @@ def command() -> None:
 def prepare(name: str, root: Path | None, source: Path | None) -> None:
     """Get the dataset NAME: make, download or link it. Quick where it is there already."""
     from kdbench.datasets import locate
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     dataset = registry().dataset(name).value
     folder = locate.prepare(dataset, root, source, lambda line: click.echo(line, err=True))
@@ -49,7 +49,7 @@ def verify(context: click.Context, name: str, root: Path | None, as_json: bool) 
     """Count the dataset NAME and find missing, unreadable or malformed files (then the exit code is 2)."""
     from kdbench.datasets import locate
     from kdbench.datasets.verify import verify as check
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     dataset = registry().dataset(name).value
     folder = locate.folder_of(dataset, root)

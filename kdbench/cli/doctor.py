@@ -53,6 +53,7 @@ def facts(environment: Environment) -> dict[str, str]:
         "python": f"{environment.python} on {environment.platform}",
         "torch": environment.torch or "not importable",
         "device": ", ".join(environment.devices) or "CPU only",
+        **_mps(environment),
         "torchvision": f"{environment.torchvision or 'not installed'}{loads}",
     }
     for library in environment.libraries:
@@ -69,6 +70,13 @@ def facts(environment: Environment) -> dict[str, str]:
     for disk in environment.disks:
         rows[f"disk for {disk.purpose}"] = f"{disk.free / 1e9:.1f} GB free"
     return rows
+
+
+def _mps(environment: Environment) -> dict[str, str]:
+    if environment.cuda_mps is None:
+        return {}
+    no = "does not run: workers on one GPU take turns (nvidia-cuda-mps-control -d starts it)"
+    return {"CUDA MPS": "runs: workers on one GPU compute at once" if environment.cuda_mps else no}
 
 
 def _offers(offers: dict[str, list[str]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import click
 
 from kdbench.cli import options
 from kdbench.errors import UserError
+from kdbench.files import write_atomically
 
 if TYPE_CHECKING:
     from kdbench.results.record import Record
@@ -47,7 +50,8 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
             raise UserError(f"{target} exists: choose another --output, or remove it.")
     output.parent.mkdir(parents=True, exist_ok=True)
     for name, target in zip(PARTS, targets, strict=True):
-        _copy(folder / name, target)
+        with (folder / name).open("rb") as source:
+            write_atomically(target, partial(shutil.copyfileobj, source))
     click.echo("\n".join(lines(folder, library, *targets)))
 
 
@@ -136,15 +140,3 @@ def finished(folder: Path, record: Record | None = None) -> Path:
         f"run {folder.name} is finished, but {folder} has no {absent[0]}: give its --work-dir, or make it "
         f"again with `{record.made.command}`."
     )
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy in one step: an interrupted copy leaves nothing under the target's name."""
-    import shutil
-
-    temporary = target.with_name(f".{target.name}.part")
-    try:
-        shutil.copyfile(source, temporary)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -118,7 +118,7 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
     """Why there is no ranking, and the command that changes it."""
     dataset = targets[0] if len(targets) == 1 else None
     if dataset is not None and not records:
-        from kdbench.registry import registry
+        from kdbench.plugins import registry
 
         known = registry()
         if dataset in known.pairs:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from kdbench.registry import Registry, registry
+from kdbench.plugins import Registry, registry
 
 Row = dict[str, Any]
 

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from kdbench import __version__
-from kdbench.cards import TASKS
 from kdbench.errors import UserError
+from kdbench.specs import TASKS
 
 TEMPLATES = Path(__file__).parents[1] / "templates" / "plugin"
 SUFFIX = ".j2"
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
     Raises:
         UserError: If it is no name, or a method or module has it.
     """
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
 
     if NAME.fullmatch(name) is None:
         raise UserError(

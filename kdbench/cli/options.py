@@ -20,17 +20,36 @@ pair: Option[Any] = click.option(
 )
 seed: Option[Any] = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 device: Option[Any] = click.option(
-    "--device", metavar="D", help="cpu or cuda; default: cuda where there is one."
+    "--device",
+    metavar="NAME",
+    help="cpu, or the type of torch's accelerator, such as cuda; default: that where there is one.",
 )
-amp: Option[Any] = click.option("--amp", is_flag=True, help="Mixed precision.")
+amp: Option[Any] = click.option(
+    "--amp",
+    "precision",
+    is_flag=False,
+    flag_value="fp16",
+    default="fp32",
+    metavar="[fp16|bf16]",
+    type=click.Choice(["fp32", "fp16", "bf16"]),
+    help="Mixed precision: float16 (a GPU), or bfloat16 (any device).",
+)
 download: Option[Any] = click.option(
     "--download", is_flag=True, help="Fetch the initial weights that the models name if they are not on disk."
+)
+rerun: Option[Any] = click.option(
+    "--rerun", is_flag=True, help="Run done cells again and replace their records."
+)
+rehash: Option[Any] = click.option(
+    "--rehash", is_flag=True, help="Read every file of the data again, whatever the index of hashes says."
 )
 force: Option[Any] = click.option(
     "--force", is_flag=True, help="Go on although a gate failed; the record says so."
 )
 workers: Option[Any] = click.option(
-    "--workers", type=click.IntRange(min=0), help="Data loading processes; default: 0 on CPU, 4 on a GPU."
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Data loading processes; default: 0 on a CPU; with a GPU one fewer than there are cores, at most 8.",
 )
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 

@@ -66,11 +66,14 @@ def command(row: str, **values: Any) -> int:
     console, store = TerminalConsole(), Store(values["results"])
     records = store.records()[0]
     then = recorded(row, records, values)
-    planned = plan(request_of(then, values["root"], values["teacher_checkpoints"]), console.say)
+    planned = plan(
+        request_of(then, values["root"], values["teacher_checkpoints"], values["device"]), console.say
+    )
     changed = not_as_then(then, planned, store)
     if changed:
         refuse_or_tell(changed, values["anyway"])
-    means = means_of(planned, values, start(values["device"], planned.dataset))
+    start(planned.cell.device, planned.dataset)
+    means = means_of(planned, values)
     reuse(then, planned, store, values["work_dir"], means, console)
     now = again(planned, means, console)
     verdict = judge(then, now, noise_of(then, records), same_spec=not changed)
@@ -92,10 +95,18 @@ def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Reco
     return find_row(row, records, values["dataset"], values["pair"], values["seed"])
 
 
-def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...]) -> Request:
-    """What has to be asked for to run a record's cell again, its own models and settings included."""
+def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], device: str | None) -> Request:
+    """Return what has to be asked for to run a record's cell again, its own models and settings included.
+
+    Args:
+        then: The record.
+        root: Where the data are.
+        checkpoints: Weights of the teachers, where the record had some given.
+        device: Where to run it; None: on the record's class of device.
+    """
+    from kdbench.devices import choose
     from kdbench.execution.plan import Request, overridden
-    from kdbench.registry import registry
+    from kdbench.plugins import registry
     from kdbench.specs import Pair
 
     request = Request(
@@ -105,7 +116,8 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...]) -
         seed=then.seed,
         schedule="smoke" if then.schedule == "smoke" else "default",
         teacher_checkpoints=checkpoints,
-        amp=bool(then.spec.get("amp")),
+        precision=then.precision,
+        device=choose(device or then.device_class),
         data_root=root,
     )
     if then.schedule == "default":
@@ -114,7 +126,7 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...]) -
     own: dict[str, Any] = {
         role: getattr(wanted, role).config
         for role in MODELS
-        if getattr(wanted, role).config != getattr(pair, role).config or getattr(wanted, role).sha256
+        if getattr(wanted, role).config != getattr(pair, role).config
     }
     request = replace(request, from_scratch=pair.pretrained and not wanted.pretrained, **own)
     return replace(request, settings=tuple(settings(overridden(pair, request), wanted)))
@@ -139,8 +151,9 @@ def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
     """What the present code, plugins and data would run differently, a line a key."""
     from kdbench.execution.plan import stored
     from kdbench.results.reproduce import differences
+    from kdbench.specs import unlabelled
 
-    found = differences(then.spec, stored(planned.cell))
+    found = differences(unlabelled(then.spec), unlabelled(stored(planned.cell)))
     teacher = planned.staged or planned.teacher
     if then.teacher_identity != planned.cell.teacher and then.teacher_identity and teacher:
         before = store.find(then.teacher_identity)
@@ -159,7 +172,7 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
         )
 
 
-def means_of(planned: Plan, values: Mapping[str, Any], device: str) -> Means:
+def means_of(planned: Plan, values: Mapping[str, Any]) -> Means:
     """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
     from kdbench.execution.cells import Means, loading_processes, run_folder
     from kdbench.results.store import Store
@@ -171,8 +184,7 @@ def means_of(planned: Plan, values: Mapping[str, Any], device: str) -> Means:
     return Means(
         work_dir=folder,
         store=Store(folder),
-        device=device,
-        workers=loading_processes(None, device),
+        workers=loading_processes(None, planned.cell.device),
         download=values["download"],
     )
 

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 @click.option("--from-scratch", is_flag=True, help="Ignore the initial weights that the pair's configs name.")
 @options.download
 @options.force
+@options.rerun
+@options.rehash
 @options.workers
 @click.option(
     "--visualizer",
@@ -80,19 +82,21 @@ def command(**values: Any) -> int:
 
     begun = time.monotonic()
     console = TerminalConsole(quiet=not is_main_process())
-    planned = plan(_request(values), console.say)
+    planned = plan(_request(values), console.say, rehash=values["rehash"])
     if values["gpus"] is not None:
         if values["device"] == "cpu":
             raise UserError("--gpus and --device cpu exclude each other: leave one away.")
         code = relaunch(values["gpus"])
         if code is not None:
             return code
-    device = start(values["device"], planned.dataset)
-    return _run(planned, _means(values, device), console, values["as_json"], begun)
+    start(planned.cell.device, planned.dataset)
+    return _run(planned, _means(values, planned.cell.device), console, values["as_json"], begun)
 
 
 def _request(values: Mapping[str, Any]) -> Request:
     """What decides the result."""
+    from kdbench.devices import choose
+    from kdbench.execution.launch import processes
     from kdbench.execution.plan import Request
 
     return Request(
@@ -105,7 +109,9 @@ def _request(values: Mapping[str, Any]) -> Request:
         student=values["student"],
         teacher_checkpoints=values["teacher_checkpoints"],
         settings=values["settings"],
-        amp=values["amp"],
+        precision=values["precision"],
+        device=choose(values["device"]),
+        processes=processes(values["gpus"]),
         from_scratch=values["from_scratch"],
         data_root=values["root"],
     )
@@ -119,11 +125,11 @@ def _means(values: Mapping[str, Any], device: str) -> Means:
     return Means(
         work_dir=values["work_dir"],
         store=Store(values["results"]),
-        device=device,
         workers=loading_processes(values["workers"], device),
         visualizers=("LocalVisBackend", *values["visualizers"]),
         download=values["download"],
         force=values["force"],
+        rerun=values["rerun"],
     )
 
 

@@ -12,7 +12,7 @@ import click
 from kdbench.cards import Dataset, MethodCard
 from kdbench.cli.listing import cell
 from kdbench.errors import UserError
-from kdbench.registry import Offer, Registry, registry, suggestion
+from kdbench.plugins import Offer, Registry, registry, suggestion
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def describe(found: Registry, kind: str, offer: Offer[Any]) -> dict[str, Any]:
 def _method(card: MethodCard) -> dict[str, Any]:
     return {
         "name": card.name,
+        "revision": card.revision,
         "title": card.title,
         "authors": card.authors,
         "year": card.year,

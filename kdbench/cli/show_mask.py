@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ import click
 
 from kdbench.cli import options
 from kdbench.errors import UserError
+from kdbench.files import write_atomically
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from kdbench.execution.plan import Plan
-    from kdbench.openmmlab.attention import Model
+    from kdbench.openmmlab.attention import RunModel
 
 
 @click.command("show-mask")
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="File to write, *.png.",
 )
+@options.device
 @options.root
 @options.work_dir("Folder of the runs, whose trained models are looked at where they are there.")
 def command(**values: Any) -> None:
@@ -41,6 +44,7 @@ def command(**values: Any) -> None:
     Shown is what the method sees in a training step on the image, without augmentation.
     """
     from kdbench.cli.progress import TerminalConsole
+    from kdbench.devices import choose
     from kdbench.execution.launch import start
     from kdbench.execution.plan import Request, plan
 
@@ -50,6 +54,7 @@ def command(**values: Any) -> None:
         dataset=values["dataset"],
         pair=values["pair"],
         seed=values["seed"],
+        device=choose(values["device"]),
         data_root=values["root"],
     )
     planned = plan(request, console.say)
@@ -57,14 +62,14 @@ def command(**values: Any) -> None:
     name = image_name(planned, split, index)
     check_attention(planned)
     check_output(output)
-    start("cpu", planned.dataset)
+    device = start(planned.cell.device, planned.dataset)
     from kdbench.cli.panels import draw
     from kdbench.execution.refusals import check_method
     from kdbench.openmmlab.attention import attended
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
-    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say)
+    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
     click.echo(f"wrote {output}: {planned.cell.selector} on {where}")
@@ -98,36 +103,33 @@ def check_output(output: Path) -> None:
 def check_attention(planned: Plan) -> None:
     """Refuse a method that attends to nothing in particular."""
     from kdbench.distill import Method
+    from kdbench.plugins import load_method
 
-    if planned.card.load().attention is Method.attention:
+    if load_method(planned.card).attention is Method.attention:
         raise UserError(
             f"method '{planned.card.name}' has no picture to show: it does not define attention()."
         )
 
 
-def models_of(planned: Plan, work_dir: Path) -> Mapping[str, Model]:
+def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     """Student and teacher, with the weights of their runs where these are there."""
     from kdbench.execution.cells import Means, subject_of
-    from kdbench.openmmlab.attention import Model
+    from kdbench.openmmlab.attention import RunModel
     from kdbench.openmmlab.students import WEIGHTS
     from kdbench.results.store import Store
 
-    means = Means(work_dir=work_dir, store=Store(Path("results")), device="cpu")
+    means = Means(work_dir=work_dir, store=Store(Path("results")))
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
     return {
-        role: Model(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)
+        role: RunModel(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)
         for role, spec in specs.items()
         if spec is not None
     }
 
 
 def write(picture: Image.Image, output: Path) -> None:
-    """Write in one step. Raises UserError where that fails."""
-    temporary = output.with_name(f".{output.name}.part")
+    """Write a PNG in one step. Raises UserError where that fails."""
     try:
-        picture.save(temporary, format="PNG")
-        temporary.replace(output)
+        write_atomically(output, partial(picture.save, format="PNG"))
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kdbench.cli import INTERRUPTED, options
+from kdbench.errors import UserError
 
 if TYPE_CHECKING:
     from kdbench.execution.packs import Pack
@@ -42,12 +44,16 @@ if TYPE_CHECKING:
     help="Where workers run: ray[address=auto], slurm[partition=gpu,time=120]; see `kdbench list executors`.",
 )
 @click.option(
-    "--slots", type=click.IntRange(min=1), help="Workers at once; default: one a GPU, or one a CPU core."
+    "--slots",
+    type=click.IntRange(min=1),
+    help="Workers at once, several a GPU; default: as many as a GPU has room for, or one a CPU core.",
 )
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="Default: cuda where there is one.")
+@options.device
 @options.amp
 @options.download
 @options.force
+@options.rerun
+@options.rehash
 @options.workers
 @options.root
 @options.work_dir("Checkpoints, logs and exported students.")
@@ -57,7 +63,7 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
 
     What has a done record is not run again. Ctrl-C once writes checkpoints and stops, and the same command goes on.
     """
-    from kdbench.execution.method_code import OUTDATED
+    from kdbench.execution.cells import OUTDATED
     from kdbench.execution.packs import packs_of
     from kdbench.execution.plan import Request
     from kdbench.execution.sweep_cells import done_by_other_code, items_of, known
@@ -67,10 +73,13 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
 
     wish = ("methods", "datasets", "pairs", "seeds", "schedule")
     benchmarks = benchmarks_of(files, **{name: values[name] for name in wish})
-    like = Request(method="", dataset="", amp=values["amp"], data_root=values["root"])
-    items = items_of(benchmarks, like, _say)
+    device = _device(values["device"], values["executor"])
+    where = {"precision": values["precision"], "device": device, "data_root": values["root"]}
+    items = items_of(benchmarks, Request(method="", dataset="", **where), _say, rehash=values["rehash"])
     store = known(items, Store(values["results"]), _say)
-    for selector in done_by_other_code(items, store.done, values["work_dir"]):
+    if values["rerun"]:
+        store = replace(store, done={}, failed={})
+    for selector in done_by_other_code(items, store.done):
         _say(f"{selector}: done {OUTDATED}")
     left = [
         item
@@ -81,12 +90,31 @@ def command(files: tuple[Path, ...], **values: Any) -> int:
     if values["dry_run"]:
         from kdbench.cli.sweep_plan import show
 
-        show(items, store, packs, values["work_dir"])
+        show(items, store, packs, values["work_dir"], values["slots"])
         return 0
     means = SweepMeans(
-        **{name: values[name] for name in ("work_dir", "results", "device", "workers", "download", "force")}
+        **{name: values[name] for name in ("work_dir", "results", "workers", "download", "force", "rerun")}
     )
-    return run(items, store, packs, means, executor=values["executor"], slots=values["slots"])
+    chosen = {"executor": values["executor"], "slots": values["slots"], "device": device}
+    return run(items, store, packs, means, **chosen)
+
+
+def _device(device: str | None, executor: str) -> str:
+    """Return the class of device that the cells are run on, which is a part of what they are.
+
+    Raises:
+        UserError: If the workers are elsewhere and none is given, or this machine does not have it.
+    """
+    from kdbench.devices import check, choose
+    from kdbench.plugins import registry
+    from kdbench.selectors import parse
+
+    if registry().executor(parse(executor)[0]).value.name == "local":
+        return choose(device)
+    if device is None:
+        raise UserError(f"--executor {executor}: add --device cuda or --device cpu, what its workers have.")
+    check(device)
+    return device
 
 
 def run(
@@ -97,6 +125,7 @@ def run(
     *,
     executor: str,
     slots: int | None,
+    device: str,
 ) -> int:
     """Run packs and say how it went.
 
@@ -119,7 +148,7 @@ def run(
         Manifest(results=means.results, cells=titles, commands=commands).write(means.work_dir)
         task = Task(packs, list(store.done.values()), failed, store.records, means)
         with view_of(commands) as view:
-            sweep = Sweep(task, executor_of(executor, slots, means.device), view)
+            sweep = Sweep(task, executor_of(executor, slots, device), view)
             ended = sweep.run()
         bad += len(sweep.failures)
         done = len(sweep.records)

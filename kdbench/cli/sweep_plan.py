@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from kdbench.execution.cells import Spec
+from kdbench.execution.dealing import dealt
 from kdbench.execution.elapsed import span
 from kdbench.execution.packs import Pack
 from kdbench.execution.packs_estimate import Rates, teachers_of
@@ -17,7 +18,9 @@ from kdbench.execution.sweep_records import weights_of
 from kdbench.specs import TeacherSpec
 
 
-def show(items: Mapping[str, Item], store: Known, packs: Sequence[Pack], work_dir: Path) -> None:
+def show(
+    items: Mapping[str, Item], store: Known, packs: Sequence[Pack], work_dir: Path, slots: int | None
+) -> None:
     """Print a plan: cells a pair, packs with their reasons, and an estimate of the time.
 
     Args:
@@ -25,6 +28,7 @@ def show(items: Mapping[str, Item], store: Known, packs: Sequence[Pack], work_di
         store: What there is of them.
         packs: What is to run.
         work_dir: The folder of the runs, which has the weights of the teachers that are there.
+        slots: Workers at once, over which packs are dealt out; None: not known before the sweep.
     """
     done = {record.identity for record in store.records if record.done}
 
@@ -34,6 +38,7 @@ def show(items: Mapping[str, Item], store: Known, packs: Sequence[Pack], work_di
 
     rates = Rates()
     rates.learn(store.records)
+    packs = packs if slots is None else dealt(packs, slots, rates)
     left = {item.identity for pack in packs for item in pack.items}
     click.echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
 

@@ -50,6 +50,7 @@ def command(**values: Any) -> int:
     images that no model of the study was trained on. The same command goes on where it was, or with more --trials.
     """
     from kdbench.cli.progress import TerminalConsole
+    from kdbench.devices import choose
     from kdbench.execution.cells import Means, loading_processes
     from kdbench.execution.launch import start
     from kdbench.execution.plan import Request
@@ -62,13 +63,13 @@ def command(**values: Any) -> int:
 
     require_optuna()
     console = TerminalConsole()
-    same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "amp")}
-    ground = Ground.of(Request(**same, data_root=values["root"]), console.say)
-    device = start(values["device"], ground.asked.dataset)
+    same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "precision")}
+    device = choose(values["device"])
+    ground = Ground.of(Request(**same, device=device, data_root=values["root"]), console.say)
+    start(device, ground.asked.dataset)
     means = Means(
         work_dir=values["work_dir"],
         store=Store(values["work_dir"] / FOLDER),
-        device=device,
         workers=loading_processes(values["workers"], device),
         download=values["download"],
     )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.conformance.models import CHANNELS, MODELS, SCHEDULE, dataset_of
 from kdbench.datasets.digits_files import write
+from kdbench.devices import CPU
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
@@ -40,16 +41,18 @@ class Bench:
 
     Args:
         folder: Of scenes that are drawn already; None: they are drawn.
+        device: Type of the device.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, device: str = CPU) -> None:
         from kdbench.openmmlab.process import hush, use_device
         from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 
         for library in LIBRARIES.values():
             prepare_libraries(library)
         hush()
-        use_device("cpu")
+        use_device(device)
+        self.device = device
         self._temporary = tempfile.TemporaryDirectory(prefix="kdbench-conformance-")
         self.work = Path(self._temporary.name)
         self.folder = folder or self.work / "digits"
@@ -87,7 +90,7 @@ class Bench:
         from kdbench.openmmlab.training import train
 
         subject = self.subject(family, seed=model.seed, **changes)
-        place = replace(self._place(folder), pack=pack)
+        place = self.place(folder, pack=pack)
         return train(
             model,
             subject.dataset,
@@ -104,10 +107,11 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def _place(self, folder: Path) -> Place:
+    def place(self, folder: Path, **changes: Any) -> Place:
+        """Return where a training of the scenes runs, on the bench's device."""
         from kdbench.openmmlab.training import Place
 
-        return Place(self.folder, folder)
+        return replace(Place(self.folder, folder, device=self.device), **changes)
 
     def _probe(self, family: str) -> Probe:
         from kdbench.openmmlab.data import images_of, training_pipeline

@@ -6,41 +6,33 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from kdbench.errors import UserError
+from kdbench.errors import UserError, reason
 
 
-class Broken(Exception):
+class PromiseBroken(UserError):
     """A promise is not kept. The message says what was seen."""
 
 
 def require(kept: bool, otherwise: str) -> None:
-    """Raise Broken, which says ``otherwise``, unless the promise is kept."""
+    """Raise PromiseBroken with the message ``otherwise`` unless the promise is kept."""
     if not kept:
-        raise Broken(otherwise)
+        raise PromiseBroken(otherwise)
 
 
 def told(error: BaseException, package: str) -> str:
-    """An exception in one line, with the last line of the plugin's own code on the way to it.
+    """Return an exception in one line, with the last line of the plugin's own code on the way to it.
 
     Args:
         error: What was raised while a promise was looked at.
         package: Top-level package of the plugin.
     """
-    if isinstance(error, Broken):
+    if isinstance(error, PromiseBroken):
         return reason(error)
     frames = [frame for frame in _frames(error) if _within(frame.filename, package)]
     if not frames:
         return reason(error)
     where = Path(frames[-1].filename)
     return f"{reason(error)} ({where.parent.name}/{where.name}, line {frames[-1].lineno}: {frames[-1].line})"
-
-
-def reason(error: BaseException) -> str:
-    """Type and message; of what kdbench itself says of a method, the message."""
-    message = " ".join(str(error).split())
-    if isinstance(error, Broken | UserError):
-        return message
-    return f"{type(error).__name__}: {message}".removesuffix(": ")
 
 
 def _frames(error: BaseException | None) -> Iterator[traceback.FrameSummary]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kdbench.conformance.broken import Broken
-from kdbench.conformance.exam import Ended
+from kdbench.conformance.broken import PromiseBroken
+from kdbench.conformance.exam import TrainingResult
 
 
-def same(ours: Ended, theirs: Ended, what: str) -> None:
-    """Raise Broken unless student, method and evaluations are the same, bit for bit.
+def same(ours: TrainingResult, theirs: TrainingResult, what: str) -> None:
+    """Raise PromiseBroken unless student, method and evaluations are the same, bit for bit.
 
     Args:
         ours: A training.
@@ -25,9 +25,9 @@ def same(ours: Ended, theirs: Ended, what: str) -> None:
     ):
         difference = first_difference(one, other)
         if difference is not None:
-            raise Broken(f"{what}: the {part}'s {difference} differs{_since(ours, theirs)}")
+            raise PromiseBroken(f"{what}: the {part}'s {difference} differs{_since(ours, theirs)}")
     if ours.curve != theirs.curve:
-        raise Broken(f"{what}: the evaluations differ")
+        raise PromiseBroken(f"{what}: the evaluations differ")
 
 
 def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:
@@ -38,7 +38,7 @@ def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -
     return None
 
 
-def _since(ours: Ended, theirs: Ended) -> str:
+def _since(ours: TrainingResult, theirs: TrainingResult) -> str:
     """The first iteration with another loss, counted from the end, as a resumed training has only its last ones."""
     total, shared = len(theirs.losses), min(len(ours.losses), len(theirs.losses))
     for back in range(shared, 0, -1):

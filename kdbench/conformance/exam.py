@@ -12,11 +12,14 @@ from torch import Tensor
 from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import task_of
+from kdbench.conformance.settings import noted
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
+from kdbench.plugins import make_method
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.students import Subject
     from kdbench.specs import TeacherStage
 
 Losses = list[dict[str, float]]
@@ -47,7 +50,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True)
-class Ended:
+class TrainingResult:
     """What a training came to.
 
     Attributes:
@@ -78,8 +81,10 @@ class Exam:
     def __init__(self, target: Target, bench: Bench) -> None:
         self.target, self.bench = target, bench
         self.card: MethodCard = target.card
+        self.changed: set[str] = set()
+        """Settings of the process that the method changed; they are put back each time."""
         self._teachers: dict[tuple[str, str], list[Any]] = {}
-        self._ended: dict[tuple[str, str], Ended] = {}
+        self._ended: dict[tuple[str, str], TrainingResult] = {}
 
     @cached_property
     def options(self) -> Options:
@@ -101,7 +106,7 @@ class Exam:
         """The families of the card's tasks that have what the method captures."""
         from kdbench.distill import FAMILIES
 
-        needed = set(self.card.load().needs(options or self.options))
+        needed = set(make_method(self.card, options or self.options).needs())
         return [
             family for family, has in FAMILIES.items() if needed <= has and task_of(family) in self.card.tasks
         ]
@@ -130,21 +135,29 @@ class Exam:
         from kdbench.openmmlab.preflight import check_family, probe_shapes
 
         options = options or self.options
-        subject, kind = self.bench.subject(family, **changes), self.card.load()
-        names = check_family(self.card.name, kind, options, family)
-        student, teachers = subject.build(), self.teachers(family, options)
+        subject, method = self.bench.subject(family, **changes), make_method(self.card, options)
+        names = check_family(method, family)
+        student, teachers = self._student(subject), self.teachers(family, options)
         if pack is not None:
             teachers = [pack.shared(teacher) for teacher in teachers]
         shapes = probe_shapes(student, teachers[0], self.bench.probe(family), names, subject.dataset)
-        with seeded(0, "method"):
-            method = kind(options)
+        with seeded(0, "method"), noted(self.changed):
             method.build(shapes)
+        self._note_settings(method)
         iterations = subject.schedule.iterations
         return Distiller(
             student, method, teachers[0], seed=0, iterations=iterations, names=names, others=teachers[1:]
         )
 
-    def trained(self, family: str, options: Options | None = None) -> Ended:
+    def _student(self, subject: Subject) -> Any:
+        return subject.build().to(self.bench.device)
+
+    def _note_settings(self, method: Any) -> None:
+        """Note the settings that the method changes from now on."""
+        for name in ("losses", "adversary_losses"):
+            setattr(method, name, noted(self.changed)(getattr(method, name)))
+
+    def trained(self, family: str, options: Options | None = None) -> TrainingResult:
         """The training of some iterations, watched; made once."""
         key = family, (options or self.options).model_dump_json()
         if key not in self._ended:
@@ -161,35 +174,36 @@ class Exam:
         watched: bool = False,
         pack: Any = None,
         **changes: Any,
-    ) -> Ended:
+    ) -> TrainingResult:
         """A training from the start, or from the last checkpoint in the folder."""
         changes = {**RUN, **changes}
         model = self.distiller(family, options, pack, **changes)
         seen = watch(model) if watched else Seen()
         progress = progress or Telling()
         done = self.bench.train(model, family, folder or self.bench.new_folder(), progress, pack, **changes)
-        return Ended(
+        return TrainingResult(
             state_of(model.student), state_of(model.method), done.curve, progress.losses, seen, model
         )
 
-    def plain(self, family: str) -> Ended:
+    def plain(self, family: str) -> TrainingResult:
         """The training of the plain student, made once."""
         key = family, "plain"
         if key not in self._ended:
             self._ended[key] = self.train_plain(family)
         return self._ended[key]
 
-    def train_plain(self, family: str, pack: Any = None) -> Ended:
-        """A training of the plain student."""
+    def train_plain(self, family: str, pack: Any = None, **changes: Any) -> TrainingResult:
+        """Train the plain student; ``changes`` are of the schedule."""
         from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.students import Unaided
 
-        subject, progress = self.bench.subject(family, **RUN), Telling()
-        student, method = subject.build(), Unaided(Options())
+        changes = {**RUN, **changes}
+        subject, progress = self.bench.subject(family, **changes), Telling()
+        student, method = self._student(subject), Unaided(Options())
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
-        done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **RUN)
-        return Ended(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
+        done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **changes)
+        return TrainingResult(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
 
 
 def state_of(module: Any) -> dict[str, Tensor]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kdbench.cards import Dataset, Task
+from kdbench.cards import Dataset
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
-from kdbench.specs import Model, Schedule
+from kdbench.specs import Model, Schedule, Task
 
 WIDTH = 8
 IMAGE = 64

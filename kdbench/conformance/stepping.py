@@ -14,6 +14,7 @@ from kdbench.cards import Options
 from kdbench.conformance.broken import require
 from kdbench.conformance.exam import Exam
 from kdbench.distill.method import check_terms
+from kdbench.errors import running
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
@@ -42,7 +43,7 @@ def stepped(
         changes: Of the schedule.
 
     Raises:
-        Broken: Where something is not finite.
+        PromiseBroken: Where something is not finite.
     """
     model = exam.distiller(family, options, **changes).train()
     found = []
@@ -54,8 +55,9 @@ def stepped(
         _check(terms, f"in {family} models the term")
         _backward(model, terms, family)
         if model.method.adversary() is not None:
-            rival = model.method.adversary_losses(model.seen)
-            check_terms(type(model.method), rival, "adversary_losses()")
+            with running(model.title, "adversary_losses()"):
+                rival = model.method.adversary_losses(model.seen)
+                check_terms(rival)
             _check(rival, f"in {family} models the adversary's term")
         found.append(terms)
     return found

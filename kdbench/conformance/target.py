@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from kdbench.cards import MethodCard, Options
 from kdbench.errors import UserError
-from kdbench.registry import Offer, Plugin, Registry, registry, suggestion
+from kdbench.plugins import Offer, Plugin, Registry, registry, suggestion
 from kdbench.selectors import parse, resolve
-
-PLAIN = "none"
-"""The plain student: what methods are compared with, and no method."""
+from kdbench.specs import PLAIN
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def watch(model: Distiller) -> Seen:
         before = {name: _versions(value) for name, value in step.teacher.items()}
         terms: dict[str, Tensor] = losses(step)
         seen.written |= {name for name, value in step.teacher.items() if _versions(value) != before[name]}
-        check_terms(type(method), terms)
+        check_terms(terms)
         for name, term in terms.items():
             seen.reached[name] = seen.reached.get(name, False) or reaches(term, student)
         return terms

@@ -21,7 +21,7 @@ def main(name: str, family: str, scenes: Path, out: Path) -> None:
     import torch
 
     from kdbench.conformance.bench import Bench
-    from kdbench.conformance.checks.processes import BATCH, ITERATIONS
+    from kdbench.conformance.checks.conditions import BATCH, ITERATIONS
     from kdbench.conformance.exam import Exam, Telling
     from kdbench.conformance.target import targets
     from kdbench.openmmlab.checkpoints import weights_hash

@@ -1,13 +1,18 @@
-"""Downloads a file: resumed where it stopped, checked by its hash, in place only when whole."""
+"""Download a file, resumed where it stopped and checked by its hash, and unpack it."""
 
 from __future__ import annotations
 
 import errno
+import gzip
 import http.client
+import lzma
 import re
+import shutil
+import tarfile
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +21,6 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from kdbench.datasets.archive import need_space
 from kdbench.errors import UserError
 from kdbench.specs import file_digest
 
@@ -27,6 +31,8 @@ ATTEMPTS = 5
 PAUSE = 2.0
 """Seconds before the second attempt; doubled each time."""
 BLOCK = 1 << 18
+SPARE = 64 * 1024 * 1024
+"""Bytes of the disk that stay free."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of the disk, not of the network: trying again is of no use."""
 
@@ -63,6 +69,35 @@ def download(url: str, folder: Path, sha256: str, report: Callable[[str], None])
         )
     part.replace(target)
     return target
+
+
+def extract(archive: Path, into: Path) -> None:
+    """Unpack a .tar file, compressed or not, with tarfile's ``data`` filter: nothing leaves the folder.
+
+    Args:
+        archive: The file.
+        into: Folder to unpack to, made when missing; it is left incomplete when this fails.
+
+    Raises:
+        UserError: If an entry leads out of the folder or is a device, or the archive is damaged.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            tar.extractall(into, filter="data")
+    except tarfile.FilterError as error:
+        raise UserError(f"{archive} is not safe to unpack ({error}): get it elsewhere.") from error
+    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+        raise UserError(f"{archive} is damaged ({error}): remove it and get it again.") from error
+
+
+def need_space(folder: Path, size: int, what: str) -> None:
+    """Raise UserError unless the disk of ``folder`` has ``size`` bytes to spare."""
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE:
+        needed = (size + SPARE - free) / 2**20
+        raise UserError(
+            f"no disk space for {what} in {folder}: free {needed:.0f} MiB or name another --root."
+        )
 
 
 def _fetch(url: str, part: Path) -> None:

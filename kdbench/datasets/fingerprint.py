@@ -1,50 +1,63 @@
-"""Identity of a dataset's content."""
+"""Identity of a dataset: of its card and its content."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import Item, annotation_suffix, items
+from kdbench.datasets.hashed import HashIndex
+from kdbench.datasets.layout import annotation_suffix, items
 from kdbench.errors import UserError
+from kdbench.specs import digest, file_digest
+
+WORDS = ("name", "title", "prepare", "folder", "license", "link", "citation", "embedded")
+"""Fields of a card that change no number."""
 
 
-def fingerprint(dataset: Dataset, folder: Path) -> str:
-    """SHA-256 (hex) over the names of each split, the annotations, and the images' names and sizes in bytes.
+def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
+    """Return the SHA-256 (hex) of a dataset's card, and of the names, images and annotations of each split.
 
     It does not depend on where the folder is. Of an embedded dataset the pixels count and not the bytes, as
     PNG files of the same pixels differ between versions of zlib.
 
+    Args:
+        dataset: The card.
+        folder: Where its files are.
+        rehash: Read every file, also those that an index has with the same size and times.
+
     Raises:
         UserError: When a file is missing or unreadable.
     """
-    digest = hashlib.sha256()
-    for split in sorted(dataset.splits):
-        for item in items(dataset, split, folder):
-            image, annotation = _content(dataset, item)
-            digest.update(f"{split}/{item.name}/{len(image)}/{len(annotation)}\n".encode())
-            digest.update(image)
-            digest.update(annotation)
-    return digest.hexdigest()
-
-
-def _content(dataset: Dataset, item: Item) -> tuple[bytes, bytes]:
+    index = HashIndex(folder, rehash=rehash)
+    pixels = dataset.embedded
+    of_annotation = _pixels if pixels and annotation_suffix(dataset) != ".xml" else file_digest
     try:
-        if not dataset.embedded:
-            return str(item.image.stat().st_size).encode(), item.annotation.read_bytes()
-        image, annotation = _pixels(item.image), item.annotation
-        return image, annotation.read_bytes() if annotation_suffix(dataset) == ".xml" else _pixels(annotation)
+        content = {
+            split: [
+                (
+                    item.name,
+                    index.hash_of(item.image, _pixels if pixels else file_digest),
+                    index.hash_of(item.annotation, of_annotation),
+                )
+                for item in items(dataset, split, folder)
+            ]
+            for split in dataset.splits
+        }
     except OSError as error:
         raise UserError(
-            f"cannot read {error.filename or item.image}: {error.strerror or error}. "
+            f"cannot read {error.filename or folder}: {error.strerror or error}. "
             f"Run `kdbench data verify {dataset.name}`."
         ) from error
+    index.save()
+    card = {name: value for name, value in asdict(dataset).items() if name not in WORDS}
+    return digest({"card": card, "content": content})
 
 
-def _pixels(path: Path) -> bytes:
+def _pixels(path: Path) -> str:
+    """SHA-256 (hex) of an image's mode, size and pixels."""
     from PIL import Image
 
     with Image.open(path) as image:
-        raw: bytes = image.tobytes()
-        return f"{image.mode} {image.size}".encode() + raw
+        return digest([image.mode, image.size, hashlib.sha256(image.tobytes()).hexdigest()])

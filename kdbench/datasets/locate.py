@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from kdbench import isolation
+from kdbench import errors
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import Problem, missing
-from kdbench.errors import UserError
-from kdbench.isolation import ADVICE, PluginError, guarded, load_guarded, offered, reason
+from kdbench.errors import PluginError, UserError, reason, reminder, running
+from kdbench.plugins import load_target, title_of
 
 ENVIRONMENT = "KDBENCH_DATA"
+ADVICE = "Tell its authors."
 
 
 def data_root(root: Path | None = None) -> Path:
@@ -57,12 +58,10 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
     Raises:
         UserError: When it cannot be had; the message says what to do, and whose dataset it is.
     """
-    folder, who = folder_of(dataset, root), offered("dataset", dataset.name)
-    function: Callable[[Path, Path | None, Callable[[str], None]], object] = load_guarded(
-        who, dataset.prepare
-    )
+    folder, who = folder_of(dataset, root), title_of(dataset)
+    function = load_target(who, dataset.prepare, ADVICE)
     try:
-        with guarded(who, "prepare()"), _heard(who, report) as hear:
+        with running(who, "prepare()", ADVICE), redirect_stdout(sys.stderr), _heard(who, report) as hear:
             function(folder, source, hear)
     except PluginError as error:
         if not isinstance(error.__cause__, OSError):
@@ -80,20 +79,15 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
 
 @contextmanager
 def _heard(who: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Passes on what is reported; where nothing is, says after a while who is at work."""
-    line = f"{who} has said nothing for {isolation.SECONDS:g} s in prepare(): Ctrl-C ends it."
-    silence = threading.Timer(isolation.SECONDS, report, (line,))
-    silence.daemon = True
-    silence.start()
+    """Pass on what is reported; when nothing is for a while, report whose code is at work."""
+    line = f"{who} has reported nothing for {errors.SECONDS:g} s in prepare(): Ctrl-C ends it."
+    with reminder(line, report) as silence:
 
-    def hear(said: str) -> None:
-        silence.cancel()
-        report(said)
+        def hear(said: str) -> None:
+            silence.cancel()
+            report(said)
 
-    try:
         yield hear
-    finally:
-        silence.cancel()
 
 
 def _told(error: OSError) -> str:

@@ -119,8 +119,7 @@ def _fetch(year: str, folder: Path, report: Callable[[str], None]) -> None:
     """Download and unpack one year; its folder appears only when it is whole."""
     import tempfile
 
-    from kdbench.datasets.archive import extract
-    from kdbench.datasets.download import download
+    from kdbench.datasets.download import download, extract
 
     downloads = folder.parent / "downloads"
     archives = [download(url, downloads, sha256, report) for url, sha256 in ARCHIVES[year]]

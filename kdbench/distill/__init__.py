@@ -1,10 +1,19 @@
 """How methods work: the contract, captures, adapters, losses. Pure torch, no OpenMMLab.
 
-A plugin imports from here: ``Method``, ``Step``, ``Shapes``, ``Targets``, ``Logits``, ``adapter``.
+Plugins import these names from ``kdbench.api``.
 """
 
 from kdbench.distill.adapters import Adapter, adapter, resized
-from kdbench.distill.captures import FAMILIES, Assignment, Captures, Logits, Predictions, Shapes, Targets
+from kdbench.distill.captures import (
+    FAMILIES,
+    Assignment,
+    Captures,
+    Logits,
+    Predictions,
+    Shape,
+    Shapes,
+    Targets,
+)
 from kdbench.distill.losses import at_least_float32, mean_or_zero, mean_square, student_and_teacher
 from kdbench.distill.method import Method, Step
 from kdbench.distill.regions import (
@@ -25,6 +34,7 @@ __all__ = [
     "Logits",
     "Method",
     "Predictions",
+    "Shape",
     "Shapes",
     "Step",
     "Targets",

@@ -1,30 +1,26 @@
 """The semantic captures: what a method may ask of a student and a teacher, and in which family.
 
-==============  =======================================================================================
-name            value
-==============  =======================================================================================
-backbone        tuple of (B, C_i, H_i, W_i), the backbone's stages, finest first
-neck            tuple of (B, C, H_i, W_i), the maps that the heads read, finest first. In segmentation,
-                which has no neck: the one map that the classifying convolution reads
-rpn             :class:`Predictions` of the region proposal network (two-stage)
-proposals       list over images of (N, 5) tensors x1, y1, x2, y2, score in input pixels (two-stage).
-                The teacher's entry is the student's
-rois            (R, 5) tensor image, x1, y1, x2, y2: the student's sampled RoIs (two-stage)
-roi_features    (R, C, h, w), pooled on the student's RoIs in both models (two-stage)
-roi_logits      (R, classes + 1), background last, on the student's RoIs in both models (two-stage)
-roi_boxes       (R, 4 * classes) or (R, 4) encoded regressions on the student's RoIs (two-stage)
-logits          :class:`Logits`: per RoI, per anchor or point, or per pixel (every family)
-pixel_logits    the (B, C, H, W) tensor of the pixels' logits (segmentation)
-head            :class:`Predictions` of a dense head (dense)
-roi_targets     :class:`Assignment` of the RoI head, on the student's sampled RoIs (two-stage)
-rpn_targets     :class:`Assignment` of the region proposal network, on the student's sampled anchors (two-stage)
-head_targets    :class:`Assignment` of a dense head, on all anchors or points that it is trained on (dense)
-assignments     dict of the family's assignments: ``rpn`` and ``roi`` (two-stage), ``head`` (dense)
-anchors         list over levels of (H_i * W_i * A, 4) boxes in row-major (y, x, a) order (two-stage: the
-                RPN's; dense: the head's; an anchor-free head's points as squares of 8 strides)
-==============  =======================================================================================
+- ``backbone``: tuple of (B, C_i, H_i, W_i), the backbone's stages, finest first
+- ``neck``: tuple of (B, C, H_i, W_i), the maps that the heads read, finest first. In segmentation, which has no
+  neck: the one map that the classifying convolution reads
+- ``rpn``: ``Predictions`` of the region proposal network (two-stage)
+- ``proposals``: list over images of (N, 5) tensors x1, y1, x2, y2, score in input pixels (two-stage). The
+  teacher's entry is the student's
+- ``rois``: (R, 5) tensor image, x1, y1, x2, y2: the student's sampled RoIs (two-stage)
+- ``roi_features``: (R, C, h, w), pooled on the student's RoIs in both models (two-stage)
+- ``roi_logits``: (R, classes + 1), background last, on the student's RoIs in both models (two-stage)
+- ``roi_boxes``: (R, 4 * classes) or (R, 4) encoded regressions on the student's RoIs (two-stage)
+- ``logits``: ``Logits``: per RoI, per anchor or point, or per pixel (every family)
+- ``pixel_logits``: the (B, C, H, W) tensor of the pixels' logits (segmentation)
+- ``head``: ``Predictions`` of a dense head (dense)
+- ``roi_targets``: ``Assignment`` of the RoI head, on the student's sampled RoIs (two-stage)
+- ``rpn_targets``: ``Assignment`` of the region proposal network, on the student's sampled anchors (two-stage)
+- ``head_targets``: ``Assignment`` of a dense head, on all anchors or points that it is trained on (dense)
+- ``assignments``: dict of the family's assignments: ``rpn`` and ``roi`` (two-stage), ``head`` (dense)
+- ``anchors``: list over levels of (H_i * W_i * A, 4) boxes in row-major (y, x, a) order (two-stage: the RPN's;
+  dense: the head's; an anchor-free head's points as squares of 8 strides)
 
-Ground truth (boxes, labels, masks) is in :class:`Targets`, in every family that has it.
+Ground truth (boxes, labels, masks) is in ``Targets``, in every family that has it.
 """
 
 from __future__ import annotations
@@ -39,7 +35,7 @@ from torch import Tensor
 from kdbench.errors import UserError
 
 Captures = Mapping[str, Any]
-"""Capture name -> value, as in the table above."""
+"""Capture name -> value, as listed above."""
 
 FAMILIES: Mapping[str, frozenset[str]] = {
     "two-stage": frozenset(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Shapes, Targets, detached
-from kdbench.isolation import MethodError, blamed, reference
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 @dataclass(frozen=True)
@@ -47,27 +48,29 @@ class Step:
         return replace(self, student={name: detached(value) for name, value in self.student.items()})
 
 
-class Method(nn.Module):
+class Method(nn.Module, Generic[OptionsT]):
     """A distillation method. Its parameters (adapters) train with the student and are never exported.
 
-    A subclass sets ``captures``, makes its adapters in :meth:`build` and returns its terms from
-    :meth:`losses`. It holds no reference to student or teacher.
+    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, makes its adapters in ``build`` and
+    returns its terms from ``losses``. It holds no reference to student or teacher.
 
     Args:
         options: The card's options, validated.
     """
 
     captures: ClassVar[tuple[str, ...]] = ()
-    """Names from :mod:`kdbench.distill.captures` that it needs from both models, whatever its options."""
+    """Names from ``kdbench.distill.captures`` that it needs from both models, whatever its options."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: OptionsT) -> None:
         super().__init__()
         self.options = options
 
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
-        """Captures that it needs with these options. Override where a variant asks for others."""
-        return cls.captures
+    def needs(self) -> tuple[str, ...]:
+        """Return the captures that it needs with its options, before ``build``.
+
+        Override it where a variant asks for others than ``captures``.
+        """
+        return self.captures
 
     def build(self, shapes: Shapes) -> None:
         """Make the adapters. Called once, before training, under the method's own random state."""
@@ -85,9 +88,9 @@ class Method(nn.Module):
         return 1.0
 
     def adversary(self) -> nn.Module | None:
-        """A part, made in :meth:`build`, that is trained against the student.
+        """A part, made in ``build``, that is trained against the student.
 
-        It is in no optimizer but its own and gets no gradient of :meth:`losses`, which may run through it.
+        It is in no optimizer but its own and gets no gradient of ``losses``, which may run through it.
         """
         return None
 
@@ -111,7 +114,7 @@ class Method(nn.Module):
         """What it attends to in a batch, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
 
         Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
-        It is asked without :meth:`build`, as adapters are not kept with a run.
+        It is asked without ``build``, as adapters are not kept with a run.
         """
         return {}
 
@@ -120,25 +123,21 @@ class Method(nn.Module):
         return [f"{name}: {brief(part)}" for name, part in self.named_children()]
 
 
-def check_terms(method: type, terms: Any, what: str = "losses()") -> None:
+def check_terms(terms: Any) -> None:
     """Refuse what is no dict of scalar terms.
 
     Args:
-        method: The method's class.
-        terms: What it gave.
-        what: Where, for the message.
+        terms: What a method returned.
 
     Raises:
-        MethodError: With what was given instead.
+        TypeError: With what was returned instead.
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
     else:
         wrong = next((f"'{name}': {_kind(term)}" for name, term in terms.items() if not _is_term(term)), "")
     if wrong:
-        raise MethodError(
-            f"{blamed(reference(method))} gave {wrong} in {what}: it must give a dict of scalar tensors by name"
-        )
+        raise TypeError(f"it returned {wrong}, not a dict of scalar tensors by name")
 
 
 def _is_term(term: Any) -> bool:

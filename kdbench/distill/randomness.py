@@ -15,6 +15,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from kdbench import devices
+
 
 def seed_of(*key: int | str) -> int:
     """A 32-bit seed from a key: the same on every machine and in every process."""
@@ -28,18 +30,20 @@ def reseed(*key: int | str) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.manual_seed(seed)
+    accelerator = devices.in_use()
+    if accelerator is not None:
+        accelerator.manual_seed(seed)
 
 
 @contextmanager
 def seeded(*key: int | str) -> Iterator[None]:
     """Run a block with python's, numpy's and torch's generators seeded from ``key``; restore them after.
 
-    On CUDA the current device's generator is seeded as well.
+    The generator of an accelerator in use is seeded as well.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    accelerator = devices.in_use()
+    state = None if accelerator is None else accelerator.get_rng_state()
     reseed(*key)
     try:
         yield
@@ -47,5 +51,5 @@ def seeded(*key: int | str) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state(cuda)
+        if accelerator is not None:
+            accelerator.set_rng_state(state)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench import devices
+from kdbench.execution.local import chosen_threads, cores
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training import Place
 
 Spec = RunSpec | TeacherSpec
-WORKERS = {"cpu": 0, "cuda": 4}
-"""Data loading processes where none are asked for."""
+LOADING = 8
+"""Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
+
+
+OUTDATED = "with other code of the method than today's: --rerun runs it again"
 
 
 @dataclass(frozen=True)
@@ -29,20 +34,20 @@ class Means:
     Attributes:
         work_dir: Runs are kept below it, a folder an identity.
         store: Where records go.
-        device: ``cpu`` or ``cuda``.
         workers: Data loading processes.
         visualizers: mmengine's visualisation backends.
         download: Fetch initial weights that are not there.
         force: Go on although a gate failed.
+        rerun: Run a plan's cell also where it has a done record, which is replaced.
     """
 
     work_dir: Path
     store: Store
-    device: str
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
     download: bool = False
     force: bool = False
+    rerun: bool = False
 
     def folder(self, spec: Spec) -> Path:
         """Where a run's checkpoints, logs and trained weights are."""
@@ -81,8 +86,8 @@ def place_of(spec: Spec, plan: Plan, means: Means) -> Place:
     return Place(
         folder=plan.folder,
         work_dir=means.folder(spec),
-        device=means.device,
-        amp=spec.amp,
+        device=spec.device,
+        precision=spec.precision,
         workers=means.workers,
         visualizers=means.visualizers,
     )
@@ -99,8 +104,10 @@ def title(spec: Spec) -> str:
 
 
 def loading_processes(wanted: int | None, device: str) -> int:
-    """Data loading processes: what was asked for, else as the device needs."""
-    return WORKERS[device] if wanted is None else wanted
+    """Return the data loading processes: as asked for, else those that a GPU's worker has cores for, at least 1."""
+    if wanted is not None:
+        return wanted
+    return 0 if device == devices.CPU else max(1, min(LOADING, (chosen_threads() or cores()) - 1))
 
 
 def told(metrics: Mapping[str, float]) -> str:
@@ -111,6 +118,11 @@ def told(metrics: Mapping[str, float]) -> str:
 def score(record: Record) -> str:
     """The ranking metric of a record, in [0, 1], with its name."""
     return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
+
+
+def outdated(record: Record, plan: Plan) -> bool:
+    """Whether a record tells of other source of the plan's method than there is now."""
+    return record.code is not None and record.code != plan.code
 
 
 def interrupted_at(work_dir: Path) -> int | None:

@@ -42,9 +42,11 @@ def to_run(plan: Plan, means: Means) -> dict[str, Spec]:
         given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
         return given or is_there(means, spec)  # a given teacher is measured, by as many as want to
 
-    if there(plan.cell):
-        return {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
-    return {plan.cell.identity(): plan.cell} | needs_of(plan, there)
+    wanted: dict[str, Spec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
+    if means.rerun or not there(plan.cell):
+        wanted[plan.cell.identity()] = plan.cell
+        wanted.update(needs_of(plan, there))
+    return wanted
 
 
 def _taken(spec: Spec, claims: Claims) -> str:

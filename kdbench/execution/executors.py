@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,12 +14,14 @@ from typing import Any
 
 from pydantic import Field
 
+from kdbench import devices
 from kdbench.cards import ExecutorCard, Options
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError, reminder, running
 from kdbench.hookspecs import hookimpl
-from kdbench.isolation import guarded, offered
-from kdbench.registry import registry
+from kdbench.plugins import load_target, registry
 from kdbench.selectors import parse, resolve
+
+ADVICE = "Tell its authors. The same sweep goes on from what is done, with another --executor too."
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,11 @@ class Resources:
     """What one worker gets.
 
     Attributes:
-        gpus: GPUs, 0 or 1.
+        gpus: GPUs: 0, 1, or less than 1 where several workers share one.
         cores: CPU cores, at least 1: the worker computes with that many threads.
     """
 
-    gpus: int
+    gpus: float
     cores: int
 
 
@@ -38,7 +42,7 @@ class Ended:
     """A worker that has ended.
 
     Attributes:
-        handle: As :meth:`Executor.submit` gave it.
+        handle: As ``Executor.submit`` gave it.
         code: Its exit code; None where it has none, since it was killed or its machine was lost.
         how: How it ended, for people: ``exit code 1``, ``killed by SIGKILL``.
     """
@@ -49,7 +53,7 @@ class Ended:
 
     @classmethod
     def process(cls, handle: str, code: int) -> Ended:
-        """A process that has ended, with the code that :class:`subprocess.Popen` gives: ``-n`` after signal n."""
+        """A process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
         if code >= 0:
             return cls(handle, code, f"exit code {code}")
         return cls(handle, None, f"killed by {signal.Signals(-code).name}")
@@ -60,7 +64,7 @@ class Executor(ABC):
 
     Args:
         slots: How many workers may run at once; None: what fits.
-        device: ``cpu`` or ``cuda``; None: cuda where there is one.
+        device: Type of the device; None: the accelerator where there is one.
         options: Those of its card.
 
     Raises:
@@ -91,7 +95,7 @@ class Executor(ABC):
 
     @abstractmethod
     def cancel(self, handle: str, *, now: bool) -> None:
-        """Ask a worker to write a checkpoint and end, or end it ``now``; :meth:`wait` tells when it has ended."""
+        """Ask a worker to write a checkpoint and end, or end it ``now``; ``wait`` tells when it has ended."""
 
     @abstractmethod
     def close(self) -> None:
@@ -112,6 +116,7 @@ class SlurmOptions(Options):
 
     partition: str | None = Field(None, description="Partition; default: Slurm's.")
     time: int = Field(60, ge=5, description="Limit of a job, minutes: what is not done then is queued again.")
+    workers: int = Field(1, ge=1, description="Workers a job, which share its GPU.")
     cores: int | None = Field(None, ge=1, description="CPU cores a worker; default: 1, with a GPU 4.")
     memory: int | None = Field(None, ge=1, description="Memory of a job, GB; default: Slurm's.")
     account: str | None = Field(None, description="Account that is charged; default: Slurm's.")
@@ -127,21 +132,98 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
     Args:
         selector: Its name and options.
         slots: How many workers may run at once; None: as it chooses.
-        device: ``cpu`` or ``cuda``; None: as it chooses.
+        device: Type of the device; None: as it chooses.
 
     Raises:
         UserError: Where it is unknown, its options are not those of its card, it lacks something, or it fails.
     """
-    from kdbench.execution.executor_guard import made
-
+    if device is not None:
+        devices.check(device)
     name, raw = parse(selector)
-    card = registry().executor(name).value
-    with guarded(offered("executor", name), "its options"):
+    offer = registry().executor(name)
+    card = offer.value
+    with _running(offer.title, "its options"):
         options = resolve(card, raw)
     if lacking := lacking_of(card):
         how = f"run `{card.install}`" if card.install else "install it"
         raise UserError(f"--executor {name} needs {' and '.join(lacking)}: {how}.")
-    return made(card, slots, device, options)
+    executor = load_target(offer.title, card.target, ADVICE)
+    if not (isinstance(executor, type) and issubclass(executor, Executor)):
+        raise PluginError(f"{offer.title}: {card.target} is no subclass of kdbench.api.Executor. {ADVICE}")
+    with _running(offer.title, "__init__()"):
+        return Guarded(executor(slots, device, **dict(options)), offer.title)
+
+
+class Guarded(Executor):
+    """An executor whose errors and invalid results are reported under its plugin's name.
+
+    Args:
+        executor: The plugin's executor.
+        title: Title of its card, for messages.
+
+    Raises:
+        PluginError: Here and from every method: if the executor raises, or returns something invalid.
+    """
+
+    def __init__(self, executor: Executor, title: str) -> None:
+        self._executor, self._title = executor, title
+        self._running: set[str] = set()
+        slots, resources = getattr(executor, "slots", None), getattr(executor, "resources", None)
+        if not isinstance(slots, int) or slots < 1:
+            raise self._wrong("has", slots, "slots", "an int, at least 1")
+        if not isinstance(resources, Resources):
+            raise self._wrong("has", resources, "resources", "a kdbench.api.Resources")
+        self.slots, self.resources = slots, resources
+
+    def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
+        """Start a worker; its handle is a string that no other running worker has."""
+        with _running(self._title, "submit()"):
+            handle = self._executor.submit(command, resources, log)
+        if not isinstance(handle, str) or handle in self._running:
+            raise self._wrong("returned", handle, "submit()", "a str that no running worker has")
+        self._running.add(handle)
+        return handle
+
+    def wait(self, timeout: float) -> list[Ended]:
+        """Return the workers that have ended, each once; an executor that takes much longer is named."""
+        line = f"{self._title} does not come back from wait(): Ctrl-C three times leaves it."
+        with _running(self._title, "wait()"), reminder(line, after=timeout):
+            found = self._executor.wait(timeout)
+        handles = _handles(found)
+        if handles is None or len(set(handles)) < len(handles) or not self._running.issuperset(handles):
+            wanted = "a list with an Ended for each worker that has ended"
+            raise self._wrong("returned", found, "wait()", wanted)
+        self._running.difference_update(handles)
+        return found
+
+    def cancel(self, handle: str, *, now: bool) -> None:
+        """Ask a worker to end."""
+        with _running(self._title, "cancel()"):
+            self._executor.cancel(handle, now=now)
+
+    def close(self) -> None:
+        """Release what the executor holds."""
+        with _running(self._title, "close()"):
+            self._executor.close()
+
+    def _wrong(self, verb: str, value: Any, where: str, wanted: str) -> PluginError:
+        shown = " ".join(repr(value).split())[:80]
+        return PluginError(f"{self._title} {verb} {shown} as {where}, and it must be {wanted}. {ADVICE}")
+
+
+@contextmanager
+def _running(title: str, part: str) -> Iterator[None]:
+    """Run a part of an executor; what it prints goes to standard error."""
+    with running(title, part, ADVICE), redirect_stdout(sys.stderr):
+        yield
+
+
+def _handles(found: object) -> list[str] | None:
+    """Return the handles of workers that have ended; None for anything but a list of them."""
+    if not isinstance(found, list) or not all(isinstance(ended, Ended) for ended in found):
+        return None
+    known = all(isinstance(ended.handle, str) and isinstance(ended.code, int | None) for ended in found)
+    return [ended.handle for ended in found] if known else None
 
 
 def lacking_of(card: ExecutorCard) -> list[str]:
@@ -161,12 +243,12 @@ def kdbench_executors() -> Iterable[ExecutorCard]:
     """This machine, a Ray cluster, a Slurm cluster."""
     yield ExecutorCard(
         name="local",
-        title="Processes on this machine: one for each GPU, or for each core.",
+        title="Processes on this machine: several a GPU, or one a core.",
         target="kdbench.execution.local:Local",
     )
     yield ExecutorCard(
         name="ray",
-        title="Actors on a Ray cluster: one for each GPU, or for each core.",
+        title="Actors on a Ray cluster: one or several a GPU, or one a core.",
         target="kdbench.execution.ray_executor:Ray",
         requires=("ray",),
         install='pip install "kdbench[ray]"',

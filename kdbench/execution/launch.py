@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
 
@@ -16,6 +17,11 @@ from kdbench.errors import UserError
 def is_main_process() -> bool:
     """Whether this is the process that writes and speaks, in a distributed run."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def processes(gpus: int | None) -> int:
+    """Return how many processes share a batch: torchrun's, or one a GPU that is asked for."""
+    return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else gpus or 1
 
 
 def relaunch(gpus: int) -> int | None:
@@ -29,17 +35,17 @@ def relaunch(gpus: int) -> int | None:
         torchrun started it.
 
     Raises:
-        UserError: If there are not that many GPUs.
+        UserError: If there are not that many GPUs, or several of a kind that NCCL does not join.
     """
     if "LOCAL_RANK" in os.environ:
         return None
-    import torch
-
-    there = torch.cuda.device_count()
+    there = devices.count()
     if there < gpus:
         raise UserError(f"--gpus {gpus}: this machine has {there}. Ask for fewer, or leave --gpus away.")
     if gpus == 1:
         return None
+    if devices.accelerator() != "cuda":
+        raise UserError(f"--gpus {gpus}: several GPUs need CUDA. Leave --gpus away.")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
     with _left_to_children():
         return subprocess.run([*command, "-m", "kdbench", *sys.argv[1:]], check=False).returncode
@@ -64,7 +70,7 @@ def start(device: str | None, dataset: Dataset) -> str:
     Raises:
         UserError: If the device is not there or the libraries do not load.
     """
-    used = choose(device)
+    used = devices.choose(device)
     from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 
     prepare_libraries(LIBRARIES[dataset.task])
@@ -72,27 +78,11 @@ def start(device: str | None, dataset: Dataset) -> str:
     from kdbench.openmmlab.process import hush, join_processes, make_repeatable, use_device
 
     hush()
-    if used == "cuda":
-        make_repeatable()
-    else:
+    if used == devices.CPU:
         keep_freed()
+    else:
+        make_repeatable()
     use_device(used)
     if "LOCAL_RANK" in os.environ:
         join_processes(used)
     return used
-
-
-def choose(device: str | None) -> str:
-    """``cpu`` or ``cuda``; without a wish cuda where there is one.
-
-    Raises:
-        UserError: If it is neither, or not there.
-    """
-    if device not in (None, "cpu", "cuda"):
-        raise UserError(f"--device {device}: use cpu or cuda (CUDA_VISIBLE_DEVICES chooses among GPUs).")
-    import torch
-
-    there = torch.cuda.is_available()
-    if device == "cuda" and not there:
-        raise UserError("--device cuda: torch sees no GPU; `kdbench doctor` says more.")
-    return device or ("cuda" if there else "cpu")

@@ -1,4 +1,4 @@
-"""The executor ``local``: a process a slot, where a slot is a GPU or some of the cores."""
+"""The executor ``local``: a process a slot, where a slot is a share of a GPU or some of the cores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from kdbench.errors import UserError
+from kdbench import devices
 from kdbench.execution.executors import Ended, Executor, Resources
-from kdbench.execution.launch import choose
+from kdbench.execution.gpus import Gpus
+from kdbench.execution.worker_codes import INTERRUPTED
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LEASH = "KDBENCH_LEASH"
@@ -26,66 +27,57 @@ class Local(Executor):
     Each is in a session of its own, so that Ctrl-C reaches it through :meth:`cancel` alone, once.
 
     Args:
-        slots: Processes at once; default: one a GPU, or one a core.
-        device: ``cpu`` or ``cuda``; default: cuda where there is one.
-
-    Raises:
-        UserError: If there are not that many GPUs.
+        slots: Processes at once, dealt out over the GPUs where there are any; default: one a core, or as many as
+            the GPUs turn out to have room for.
+        device: Type of the device; default: the accelerator where there is one.
     """
 
     def __init__(self, slots: int | None, device: str | None) -> None:
-        gpus = gpus_here() if device != "cpu" and choose(device) == "cuda" else []
-        if gpus and slots is not None and slots > len(gpus):
-            raise UserError(f"--slots {slots}: a slot is a GPU, and there are {len(gpus)}. Ask for fewer.")
-        there = cores()
-        self.slots = slots or len(gpus) or there
+        names = [] if devices.choose(device) == devices.CPU else gpus_here()
+        self._gpus = Gpus(names, slots, cores()) if names else None
+        self.slots = self._gpus.slots if self._gpus else slots or cores()
         self.resources = Resources(
-            gpus=1 if gpus else 0, cores=chosen_threads() or max(1, there // self.slots)
+            gpus=min(1.0, len(names) / self.slots), cores=chosen_threads() or max(1, cores() // self.slots)
         )
-        self._free_gpus = gpus
-        self._gpus: dict[str, str] = {}
+        self._made = 0
+        self._waiting: dict[str, tuple[Sequence[str], dict[str, str], Path]] = {}
+        """Handle -> command, environment and log of a process that no GPU has had room for."""
+        self._gpu_of: dict[str, str] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
         self._leash, self._grip = os.pipe()
 
     def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
-        """Start a process; there must be a free slot."""
-        environment = {**os.environ, **threads(resources), LEASH: str(self._leash)}
-        gpu = self._free_gpus.pop(0) if resources.gpus else None
-        if gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-                pass_fds=(self._leash,),
-            )
-        handle = str(process.pid)
-        self._processes[handle] = process
-        if gpu is not None:
-            self._gpus[handle] = gpu
-        threading.Thread(target=self._await, args=(handle, process), daemon=True).start()
+        """Start a process, at once or as soon as a GPU has room for it."""
+        if self._gpus and not self._waiting:
+            self._gpus.forget()
+        self._made += 1
+        handle = str(self._made)
+        self._waiting[handle] = command, {**threads(resources), LEASH: str(self._leash)}, log
+        self._start()
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:
         """The processes that have ended."""
+        if self._gpus:
+            self._gpus.look()
+        self._start()
         found: list[Ended] = []
         with contextlib.suppress(queue.Empty):
             found.append(self._ended.get(timeout=timeout))
             while True:
                 found.append(self._ended.get_nowait())
         for ended in found:
-            self._processes.pop(ended.handle)
-            if ended.handle in self._gpus:
-                self._free_gpus.append(self._gpus.pop(ended.handle))
+            self._processes.pop(ended.handle, None)
+            gpu = self._gpu_of.pop(ended.handle, None)
+            if self._gpus and gpu is not None:
+                self._gpus.give_back(gpu)
         return found
 
     def cancel(self, handle: str, *, now: bool) -> None:
         """SIGTERM, on which a worker writes a checkpoint; or SIGKILL to all that it has started."""
+        if self._waiting.pop(handle, None):
+            self._ended.put(Ended(handle, INTERRUPTED, "not started"))
         process = self._processes.get(handle)
         if process is None:
             return
@@ -99,6 +91,32 @@ class Local(Executor):
         """Let go of the leash."""
         os.close(self._grip)
         os.close(self._leash)
+
+    def _start(self) -> None:
+        """Start what waits, as far as there is room."""
+        for handle, (command, environment, log) in list(self._waiting.items()):
+            if self._gpus:
+                gpu = self._gpus.take()
+                if gpu is None:
+                    return
+                self._gpu_of[handle] = environment["CUDA_VISIBLE_DEVICES"] = gpu
+            del self._waiting[handle]
+            process = self._processes[handle] = self._process(command, environment, log)
+            threading.Thread(target=self._await, args=(handle, process), daemon=True).start()
+
+    def _process(
+        self, command: Sequence[str], environment: dict[str, str], log: Path
+    ) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **environment},
+                start_new_session=True,
+                pass_fds=(self._leash,),
+            )
 
     def _await(self, handle: str, process: subprocess.Popen[bytes]) -> None:
         self._ended.put(Ended.process(handle, process.wait()))
@@ -117,9 +135,7 @@ def chosen_threads() -> int | None:
 
 def gpus_here() -> list[str]:
     """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    import torch
-
-    count = torch.cuda.device_count()
+    count = devices.count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return named[:count] or [str(number) for number in range(count)]
 

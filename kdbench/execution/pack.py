@@ -65,7 +65,7 @@ class Lane:
 
 
 def run_pack(plans: Sequence[Plan], means: Means, console: Console) -> Outcome:
-    """Train the cells of plans that have no record yet, and the plain student that they are compared with.
+    """Train the cells of plans that have no record yet.
 
     A lane that fails is recorded as failed and hurts no other. Where the memory is not enough for all lanes, they
     train in several packs.
@@ -101,7 +101,7 @@ class _PackRun:
         return self.outcome
 
     def _lanes(self, plans: Sequence[Plan]) -> list[Lane]:
-        """The students to train: the plain one first."""
+        """Return the students to train, the plain one first."""
         lanes: dict[str, Lane] = {}
         for plan in plans:
             session = Session(plan, self.means, self.console)
@@ -124,12 +124,11 @@ class _PackRun:
         known = session.known(plan.cell)
         if known is not None:
             self.outcome.records.append(known)
-        elif plan.teacher is not None:
-            key = plan.cell.teacher
-            self.taught[key] = self.taught.get(key) or session.teaching()
-            lanes[plan.cell.identity()] = Lane(session, self.taught[key])
-        if plan.plain.identity() not in lanes and session.known(plan.plain) is None:
-            lanes[plan.plain.identity()] = Lane(session, None)
+            return
+        key, teaching = plan.cell.teacher, None
+        if plan.teacher is not None:
+            teaching = self.taught[key] = self.taught.get(key) or session.teaching()
+        lanes[plan.cell.identity()] = Lane(session, teaching)
 
     def _train(self, lanes: Sequence[Lane]) -> list[Lane]:
         """Train lanes, and give those back that did not find the memory."""
@@ -139,7 +138,8 @@ class _PackRun:
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])
-        pack, before, together = make_pack(), memory.used(), name_of(lanes)
+        device = lanes[0].spec.device
+        pack, before, together = make_pack(), memory.used(device), name_of(lanes)
         with self._stage(lanes) as progress:
             bodies = {
                 str(number): partial(self._body, lane, pack, progress, together)
@@ -148,7 +148,7 @@ class _PackRun:
             results = pack.turns.run(
                 bodies,
                 stop_on=(OutOfMemory, StopNow),
-                room=lambda: memory.room_for(memory.used() - before),
+                room=lambda: memory.room_for(memory.used(device) - before, device),
             )
         return self._settled(lanes, list(results.values()))
 

@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from kdbench.execution.plan import PLAIN
 from kdbench.execution.sweep_cells import Item
-from kdbench.specs import digest
+from kdbench.specs import PLAIN, digest
 
-Place = tuple[str, str, int, str, bool]
-"""Dataset, pair, seed, schedule and mixed precision."""
+Place = tuple[str, str, int, str, str]
+"""Dataset, pair, seed, schedule and precision."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def packs_of(items: Iterable[Item], *, max_lanes: int | None, share_teacher: boo
 
 def _place(item: Item) -> Place:
     cell = item.plan.cell
-    return (cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.amp)
+    return (cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.precision)
 
 
 def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
@@ -71,7 +70,8 @@ def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
     packs = []
     for group in filter(None, groups.values()):
         ordered = sorted(group, key=lambda item: item.plan.cell.method != PLAIN)
-        packs += _split(ordered, _reason(ordered), max_lanes)
+        parts = -(-len(group) // (max_lanes or len(group)))
+        packs += split(Pack(tuple(ordered), _reason(ordered)), parts, f"--max-lanes {max_lanes}")
     return packs
 
 
@@ -91,12 +91,13 @@ def _reason(group: Sequence[Item]) -> str:
     return "plain student" if plan.cell.method == PLAIN else "one method"
 
 
-def _split(group: Sequence[Item], reason: str, max_lanes: int | None) -> list[Pack]:
-    size = max_lanes or len(group)
-    parts = [group[start : start + size] for start in range(0, len(group), size)]
-    if len(parts) == 1:
-        return [Pack(tuple(group), reason)]
+def split(pack: Pack, parts: int, why: str) -> list[Pack]:
+    """Split a pack into at most so many parts of nearly equal size, in the order of its cells."""
+    parts = min(parts, len(pack.items))
+    if parts == 1:
+        return [pack]
+    ends = [-(-len(pack.items) * number // parts) for number in range(parts + 1)]
     return [
-        Pack(tuple(part), f"{reason}, part {number} of {len(parts)}: --max-lanes {max_lanes}")
-        for number, part in enumerate(parts, 1)
+        Pack(pack.items[ends[number - 1] : ends[number]], f"{pack.reason}, part {number} of {parts}: {why}")
+        for number in range(1, parts + 1)
     ]

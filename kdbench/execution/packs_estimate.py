@@ -16,6 +16,9 @@ from kdbench.execution.sweep_records import needs_of
 from kdbench.results.record import Record
 from kdbench.specs import TeacherSpec, digest
 
+STEP = 0.1
+"""Seconds of an iteration where nothing is known: a full-width pair's on a GPU, or a small pair's on a core."""
+
 
 @dataclass
 class Rates:
@@ -49,6 +52,11 @@ class Rates:
         seen = self.of_model.get(_teacher(teacher.model_dump(mode="json")))
         return _median(seen) * teacher.recipe.iterations if seen else None
 
+    def guess(self, item: Item) -> float:
+        """Time of a cell's iterations, s, with the order of magnitude of a step where no record tells."""
+        known = self.seconds(item)
+        return item.plan.cell.pair.schedule.iterations * STEP if known is None else known
+
     def total(self, items: Iterable[Item]) -> tuple[float, int]:
         """Time of cells one after the other, s, and of how many of them it is unknown."""
         each = [self.seconds(item) for item in items]
@@ -58,25 +66,20 @@ class Rates:
 def teachers_of(items: Iterable[Item], there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
     """The teachers, by identity, that cells need and that are not there."""
     plans = {item.plan.cell.teacher: item.plan for item in items if item.plan.teacher is not None}
-    needs = {identity: spec for plan in plans.values() for identity, spec in needs_of(plan, there).items()}
-    return {identity: spec for identity, spec in needs.items() if isinstance(spec, TeacherSpec)}
+    return {identity: spec for plan in plans.values() for identity, spec in needs_of(plan, there).items()}
 
 
 def in_order(packs: Sequence[Pack], rates: Rates) -> list[Pack]:
     """The packs in the order in which they are best begun.
 
-    The longest first, so that no slot is left alone with it in the end, and so the first of a pair trains its
-    teacher, for which the others wait. Those that need a plain student of another pack come after all: it shares
-    its teacher there.
+    The longest first, so that no slot is left alone with it in the end. The first of a pair trains its teacher,
+    for which the others wait.
     """
-    packed = {item.identity for pack in packs for item in pack.items}
 
-    def key(pack: Pack) -> tuple[bool, float, int]:
-        own = {item.identity for item in pack.items}
-        plain = pack.items[0].plan.plain.identity()  # that of the others too: they are of one pair and seed
+    def key(pack: Pack) -> tuple[float, int]:
         seconds, unknown = rates.total(pack.items)
         iterations = sum(item.plan.cell.pair.schedule.iterations for item in pack.items)
-        return plain in packed - own, -math.inf if unknown else -seconds, -iterations
+        return -math.inf if unknown else -seconds, -iterations
 
     return sorted(packs, key=key)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from kdbench.errors import UserError
+from kdbench.errors import UserError, explain
 from kdbench.execution.packs import Pack
 from kdbench.execution.plan import Request
 from kdbench.execution.sweep_means import SweepMeans
-from kdbench.results.record import explain
-from kdbench.results.store import write_atomically
+from kdbench.files import write_atomically
 from kdbench.specs import Spec
 
 

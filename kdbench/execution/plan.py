@@ -17,13 +17,23 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require, summary
 from kdbench.datasets.verify import verify
-from kdbench.errors import UserError
-from kdbench.isolation import running
-from kdbench.registry import Offer, registry, suggestion
+from kdbench.errors import UserError, running
+from kdbench.plugins import Offer, registry, suggestion, title_of
 from kdbench.selectors import canonical, parse, resolve
-from kdbench.specs import Model, Pair, RunSpec, Schedule, StagedTeacherSpec, TeacherSpec, digest, file_digest
+from kdbench.source import source_hash
+from kdbench.specs import (
+    PLAIN,
+    Model,
+    Pair,
+    Precision,
+    RunSpec,
+    Schedule,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    file_digest,
+)
 
-PLAIN = "none"
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 
@@ -41,7 +51,9 @@ class Request:
     student: str | None = None
     teacher_checkpoints: tuple[Path, ...] = ()
     settings: tuple[str, ...] = ()
-    amp: bool = False
+    precision: Precision = "fp32"
+    device: str = "cpu"
+    processes: int = 1
     from_scratch: bool = False
     data_root: Path | None = None
 
@@ -61,6 +73,8 @@ class Plan:
         checkpoints: The teachers' checkpoints, if they were given, by their hash.
         staged: Spec of the teacher after the stage that the method asks for, or None.
         others: Specs of an ensemble's further teachers.
+        plugin: Distribution and version that the method comes from.
+        command: Command that runs the cell by hand; empty where that is this process's own.
     """
 
     card: MethodCard
@@ -73,19 +87,27 @@ class Plan:
     checkpoints: Mapping[str, Path]
     staged: StagedTeacherSpec | None = None
     others: tuple[TeacherSpec, ...] = ()
+    plugin: str = ""
+    command: str = ""
+
+    @property
+    def code(self) -> str:
+        """Hash of the method's own source as it is now."""
+        return source_hash(self.card.method.partition(":")[0], self.plugin.rpartition(" ")[0])
 
 
-def plan(request: Request, report: Callable[[str], None]) -> Plan:
+def plan(request: Request, report: Callable[[str], None], *, rehash: bool = False) -> Plan:
     """Resolve a request.
 
     Args:
         request: What the user asks for.
         report: Gets lines of progress (an embedded dataset may have to be written first).
+        rehash: Read every file of the dataset, whatever the index of hashes has of it.
 
     Raises:
         UserError: For anything unknown, malformed or missing, in one line.
     """
-    return Planner(report).plan(request)
+    return Planner(report, rehash=rehash).plan(request)
 
 
 class Planner:
@@ -93,10 +115,11 @@ class Planner:
 
     Args:
         report: Gets lines of progress.
+        rehash: Read every file of a dataset, whatever the index of hashes has of it.
     """
 
-    def __init__(self, report: Callable[[str], None]) -> None:
-        self.report = report
+    def __init__(self, report: Callable[[str], None], *, rehash: bool = False) -> None:
+        self.report, self.rehash = report, rehash
         self._asked: dict[str, tuple[Offer[MethodCard], Options, str]] = {}
         self._content: dict[tuple[str, Path | None], tuple[Path, str]] = {}
         self._pairs: dict[Request, Pair] = {}
@@ -121,7 +144,9 @@ class Planner:
             "data": data,
             "seed": request.seed,
             "schedule": kind_of(request),
-            "amp": request.amp,
+            "precision": request.precision,
+            "device": request.device,
+            "processes": request.processes,
         }
         checkpoints = given_checkpoints(request, options)
         members = [] if card.name == PLAIN else self._ensemble(ground, pair, common, options, checkpoints)
@@ -131,7 +156,7 @@ class Planner:
             method=card.name,
             selector=selector,
             options=options.recorded(),
-            plugin=origin(offer),
+            revision=card.revision,
             pair=pair,
             teacher=taught_by,
         )
@@ -146,13 +171,14 @@ class Planner:
             checkpoints,
             staged,
             tuple(members[1:]),
+            origin(offer),
         )
 
     def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
         if text not in self._asked:
             name, raw = parse(text)
             offer = registry().method(name)
-            with running(offer.value.method, "its options"), redirect_stdout(sys.stderr):
+            with running(offer.title, "its options"), redirect_stdout(sys.stderr):
                 options = resolve(offer.value, raw)
                 self._asked[text] = offer, options, canonical(offer.value, options)
         return self._asked[text]
@@ -160,16 +186,16 @@ class Planner:
     def _pair(self, ground: Request, dataset: Dataset) -> Pair:
         """The pair; ``ground`` is the request without its method and seed, here and below."""
         if ground not in self._pairs:
-            self._pairs[ground] = overridden(pair_of(ground, dataset), ground)
+            self._pairs[ground] = resolved(overridden(pair_of(ground, dataset), ground))
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
-        """The dataset's folder, its files checked, and the fingerprint of its content."""
+        """The dataset's folder, its files checked, and its fingerprint."""
         key = (dataset.name, root)
         if key not in self._content:
             folder = located(dataset, root, self.report)
             check_files(dataset, folder, root)
-            self._content[key] = folder, fingerprint(dataset, folder)
+            self._content[key] = folder, fingerprint(dataset, folder, rehash=self.rehash)
         return self._content[key]
 
     def _plain_student(self, ground: Request, pair: Pair, common: dict[str, Any]) -> RunSpec:
@@ -180,7 +206,7 @@ class Planner:
                 method=PLAIN,
                 selector=PLAIN,
                 options={},
-                plugin=origin(registry().method(PLAIN)),
+                revision=registry().method(PLAIN).value.revision,
                 pair=pair,
                 teacher=None,
             )
@@ -264,13 +290,13 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
     """The teacher after the stage that a method asks for with these options; None where it asks for none."""
-    with running(card.method, "teacher_stage()"), redirect_stdout(sys.stderr):
+    with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
         raise UserError(
             f"method '{card.name}' asks for several teachers and for a stage: it can have one of both."
         )
-    return None if stage is None else StagedTeacherSpec.after(teacher, stage)
+    return None if stage is None else StagedTeacherSpec.after(teacher, stage, card.revision)
 
 
 def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) -> Path:
@@ -332,13 +358,29 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 
 def own_model(reference: str) -> Model:
-    """A model from a user's config; a file's content is part of its identity."""
-    if "::" in reference:
-        return Model(config=reference)
-    path = Path(reference)
-    if not path.is_file():
+    """A model from a user's config."""
+    if "::" not in reference and not Path(reference).is_file():
         raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
-    return Model(config=reference, sha256=sha256(path))
+    return Model(config=reference)
+
+
+def resolved(pair: Pair) -> Pair:
+    """Return the pair with the hashes of what its models' configs resolve to.
+
+    Raises:
+        UserError: If OpenMMLab is missing, a config cannot be read, or an edit does not fit it.
+    """
+    try:
+        from kdbench.openmmlab.resolved import model_hash
+    except ImportError as error:
+        raise UserError(
+            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to mend it."
+        ) from error
+    models = {
+        role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})
+        for role, model in (("teacher", pair.teacher), ("student", pair.student))
+    }
+    return pair.model_copy(update=models)
 
 
 def apply(values: dict[str, Any], setting: str) -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from kdbench import devices
 from kdbench.execution.plan import stored
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
 from kdbench.specs import RunSpec, TeacherSpec
@@ -24,7 +25,6 @@ Curve = Sequence[Mapping[str, float]]
 def record_of(
     spec: RunSpec | TeacherSpec,
     metric: str,
-    device: str,
     work_dir: Path,
     *,
     reason: str | None = None,
@@ -32,19 +32,26 @@ def record_of(
     cost: Mapping[str, int | float | str | None] | None = None,
     teacher: Teacher | None = None,
     notes: Sequence[str] = (),
+    plugin: str = "",
+    code: str | None = None,
+    command: str = "",
+    device: str | None = None,
 ) -> Record:
     """The record of one training or evaluation that has just ended, in this process.
 
     Args:
         spec: What was run.
         metric: The metric that ranks.
-        device: ``cpu`` or ``cuda``.
         work_dir: The run's folder.
         reason: Why it failed; None where it is done.
         curve: One mapping an evaluation, the last one at the end; empty where it failed.
         cost: Figures of the record's ``cost``.
         teacher: The teacher that was distilled from.
         notes: What was chosen on the way.
+        plugin: Distribution and version of the method that had a part in it.
+        code: Hash of that method's source.
+        command: Command that makes it again; empty: that of this process.
+        device: Name of the device, where it was not this process's.
     """
     return Record(
         kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
@@ -58,10 +65,12 @@ def record_of(
         cost=Cost.model_validate(cost or {}),
         curve=[dict(point) for point in curve],
         versions=versions(),
-        device=device_name(device),
+        device=device or devices.name(spec.device),
         host_class=host_class(),
         notes=list(notes),
-        made=_made(work_dir),
+        plugin=plugin,
+        code=code,
+        made=_made(work_dir, command),
     )
 
 
@@ -69,11 +78,11 @@ def _status(reason: str | None) -> Status:
     return "done" if reason is None else "failed"
 
 
-def _made(work_dir: Path) -> Made:
+def _made(work_dir: Path, command: str) -> Made:
     return Made(
         clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         path=str(work_dir),
-        command=shlex.join(["kdbench", *sys.argv[1:]]),
+        command=command or shlex.join(["kdbench", *sys.argv[1:]]),
     )
 
 
@@ -98,15 +107,6 @@ def _versions() -> Mapping[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = f"{distribution} {metadata.version(distribution)}"
     return found
-
-
-def device_name(device: str) -> str:
-    """``cpu`` or the GPU's name."""
-    if device == "cpu":
-        return "cpu"
-    import torch
-
-    return torch.cuda.get_device_name()
 
 
 def host_class() -> str:

@@ -12,6 +12,7 @@ when its claims have gone stale. Ray itself restarts nothing.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import socket
@@ -23,12 +24,15 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources
 from kdbench.execution.kept_process import KeptProcess
 from kdbench.execution.local import threads
 
 HOST_AND_PORT = re.compile(r"\[?([\w.:-]+?)\]?:(\d+)")
+GRAINS = 10_000
+"""Ray rounds shares of a GPU to one of so many parts."""
 GRACE = 60.0
 """Seconds that workers have to write their checkpoints when the executor is closed while they run."""
 
@@ -37,8 +41,9 @@ class Ray(Executor):
     """Actors, each with a worker's process on a node; they end with this process.
 
     Args:
-        slots: Workers at once; default: as many as fit into the cluster now. More wait until Ray has room.
-        device: ``cpu`` or ``cuda``; default: cuda where the cluster has GPUs.
+        slots: Workers at once, several of which share a GPU where there are more of them than GPUs; default: one a
+            GPU, or as many as fit into the cluster now. What has no room waits until Ray has some.
+        device: Type of the device; default: a GPU where the cluster has GPUs.
         address: The cluster's; None: that of RAY_ADDRESS, else of one on this machine, which is started if need be.
         cores: CPU cores a worker; default: 1, with a GPU an equal share of its node's.
 
@@ -54,17 +59,18 @@ class Ray(Executor):
             _connect(address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
-        if device == "cuda" and not gpu_nodes:
+        if device not in (None, devices.CPU) and not gpu_nodes:
             raise UserError(
-                "--device cuda: no node of the Ray cluster has a GPU. Add one, or leave --device away."
+                f"--device {device}: no node of the Ray cluster has a GPU. Add one, or say --device cpu."
             )
-        gpus = 1 if gpu_nodes and device != "cpu" else 0
-        self.resources = Resources(gpus=gpus, cores=cores or (_share(gpu_nodes) if gpus else 1))
+        self.resources = Resources(gpus=0, cores=cores or 1)
+        if gpu_nodes and device != devices.CPU:
+            self.resources = _shares(gpu_nodes, slots, cores)
         room = sum(_room(node, self.resources) for node in nodes)
         if not room:
             raise UserError(
                 f"no node of the Ray cluster has {self.resources.cores} CPU cores"
-                + (" beside a GPU" if gpus else "")
+                + (" beside a GPU" if self.resources.gpus else "")
                 + ": ask for fewer with --executor ray[cores=N]."
             )
         self.slots = slots or room
@@ -154,13 +160,22 @@ def _room(node: Mapping[str, float], resources: Resources) -> int:
     """How many workers fit on a node that is empty."""
     rooms = [node.get("CPU", 0) // resources.cores]
     if resources.gpus:
-        rooms.append(node.get("GPU", 0))
+        rooms.append(node.get("GPU", 0) / resources.gpus)
     return int(min(rooms))
 
 
-def _share(nodes: Sequence[Mapping[str, float]]) -> int:
-    """CPU cores a GPU, on the node that has the fewest; at least 1."""
-    return max(1, int(min(node.get("CPU", 0) // node["GPU"] for node in nodes)))
+def _shares(nodes: Sequence[Mapping[str, float]], slots: int | None, cores: int | None) -> Resources:
+    """Return what a worker gets of nodes with GPUs: its share of a GPU, and the same share of the cores beside it.
+
+    Args:
+        nodes: The nodes with a GPU.
+        slots: Workers at once, dealt out over the GPUs; None: one a GPU.
+        cores: CPU cores a worker; None: those of the node that has the fewest a GPU, at least 1.
+    """
+    workers = max(1, math.ceil((slots or 1) / sum(node["GPU"] for node in nodes)))
+    beside = min(node.get("CPU", 0) // (node["GPU"] * workers) for node in nodes)
+    gpus = GRAINS // workers / GRAINS
+    return Resources(gpus=gpus, cores=cores or max(1, int(beside)))
 
 
 def _line(error: BaseException) -> str:

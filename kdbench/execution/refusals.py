@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UserError
 from kdbench.execution.plan import Plan
-from kdbench.registry import registry
+from kdbench.plugins import make_method, registry
 
 if TYPE_CHECKING:
+    from kdbench.distill import Method
     from kdbench.openmmlab.students import Subject
     from kdbench.specs import TeacherStage
 
@@ -24,21 +25,20 @@ def check_method(plan: Plan, student: Subject) -> None:
     from kdbench.openmmlab.configs import family_of
     from kdbench.openmmlab.preflight import check_family
 
-    method = plan.card.load()
+    method = make_method(plan.card, plan.options)
     try:
-        check_family(plan.card.name, method, plan.options, family_of(student.config()))
+        check_family(method, family_of(student.config()))
     except UserError as refused:
-        raise UserError(f"{refused}{_working_pairs(plan)}") from None
+        raise UserError(f"{refused}{_working_pairs(method, plan.dataset.name)}") from None
 
 
-def _working_pairs(plan: Plan) -> str:
-    """The pairs of the plan's dataset in whose family the method works, with a leading blank."""
+def _working_pairs(method: Method[Any], dataset: str) -> str:
+    """Name the pairs of a dataset in whose family the method works, with a leading blank."""
     from kdbench.distill import FAMILIES
 
-    needed = set(plan.card.load().needs(plan.options))
-    pairs = registry().pairs_of(plan.dataset.name)
-    working = [pair.name for pair in pairs if needed <= FAMILIES[pair.family]]
-    return f" Pairs of {plan.dataset.name} that work: {', '.join(working)} (--pair)." if working else ""
+    needed = set(method.needs())
+    working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
+    return f" Pairs of {dataset} that work: {', '.join(working)} (--pair)." if working else ""
 
 
 def check_stage(stage: TeacherStage) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench import devices
 from kdbench.errors import UserError
-from kdbench.execution.cells import Means, Spec, place_of, score, subject_of, title
-from kdbench.execution.method_code import OUTDATED, outdated
+from kdbench.execution.cells import OUTDATED, Means, Spec, outdated, place_of, score, subject_of, title
 from kdbench.execution.plan import Plan
 from kdbench.execution.training import Console, Training
 from kdbench.results.record import Record, Teacher
@@ -86,7 +86,10 @@ class Session:
             needed += [True, *map(self._must_train, self._teachers(plan.teacher))]
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
-        self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {self.means.device}")
+        self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
+        warning = devices.untried(plan.cell.device)
+        if warning is not None:
+            self.console.say(warning)
         if self.total:
             self._check(models)
 
@@ -237,13 +240,15 @@ class Session:
         return record
 
     def _find(self, spec: Spec) -> Record | None:
-        return self.means.store.find(spec.identity())
+        """The done record of a spec; None where there is none, or it is to be made again."""
+        again = self.means.rerun and spec == self.plan.cell
+        return None if again else self.means.store.find(spec.identity())
 
     def known(self, spec: Spec) -> Record | None:
         """The done record of a spec, told, or None."""
         record = self._find(spec)
         if record is not None:
-            other = spec == self.plan.cell and outdated(self.means.folder(spec), self.plan.card.method)
+            other = spec == self.plan.cell and outdated(record, self.plan)
             told = f"{title(spec)}: done already, {score(record)}"
             self.console.say(f"{told}, {OUTDATED}" if other else told)
         return record

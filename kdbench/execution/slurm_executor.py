@@ -1,4 +1,4 @@
-"""The executor ``slurm``: a job a worker, submitted with submitit.
+"""The executor ``slurm``: jobs of one or several workers, submitted with submitit.
 
 What the sweep submits at once becomes one job array; later packs, which wait for a slot or for a teacher, become
 arrays or jobs of their own. A job that is preempted writes a checkpoint and is queued again, and so is one that
@@ -14,26 +14,28 @@ guarantee), and kdbench in a Python environment under the same path.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import submitit
 from submitit.core.utils import FailedJobError, pickle_load
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources, SlurmOptions
 from kdbench.execution.local import threads
-from kdbench.execution.slurm_job import STOP, SlurmJob
+from kdbench.execution.slurm_job import STOP, SlurmJob, SlurmWorker
 
-SLOTS = 16
+JOBS = 16
 """Jobs at once unless ``--slots`` says otherwise."""
-CORES = {"cpu": 1, "cuda": 4}
-"""CPU cores of a worker unless its option says otherwise."""
+CPU_CORES, GPU_CORES = 1, 4
+"""CPU cores of a worker without and with a GPU unless its option says otherwise."""
 EVERY = 5.0
 """Seconds between two questions to Slurm, at least: it tells nothing by itself."""
 LATE = 60.0
@@ -47,8 +49,8 @@ class Slurm(Executor):
     """Jobs of a Slurm cluster, of the user that runs this process.
 
     Args:
-        slots: Jobs at once, running or queued; default: 16.
-        device: ``cpu``, or ``cuda`` for a GPU a job; it must be given.
+        slots: Workers at once, running or queued; default: those of 16 jobs.
+        device: ``cpu``, or an accelerator's type for a GPU a job; it must be given.
         options: See :class:`kdbench.execution.executors.SlurmOptions`.
 
     Raises:
@@ -63,24 +65,28 @@ class Slurm(Executor):
             raise UserError(
                 f"--executor slurm: no {absent[0]} here. Start the sweep where jobs are submitted."
             )
-        self.slots = slots or SLOTS
-        self.resources = Resources(gpus=int(device == "cuda"), cores=given.cores or CORES[device])
+        self._workers = given.workers
+        self.slots = slots or JOBS * self._workers
+        gpus = 0 if device == devices.CPU else 1 / self._workers
+        self.resources = Resources(gpus=gpus, cores=given.cores or (GPU_CORES if gpus else CPU_CORES))
         self._executor = submitit.SlurmExecutor(given.folder)
         self._executor.update_parameters(**_parameters(given, self.resources))
         self._made = 0
-        self._waiting: dict[str, SlurmJob] = {}
+        self._waiting: dict[str, SlurmWorker] = {}
         """Handle -> what has not been submitted yet."""
-        self._jobs: dict[str, submitit.Job[int]] = {}
+        self._jobs: dict[str, submitit.Job[list[int]]] = {}
+        """Handle -> the worker's job, which others may share."""
         self._gone: dict[str, float] = {}
-        """Handle -> when its job was first seen to have ended well, by the monotonic clock, s."""
+        """A job's id -> when it was first seen to have ended well, by the monotonic clock, s."""
         self._asked: set[str] = set()
+        """Ids of jobs whose workers were asked to end."""
         self._looked = float("-inf")
 
     def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
         """Have a job submitted at the next :meth:`wait`, in one array with the others."""
         self._made += 1
         handle = str(self._made)
-        self._waiting[handle] = SlurmJob(tuple(command), Path.cwd(), threads(resources), log)
+        self._waiting[handle] = SlurmWorker(tuple(command), Path.cwd(), threads(resources), log)
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:
@@ -92,13 +98,14 @@ class Slurm(Executor):
         return found
 
     def cancel(self, handle: str, *, now: bool) -> None:
-        """Signal the job, or cancel it; one that does not run yet is taken from the queue."""
+        """Signal the worker's job, with all workers in it; one that does not run yet is taken from the queue."""
         self._waiting.pop(handle, None)
         if handle not in self._jobs:
             return
-        self._asked.add(handle)
-        self._drop(handle)
-        _scancel(f"--signal={'KILL' if now else STOP.name[3:]}", self._jobs[handle].job_id)
+        name = self._jobs[handle].job_id
+        self._asked.add(name)
+        _drop(name)
+        _scancel(f"--signal={'KILL' if now else STOP.name[3:]}", name)
 
     def close(self) -> None:
         """Ask the workers to end; Slurm needs no connection."""
@@ -111,7 +118,9 @@ class Slurm(Executor):
             return
         try:
             with self._executor.batch():
-                self._jobs |= {handle: self._executor.submit(job) for handle, job in waiting.items()}
+                for handles in _portions(list(waiting), self._workers):
+                    job = self._executor.submit(SlurmJob([waiting[handle] for handle in handles]))
+                    self._jobs |= dict.fromkeys(handles, job)
         except (FailedJobError, OSError) as error:
             for handle in waiting:
                 self._jobs.pop(handle, None)
@@ -124,36 +133,45 @@ class Slurm(Executor):
         self._looked = time.monotonic()
         states = _states()
         found = []
-        for handle, job in list(self._jobs.items()) if states is not None else ():
-            state = (states or {}).get(job.job_id, "")
+        jobs = {job.job_id: job for job in self._jobs.values()} if states is not None else {}
+        for name, job in jobs.items():
+            state = (states or {}).get(name, "")
             if state in ("", *GONE, *LOST):
-                found += self._ended(handle, state)
-            elif state == "PENDING" and handle in self._asked:
-                self._drop(handle)  # it was on its way back into the queue when it was asked
+                found += self._ended(job, state)
+            elif state == "PENDING" and name in self._asked:
+                _drop(name)  # it was on its way back into the queue when it was asked
         return found
 
-    def _ended(self, handle: str, state: str) -> list[Ended]:
-        """What became of a job that has ended; nothing where that is not visible yet."""
-        job = self._jobs[handle]
+    def _ended(self, job: submitit.Job[list[int]], state: str) -> list[Ended]:
+        """What became of the workers of a job that has ended; nothing where that is not visible yet."""
         name, result = f"Slurm job {job.job_id}", job.paths.result_pickle
+        handles = [handle for handle, its in self._jobs.items() if its is job]
         if result.exists():
             outcome, value = pickle_load(result)
             why = f"{name} failed: {str(value).strip().splitlines()[-1]}"
-            ended = Ended.process(handle, value) if outcome == "success" else Ended(handle, None, why)
         elif (
             state in ("", "COMPLETED")
-            and time.monotonic() - self._gone.setdefault(handle, self._looked) < LATE
+            and time.monotonic() - self._gone.setdefault(job.job_id, self._looked) < LATE
         ):
             return []
         else:
-            ended = Ended(handle, None, f"{name}: {state or 'gone'}, see {job.paths.stderr}")
-        del self._jobs[handle]
-        self._gone.pop(handle, None)
-        self._asked.discard(handle)
-        return [ended]
+            outcome, value, why = "lost", None, f"{name}: {state or 'gone'}, see {job.paths.stderr}"
+        for handle in handles:
+            del self._jobs[handle]
+        self._gone.pop(job.job_id, None)
+        self._asked.discard(job.job_id)
+        if outcome == "success":
+            return [Ended.process(handle, code) for handle, code in zip(handles, value, strict=True)]
+        return [Ended(handle, None, why) for handle in handles]
 
-    def _drop(self, handle: str) -> None:
-        _scancel("--state=PENDING", self._jobs[handle].job_id)
+
+def _drop(job_id: str) -> None:
+    _scancel("--state=PENDING", job_id)
+
+
+def _portions(handles: Sequence[str], size: int) -> Iterator[list[str]]:
+    rest = iter(handles)
+    return iter(lambda: list(itertools.islice(rest, size)), [])
 
 
 def _parameters(given: SlurmOptions, resources: Resources) -> dict[str, Any]:
@@ -165,9 +183,12 @@ def _parameters(given: SlurmOptions, resources: Resources) -> dict[str, Any]:
         "account": given.account,
         "qos": given.qos,
         "mem": None if given.memory is None else f"{given.memory}GB",
-        "cpus_per_task": resources.cores,
-        "gpus_per_node": resources.gpus or None,
-        "srun_args": ["--cpus-per-task", str(resources.cores)],  # which srun does not take from sbatch
+        "cpus_per_task": resources.cores * given.workers,
+        "gpus_per_node": 1 if resources.gpus else None,
+        "srun_args": [
+            "--cpus-per-task",
+            str(resources.cores * given.workers),
+        ],  # which srun does not take from sbatch
         "additional_parameters": {"requeue": True},
     }
     return {name: value for name, value in parameters.items() if value is not None}

@@ -15,10 +15,11 @@ from kdbench.execution.claims import Claims
 from kdbench.execution.claims_owner import Owner
 from kdbench.execution.sweep_means import FOLDER
 from kdbench.execution.worker_progress import Progress, tell_others
-from kdbench.results.record import PLAIN, Record
+from kdbench.files import write_atomically
+from kdbench.results.record import Record
 from kdbench.results.statistics import gains, mean
-from kdbench.results.store import Broken, Store, write_atomically
-from kdbench.specs import Spec
+from kdbench.results.store import Broken, Store
+from kdbench.specs import PLAIN, Spec
 
 CURRENT = "sweep.json"
 REPORT = "sweep-report.json"

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+from kdbench.errors import PluginError
 from kdbench.execution import packs_file, worker_progress
 from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
+from kdbench.execution.dealing import dealt
 from kdbench.execution.executors import Ended, Executor
 from kdbench.execution.packs import Pack
 from kdbench.execution.packs_estimate import Rates, in_order, teachers_of
@@ -27,7 +29,6 @@ from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.execution.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.execution.worker_codes import HELD, REFUSED
-from kdbench.isolation import PluginError
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import TeacherSpec
@@ -96,7 +97,7 @@ class Sweep:
         self.packs, self.store = task.packs, Store(task.means.results)
         self.rates = Rates()
         self.rates.learn(task.known)
-        order = in_order(task.packs, self.rates)
+        order = in_order(dealt(task.packs, executor.slots, self.rates), self.rates)
         self.pending = [PackState.of(p, self.store, task.means.folder(p.name)) for p in order]
         self.running: dict[str, PackState] = {}
         self.records = list(task.done)
@@ -313,11 +314,10 @@ class Sweep:
             return
         self.pending.remove(state)
         why = f"its worker died {DEATHS} times without getting further, at last with {ended.how}"
-        device = "cuda" if self.executor.resources.gpus else "cpu"
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):
-                record = write_lost(item.plan, self.store, self.means.work_dir, device, why)
+                record = write_lost(item.plan, self.store, self.means, why)
                 claims.release(item.identity)
             self._settle(state, Settled(item, record, why))
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from kdbench.benchmarks import Benchmark, Cell
-from kdbench.execution.cells import run_folder
-from kdbench.execution.method_code import outdated
+from kdbench.execution.cells import outdated
 from kdbench.execution.plan import Plan, Planner, Request
 from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import specs_of
@@ -39,7 +37,7 @@ class Item:
 
 
 def items_of(
-    benchmarks: Iterable[Benchmark], like: Request, report: Callable[[str], None]
+    benchmarks: Iterable[Benchmark], like: Request, report: Callable[[str], None], *, rehash: bool = False
 ) -> dict[str, Item]:
     """The cells of benchmarks by identity, in their order; what two benchmarks share is there once.
 
@@ -47,11 +45,12 @@ def items_of(
         benchmarks: What to run.
         like: What all requests have in common.
         report: Gets lines of progress.
+        rehash: Read every file of the data, whatever the index of hashes has of it.
 
     Raises:
         UserError: For anything that does not fit together, in one line.
     """
-    planner = Planner(report)
+    planner = Planner(report, rehash=rehash)
     items: dict[str, Item] = {}
     for benchmark in benchmarks:
         for cell in benchmark.cells():
@@ -80,8 +79,8 @@ def command_of(request: Request, means: SweepMeans) -> str:
     if request.schedule != "default":
         words += ["--schedule", request.schedule]
     words += [f"--{flag}" for flag in ("download", "force") if getattr(means, flag)]
-    words += ["--amp"] if request.amp else []
-    options = {"--device": means.device, "--workers": means.workers, "--root": request.data_root}
+    words += [] if request.precision == "fp32" else ["--amp", request.precision]
+    options = {"--device": request.device, "--workers": means.workers, "--root": request.data_root}
     folders = {"--work-dir": (means.work_dir, "out/runs"), "--results": (means.results, "results")}
     options |= {name: folder for name, (folder, default) in folders.items() if str(folder) != default}
     for name, value in options.items():
@@ -120,21 +119,15 @@ def known(items: Mapping[str, Item], store: Store, report: Callable[[str], None]
     return Known(done, failed, records)
 
 
-def done_by_other_code(items: Mapping[str, Item], done: Iterable[str], work_dir: Path) -> list[str]:
-    """The selectors whose cells are done, but by other code of the method than there is now.
+def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) -> list[str]:
+    """Return the selectors with cells that are done, but by other code of the method than there is now.
 
     Args:
         items: The cells.
-        done: Identities of those that are done.
-        work_dir: Where runs are; what was run elsewhere tells nothing.
+        done: Identity -> record of those that are done.
     """
-    return sorted(
-        {
-            items[identity].plan.cell.selector
-            for identity in done
-            if outdated(run_folder(work_dir, identity), items[identity].plan.card.method)
-        }
-    )
+    plans = {identity: items[identity].plan for identity in done}
+    return sorted({p.cell.selector for identity, p in plans.items() if outdated(done[identity], p)})
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:

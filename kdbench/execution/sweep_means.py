@@ -15,12 +15,12 @@ class SweepMeans(Spec):
 
     work_dir: Path
     results: Path
-    device: str | None = None
-    """``cpu`` or ``cuda``; None: what the worker's machine has."""
     workers: int | None = None
     """Data loading processes; None: as ``kdbench run`` chooses."""
     download: bool = False
     force: bool = False
+    rerun: bool = False
+    """Run the cells also where they have done records, which are replaced."""
 
     def folder(self, pack: str) -> Path:
         """The folder of a pack."""

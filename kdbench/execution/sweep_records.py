@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kdbench.execution.cells import Means, Spec, interrupted_at, run_folder
 from kdbench.execution.plan import Plan
+from kdbench.files import slug
 from kdbench.results.record import TEACHERS, Record
-from kdbench.results.store import Store, slug
+from kdbench.results.store import Store
 from kdbench.specs import RunSpec, TeacherSpec
 
 WEIGHTS = "student.pth"
@@ -58,11 +59,9 @@ def is_there(means: Means, spec: Spec) -> bool:
     return record.done if record is not None else means.store.find(spec.identity()) is not None
 
 
-def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, Spec]:
-    """What a plan's cell needs and that is not there, by identity: teachers, and the plain student."""
-    wanted: list[Spec] = [] if plan.cell == plan.plain else [plan.plain]
-    if plan.staged is not None:
-        wanted.append(plan.staged)
+def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
+    """Return the teachers, by identity, that must be trained before a plan's cell."""
+    wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
     if plan.teacher is not None and not (plan.staged is not None and there(plan.staged)):
         wanted += [plan.teacher, *plan.others]
     return {spec.identity(): spec for spec in wanted if not there(spec)}

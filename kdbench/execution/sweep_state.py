@@ -12,6 +12,7 @@ from kdbench.execution.cells import Spec, run_folder
 from kdbench.execution.packs import Pack
 from kdbench.execution.plan import Plan
 from kdbench.execution.sweep_cells import Item
+from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import checkpoints_of, needs_of, stamp
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -108,18 +109,17 @@ def mark_of(pack: Pack, work_dir: Path, there: Callable[[Spec], bool]) -> tuple[
     return -left, sum(checkpoints_of(item.plan, work_dir) for item in pack.items)
 
 
-def write_lost(plan: Plan, store: Store, work_dir: Path, device: str, why: str) -> Record:
+def write_lost(plan: Plan, store: Store, means: SweepMeans, why: str) -> Record:
     """Record a plan's cell as failed, from outside of the workers that died on it.
 
     Args:
         plan: The cell's.
         store: Where the record goes.
-        work_dir: The folder of the runs.
-        device: ``cpu`` or ``cuda``: this machine need not have the one that the workers had.
+        means: With what it was run.
         why: The reason.
     """
-    folder = run_folder(work_dir, plan.cell.identity())
-    made = provenance.record_of(plan.cell, plan.dataset.metric, "cpu", folder, reason=why)
-    record = made.model_copy(update={"device": device})
-    store.write(record)
+    folder = run_folder(means.work_dir, plan.cell.identity())
+    device = plan.cell.device  # this machine need not have the one that the workers had
+    record = provenance.record_of(plan.cell, plan.dataset.metric, folder, reason=why, device=device)
+    store.write(record, replace=means.rerun)
     return record

@@ -9,10 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.benchmarks import Benchmark, load, looked_up, seed_range
-from kdbench.errors import UserError
+from kdbench.errors import UserError, explain
 from kdbench.execution.sweep_methods import methods_of
-from kdbench.registry import registry
-from kdbench.results.record import explain
+from kdbench.plugins import registry
 
 
 def benchmarks_of(

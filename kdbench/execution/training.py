@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
-from kdbench.execution.method_code import FILE, code_of
-from kdbench.execution.plan import Plan
+from kdbench.execution.plan import Plan, origin
 from kdbench.execution.provenance import record_of
-from kdbench.isolation import MethodError
+from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
-from kdbench.specs import StagedTeacherSpec, TeacherSpec
+from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
+
+CODE = "method-code.txt"
+"""In a run's folder: the hash of the method's source that its training began with."""
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.hooks import Progress
@@ -90,7 +92,7 @@ class Training:
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
-        from kdbench.openmmlab.distiller import NonFiniteLoss
+        from kdbench.openmmlab.looks import NonFiniteLoss
         from kdbench.openmmlab.memory import is_out_of_memory
 
         subject, begun = subject_of(self.spec, self.plan, self.means), time.monotonic()
@@ -102,7 +104,7 @@ class Training:
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
-        except MethodError as failed:
+        except PluginError as failed:
             _, trace = self._crashed(failed)
             told = self.failed(str(failed))
             raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
@@ -123,7 +125,7 @@ class Training:
         from kdbench.openmmlab.interrupted import of_this_code
 
         stopped = interrupted_at(folder)
-        if self._runs_method and not of_this_code(folder / FILE, code_of(self.plan.card.method)):
+        if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
             console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
         elif stopped is not None:
             console.say(f"{heading} goes on from iteration {stopped}")
@@ -135,6 +137,12 @@ class Training:
             return isinstance(self.spec, StagedTeacherSpec)
         return self.spec.teacher is not None
 
+    def _code(self) -> dict[str, str]:
+        """Return the plugin and the hash of the source that have a part in it."""
+        if self._runs_method:
+            return {"plugin": self.plan.plugin, "code": self.plan.code}
+        return {} if isinstance(self.spec, TeacherSpec) else {"plugin": origin(registry().method(PLAIN))}
+
     def failed(self, reason: str) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
         from kdbench.openmmlab.interrupted import drop_checkpoints
@@ -145,10 +153,11 @@ class Training:
 
     def write(self, **values: Any) -> Record:
         """Make the record and store it (one process of a distributed run does)."""
-        folder, metric = self.means.folder(self.spec), self.plan.dataset.metric
-        record = record_of(self.spec, metric, self.means.device, folder, teacher=self.teacher, **values)
+        plan = self.plan
+        values |= self._code() | {"teacher": self.teacher, "command": plan.command}
+        record = record_of(self.spec, plan.dataset.metric, self.means.folder(self.spec), **values)
         if is_main_process():
-            self.means.store.write(record)
+            self.means.store.write(record, replace=self.means.rerun and self.spec == plan.cell)
         return record
 
     def _crashed(self, error: Exception) -> tuple[str, Path]:

@@ -15,6 +15,7 @@ from kdbench.cards import Options
 from kdbench.errors import UserError
 from kdbench.execution import tuning_study
 from kdbench.execution.cells import Means, subject_of, title
+from kdbench.execution.claimed import to_run
 from kdbench.execution.claims import Claims
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import versions
@@ -25,6 +26,7 @@ from kdbench.execution.tuning_ground import Ground
 from kdbench.execution.tuning_sampler import choose, require_optuna
 from kdbench.execution.tuning_space import tried
 from kdbench.execution.tuning_study import Study, Trial
+from kdbench.plugins import make_method
 from kdbench.selectors import canonical
 
 LOOK_EVERY = 2.0
@@ -63,7 +65,7 @@ class Tuning:
                 f"study {tuning_study.path_of(self.results, study)}, judged on {study.validation}"
             )
             if study.missing(count):
-                made = {"versions": versions() | made_with, "device": self.means.device}
+                made = {"versions": versions() | made_with, "device": self.ground.request.device}
                 study = study.model_copy(update=made | self._prepared())
             for number in study.missing(count):
                 study = self._tried(study, number)
@@ -79,11 +81,11 @@ class Tuning:
         asked = self.ground.asked
         student = subject_of(asked.cell, asked, self.means)
         check_method(asked, student)
-        family, method = family_of(student.config()), asked.card.load()
+        family = family_of(student.config())
 
         def usable(options: Options) -> bool:
             try:
-                check_family(asked.card.name, method, options, family)
+                check_family(make_method(asked.card, options), family)
             except UserError:
                 return False
             return True
@@ -157,9 +159,9 @@ class Tuning:
     def _claimed(self, plan: Plan) -> Iterator[None]:
         """Hold the claims on all that a plan trains; wait where another study trains some of it."""
         with Claims(self.means.store.root) as claims:
-            needed = needs_of(plan, lambda spec: is_there(self.means, spec))
+            teachers = needs_of(plan, lambda spec: is_there(self.means, spec))
             specs = specs_of(plan)
-            for identity in sorted({*needed, plan.cell.identity()}):
+            for identity in sorted({*to_run(plan, self.means), *teachers, plan.cell.identity()}):
                 if not claims.take(identity):
                     self.console.say(f"{title(specs[identity])}: another process trains it, waiting")
                 while not claims.take(identity):

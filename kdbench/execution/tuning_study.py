@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from kdbench.errors import UserError
 from kdbench.execution.tuning_space import Space
-from kdbench.results.store import slug, write_atomically
+from kdbench.files import slug, write_atomically
 from kdbench.specs import RunSpec, Spec
 
 FOLDER = "tuning"

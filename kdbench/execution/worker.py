@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -23,6 +24,7 @@ from kdbench.execution.local import LEASH
 from kdbench.execution.pack import Outcome, run_pack
 from kdbench.execution.packs_file import PackFile
 from kdbench.execution.plan import Plan, Planner
+from kdbench.execution.sweep_cells import command_of
 from kdbench.execution.sweep_records import is_there, needs_of, specs_of
 from kdbench.execution.worker_codes import DONE, FAILED, HELD, INTERRUPTED, REFUSED
 from kdbench.results.store import Store
@@ -51,7 +53,7 @@ def work(file: Path) -> int:
 
 def _work(pack: PackFile, claims: Claims) -> int:
     plans = planned(pack)
-    means = Means(pack.means.work_dir, Store(pack.means.results), device="cpu")
+    means = Means(pack.means.work_dir, Store(pack.means.results), rerun=pack.means.rerun)
     mine = taken(plans, means, claims)
     if mine is None:
         return HELD
@@ -76,7 +78,8 @@ def planned(pack: PackFile) -> list[Plan]:
         raise UserError(
             f"the data, a pair or a plugin changed since pack {pack.name} was planned: start the sweep again."
         )
-    return plans
+    commands = [command_of(request, pack.means) for request in pack.requests]
+    return [replace(plan, command=command) for plan, command in zip(plans, commands, strict=True)]
 
 
 def taken(plans: list[Plan], means: Means, claims: Claims) -> dict[str, Plan] | None:
@@ -86,14 +89,15 @@ def taken(plans: list[Plan], means: Means, claims: Claims) -> dict[str, Plan] | 
         The plans to run by their cells' identities, empty where all is done; None where all is held elsewhere,
         or something that is needed is: then nothing is claimed.
     """
-    pending = {p.cell.identity(): p for p in plans if not is_there(means, p.cell)}
+    pending = {p.cell.identity(): p for p in plans if means.rerun or not is_there(means, p.cell)}
     needed: dict[str, Spec] = {}
     for plan in pending.values():
         needed |= needs_of(plan, lambda spec: is_there(means, spec))
     if all(claims.take(identity) for identity in sorted(needed)):
         mine = {identity: plan for identity, plan in pending.items() if claims.take(identity)}
         specs = needed | {identity: plan.cell for identity, plan in mine.items()}
-        for identity in [held for held in claims.held if is_there(means, specs[held])]:
+        kept = mine if means.rerun else {}
+        for identity in [held for held in claims.held if held not in kept and is_there(means, specs[held])]:
             claims.release(identity, done=True)  # it was done between the look and the claim
             mine.pop(identity, None)
         if mine or not pending:
@@ -117,15 +121,15 @@ def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.
 
 def means_of(pack: PackFile, dataset: Dataset) -> Means:
     """Make this process ready to train, and say with what it will."""
-    given = pack.means
-    device = start(given.device, dataset)
+    given, device = pack.means, pack.requests[0].device
+    start(device, dataset)
     return Means(
         work_dir=given.work_dir,
         store=Store(given.results),
-        device=device,
         workers=loading_processes(given.workers, device),
         download=given.download,
         force=given.force,
+        rerun=given.rerun,
     )
 
 

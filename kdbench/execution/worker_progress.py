@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from kdbench.execution.cells import told
 from kdbench.execution.claims_owner import Owner
 from kdbench.execution.elapsed import Pace
-from kdbench.results.store import write_atomically
+from kdbench.files import write_atomically
 from kdbench.specs import Spec
 
 EVERY = 1.0

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import seeded
-from kdbench.isolation import running
+from kdbench.errors import running
+from kdbench.openmmlab.hooks import bare
 
 
 class AdversaryHook(Hook):  # type: ignore[misc]
@@ -31,11 +32,12 @@ class AdversaryHook(Hook):  # type: ignore[misc]
 
     def before_run(self, runner: Any) -> None:
         """Make the optimizer; a checkpoint is loaded after this."""
-        method = _bare(runner).method
+        model = bare(runner)
         self.gathered = 0
         """Iterations whose gradients the next step takes."""
-        with running(type(method), "adversary_optimizer()"):
-            self.optimizer = method.adversary_optimizer(list(method.adversary().parameters()))
+        with running(model.title, "adversary_optimizer()"):
+            parameters = list(model.method.adversary().parameters())
+            self.optimizer = model.method.adversary_optimizer(parameters)
         for group in self.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])
 
@@ -43,7 +45,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Step, and add the losses to those of the iteration."""
-        model = _bare(runner)
+        model = bare(runner)
         student = runner.optim_wrapper.param_groups[0]
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * student["lr"] / student["initial_lr"]
@@ -53,7 +55,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
             self.gathered += 1
             if runner.optim_wrapper.should_update():
                 self._update([p.grad for p in parameters if p.grad is not None])
-        outputs.update({name: value.detach() for name, value in losses.items() if name != "loss"})
+        outputs.update({name: value for name, value in losses.items() if name != "loss"})
 
     def _update(self, gradients: list[Tensor]) -> None:
         """A step with the mean of what has gathered, over iterations and processes."""
@@ -64,14 +66,13 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         self.optimizer.zero_grad()
         self.gathered = 0
 
-    def _losses(self, model: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def _losses(self, model: Any) -> tuple[Tensor, dict[str, float]]:
         """The sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
-        method = type(model.method)
-        with seeded(*model.stream(), "adversary"), running(method, "adversary_losses()"):
+        with seeded(*model.stream(), "adversary"), running(model.title, "adversary_losses()"):
             terms = model.method.adversary_losses(step)
-        check_terms(method, terms, "adversary_losses()")
-        summed: tuple[Tensor, dict[str, Tensor]] = model.parse_losses(
+            check_terms(terms)
+        summed: tuple[Tensor, dict[str, float]] = model.parse_losses(
             {f"loss_adversary_{name}": term for name, term in terms.items()}
         )
         return summed
@@ -93,8 +94,3 @@ def _training(adversary: nn.Module) -> Iterator[list[nn.Parameter]]:
         yield list(adversary.parameters())
     finally:
         adversary.requires_grad_(False)
-
-
-def _bare(runner: Any) -> Any:
-    """The distiller, without a distributed run's wrapper."""
-    return getattr(runner.model, "module", runner.model)

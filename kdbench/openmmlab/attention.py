@@ -15,23 +15,24 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from kdbench import devices
 from kdbench.cards import MethodCard, Options
 from kdbench.distill import Captures, Step, Targets
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.data import images_of, training_pipeline
 from kdbench.openmmlab.distiller import Teacher, targets_of
 from kdbench.openmmlab.preflight import Probe, check_family
 from kdbench.openmmlab.students import Subject
+from kdbench.plugins import make_method, title_of
 
 Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model of a pair.
+class RunModel:
+    """A model of a pair, with the weights of its run where that is done.
 
     Attributes:
         subject: What is built.
@@ -41,8 +42,8 @@ class Model:
     subject: Subject
     weights: Path
 
-    def build(self, role: str, report: Report) -> Any:
-        """The model in training mode, its normalisation frozen: one image has no statistics of its own."""
+    def build(self, role: str, device: str, report: Report) -> Any:
+        """Build the model in training mode, its normalisation frozen: one image has no statistics of its own."""
         if self.weights.is_file():
             model, _ = self.subject.loaded(self.weights)
             report(f"{role}: trained, {self.weights}")
@@ -52,7 +53,7 @@ class Model:
         for module in model.train().modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
-        return model
+        return model.to(device)
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,12 @@ class Seen:
 def attended(
     card: MethodCard,
     options: Options,
-    models: Mapping[str, Model],
+    models: Mapping[str, RunModel],
     folder: Path,
     split: str,
     index: int,
     report: Report,
+    device: str = devices.CPU,
 ) -> Seen:
     """Run one image through the student as a training does, without augmentation, and ask the method.
 
@@ -93,17 +95,16 @@ def attended(
         split: Split of the image.
         index: Position of the image in the split.
         report: Gets one line on each model: where its weights are from.
+        device: Type of the device.
 
     Raises:
         UserError: If the method does not work in the student's family, has nothing to show with these options,
             or gives something else than weights.
     """
     subject = models["student"].subject
-    kind = card.load()
-    with running(kind, "its constructor"):
-        method = kind(options)
-    student = models["student"].build("student", report)
-    names = check_family(card.name, type(method), options, family_of_model(student))
+    method = make_method(card, options).to(device)
+    student = models["student"].build("student", device, report)
+    names = check_family(method, family_of_model(student))
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
     image = images_of(subject.dataset, folder, split, pipeline)[index]
@@ -115,7 +116,7 @@ def attended(
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
-        with running(kind, "attention()"):
+        with running(title_of(card), "attention()"):
             maps = method.attention(step)
     check_maps(card.name, maps)
     content = samples[0].img_shape[:2]
@@ -146,13 +147,15 @@ class TeacherCaptures(Mapping[str, Any]):
         arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
     """
 
-    def __init__(self, model: Model, report: Report, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, model: RunModel, report: Report, arguments: tuple[Any, ...]) -> None:
         self.model, self.report, self.arguments = model, report, arguments
 
     @cached_property
     def values_seen(self) -> Captures:
         """The captures."""
-        return Teacher(self.model.build("teacher", self.report)).captures(*self.arguments)
+        inputs = self.arguments[0]
+        model = self.model.build("teacher", inputs.device.type, self.report)
+        return Teacher(model).captures(*self.arguments)
 
     def __getitem__(self, name: str) -> Any:
         return self.values_seen[name]
@@ -173,11 +176,11 @@ def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
 
 def seen_of(pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]) -> Seen:
     """The first image of a batch, as arrays."""
-    boxes = targets.boxes[0].float().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
+    boxes = targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
     return Seen(
-        image=pixels[0].permute(1, 2, 0).numpy(),
+        image=pixels[0].permute(1, 2, 0).cpu().numpy(),
         size=size,
         boxes=boxes,
-        mask=None if targets.masks is None else targets.masks[0].numpy(),
-        maps={name: weights[0].float().numpy() for name, weights in maps.items()},
+        mask=None if targets.masks is None else targets.masks[0].cpu().numpy(),
+        maps={name: weights[0].float().cpu().numpy() for name, weights in maps.items()},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,7 @@ def config_file(reference: str) -> Path:
     if not separator:
         path = Path(reference)
     elif library in LIBRARIES.values():
-        package = importlib.import_module(library)
-        path = Path(str(package.__file__)).parent / ".mim" / "configs" / name
+        path = _installed(library) / ".mim" / "configs" / name
     else:
         raise UserError(
             f"config '{reference}': only mmdet:: and mmseg:: are known libraries, or a file's path."
@@ -35,6 +34,35 @@ def config_file(reference: str) -> Path:
         where = f"{library}'s configs" if separator else "this folder"
         raise UserError(f"config '{reference}' is not in {where}: check the name.")
     return path
+
+
+def _installed(library: str) -> Path:
+    """Folder of a library's package, which is not imported."""
+    found = importlib.util.find_spec(library)
+    if found is None or found.origin is None:
+        raise UserError(f"{library} is not installed: `kdbench doctor` says how to mend it.")
+    return Path(found.origin).parent
+
+
+def read_config(reference: str, *, import_modules: bool = True) -> Config:
+    """Read a config with all that it inherits.
+
+    Args:
+        reference: ``mmdet::x``, ``mmseg::x`` or a file's path.
+        import_modules: Import its ``custom_imports`` too.
+
+    Raises:
+        UserError: If there is no such config, it does not parse or has no model.
+    """
+    path = config_file(reference)
+    try:
+        config = Config.fromfile(str(path), import_custom_modules=import_modules)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"config '{reference}' does not parse: {reason}") from error
+    if not isinstance(config.get("model"), dict):
+        raise UserError(f"config '{reference}' has no `model`: give an OpenMMLab model config.")
+    return config
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
@@ -48,14 +76,7 @@ def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigD
     Raises:
         UserError: If the config does not parse, has no model, or is of another library than the dataset needs.
     """
-    path = config_file(model.config)
-    try:
-        config = Config.fromfile(str(path))
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"config '{model.config}' does not parse: {reason}") from error
-    if not isinstance(config.get("model"), dict):
-        raise UserError(f"config '{model.config}' has no `model`: give an OpenMMLab model config.")
+    config = read_config(model.config)
     check_library(model.config, config, dataset)
     for key, value in model.edits.items():
         set_key(config.model, key, value)
@@ -115,8 +136,6 @@ def set_key(config: Any, key: str, value: Any) -> None:
 
 def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
     """Fit a model's config to a dataset and to one device, in place."""
-    from kdbench.openmmlab.pretrained import drop_pretrained
-
     preprocessor = model.get("data_preprocessor", {})
     if dataset.task == "segmentation":
         preprocessor["seg_pad_val"] = dataset.ignore_index
@@ -130,6 +149,21 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
     if dataset.task == "segmentation":
         for head in heads_of(model):
             head["ignore_index"] = dataset.ignore_index
+
+
+def drop_pretrained(config: ConfigDict) -> None:
+    """Remove every reference to initial weights, in place: other initialisations stay."""
+    for part in list(walk(config)):
+        part.pop("pretrained", None)
+        rest = [one for one in _as_list(part.get("init_cfg")) if one.get("type") != "Pretrained"]
+        if len(rest) != len(_as_list(part.get("init_cfg"))):
+            part.pop("init_cfg")
+            if rest:
+                part["init_cfg"] = rest
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def heads_of(model: ConfigDict) -> list[ConfigDict]:

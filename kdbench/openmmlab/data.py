@@ -86,6 +86,7 @@ def evaluation_loader(
         num_workers=workers,
         worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,
+        persistent_workers=workers > 0,
     )
 
 

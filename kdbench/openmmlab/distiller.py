@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import reseed
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
+from kdbench.openmmlab.batched.constants import constants_kept
 from kdbench.openmmlab.captures import (
     Raw,
     captures_of,
@@ -26,20 +27,8 @@ from kdbench.openmmlab.captures import (
     teacher_record,
     teacher_view,
 )
-
-
-class NonFiniteLoss(Exception):
-    """A loss became NaN or infinite.
-
-    Args:
-        iteration: Iteration in which it did.
-        name: The first such loss, in the order of computation.
-        value: What it was.
-    """
-
-    def __init__(self, iteration: int, name: str, value: float) -> None:
-        super().__init__(f"{name} became {value} at iteration {iteration}")
-        self.iteration, self.name, self.value = iteration, name, value
+from kdbench.openmmlab.looks import Looks
+from kdbench.plugins import title_of
 
 
 class Teacher:
@@ -53,6 +42,8 @@ class Teacher:
         self.model = model.eval().requires_grad_(False)
         self.asked: frozenset[str] = frozenset()
         """Captures that any of its students needs."""
+        self.timed = True
+        """Whether to measure how long the next captures take, for which the host waits on an accelerator."""
         self.borrowed = 0.0
         """Seconds that the last captures would have taken more, had another lane not asked for them before."""
 
@@ -111,16 +102,27 @@ def same_normalisation(student: Any, teacher: Any) -> bool:
         return False
     if student._enable_normalize != teacher._enable_normalize:
         return False
-    if not student._enable_normalize:
-        return True
-    return bool(torch.equal(student.mean, teacher.mean) and torch.equal(student.std, teacher.std))
+    return not student._enable_normalize or _equal(student, teacher)
+
+
+_compared: WeakKeyDictionary[Any, WeakKeyDictionary[Any, bool]] = WeakKeyDictionary()
+
+
+def _equal(student: Any, teacher: Any) -> bool:
+    """Whether mean and std are; on an accelerator they are compared once, since the host waits for that."""
+    known = _compared.setdefault(student, WeakKeyDictionary())
+    if teacher not in known or student.mean.device.type == CPU:
+        known[teacher] = torch.equal(student.mean, teacher.mean) and torch.equal(student.std, teacher.std)
+    return known[teacher]
 
 
 class Distiller(BaseModel):  # type: ignore[misc]
     """Trains a student with a method.
 
+    Method, adversary and teachers are on the student's device from here on, wherever they were built.
+
     Args:
-        student: The student, initialised.
+        student: The student, initialised, on the device that it trains on.
         method: The method, built. Its parameters train beside the student's.
         teacher: The teacher; None where the method needs none.
         others: Further teachers of an ensemble.
@@ -132,7 +134,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
     def __init__(
         self,
         student: Any,
-        method: Method,
+        method: Method[Any],
         teacher: Teacher | None,
         *,
         seed: int,
@@ -143,10 +145,12 @@ class Distiller(BaseModel):  # type: ignore[misc]
         super().__init__(data_preprocessor=None)
         self.student = student
         self.method = method
+        self.title = title_of(type(method))
         self.teacher = teacher
         self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
         self.iteration = 0
+        self.looks = Looks(iterations)
         self.data_preprocessor = student.data_preprocessor
         self.seen: Step | None = None
         """What the last iteration saw, for the method's adversary, which trains after the student's step."""
@@ -155,6 +159,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             taught_by.asked |= names
         if adversary is not None:
             adversary.requires_grad_(False)  # but in its own step: no gradient, no optimizer, no DDP
+        self.to(next(student.parameters()).device)
 
     def init_weights(self) -> None:
         """Nothing: the student came initialised under its own random state."""
@@ -175,12 +180,21 @@ class Distiller(BaseModel):  # type: ignore[misc]
         """Mmengine's contract; ``loss`` adds the method's terms to the student's."""
         if mode != "loss":
             return self.student(inputs, data_samples, mode=mode)
-        losses, terms, weight = self.compute(inputs, data_samples)
+        with constants_kept(inputs.device):
+            losses, terms, weight = self._computed(inputs, data_samples)
         if weight != 1.0:
             losses = {
                 name: scaled(value, weight) if "loss" in name else value for name, value in losses.items()
             }
         return losses | {f"loss_distill_{name}": term for name, term in terms.items()}
+
+    def _computed(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
+        """What :meth:`compute` gives; if it fails, a loss that was not finite before is the better reason."""
+        try:
+            return self.compute(inputs, data_samples)
+        except Exception:
+            self.looks.look()
+            raise
 
     def stream(self) -> tuple[int | str, ...]:
         """Key of this iteration's random states."""
@@ -193,6 +207,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
         Random states are set and not put back: whatever draws a number next sets its own.
         """
         stream, names = self.stream(), self.names
+        for teacher in self.teachers:
+            teacher.timed = self.looks.due(self.iteration, inputs.device)
         records = [teacher.look(inputs, data_samples, self.student, names) for teacher in self.teachers]
         watching: AbstractContextManager[Any] = recording(self.student) if names else nullcontext({})
         reseed(*stream, "student")
@@ -208,26 +224,22 @@ class Distiller(BaseModel):  # type: ignore[misc]
         if self.method.adversary() is not None:
             self.seen = step.detached()
         reseed(*stream, "method")
-        with running(type(self.method), "losses()"):
+        with running(self.title, "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
-        check_terms(type(self.method), terms)
+            check_terms(terms)
         for teacher in self.teachers:
             teacher.check_untouched()
         return losses, terms, weight
 
-    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Their sum, and what is logged; NonFiniteLoss for the first one that is not finite.
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        """Their sum, and what is logged: nothing where this iteration is not looked at.
 
-        As long as their sum is finite, which is one question to the device, all of them are.
+        Raises:
+            NonFiniteLoss: For the first loss that is not finite, when it is looked at.
         """
         total, logged = super().parse_losses(losses)
-        if not math.isfinite(total.detach()):
-            values = {name: float(value.detach()) for name, value in logged.items() if "loss" in name}
-            bad = [name for name, value in values.items() if not math.isfinite(value)]
-            first = next((name for name in bad if name != "loss"), "loss")
-            raise NonFiniteLoss(self.iteration, first, values[first])
-        return total, logged
+        return total, self.looks.note(self.iteration, logged)
 
 
 def scaled(value: Any, weight: float) -> Any:

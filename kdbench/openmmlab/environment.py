@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import missing
 from kdbench.datasets.locate import ENVIRONMENT as DATA_ROOT
@@ -23,7 +24,7 @@ from kdbench.openmmlab.setup import (
     torchvision_problem,
     version,
 )
-from kdbench.registry import ENVIRONMENT, Registry, registry
+from kdbench.plugins import ENVIRONMENT, Registry, registry
 
 LEAST_FREE = 500_000_000
 """Bytes that the smallest run (embedded data, two checkpoints) needs, with room to spare."""
@@ -63,8 +64,8 @@ class Environment:
         python: Version.
         platform: Operating system and architecture.
         torch: Version, None where it does not import.
-        cuda: Whether torch can use a CUDA device.
-        devices: Names of the CUDA devices.
+        accelerator: Type of the accelerator that torch can use, such as ``cuda``; None where there is none.
+        devices: Names of the accelerators.
         torchvision: Version, None where it is not installed.
         torchvision_loads: Whether its ops run.
         libraries: mmcv, mmengine, mmdet and mmseg.
@@ -74,12 +75,13 @@ class Environment:
         disks: Free space for results and data.
         problems: What keeps a run from working.
         warnings: What does not, but should be known.
+        cuda_mps: Whether CUDA MPS runs, so that processes on a GPU compute at once; None without an NVIDIA GPU.
     """
 
     python: str
     platform: str
     torch: str | None
-    cuda: bool
+    accelerator: str | None
     devices: list[str]
     torchvision: str | None
     torchvision_loads: bool
@@ -90,6 +92,7 @@ class Environment:
     disks: list[Disk]
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    cuda_mps: bool | None = None
 
     @property
     def works(self) -> bool:
@@ -109,13 +112,13 @@ def inspect() -> Environment:
     found = registry()
     data = data_state(found)
     disks = [disk("results", Path.cwd()), disk("data", Path(data.path))]
-    torch, devices = _torch()
+    torch, accelerator, names = _torch()
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(terse=True) + f" {platform.machine()}",
         torch=torch,
-        cuda=bool(devices),
-        devices=devices,
+        accelerator=accelerator,
+        devices=names,
         torchvision=version("torchvision"),
         torchvision_loads=pair is None,
         libraries=[_library(name, names) for name, names in installed.items()],
@@ -124,7 +127,8 @@ def inspect() -> Environment:
         data=data,
         disks=disks,
         problems=problems + registry_problems(found) + disk_problems(disks),
-        warnings=[*found.errors(), *_failed_ops()],
+        warnings=[*found.errors(), *_failed_ops(), *_untried(accelerator)],
+        cuda_mps=cuda_mps_runs() if accelerator == "cuda" else None,
     )
 
 
@@ -185,13 +189,26 @@ def disk_problems(disks: list[Disk]) -> list[Problem]:
     ]
 
 
-def _torch() -> tuple[str | None, list[str]]:
+def cuda_mps_runs() -> bool:
+    """Return whether the control daemon of CUDA MPS runs: it listens in its pipe directory."""
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    return (Path(folder) / "control").exists()
+
+
+def _torch() -> tuple[str | None, str | None, list[str]]:
+    """Return torch's version, the type of its accelerator and the names of the accelerators."""
     try:
         import torch
     except (ImportError, OSError):
-        return None, []
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    return torch.__version__, [torch.cuda.get_device_name(index) for index in range(count)]
+        return None, None, []
+    found = devices.accelerator()
+    names = [] if found is None else [devices.name(found, index) for index in range(devices.count())]
+    return torch.__version__, found, names
+
+
+def _untried(accelerator: str | None) -> list[str]:
+    line = None if accelerator is None else devices.untried(accelerator)
+    return [] if line is None else [line]
 
 
 def _library(name: str, names: list[str]) -> Library:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
-import os
-import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,10 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from kdbench.cards import Dataset
+from kdbench.files import write_atomically
+from kdbench.openmmlab.configs import drop_pretrained
 from kdbench.openmmlab.data import evaluation_pipeline
-from kdbench.openmmlab.pretrained import drop_pretrained
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.results.store import write_atomically
 from kdbench.specs import Schedule
 
 
@@ -45,7 +43,8 @@ def export(
     output.parent.mkdir(parents=True, exist_ok=True)
     file = output.with_suffix(".py")
     weights = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
-    _save({"meta": {"dataset_meta": metainfo(dataset)}, "state_dict": weights}, output)
+    checkpoint = {"meta": {"dataset_meta": metainfo(dataset)}, "state_dict": weights}
+    write_atomically(output, partial(torch.save, checkpoint))
     write_atomically(file, inference_config(config, dataset, schedule).pretty_text)
     return output, file
 
@@ -81,18 +80,3 @@ def metainfo(dataset: Dataset) -> dict[str, Any]:
 
     colours = itertools.islice(itertools.cycle(get_palette("ade")), len(dataset.classes))
     return {"classes": dataset.classes, "palette": [tuple(colour) for colour in colours]}
-
-
-def _save(checkpoint: dict[str, Any], output: Path) -> None:
-    """Save in one step: readers and a crash see the old or the new file."""
-    temporary = output.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(output)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import threading
 import time
 from types import FrameType
@@ -12,8 +13,10 @@ import torch
 from mmengine.dist import all_reduce, all_reduce_params, get_world_size
 from mmengine.hooks import CheckpointHook, Hook
 
+from kdbench import devices
 from kdbench.distill.randomness import reseed
 
+WARM_ITERATIONS = 5
 AGAIN = 1.0
 """Seconds after which a second signal is a second wish to stop: torchrun passes on what a terminal sent to all."""
 
@@ -22,14 +25,14 @@ class Progress(Protocol):
     """What a training tells about itself while it runs."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """``iteration`` iterations are done; ``losses`` are the last ones."""
+        """``iteration`` iterations are done; ``losses`` are the last ones that were read."""
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
         """The model after ``iteration`` iterations has these metrics."""
 
 
 class StepHook(Hook):  # type: ignore[misc]
-    """Tells the model the iteration, measures its time, reports progress.
+    """Tell the model the iteration, measure the time of one that is looked at, report progress.
 
     Args:
         progress: Who is told.
@@ -39,28 +42,54 @@ class StepHook(Hook):  # type: ignore[misc]
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.durations: list[float] = []
+        self.durations: dict[int, float] = {}
+        """Iteration that was looked at -> its seconds, without the loading of its batch."""
         self.started = 0.0
+        self.losses: dict[str, float] = {}
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock after the batch was loaded; a preprocessor's random sizes follow from the iteration."""
-        model = getattr(runner.model, "module", runner.model)
+        model = bare(runner)
         model.iteration = runner.iter
         reseed(model.seed, "batch", runner.iter)
+        device = model.data_preprocessor.device
+        if model.looks.due(runner.iter, device):
+            devices.synchronize(device)
         self.started = time.perf_counter()
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Stop the clock (the losses' values were read, so the device is done) and report.
+        """Stop the clock if the losses were read, so that the device is done, and report the last that were.
 
         A lane of a pack is charged what it took from the others, so that its time is that of a run alone.
         """
-        losses = {name: float(value.detach()) for name, value in (outputs or {}).items() if "loss" in name}
-        model = getattr(runner.model, "module", runner.model)
-        borrowed = sum(teacher.borrowed for teacher in model.teachers)
-        self.durations.append(time.perf_counter() - self.started + borrowed)
-        self.progress.advance(runner.iter + 1, losses)
+        if outputs:
+            model = bare(runner)
+            devices.synchronize(model.data_preprocessor.device)
+            borrowed = sum(teacher.borrowed for teacher in model.teachers)
+            self.durations[runner.iter] = time.perf_counter() - self.started + borrowed
+            self.losses = {name: value for name, value in outputs.items() if "loss" in name}
+        self.progress.advance(runner.iter + 1, self.losses)
+
+    def seconds_per_iteration(self) -> float:
+        """Return the median, without the first iterations of this process where there are more; 0 without any."""
+        warm = min(self.durations, default=0) + WARM_ITERATIONS
+        later = [seconds for iteration, seconds in self.durations.items() if iteration >= warm]
+        return statistics.median(later or self.durations.values() or [0.0])
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""
+        bare(runner).looks.look()
+
+    def before_val_epoch(self, runner: Any) -> None:
+        """Raise NonFiniteLoss before such weights are evaluated."""
+        bare(runner).looks.look()
+
+
+def bare(runner: Any) -> Any:
+    """Return the distiller, without a distributed run's wrapper."""
+    return getattr(runner.model, "module", runner.model)
 
 
 class CurveHook(Hook):  # type: ignore[misc]

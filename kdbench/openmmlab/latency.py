@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from mmengine.dataset import pseudo_collate
 
+from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.openmmlab.data import evaluation_pipeline, images_of
 from kdbench.specs import Schedule
@@ -43,9 +44,12 @@ def latency_ms(model: Any, dataset: Dataset, folder: Path, schedule: Schedule) -
 
 
 def _seconds(model: Any, batch: Any) -> float:
-    begun = _now()
+    device = next(model.parameters()).device
+    devices.synchronize(device)
+    begun = time.perf_counter()
     model.test_step(batch)
-    return _now() - begun
+    devices.synchronize(device)
+    return time.perf_counter() - begun
 
 
 @contextmanager
@@ -57,10 +61,3 @@ def _inference(model: Any) -> Iterator[None]:
             yield
     finally:
         model.train(was)
-
-
-def _now() -> float:
-    """The clock, when the device has done what it was given."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
-    return time.perf_counter()

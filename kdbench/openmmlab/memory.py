@@ -9,6 +9,8 @@ import platform
 import psutil
 import torch
 
+from kdbench import devices
+
 HEADROOM = 0.8
 """Share of the free memory that lanes may fill."""
 
@@ -35,24 +37,23 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def used() -> int:
-    """Bytes that this process holds: on the GPU where it uses one, else in memory, without what it keeps freed."""
+def used(device: str) -> int:
+    """Return the bytes that this process holds: on an accelerator, else in memory, without what it keeps freed."""
     gc.collect()
     if _GLIBC is not None:
         _GLIBC.malloc_trim(0)
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return torch.cuda.memory_allocated()
+    if device != devices.CPU:
+        return devices.used_memory(device)
     return int(psutil.Process().memory_info().rss)
 
 
-def free() -> int:
-    """Bytes that this process may still take from the same memory."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        cached = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-        return int(torch.cuda.mem_get_info()[0]) + cached
+def free(device: str) -> int:
+    """Return the bytes that this process may still take from the same memory."""
+    if device != devices.CPU:
+        return devices.free_memory(device)
     return int(psutil.virtual_memory().available)
 
 
-def room_for(each: int) -> int:
-    """How many more things of so many bytes fit, with some headroom."""
-    return int(HEADROOM * free() // max(each, 1))
+def room_for(each: int, device: str) -> int:
+    """Return how many more things of so many bytes fit on a device, with some headroom."""
+    return int(HEADROOM * free(device) // max(each, 1))

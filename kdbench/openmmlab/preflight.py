@@ -16,10 +16,10 @@ from kdbench.cards import Dataset
 from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError
-from kdbench.isolation import MethodError, blamed, reference, running
+from kdbench.errors import PluginError, UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
+from kdbench.plugins import title_of
 
 PROBED_IMAGES = 2
 LARGEST_RATIO = 100.0
@@ -58,24 +58,24 @@ def probe_of(images: Any) -> Probe:
     return Probe(pseudo_collate([images[position] for position in range(PROBED_IMAGES)]))
 
 
-def check_family(name: str, method: type[Method], options: Any, family: str) -> frozenset[str]:
-    """The captures a method needs, if the family has them.
+def check_family(method: Method[Any], family: str) -> frozenset[str]:
+    """Return the captures that a method needs, if the family has them.
 
     Raises:
         UserError: With the families that work.
     """
-    with running(method, "needs()"):
-        needed = frozenset(method.needs(options))
+    title = title_of(type(method))
+    with running(title, "needs()"):
+        needed = frozenset(method.needs())
     known = frozenset().union(*FAMILIES.values())
     if needed - known:
-        raise MethodError(
-            f"{blamed(reference(method))} asks for unknown captures: {', '.join(sorted(needed - known))}."
-        )
+        unknown = ", ".join(sorted(needed - known))
+        raise PluginError(f"{title} asks for unknown captures: {unknown}.")
     if needed <= FAMILIES[family]:
         return needed
     working = [other for other, has in FAMILIES.items() if needed <= has]
     raise UserError(
-        f"method '{name}' needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
+        f"{title} needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
         f"it works in: {', '.join(working) or 'no family'}."
     )
 

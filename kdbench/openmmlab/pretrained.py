@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import torch
@@ -56,21 +55,6 @@ def _named_by(part: ConfigDict) -> Iterator[str]:
         yield part["pretrained"]
     if part.get("type") == "Pretrained" and isinstance(part.get("checkpoint"), str):
         yield part["checkpoint"]
-
-
-def drop_pretrained(config: ConfigDict) -> None:
-    """Remove every reference to initial weights, in place: other initialisations stay."""
-    for part in list(walk(config)):
-        part.pop("pretrained", None)
-        rest = [one for one in _as_list(part.get("init_cfg")) if one.get("type") != "Pretrained"]
-        if len(rest) != len(_as_list(part.get("init_cfg"))):
-            part.pop("init_cfg")
-            if rest:
-                part["init_cfg"] = rest
-
-
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def location(reference: str) -> tuple[Path, bool]:

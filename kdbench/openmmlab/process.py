@@ -5,19 +5,47 @@ from __future__ import annotations
 import atexit
 import logging
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.device import utils
 from mmengine.dist import init_dist
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import checkpoint
+from mmengine.structures import instance_data
+from torch import Tensor
 from torch.distributed import destroy_process_group, init_process_group
 
 
 def use_device(device: str) -> None:
     """Let mmengine take this device: by itself it takes a GPU wherever there is one."""
     utils.DEVICE = device
+    _accept_indices()
+
+
+class _OfDtype(type):
+    """Makes a class whose instances are the tensors of one dtype, on whatever device."""
+
+    dtype: torch.dtype
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, Tensor) and value.dtype == cls.dtype
+
+
+class _Booleans(metaclass=_OfDtype):
+    dtype = torch.bool
+
+
+class _Integers(metaclass=_OfDtype):
+    dtype = torch.int64
+
+
+def _accept_indices() -> None:
+    """Let mmengine index instances with tensors of any device; by itself it knows those of a few device types."""
+    instance_data.BoolTypeTensor = SimpleNamespace(__args__=(_Booleans,))  # what its code reads of the union
+    instance_data.IndexType = str | slice | int | list | _Integers | _Booleans | np.ndarray
 
 
 def join_processes(device: str) -> None:
@@ -25,7 +53,7 @@ def join_processes(device: str) -> None:
 
     A process that ends without leaving the group may abort: the group's threads are then still at work.
     """
-    if device == "cuda":
+    if device == "cuda":  # NCCL is CUDA's alone
         init_dist("pytorch", backend="nccl")
     else:
         init_process_group("gloo")

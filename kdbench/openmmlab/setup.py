@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import metadata
 
+from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.openmmlab import ops
 
@@ -66,7 +67,7 @@ def torchvision_problem() -> Problem | None:
     try:
         with quiet():
             importlib.import_module("torchvision")
-            for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            for device in devices.here():
                 box = torch.tensor([[0.0, 0.0, 1.0, 1.0]], device=device)
                 torch.ops.torchvision.nms(box, box[:, 2], 0.5)
     except ModuleNotFoundError as error:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from kdbench import devices
 from kdbench.distill.turns import START, Turns
 from kdbench.openmmlab.captures import Raw
 from kdbench.openmmlab.distiller import Teacher
@@ -78,11 +78,23 @@ class Shelf:
     """
 
     def __init__(self, loader: DataLoader[Any], *, endless: bool) -> None:
-        self.loader, self.endless = loader, endless
+        self.loader = loader
         self.indices: Indices | None = None
         self.loads = 0
         """Batches that were loaded."""
         self._batch: Any = None
+        self._chunks = _Chunks(
+            loader.batch_size or 1,
+            None if endless else len(loader.dataset),  # type: ignore[arg-type]
+        )
+        self._batches = DataLoader(
+            loader.dataset,
+            batch_sampler=self._chunks,  # type: ignore[arg-type]
+            num_workers=loader.num_workers,
+            worker_init_fn=loader.worker_init_fn,
+            collate_fn=loader.collate_fn,
+            persistent_workers=loader.num_workers > 0,
+        )
         self._coming: Iterator[Any] = iter(())
         self._next = -1
 
@@ -98,28 +110,18 @@ class Shelf:
 
     def _load(self, indices: Indices) -> Any:
         if indices[0] != self._next:
-            self._coming = iter(self._from(indices[0]))
+            self._chunks.first = indices[0]
+            self._coming = iter(self._batches)
         self._next = indices[-1] + 1
         self.loads += 1
         return next(self._coming)
-
-    def _from(self, first: int) -> DataLoader[Any]:
-        loader = self.loader
-        end = None if self.endless else len(loader.dataset)  # type: ignore[arg-type]
-        return DataLoader(
-            loader.dataset,
-            batch_sampler=_Chunks(first, loader.batch_size or 1, end),  # type: ignore[arg-type]
-            num_workers=loader.num_workers,
-            worker_init_fn=loader.worker_init_fn,
-            collate_fn=loader.collate_fn,
-        )
 
 
 class _Chunks:
     """Batches of consecutive positions from ``first`` on, up to ``end`` if there is one."""
 
-    def __init__(self, first: int, size: int, end: int | None) -> None:
-        self.first, self.size, self.end = first, size, end
+    def __init__(self, size: int, end: int | None) -> None:
+        self.first, self.size, self.end = 0, size, end
 
     def __iter__(self) -> Iterator[Indices]:
         at = self.first
@@ -191,18 +193,18 @@ class SharedTeacher(Teacher):
             raise RuntimeError("the method changed the teacher's captures in place: it must work on copies")
 
     def _see(self, inputs: Tensor, samples: Any, student: Any, batch: Any) -> None:
-        begun = _now()
+        begun = _now(inputs) if self.timed else 0.0
         self._record = {}  # the last batch's memory is free for this one's
         self._record = super().look(inputs, samples, student, self.asked)
-        self._seconds = _now() - begun
+        if self.timed:
+            self._seconds = _now(inputs) - begun
         self._versions, self._seen = _versions(self._record), (batch, self.asked)
         self.runs += 1
 
 
-def _now() -> float:
-    """The clock, when the device has done what it was given."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        torch.cuda.synchronize()
+def _now(inputs: Tensor) -> float:
+    """Return the clock's time, in s, when the device of the inputs has done what it was given."""
+    devices.synchronize(inputs.device)
     return time.perf_counter()
 
 

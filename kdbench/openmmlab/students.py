@@ -13,11 +13,11 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
+from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError
-from kdbench.isolation import running
+from kdbench.errors import UserError, running
 from kdbench.openmmlab.checkpoints import load_weights
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
@@ -34,6 +34,7 @@ from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
 from kdbench.openmmlab.training import Place, Trained, train
+from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 
 WEIGHTS = "student.pth"
@@ -103,7 +104,7 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
-class Unaided(Method):
+class Unaided(Method[Options]):
     """No distillation: trains a teacher or a plain student."""
 
     def losses(self, step: Any) -> dict[str, torch.Tensor]:
@@ -150,13 +151,13 @@ def train_with(
         GateError: If a gate fails.
         UserError: If the method does not work in the student's family.
     """
-    kind = card.load()
-    names = check_family(card.name, kind, options, family_of(subject.config()))
+    with seeded(subject.seed, "method"):
+        method = make_method(card, options)
+    names = check_family(method, family_of(subject.config()))
     student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
-    with seeded(subject.seed, "method"), running(kind, "build()"):
-        method = kind(options)
+    with seeded(subject.seed, "method"), running(title_of(card), "build()"):
         method.build(shapes)
         chosen = [str(line) for line in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
@@ -213,7 +214,7 @@ def _images(subject: Subject, place: Place) -> SeededImages:
 def _distiller(
     subject: Subject,
     student: Any,
-    method: Method,
+    method: Method[Any],
     teachers: Sequence[Teacher] = (),
     names: frozenset[str] = frozenset(),
 ) -> Distiller:
@@ -242,7 +243,9 @@ def _finish(
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
         "seconds_per_iteration": trained.seconds_per_iteration,
-        "peak_memory_mib": None if place.pack else peak_memory(),  # a pack's is that of all its lanes
+        "peak_memory_mib": None
+        if place.pack
+        else peak_memory(place.device),  # a pack's is that of all its lanes
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
@@ -261,9 +264,13 @@ def _bare(trained: Trained) -> Any:
     return model.student
 
 
-def peak_memory() -> float:
-    """Peak memory in MiB: of this training on the GPU where there is one, else of this process since it began."""
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+def peak_memory(device: str) -> float | None:
+    """Return the peak memory in MiB: of this training on an accelerator, of this process since it began on a CPU.
+
+    None where torch does not know that of the accelerator.
+    """
+    if device != devices.CPU:
+        peak = devices.peak_memory(device)
+        return None if peak is None else peak / 2**20
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident / 2**20 if sys.platform == "darwin" else resident / 2**10

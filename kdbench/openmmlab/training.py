@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
 from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
+from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.errors import UserError
 from kdbench.openmmlab.adversary import AdversaryHook
@@ -20,13 +19,12 @@ from kdbench.openmmlab.distiller import Distiller
 from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.specs import Schedule
+from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.sharing import Pack
 
 CHECKPOINTS = 10
-WARM_ITERATIONS = 5
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class Place:
     Attributes:
         folder: Data of the dataset.
         work_dir: Checkpoints and logs.
-        device: ``cpu`` or ``cuda``.
-        amp: Mixed precision.
+        device: Type of the device.
+        precision: What the training computes in.
         workers: Processes that load data (0: none besides the trainer).
         visualizers: mmengine's visualisation backends, by type.
         pack: What it shares with the trainings beside it; None for a training alone.
@@ -45,8 +43,8 @@ class Place:
 
     folder: Path
     work_dir: Path
-    device: str = "cpu"
-    amp: bool = False
+    device: str = devices.CPU
+    precision: Precision = "fp32"
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
     pack: Pack | None = None
@@ -58,7 +56,8 @@ class Trained:
 
     Attributes:
         curve: One dict an evaluation: ``iteration`` and the metrics.
-        seconds_per_iteration: Median over the iterations of this process, data loading not counted.
+        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading not
+            counted.
         runner: mmengine's runner, whose model is trained.
     """
 
@@ -92,10 +91,9 @@ def train(
         NonFiniteLoss: If a loss is not finite.
         UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
     """
-    if place.amp and place.device != "cuda":
-        raise UserError("--amp needs a GPU: leave it away on a CPU.")
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if place.precision == "fp16" and place.device == devices.CPU:
+        raise UserError("--amp fp16 needs a GPU: a CPU can do --amp bf16.")
+    devices.reset_peak_memory(place.device)
     steps, curve = StepHook(progress), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
     hooks = [BuffersHook(), steps, curve, stop]
@@ -106,8 +104,7 @@ def train(
         runner.train()
     finally:
         stop.restore()
-    durations = steps.durations[WARM_ITERATIONS:] or steps.durations or [0.0]
-    return Trained(curve.curve(runner), statistics.median(durations), runner)
+    return Trained(curve.curve(runner), steps.seconds_per_iteration(), runner)
 
 
 def make_runner(
@@ -137,7 +134,7 @@ def make_runner(
         val_dataloader=place.pack.evaluation_loader(evaluation) if place.pack else evaluation(),
         val_cfg={"type": "ValLoop"},
         val_evaluator=evaluator_of(dataset),
-        optim_wrapper=optim_wrapper(model.student, model.method, schedule, amp=place.amp),
+        optim_wrapper=optim_wrapper(model.student, model.method, schedule, place.precision, place.device),
         param_scheduler=learning_rate(schedule),
         default_hooks={
             "logger": {"type": "LoggerHook", "interval": 10, "log_metric_by_epoch": False},
@@ -174,4 +171,4 @@ def checkpoint_interval(schedule: Schedule) -> int:
 def wrapper(device: str) -> dict[str, Any]:
     """Config of the wrapper of a distributed run's model; a method may leave an adapter unused for a while."""
     config: dict[str, Any] = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
-    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == "cpu" else {})
+    return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == devices.CPU else {})

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from kdbench.hookspecs import hookimpl
-from kdbench.pairs import cpu, gpu
+from kdbench.pairs import cpu, gpu, scratch
 from kdbench.specs import Pair
 
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
     """The pairs: small ones first, so they are their datasets' defaults."""
-    return [*cpu.PAIRS, *gpu.PAIRS]
+    return [*cpu.PAIRS, *gpu.PAIRS, *scratch.PAIRS]

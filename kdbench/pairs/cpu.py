@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kdbench.pairs.recipes import adamw
 from kdbench.pairs.small import SMALLER_ANCHORS, faster_rcnn, gfl, pspnet
 from kdbench.specs import Family, Model, Pair, Schedule
 
@@ -18,24 +19,6 @@ LIGHT_DECAY = 1e-4
 """Narrow models that learn slowly are held back by AdamW's usual 0.05."""
 CAMVID_WEIGHTS = [0.5, 0.4, 2.1, 0.4, 1.0, 0.7, 2.0, 2.0, 0.9, 2.7, 3.8]
 """Square root of the median class frequency in the training masks over each class's own."""
-
-
-def recipe(
-    iterations: int, lr: float, scale: tuple[int, int], flip: float = 0.0, weight_decay: float = 0.05
-) -> Schedule:
-    """AdamW with warm-up and cosine decay to 0, so that the last weights are settled."""
-    return Schedule(
-        iterations=iterations,
-        lr=lr,
-        scale=scale,
-        flip=flip,
-        batch_size=8,
-        optimizer="AdamW",
-        weight_decay=weight_decay,
-        warmup=100,
-        clip_norm=10.0,
-        validations=2,
-    )
 
 
 def pair(
@@ -81,7 +64,7 @@ PAIRS = [
         "faster-rcnn",
         "two-stage",
         TWO_STAGE,
-        (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS)),
+        (adamw(1500, 0.003, DIGITS), adamw(1000, 0.006, DIGITS)),
     ),
     pair(
         "digits",
@@ -89,8 +72,8 @@ PAIRS = [
         "dense",
         DENSE,
         (
-            recipe(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
-            recipe(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
+            adamw(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
+            adamw(1500, 0.006, DIGITS, weight_decay=LIGHT_DECAY),
         ),
     ),
     pair(
@@ -98,7 +81,7 @@ PAIRS = [
         "faster-rcnn",
         "two-stage",
         (TWO_STAGE[0], TINY),
-        (recipe(1500, 0.003, DIGITS), recipe(1000, 0.006, DIGITS)),
+        (adamw(1500, 0.003, DIGITS), adamw(1000, 0.006, DIGITS)),
         "-tiny",
     ),
     pair(
@@ -106,14 +89,14 @@ PAIRS = [
         "faster-rcnn",
         "two-stage",
         TWO_STAGE_BCCD,
-        (recipe(1000, 0.003, BCCD, 0.5), recipe(300, 0.006, BCCD, 0.5)),
+        (adamw(1000, 0.003, BCCD, 0.5), adamw(300, 0.006, BCCD, 0.5)),
     ),
     pair(
         "bccd",
         "gfl",
         "dense",
         DENSE_BCCD,
-        (recipe(600, 0.003, BCCD_DENSE, 0.5), recipe(500, 0.01, BCCD_DENSE, 0.5)),
+        (adamw(600, 0.003, BCCD_DENSE, 0.5), adamw(500, 0.01, BCCD_DENSE, 0.5)),
     ),
     pair(
         "digits-seg",
@@ -121,8 +104,8 @@ PAIRS = [
         "segmentation",
         (pspnet(18, 32, 64, DIGITS_WEIGHTS), pspnet(18, 10, 20, DIGITS_WEIGHTS)),
         (
-            recipe(2500, 0.04, DIGITS_SEG, weight_decay=LIGHT_DECAY),
-            recipe(2400, 0.04, DIGITS_SEG, weight_decay=LIGHT_DECAY),
+            adamw(2500, 0.04, DIGITS_SEG, weight_decay=LIGHT_DECAY),
+            adamw(2400, 0.04, DIGITS_SEG, weight_decay=LIGHT_DECAY),
         ),
     ),
     pair(
@@ -130,6 +113,6 @@ PAIRS = [
         "pspnet",
         "segmentation",
         (pspnet(18, 32, 48, CAMVID_WEIGHTS), pspnet(18, 8, 16, CAMVID_WEIGHTS)),
-        (recipe(1200, 0.006, CAMVID, 0.5), recipe(300, 0.01, CAMVID, 0.5)),
+        (adamw(1200, 0.006, CAMVID, 0.5), adamw(300, 0.01, CAMVID, 0.5)),
     ),
 ]

@@ -16,11 +16,12 @@ from kdbench.results.formats import measured, to_csv
 from kdbench.results.leaderboard import origins, ranked_under, rankings
 from kdbench.results.model import Model
 from kdbench.results.pages import compare_pages, write_pages
-from kdbench.results.record import PLAIN, Record
-from kdbench.results.row import GROUP, TEACHER_ROW, Row, version_order
+from kdbench.results.record import Record
+from kdbench.results.row import GROUP, TEACHER_ROW, Row
 from kdbench.results.statistics import ALPHA, rank_correlation
 from kdbench.results.store import Store
 from kdbench.results.table import Table, escape
+from kdbench.specs import PLAIN
 
 NOT_RUN = "not run"
 LEGEND = (
@@ -36,8 +37,8 @@ def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable
     """Return the ablation of a benchmark, a ranking for each recipe and teacher that a pair has been run with.
 
     Its rows stand in the order of the benchmark file, and have a column for each published comparison. Only the
-    benchmark's own cells count, with the options that their selectors have now and, of several versions of a
-    plugin, the latest.
+    benchmark's own cells count, with the options that their selectors have now and, of several revisions,
+    the latest.
 
     Args:
         benchmark: As :func:`kdbench.benchmarks.load` gives it.
@@ -60,12 +61,12 @@ def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     teachers = [record for record in records if record.kind == "teacher"]
     cells = [record for record in records if record.kind == "cell" and _is_cell(record, benchmark, wanted)]
     cells = [cell for cell in cells if cell.options == options[cell.selector]]
-    began_with, latest = origins(teachers), dict[tuple[str, str, str], str]()
+    began_with, latest = origins(teachers), dict[tuple[str, str, str], int]()
     keys = [(cell.recipe, ranked_under(cell, began_with), cell.selector) for cell in cells]
     for key, cell in zip(keys, cells, strict=True):
-        latest[key] = max(latest.get(key, cell.plugin), cell.plugin, key=version_order)
+        latest[key] = max(latest.get(key, 0), cell.revision)
     kept = zip(keys, cells, strict=True)
-    return [*teachers, *(c for key, c in kept if c.method == PLAIN or c.plugin == latest[key])]
+    return [*teachers, *(c for key, c in kept if c.method == PLAIN or c.revision == latest[key])]
 
 
 def _is_cell(record: Record, benchmark: Benchmark, wanted: set[Cell]) -> bool:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import csv_table, percent
-from kdbench.results.record import PLAIN
 from kdbench.results.statistics import ALPHA, mean, ranks
 from kdbench.results.table import Table
+from kdbench.specs import PLAIN
 
 if TYPE_CHECKING:
     import pandas as pd

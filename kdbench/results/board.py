@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.results.commands import again
 from kdbench.results.model import Estimate, Model
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.reported_column import published
 from kdbench.results.row import (
     GROUP,
@@ -30,6 +30,7 @@ from kdbench.results.row import (
     version_order,
 )
 from kdbench.results.statistics import deviation, gains, gap_closed, mean
+from kdbench.specs import PLAIN
 
 DIGITS = 10
 """Decimals of the model's numbers that are the same on every machine."""
@@ -181,7 +182,7 @@ class Board:
     def _teacher_row(self) -> Row:
         own = [record for record in self.teachers if record.identity == self.teacher]
         waiting = [cell for cell in self.methods if cell.done and cell.teacher_identity == self.teacher]
-        first = min(waiting, key=lambda cell: (cell.seed, cell.identity), default=None)
+        first = min(waiting, key=lambda cell: (cell.seed, cell.selector, cell.identity), default=None)
         command = "" if first is None else again([first])
         return self._row(TEACHER_ROW, own, scores=self._teacher_scores, command=command, plugin="")
 
@@ -195,7 +196,7 @@ class Board:
 
     @cached_property
     def _plain_row(self) -> Row:
-        """Of several versions of the plain student's plugin the latest counts."""
+        """Of several revisions of the plain student the latest counts."""
         return self._row(PLAIN, latest_last(self.plain), smoke=self.smoke.get(PLAIN, 0))
 
     def _smoke_row(self, selector: str) -> Row:

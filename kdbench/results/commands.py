@@ -22,16 +22,26 @@ def again(cells: Iterable[Record]) -> str:
     if first is None:
         return ""
     seeds = [cell.seed for cell in cells]
-    return command(first.selector, first.dataset, first.pair_name, seeds, amp=bool(first.spec.get("amp")))
+    where = {"precision": first.precision, "device": first.device_class}
+    return command(first.selector, first.dataset, first.pair_name, seeds, **where)
 
 
-def command(selector: str, dataset: str, pair: str, seeds: Iterable[int], *, amp: bool = False) -> str:
-    """A shell command that runs a method on a pair; a loop where there are several seeds."""
+def command(
+    selector: str,
+    dataset: str,
+    pair: str,
+    seeds: Iterable[int],
+    *,
+    precision: str = "fp32",
+    device: str = "cpu",
+) -> str:
+    """Return a shell command that runs a method on a pair; a loop where there are several seeds."""
     each = [str(seed) for seed in dict.fromkeys(seeds)]
     names = {"--method": selector, "--dataset": dataset, "--pair": pair}
     given = " ".join(f"{option} {shlex.quote(value)}" for option, value in names.items())
     seed = each[0] if len(each) == 1 else "$seed"
-    one = f"kdbench run {given} --seed {seed}{' --amp' if amp else ''}"
+    given += f" --seed {seed}" + ("" if device == "cpu" else f" --device {device}")
+    one = f"kdbench run {given}" + ("" if precision == "fp32" else f" --amp {precision}")
     return one if len(each) == 1 else f"for seed in {' '.join(each)}; do {one}; done"
 
 

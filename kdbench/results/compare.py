@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import rankings
 from kdbench.results.model import Estimate
-from kdbench.results.record import PLAIN, Record
-from kdbench.results.row import Row, version_order
+from kdbench.results.record import Record
+from kdbench.results.row import Row
 from kdbench.results.statistics import deviation, gains, mean
-from kdbench.specs import digest
+from kdbench.specs import PLAIN, digest
 
 LEVEL = 1e-6
 """Mean differences up to this are neither a win nor a loss: metrics have single precision."""
@@ -31,7 +31,7 @@ class Side:
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
-        left_out: Plugin versions, or earlier options, whose results are not used here.
+        left_out: Earlier revisions or options, whose results are not used here.
     """
 
     method: str
@@ -143,13 +143,13 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
 
 def _rows(ranking: Ranking, selector: str) -> list[Row]:
-    """The rows of a selector: one for each version of its plugin and each meaning of it, the latest last."""
+    """The rows of a selector: one for each revision and each meaning of it, the latest last."""
     rows = [row for row in ranking.rows if row.cells and row.cells[0].selector == selector]
     return sorted(rows, key=lambda row: max(map(_age, row.cells)))
 
 
 def _age(cell: Record) -> tuple[object, ...]:
-    return version_order(cell.plugin), cell.made.clock, cell.identity
+    return cell.revision, cell.made.clock, cell.identity
 
 
 def side(ranking: Ranking, selector: str) -> Side:
@@ -163,7 +163,7 @@ def side(ranking: Ranking, selector: str) -> Side:
         failed=tuple(sorted(lost)),
         reported=tuple(sorted(seed for seed, cell in row.done.items() if cell.reported_by is not None)),
         left_out=tuple(
-            f"{cell.plugin}, options {digest(dict(cell.options))[:6]}"
+            f"revision {cell.revision}, options {digest(dict(cell.options))[:6]}"
             for cell in (one.cells[0] for one in older)
         ),
     )

@@ -18,12 +18,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdbench.errors import UserError
-from kdbench.registry import registry
-from kdbench.results.record import PLAIN, Record, complaint, explain
+from kdbench.devices import CPU
+from kdbench.errors import UserError, explain
+from kdbench.plugins import registry
+from kdbench.results.record import Record, complaint
 from kdbench.results.store import Store
 from kdbench.selectors import canonical, parse
-from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec, digest
+from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
 UNNAMED = "others"
 """Who reports a record, where nobody is named."""
@@ -255,7 +256,7 @@ def _of_the_names(record: Record) -> Iterator[str]:
     if record.spec["pair"]["dataset"] != record.dataset:
         yield f"spec: pair '{record.pair_name}' is for another dataset than {record.dataset}"
     if re.fullmatch(r"\S+ \S+", record.plugin) is None:
-        yield f"spec: plugin '{record.plugin}' is no distribution with its version"
+        yield f"plugin '{record.plugin}' is no distribution with its version"
     try:
         named = parse(record.selector)[0]
     except UserError as error:
@@ -346,6 +347,8 @@ def _of_the_origin(record: Record) -> Iterator[str]:
             yield f"versions: no version of {name}"
     if not record.device.strip() or not record.host_class.strip():
         yield "device or host_class: empty"
+    if (record.device == CPU) != (record.device_class == CPU):
+        yield f"device: '{record.device}' is not of the spec's class, {record.device_class}"
     if record.made.command.split()[:1] != ["kdbench"]:
         yield "made: the command is none of kdbench"
     try:

@@ -10,8 +10,8 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from kdbench.cards import MetricCard, load_object
-from kdbench.isolation import offered, reason, settings_kept
-from kdbench.registry import registry
+from kdbench.errors import reason
+from kdbench.plugins import registry
 
 if TYPE_CHECKING:
     from kdbench.results.record import Record
@@ -46,7 +46,7 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
         try:
             value = _value(offer.value, metrics)
         except (Exception, SystemExit) as error:
-            warnings.warn(f"{offered('metric', name)} failed and is left out: {reason(error)}", stacklevel=2)
+            warnings.warn(f"{offer.title} failed and is left out: {reason(error)}", stacklevel=2)
             continue
         if value is not None:
             found[name] = value
@@ -54,7 +54,7 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _value(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
-    with redirect_stdout(sys.stderr), settings_kept():
+    with redirect_stdout(sys.stderr):
         value = load_object(card.function)(dict(metrics))
     if value is None:
         return None

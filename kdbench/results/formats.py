@@ -9,9 +9,9 @@ from typing import Any
 
 from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import secondary_columns
-from kdbench.results.record import PLAIN
 from kdbench.results.row import COLUMNS, TEACHER_ROW
 from kdbench.results.table import Table
+from kdbench.specs import PLAIN
 
 Values = Mapping[str, Any]
 """A row of a ranking."""

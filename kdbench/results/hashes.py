@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-OF_THE_METHOD = frozenset({"method", "options", "selector", "plugin", "seed", "teacher"})
+from kdbench.specs import canonical, unlabelled
+
+OF_THE_METHOD = frozenset({"method", "options", "revision", "seed", "teacher"})
 """Keys of a spec in which two cells of one ranking may differ."""
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
-canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-"""A value as the one JSON text that is hashed. Raises ValueError for a number that is not finite."""
 _scalar = lru_cache(maxsize=4096, typed=True)(canonical)
 """The same for what many specs repeat."""
 
@@ -23,8 +22,8 @@ class Hashes(NamedTuple):
     """What tells a spec from others.
 
     Attributes:
-        identity: :func:`kdbench.specs.digest` of it.
-        recipe: The same of what is left of it without the method's own keys.
+        identity: :func:`kdbench.specs.digest` of it without its labels.
+        recipe: The same of what is left of that without the method's own keys.
         options: Its options as canonical JSON; ``{}`` where it has none.
     """
 
@@ -38,12 +37,12 @@ def hashes(spec: Mapping[str, Any], texts: Mapping[str, str] = NOTHING) -> Hashe
 
     Args:
         spec: The spec of a cell or a teacher.
-        texts: Key -> canonical JSON of its value, where that is known already.
+        texts: Key -> canonical JSON of its value, without labels, where that is known already.
 
     Raises:
         ValueError: For a number that is not finite.
     """
-    parts = {key: texts.get(key) or _text(spec[key]) for key in sorted(spec)}
+    parts = {key: texts.get(key) or _text(value) for key, value in sorted(unlabelled(spec).items())}
     recipe = tuple([part for part in parts.items() if part[0] not in OF_THE_METHOD])
     return Hashes(_digest(parts.items()), _recipe(recipe), parts.get("options", "{}"))
 

@@ -8,8 +8,9 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kdbench.results.board import Board, Ranking
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, Row
+from kdbench.specs import PLAIN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,5 +127,6 @@ def _is_teacher_of(teacher: Record, cell: Record) -> bool:
         "seed": 0,
         "base": None,
     }
-    described |= {name: cell.spec.get(name) for name in ("dataset", "data", "schedule", "amp")}
+    same = ("dataset", "data", "schedule", "precision", "device", "processes")
+    described |= {name: cell.spec.get(name) for name in same}
     return all(teacher.spec.get(name) == value for name, value in described.items())

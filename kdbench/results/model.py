@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc, gammaln, ndtr, roots_hermitenorm, stdtr, stdtrit
 
-from kdbench.results.record import PLAIN
 from kdbench.results.statistics import ALPHA, ROUND_OFF
+from kdbench.specs import PLAIN
 
 Scores = Mapping[Any, float]
 """Seed (or any other block that rows share) -> score."""

@@ -11,14 +11,16 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
+from kdbench.files import slug, write_atomically
 from kdbench.results.across import Across
 from kdbench.results.board import Ranking
 from kdbench.results.formats import interval, legend, percent, tables, times, to_csv
 from kdbench.results.leaderboard import frame_of, rankings
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW, Row
-from kdbench.results.store import Store, slug, write_atomically
+from kdbench.results.store import Store
 from kdbench.results.table import Table, escape, latex
+from kdbench.specs import PLAIN
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,15 +10,16 @@ from typing import Any, NamedTuple
 
 from kdbench.benchmarks import Benchmark, load
 from kdbench.errors import UserError
-from kdbench.registry import suggestion
+from kdbench.plugins import suggestion
 from kdbench.results.ablations import current, not_run, nothing
 from kdbench.results.board import Ranking
 from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.leaderboard import rankings
 from kdbench.results.pages import boards
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
+from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
 HIGH_FIRST = {

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from pydantic_core import from_json
 
-from kdbench.results.hashes import canonical
 from kdbench.results.record import Record, Shared
+from kdbench.specs import canonical, unlabelled
 
 _BEGIN, _END = b'\n  "pair": {\n', b"\n  },\n"
 """Lines around a pair in a record's file; no string in JSON goes over a line."""
@@ -42,4 +42,4 @@ def read(text: bytes) -> Record:
 def _parsed(text: bytes) -> Shared:
     """A pair. Raises ValueError where the text is no JSON object, or holds a number that is not finite."""
     value = from_json(text)
-    return Shared({_MARK: 0}, value, canonical(value))
+    return Shared({_MARK: 0}, value, canonical(unlabelled({"pair": value})["pair"]))

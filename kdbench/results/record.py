@@ -17,16 +17,16 @@ from pydantic import (
     model_validator,
 )
 
+from kdbench.errors import explain
 from kdbench.results.hashes import NOTHING, Hashes, hashes
+from kdbench.specs import Precision
 
 Kind = Literal["cell", "teacher"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
 ScheduleName = Literal["default", "smoke", "custom"]
-PLAIN = "none"
-"""Name of the method that is the plain student."""
 TEACHERS = "teachers"
 """Stands for the pair of a dataset's teachers, which may serve several; also the name of their folder."""
-VERSION = 1
+VERSION = 2
 """The newest ``schema_version`` that is known here."""
 
 
@@ -51,9 +51,11 @@ class _TeacherView(BaseModel):
     schedule: ScheduleName = "default"
     method: str = "teacher"
     selector: str = "teacher"
-    plugin: str = ""
+    revision: int = 0
     options: dict[str, Any] = Field(default_factory=dict)
     teacher: str | None = None
+    precision: Precision = "fp32"
+    device: str = "cpu"
 
 
 class _CellView(_TeacherView):
@@ -64,8 +66,10 @@ class _CellView(_TeacherView):
     schedule: ScheduleName
     method: str = Field(min_length=1)
     selector: str = Field(min_length=1)
-    plugin: str
+    revision: int
     options: dict[str, Any]
+    precision: Precision
+    device: str
 
 
 class Metrics(_Part):
@@ -118,7 +122,7 @@ class Shared(NamedTuple):
     Attributes:
         stand_in: What the spec must have in the pair's place.
         value: The pair.
-        text: The pair as canonical JSON.
+        text: The pair as canonical JSON, without labels.
     """
 
     stand_in: dict[str, Any]
@@ -145,10 +149,10 @@ class Record(_Part):
             done record without its metric, a failure without a reason.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     kind: Kind
     identity: str = Field(pattern="^[0-9a-f]{64}$")
-    """:func:`kdbench.specs.digest` of ``spec``."""
+    """:func:`kdbench.specs.digest` of ``spec`` without its labels."""
     spec: dict[str, Any]
     """JSON dump of the run's spec."""
     status: Status
@@ -166,6 +170,10 @@ class Record(_Part):
     host_class: str
     """What kind of machine, without its name: comparable timings have the same."""
     notes: list[str] = Field(default_factory=list)
+    plugin: str = ""
+    """Distribution and version of the method that had a part in it."""
+    code: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Hash of that method's source, see :mod:`kdbench.source`; None where it has no part, or is unknown."""
     made: Made
     reported_by: str | None = Field(
         default=None, max_length=100, pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$"
@@ -235,9 +243,19 @@ class Record(_Part):
         return self._view.selector
 
     @property
-    def plugin(self) -> str:
-        """Distribution and version that gave the method."""
-        return self._view.plugin
+    def revision(self) -> int:
+        """Revision of the method; 0 for a teacher."""
+        return self._view.revision
+
+    @property
+    def precision(self) -> Precision:
+        """What it was trained in."""
+        return self._view.precision
+
+    @property
+    def device_class(self) -> str:
+        """Class of the device that it was trained on: ``cpu``, ``cuda``."""
+        return self._view.device
 
     @property
     def dataset(self) -> str:
@@ -303,14 +321,17 @@ def newer(error: ValidationError) -> str | None:
     return f"written by a newer kdbench ({what}): update kdbench to use it"
 
 
+def _older(error: ValidationError) -> str | None:
+    """In one line, that a record with this problem is of an older kdbench; None where it is not."""
+    for one in error.errors(include_url=False, include_context=False):
+        version = one["input"]
+        if one["loc"] == ("schema_version",) and version in range(1, VERSION):
+            return (
+                f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
+            )
+    return None
+
+
 def complaint(error: ValidationError) -> str:
     """What is wrong with a record's file, in one line."""
-    return newer(error) or explain(error)
-
-
-def explain(error: ValidationError) -> str:
-    """The first problem of a validation, in one line."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
-    return text.replace("Value error, ", "")
+    return newer(error) or _older(error) or explain(error)

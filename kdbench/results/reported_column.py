@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from kdbench.cards import MethodCard
-from kdbench.isolation import blamed, reason
-from kdbench.registry import registry
+from kdbench.errors import reason
+from kdbench.plugins import registry, title_of
 from kdbench.results.record import Record
 from kdbench.selectors import canonical
 
@@ -74,7 +74,7 @@ def _variant(card: MethodCard, cell: Record) -> str | None:
     except ValidationError:
         return None
     except Exception as error:  # a plugin's own validator
-        told = f"{blamed(card.method)} failed in its options, and its paper is left out: {reason(error)}"
+        told = f"{title_of(card)} failed in its options, and its paper is left out: {reason(error)}"
         warnings.warn(told, stacklevel=2)
         return None
     if options.recorded() != given:

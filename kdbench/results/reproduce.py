@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdbench.errors import UserError
-from kdbench.registry import suggestion
+from kdbench.plugins import suggestion
 from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW, key_of
 from kdbench.results.statistics import ROUND_OFF, deviation
@@ -132,7 +132,7 @@ def row_of(cell: Record, records: Iterable[Record]) -> list[Record]:
 
 
 def _row(cell: Record) -> tuple[str, ...]:
-    return cell.recipe, cell.teacher_identity or "", *key_of(cell)
+    return cell.recipe, cell.teacher_identity or "", *map(str, key_of(cell))
 
 
 def noise_of(cell: Record, records: Iterable[Record]) -> Noise:

@@ -10,8 +10,9 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.statistics import mean, ratio
+from kdbench.specs import PLAIN
 
 TEACHER_ROW = "teacher"
 METRIC = "metric:"
@@ -55,7 +56,7 @@ Further columns ``metric:NAME`` are means of the other metrics after the last it
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
-Key = tuple[str, str, str]
+Key = tuple[str, int, str]
 Block = tuple[int, bool]
 
 
@@ -125,8 +126,8 @@ def twins(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def latest_last(plain: Iterable[Record]) -> list[Record]:
-    """Plain students, those of the plugin's latest version last: they count."""
-    return sorted(plain, key=lambda cell: (version_order(cell.plugin), cell.identity))
+    """Return plain students, those of the latest revision last: they count."""
+    return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
 
 
 def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
@@ -136,13 +137,13 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
 
 
 def key_of(cell: Record) -> Key:
-    """What cells of one row have in common: selector, plugin, and what the options meant."""
-    return cell.selector, cell.plugin, cell.options_text
+    """What cells of one row have in common: selector, revision, and what the options meant."""
+    return cell.selector, cell.revision, cell.options_text
 
 
 def long_label(key: Key) -> str:
     """A label for one of several rows with the same selector."""
-    return f"{key[0]} ({key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
+    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 
 def _rounded(point: Mapping[str, float]) -> dict[str, float]:

@@ -7,17 +7,15 @@ import errno
 import gc
 import hashlib
 import os
-import re
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
+from kdbench.files import slug, write_atomically
 from kdbench.results.reading import read
 from kdbench.results.record import Record, complaint, newer
 
@@ -83,10 +81,14 @@ class Store:
         name = f"{prefix}-seed{record.seed}-{record.identity[:12]}.json"
         return f"{self._records}{os.sep}{slug(record.dataset)}{os.sep}{slug(record.pair_name)}{os.sep}{name}"
 
-    def write(self, record: Record) -> Path:
+    def write(self, record: Record, *, replace: bool = False) -> Path:
         """Write a record in one step and return its file.
 
         A done record is not replaced by one that is not done; a broken file in its place is kept, renamed.
+
+        Args:
+            record: The record.
+            replace: Let it take the place of a done one also where it is not done.
 
         Raises:
             UserError: When the disk is full or the folder cannot be written, or a newer kdbench's record is there.
@@ -99,7 +101,7 @@ class Store:
                 if isinstance(old, Broken):
                     old.refuse()
                     _set_aside(path)
-                elif old.done and not record.done:
+                elif old.done and not record.done and not replace:
                     return path
             write_atomically(path, record.to_json())
         except OSError as error:
@@ -171,37 +173,6 @@ class Store:
         if isinstance(record, Record) and (place := self._place_of(record)) != path:
             return Broken(Path(path), f"a copy or renamed: its content belongs in {place}")
         return record
-
-
-@lru_cache(maxsize=4096)
-def slug(text: str) -> str:
-    """A name that is safe as a part of a path: lower case letters, digits, dots and dashes, at most 80."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80] or "x"
-
-
-def write_atomically(path: Path, text: str, *, lasting: bool = True) -> None:
-    """Write a file so that readers and a crash see the old or the new content, never a part.
-
-    Args:
-        path: The file.
-        text: Its new content.
-        lasting: Wait until it is on the disk, so that the machine's crash cannot take it back.
-
-    Raises:
-        OSError: As the file system gives it; no temporary file stays.
-    """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            if lasting:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _names(folder: str) -> list[str]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.cards import MethodCard
-from kdbench.hookspecs import hookimpl
+from kdbench.api import MethodCard, hookimpl
 from kdbench_papers.chen.card import CARD as CHEN
 from kdbench_papers.fine_grained.card import CARD as FINE_GRAINED
 from kdbench_papers.fitnets.card import CARD as FITNETS

@@ -26,9 +26,8 @@ import torch
 from kdbench.api import Method
 
 class Bad(Method):
-    @classmethod
-    def needs(cls, options):
-        return ("soul",) if options.how == "capture" else ("neck",)
+    def needs(self):
+        return ("soul",) if self.options.how == "capture" else ("neck",)
 
     def build(self, shapes):
         if self.options.how == "build":
@@ -48,7 +47,7 @@ TOLD = {
     "bad[how=build]": "failed in build(): ValueError: no adapter",
     "bad[how=losses]": "failed in losses(): ZeroDivisionError: division by zero",
     "bad[how=capture]": "asks for unknown captures: soul",
-    "bad-import": "cannot be imported: RuntimeError: no luck",
+    "bad-import": "failed in the import of bad_kd_import:Bad: RuntimeError: no luck",
 }
 GOOD = ("none", "bad[how=meddles]", "bad")
 

@@ -16,7 +16,7 @@ def seen(monkeypatch):
         python="3.11.7",
         platform="Linux",
         torch="2.15.0",
-        cuda=False,
+        accelerator=None,
         devices=[],
         torchvision="0.29.2",
         torchvision_loads=True,
@@ -61,6 +61,16 @@ def test_a_working_installation(seen):
     assert "not installed" in result.output
     assert "ImportError: [x]" in result.output
     assert "A run would work here." in result.output
+
+
+def test_cuda_mps_is_told_of_where_there_is_an_nvidia_gpu(seen):
+    def told(runs):
+        seen.cuda_mps = runs
+        return " ".join(CliRunner().invoke(command).output.split())
+
+    assert "CUDA MPS" not in told(None)
+    assert "does not run: workers on one GPU take turns (nvidia-cuda-mps-control -d starts it)" in told(False)
+    assert "runs: workers on one GPU compute at once" in told(True)
 
 
 def test_problems_come_with_their_command(seen):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from kdbench import registry as registries
+from kdbench import plugins as registries
 from kdbench.cli.leaderboard import command
 from kdbench.errors import UserError
 from kdbench.results.store import Store

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kdbench.registry import ENVIRONMENT
+from kdbench.plugins import ENVIRONMENT
 
 THEIRS = """
 from kdbench.cards import Dataset, ExecutorCard, Split

@@ -17,20 +17,20 @@ RUN = ("run", "--method", "hinton", "--dataset", "digits", "--pair", "digits-gfl
 
 
 def recorded(spec) -> Record:
-    return record_of(spec, "AP50", "cpu", Path("runs"), curve=[{"iteration": 4, "AP50": 0.25}])
+    return record_of(spec, "AP50", Path("runs"), curve=[{"iteration": 4, "AP50": 0.25}])
 
 
 def newer(spec) -> Path:
     """A record as a newer kdbench may have left it."""
     path = Store(Path("results")).write(recorded(spec))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 3}))
     return path
 
 
 def refused(done, path: Path) -> None:
     assert done.code == 2
     assert done.err.splitlines()[-1] == (
-        f"error: record {path}: written by a newer kdbench (schema_version 2, known here is 1): update kdbench "
+        f"error: record {path}: written by a newer kdbench (schema_version 3, known here is 2): update kdbench "
         "to use it (left as it is), or choose another --results folder."
     )
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ class Lab:
     def run(self, method: str = "hinton", **changes: Any) -> Record:
         request = Request(method=method, dataset="digits", pair="digits-gfl", **changes)
         quiet = SimpleNamespace(say=lambda _line: None, stage=_stage)
-        means = Means(self.root / "out/runs", Store(self.root / "results"), "cpu")
+        means = Means(self.root / "out/runs", Store(self.root / "results"))
         return Session(plan(request, quiet.say), means, quiet).run()
 
 
@@ -145,16 +145,19 @@ def test_own_settings_come_back(kdbench, lab):
 
 
 def test_what_is_not_as_it_was_is_named_and_not_run(kdbench, lab, row):
-    from kdbench.specs import digest
+    from kdbench.specs import digest, unlabelled
 
-    spec = {**row.spec, "plugin": "kdbench 0.0.1", "pair": {**row.spec["pair"], "title": "Old"}}
-    old = Record.model_validate({**row.model_dump(), "spec": spec, "identity": digest(spec)})
+    pair = {**row.spec["pair"], "title": "Old", "schedule": {**row.spec["pair"]["schedule"], "lr": 7.0}}
+    spec = {**row.spec, "revision": 3, "pair": pair}
+    changes = {"spec": spec, "identity": digest(unlabelled(spec))}
+    old = Record.model_validate({**row.model_dump(), **changes})
     path = Store(Path("results")).write(old)
     done = kdbench("reproduce", str(path))
     assert (done.code, done.out, lab.trained) == (2, "", [])
     *told, last = done.err.splitlines()
-    assert "not as then: plugin: kdbench 0.0.1 then, " in told[-2] + told[-1]
-    assert any(line.startswith("not as then: pair.title: Old then, ") for line in told)
+    assert "not as then: revision: 3 then, 1 now" in told
+    assert any(line.startswith("not as then: pair.schedule.lr: 7.0 then, ") for line in told)
+    assert not any("title" in line for line in told)
     assert "compare all the same with --anyway" in last
     done = kdbench("reproduce", str(path), "--anyway")
     assert (done.code, lab.trained) == (0, [row.identity])

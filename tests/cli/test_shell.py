@@ -52,7 +52,7 @@ def test_every_command_has_its_help(kdbench, name):
     ("arguments", "told"),
     [
         (["lst"], "unknown command 'lst'. Did you mean 'list'?"),
-        (["qqq"], "unknown command 'qqq'. Known: compare, data,"),
+        (["qqq"], "unknown command 'qqq'. Known: clean, compare, data,"),
         (["--verison"], "--verison"),
         (["list"], "Missing argument 'KIND'"),
         (["list", "things"], "'things' is not one of 'methods'"),

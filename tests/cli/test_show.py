@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdbench.cards import Options
 from kdbench.cli.show import option
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 from .test_list import THEIRS
 

@@ -98,7 +98,7 @@ def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place
     def recorded(spec, iterations: int) -> None:
         cost = {"seconds_per_iteration": 60 / iterations}
         curve = [{"iteration": 1, "AP50": 0.5}]
-        Store(place / "results").write(record_of(spec, "AP50", "cpu", place, curve=curve, cost=cost))
+        Store(place / "results").write(record_of(spec, "AP50", place, curve=curve, cost=cost))
 
     def total() -> str:
         return kdbench(*SWEEP, "--dry-run").out.splitlines()[-1].removeprefix("one after the other: ")
@@ -159,10 +159,11 @@ def test_a_real_sweep_and_again_from_the_store(place, kdbench):
     assert again.code == 0
     assert "2 of 2 cells done, 0 failed, took 0 s" in again.err
     assert "other code" not in again.err
-    (told,) = place.glob("out/runs/*/method-code.txt")
-    told.write_text("other")
-    assert "hinton: done with other code of the method than today's" in kdbench(*SWEEP).err
+    (record,) = [record for record in records if record.selector == "hinton"]
+    Store(place / "results").write(record.model_copy(update={"code": "0" * 64}))
+    assert "hinton: done with other code of the method than today's: --rerun" in kdbench(*SWEEP).err
     (command,) = [text for text in manifest(place)["commands"].values() if "hinton" in text]
+    assert record.made.command == command
     by_hand = kdbench(*shlex.split(command)[1:])
     assert by_hand.code == 0
     assert "hinton, seed 0: done already" in by_hand.err
@@ -236,7 +237,7 @@ def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_n
     }
     commands = {identity: f"kdbench run {title}" for identity, title in titles.items()}
     Manifest(results=Path("results"), cells=titles, commands=commands).write(Path("out/runs"))
-    Store(Path("results")).write(record_of(failed, "AP50", "cpu", place, reason="loss became nan"))
+    Store(Path("results")).write(record_of(failed, "AP50", place, reason="loss became nan"))
     folder = Path("out/runs/packs/p")
     folder.mkdir(parents=True)
     with Claims(Path("results")) as claims:
@@ -289,3 +290,11 @@ def test_the_best_is_by_the_mean_difference_to_the_plain_student_over_shared_see
 def test_the_command_line_returns_130_when_it_was_stopped(place, monkeypatch):
     monkeypatch.setattr("kdbench.execution.sweep.Sweep.run", lambda self: False)
     assert main([*SWEEP, "--device", "cpu"]) == 130
+
+
+def test_where_workers_are_elsewhere_the_device_must_be_given(place, kdbench):
+    for executor in ("ray", "slurm[partition=low]"):
+        done = kdbench(*SWEEP, "--executor", executor, "--dry-run")
+        assert done.code == 2
+        assert f"--executor {executor}: add --device cuda or --device cpu, what its workers have." in done.err
+    assert kdbench(*SWEEP, "--executor", "slurm[partition=low]", "--device", "cuda", "--dry-run").code == 0

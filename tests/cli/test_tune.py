@@ -72,7 +72,7 @@ def test_a_study(place, kdbench, monkeypatch):
             ("hinton[weight=1,temperature=2,hard=1,normaliser=positions]", "--pair", "digits-gfl"),
             "nothing to search",
         ),
-        (("hinton", "--device", "tpu"), "cpu or cuda"),
+        (("hinton", "--device", "tpu"), "use cpu or the type of an accelerator"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

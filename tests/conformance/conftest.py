@@ -11,7 +11,7 @@ from made_plugins import Copy, write
 from kdbench.conformance.bench import Bench
 from kdbench.conformance.runner import Conformance
 from kdbench.conformance.target import targets
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.plugins import ENVIRONMENT, registry
 
 Install = Callable[[str, Copy], None]
 

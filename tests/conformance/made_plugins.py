@@ -49,9 +49,8 @@ class Good(Method):
     captures = ("neck",)
     # class
 
-    @classmethod
-    def needs(cls, options):
-        return cls.captures
+    def needs(self):
+        return self.captures
 
     def build(self, shapes):
         pairs = zip(shapes.student["neck"], shapes.teacher["neck"], strict=True)
@@ -102,9 +101,10 @@ BROKEN: Mapping[str, Copy] = {
     "light": Copy({"from typing": "import pandas\nfrom typing"}),
     "options": Copy({"default=1.0, ge=0": "default=-1.0, ge=0"}),
     "refusal": Copy(
-        method={"return cls.captures": 'return ("neck",) if options.variant == "mean" else ("necks",)'}
+        method={"return self.captures": 'return ("neck",) if self.options.variant == "mean" else ("necks",)'}
     ),
     "families": Copy(method={"# losses": 'step.student["backbone"]'}),
+    "settings": Copy(method={"# losses": "torch.set_float32_matmul_precision('medium')"}),
     "teacher": Copy(method={"# level": "theirs.clamp_(min=0)"}),
     "gradients": Copy(method={"# level": "ours = ours.detach()"}),
     "finite": Copy(method={"# losses": "factor = torch.tensor(30.0 - step.iteration).sqrt()"}),
@@ -137,6 +137,9 @@ BROKEN: Mapping[str, Copy] = {
         }
     ),
     "amp": Copy(method={"            ours, theirs = student_and_teacher(ours, theirs)\n": ""}),
+    "device": Copy(
+        method={"# build": "self.grid = torch.ones(1, 1, 1, 1)", "# level": "ours = ours * self.grid"}
+    ),
     "processes": Copy(
         method={
             "# build": "self.centre = nn.Parameter(torch.zeros(1), requires_grad=False)",
@@ -147,6 +150,7 @@ BROKEN: Mapping[str, Copy] = {
 """Promise -> a copy that breaks this one."""
 
 MORE: Mapping[str, tuple[str, Copy, str]] = {
+    "device": ("device", BROKEN["device"], "plain attributes stay on the CPU: grid"),
     "no bibtex": ("card", Copy({"@misc": "misc"}), "bibtex does not begin with @"),
     "no method": ("card", Copy({"method:Good": "method:Bad"}), "has no attribute 'Bad'"),
     "not a method": ("card", Copy(method={"(Method)": ""}), "no subclass of kdbench.api.Method"),
@@ -191,14 +195,18 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "a number": (
         "families",
         Copy(method={"weight * term}": "0.0}"}),
-        "gave 'maps': a float in losses(): it must give a dict of scalar tensors",
+        "failed in losses(): TypeError: it returned 'maps': a float, not a dict of scalar tensors",
     ),
     "a vector": (
         "families",
         Copy(method={"weight * term}": "weight * whole}"}),
-        "tensor of shape (1,) in losses()",
+        "tensor of shape (1,), not a dict",
     ),
-    "a tensor": ("families", Copy(method={'{"maps": weight * term}': "term"}), "gave a Tensor in losses()"),
+    "a tensor": (
+        "families",
+        Copy(method={'{"maps": weight * term}': "term"}),
+        "it returned a Tensor, not a dict",
+    ),
     "nothing": ("families", Copy(method={'{"maps": weight * term}': "{}"}), "losses() gives no term"),
     "a broken variant": (
         "families",
@@ -215,6 +223,11 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
             }
         ),
         "the teacher's weights are others",
+    ),
+    "another dtype from its import on": (
+        "settings",
+        Copy(method={"from torch import nn": "from torch import nn; torch.set_default_dtype(torch.float64)"}),
+        "it changes torch's default dtype from torch.float32 to torch.float64",
     ),
     "an idle adapter": (
         "gradients",

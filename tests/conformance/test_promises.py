@@ -13,7 +13,7 @@ from kdbench.conformance.runner import check_of
 NAMES = [promise.name for promise in PROMISES]
 TRAININGS = ("seed", "zero", "pack", "resume")
 """Whole trainings: looked at where they are the broken one, and in the second of the tests below."""
-ALONE = ("light", "finite", "processes")
+ALONE = ("light", "finite", "device", "processes")
 """Looked at in the good plugin and where they are the broken one, as they take longest."""
 
 

@@ -159,6 +159,8 @@ def test_in_pytest_a_bad_name_is_an_error(tmp_path):
 
 
 def test_the_plugin_of_pytest_is_light(tmp_path):
-    code = f"import sys, {PLUGIN}; print({{'torch', 'pydantic', 'kdbench.registry', 'numpy'}} & set(sys.modules))"
+    code = (
+        f"import sys, {PLUGIN}; print({{'torch', 'pydantic', 'kdbench.plugins', 'numpy'}} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

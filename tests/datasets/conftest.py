@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lacking
 import numpy as np
 import pytest
 from datasets_support import SIZE, annotation, card, write_images
@@ -47,5 +48,5 @@ def published_camvid(shared_data: Path) -> Path:
 
 def _published(folder: Path) -> Path:
     if not folder.is_dir():
-        pytest.skip(f"no {folder}: set KDBENCH_TEST_DATA to the folder with BCCD and CamVid")
+        lacking.skip("data", f"no {folder.name} in the folder that KDBENCH_TEST_DATA names")
     return folder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.datasets import archive, download
+from kdbench.datasets import download
 from kdbench.errors import UserError
 
 CONTENT = bytes(range(256)) * 8000
@@ -204,7 +204,7 @@ def test_nobody_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_disk_that_is_too_small_is_told_before(
     server: Server, get: Get, part: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10})())
     with pytest.raises(UserError, match=r"no disk space for data\.tar"):
         get()
     assert list(part.parent.iterdir()) == []

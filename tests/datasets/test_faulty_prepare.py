@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 import sys
-from pathlib import Path
 
 import pytest
 
-from kdbench import isolation
+from kdbench import errors
 from kdbench.cli import main
 from kdbench.datasets import locate
-from kdbench.isolation import PluginError
-from kdbench.registry import ENVIRONMENT, registry
+from kdbench.errors import PluginError
+from kdbench.plugins import ENVIRONMENT, registry
 
 SOURCE = """
 import os, sys, time
@@ -69,7 +67,6 @@ for name in ("images", "labels"):
         ),
         ("sys.exit(3)", f"{WHO} failed in prepare(): SystemExit: 3. Tell its authors."),
         ("report()", f"{WHO} failed in prepare(): TypeError: "),
-        ("class Odd(BaseException): pass\nraise Odd", f"{WHO} failed in prepare(): Odd. Tell its authors."),
         (
             "open(folder / 'missing')",
             f"cannot prepare {WHO} in FOLDER: No such file or directory: FOLDER/missing.",
@@ -81,16 +78,13 @@ for name in ("images", "labels"):
             f"prepare() of {WHO} has ended, and yet dataset 'screws' in FOLDER is incomplete (images: missing "
             "folder and 1 more): move it away",
         ),
-        ("os.chdir('/')", f"{WHO} changed the working directory from "),
     ],
 )
 def test_what_it_does_is_told_in_one_line(prepared, tmp_path, body, told):
-    where = Path.cwd()
     code, out, err = prepared(body)
     assert (code, out) == (2, "")
     (line,) = err
     assert line.startswith(f"error: {told}".replace("FOLDER", str(tmp_path / "data" / "screws")))
-    assert Path.cwd() == where
 
 
 @pytest.mark.parametrize(
@@ -102,7 +96,7 @@ def test_what_it_does_is_told_in_one_line(prepared, tmp_path, body, told):
 )
 def test_one_that_cannot_be_imported_is_blamed(prepared, target, told):
     code, _, err = prepared("pass", target)
-    assert (code, err) == (2, [f"error: {WHO}: {target} cannot be imported: {told}. Tell its authors."])
+    assert (code, err) == (2, [f"error: {WHO} failed in the import of {target}: {told}. Tell its authors."])
 
 
 def test_what_it_prints_is_no_output_and_what_it_returns_is_nothing(prepared):
@@ -112,33 +106,26 @@ def test_what_it_prints_is_no_output_and_what_it_returns_is_nothing(prepared):
     assert err == ["hello"]
 
 
-def test_random_states_are_as_before(prepared):
-    state = random.getstate()
-    assert prepared(f"import random\nrandom.seed(1)\n{FILLS}")[0] == 0
-    assert random.getstate() == state
-
-
 @pytest.mark.parametrize(
     ("says", "told"),
     [
-        ("", [f"{WHO} has said nothing for 0.2 s in prepare(): Ctrl-C ends it."]),
+        ("", [f"{WHO} has reported nothing for 0.2 s in prepare(): Ctrl-C ends it."]),
         ("report('at work')\n", ["at work"]),
     ],
 )
 def test_who_is_silent_is_named_and_ctrl_c_ends_it(prepared, monkeypatch, says, told):
-    monkeypatch.setattr(isolation, "SECONDS", 0.2)
+    monkeypatch.setattr(errors, "SECONDS", 0.2)
     code, _, err = prepared(f"{says}time.sleep(0.6)\nraise KeyboardInterrupt")
     assert code == 130
     assert [line for line in err[:-1] if line] == told
 
 
-def test_a_module_that_hangs_is_left_behind(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr(isolation, "SECONDS", 0.3)
-    (tmp_path / "slow_data.py").write_text("import time\ntime.sleep(5)\n")
+def test_a_module_that_is_slow_to_import_is_named(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(errors, "SECONDS", 0.2)
+    (tmp_path / "slow_data.py").write_text("import time\ntime.sleep(1)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     code, _, err = prepared("pass", "slow_data:prepare")
-    assert (code, len(err)) == (2, 1)
-    assert err[0].startswith(f"error: {WHO}: slow_data:prepare cannot be imported: did not end within 0.3 s")
+    assert (code, err[0]) == (2, f"{WHO} is still being imported: Ctrl-C stops waiting for it.")
 
 
 def test_a_run_blames_it_too(prepared, tmp_path, monkeypatch):

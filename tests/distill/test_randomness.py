@@ -69,15 +69,3 @@ def test_the_states_come_back_after_an_error():
         with pytest.raises(ValueError, match="wrong"):
             fail()
         assert draws() == expected
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_the_devices_generator_too():
-    torch.cuda.init()
-    with seeded("gpu"):
-        first = torch.rand(4, device="cuda")
-    state = torch.cuda.get_rng_state()
-    with seeded("gpu"):
-        again = torch.rand(4, device="cuda")
-    assert torch.equal(first, again)
-    assert torch.equal(state, torch.cuda.get_rng_state())

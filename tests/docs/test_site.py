@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from results.browser import emulate, requests, start
+from results.browser import emulate, requests, start, waiting
 
 from .pages import ROOT
 
@@ -155,7 +155,7 @@ def test_it_is_searched_from_disk(driver, site, page):
     driver.get_log("browser")
     requests(driver)
     driver.get((site / page).as_uri())
-    until = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(driver, 60).until
+    until = waiting(driver, 60).until
     until(lambda _: driver.find_element("css selector", ".md-search__button")).click()
     host = until(lambda _: driver.execute_script(SEARCH))
     until(lambda _: host.shadow_root.find_element("css selector", "input")).send_keys("MethodCard")

@@ -49,9 +49,9 @@ class Lab:
         request = Request(method=method, dataset="digits", schedule=schedule, data_root=self.data, **changes)
         return plan(request, lambda _line: None)
 
-    def run(self, method: str = "hinton", *, force: bool = False, **changes: Any) -> Any:
+    def run(self, method: str = "hinton", *, force: bool = False, rerun: bool = False, **changes: Any) -> Any:
         self.told, self.trained = Told(), []
-        means = Means(self.root / "runs", self.store, "cpu", force=force)
+        means = Means(self.root / "runs", self.store, force=force, rerun=rerun)
         return Session(self.plan(method, **changes), means, self.told).run()
 
     def train(self, subject: Any, *arguments: Any, **_: Any) -> Any:

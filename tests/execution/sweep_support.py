@@ -6,6 +6,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,21 +69,23 @@ def sweep_of(
     view: Any = None,
     mode: str = "",
     lanes: int | None = None,
+    rerun: bool = False,
     **changes: Any,
 ) -> Sweep:
     """A sweep in a folder; ``mode`` is how its workers behave, see ``pretend``."""
     items = planned(root, **changes)
     store = known(items, Store(folder / "results"), lambda _line: None)
+    store = replace(store, done={}) if rerun else store
     left = [item for identity, item in items.items() if identity not in store.done]
     packs: list[Pack] = packs_of(left, max_lanes=lanes, share_teacher=True)
-    means = SweepMeans(work_dir=folder / "runs", results=folder / "results", device="cpu")
+    means = SweepMeans(work_dir=folder / "runs", results=folder / "results", rerun=rerun)
     task = Task(packs, list(store.done.values()), 0, store.records, means)
     command = [sys.executable, __file__, "worker", mode]
     return Sweep(task, executor or Local(2, "cpu"), view or Told(), lambda file: [*command, str(file)])
 
 
 def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outcome:
-    """Train: teacher, plain student, cell, with a checkpoint each second step.
+    """Train: teacher, cell, with a checkpoint each second step.
 
     Modes: ``gate``: the last step of a training waits for a file ``go``; ``killed``: it waits until as large a
     share of the workers was killed as of the sweep is done with it; ``die``: it kills itself at the first step;
@@ -95,18 +98,19 @@ def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outc
         if plan.cell.method == "hinton" and mode == "refuse":
             outcome.refused[plan.cell.identity()] = "not with hinton"
             continue
-        for spec in filter(None, (plan.teacher, plan.plain, plan.cell)):
-            if is_there(means, spec):
+        for spec in filter(None, (plan.teacher, plan.cell)):
+            again = means.rerun and spec == plan.cell
+            if is_there(means, spec) and not again:
                 continue
             failed = "a NaN" if mode == "fail" and getattr(spec, "method", "") == "hinton" else None
             steps(spec, means, console, folder, mode)
             score = int(hashlib.sha256(spec.identity().encode()).hexdigest()[:4], 16) / 65536
             curve = [] if failed else [{"iteration": STEPS, "AP50": score}]
             run = means.folder(spec)
-            record = provenance.record_of(spec, "AP50", "cpu", run, curve=curve, reason=failed)
+            record = provenance.record_of(spec, "AP50", run, curve=curve, reason=failed, command=plan.command)
             if isinstance(spec, TeacherSpec):
                 weights_of(means.work_dir, spec).touch()
-            means.store.write(record)
+            means.store.write(record, replace=again)
             (run / "last_checkpoint").unlink(missing_ok=True)
             outcome.records.append(record)
     return outcome
@@ -148,7 +152,7 @@ def raise_signal() -> None:
 
 
 def means_of(pack: Any, _dataset: Any) -> Means:
-    return Means(pack.means.work_dir, Store(pack.means.results), device="cpu")
+    return Means(pack.means.work_dir, Store(pack.means.results), rerun=pack.means.rerun)
 
 
 def main(what: str, mode: str, *arguments: str) -> int:

@@ -22,7 +22,7 @@ def planned(small_digits):
 
 @pytest.fixture
 def means(tmp_path):
-    return Means(tmp_path / "runs", Store(tmp_path / "results"), device="cpu")
+    return Means(tmp_path / "runs", Store(tmp_path / "results"))
 
 
 def record(spec, means) -> None:
@@ -31,7 +31,7 @@ def record(spec, means) -> None:
     weights.parent.mkdir(parents=True, exist_ok=True)
     weights.touch()
     curve = [{"iteration": 4, "AP50": 0.25}]
-    means.store.write(record_of(spec, "AP50", "cpu", weights.parent, curve=curve))
+    means.store.write(record_of(spec, "AP50", weights.parent, curve=curve))
 
 
 def test_all_that_is_trained_is_claimed_and_let_go_of(planned, means):

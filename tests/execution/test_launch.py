@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from kdbench import devices
 from kdbench.errors import UserError
-from kdbench.execution.launch import choose, is_main_process, relaunch, start
-from kdbench.registry import registry
+from kdbench.execution.launch import is_main_process, relaunch, start
+from kdbench.plugins import registry
 
 
 @pytest.fixture
@@ -32,13 +33,23 @@ def launched(monkeypatch):
     return commands
 
 
-def gpus(monkeypatch, count: int) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+@pytest.fixture
+def gpus(monkeypatch):
+    """Lets torch find so many accelerators."""
+
+    def there(count: int, kind: str = "cuda") -> None:
+        found = torch.device(kind) if count else None
+        module = SimpleNamespace(device_count=lambda: count)
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+        monkeypatch.setattr(torch, "get_device_module", lambda _device: module)
+        devices.accelerator.cache_clear()
+
+    yield there
+    devices.accelerator.cache_clear()
 
 
-def test_several_gpus_run_the_same_command_under_torchrun(launched, monkeypatch):
-    gpus(monkeypatch, 4)
+def test_several_gpus_run_the_same_command_under_torchrun(launched, gpus, monkeypatch):
+    gpus(4)
     monkeypatch.setattr(sys, "argv", ["kdbench", "run", "--method", "mimic[weight=2]", "--gpus", "2"])
     before = signal.getsignal(signal.SIGINT)
     assert relaunch(2) == 3
@@ -49,41 +60,63 @@ def test_several_gpus_run_the_same_command_under_torchrun(launched, monkeypatch)
     assert command[-7:] == ["-m", "kdbench", "run", "--method", "mimic[weight=2]", "--gpus", "2"]
 
 
-def test_a_process_that_torchrun_started_trains(launched, monkeypatch):
-    gpus(monkeypatch, 4)
+def test_a_process_that_torchrun_started_trains(launched, gpus, monkeypatch):
+    gpus(4)
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert relaunch(2) is None
     assert launched == []
 
 
-def test_one_gpu_needs_no_torchrun(launched, monkeypatch):
-    gpus(monkeypatch, 4)
+def test_one_gpu_needs_no_torchrun(launched, gpus):
+    gpus(4)
     assert relaunch(1) is None
     assert launched == []
 
 
 @pytest.mark.parametrize(("wanted", "there"), [(1, 0), (2, 0), (2, 1)])
-def test_too_few_gpus(launched, monkeypatch, wanted, there):
-    gpus(monkeypatch, there)
+def test_too_few_gpus(launched, gpus, wanted, there):
+    gpus(there)
     with pytest.raises(UserError, match=rf"--gpus {wanted}: this machine has {there}\."):
         relaunch(wanted)
     assert launched == []
 
 
+def test_several_gpus_that_nccl_does_not_join(launched, gpus):
+    gpus(2, "xpu")
+    with pytest.raises(UserError, match="--gpus 2: several GPUs need CUDA"):
+        relaunch(2)
+    assert launched == []
+
+
+@pytest.mark.parametrize("kind", ["mps", "xpu"])
+def test_a_device_that_we_never_tried_is_taken_with_a_warning(gpus, kind):
+    gpus(1, kind)
+    assert devices.choose(None) == devices.choose(kind) == kind
+    assert devices.choose("cpu") == "cpu"
+    assert devices.untried(kind) == (
+        f"device {kind}: never tried by us; compare its first results with those of a CPU"
+    )
+    assert devices.untried("cuda") is devices.untried("cpu") is None
+
+
 @pytest.mark.parametrize(
     ("wish", "there", "used"), [(None, 0, "cpu"), (None, 1, "cuda"), ("cpu", 1, "cpu"), ("cuda", 1, "cuda")]
 )
-def test_the_device(monkeypatch, wish, there, used):
-    gpus(monkeypatch, there)
-    assert choose(wish) == used
+def test_the_device(gpus, wish, there, used):
+    gpus(there)
+    assert devices.choose(wish) == used
 
 
 @pytest.mark.parametrize(
     ("wish", "told"),
-    [("cuda", "torch sees no GPU"), ("cuda:1", "use cpu or cuda"), ("tpu", "--device tpu: ")],
+    [
+        ("cuda", "torch finds no such device here; use cpu"),
+        ("cuda:1", "use cuda "),
+        ("tpu", "--device tpu: use cpu or"),
+    ],
 )
-def test_a_device_that_is_not_there(monkeypatch, wish, told):
-    gpus(monkeypatch, 0)
+def test_a_device_that_is_not_there(gpus, wish, told):
+    gpus(0)
     with pytest.raises(UserError, match=told):
         start(wish, registry().dataset("digits").value)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from kdbench.execution import local
+from kdbench.execution.cells import loading_processes
 from kdbench.execution.executors import Resources
 
 
@@ -36,3 +37,18 @@ def test_the_user_may_choose_the_threads(resources, said, cores):
 
 def test_a_worker_computes_with_its_cores():
     assert set(local.threads(Resources(gpus=0, cores=3)).values()) == {"3"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "there", "processes"),
+    [
+        (None, "cpu", 16, 0),
+        (None, "cuda", 4, 3),
+        (None, "cuda", 1, 1),
+        (None, "cuda", 64, 8),
+        (2, "cuda", 64, 2),
+    ],
+)
+def test_images_are_loaded_by_the_cores_that_a_worker_has(monkeypatch, wanted, device, there, processes):
+    monkeypatch.setenv("OMP_NUM_THREADS", str(there))
+    assert loading_processes(wanted, device) == processes

@@ -8,12 +8,11 @@ import pytest
 import torch
 from session_lab import Lab
 
-from kdbench.errors import UserError
+from kdbench.errors import PluginError, UserError
 from kdbench.execution.cells import Means
 from kdbench.execution.pack import run_pack
-from kdbench.isolation import MethodError
 
-METHODS = ("hinton", "fitnets", "mimic")
+METHODS = ("none", "hinton", "fitnets", "mimic")
 
 
 class Packed:
@@ -38,7 +37,7 @@ class Packed:
         return self.lab.train(subject, *arguments, **more)
 
     def run(self, methods=METHODS):
-        means = Means(self.lab.root / "runs", self.lab.store, "cpu")
+        means = Means(self.lab.root / "runs", self.lab.store)
         return run_pack([self.lab.plan(method) for method in methods], means, self.lab.told)
 
     def identity(self, method):
@@ -68,7 +67,7 @@ def together(outcome):
 
 def test_the_plain_student_is_one_of_the_lanes(packed):
     outcome = packed.run()
-    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
     assert packed.beside == [4] * 4
     assert len(set(together(outcome).values())) == 1
     assert together(outcome)["none"] is not None
@@ -78,8 +77,14 @@ def test_the_plain_student_is_one_of_the_lanes(packed):
     )
 
 
+def test_a_pack_without_the_plain_student_trains_its_cells_alone(packed):
+    assert of(packed.run(("hinton", "mimic"))) == {"hinton": "done", "mimic": "done"}
+    teacher = packed.lab.plan("hinton").teacher.identity()
+    assert set(packed.lab.trained) == {teacher, packed.identity("hinton"), packed.identity("mimic")}
+
+
 def test_what_has_a_record_is_not_trained_again(packed):
-    packed.run(("hinton",))
+    packed.run(("none", "hinton"))
     packed.lab.trained.clear()
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(METHODS, "done")
@@ -90,7 +95,7 @@ def test_what_has_a_record_is_not_trained_again(packed):
 def test_too_little_memory_makes_smaller_packs(packed):
     packed.most = 2
     outcome = packed.run()
-    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
     assert packed.beside == [4, 2, 2, 2, 2]
     assert together(outcome)["none"] == together(outcome)["hinton"] != together(outcome)["mimic"]
     assert "not enough memory for 4 lanes: 4 of them train later" in packed.lab.told.lines
@@ -98,9 +103,9 @@ def test_too_little_memory_makes_smaller_packs(packed):
 
 def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monkeypatch):
     packed.steps = 3
-    monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each: 1)
+    monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each, _device: 1)
     outcome = packed.run()
-    assert of(outcome) == dict.fromkeys(("none", *METHODS), "done")
+    assert of(outcome) == dict.fromkeys(METHODS, "done")
     first, second = ("none", "hinton"), ("fitnets", "mimic")
     names = together(outcome)
     assert names[first[0]] == names[first[1]]
@@ -131,7 +136,7 @@ def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
 
 def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     blamed = "method 'hinton' of kdbench 0.1.0 failed in losses(): ValueError: no luck"
-    packed.raises[packed.identity("hinton")] = MethodError(blamed)
+    packed.raises[packed.identity("hinton")] = PluginError(blamed)
     outcome = packed.run()
     assert of(outcome) == {"none": "done", "fitnets": "done", "mimic": "done", "hinton": "failed"}
     assert together(outcome)["hinton"] is None

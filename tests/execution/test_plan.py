@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, stored
-from kdbench.registry import registry
+from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, resolved, stored
+from kdbench.plugins import registry
 from kdbench.results.store import Store
-from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest
+from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest, unlabelled
 
 
 @pytest.fixture
@@ -39,17 +39,17 @@ def default_pair() -> Any:
 def test_a_default_run(asked, small_digits):
     made = asked()
     assert made.folder == small_digits / "digits"
-    assert made.cell.pair == made.plain.pair == default_pair()
+    assert made.cell.pair == made.plain.pair == resolved(default_pair())
     assert (made.cell.method, made.cell.selector, made.cell.schedule) == ("hinton", "hinton", "default")
     assert (made.plain.method, made.plain.teacher) == ("none", None)
     assert made.cell.teacher == made.teacher.identity()
-    assert made.cell.plugin.startswith("kdbench ")
+    assert (made.cell.revision, made.plugin.partition(" ")[0]) == (1, "kdbench")
 
 
 def test_what_is_stored_has_the_identity_of_the_spec(asked):
     made = asked(settings=("student.backbone.strides=[1, 2, 2, 2]",), method="hinton[temperature=2.5]")
     for spec in (made.cell, made.plain, made.teacher):
-        assert digest(stored(spec)) == spec.identity()
+        assert digest(unlabelled(stored(spec))) == spec.identity()
 
 
 def test_methods_and_seeds_share_what_they_can(asked):
@@ -100,7 +100,7 @@ def test_settings_change_schedules_and_models(asked):
     assert made.teacher.recipe.scale == (64, 48)
     assert made.cell.pair.student.edits["backbone.depth"] == 34
     assert made.cell.pair.student.edits["neck.x"] == {"a": 1}
-    assert made.cell.pair.teacher == default_pair().teacher
+    assert made.cell.pair.teacher == resolved(default_pair()).teacher
 
 
 def test_a_setting_without_effect_keeps_the_plain_student_apart(asked):
@@ -117,7 +117,6 @@ def test_an_own_config_counts_with_its_content(asked, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("model = dict(a=1)")
     first = asked(student=str(file)).cell
-    assert first.pair.student.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert first.pair.student.edits == {}
     file.write_text("model = dict(a=2)")
     assert asked(student=str(file)).cell.identity() != first.identity()
@@ -210,7 +209,7 @@ def test_a_pair_of_another_dataset(asked):
 
 
 def test_a_dataset_without_a_pair(asked, monkeypatch):
-    monkeypatch.setattr("kdbench.registry.Registry.pairs_of", lambda *_: [])
+    monkeypatch.setattr("kdbench.plugins.Registry.pairs_of", lambda *_: [])
     assert "dataset 'digits' has no pair" in refused(asked)
 
 
@@ -218,7 +217,7 @@ def test_a_dataset_without_a_pair(asked, monkeypatch):
 def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
     absent = replace(registry().dataset("digits").value, embedded=False)
     offer = replace(registry().dataset("digits"), value=absent)
-    monkeypatch.setattr("kdbench.registry.Registry.dataset", lambda *_: offer)
+    monkeypatch.setattr("kdbench.plugins.Registry.dataset", lambda *_: offer)
     if there:
         (tmp_path / "digits").mkdir()
     told = refused(asked, data_root=tmp_path)
@@ -281,7 +280,7 @@ def test_what_a_staged_teacher_depends_on(asked, tmp_path):
 
 
 def test_a_plugin_may_ask_for_a_stage(asked, add_plugin, monkeypatch):
-    from kdbench.registry import ENVIRONMENT
+    from kdbench.plugins import ENVIRONMENT
 
     add_plugin(
         "their-kd",
@@ -316,4 +315,44 @@ def test_the_very_tiny_student_shares_its_teacher(asked):
     assert (tiny.teacher, tiny.staged) == (own.teacher, own.staged)
     widths = [made.cell.pair.student.edits["backbone.base_channels"] for made in (own, tiny)]
     assert widths == [8, 4]
-    assert own.cell.pair == default_pair()
+    assert own.cell.pair == resolved(default_pair())
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"device": "cuda"}, {"processes": 2}])
+def test_where_and_how_precisely_it_is_run_makes_it_another_cell(asked, changes):
+    here, there = asked(), asked(**changes)
+    pairs = [(here.cell, there.cell), (here.plain, there.plain), (here.teacher, there.teacher)]
+    assert all(one.identity() != other.identity() for one, other in pairs)
+
+
+def test_what_only_names_things_is_no_part_of_an_identity(asked):
+    cell = asked().cell
+    named = cell.pair.model_copy(update={"title": "Other", "cpu": not cell.pair.cpu, "family": "dense"})
+    other = cell.model_copy(update={"selector": "hinton[weight=1]", "pair": named})
+    assert other.identity() == cell.identity()
+    assert cell.model_copy(update={"pair": named.model_copy(update={"pretrained": True})}) != cell
+
+
+def test_a_revision_makes_another_cell_and_a_version_does_not(add_plugin, asked):
+    source = """
+        @hookimpl
+        def kdbench_methods():
+            yield card("theirs", revision={})
+    """
+    found = []
+    for number, (revision, version) in enumerate([(1, "1.0"), (1, "2.0"), (2, "2.0")]):
+        add_plugin(f"their-kd{number}", source.format(revision), version=version)
+        monkeypatched = ",".join(["kdbench", f"their-kd{number}"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KDBENCH_PLUGINS", monkeypatched)
+            registry.cache_clear()
+            made = asked(method="theirs")
+        found.append((made.plugin, made.cell.identity()))
+    assert [plugin for plugin, _ in found] == ["their-kd0 1.0", "their-kd1 2.0", "their-kd2 2.0"]
+    assert found[0][1] == found[1][1] != found[2][1]
+
+
+@pytest.mark.parametrize("revision", [0, -1, "2", True])
+def test_a_revision_is_a_number_from_1_on(revision):
+    with pytest.raises(ValueError, match="the revision of 'hinton' is"):
+        replace(registry().method("hinton").value, revision=revision)

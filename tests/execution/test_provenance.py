@@ -18,7 +18,7 @@ def plain(small_digits):
 
 def test_a_done_record(plain, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/kdbench", "run", "--method", "mimic[weight=2]"])
-    record = record_of(plain, "AP50", "cpu", Path("runs/x"), curve=[{"iteration": 4, "AP50": 0.25}])
+    record = record_of(plain, "AP50", Path("runs/x"), curve=[{"iteration": 4, "AP50": 0.25}])
     assert (record.status, record.kind, record.score, record.device) == ("done", "cell", 0.25, "cpu")
     assert record.made.command == "kdbench run --method 'mimic[weight=2]'"
     assert record.made.clock.endswith("+00:00")
@@ -26,12 +26,12 @@ def test_a_done_record(plain, monkeypatch):
 
 
 def test_a_failed_record_has_its_reason_and_no_metrics(plain):
-    record = record_of(plain, "AP50", "cpu", Path("runs/x"), reason="loss became nan at iteration 3")
+    record = record_of(plain, "AP50", Path("runs/x"), reason="loss became nan at iteration 3")
     assert (record.status, record.metrics, record.score) == ("failed", None, None)
 
 
 def test_records_of_one_spec_differ_in_what_was_made_alone(plain):
-    first, second = (record_of(plain, "AP50", "cpu", Path(at), reason="x") for at in ("a", "b"))
+    first, second = (record_of(plain, "AP50", Path(at), reason="x") for at in ("a", "b"))
     assert first.model_dump(exclude={"made"}) == second.model_dump(exclude={"made"})
 
 
@@ -45,7 +45,7 @@ def test_the_best_evaluation_is_the_first_of_equals():
 def test_the_packages_are_looked_at_once_in_a_process(plain, monkeypatch):
     versions()["torch"] = "changed by who got it"
     monkeypatch.setattr("importlib.metadata.packages_distributions", None)
-    record = record_of(plain, "AP50", "cpu", Path("runs/x"), reason="x")
+    record = record_of(plain, "AP50", Path("runs/x"), reason="x")
     assert record.versions["torch"].startswith("torch ")
 
 

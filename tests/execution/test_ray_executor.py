@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import lacking
 import psutil
 import pytest
 from sweep_support import Told, sweep_of
@@ -19,7 +20,7 @@ from kdbench.errors import UserError
 from kdbench.execution import worker_progress
 from kdbench.execution.executors import Ended, Resources, executor_of
 
-ray = pytest.importorskip("ray", reason='needs Ray: pip install "kdbench[ray]"')
+ray = lacking.extra("ray", 'needs Ray: pip install "kdbench[ray]"')
 
 ONE_CORE = Resources(gpus=0, cores=1)
 PATIENT = """
@@ -66,6 +67,16 @@ def cluster(made):
 
 
 @pytest.fixture
+def shared_gpu(made):
+    """The address of the cluster while its only node with cores has six of them and says that it has a GPU."""
+    for node in list(made.worker_nodes):
+        made.remove_node(node)
+    node = made.add_node(num_cpus=6, num_gpus=1)
+    yield made.address
+    made.remove_node(node)
+
+
+@pytest.fixture
 def executor(cluster):
     executor = executor_of(f"ray[address={cluster.address}]", None, "cpu")
     yield executor
@@ -94,6 +105,23 @@ def test_what_the_cluster_has_is_what_workers_get(cluster, tmp_path):
     on_cores = executor_of(f"ray[address={cluster.address}]", None, "cpu")
     assert (on_cores.slots, on_cores.resources) == (2, ONE_CORE)
     on_cores.close()
+
+
+@pytest.mark.parametrize(("slots", "share"), [(2, 0.5), (3, 0.3333), (6, 0.1666)])
+def test_more_slots_than_gpus_share_them(shared_gpu, tmp_path, slots, share):
+    executor = executor_of(f"ray[address={shared_gpu}]", slots, None)
+    assert (executor.slots, executor.resources) == (slots, Resources(gpus=share, cores=6 // slots))
+    meet = (
+        "import os, sys, time, pathlib; folder = pathlib.Path(sys.argv[1]); "
+        "(folder / str(os.getpid())).write_text(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        f"while len(list(folder.iterdir())) < {slots}: time.sleep(0.01)"
+    )
+    (tmp_path / "there").mkdir()
+    for _ in range(slots):
+        start(executor, tmp_path / "log", meet, str(tmp_path / "there"), resources=executor.resources)
+    assert [worker.code for worker in ended(executor, slots)] == [0] * slots
+    assert {file.read_text() for file in (tmp_path / "there").iterdir()} == {"0"}
+    executor.close()
 
 
 @pytest.mark.parametrize(

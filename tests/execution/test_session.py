@@ -9,9 +9,8 @@ import pytest
 from session_lab import METRICS
 
 from kdbench.errors import UserError
-from kdbench.execution.cells import interrupted_at
-from kdbench.execution.method_code import FILE, OUTDATED, code_of
-from kdbench.execution.training import RunError
+from kdbench.execution.cells import OUTDATED, interrupted_at
+from kdbench.execution.training import CODE, RunError
 from kdbench.results.leaderboard import leaderboard
 
 
@@ -141,7 +140,7 @@ def test_a_given_checkpoint_is_measured_once_and_never_trained(lab, tmp_path, mo
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):
-    from kdbench.openmmlab.distiller import NonFiniteLoss
+    from kdbench.openmmlab.looks import NonFiniteLoss
 
     lab.fail = NonFiniteLoss(7, "loss_bbox", float("nan"))
     with pytest.raises(
@@ -240,33 +239,54 @@ def test_a_training_that_goes_on_says_from_where(lab):
 def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
     """Else half of the training would be of one method and half of another."""
     made = lab.plan()
-    folder, own = lab.root / "runs" / made.cell.identity()[:16], code_of(made.card.method)
+    folder, own = lab.root / "runs" / made.cell.identity()[:16], made.code
     folder.mkdir(parents=True)
     checkpoint = folder / "iter_120.pth"
     checkpoint.touch()
     (folder / "last_checkpoint").write_text(str(checkpoint))
     if code is not None:
-        (folder / FILE).write_text(own if code == "same" else code)
+        (folder / CODE).write_text(own if code == "same" else code)
     lab.run()
     does = "goes on from iteration 120"
     if code != "same":
         does = "begins again: the method's code is not that of iteration 120"
     assert f"3 of 3: hinton, seed 0 {does}" in lab.told.lines
     assert checkpoint.exists() == (interrupted_at(folder) == 120) == (code == "same")
-    assert (folder / FILE).read_text() == own
+    assert (folder / CODE).read_text() == own
 
 
 def test_a_done_record_of_other_code_is_said_to_be_one(lab):
-    lab.run()
-    folder, done = (
-        lab.root / "runs" / lab.plan().cell.identity()[:16],
-        "hinton, seed 0: done already, AP50 0.500",
-    )
+    record, done = lab.run(), "hinton, seed 0: done already, AP50 0.500"
+    assert (record.code, record.plugin.partition(" ")[0]) == (lab.plan().code, "kdbench")
     lab.run()
     assert done in lab.told.lines
-    (folder / FILE).write_text("other")
+    lab.store.write(record.model_copy(update={"code": "0" * 64}))
     lab.run()
     assert f"{done}, {OUTDATED}" in lab.told.lines
+    lab.run(rerun=True)
+    assert lab.trained == [record.identity]
+    lab.run()
+    assert done in lab.told.lines
+
+
+def test_a_cell_that_is_run_again_replaces_its_record_whatever_comes_of_it(lab):
+    first = lab.run()
+    lab.score = 0.7
+    again = lab.run(rerun=True)
+    assert (lab.trained, again.score) == ([first.identity], 0.7)
+    assert lab.store.find(first.identity) == again
+    lab.fail, lab.fails = RuntimeError("out of luck"), first.identity
+    with pytest.raises(RunError, match="out of luck"):
+        lab.run(rerun=True)
+    assert lab.store.find(first.identity) is None
+    assert lab.records()["none", "done"].score == 0.5
+
+
+def test_a_plain_student_and_a_teacher_have_no_code_of_a_method(lab):
+    lab.run()
+    records = {record.method: record for record in lab.store.records("digits")[0]}
+    assert records["teacher"].code is records["none"].code is None
+    assert (records["teacher"].plugin, records["none"].plugin.partition(" ")[0]) == ("", "kdbench")
 
 
 def test_only_the_main_process_writes(lab, monkeypatch):

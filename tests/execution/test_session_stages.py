@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.execution.method_code import FILE, code_of
-from kdbench.execution.training import RunError
+from kdbench.execution.training import CODE, RunError
 
 STAGED = "quantization-mimic"
 SAME_STAGE = "quantization-mimic[weight=2]"
@@ -118,7 +117,7 @@ def test_an_interrupted_stage_says_from_where_it_goes_on(lab):
     folder = weights_of(lab, made.staged).parent
     folder.mkdir(parents=True)
     (folder / "last_checkpoint").write_text(f"{folder}/iter_7.pth")
-    (folder / FILE).write_text(code_of(made.card.method))
+    (folder / CODE).write_text(made.code)
     lab.run(STAGED)
     assert "2 of 4: quantized teacher goes on from iteration 7" in lab.told.lines
 

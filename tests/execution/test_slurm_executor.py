@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import lacking
 import pytest
 import slurm_cluster
 from sweep_support import Told, sweep_of
@@ -18,7 +19,7 @@ from test_sweep import begun, claims_left, results, wait_for
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources, executor_of
 
-pytest.importorskip("submitit", reason='needs submitit: pip install "kdbench[slurm]"')
+lacking.extra("submitit", 'needs submitit: pip install "kdbench[slurm]"')
 
 ONE_CORE = Resources(gpus=0, cores=1)
 PATIENT = """
@@ -35,13 +36,13 @@ time.sleep(float(sys.argv[1]))
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     if names := slurm_cluster.absent():
-        pytest.skip(f"no {', '.join(names)}: apt-get install slurm-wlm munge")
+        lacking.skip("programs", f"no {', '.join(names)}: apt-get install slurm-wlm munge")
     running = slurm_cluster.slurm(tmp_path_factory.mktemp("slurm") / "cluster")
     try:
         running.__enter__()
     except RuntimeError as error:
         running.__exit__(None, None, None)
-        pytest.skip(str(error))
+        lacking.skip("programs", str(error))
     yield
     running.__exit__(None, None, None)
 
@@ -167,6 +168,43 @@ def test_options_and_a_gpu_are_asked_for(executor, tmp_path):
         "time=90",
     )
     assert {f"#SBATCH --{option}" for option in (*wanted, "requeue")} <= asked
+
+
+def test_the_workers_of_a_job_share_its_gpu_and_end_with_their_own_codes(executor, tmp_path):
+    chosen = f"slurm[partition=low,workers=2,cores=1,folder={tmp_path}/slurm]"
+    executor = executor_of(chosen, None, "cuda")
+    assert (executor.slots, executor.resources) == (32, Resources(gpus=0.5, cores=1))
+    show = "import os, sys; print(os.environ['CUDA_VISIBLE_DEVICES']); sys.exit(int(sys.argv[1]))"
+    command = [sys.executable, "-c", show]
+    logs = [tmp_path / name for name in "abc"]
+    handles = [
+        executor.submit([*command, str(code)], executor.resources, log) for code, log in enumerate(logs)
+    ]
+    told = {worker.handle: worker.code for worker in ended(executor, 3)}
+    assert [told[handle] for handle in handles] == [0, 1, 2]
+    assert [lines(log) for log in logs] == [["0"]] * 3
+    (script,) = (tmp_path / "slurm").glob("*_submission.sh")
+    asked = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
+    assert {"#SBATCH --cpus-per-task=2", "#SBATCH --gpus-per-node=1"} <= set(asked)
+    assert any("--array=0-1" in line for line in asked), "two jobs for three workers"
+
+
+def test_the_workers_of_a_job_stop_and_are_queued_again_together(executor, tmp_path):
+    executor = executor_of(f"slurm[partition=low,workers=2,folder={tmp_path}/slurm]", None, "cpu")
+    logs = [tmp_path / name for name in "ab"]
+    handles = [start(executor, log, seconds=3) for log in logs]
+    assert not executor.wait(0.1)
+    wait_for(lambda: all(lines(log) for log in logs))
+    (job,) = job_ids()
+    subprocess.run(["scancel", "--signal=USR2", job], check=True)
+    assert {worker.handle: worker.code for worker in ended(executor, 2)} == dict.fromkeys(handles, 0)
+    assert [lines(log) for log in logs] == [["up 1", "stopped", "up 1"]] * 2
+    again = [start(executor, log) for log in logs]
+    assert not executor.wait(0.1)
+    wait_for(lambda: [len(lines(log)) for log in logs] == [4, 4])
+    executor.cancel(again[0], now=False)
+    assert {worker.handle: worker.code for worker in ended(executor, 2)} == dict.fromkeys(again, 75)
+    assert not job_ids()
 
 
 def test_stopped_by_ctrl_c_and_gone_on_with_while_jobs_are_preempted(

@@ -82,7 +82,7 @@ def learn_teacher(sweep, small_digits, seconds=10.0):
     recipe = teacher.recipe.model_copy(update={"iterations": 1000})
     other = teacher.model_copy(update={"seed": 5, "recipe": recipe})
     curve, cost = [{"iteration": 1, "AP50": 0.5}], {"seconds_per_iteration": seconds}
-    sweep.rates.learn([record_of(other, "AP50", "cpu", small_digits, curve=curve, cost=cost)])
+    sweep.rates.learn([record_of(other, "AP50", small_digits, curve=curve, cost=cost)])
     return teacher.recipe.iterations * seconds
 
 
@@ -100,7 +100,7 @@ def teacher_is_there(sweep, teacher, small_digits):
     weights.parent.mkdir(parents=True)
     weights.touch()
     curve = [{"iteration": 1, "AP50": 0.5}]
-    sweep.store.write(record_of(teacher, "AP50", "cpu", small_digits, curve=curve))
+    sweep.store.write(record_of(teacher, "AP50", small_digits, curve=curve))
 
 
 def test_a_teacher_that_is_not_there_is_added_once(sweep, small_digits):
@@ -156,5 +156,5 @@ def test_the_median_of_what_was_recorded_counts(sweep, seconds, median):
     for number, each in enumerate(seconds):
         spec = cell.model_copy(update={"seed": 10 + number})
         curve, cost = [{"iteration": 1, "AP50": 0.5}], {"seconds_per_iteration": each}
-        sweep.rates.learn([record_of(spec, "AP50", "cpu", Path("x"), curve=curve, cost=cost)])
+        sweep.rates.learn([record_of(spec, "AP50", Path("x"), curve=curve, cost=cost)])
     assert sweep.rates.seconds(item) == median * cell.pair.schedule.iterations

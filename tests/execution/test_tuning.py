@@ -44,7 +44,7 @@ class Lab:
     def tuning(self, method="hinton", seed=0):
         request = Request(method=method, dataset="digits", pair="digits-gfl", seed=seed, data_root=self.data)
         ground = Ground.of(request, print)
-        means = Means(self.root / "runs", Store(self.root / "runs" / "tuning"), "cpu")
+        means = Means(self.root / "runs", Store(self.root / "runs" / "tuning"))
         return Tuning(ground, means, self.root / "results", Silent())
 
     def run(self, count, method="hinton", seed=0):
@@ -62,7 +62,7 @@ class Lab:
             if (error := self.fails.pop(name, None)) is not None:
                 raise error
             score = SCORES.get(name) or 0.5 / (1 + abs(plan.options.weight - 0.5))
-            made = record_of(spec, "AP50", "cpu", means.work_dir, curve=[{"iteration": 1, "AP50": score}])
+            made = record_of(spec, "AP50", means.work_dir, curve=[{"iteration": 1, "AP50": score}])
             means.store.write(made)
             return made
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
-from kdbench.registry import registry
+from kdbench.plugins import make_method, registry
 from kdbench.selectors import parse, resolve
 from kdbench.specs import Model, Schedule, TeacherStage
 
@@ -141,15 +141,14 @@ class Bench:
 
         subject = self.subject(kind, seed=seed, **changes)
         card, options = self.card(selector)
-        method = card.load()
-        names = check_family(card.name, method, options, FAMILIES[kind])
+        method = make_method(card, options)
+        names = check_family(method, FAMILIES[kind])
         student, taught = subject.build(), self.teacher(kind, stage_of(card, options)) if names else None
         with seeded(seed, "method"):
-            built = method(options)
             if taught is not None:
-                built.build(probe_shapes(student, taught, self.probe(kind), names, subject.dataset))
+                method.build(probe_shapes(student, taught, self.probe(kind), names, subject.dataset))
         iterations = subject.schedule.iterations
-        return Distiller(student, built, taught, seed=seed, iterations=iterations, names=names)
+        return Distiller(student, method, taught, seed=seed, iterations=iterations, names=names)
 
     def train(self, model: Any, kind: str, work_dir: Path, progress: Any = None, **changes: Any) -> Any:
         """Train a distiller as a run does; trainings of one ``name`` share mmengine's logs in this process."""

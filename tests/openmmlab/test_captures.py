@@ -340,7 +340,7 @@ def test_an_unknown_capture_is_refused():
         captures = ("neck", "soul")
 
     with pytest.raises(UserError, match="asks for unknown captures: soul"):
-        check_family("wrong", Wrong, Options(), "dense")
+        check_family(Wrong(Options()), "dense")
 
 
 def test_a_cascade_is_refused_in_words(bench):

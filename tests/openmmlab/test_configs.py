@@ -10,7 +10,7 @@ from kdbench.errors import UserError
 from kdbench.openmmlab.configs import config_file, family_of, heads_of, model_config, set_key, walk
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.specs import Model, Schedule
 
 prepare_libraries("mmdet")

@@ -99,7 +99,7 @@ def test_no_parameter_of_the_teacher_is_in_the_optimizer(bench):
     from kdbench.openmmlab.optimization import optim_wrapper
 
     model = bench.distiller("gfl", "fitnets")
-    wrapper = optim_wrapper(model.student, model.method, bench.subject("gfl").schedule, amp=False)
+    wrapper = optim_wrapper(model.student, model.method, bench.subject("gfl").schedule, "fp32", "cpu")
     trained = {id(p) for group in wrapper.optimizer.param_groups for p in group["params"]}
     assert trained == {id(p) for p in model.parameters()}
     assert not any(id(p) in trained for p in model.teacher.model.parameters())
@@ -206,7 +206,7 @@ def test_accuracies_are_not_weighted(bench):
 
 @pytest.mark.parametrize(("value", "told"), [(float("nan"), "nan"), (float("-inf"), "-inf")])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_harmed(bench, tmp_path, value, told):
-    from kdbench.openmmlab.distiller import NonFiniteLoss
+    from kdbench.openmmlab.looks import NonFiniteLoss
 
     model = with_method(bench, Constant(lambda step: value if step.iteration == 2 else 1.0))
     states = []
@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_harmed(bench, tm
 
 
 def test_the_first_of_several_such_losses_is_named(bench):
-    from kdbench.openmmlab.distiller import NonFiniteLoss
+    from kdbench.openmmlab.looks import NonFiniteLoss
 
     model = with_method(bench, Constant(1.0))
     good, bad = torch.ones(()), torch.tensor(float("inf"))

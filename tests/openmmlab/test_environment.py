@@ -7,11 +7,12 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from kdbench import devices
 from kdbench.cards import Dataset, Split
 from kdbench.errors import UserError
 from kdbench.openmmlab import environment, ops, setup
 from kdbench.openmmlab.setup import Problem, prepare_libraries
-from kdbench.registry import Offer, Plugin, Registry
+from kdbench.plugins import Offer, Plugin, Registry
 
 ONEDL = {name: [distribution] for name, distribution in setup.ONEDL.items()}
 UPSTREAM = {"mmcv": ["mmcv"], "mmengine": ["mmengine"], "mmdet": ["mmdet"], "mmseg": ["mmsegmentation"]}
@@ -58,12 +59,20 @@ def test_this_installation_works(here):
     seen = environment.inspect()
     assert seen.works, seen.problems
     assert seen.torch == torch.__version__
-    assert seen.cuda == torch.cuda.is_available()
+    assert seen.accelerator == devices.accelerator()
     assert seen.torchvision_loads
     assert seen.ops == ops.install()
     assert [library.name for library in seen.libraries] == ["mmcv", "mmengine", "mmdet", "mmseg"]
     assert all(library.version and len(library.distributions) == 1 for library in seen.libraries)
     assert json.loads(json.dumps(seen.as_dict()))["works"] is True
+
+
+def test_cuda_mps_runs_where_its_daemon_listens(here, monkeypatch, tmp_path):
+    assert (environment.inspect().cuda_mps is None) == (not torch.cuda.is_available())
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", str(tmp_path))
+    assert not environment.cuda_mps_runs()
+    (tmp_path / "control").touch()
+    assert environment.cuda_mps_runs()
 
 
 def test_mixed_distributions_are_not_imported(here, monkeypatch):

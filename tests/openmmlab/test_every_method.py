@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ import kdbench_papers
 from kdbench.cards import MethodCard, Options
 from kdbench.distill import FAMILIES as CAPTURES
 from kdbench.errors import UserError
-from kdbench.registry import registry
+from kdbench.plugins import make_method, registry
 
 EXAMPLES = [
     offer.value
@@ -51,7 +52,7 @@ def variants(card: MethodCard) -> Iterator[tuple[str, Options, bool]]:
 
 def having(card: MethodCard, options: Options) -> list[str]:
     """The families that have what a method needs."""
-    needed = set(card.load().needs(options))
+    needed = set(make_method(card, options).needs())
     return [family for family, captures in CAPTURES.items() if needed <= captures]
 
 
@@ -193,7 +194,7 @@ def test_a_family_that_lacks_something_is_refused_with_those_that_work(
     with pytest.raises(UserError) as refused:
         train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), Silent(), report=print)
     told = str(refused.value)
-    assert told.startswith(f"method '{card.name}' needs ")
+    assert re.match(rf"method '{card.name}' of kdbench \S+ needs ", told)
     assert f"which {FAMILIES[kind]} models do not have" in told
     assert told.endswith(f"it works in: {', '.join(working)}.")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import lacking
 import pytest
 import test_every_method
 from small_bench import Silent
 
 from kdbench.errors import UserError
 
-pytest.importorskip("kdbench_cwd", reason="pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
+lacking.extra("kdbench_cwd", "pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
 
 
 @pytest.mark.slow

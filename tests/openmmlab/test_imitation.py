@@ -101,7 +101,8 @@ def test_the_other_variants_reach_the_student(bench, kind, variant):
 def test_segmentation_is_refused(bench):
     from kdbench.errors import UserError
     from kdbench.openmmlab.preflight import check_family
+    from kdbench.plugins import make_method
 
     card, options = bench.card("fine-grained")
     with pytest.raises(UserError, match="needs anchors, which segmentation models do not have"):
-        check_family(card.name, card.load(), options, "segmentation")
+        check_family(make_method(card, options), "segmentation")

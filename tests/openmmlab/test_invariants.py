@@ -90,11 +90,33 @@ def test_a_checkpoint_knows_nothing_of_the_teacher(bench, tmp_path):
     assert counts == [len(list(part.parameters())) for part in (model.student, model.method)]
 
 
-def test_mixed_precision_needs_a_gpu(bench, tmp_path):
+def test_float16_needs_a_gpu(bench, tmp_path):
     from kdbench.openmmlab.students import train_alone
 
-    with pytest.raises(UserError, match="--amp needs a GPU"):
-        train_alone(bench.subject("gfl"), bench.place(tmp_path, amp=True), None)
+    with pytest.raises(UserError, match="--amp fp16 needs a GPU"):
+        train_alone(bench.subject("gfl"), bench.place(tmp_path, precision="fp16"), None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector"), [("faster", "mimic"), ("gfl", "fitnets"), ("pspnet", "hinton")]
+)
+def test_a_cpu_trains_in_bfloat16(bench, tmp_path, kind, selector):
+    from small_bench import Silent
+
+    from kdbench.openmmlab.students import train_with
+
+    card, options = bench.card(selector)
+    weights = {}
+    for precision in ("fp32", "bf16"):
+        place = bench.place(tmp_path / precision, precision=precision)
+        outcome = train_with(
+            bench.subject(kind), [bench.teacher(kind)], card, options, place, Silent(), report=print
+        )
+        assert outcome.curve[-1]["iteration"] == 4
+        weights[precision] = torch.load(place.work_dir / "student.pth", weights_only=False)["state_dict"]
+    assert all(bool(torch.isfinite(value).all()) for value in weights["bf16"].values())
+    assert {value.dtype for value in weights["bf16"].values()} <= {torch.float32, torch.int64}
+    assert any(not torch.equal(value, weights["fp32"][name]) for name, value in weights["bf16"].items())
 
 
 @pytest.mark.parametrize(
@@ -112,22 +134,6 @@ def test_terms_stay_in_float32_under_autocast(bench, kind, selector):
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("kind", "selector"), [("faster", "mimic"), ("pspnet", "hinton")])
-def test_mixed_precision_on_a_gpu(bench, tmp_path, kind, selector):
-    from small_bench import Silent
-
-    from kdbench.openmmlab.students import train_with
-
-    card, options = bench.card(selector)
-    place = bench.place(tmp_path, device="cuda", amp=True)
-    teacher = bench.teacher(kind)
-    outcome = train_with(bench.subject(kind), [teacher], card, options, place, Silent(), report=print)
-    assert outcome.curve[-1]["iteration"] == 4
-    assert (tmp_path / "student.pth").is_file()
-    assert outcome.cost["peak_memory_mib"] > 0
 
 
 TWO = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from dataclasses import dataclass
@@ -176,3 +177,21 @@ def test_a_shelf_gives_each_lane_its_own_copy(bench):
     assert all(
         torch.equal(ours, theirs) for ours, theirs in zip(second["inputs"], expected["inputs"], strict=True)
     )
+
+
+def test_a_shelf_keeps_the_processes_that_load_from_one_evaluation_to_the_next(bench):
+    from kdbench.openmmlab.data import evaluation_loader
+    from kdbench.openmmlab.sharing import Shelf
+
+    subject = bench.subject("gfl")
+    shelf = Shelf(
+        evaluation_loader(subject.dataset, bench.folder, subject.schedule, "test", 1), endless=False
+    )
+    seen = []
+    for _ in range(2):
+        batch, shelf.indices, shelf._next = shelf.take([0, 1, 2]), None, -1
+        seen.append(
+            (batch["inputs"][0].sum().item(), {child.pid for child in multiprocessing.active_children()})
+        )
+    assert seen[0] == seen[1]
+    assert seen[0][1]

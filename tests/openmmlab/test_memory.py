@@ -22,14 +22,14 @@ def test_memory_that_runs_out_is_told_from_other_failures():
 
 
 def test_what_this_process_holds_grows_with_what_it_makes():
-    before = memory.used()
+    before = memory.used("cpu")
     held = torch.ones(64 << 20, dtype=torch.uint8)
-    assert memory.used() - before > 0.8 * held.numel()
+    assert memory.used("cpu") - before > 0.8 * held.numel()
 
 
 def test_room_is_what_is_free_less_some_headroom(monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda: 1000)
-    assert [memory.room_for(each) for each in (100, 799, 801, 0, -5)] == [8, 1, 0, 800, 800]
+    monkeypatch.setattr(memory, "free", lambda _device: 1000)
+    assert [memory.room_for(each, "cpu") for each in (100, 799, 801, 0, -5)] == [8, 1, 0, 800, 800]
 
 
 STEPS = """
@@ -39,11 +39,11 @@ from kdbench.openmmlab import memory
 
 if sys.argv[1] == "kept":
     memory.keep_freed()
-before, faults = memory.used(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before, faults = memory.used("cpu"), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     maps = [torch.ones(8 << 20) for _ in range(4)]  # 32 MiB each
     del maps
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults, (memory.used() - before) >> 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults, (memory.used("cpu") - before) >> 20)
 """
 
 

@@ -26,7 +26,7 @@ def schedule(**changes):
 
 def rates(recipe):
     """The learning rate of each iteration, as mmengine's hook steps the schedulers."""
-    wrapper = optim_wrapper(nn.Linear(2, 1), nn.Identity(), recipe, amp=False)
+    wrapper = optim_wrapper(nn.Linear(2, 1), nn.Identity(), recipe, "fp32", "cpu")
     schedulers = []
     for config in learning_rate(recipe):
         kind = KINDS[config.pop("type")]
@@ -76,7 +76,7 @@ def test_a_warm_up_longer_than_the_run_ends_one_before_its_last_iteration():
 def test_a_group_for_the_student_and_one_for_the_method(name):
     student, method = nn.Linear(2, 3), nn.Linear(4, 5)
     student.bias.requires_grad_(False)
-    wrapper = optim_wrapper(student, method, schedule(optimizer=name, weight_decay=0.03), amp=False)
+    wrapper = optim_wrapper(student, method, schedule(optimizer=name, weight_decay=0.03), "fp32", "cpu")
     groups = wrapper.optimizer.param_groups
     assert type(wrapper.optimizer).__name__ == name
     assert [[id(p) for p in group["params"]] for group in groups] == [
@@ -87,7 +87,7 @@ def test_a_group_for_the_student_and_one_for_the_method(name):
 
 
 def test_a_method_without_parameters_has_no_group():
-    wrapper = optim_wrapper(nn.Linear(2, 3), nn.Identity(), schedule(), amp=False)
+    wrapper = optim_wrapper(nn.Linear(2, 3), nn.Identity(), schedule(), "fp32", "cpu")
     assert len(wrapper.optimizer.param_groups) == 1
 
 
@@ -95,7 +95,7 @@ def stepped(adapter_gradient, clip):
     """A student's weights after one step, and the adapter's clipped gradient."""
     torch.manual_seed(0)
     student, method = nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)
-    wrapper = optim_wrapper(student, method, schedule(clip_norm=clip), amp=False)
+    wrapper = optim_wrapper(student, method, schedule(clip_norm=clip), "fp32", "cpu")
     loss = (student.weight * torch.tensor([3.0, 0.0, 4.0])).sum() + method.weight.sum() * adapter_gradient
     wrapper.backward(loss)
     wrapper.step()
@@ -118,7 +118,7 @@ def test_a_critic_is_neither_clipped_nor_stepped_and_shrinks_nobody():
     critic.weight.grad = torch.full((1, 3), 1e6)
     before = critic.weight.clone()
     method = nn.ModuleDict({"adapter": adapter, "critic": critic})
-    wrapper = optim_wrapper(student, method, schedule(clip_norm=1.0), amp=False)
+    wrapper = optim_wrapper(student, method, schedule(clip_norm=1.0), "fp32", "cpu")
     loss = (student.weight * torch.tensor([3.0, 0.0, 4.0])).sum()
     wrapper.backward(loss + critic(adapter.weight * 1e6).sum())
     wrapper.step()
@@ -139,3 +139,15 @@ def test_without_clipping_gradients_stay():
 def test_a_gradient_below_the_norm_stays():
     _, gradient, _ = stepped(0.0, 6.0)
     assert torch.equal(gradient, torch.tensor([[3.0, 0.0, 4.0]]))
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_the_precision_of_a_forward_pass(precision, dtype):
+    model = nn.Linear(2, 3)
+    wrapper = optim_wrapper(model, nn.Identity(), schedule(clip_norm=1.0), precision, "cpu")
+    with wrapper.optim_context(model):
+        output = model(torch.ones(1, 2))
+    assert output.dtype == dtype
+    wrapper.update_params(output.float().sum())
+    assert "loss_scaler" not in wrapper.state_dict()
+    assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -6,8 +6,8 @@ from mmengine.config import ConfigDict
 
 from kdbench.datasets import camvid, voc
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import model_config
-from kdbench.openmmlab.pretrained import drop_pretrained, initial_weights, location, require_pretrained
+from kdbench.openmmlab.configs import drop_pretrained, model_config
+from kdbench.openmmlab.pretrained import initial_weights, location, require_pretrained
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.specs import Model
 

@@ -9,6 +9,7 @@ import torch
 
 import kdbench_papers
 from kdbench.distill import FAMILIES
+from kdbench.plugins import make_method
 from kdbench.selectors import canonical
 
 KINDS = {"two-stage": "faster", "segmentation": "pspnet"}
@@ -23,7 +24,7 @@ def selectors() -> list[tuple[Any, Any, str]]:
         more = [{"pooling": "crop"}] if "pooling" in card.options.model_fields else []
         for values in [{"variant": name} for name in card.variants] + more:
             options = card.options.model_validate(values)
-            needed = set(card.load().needs(options))
+            needed = set(make_method(card, options).needs())
             kinds = [kind for family, kind in KINDS.items() if needed <= FAMILIES[family]]
             if options.settled - DEAR and kinds:
                 found.append(pytest.param(card, options, kinds[0], id=canonical(card, options)))

@@ -65,7 +65,7 @@ def base(bench, tmp_path_factory):
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_what_the_heads_read_is_transformed(bench, kind):
     from kdbench.openmmlab.stages import install
-    from kdbench_papers.quantization_mimic import quantize
+    from kdbench_papers.quantization_mimic.losses import quantize
 
     model = bench.subject(kind, "teacher").build().eval()
     plain, keys = neck_of(model, kind), list(model.state_dict())

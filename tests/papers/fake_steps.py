@@ -89,9 +89,9 @@ def step(
     return Step(student, teacher, truth, images, iteration, 100)
 
 
-def built(method: type[Method], options: Any, on: Step) -> Method:
-    names = method.needs(options)
+def built(method: type[Method[Any]], options: Any, on: Step) -> Method[Any]:
     made = method(options)
+    names = made.needs()
     made.build(
         Shapes(
             {name: shapes_of(on.student[name]) for name in names},

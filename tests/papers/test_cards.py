@@ -7,9 +7,9 @@ import pytest
 from fake_steps import step
 
 import kdbench_papers
-from kdbench.cards import TASKS
 from kdbench.distill import FAMILIES, Method
-from kdbench.registry import registry
+from kdbench.plugins import load_method, registry
+from kdbench.specs import TASKS
 
 CARDS = {card.name: card for card in kdbench_papers.kdbench_methods()}
 COLUMNS = ["paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"]
@@ -29,36 +29,6 @@ def test_cards_are_light():
     assert run(code) == "[]"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "hinton.soft_target_loss",
-        "hinton.sigmoid_soft_target_loss",
-        "fitnets.hint_loss",
-        "chen.weighted_soft_cross_entropy",
-        "chen.teacher_bounded_l2",
-        "chen.hint_loss",
-        "mimic.region_l2",
-        "quantization_mimic.quantize",
-        "quantization_mimic.quantized_region_l2",
-        "fine_grained.imitation_mask",
-        "fine_grained.imitation_loss",
-        "structured.pixel_wise_loss",
-        "structured.pair_wise_loss",
-        "structured.critic_loss",
-        "structured.adversarial_loss",
-    ],
-)
-def test_losses_import_from_the_papers_package(name):
-    paper, function = name.split(".")
-    assert run(f"from kdbench_papers.{paper} import {function} as f; print(f.__name__)") == function
-
-
-def test_an_unknown_function_is_an_import_error():
-    with pytest.raises(ImportError, match="soft_loss"):
-        from kdbench_papers.hinton import soft_loss  # type: ignore[attr-defined]  # noqa: F401
-
-
 def test_registered_like_any_plugin():
     for name, card in CARDS.items():
         assert registry().method(name).value == card
@@ -67,11 +37,11 @@ def test_registered_like_any_plugin():
 @pytest.mark.parametrize("name", CARDS)
 def test_card_is_complete(name):
     card = CARDS[name]
-    method = card.load()
+    method = load_method(card)
     assert issubclass(method, Method)
     assert set(card.tasks) <= set(TASKS)
     options = card.options()
-    assert set(method.needs(options)) <= frozenset().union(*FAMILIES.values())
+    assert set(method(options).needs()) <= frozenset().union(*FAMILIES.values())
     fields = card.options.model_fields
     assert all(field.description for field in fields.values())
     if "variant" in fields:
@@ -99,8 +69,8 @@ def test_published_numbers(name):
 
 def test_the_plain_student_adds_nothing():
     card = CARDS["none"]
-    method = card.load()(card.options())
-    assert method.needs(card.options()) == ()
+    method = load_method(card)(card.options())
+    assert method.needs() == ()
     assert method.losses(step()) == {}
     assert method.task_weight(step()) == 1
     assert list(method.parameters()) == []

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from kdbench.distill import Assignment
 from kdbench.errors import UserError
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
 from kdbench_papers.chen.card import CARD, PARTS, ChenOptions
 from kdbench_papers.chen.losses import (
@@ -90,7 +90,7 @@ def test_every_variant_in_both_families(variant, family):
 def test_it_needs_what_the_variant_uses(variant):
     hints, heads = "hint" in variant or variant == "all", "hint" not in variant
     expected = {name for name, used in (("neck", hints), ("assignments", heads)) if used}
-    assert set(Chen.needs(ChenOptions(variant=variant))) == expected
+    assert set(Chen(ChenOptions(variant=variant)).needs()) == expected
 
 
 def test_the_terms_are_the_papers():

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench_papers.fine_grained import imitation_loss, imitation_mask, losses
-from kdbench_papers.fine_grained.losses import box_masks, pyramid_masks
+from kdbench_papers.fine_grained import losses
+from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, imitation_mask, pyramid_masks
 
 
 def anchors_of(grid, stride, sizes):

@@ -10,10 +10,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
-from kdbench_papers.fitnets import hint_loss
 from kdbench_papers.fitnets.card import FitnetsOptions
+from kdbench_papers.fitnets.losses import hint_loss
 from kdbench_papers.fitnets.method import Fitnets
-from kdbench_papers.hinton import soft_target_loss
+from kdbench_papers.hinton.losses import soft_target_loss
 
 
 @settings(max_examples=60, deadline=None)
@@ -75,7 +75,7 @@ def test_autocast_half_strides_and_shapes():
 def test_method_trains_student_and_regressor(family, hint, channels):
     on = step(family, channels)
     options = FitnetsOptions(hint=hint)
-    assert Fitnets.needs(options) == (hint,)
+    assert Fitnets(options).needs() == (hint,)
     method = built(Fitnets, options, on)
     total(method.losses(on)).backward()
     assert method.task_weight(on) == 1
@@ -112,7 +112,7 @@ def test_other_numbers_of_levels_are_refused():
 def test_two_stage_schedule(iteration, hint, soft, task):
     on = step(iteration=iteration)
     options = FitnetsOptions(variant="two-stage", hint_weight=2)
-    assert Fitnets.needs(options) == ("neck", "logits")
+    assert Fitnets(options).needs() == ("neck", "logits")
     method = built(Fitnets, options, on)
     assert method.weights(on) == pytest.approx((hint, soft))
     assert method.task_weight(on) == task

@@ -14,8 +14,13 @@ from pydantic import ValidationError
 
 from kdbench.distill import Logits
 from kdbench.errors import UserError
-from kdbench_papers.hinton import ensemble_logits, logits_loss, sigmoid_soft_target_loss, soft_target_loss
 from kdbench_papers.hinton.card import HintonOptions
+from kdbench_papers.hinton.losses import (
+    ensemble_logits,
+    logits_loss,
+    sigmoid_soft_target_loss,
+    soft_target_loss,
+)
 from kdbench_papers.hinton.method import Hinton
 
 LOSSES = [soft_target_loss, sigmoid_soft_target_loss]

@@ -26,7 +26,7 @@ def test_every_variant_trains_student_and_transform(variant, pooling):
     total(method.losses(on)).backward()
     grads = [leaf.grad for leaf in [*method.parameters(), *leaves(on.student, "neck")]]
     assert all(grad is not None and grad.abs().sum() > 0 for grad in grads)
-    assert all(leaf.grad is None for name in Mimic.needs(options) for leaf in leaves(on.teacher, name))
+    assert all(leaf.grad is None for name in Mimic(options).needs() for leaf in leaves(on.teacher, name))
     assert all(leaf.grad is None for leaf in leaves(on.student, "proposals"))
 
 
@@ -34,7 +34,7 @@ def test_every_variant_trains_student_and_transform(variant, pooling):
 def test_variants_of_dense_detectors_need_no_proposals(variant):
     on = step("dense")
     options = MimicOptions(variant=variant)
-    assert Mimic.needs(options) == ("neck",)
+    assert Mimic(options).needs() == ("neck",)
     assert total(built(Mimic, options, on).losses(on)) > 0
 
 
@@ -121,7 +121,7 @@ def test_quarter_resolution_is_interpolated():
 def test_two_stage_adds_the_heads_outputs():
     on = step()
     options = MimicOptions(variant="two-stage", weight=2)
-    assert Mimic.needs(options) == ("neck", "proposals", "roi_logits", "roi_boxes")
+    assert Mimic(options).needs() == ("neck", "proposals", "roi_logits", "roi_boxes")
     terms = built(Mimic, options, on).losses(on)
     for name in ("roi_logits", "roi_boxes"):
         torch.testing.assert_close(terms[name], (on.student[name] - on.teacher[name]).square().mean())

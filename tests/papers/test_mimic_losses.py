@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from kdbench_papers.mimic import region_l2
-from kdbench_papers.mimic.losses import cropped_region_l2
+from kdbench_papers.mimic.losses import cropped_region_l2, region_l2
 
 
 def reference(student: list[np.ndarray], teacher: list[np.ndarray]) -> float:

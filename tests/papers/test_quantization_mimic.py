@@ -9,9 +9,8 @@ from kdbench.distill import Step, Targets
 from kdbench_papers.mimic.card import CARD as MIMIC
 from kdbench_papers.mimic.card import MimicOptions
 from kdbench_papers.mimic.method import Mimic
-from kdbench_papers.quantization_mimic import quantized_region_l2
 from kdbench_papers.quantization_mimic.card import CARD, QuantizationMimicOptions, teacher_stage
-from kdbench_papers.quantization_mimic.losses import BINS
+from kdbench_papers.quantization_mimic.losses import BINS, quantized_region_l2
 from kdbench_papers.quantization_mimic.method import QuantizationMimic
 
 VARIANTS = tuple(CARD.variants)
@@ -62,7 +61,7 @@ def test_every_variant_trains_student_and_transform(variant, pooling):
 @pytest.mark.parametrize("regions", REGIONS)
 def test_none_is_mimic_exactly(regions, pooling):
     options = QuantizationMimicOptions(variant="none", regions=regions, pooling=pooling, weight=2)
-    assert QuantizationMimic.needs(options) == Mimic.needs(options.as_mimic())
+    assert QuantizationMimic(options).needs() == Mimic(options.as_mimic()).needs()
     on = large_step()
     quantized, mimic = pair(options, on)
     assert quantized.notes() == mimic.notes()

@@ -9,8 +9,8 @@ from torch.nn import functional
 from kdbench.distill import FAMILIES
 from kdbench.errors import UserError
 from kdbench.selectors import canonical, parse, resolve
-from kdbench_papers.structured import adversarial_loss, critic_loss, pair_wise_loss, pixel_wise_loss
 from kdbench_papers.structured.card import CARD, StructuredOptions
+from kdbench_papers.structured.losses import adversarial_loss, critic_loss, pair_wise_loss, pixel_wise_loss
 from kdbench_papers.structured.method import Structured
 
 TERMS = {
@@ -36,7 +36,7 @@ def test_terms_of_each_variant(variant):
     total(terms).backward()
     for capture, parts in {"neck": {"pair"}, "pixel_logits": {"pixel", "holistic"}}.items():
         needed = bool(TERMS[variant] & parts)
-        assert (capture in method.needs(options)) == needed
+        assert (capture in method.needs()) == needed
         assert all((leaf.grad is not None) == needed for leaf in leaves(on.student, capture))
         assert all(leaf.grad is None for leaf in leaves(on.teacher, capture))
     assert (method.adversary() is not None) == ("holistic" in TERMS[variant])
@@ -72,7 +72,7 @@ def test_weights_of_zero_are_zero():
 def test_pairs_in_each_family_are_the_mean_over_levels(family):
     on = step(family)
     options = StructuredOptions(variant="pair")
-    assert Structured.needs(options) == ("neck",)
+    assert Structured(options).needs() == ("neck",)
     method = built(Structured, options, on)
     levels = zip(on.student["neck"], on.teacher["neck"], strict=True)
     expected = 10 * torch.stack([pair_wise_loss(*level) for level in levels]).mean()

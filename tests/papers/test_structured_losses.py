@@ -9,9 +9,14 @@ from hypothesis.extra.numpy import arrays
 from torch import nn
 from torch.nn import functional
 
-from kdbench_papers.structured import adversarial_loss, critic_loss, pair_wise_loss, pixel_wise_loss
 from kdbench_papers.structured.critic import Critic
-from kdbench_papers.structured.losses import cosines_to
+from kdbench_papers.structured.losses import (
+    adversarial_loss,
+    cosines_to,
+    critic_loss,
+    pair_wise_loss,
+    pixel_wise_loss,
+)
 
 VALUES = st.floats(-8, 8)
 CHANNELS = st.tuples(st.integers(1, 5), st.integers(1, 5))

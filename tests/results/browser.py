@@ -3,7 +3,7 @@
 import json
 import shutil
 
-import pytest
+import lacking
 
 NEEDED = ("chromium", "chromedriver")
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run")
@@ -13,10 +13,9 @@ def start():
     """A driver that logs the console and every request; skips the test where there is none."""
     absent = [name for name in NEEDED if shutil.which(name) is None]
     if absent:
-        pytest.skip(
-            f"no {' and no '.join(absent)} on PATH (Debian: apt-get install chromium chromium-driver)"
-        )
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+        where = "on PATH (Debian: apt-get install chromium chromium-driver)"
+        lacking.skip("programs", f"no {' and no '.join(absent)} {where}")
+    webdriver = lacking.extra("selenium.webdriver", "selenium is not installed")
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for argument in ARGUMENTS:
@@ -42,5 +41,11 @@ def emulate(driver, width, scheme):
 
 def until_set_up(driver):
     """Wait for the page's script: a busy machine may call a page loaded before it ran."""
-    wait = pytest.importorskip("selenium.webdriver.support.ui").WebDriverWait(driver, 20)
-    wait.until(lambda page: page.find_element("css selector", ".controls").is_displayed())
+    waiting(driver, 20).until(lambda page: page.find_element("css selector", ".controls").is_displayed())
+
+
+def waiting(driver, seconds):
+    """Selenium's wait; there is a driver, so there is selenium."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, seconds)

@@ -5,7 +5,7 @@ import hashlib
 from kdbench.results.leaderboard import frame_of
 from kdbench.results.query import query
 from kdbench.results.record import Record
-from kdbench.specs import digest
+from kdbench.specs import digest, unlabelled
 
 TEACHER = hashlib.sha256(b"teacher").hexdigest()
 TOGETHER = "0" * 12
@@ -21,16 +21,20 @@ def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", 
         "method": method,
         "options": {"selector": selector},
         "selector": selector,
-        "plugin": "kdbench 0.1.0",
+        "revision": 1,
         "dataset": dataset,
         "data": "0" * 64,
         "pair": {"name": pair, "schedule": {"iterations": iterations, "lr": 0.01}, **described},
         "seed": seed,
         "schedule": schedule,
         "teacher": None if method == "none" else TEACHER,
-        "amp": False,
+        "precision": "fp32",
+        "device": "cpu",
+        "processes": 1,
     }
-    spec.update({key: more.pop(key) for key in list(more) if key in spec and key != "teacher"})
+    spec.update(
+        {key: more.pop(key) for key in list(more) if key in spec and key not in ("teacher", "device")}
+    )
     spec["teacher"] = more.pop("asks_for", spec["teacher"])
     metric = more.pop("metric", "AP50")
     cost = {
@@ -43,7 +47,7 @@ def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", 
     info = {"identity": spec["teacher"], "config": "t.py", "weights_sha256": "w", "value": value}
     fields = {
         "kind": "cell",
-        "identity": digest(spec),
+        "identity": digest(unlabelled(spec)),
         "spec": spec,
         "status": "done",
         "reason": "NaN at iteration 7 in loss_cls" if failed else None,
@@ -53,6 +57,7 @@ def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", 
         "cost": cost,
         "curve": [{"iteration": 100, metric: score}],
         "versions": {"kdbench": "0.1.0"},
+        "plugin": "kdbench 0.1.0",
         "device": "cpu",
         "host_class": "x86_64, 2 cores",
         "made": MADE,

@@ -150,9 +150,9 @@ def test_only_cells_of_the_benchmark_count():
     assert shown(block, "none")["seeds"] == 3
 
 
-def test_of_several_versions_of_a_plugin_the_latest_counts():
-    old = own(SAMPLED, above(0.3), plugin="kdbench 0.9.0")
-    new = own(SAMPLED, above(0.1), plugin="kdbench 0.10.0")
+def test_of_several_revisions_the_latest_counts():
+    old = own(SAMPLED, above(0.3), revision=1)
+    new = own(SAMPLED, above(0.1), revision=2)
     for records in ([*old, *new], [*new, *old]):
         got = shown(one([*own("none", BASE), *records]), SAMPLED)
         assert (got["seeds"], got["difference"]) == (3, pytest.approx(0.1))

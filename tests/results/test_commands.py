@@ -16,7 +16,7 @@ def test_one_seed_and_several():
 
 
 def test_mixed_precision_is_asked_for():
-    assert again([cell(amp=True)]).endswith("--seed 0 --amp")
+    assert again([cell(precision="bf16")]).endswith("--seed 0 --amp bf16")
 
 
 def test_the_shell_reads_what_was_meant():

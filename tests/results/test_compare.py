@@ -77,11 +77,11 @@ def test_smoke_and_failed_runs_do_not_count_and_failures_are_named():
 
 
 def test_of_several_versions_the_latest_counts_and_the_rest_is_told():
-    records = [*cells("none", NONE), *cells("mimic", {0: 0.9}, plugin="kdbench 0.9.0")]
-    records += cells("mimic", {0: 0.6, 1: 0.6}, plugin="kdbench 0.10.0")
+    records = [*cells("none", NONE), *cells("mimic", {0: 0.9}, revision=1)]
+    records += cells("mimic", {0: 0.6, 1: 0.6}, revision=2)
     found = block(records)
     assert found.second.scores == {0: 0.6, 1: 0.6}
-    assert found.second.left_out[0].startswith("kdbench 0.9.0, options ")
+    assert found.second.left_out[0].startswith("revision 1, options ")
 
 
 def test_the_order_of_the_records_does_not_matter():

@@ -9,16 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kdbench.errors import UserError
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.contributed import add, check
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Record
 from kdbench.results.store import Store
-from kdbench.specs import RunSpec, TeacherSpec, digest
+from kdbench.specs import RunSpec, TeacherSpec, digest, unlabelled
 
 PAIR = registry().pair("digits-faster-rcnn").value
 MADE = {"clock": "2026-05-01T12:00:00+00:00", "path": "out/runs/x", "command": "kdbench run --method mimic"}
-COMMON = {"dataset": "digits", "data": "d" * 64, "schedule": "default", "amp": False}
+WHERE = {"device": "cpu", "processes": 1}
+COMMON = {"dataset": "digits", "data": "d" * 64, "schedule": "default", "precision": "fp32"} | WHERE
 
 
 def teacher_spec(**changes):
@@ -40,7 +41,7 @@ def fields_of(kind, spec, score, steps, **more):
     ]
     return {
         "kind": kind,
-        "identity": digest(spec),
+        "identity": digest(unlabelled(spec)),
         "spec": spec,
         "status": "done",
         "metrics": {"last": {"AP50": score, "AP75": 0.2}, "best": dict(curve[1])},
@@ -68,7 +69,7 @@ def student(method="mimic", score=0.6, seed=0, taught_by=None):
         method=method,
         selector=method,
         options=offer.value.options().recorded(),
-        plugin=f"{offer.plugin.distribution} {offer.plugin.version}",
+        revision=1,
         pair=PAIR,
         seed=seed,
         teacher=None if plain else taught_by or teacher_spec().identity(),
@@ -80,7 +81,8 @@ def student(method="mimic", score=0.6, seed=0, taught_by=None):
         "value": 0.77,
     }
     steps = PAIR.schedule.iterations
-    return fields_of("cell", spec, score, steps, teacher=None if plain else measured)
+    plugin = f"{offer.plugin.distribution} {offer.plugin.version}"
+    return fields_of("cell", spec, score, steps, teacher=None if plain else measured, plugin=plugin)
 
 
 @pytest.fixture
@@ -112,7 +114,7 @@ def test_a_good_batch_is_added_and_marked(batch, store):
     assert [path.is_file() for path in verdict.added] == [True] * 4
     records, broken = store.records()
     assert (len(records), broken, {record.reported_by for record in records}) == (4, [], {"A. Nother"})
-    assert all(digest(record.spec) == record.identity for record in records)
+    assert all(digest(unlabelled(record.spec)) == record.identity for record in records)
     assert check(store) == (4, [])
 
 
@@ -221,7 +223,7 @@ def changed(values, keys, value):
     """The same; the identity follows the spec."""
     values = with_one_set(values, keys, value)
     if keys[0] == "spec":
-        values["identity"] = digest(values["spec"])
+        values["identity"] = digest(unlabelled(values["spec"]))
     return values
 
 
@@ -245,7 +247,8 @@ def changed(values, keys, value):
         (("spec", "selector"), "mimic[weight=2]", "these options are 'mimic', not 'mimic[weight=2]'"),
         (("spec", "selector"), "hinton", "selector 'hinton' is not of method 'mimic'"),
         (("spec", "selector"), "mimic[", "is no selector"),
-        (("spec", "plugin"), "mine", "no distribution with its version"),
+        (("plugin",), "mine", "no distribution with its version"),
+        (("device",), "NVIDIA H100", "not of the spec's class, cpu"),
         (("spec", "pair", "dataset"), "voc", "for another dataset"),
         (("spec", "teacher"), "f" * 64, "not the one that the spec asks for"),
         (("spec", "teacher"), None, "every method has one"),

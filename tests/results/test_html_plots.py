@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.leaderboard import rankings
 from kdbench.results.plots import classes, cost, curves, intervals, paper, per_class, ranks
 from kdbench.results.plots.cost import apart, front

@@ -125,7 +125,7 @@ def test_share_is_blank_when_the_teacher_is_not_above_the_student(value):
 
 def test_different_recipes_pairs_and_metrics_are_never_mixed():
     records = [*cells("none", BASE), *cells("none", BASE, iterations=200), *cells("none", BASE, pair="other")]
-    records += [*cells("mimic", BASE, iterations=200), *cells("none", BASE, amp=True)]
+    records += [*cells("mimic", BASE, iterations=200), *cells("none", BASE, precision="fp16")]
     records += cells("hinton", BASE, data="1" * 64)
     records += cells("none", {5: 0.5, 6: 0.6}, metric="mIoU")
     frame = leaderboard(records, "digits")
@@ -180,13 +180,13 @@ def test_a_record_given_twice_counts_once_and_done_wins():
     assert (got["seeds"], got["failed"]) == (1, 0)
 
 
-def test_two_versions_of_a_plugin_are_two_rows_against_the_newer_plain_student():
-    records = [cell("none", 0.1, plugin="kdbench 0.9.0"), cell("none", 0.5, plugin="kdbench 0.10.0")]
-    records += [cell("mimic", 0.6, plugin="kdbench 0.9.0"), cell("mimic", 0.7, plugin="kdbench 0.10.0")]
+def test_two_revisions_are_two_rows_against_the_newer_plain_student():
+    records = [cell("none", 0.1, revision=1), cell("none", 0.5, revision=2)]
+    records += [cell("mimic", 0.6, revision=1), cell("mimic", 0.7, revision=2)]
     frame = leaderboard(records, "digits")
     assert row(frame, PLAIN)["mean"] == 0.5
     labels = list(frame["method"][2:])
-    assert [label.partition(", ")[0] for label in labels] == ["mimic (kdbench 0.10.0", "mimic (kdbench 0.9.0"]
+    assert [label.partition(", ")[0] for label in labels] == ["mimic (revision 2", "mimic (revision 1"]
     assert list(frame["difference"][2:]) == pytest.approx([0.2, 0.1])
 
 
@@ -258,7 +258,7 @@ def test_a_teacher_trained_twice_counts_each_weights_once():
 
 POOL = [
     *cells("none", BASE),
-    *cells("none", {0: 0.1, 1: 0.7}, plugin="kdbench 0.2.0"),
+    *cells("none", {0: 0.1, 1: 0.7}, revision=2),
     *cells("mimic", {0: 0.6, 1: 0.1, 2: 0.33, 3: 0.7}),
     *cells("mimic[weight=2]", {0: 0.1, 1: 0.2}, status="failed"),
     *cells("hinton", {0: 0.6, 1: 0.1, 2: 0.33}, iterations=7),
@@ -279,7 +279,8 @@ def test_the_order_of_the_records_does_not_matter(records):
 def test_plain_students_alone_stand_beside_their_pairs_own_teacher():
     described = {"teacher": {"config": "t.py"}, "teacher_schedule": {"iterations": 9}}
     plain = cells(PLAIN, BASE, described=described)
-    common = {"dataset": "digits", "data": "0" * 64, "schedule": "default", "amp": False}
+    same = ("dataset", "data", "schedule", "precision", "device", "processes")
+    common = {name: plain[0].spec[name] for name in same}
     spec = {**common, "model": described["teacher"], "recipe": described["teacher_schedule"], "seed": 0}
     own = teacher(0.9, spec=spec, identity=digest(spec))
     changes = [{"recipe": {"iterations": 8}}, {"seed": 1}, {"base": own.identity}]

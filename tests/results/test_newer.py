@@ -13,8 +13,8 @@ from kdbench.results.store import Store
 from .samples import cell
 
 CHANGES = [
-    ({"schema_version": 2}, "schema_version 2, known here is 1"),
-    ({"schema_version": 3, "metrics": [0.5], "energy": {}}, "schema_version 3, known here is 1"),
+    ({"schema_version": 3}, "schema_version 3, known here is 2"),
+    ({"schema_version": 4, "metrics": [0.5], "energy": {}}, "schema_version 4, known here is 2"),
     ({"energy": 7}, "field energy is not known here"),
     ({"metrics": {"last": {"AP50": 0.5}, "worst": {}}}, "field metrics.worst is not known here"),
 ]
@@ -73,3 +73,13 @@ def test_what_is_wrong_in_another_way_is_broken(tmp_path, changes):
     assert store.find(cell().identity) is None
     store.write(cell())
     assert store.find(cell().identity) == cell()
+
+
+def test_one_of_an_older_kdbench_says_so_and_counts_as_missing(tmp_path):
+    store = Store(tmp_path / "results")
+    path = store.write(cell())
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 1}))
+    records, (file,) = store.records()
+    assert (records, file.newer) == ([], False)
+    assert file.why == "written by an older kdbench (schema_version 1, today's is 2): run it again"
+    assert store.find(cell().identity) is None

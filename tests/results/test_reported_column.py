@@ -1,9 +1,10 @@
 import math
 
+import lacking
 import pytest
 
 from kdbench.benchmarks import options_of
-from kdbench.registry import registry
+from kdbench.plugins import registry
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.reported_column import published
 
@@ -82,7 +83,7 @@ def test_blank_where_nothing_is_published(record):
 )
 def test_a_method_without_variants_is_known_by_its_options(selector, task, difference, setting):
     for package in ("kdbench_cwd", "kdbench_pkd"):
-        pytest.importorskip(package, reason="pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
+        lacking.extra(package, "pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
     got = published(run(selector, task))
     assert got.difference == pytest.approx(difference, nan_ok=True)
     assert got.setting == setting

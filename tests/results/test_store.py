@@ -6,8 +6,9 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 import pytest
 
 from kdbench.errors import UserError
+from kdbench.files import slug, write_atomically
 from kdbench.results.record import Record
-from kdbench.results.store import Store, slug, write_atomically
+from kdbench.results.store import Store
 
 from .samples import cell, teacher
 

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, NoReturn
 
 import torchvision
 
 from kdbench.openmmlab.ops import attention, boxes, deform, focal, nms, roi_align, roi_pool
-
-Op = Callable[..., Any]
-
-FIX = (
-    "build mmcv with its compiled ops (needs a C++ compiler, and nvcc for a GPU): "
-    "pip install --no-build-isolation --no-deps --no-cache-dir --force-reinstall onedl-mmcv"
-)
+from kdbench.openmmlab.ops.unsupported import Op, unsupported
 
 
 def get_compiler_version() -> str:
@@ -55,17 +46,6 @@ SUPPORTED: dict[str, Op] = {
         attention.ms_deform_attn_backward,
     )
 }
-
-
-@cache
-def unsupported(name: str) -> Op:
-    """A callable that raises NotImplementedError, naming the op and the fix, when it is called."""
-
-    def op(*_: Any, **__: Any) -> NoReturn:
-        raise NotImplementedError(f"mmcv's op '{name}' has no stand-in in torchvision; {FIX}.")
-
-    op.__name__ = op.__qualname__ = name
-    return op
 
 
 class StandIn(ModuleType):

@@ -7,6 +7,7 @@ import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor
 
 from kdbench.openmmlab.ops.precision import widened
+from kdbench.openmmlab.ops.unsupported import unsupported
 
 AVERAGE = 1
 
@@ -80,6 +81,4 @@ def roi_align_backward(
 
 def _average_only(name: str, pool_mode: int) -> None:
     if pool_mode != AVERAGE:
-        from kdbench.openmmlab.ops.extension import unsupported
-
         unsupported(f"{name} with pool_mode='max'")()

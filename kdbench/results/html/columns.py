@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kdbench.registry import NAME
+from kdbench.plugins import NAME
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, left_out, percent, seeds, spread, times, verdict
 from kdbench.results.leaderboard import secondary_columns

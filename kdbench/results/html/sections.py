@@ -15,8 +15,9 @@ from kdbench.results.formats import gain, notes, percent
 from kdbench.results.html.columns import Table, anchor, table
 from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
 from kdbench.results.plots.classes import colour
-from kdbench.results.record import PLAIN, Record
+from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW
+from kdbench.specs import PLAIN
 
 PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
     "intervals": (

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from kdbench.results.board import Ranking
 from kdbench.results.formats import percent
 from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
-from kdbench.results.record import PLAIN
 from kdbench.results.statistics import mean
+from kdbench.specs import PLAIN
 
 MIDDLE = "#f7f7f7"
 WORST, BEST = "#d6604d", "#4393c3"

@@ -15,7 +15,7 @@ from matplotlib.transforms import offset_copy
 
 from kdbench.results.board import Ranking
 from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
-from kdbench.results.record import PLAIN
+from kdbench.specs import PLAIN
 
 FAR = 4
 """Costs that differ by more than this factor are drawn on a logarithmic axis."""

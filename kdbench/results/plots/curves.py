@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from kdbench.results.board import Ranking
 from kdbench.results.formats import folded, percent
 from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
-from kdbench.results.record import PLAIN
 from kdbench.results.row import Row
 from kdbench.results.statistics import mean
+from kdbench.specs import PLAIN
 
 ACROSS = 3
 Curve = dict[float, float]

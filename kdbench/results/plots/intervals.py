@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, percent
 from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
-from kdbench.results.record import PLAIN
 from kdbench.results.row import TEACHER_ROW, Row
+from kdbench.specs import PLAIN
 
 
 def intervals(rankings: Sequence[Ranking]) -> Picture | None:

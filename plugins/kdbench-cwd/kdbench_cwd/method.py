@@ -7,21 +7,17 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Logits, Method, Options, Shape, Shapes, Step, UserError, adapter
+from kdbench.api import Logits, Method, Shape, Shapes, Step, UserError, adapter
 from kdbench_cwd.card import CwdOptions
 from kdbench_cwd.losses import channel_wise_loss
 
 
-class ChannelWise(Method):
+class ChannelWise(Method[CwdOptions]):
     """Every channel of the student looks where the teacher's does."""
 
-    options: CwdOptions
-
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         """The maps that are compared."""
-        assert isinstance(options, CwdOptions)
-        return (options.where,)
+        return (self.options.where,)
 
     def build(self, shapes: Shapes) -> None:
         """An adapter for each level; it does nothing where channels and sizes agree.

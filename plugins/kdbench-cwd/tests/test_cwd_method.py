@@ -115,10 +115,10 @@ def test_regions_have_no_maps() -> None:
 
 
 def test_the_card_says_what_the_method_needs() -> None:
-    assert CARD.load() is ChannelWise
+    assert CARD.method == "kdbench_cwd.method:ChannelWise"
     assert CARD.tasks == TASKS
     for where in ("neck", "logits"):
-        (needed,) = ChannelWise.needs(CwdOptions(where=where))
+        (needed,) = ChannelWise(CwdOptions(where=where)).needs()
         assert all(needed in captures for captures in FAMILIES.values())
     assert all(field.description for field in CwdOptions.model_fields.values())
 

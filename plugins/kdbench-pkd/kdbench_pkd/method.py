@@ -10,11 +10,10 @@ from kdbench_pkd.card import PkdOptions
 from kdbench_pkd.losses import pearson_loss
 
 
-class Pkd(Method):
+class Pkd(Method[PkdOptions]):
     """Every channel of the student's neck varies as the teacher's does, whatever its size."""
 
     captures = ("neck",)
-    options: PkdOptions
 
     def build(self, shapes: Shapes) -> None:
         """An adapter for each level; it does nothing where channels and sizes agree.

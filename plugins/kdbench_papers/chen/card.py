@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.cards import MethodCard, Options
+from kdbench.api import MethodCard, Options
 
 PARTS: dict[str, tuple[str, ...]] = {
     "l2": ("l2",),

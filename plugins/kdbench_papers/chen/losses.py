@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import mean_or_zero, mean_square, student_and_teacher
+from kdbench.api import mean_or_zero, mean_square, student_and_teacher
 
 
 def weighted_soft_cross_entropy(

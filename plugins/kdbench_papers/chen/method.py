@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.cards import Options
-from kdbench.distill import Assignment, Method, Shapes, Step, adapter
+from kdbench.api import Assignment, Method, Shapes, Step, adapter
 from kdbench_papers.chen.card import ChenOptions
 from kdbench_papers.chen.losses import (
     hint_loss,
@@ -17,17 +16,13 @@ from kdbench_papers.chen.losses import (
 )
 
 
-class Chen(Method):
+class Chen(Method[ChenOptions]):
     """The parts of a variant, in the RPN and the RoI head, or in the head of a dense detector."""
 
-    options: ChenOptions
-
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         """The neck for hints, what the heads are trained on for the rest."""
-        assert isinstance(options, ChenOptions)
-        hints = options.has("hints", "hints-a")
-        heads = options.has("l2", "l2-b", "cls", "cls-w")
+        hints = self.options.has("hints", "hints-a")
+        heads = self.options.has("l2", "l2-b", "cls", "cls-w")
         return ("neck",) * hints + ("assignments",) * heads
 
     def build(self, shapes: Shapes) -> None:

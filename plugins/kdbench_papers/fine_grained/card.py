@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kdbench.cards import MethodCard, Options
+from kdbench.api import MethodCard, Options
 
 LETTERS = {
     "I": "imitation",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import as_rois, at_least_float32, coverage, student_and_teacher
+from kdbench.api import as_rois, at_least_float32, coverage, student_and_teacher
 
 LARGEST_TABLE = 1 << 24
 """Overlaps of boxes and anchors that are held at once: 64 MiB of float32."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, at_least_float32, resized, stride_of
+from kdbench.api import Method, Shapes, Step, at_least_float32, resized, stride_of
 from kdbench_papers.fine_grained.card import FineGrainedOptions
 from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, pyramid_masks
 from kdbench_papers.hinton.losses import logits_loss
@@ -16,15 +15,12 @@ DEVIATION = 1e-4
 """Standard deviation of the adaptation's first weights."""
 
 
-class FineGrained(Method):
+class FineGrained(Method[FineGrainedOptions]):
     """The student's adapted maps against the teacher's, in the imitation region."""
 
-    options: FineGrainedOptions
-
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         """The maps, the anchors that make the region, and the logits, each where the variant takes it."""
-        assert isinstance(options, FineGrainedOptions)
+        options = self.options
         maps = ("neck",) if options.imitates else ()
         anchors = ("anchors",) if options.imitates and options.variant != "full" else ()
         return maps + anchors + (("logits",) if options.softens else ())

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.cards import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options
 
 LAMBDA = 4.0
 """Where the paper's lambda starts."""

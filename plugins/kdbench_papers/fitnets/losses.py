@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.distill import mean_square
+from kdbench.api import mean_square
 
 
 def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:

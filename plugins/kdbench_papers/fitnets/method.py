@@ -5,24 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, adapter
+from kdbench.api import Method, Shapes, Step, adapter
 from kdbench_papers.fitnets.card import FitnetsOptions
 from kdbench_papers.fitnets.losses import hint_loss
 from kdbench_papers.hinton.losses import logits_loss
 from kdbench_papers.hinton.method import check_logits
 
 
-class Fitnets(Method):
+class Fitnets(Method[FitnetsOptions]):
     """Hints on every level of the neck or the backbone, or on the pooled RoIs."""
 
-    options: FitnetsOptions
-
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         """The hinted maps, and the logits where soft targets have a weight."""
-        assert isinstance(options, FitnetsOptions)
-        return (options.hint, "logits") if options.start else (options.hint,)
+        return (self.options.hint, "logits") if self.options.start else (self.options.hint,)
 
     def build(self, shapes: Shapes) -> None:
         """A regressor for each level."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import Logits, at_least_float32, mean_or_zero, resized, student_and_teacher
+from kdbench.api import Logits, at_least_float32, mean_or_zero, resized, student_and_teacher
 
 
 def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:

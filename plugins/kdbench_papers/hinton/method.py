@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.distill import Method, Shapes, Step
-from kdbench.errors import UserError
+from kdbench.api import Method, Shapes, Step, UserError
 from kdbench_papers.hinton.card import HintonOptions
 from kdbench_papers.hinton.losses import ensemble_logits, logits_loss
 
@@ -26,11 +25,10 @@ def check_logits(shapes: Shapes) -> None:
             )
 
 
-class Hinton(Method):
+class Hinton(Method[HintonOptions]):
     """Soft targets on the class logits."""
 
     captures = ("logits",)
-    options: HintonOptions
 
     def build(self, shapes: Shapes) -> None:
         """Check that the logits line up."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.cards import MethodCard, Options
+from kdbench.api import MethodCard, Options
 
 Regions = Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"]
 

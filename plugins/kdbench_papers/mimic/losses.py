@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdbench.distill import mean_or_zero, mean_square, region_means, student_and_teacher
+from kdbench.api import mean_or_zero, mean_square, region_means, student_and_teacher
 
 
 def region_l2(

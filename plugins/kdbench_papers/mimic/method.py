@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, assign_levels, coverage, pooled_regions, stride_of
-from kdbench.errors import UserError
+from kdbench.api import Method, Shapes, Step, UserError, assign_levels, coverage, pooled_regions, stride_of
 from kdbench_papers.mimic.card import MimicOptions
 from kdbench_papers.mimic.losses import cropped_region_l2, region_l2
 from kdbench_papers.mimic.sampling import box_regions, proposal_regions
@@ -18,19 +16,16 @@ from kdbench_papers.mimic.transform import transforms
 HEAD = ("roi_logits", "roi_boxes")
 
 
-class Mimic(Method):
+class Mimic(Method[MimicOptions]):
     """The student's regions, transformed, against the teacher's."""
 
     captures = ("neck", "proposals")
-    options: MimicOptions
 
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         """The neck, and what the variant takes its regions from."""
-        assert isinstance(options, MimicOptions)
-        if options.variant in ("gt-boxes", "whole-map"):
+        if self.options.variant in ("gt-boxes", "whole-map"):
             return ("neck",)
-        return (*cls.captures, *HEAD) if options.variant == "two-stage" else cls.captures
+        return (*self.captures, *HEAD) if self.options.variant == "two-stage" else self.captures
 
     def build(self, shapes: Shapes) -> None:
         """A transform for each level."""

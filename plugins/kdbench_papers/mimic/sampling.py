@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdbench.distill import Targets, as_rois, largest_overlap
+from kdbench.api import Targets, as_rois, largest_overlap
 
 
 def proposal_regions(

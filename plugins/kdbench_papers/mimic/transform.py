@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from kdbench.distill import Adapter
-from kdbench.distill.captures import Shape
+from kdbench.api import Adapter, Shape
 
 
 class Upsampled(nn.Module):

@@ -1,6 +1,6 @@
 """The card of the plain student."""
 
-from kdbench.cards import TASKS, MethodCard
+from kdbench.api import TASKS, MethodCard
 
 CARD = MethodCard(
     name="none",

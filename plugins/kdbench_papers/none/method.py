@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.distill import Method, Step
+from kdbench.api import Method, Options, Step
 
 
-class Plain(Method):
+class Plain(Method[Options]):
     """Captures nothing and adds nothing to the student's loss."""
 
     def losses(self, step: Step) -> dict[str, Tensor]:

@@ -7,8 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.cards import MethodCard, Options
-from kdbench.specs import TeacherStage
+from kdbench.api import MethodCard, Options, TeacherStage
 from kdbench_papers.mimic.card import MimicOptions, Regions
 
 SHARE = 0.25

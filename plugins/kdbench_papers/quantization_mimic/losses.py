@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from kdbench.distill import at_least_float32
+from kdbench.api import at_least_float32
 from kdbench_papers.mimic.losses import region_l2
 
 

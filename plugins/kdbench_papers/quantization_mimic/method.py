@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.cards import Options
 from kdbench_papers.mimic.method import Mimic
 from kdbench_papers.quantization_mimic.card import QuantizationMimicOptions
 from kdbench_papers.quantization_mimic.losses import BINS
@@ -13,16 +12,9 @@ from kdbench_papers.quantization_mimic.losses import BINS
 class QuantizationMimic(Mimic):
     """The student's regions, transformed, against the quantized teacher's, after Q on the variant's sides."""
 
-    def __init__(self, options: Options) -> None:
-        assert isinstance(options, QuantizationMimicOptions)
+    def __init__(self, options: QuantizationMimicOptions) -> None:
         super().__init__(options.as_mimic())
         self.quantized = options
-
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
-        """What mimic needs for the same regions."""
-        assert isinstance(options, QuantizationMimicOptions)
-        return super().needs(options.as_mimic())
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides after Q, where the variant has it."""

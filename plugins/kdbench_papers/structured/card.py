@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.cards import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options
 
 
 class StructuredOptions(Options):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import at_least_float32, mean_or_zero, student_and_teacher
+from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher
 from kdbench_papers.hinton.losses import soft_target_loss
 
 Critic = Callable[[Tensor], Tensor]

@@ -6,9 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from kdbench.cards import Options
-from kdbench.distill import Method, Shapes, Step, resized
-from kdbench.errors import UserError
+from kdbench.api import Method, Shapes, Step, UserError, resized
 from kdbench_papers.structured.card import StructuredOptions
 from kdbench_papers.structured.critic import Critic
 from kdbench_papers.structured.losses import (
@@ -22,22 +20,17 @@ from kdbench_papers.structured.losses import (
 IMAGE_CHANNELS = 3
 
 
-class Structured(Method):
+class Structured(Method[StructuredOptions]):
     """The terms that the variant names."""
 
-    options: StructuredOptions
-
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: StructuredOptions) -> None:
         super().__init__(options)
         self.critic: Critic | None = None
         self.terms = frozenset(self.options.variant.split("+"))
 
-    @classmethod
-    def needs(cls, options: Options) -> tuple[str, ...]:
+    def needs(self) -> tuple[str, ...]:
         """The neck for pairs, the pixels' logits for the others."""
-        assert isinstance(options, StructuredOptions)
-        terms = options.variant.split("+")
-        return (*(("neck",) if "pair" in terms else ()), *(("pixel_logits",) if terms != ["pair"] else ()))
+        return ("neck",) * ("pair" in self.terms) + ("pixel_logits",) * (self.terms != {"pair"})
 
     def build(self, shapes: Shapes) -> None:
         """Check that the maps can be compared; make the critic."""

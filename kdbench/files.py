@@ -1,0 +1,48 @@
+"""Files: names that are safe in a path, and writing in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+
+@lru_cache(maxsize=4096)
+def slug(text: str) -> str:
+    """Return a name that is safe as a part of a path: lower case letters, digits, dots and dashes, at most 80."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80] or "x"
+
+
+def write_atomically(
+    path: Path, content: str | Callable[[BinaryIO], object], *, lasting: bool = True
+) -> None:
+    """Write a file so that readers and a crash see the old or the new content, never a part.
+
+    Args:
+        path: The file.
+        content: Its new text (written as UTF-8), or a function that writes to the open file.
+        lasting: Wait until it is on the disk, so that a crash of the machine cannot undo it.
+
+    Raises:
+        OSError: As the file system raises it; no temporary file stays.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            if isinstance(content, str):
+                file.write(content.encode())
+            else:
+                content(file)
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,44 @@
+"""Small tensors that mm* makes from the same numbers in each step are made once a device.
+
+``Tensor.new_tensor`` copies numbers from the host, and the host waits for the copy: twice for each box coder, once
+for each overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kdbench.devices import CPU
+
+_made: dict[tuple[Any, ...], Tensor] = {}
+
+
+@contextmanager
+def constants_kept(device: torch.device) -> Iterator[None]:
+    """Let ``new_tensor`` of plain numbers give a tensor that is kept, unless the device is the CPU."""
+    if device.type == CPU:
+        yield
+        return
+    torch.Tensor.new_tensor = _new_tensor  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del torch.Tensor.new_tensor
+
+
+def _new_tensor(self: Tensor, data: Any, *args: Any, **kwargs: Any) -> Tensor:
+    make = torch._C.TensorBase.new_tensor
+    numbers = tuple(data) if isinstance(data, list | tuple) else (data,)
+    plain = all(isinstance(number, int | float) for number in numbers)
+    if args or kwargs or not plain:
+        return make(self, data, *args, **kwargs)
+    key = self.device, self.dtype, isinstance(data, list | tuple), numbers
+    kept = _made.get(key)
+    if kept is None or kept._version:  # somebody changed it in place
+        kept = _made[key] = make(self, data)
+    return kept

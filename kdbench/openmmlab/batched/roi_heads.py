@@ -1,0 +1,110 @@
+"""mmdet's RoI head with the proposals of a batch assigned and sampled at once; on a CPU mmdet's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmdet.models import roi_heads
+from mmdet.models.task_modules.assigners import MaxIoUAssigner
+from mmdet.models.task_modules.samplers import RandomSampler, SamplingResult
+from mmdet.models.utils import unpack_gt_instances
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from kdbench.devices import CPU
+from kdbench.openmmlab.batched.assigning import Truth, covers, max_iou, truth_of
+from kdbench.openmmlab.batched.choosing import choose
+from kdbench.openmmlab.batched.heads import LARGEST
+from kdbench.openmmlab.batched.transfer import to_device
+
+
+class StandardRoIHead(roi_heads.StandardRoIHead):  # type: ignore[misc]
+    """The second stage of Faster R-CNN."""
+
+    def loss(self, x: Any, rpn_results_list: Any, batch_data_samples: Any) -> dict[str, Tensor]:
+        """The losses, and the accuracy, on sampled proposals."""
+        boxes = [results.bboxes for results in rpn_results_list]
+        instances, _, _ = unpack_gt_instances(batch_data_samples)
+        if boxes[0].device.type == CPU or not self.at_once(boxes, instances):
+            losses: dict[str, Tensor] = super().loss(x, rpn_results_list, batch_data_samples)
+            return losses
+        for results in rpn_results_list:
+            results.priors = results.pop("bboxes")
+        losses = self.bbox_loss(x, self.sampled_at_once(boxes, instances))["loss_bbox"]
+        return dict(losses)
+
+    def at_once(self, boxes: list[Tensor], instances: Any) -> bool:
+        """Whether the options and the size of the batch are covered."""
+        pairs = len(boxes) * max(map(len, boxes)) * max(len(each.bboxes) for each in instances)
+        return (
+            type(self.bbox_assigner) is MaxIoUAssigner
+            and covers(self.bbox_assigner)
+            and type(self.bbox_sampler) is RandomSampler
+            and not self.with_mask
+            and isinstance(boxes[0], Tensor)
+            and 0 < pairs <= LARGEST
+        )
+
+    def sampled_at_once(self, boxes: list[Tensor], instances: Any) -> list[SamplingResult]:
+        """What mmdet's assigner and sampler give for each image."""
+        truth, priors = truth_of(instances), pad_sequence(boxes, batch_first=True)
+        assigned = max_iou(self.bbox_assigner, priors, truth, _there(boxes))
+        columns = truth.boxes.shape[1]
+        if self.bbox_sampler.add_gt_as_proposals:
+            own = torch.arange(1, columns + 1, device=assigned.device)
+            assigned = torch.cat([torch.where(truth.real, own, -1), assigned], dim=1)
+            priors = torch.cat([truth.boxes, priors], dim=1)
+        else:
+            columns = 0
+        chosen = choose(self.bbox_sampler, assigned)
+        positive = rows_of(chosen.positive, sum(chosen.positives))
+        negative = rows_of(chosen.negative, sum(chosen.negatives))
+        parts = _positives(truth, priors, assigned, positive, columns)
+        split = [part.split(chosen.positives) for part in parts]
+        rest = priors.flatten(0, 1)[negative].split(chosen.negatives)
+        return [_result(*each, number) for *each, number in zip(*split, rest, truth.counts, strict=True)]
+
+
+def rows_of(mask: Tensor, count: int) -> Tensor:
+    """(count,) rows of a mask, flattened, in order; its number of rows is known, so nothing waits."""
+    ranks = torch.arange(1, count + 1, device=mask.device)
+    return torch.searchsorted(mask.flatten().cumsum(0), ranks)
+
+
+def _there(boxes: list[Tensor]) -> Tensor | None:
+    """(B, N) which of the padded proposals there are; None if all."""
+    counts = [len(each) for each in boxes]
+    if min(counts) == max(counts):
+        return None
+    (known,) = to_device([torch.tensor(counts)], boxes[0].device)
+    return torch.arange(max(counts), device=known.device) < known[:, None]
+
+
+def _positives(
+    truth: Truth, priors: Tensor, assigned: Tensor, rows: Tensor, columns: int
+) -> tuple[Tensor, ...]:
+    """Of the positive rows: boxes, whether each is one of the truth's, its index, label and box of the truth."""
+    images = rows // priors.shape[1]
+    which = assigned.flatten()[rows] - 1
+    flat = images * truth.boxes.shape[1] + which
+    given = (rows % priors.shape[1] < columns).to(torch.uint8)
+    return (
+        priors.flatten(0, 1)[rows],
+        given,
+        which,
+        truth.labels.flatten()[flat],
+        truth.boxes.flatten(0, 1)[flat],
+    )
+
+
+def _result(
+    boxes: Tensor, given: Tensor, which: Tensor, labels: Tensor, truth: Tensor, rest: Tensor, count: int
+) -> SamplingResult:
+    """Make mmdet's result, without the indices of the samples, which the box head does not use."""
+    made = SamplingResult.__new__(SamplingResult)
+    made.pos_priors, made.neg_priors, made.pos_is_gt = boxes, rest, given
+    made.pos_assigned_gt_inds, made.pos_gt_labels, made.pos_gt_bboxes = which, labels, truth
+    made.num_pos, made.num_neg, made.num_gts = max(len(boxes), 1), max(len(rest), 1), count
+    made.avg_factor_with_neg, made.avg_factor = True, made.num_pos + made.num_neg
+    return made

@@ -1,0 +1,68 @@
+"""What a model's config resolves to, as a hash: no part of it can change unseen. Imports no torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from kdbench.errors import UserError
+from kdbench.openmmlab.configs import read_config, set_key
+from kdbench.source import source_hash
+from kdbench.specs import Model, digest, file_digest
+
+
+def model_hash(model: Model, *, pretrained: bool) -> str:
+    """Return the SHA-256 (hex) of all that a model is built from.
+
+    That is the config's ``model`` with what it inherits and the edits, the source of the modules in its
+    ``custom_imports``, and, where training starts from weights, the content of those that are a file.
+
+    Args:
+        model: Config and edits.
+        pretrained: Whether training starts from the initial weights that the config names.
+
+    Raises:
+        UserError: If the config is not there, does not parse or has no model, or an edit does not fit it.
+    """
+    config = copy.deepcopy(_read(model.config))
+    for key, value in model.edits.items():
+        set_key(config.model, key, value)
+    return digest(
+        {
+            "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
+            "modules": {name: source_hash(name) for name in _own_modules(config)},
+            "weights": _weights(config.model) if pretrained else {},
+        }
+    )
+
+
+def _read(reference: str) -> Config:
+    """The config; a library's own does not change while this process lives."""
+    return _of_a_library(reference) if "::" in reference else read_config(reference, import_modules=False)
+
+
+@cache
+def _of_a_library(reference: str) -> Config:
+    return read_config(reference, import_modules=False)
+
+
+def _own_modules(config: Config) -> list[str]:
+    """Modules that the config wants imported beside the library's own."""
+    named = (config.get("custom_imports") or {}).get("imports") or []
+    return [named] if isinstance(named, str) else [str(name) for name in named]
+
+
+def _weights(model: Any) -> dict[str, str]:
+    """Reference -> hash of the file, of the initial weights that are one on this machine."""
+    from kdbench.openmmlab.pretrained import initial_weights
+
+    files = {name: Path(name).expanduser() for name in initial_weights(model) if "://" not in name}
+    try:
+        return {name: file_digest(file) for name, file in files.items() if file.is_file()}
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}.") from error

@@ -1,0 +1,375 @@
+"""Find plugins by the entry point group ``kdbench`` and load what they name; a broken one is listed, not fatal."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import io
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import Distribution, EntryPoint, distributions
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+
+import pluggy
+
+from kdbench import hookspecs
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.errors import PluginError, UserError, reason, reminder, running
+from kdbench.specs import Pair
+
+if TYPE_CHECKING:
+    from kdbench.distill import Method
+
+GROUP = "kdbench"
+ENVIRONMENT = "KDBENCH_PLUGINS"
+
+T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
+V = TypeVar("V")
+Found = tuple[Distribution, EntryPoint]
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+"""Names that can stand on a command line, in a selector and in a file's name."""
+
+
+@dataclass
+class Plugin:
+    """One entry point, as found on this machine.
+
+    Attributes:
+        name: Entry point name.
+        module: Module it names.
+        distribution: Distribution that installs it.
+        version: The distribution's version.
+        error: Why it could not be loaded, or None.
+        offers: Names of what it provides, by kind.
+        warnings: Misbehaviour that does not keep it from working, one line each.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    error: str | None = None
+    offers: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def state(self) -> Literal["ok", "warning", "error"]:
+        """Whether it loaded, and without a warning."""
+        return "error" if self.error is not None else "warning" if self.warnings else "ok"
+
+
+@dataclass(frozen=True)
+class Offer(Generic[T]):
+    """Something a plugin provides, and which plugin."""
+
+    value: T
+    plugin: Plugin
+
+    @property
+    def title(self) -> str:
+        """How messages name it: ``dataset 'screws' of my-screws 1.0``."""
+        return f"{_kind(self.value)} '{self.value.name}' of {self.plugin.distribution} {self.plugin.version}"
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Everything that the installed plugins provide, by name."""
+
+    plugins: tuple[Plugin, ...]
+    methods: Mapping[str, Offer[MethodCard]]
+    datasets: Mapping[str, Offer[Dataset]]
+    pairs: Mapping[str, Offer[Pair]]
+    conflicts: Mapping[str, str]
+    """Kind and name -> error, where two plugins provide the same name."""
+    executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
+    metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
+
+    def method(self, name: str) -> Offer[MethodCard]:
+        """Return the method of that name. Raises UserError with the nearest names."""
+        return self._find("method", self.methods, name)
+
+    def dataset(self, name: str) -> Offer[Dataset]:
+        """Return the dataset of that name. Raises UserError with the nearest names."""
+        return self._find("dataset", self.datasets, name)
+
+    def pair(self, name: str) -> Offer[Pair]:
+        """Return the pair of that name. Raises UserError with the nearest names."""
+        return self._find("pair", self.pairs, name)
+
+    def executor(self, name: str) -> Offer[ExecutorCard]:
+        """Return the executor of that name. Raises UserError with the nearest names."""
+        return self._find("executor", self.executors, name)
+
+    def pairs_of(self, dataset: str) -> list[Pair]:
+        """Return the pairs of a dataset, its default first."""
+        return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
+
+    def _find(self, kind: str, offers: Mapping[str, Offer[T]], name: str) -> Offer[T]:
+        conflict = self.conflicts.get(f"{kind} {name}")
+        if conflict is not None:
+            raise UserError(conflict)
+        if name in offers:
+            return offers[name]
+        raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
+
+    def note(self) -> str:
+        """Return what a message about an unknown name adds where plugins failed, with a leading blank."""
+        broken = ", ".join(
+            f"{plugin.distribution} ({plugin.error})" for plugin in self.plugins if plugin.error
+        )
+        return f" Plugins that failed to load: {broken}." if broken else ""
+
+    def errors(self) -> list[str]:
+        """Return what is wrong with the plugins, one line each: errors, warnings and names given twice."""
+        broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
+        noisy = [f"plugin {p.distribution} ({p.module}) {line}" for p in self.plugins for line in p.warnings]
+        return broken + noisy + list(self.conflicts.values())
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return the "did you mean" part of a message, with a leading blank."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(names) or 'none'}."
+
+
+@lru_cache(maxsize=1)
+def registry() -> Registry:
+    """Return the registry of this process, loaded at the first call (``registry.cache_clear()`` forgets it)."""
+    points = find()
+    return load(points, missing(points))
+
+
+def find() -> list[Found]:
+    """Find the entry points of the group, kdbench's own first; ``KDBENCH_PLUGINS`` restricts the distributions."""
+    wanted = _wanted()
+    found: dict[tuple[str, str], Found] = {}
+    for distribution in distributions():
+        points = [point for point in distribution.entry_points if point.group == GROUP]
+        if points and (wanted is None or _normal(distribution.name) in wanted):
+            for point in points:
+                found.setdefault((_normal(distribution.name), point.name), (distribution, point))
+    return [found[key] for key in sorted(found, key=lambda key: (key[0] != "kdbench", key))]
+
+
+def missing(points: Iterable[Found]) -> list[Plugin]:
+    """Return a broken plugin for each distribution that ``KDBENCH_PLUGINS`` names and that is not there."""
+    absent = (_wanted() or set()) - {_normal(distribution.name) for distribution, _ in points}
+    error = f"named in {ENVIRONMENT}, but not installed or without an entry point in the group '{GROUP}'"
+    return [Plugin("-", "-", name, "-", error) for name in sorted(absent)]
+
+
+def _wanted() -> set[str] | None:
+    """Distributions that the environment allows, or None for all."""
+    only = os.environ.get(ENVIRONMENT)
+    return None if only is None else {_normal(name) for name in only.split(",") if name.strip()}
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as packaging tools compare it."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
+    """Import and register each plugin on its own, then collect what they provide.
+
+    Args:
+        points: Entry points, as :func:`find` gives them.
+        absent: Plugins that are known to be broken, listed as they are.
+    """
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    plugins: list[Plugin] = []
+    collected: dict[str, list[Offer[Any]]] = {kind: [] for kind in KINDS}
+    for distribution, point in points:
+        plugin = Plugin(point.name, point.value, distribution.name, distribution.version)
+        plugins.append(plugin)
+        try:
+            check_python(distribution)
+            offers = _offers_of(manager, plugin, point.load)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            plugin.error = reason(error)
+            continue
+        for kind, values in offers.items():
+            collected[kind] += [Offer(value, plugin) for value in values]
+    conflicts: dict[str, str] = {}
+    tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
+    kinds = (tables["method"], tables["dataset"], tables["pair"])
+    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
+
+
+KINDS: Mapping[str, tuple[str, type[Any]]] = {
+    "method": ("kdbench_methods", MethodCard),
+    "dataset": ("kdbench_datasets", Dataset),
+    "pair": ("kdbench_pairs", Pair),
+    "executor": ("kdbench_executors", ExecutorCard),
+    "metric": ("kdbench_metrics", MetricCard),
+}
+
+
+def check_python(distribution: Distribution) -> None:
+    """Refuse a distribution that is not for this Python, as pip does when it installs one.
+
+    Raises:
+        UserError: With the Pythons that it is for.
+    """
+    wanted = distribution.metadata["Requires-Python"]
+    if wanted is None:
+        return
+    from packaging.specifiers import SpecifierSet
+
+    if not SpecifierSet(wanted).contains(platform.python_version(), prereleases=True):
+        raise UserError(f"is for Python {wanted}, and this is {platform.python_version()}")
+
+
+def _offers_of(
+    manager: pluggy.PluginManager, plugin: Plugin, load_module: Callable[[], object]
+) -> dict[str, list[Any]]:
+    """Register one plugin and call its hooks; it is not registered when any of that fails."""
+    module = _quietly(plugin, load_module)
+    key = f"{plugin.distribution}:{plugin.name}"
+    _check_marked(module)
+    manager.register(module, name=key)
+    try:
+        manager.check_pending()
+        hooks = {caller.name: caller for caller in manager.get_hookcallers(module) or ()}
+        offers = _quietly(plugin, lambda: _called(hooks, key))
+    except BaseException:
+        manager.unregister(name=key)
+        raise
+    plugin.offers = {kind: [value.name for value in values] for kind, values in offers.items() if values}
+    return offers
+
+
+def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
+    """Return what a part of a plugin's import returns; note it if it prints."""
+    printed = io.StringIO()
+    with redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+        value = work()
+    if text := printed.getvalue().strip():
+        plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")
+    return value
+
+
+def _slow(title: str) -> str:
+    return f"{title} is still being imported: Ctrl-C stops waiting for it."
+
+
+def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[Any]]:
+    """Return what one plugin's hooks provide, by kind."""
+    offers: dict[str, list[Any]] = {}
+    for kind, (hook, expected) in KINDS.items():
+        offers[kind] = _call(hooks[hook], key) if hook in hooks else []
+        _check_values(hook, offers[kind], expected)
+    return offers
+
+
+def _check_marked(module: object) -> None:
+    """Refuse a function that is named like a hook but not marked as one: pluggy would ignore it silently."""
+    for name, value in vars(module).items():
+        if name.startswith("kdbench_") and inspect.isfunction(value) and not hasattr(value, "kdbench_impl"):
+            raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
+
+
+def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
+    """Return what one plugin's implementation of a hook provides."""
+    values: list[Any] = []
+    for part in hook.get_hookimpls():
+        if part.plugin_name == key:
+            values += cast("Iterable[Any]", part.function())
+    return values
+
+
+def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
+    for value in values:
+        if not isinstance(value, expected):
+            raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
+        if not NAME.fullmatch(value.name):
+            raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
+
+
+def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:
+    """Name -> offer; a name given more than once is in ``conflicts`` and not in the table."""
+    givers: dict[str, list[Offer[Any]]] = {}
+    for offer in offers:
+        givers.setdefault(offer.value.name, []).append(offer)
+    for name, several in givers.items():
+        if len(several) > 1:
+            who = " and ".join(f"{offer.plugin.distribution} ({offer.plugin.module})" for offer in several)
+            conflicts[f"{kind} {name}"] = (
+                f"{kind} '{name}' is given {len(several)} times, by {who}: "
+                f"uninstall all but one, or name the distributions to load in {ENVIRONMENT}."
+            )
+    return {name: several[0] for name, several in givers.items() if len(several) == 1}
+
+
+def _kind(value: object) -> str:
+    """Return what a card describes: a key of ``KINDS``."""
+    return next(kind for kind, (_, expected) in KINDS.items() if isinstance(value, expected))
+
+
+def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
+    """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
+
+    Args:
+        given: A card, or the class of a method. What no installed plugin provides goes without a distribution.
+    """
+    if isinstance(given, type):
+        target = f"{given.__module__}:{given.__qualname__}"
+        titles = (offer.title for offer in registry().methods.values() if offer.value.method == target)
+        return next(titles, f"method {target}")
+    offer = getattr(registry(), f"{_kind(given)}s").get(given.name)
+    return f"{_kind(given)} '{given.name}'" if offer is None else offer.title
+
+
+def load_target(title: str, target: str, advice: str = "") -> Any:
+    """Import the object that a card names.
+
+    Args:
+        title: Title of the card, for messages.
+        target: ``package.module:name``.
+        advice: A sentence to end the message with.
+
+    Raises:
+        PluginError: If the import fails.
+    """
+    with (
+        running(title, f"the import of {target}", advice),
+        redirect_stdout(sys.stderr),
+        reminder(_slow(title)),
+    ):
+        return load_object(target)
+
+
+def make_method(card: MethodCard, options: Options) -> Method[Any]:
+    """Make a method, which is not built yet.
+
+    Raises:
+        PluginError: If its class cannot be imported or made.
+    """
+    kind = load_method(card)
+    with running(title_of(card), "its constructor"):
+        return kind(options)
+
+
+def load_method(card: MethodCard) -> type[Method[Any]]:
+    """Import the class of a method, and with it torch.
+
+    Raises:
+        PluginError: If the import fails, or the class is no method.
+    """
+    from kdbench.distill import Method
+
+    loaded = load_target(title_of(card), card.method)
+    if not (isinstance(loaded, type) and issubclass(loaded, Method)):
+        raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
+    return loaded

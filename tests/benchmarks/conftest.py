@@ -1,0 +1,9 @@
+"""The measuring programs import each other by bare names, from their own folders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS / "gpu"), str(BENCHMARKS / "speed")]

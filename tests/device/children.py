@@ -1,0 +1,50 @@
+"""Runs Python in processes of their own, since the pretended device is the accelerator of its whole process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from kdbench.conformance.children import environment, last_line
+
+SECONDS = 1500
+"""Patience with one process."""
+
+
+def start(arguments: list[str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
+    """Start a Python process."""
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, *arguments], env=environment() | variables, stdout=file, stderr=file
+        )
+
+
+def finish(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait for a process that must succeed and give what it printed."""
+    try:
+        code = process.wait(SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+    assert code == 0, f"{last_line(log)}\n{log.read_text()[-4000:]}"
+    return log.read_text()
+
+
+Findings = dict[tuple[str, str], str]
+
+
+def look_at(methods: list[str], scenes: Path, folder: Path) -> Callable[[], Findings]:
+    """Start a process that takes methods through a run on the device; call the result to wait for its findings."""
+    name = methods[0].partition("[")[0]
+    told, log = folder / f"{name}.json", folder / f"{name}.log"
+    module = ["-m", "kdbench.conformance.on_device", str(scenes), str(told)]
+    process = start([*module, *methods], log)
+
+    def findings() -> Findings:
+        finish(process, log)
+        return {(found["method"], found["family"]): found["what"] for found in json.loads(told.read_text())}
+
+    return findings

@@ -1,0 +1,67 @@
+"""Each method x family on the pretended device: what a GPU run would stumble over shows here."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from children import finish, look_at, start
+
+from kdbench.distill import FAMILIES
+from kdbench.plugins import make_method, registry
+
+DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
+METHODS = [
+    offer.value
+    for offer in registry().methods.values()
+    if offer.plugin.distribution in DISTRIBUTIONS and offer.value.name != "none"
+]
+
+
+def families(card):
+    """The families that a method claims."""
+    needed = set(make_method(card, card.options()).needs())
+    tasks = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
+    return [family for family, has in FAMILIES.items() if needed <= has and tasks[family] in card.tasks]
+
+
+RUNS = [(card.name, family) for card in METHODS for family in families(card)]
+
+
+@pytest.fixture(scope="module")
+def findings(scenes, tmp_path_factory):
+    """What is wrong with each; two processes at a time."""
+    names, folder = [card.name for card in METHODS], tmp_path_factory.mktemp("methods")
+    waits = [look_at(part, scenes, folder) for part in (names[::2], names[1::2])]
+    with ThreadPoolExecutor() as both:  # a process that fails does not leave the other one running
+        parts = [both.submit(wait) for wait in waits]
+    return {key: what for part in parts for key, what in part.result().items()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("run", RUNS, ids="-".join)
+def test_a_run(findings, run):
+    assert findings[run] == ""
+
+
+@pytest.mark.slow
+def test_the_command_trains_a_staged_teacher_on_it(small_digits, tmp_path):
+    """The teacher, its stage, the plain student and the method, as `kdbench run` does it."""
+    log = tmp_path / "log"
+    command = [
+        "-m",
+        "kdbench.conformance.pretend",
+        "run",
+        "--method",
+        "quantization-mimic",
+        "--dataset",
+        "digits",
+    ]
+    command += ["--schedule", "smoke", "--workers", "0", "--force", "--root", str(small_digits)]
+    command += ["--results", str(tmp_path / "results"), "--work-dir", str(tmp_path / "runs")]
+    printed = finish(start(command, log), log)
+    assert "on pretend" in printed
+    assert "device pretend: never tried by us" in printed
+    (record,) = (tmp_path / "results" / "records").rglob("quantization-mimic*.json")
+    assert '"device": "pretended accelerator"' in record.read_text()
