@@ -49,7 +49,7 @@ def message(result):
     ("style", "expected"),
     [
         ("table", "mimic[weight=2]"),
-        ("csv", ",mimic[weight=2],2,65.0,"),
+        ("csv", ",mimic[weight=2],2,0.6"),
         ("markdown", "| mimic[weight=2] | 2 | 65.0 |"),
         ("latex", "mimic{[}weight=2{]} & 2 & 65.0 &"),
     ],

@@ -104,7 +104,7 @@ def test_table_shows_brackets_as_text_and_no_number_cut(width):
         *cells("none", BASE),
         *cells("m[red]", {0: 0.6, 1: 0.62}),
         *cells("w", {0: 0.6, 1: 0.63}),
-        *cells("x", {0: 0.45, 1: 0.49}),
+        *cells("x", {0: 0.5, 1: 0.53}),
         cell("y"),
     ]
     shown = terminal(width, *records)
