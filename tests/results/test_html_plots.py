@@ -56,7 +56,7 @@ def test_records_go_to_their_rows():
     records = [
         *cells("none", {0: 0.5, 1: 0.5}),
         *cells("mimic", {0: 0.6, 1: 0.7}),
-        *cells("mimic", {0: 0.3}, plugin="kdbench 0.2.0"),
+        *cells("mimic", {0: 0.3}, revision=2),
         *cells("none", {0: 0.1}, iterations=7),
         cell("mimic", seed=5, status="failed", metrics=None),
     ]

@@ -164,7 +164,8 @@ def scores():
 @pytest.mark.parametrize("pair", TABLE)
 def test_measured_scores_give_the_verdicts_of_a_plain_pool(scores, pair, monkeypatch):
     """The table was computed by other code, with all rows in the pool."""
-    monkeypatch.setattr("kdbench.results.model.UNEQUAL", 0.0)
+    for threshold in ("UNEQUAL", "EXTREME"):
+        monkeypatch.setattr(f"kdbench.results.model.{threshold}", 0.0)
     rows, freedom, deviation, half, better, worse = TABLE[pair]
     methods = dict(scores[pair])
     model = Model(methods.pop("none"), methods)

@@ -1,6 +1,7 @@
 import csv
 import io
 
+import lacking
 import pandas as pd
 import pytest
 
@@ -79,7 +80,7 @@ def test_across_as_text():
 
 
 def test_parquet():
-    pytest.importorskip("pyarrow", reason="the extra `parquet` is not installed")
+    lacking.extra("pyarrow", "the extra `parquet` is not installed")
     frame = frame_of(board())
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(to_parquet(frame))), frame)
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, notes, percent
 from kdbench.results.html.columns import Table, anchor, table
+from kdbench.results.pages import models
 from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
 from kdbench.results.plots.classes import colour
 from kdbench.results.record import Record
@@ -147,8 +148,8 @@ class Section:
 
     @property
     def notes(self) -> str:
-        """What its intervals are from, and what makes it doubtful."""
-        return " ".join(notes(self.ranking))
+        """What its intervals are from, what makes it doubtful, and what its models cost."""
+        return " ".join([*notes(self.ranking), *models(self.ranking)])
 
     @property
     def measured(self) -> bool:
