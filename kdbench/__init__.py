@@ -56,7 +56,7 @@ def run(
     record is not run again.
 
     Args:
-        method: Selector of the method, such as ``mimic`` or ``hinton[temperature=2]``.
+        method: Selector of the method, such as ``mimic`` or ``hinton[temperature=4]``.
         dataset: Name of the dataset.
         pair: Name of the teacher-student pair; default: the dataset's first.
         seed: At least 0.
@@ -294,5 +294,5 @@ def leaderboard(
     from kdbench.results.query import query
     from kdbench.results.store import Store
 
-    records, _ = Store(Path(results)).records()
+    records = Store(Path(results)).readable()
     return frame_of(chain(*query(targets, records, methods=methods, sort=sort).values()))

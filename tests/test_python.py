@@ -122,7 +122,7 @@ def test_a_sweep_that_cannot_be_is_refused_in_words_without_options(place, wrong
 
 
 def test_files_and_methods_exclude_each_other(place):
-    with pytest.raises(ArgumentError, match="^methods and seeds: the benchmark files say that"):
+    with pytest.raises(ArgumentError, match=r"^methods and seeds: the benchmark files say that"):
         kdbench.sweep("bench.yaml", methods="none", seeds="0")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,10 +17,7 @@ def compare(
     results: Path, first: str, second: str, *, dataset: str | None = None, pair: str | None = None
 ) -> list[Comparison]:
     """Compare two methods as :func:`kdbench.compare` does; broken records are logged."""
-    records, broken = Store(results).records(dataset)
-    for file in broken:
-        logging.getLogger("kdbench").warning(str(file))
-    records = chosen(records, dataset, pair, results)
+    records = chosen(Store(results).readable(dataset), dataset, pair, results)
     one, two = (selector(text, records, results) for text in (first, second))
     if one == two:
         raise UserError(f"'{first}' and '{second}' are the same method, '{one}': give two.")

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,6 +146,13 @@ class Store:
         """
         records, broken = self.in_folder(None if dataset is None else slug(dataset))
         return [record for record in records if dataset in (None, record.dataset)], broken
+
+    def readable(self, dataset: str | None = None) -> list[Record]:
+        """Return the same records; files that cannot be read are logged as warnings to the logger ``kdbench``."""
+        records, broken = self.records(dataset)
+        for file in broken:
+            logging.getLogger("kdbench").warning(str(file))
+        return records
 
     def folders(self) -> dict[Folder, int]:
         """Each folder of a pair, or of a dataset's teachers -> files of records in it."""
