@@ -35,7 +35,7 @@ class Runs:
 
     def record(self, spec, reason=None, store=None):
         curve = [] if reason else CURVE
-        (store or self.store).write(record_of(spec, "AP50", "cpu", self.root, curve=curve, reason=reason))
+        (store or self.store).write(record_of(spec, "AP50", self.root, curve=curve, reason=reason))
 
     def left(self):
         below = (self.root / "out" / "runs").rglob("*")
