@@ -98,7 +98,9 @@ def run(
     from kdbench.execution.plan import Request
     from kdbench.execution.run import run
     from kdbench.execution.settings import RunSettings
+    from kdbench.threads import wait_well
 
+    wait_well()
     with checking_arguments():
         request = Request(
             method=method,
