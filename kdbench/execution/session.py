@@ -101,7 +101,8 @@ class Session:
         if not models:
             return
         if plan.teacher is not None:
-            self.console.say(check_model("teacher", subject_of(plan.teacher, plan, self.means)))
+            subject = subject_of(plan.teacher, plan, self.means)
+            self.console.say(check_model("teacher", subject, trained=plan.teacher.checkpoint is None))
         if plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
         self.console.say(check_model("student", student))

@@ -29,10 +29,11 @@ from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
-from kdbench.openmmlab.pretrained import require_pretrained
+from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
+from kdbench.openmmlab.thawing import thaw, thawing
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
@@ -71,11 +72,14 @@ class Subject:
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
-        """The initialised model, with its stage."""
+        """Return the initialised model, with its stage; without initial weights all of it is to be trained."""
         config = self.config()
         if self.pretrained:
             require_pretrained(config, download=self.download)
-        return self._staged(build_model(config, self.dataset, self.seed))
+        model = build_model(config, self.dataset, self.seed)
+        if not initial_weights(config):
+            thaw(model)
+        return self._staged(model)
 
     def loaded(self, weights: Path) -> tuple[Any, float]:
         """The model with weights from a file, and the share of its weights that the file has."""
@@ -115,7 +119,8 @@ class Unaided(Method[Options]):
 def train_alone(subject: Subject, place: Place, progress: Progress) -> Outcome:
     """Train a model on its own."""
     student = subject.build()
-    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress)
+    notes = thawing(subject.config(), subject.dataset)
+    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress, notes)
 
 
 def fine_tune(subject: Subject, weights: Path, place: Place, progress: Progress) -> Outcome:
@@ -161,7 +166,8 @@ def train_with(
         method.build(shapes)
         chosen = [str(line) for line in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
-    notes = chosen + _gates(model, probe, card.name, force=force)
+    notes = thawing(subject.config(), subject.dataset) + chosen
+    notes += _gates(model, probe, card.name, force=force)
     for line in notes:
         report(line)
     return _finish(subject, model, place, progress, notes)
