@@ -17,7 +17,7 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require, summary
 from kdbench.datasets.verify import verify
-from kdbench.errors import UserError, running
+from kdbench.errors import UserError, explain, running
 from kdbench.plugins import Offer, registry, suggestion, title_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
@@ -353,8 +353,7 @@ def overridden(pair: Pair, request: Request) -> Pair:
     try:
         return Pair.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
+        raise UserError(f"--set {explain(error)}.") from error
 
 
 def own_model(reference: str) -> Model:

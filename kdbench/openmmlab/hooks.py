@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params, get_world_size
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
 from kdbench import devices
 from kdbench.distill.randomness import reseed
@@ -140,6 +140,19 @@ class BuffersHook(Hook):  # type: ignore[misc]
         """Average, before weights are averaged, evaluated or saved."""
         if get_world_size() > 1:
             all_reduce_params([b for b in runner.model.buffers() if b.is_floating_point()], op="mean")
+
+
+class AverageHook(EMAHook):  # type: ignore[misc]
+    """mmengine's moving average of the weights, which moves with optimizer steps and not with batches."""
+
+    priority = "NORMAL"
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Update the average if the optimizer made a step."""
+        if runner.optim_wrapper.should_update():
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
 class StopNow(KeyboardInterrupt):

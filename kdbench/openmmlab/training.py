@@ -16,7 +16,7 @@ from kdbench.errors import UserError
 from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
+from kdbench.openmmlab.hooks import AverageHook, BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Precision, Schedule
@@ -121,9 +121,7 @@ def make_runner(
     every = -(-schedule.iterations // schedule.validations)
     custom: list[Any] = list(hooks)
     if schedule.average is not None:
-        custom.append(
-            {"type": "EMAHook", "momentum": schedule.average, "update_buffers": True, "priority": "NORMAL"}
-        )
+        custom.append(AverageHook(momentum=schedule.average, update_buffers=True))
     training = partial(training_loader, dataset, place.folder, schedule, seed, place.workers)
     evaluation = partial(evaluation_loader, dataset, place.folder, schedule, "test", place.workers)
     return Runner(
