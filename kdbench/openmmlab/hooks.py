@@ -72,11 +72,16 @@ class StepHook(Hook):  # type: ignore[misc]
             self.losses = {name: value for name, value in outputs.items() if "loss" in name}
         self.progress.advance(runner.iter + 1, self.losses)
 
-    def seconds_per_iteration(self) -> float:
-        """Return the median, without the first iterations of this process where there are more; 0 without any."""
-        warm = min(self.durations, default=0) + WARM_ITERATIONS
-        later = [seconds for iteration, seconds in self.durations.items() if iteration >= warm]
-        return statistics.median(later or self.durations.values() or [0.0])
+    def seconds_per_iteration(self) -> float | None:
+        """Return the median over the iterations after a process's first, slow ones, in s.
+
+        A run that is all warm-up has the median of all; of a resumed run's last few iterations None is known.
+        """
+        first = min(self.durations, default=-1)
+        warm = [seconds for at, seconds in self.durations.items() if at >= first + WARM_ITERATIONS]
+        if not warm and first == 0:
+            warm = list(self.durations.values())
+        return statistics.median(warm) if warm else None
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""

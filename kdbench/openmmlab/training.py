@@ -56,13 +56,13 @@ class Trained:
 
     Attributes:
         curve: One dict an evaluation: ``iteration`` and the metrics.
-        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading not
-            counted.
+        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading
+            not counted; None if there were none, as after a resume near the end.
         runner: mmengine's runner, whose model is trained.
     """
 
     curve: list[dict[str, float]]
-    seconds_per_iteration: float
+    seconds_per_iteration: float | None
     runner: Any = field(repr=False)
 
 
