@@ -189,7 +189,9 @@ class Session:
             record: Record | None = self._train(replace(training, work=work) if work else training)
         else:
             record = self.known(spec)
-        model = load_teacher(subject, self._weights(spec), self.console.say)
+        model = load_teacher(
+            subject, self._weights(spec), self.console.say, lambda failed: self._overrule(failed, spec)
+        )
         record = record or self._measured(spec, subject, model)
         value = record.score
         assert value is not None, "a done record has its metric"
@@ -203,7 +205,7 @@ class Session:
         return model, measured
 
     def _judge(self, spec: TeacherSpec, value: float) -> None:
-        """Refuse a teacher at chance, unless forced: then the record of the method says so."""
+        """Refuse a teacher that is no better than chance, unless forced."""
         from kdbench.openmmlab.preflight import check_teacher
 
         if spec.schedule == "smoke":
@@ -211,11 +213,15 @@ class Session:
         try:
             check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
         except UserError as failed:
-            why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
-            if not self.means.force:
-                raise UserError(why) from failed
-            self.overruled.append(f"a gate failed and was overruled by --force: {why}")
-            self.console.say(self.overruled[-1])
+            self._overrule(failed, spec)
+
+    def _overrule(self, failed: UserError, spec: TeacherSpec) -> None:
+        """Raise the error of a gate, unless forced: then the record of the method says so."""
+        why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
+        if not self.means.force:
+            raise UserError(f"{why} Or go on with --force.") from failed
+        self.overruled.append(f"a gate failed and was overruled by --force: {why}")
+        self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
         """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""

@@ -28,7 +28,15 @@ from kdbench.openmmlab.hooks import Progress
 from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
-from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
+from kdbench.openmmlab.preflight import (
+    GateError,
+    check_family,
+    check_loaded,
+    check_losses,
+    check_same_pixels,
+    probe_of,
+    probe_shapes,
+)
 from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
@@ -39,8 +47,6 @@ from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 
 WEIGHTS = "student.pth"
-LEAST_SHARE = 0.9
-"""Share of a teacher's weights that a checkpoint should have."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ class Subject:
             thaw(model)
         return self._staged(model)
 
-    def loaded(self, weights: Path) -> tuple[Any, float]:
-        """The model with weights from a file, and the share of its weights that the file has."""
+    def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
+        """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
         return model, load_weights(model, weights)
@@ -184,13 +190,24 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
         return [f"a gate failed and was overruled by --force: {failed}"]
 
 
-def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:
-    """A teacher with weights from a file; the share of weights that the file has is reported."""
-    model, share = subject.loaded(weights)
+def load_teacher(
+    subject: Subject, weights: Path, report: Callable[[str], None], overrule: Callable[[GateError], None]
+) -> Teacher:
+    """Return a teacher with weights from a file.
+
+    Args:
+        subject: The teacher.
+        weights: The file.
+        report: Gets one line on what was loaded.
+        overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
+    """
+    model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
-    report(f"{name}: {share:.1%} of its weights loaded from {weights}")
-    if share < LEAST_SHARE:
-        report(f"WARNING: {1 - share:.1%} of the teacher's weights are random: is {weights} of this config?")
+    report(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
+    try:
+        check_loaded(missed, weights)
+    except GateError as failed:
+        overrule(failed)
     return Teacher(model)
 
 
