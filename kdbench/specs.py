@@ -128,7 +128,7 @@ class Schedule(Spec):
     validations: int = Field(default=1, gt=0)
     """Evaluations, evenly spaced, the last one at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the newest weights, in (0, 0.5], that each optimizer step mixes into an exponential moving average of
+    """Share of the newest weights, in (0, 0.5], that an optimizer step mixes into an exponential moving average of
     the weights (1 - the decay of other libraries); the average is evaluated and exported."""
 
     @field_validator("average")

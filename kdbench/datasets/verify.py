@@ -10,7 +10,7 @@ from typing import Any
 from kdbench.cards import Dataset
 from kdbench.datasets.boxes import Finding, judge, read_annotation
 from kdbench.datasets.layout import Item, Problem, items, missing, relative
-from kdbench.datasets.pictures import Size, image_size, read_mask
+from kdbench.datasets.pictures import Picture, read_mask, read_picture
 from kdbench.errors import UserError
 
 
@@ -34,12 +34,21 @@ class Counts:
 
 @dataclass
 class Report:
-    """Result of :func:`verify`. Without errors the dataset can be used; warnings are harmless oddities."""
+    """Result of :func:`verify`. Without errors the dataset can be used; warnings are for somebody to look at.
+
+    Attributes:
+        dataset: Its name.
+        splits: What each split has.
+        errors: What keeps the dataset from being used.
+        warnings: Oddities.
+        turned: Images that are turned by their EXIF orientation.
+    """
 
     dataset: str
     splits: dict[str, Counts]
     errors: list[Problem]
     warnings: list[Problem]
+    turned: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON-able values."""
@@ -72,7 +81,17 @@ def verify(
             done += 1
             if advance is not None:
                 advance(done, total)
+    report.warnings += _orientation(report.turned)
     return report
+
+
+def _orientation(turned: list[str]) -> list[Problem]:
+    """Return one warning on the images that are turned, since not every tool annotates what it shows."""
+    if not turned:
+        return []
+    others = f" (and that of {len(turned) - 1} more)" if len(turned) > 1 else ""
+    what = f"its EXIF orientation{others} is applied: boxes and masks must be of the image as it is shown"
+    return [Problem(turned[0], what)]
 
 
 def _empty(dataset: Dataset) -> Counts:
@@ -116,21 +135,23 @@ def _check(
     """Check one image and its annotation."""
     counts.images += 1
     image, annotation = relative(item.image, folder), relative(item.annotation, folder)
-    size = None
+    picture = None
     if not _absent(image, absent):
         try:
-            size = image_size(item.image, pixels)
+            picture = read_picture(item.image, pixels)
         except ValueError as error:
             report.errors.append(Problem(image, str(error)))
     if _absent(annotation, absent):
         return
     check = _check_boxes if dataset.task == "detection" else _check_mask
     try:
-        findings = check(dataset, item.annotation, size, counts, pixels)
+        findings = check(dataset, item.annotation, picture, counts, pixels)
     except (ValueError, OSError) as error:
         report.errors.append(Problem(annotation, str(error)))
         return
     counts.annotations += 1
+    if picture is not None and picture.turned:
+        report.turned.append(image)
     for finding in findings:
         (report.errors if finding.fatal else report.warnings).append(Problem(annotation, finding.what))
 
@@ -141,24 +162,27 @@ def _absent(file: str, absent: set[str]) -> bool:
 
 
 def _check_boxes(
-    dataset: Dataset, path: Path, size: Size | None, counts: Counts, pixels: bool
+    dataset: Dataset, path: Path, picture: Picture | None, counts: Counts, pixels: bool
 ) -> list[Finding]:
     annotation = read_annotation(path.read_bytes())
     for entry in annotation.objects:
         counts.boxes += 1
         if entry.name in counts.classes:
             counts.classes[entry.name] += 1
-    size = size or annotation.size
-    return [] if size is None else judge(annotation, size, dataset.classes)
+    if picture is not None:
+        return judge(annotation, picture.size, dataset.classes, turned=picture.turned)
+    return [] if annotation.size is None else judge(annotation, annotation.size, dataset.classes)
 
 
 def _check_mask(
-    dataset: Dataset, path: Path, size: Size | None, counts: Counts, pixels: bool
+    dataset: Dataset, path: Path, picture: Picture | None, counts: Counts, pixels: bool
 ) -> list[Finding]:
     found, values = read_mask(path, pixels)
     findings = []
-    if size is not None and size != found:
-        findings.append(Finding(True, "mask of {} x {} for an image of {} x {}".format(*found, *size)))
+    if picture is not None and picture.size != found:
+        how = ", as its EXIF orientation turns it" if picture.turned else ""
+        sizes = "mask of {} x {} for an image of {} x {}".format(*found, *picture.size)
+        findings.append(Finding(True, sizes + how))
     if values is None:
         return findings
     for value in values.nonzero()[0].tolist():

@@ -1,4 +1,4 @@
-"""The images of an evaluation: each is judged beside images of its own size, so that none is padded for another's."""
+"""An evaluation judges each image beside images of its own size, so that none is padded for another's."""
 
 from __future__ import annotations
 
