@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 Size = tuple[int, int]
-MASK_MODES = ("L", "P")
+MASK_MODES = ("1", "L", "P")
 """Pillow's modes in which a pixel is an index."""
 
 TURNED = ("JPEG", "PNG")
@@ -74,11 +74,11 @@ def orientation(image: Image.Image) -> int:
     return found if found in range(1, 9) else 1
 
 
-def read_mask(path: Path, pixels: bool) -> tuple[Size, npt.NDArray[np.int64] | None]:
-    """Width and height of a mask, and how many pixels have each value (length 256) where ``pixels``.
+def read_mask(path: Path, pixels: bool) -> tuple[Size, dict[int, int] | None]:
+    """Width and height of a mask, and each value that it has -> number of pixels (None unless ``pixels``).
 
     Raises:
-        ValueError: In words, where the file cannot be read or has no single 8-bit channel.
+        ValueError: In words, where the file cannot be read or has no single channel of at most 8 bits.
     """
     with _opened(path) as image:
         if orientation(image) != 1:
@@ -86,11 +86,24 @@ def read_mask(path: Path, pixels: bool) -> tuple[Size, npt.NDArray[np.int64] | N
                 f"its EXIF orientation {orientation(image)} is not applied to masks: save it turned, without it"
             )
         if image.mode not in MASK_MODES:
-            raise ValueError(f"no mask: its pixels are {image.mode}, not one 8-bit index")
+            raise ValueError(f"is not a mask: its pixels are {image.mode}, not one 8-bit class number")
         if not pixels:
             return image.size, None
         _load(image)
-        return image.size, np.bincount(np.asarray(image).ravel().astype(np.uint8), minlength=256)
+        values, counts = np.unique(np.asarray(image).astype(np.uint8), return_counts=True)
+        return image.size, dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def mask_as_text(path: Path) -> str:
+    """What :func:`read_mask` gives, as JSON: width, height, and value -> pixels."""
+    (width, height), values = read_mask(path, pixels=True)
+    return json.dumps([width, height, values])
+
+
+def mask_from_text(text: str) -> tuple[Size, dict[int, int]]:
+    """The reverse of :func:`mask_as_text`."""
+    width, height, values = json.loads(text)
+    return (width, height), {int(value): count for value, count in values.items()}
 
 
 def _opened(path: Path) -> Image.Image:

@@ -206,12 +206,14 @@ class Session:
 
     def _judge(self, spec: TeacherSpec, value: float) -> None:
         """Refuse a teacher that is no better than chance, unless forced."""
+        from kdbench.datasets.usable import chance
         from kdbench.openmmlab.preflight import check_teacher
 
         if spec.schedule == "smoke":
             return
+        dataset = self.plan.dataset
         try:
-            check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
+            check_teacher(dataset.metric, value, chance(dataset, self.plan.folder))
         except UserError as failed:
             self._overrule(failed, spec)
 
