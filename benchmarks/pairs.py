@@ -9,8 +9,9 @@ import statistics
 from pathlib import Path
 
 from kdbench.plugins import registry
-from kdbench.results.leaderboard import TEACHER_ROW, leaderboard
+from kdbench.results.leaderboard import rankings
 from kdbench.results.record import Record
+from kdbench.results.row import TEACHER_ROW
 from kdbench.results.store import Store
 
 HERE = Path(__file__).parent
@@ -89,9 +90,9 @@ def row(name: str, records: list[Record]) -> str:
     scores = [100 * float(r.score or 0) for r in plain]
     mean = statistics.mean(scores)
     noise = statistics.stdev(scores) if len(scores) > 1 else float("nan")
-    board = leaderboard(records, plain[0].dataset)
-    own = board[(board["pair"] == name) & (board["schedule"] == "default") & (board["method"] == TEACHER_ROW)]
-    teacher = 100 * float(own["mean"].iloc[0])
+    here = [record for record in records if record.kind == "teacher" or record.pair_name == name]
+    board = next(one for one in rankings(here) if one.first["schedule"] == "default")
+    teacher = 100 * board.level(TEACHER_ROW)
     fit = "yes" if len(scores) >= 5 and noise <= NOISE and teacher - mean >= LEAD else "no"
     seconds = statistics.median(float(r.cost.seconds_per_iteration or 0) for r in plain)
     each = " ".join(f"{score:.1f}" for score in scores)

@@ -1,32 +1,27 @@
-"""Draw RESULTS/leaderboards/DATASET.png: each method's difference to the plain student, seed by seed.
+"""Draw results/leaderboards/DATASET.png: each method's difference to the plain student, seed by seed.
 
-python benchmarks/picture.py [RESULTS]
+python benchmarks/picture.py
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from kdbench.results.pages import boards
-from kdbench.results.plots import intervals, rankings
+from kdbench.results.plots import intervals
 from kdbench.results.store import Store
 
 ROOT = Path(__file__).parent.parent / "results"
 
 
-def draw(results: Path) -> list[Path]:
-    """Draw every dataset that has results, a panel a ranking of the default schedule; return the pictures."""
-    records, _ = Store(results).records()
-    drawn = []
-    for dataset, frame in boards(records).items():
-        picture = intervals(rankings(frame[frame["schedule"] == "default"], records))
+def main() -> None:
+    """Draw every dataset that has results, a panel a ranking of the default schedule."""
+    records, _ = Store(ROOT).records()
+    for dataset, rankings in boards(records).items():
+        picture = intervals([one for one in rankings if one.first["schedule"] == "default"])
         if picture is not None:
-            drawn.append(results / "leaderboards" / f"{dataset}.png")
-            drawn[-1].parent.mkdir(exist_ok=True)
-            drawn[-1].write_bytes(picture.png())
-    return drawn
+            (ROOT / "leaderboards" / f"{dataset}.png").write_bytes(picture.png())
 
 
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
+    main()

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from kdbench.cli.show import describe, option
 from kdbench.conformance.promises import PROMISES
 from kdbench.plugins import registry
 from kdbench.results.html import write_page
+from kdbench.results.table import markdown_table
 from kdbench.specs import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,11 +91,9 @@ def promises() -> Iterator[str]:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """A markdown table."""
-    yield f"| {' | '.join(head)} |"
-    yield f"|{' --- |' * len(head)}"
-    for row in rows:
-        yield f"| {' | '.join(re.sub(r'[|]', chr(92) + '|', cell) for cell in row)} |"
+    """Write a markdown table of cells that are markdown but for their pipes."""
+    cells = ([cell.replace("|", r"\|") for cell in row] for row in rows)
+    yield markdown_table(head, cells, "l" * len(head))
     yield ""
 
 

@@ -18,16 +18,16 @@ def leaderboard(
     results: str | Path = "results",
     methods: Sequence[str] = (),
     sort: str | None = None,
-    bootstrap: bool = False,
 ) -> pd.DataFrame:
-    """The leaderboards of datasets or benchmark files as one frame; :mod:`kdbench.results.columns` has its columns.
+    """Return the leaderboards of datasets or benchmark files as one frame.
+
+    Its columns are those of :data:`kdbench.results.row.COLUMNS`, then the secondary metrics.
 
     Args:
         targets: Names of datasets and paths of benchmark files; all datasets by default.
         results: Folder of the records.
         methods: Selectors to show, or names of methods for all of their selectors; default: all.
         sort: Column to sort each ranking by; default: its rank.
-        bootstrap: Add the columns ``bootstrap_low`` and ``bootstrap_high``.
 
     Returns:
         A row a method and ranking, the teacher and the plain student always; no row where nothing can be ranked.
@@ -35,10 +35,12 @@ def leaderboard(
     Raises:
         kdbench.errors.UserError: For a bad benchmark file, an unknown method or an unknown column.
     """
+    from itertools import chain
     from pathlib import Path
 
-    from kdbench.results.frame import whole
+    from kdbench.results.leaderboard import frame_of
+    from kdbench.results.query import query
     from kdbench.results.store import Store
 
     records, _ = Store(Path(results)).records()
-    return whole(targets, records, methods=methods, sort=sort, bootstrap=bootstrap)
+    return frame_of(chain(*query(targets, records, methods=methods, sort=sort).values()))

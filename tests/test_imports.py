@@ -22,7 +22,7 @@ MM = {"mmengine", "mmcv", "mmdet", "mmseg"}
 NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
-    {"errors", "files"},
+    {"errors", "files", "threads"},
     {"specs", "devices"},
     {"cards", "metrics", "source"},
     {"hookspecs", "distill"},

@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 
 SETTINGS = {
-    "as torch comes": {"GOMP_SPINCOUNT": "", "OMP_WAIT_POLICY": ""},
-    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spin 1,000": {"GOMP_SPINCOUNT": "1000"},
-    "spin 10,000": {"GOMP_SPINCOUNT": "10000"},
+    "spinning, as torch comes": {},
+    "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spinning a thousand times": {"GOMP_SPINCOUNT": "1000"},
 }
 BUSY = [sys.executable, "-c", "while True: pass"]
 
@@ -49,12 +48,11 @@ def main() -> None:
 def rate(asked: argparse.Namespace, pair: str, setting: dict[str, str], busy: bool) -> float:
     """Steps a second in a process with two threads."""
     command = [sys.executable, __file__, "--child", pair, "--root", asked.root, "--seconds", asked.seconds]
-    environment = {name: value for name, value in {**os.environ, **setting}.items() if value}
     neighbour = subprocess.Popen(BUSY) if busy else None
     try:
         done = subprocess.run(
             [str(word) for word in command],
-            env=environment | {"OMP_NUM_THREADS": "2"},
+            env={**os.environ, **setting, "OMP_NUM_THREADS": "2"},
             stdout=subprocess.PIPE,
             text=True,
             check=True,

@@ -11,6 +11,7 @@ import click
 
 from kdbench import __version__
 from kdbench.errors import UserError
+from kdbench.threads import wait_well
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -100,6 +101,7 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 where a command says so, 2 after a user's mistake, 130 after Ctrl-C.
     """
+    wait_well()
     try:
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:

@@ -30,8 +30,8 @@ def command(
 ) -> None:
     """Say whether method B is better than method A (often none, the plain student).
 
-    Of each dataset, pair, recipe and teacher: the difference B - A over the seeds that both have, with its 95 %
-    t interval and the p value of the paired t test.
+    Of each dataset, pair, recipe and teacher: the difference B - A with its 95 % interval and p value, from the
+    noise of all rows of the ranking. Against none they are the leaderboard's.
     """
     from kdbench.results.compare import comparisons, overall
     from kdbench.results.store import Store
@@ -113,21 +113,29 @@ def apart(records: Iterable[Record], first: str, second: str) -> str:
 
 def lines(block: Comparison) -> list[str]:
     """A comparison for people."""
-    gain, one, two = block.difference, block.first.method, block.second.method
-    taught = f", teacher {block.teacher}" if block.teacher else ""
+    found, one, two = block.difference, block.first.method, block.second.method
     rows = [(side.method, _summary(block, side)) for side in (block.first, block.second)]
     if block.seeds:
-        rows.append((f"{two} - {one}", _signed(gain.mean)))
-    if gain.n > 1:
-        interval = f"{_signed(gain.mean)}, 95 % interval [{_signed(gain.low)}, {_signed(gain.high)}]"
-        rows[-1] = (rows[-1][0], f"{interval}, {_p(block.p)} (paired t test)")
+        rows.append((f"{two} - {one}", _signed(block.gain)))
+    if found is not None:
+        interval = f"{_signed(found.mean)}, 95 % interval [{_signed(found.low)}, {_signed(found.high)}]"
+        rows[-1] = (
+            rows[-1][0],
+            f"{interval}{'' if math.isnan(found.p) else f', {_p(found.p)}'} ({_kind(block)})",
+        )
     rows.append(("verdict", spoken(block)))
     width = max(len(name) for name, _ in rows)
-    heading = f"{block.dataset}: {block.pair}, {block.schedule} schedule, recipe {block.recipe}{taught}"
     return [
-        f"{heading}, {block.metric} x100, {_seeds(block.seeds)}",
+        f"{block.ranking.heading}, {block.ranking.metric} x100, {_seeds(block.seeds)}",
         *(f"  {name:<{width}}  {text}" for name, text in rows),
     ]
+
+
+def _kind(block: Comparison) -> str:
+    """What an interval is from and for."""
+    own = "from this pair alone" if block.difference and block.difference.own else "pooled noise of all rows"
+    scope = "for all rows at once" if block.against_plain else "for this pair alone"
+    return f"{own}, {scope}"
 
 
 def _summary(block: Comparison, side: Side) -> str:
@@ -151,6 +159,7 @@ def spoken(block: Comparison) -> str:
         "better": f"{two} is better than {one}",
         "worse": f"{two} is worse than {one}",
         "no evidence": f"no evidence that {two} and {one} differ",
+        "cannot tell": f"cannot tell: {block.difference.reason if block.difference else ''}",
         "one seed": "one shared seed: no evidence either way",
     }.get(block.verdict, "no shared seed: nothing to compare")
 
@@ -181,17 +190,19 @@ def as_data(blocks: Sequence[Comparison], together: Overall) -> dict[str, Any]:
 
 
 def _block(block: Comparison) -> dict[str, Any]:
-    names = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
-    gain = block.difference
+    from kdbench.results.row import GROUP
+
+    found = block.difference
+    low, high, p = (math.nan,) * 3 if found is None else (found.low, found.high, found.p)
     return {
-        **{name: getattr(block, name) for name in names},
+        **{name: block.ranking.first[name] for name in GROUP},
         "seeds": block.seeds,
         "first": _side(block, block.first),
         "second": _side(block, block.second),
-        "difference": _number(gain.mean),
-        "low": _number(gain.low),
-        "high": _number(gain.high),
-        "p": _number(block.p),
+        "difference": _number(block.gain),
+        "low": _number(low),
+        "high": _number(high),
+        "p": _number(p),
         "verdict": block.verdict,
     }
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,7 @@ from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from kdbench.results.board import Ranking
     from kdbench.results.record import Record
     from kdbench.results.store import Broken
 
@@ -32,7 +31,6 @@ IN_FOLDERS = ("html", "parquet")
 @click.option("--sort", metavar="COLUMN", help="Sort each ranking by a column of the CSV; default: its rank.")
 @click.option("--methods", metavar="A,B", help="Show these selectors, or all selectors of these methods.")
 @click.option("--across", is_flag=True, help="Compare methods over datasets and pairs, by average rank.")
-@click.option("--bootstrap", is_flag=True, help="Add bootstrap intervals (narrow with few seeds).")
 @options.results("Folder of the records.")
 @click.option("--write", is_flag=True, help="Write the leaderboards of RESULTS as markdown and CSV.")
 @click.option("--check", is_flag=True, help="Exit with 1 when the written leaderboards are not the records'.")
@@ -49,7 +47,7 @@ def command(**values: Any) -> None:
 
 
 def _refuse_contradictions(values: Mapping[str, Any]) -> None:
-    style, shown = values["style"], ("output", "sort", "methods", "across", "bootstrap")
+    style, shown = values["style"], ("output", "sort", "methods", "across")
     if values["write"] and values["check"]:
         raise UserError("--write and --check exclude each other: choose one.")
     for given in ("write", "check"):
@@ -63,8 +61,8 @@ def _refuse_contradictions(values: Mapping[str, Any]) -> None:
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
     if style == "html" and any(values[name] for name in shown[1:]):
         raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
-    if values["across"] and any(values[name] for name in ("sort", "bootstrap")):
-        raise UserError("--across has its own order and tests: leave --sort and --bootstrap away.")
+    if values["across"] and values["sort"]:
+        raise UserError("--across has its own order: leave --sort away.")
 
 
 def _is_file(target: str) -> bool:
@@ -81,39 +79,20 @@ def _rank(values: Mapping[str, Any], results: Path, targets: Sequence[str]) -> N
     methods = [part.strip() for part in split(text, text) if part.strip()]
     if values["methods"] is not None and not methods:
         raise UserError("--methods is empty: write --methods hinton,mimic.")
-    found = _found(values, results, targets, methods)
+    from kdbench.results.query import query
+
+    records = _records(results, targets)
+    found = query(targets, records, methods=methods, sort=values["sort"])
+    if not found:
+        raise UserError(_nothing(targets, records, results))
     if values["across"]:
         _show_across(found, values["style"], values["output"])
     elif values["output"] is not None:
-        from kdbench.results.outputs import write_frames
+        from kdbench.results.pages import write_boards
 
-        _name(write_frames(found, values["style"], values["output"]))
+        _name(write_boards(found, values["style"], values["output"]))
     else:
         _show(found, values["style"])
-
-
-def _found(
-    values: Mapping[str, Any], results: Path, targets: Sequence[str], methods: Sequence[str]
-) -> dict[str, pd.DataFrame]:
-    """The leaderboards of what is asked for; broken files are named on standard error."""
-    from kdbench.results.many import ranked
-
-    made = None if targets else ranked(results, bootstrap=values["bootstrap"])
-    from kdbench.results.frame import frames, shown
-
-    if made is not None and made[0]:
-        _tell_broken(made[1])
-        return shown(made[0], methods, values["sort"])
-    records = _records(results, targets)
-    found = frames(targets, records, methods=methods, sort=values["sort"], bootstrap=values["bootstrap"])
-    if not found:
-        raise UserError(_nothing(targets, records, results))
-    return found
-
-
-def _tell_broken(files: Sequence[Broken]) -> None:
-    for file in files:
-        click.echo(str(file), err=True)
 
 
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:
@@ -127,8 +106,8 @@ def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Bro
 
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
     records, broken = Store(results).records(only)
-    gc.freeze()  # they stay to the end: no look for garbage need go through all of them
-    _tell_broken(broken)
+    for file in broken:
+        click.echo(str(file), err=True)
     for name in targets:
         if not _is_file(name) and not any(record.dataset == name for record in records):
             raise UserError(_nothing([name], [], results))
@@ -190,34 +169,29 @@ def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
     click.echo(write_page(results, output, targets, _read(results, targets)))
 
 
-def _show(found: Mapping[str, pd.DataFrame], style: str) -> None:
-    import pandas as pd
+def _show(found: Mapping[str, Sequence[Ranking]], style: str) -> None:
+    from kdbench.results.formats import legend, tables
+    from kdbench.results.pages import TEXTS
 
-    from kdbench.results.formats import legend, to_tables
-    from kdbench.results.outputs import text_of
-
-    frame = pd.concat(list(found.values()), ignore_index=True)
+    rankings = list(chain(*found.values()))
     if style != "table":
-        click.echo(text_of(frame, style), nl=False)
+        click.echo(TEXTS[style](rankings), nl=False)
         return
     console = _console()
-    for table in to_tables(frame, console.width):
-        console.print(table)
-    console.print(legend(frame), style="dim", markup=False, highlight=False)
+    for table in tables(rankings):
+        console.print(table.rich())
+    console.print(legend(rankings), style="dim", markup=False, highlight=False)
 
 
-def _show_across(found: Mapping[str, pd.DataFrame], style: str, output: Path | None) -> None:
-    import pandas as pd
-
+def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Path | None) -> None:
     from kdbench.results.across import across
-    from kdbench.results.outputs import across_text, write_across
-    from kdbench.results.sheets import ACROSS_LEGEND, across_sheets, alone
+    from kdbench.results.pages import across_text, write_across
 
-    whole = across(pd.concat(list(found.values()), ignore_index=True))
-    if whole.frame.empty:
+    whole = across(list(chain(*found.values())))
+    if not whole.rows:
         raise UserError(
             f"--across needs a method with results in two rankings of the default schedule; there are "
-            f"{len(whole.rankings)} rankings. {alone(whole)}".rstrip()
+            f"{len(whole.rankings)} rankings. {whole.left_out}".rstrip()
         )
     if output is not None:
         _name(write_across(whole, style, output))
@@ -225,10 +199,9 @@ def _show_across(found: Mapping[str, pd.DataFrame], style: str, output: Path | N
         click.echo(across_text(whole, style), nl=False)
     else:
         console = _console()
-        for sheet in across_sheets(whole):
-            console.print(sheet.heading, markup=False, highlight=False)
-            console.print(sheet.rich())
-        console.print(f"{ACROSS_LEGEND} {alone(whole)}", style="dim", markup=False, highlight=False)
+        for table in whole.tables():
+            console.print(table.rich())
+        console.print(whole.legend, style="dim", markup=False, highlight=False)
 
 
 def _console() -> Any:

@@ -174,12 +174,12 @@ def _show(planned: Plan, means: Means, record: Record) -> None:
 def _rank(means: Means, dataset: str) -> None:
     from rich.console import Console
 
-    from kdbench.results.formats import to_tables
-    from kdbench.results.leaderboard import leaderboard
+    from kdbench.results.formats import tables
+    from kdbench.results.leaderboard import rankings
 
     records, _ = means.store.records(dataset)
     screen = Console()
     if not screen.is_terminal:
         screen = Console(width=200)
-    for table in to_tables(leaderboard(records, dataset), screen.width):
-        screen.print(table)
+    for table in tables(rankings(record for record in records if record.dataset == dataset)):
+        screen.print(table.rich())

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
-from kdbench.execution.local import chosen_threads, cores
 from kdbench.execution.plan import Plan
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
+from kdbench.threads import chosen, cores
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
@@ -107,7 +107,7 @@ def loading_processes(wanted: int | None, device: str) -> int:
     """Return the data loading processes: as asked for, else those that a GPU's worker has cores for, at least 1."""
     if wanted is not None:
         return wanted
-    return 0 if device == devices.CPU else max(1, min(LOADING, (chosen_threads() or cores()) - 1))
+    return 0 if device == devices.CPU else max(1, min(LOADING, (chosen() or cores()) - 1))
 
 
 def told(metrics: Mapping[str, float]) -> str:

@@ -15,8 +15,8 @@ from kdbench import devices
 from kdbench.execution.executors import Ended, Executor, Resources
 from kdbench.execution.gpus import Gpus
 from kdbench.execution.worker_codes import INTERRUPTED
+from kdbench.threads import chosen, cores, variables
 
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 LEASH = "KDBENCH_LEASH"
 """Environment variable: descriptor of a pipe that closes when the sweep is gone, and the worker stops then."""
 
@@ -37,7 +37,7 @@ class Local(Executor):
         self._gpus = Gpus(names, slots, cores()) if names else None
         self.slots = self._gpus.slots if self._gpus else slots or cores()
         self.resources = Resources(
-            gpus=min(1.0, len(names) / self.slots), cores=chosen_threads() or max(1, cores() // self.slots)
+            gpus=min(1.0, len(names) / self.slots), cores=chosen() or max(1, cores() // self.slots)
         )
         self._made = 0
         self._waiting: dict[str, tuple[Sequence[str], dict[str, str], Path]] = {}
@@ -53,7 +53,7 @@ class Local(Executor):
             self._gpus.forget()
         self._made += 1
         handle = str(self._made)
-        self._waiting[handle] = command, {**threads(resources), LEASH: str(self._leash)}, log
+        self._waiting[handle] = command, {**variables(resources.cores), LEASH: str(self._leash)}, log
         self._start()
         return handle
 
@@ -122,26 +122,8 @@ class Local(Executor):
         self._ended.put(Ended.process(handle, process.wait()))
 
 
-def threads(resources: Resources) -> dict[str, str]:
-    """Environment variables by which a worker computes with as many threads as it has cores."""
-    return dict.fromkeys(THREADS, str(resources.cores))
-
-
-def chosen_threads() -> int | None:
-    """What the user says with OMP_NUM_THREADS: it decides the machine class of the results, so it is kept."""
-    said = os.environ.get(THREADS[0], "")
-    return int(said) if said.isdecimal() and int(said) > 0 else None
-
-
 def gpus_here() -> list[str]:
     """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     count = devices.count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return named[:count] or [str(number) for number in range(count)]
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

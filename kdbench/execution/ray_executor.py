@@ -28,7 +28,7 @@ from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources
 from kdbench.execution.kept_process import KeptProcess
-from kdbench.execution.local import threads
+from kdbench.threads import variables
 
 HOST_AND_PORT = re.compile(r"\[?([\w.:-]+?)\]?:(\d+)")
 GRAINS = 10_000
@@ -88,7 +88,7 @@ class Ray(Executor):
             max_concurrency=2,  # it is told to stop while it runs
             max_restarts=0,
         )
-        actor: Any = made.remote(command, Path.cwd(), {**given, **threads(resources)}, log)
+        actor: Any = made.remote(command, Path.cwd(), {**given, **variables(resources.cores)}, log)
         self._made += 1
         handle = str(self._made)
         self._actors[handle] = actor

@@ -29,8 +29,8 @@ from submitit.core.utils import FailedJobError, pickle_load
 from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.execution.executors import Ended, Executor, Resources, SlurmOptions
-from kdbench.execution.local import threads
 from kdbench.execution.slurm_job import STOP, SlurmJob, SlurmWorker
+from kdbench.threads import variables
 
 JOBS = 16
 """Jobs at once unless ``--slots`` says otherwise."""
@@ -86,7 +86,7 @@ class Slurm(Executor):
         """Have a job submitted at the next :meth:`wait`, in one array with the others."""
         self._made += 1
         handle = str(self._made)
-        self._waiting[handle] = SlurmWorker(tuple(command), Path.cwd(), threads(resources), log)
+        self._waiting[handle] = SlurmWorker(tuple(command), Path.cwd(), variables(resources.cores), log)
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:

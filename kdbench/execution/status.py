@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 
 from pydantic import ValidationError
 
@@ -18,6 +17,7 @@ from kdbench.execution.sweep_means import FOLDER
 from kdbench.execution.worker_progress import Progress, tell_others
 from kdbench.files import write_atomically
 from kdbench.results.record import Record
+from kdbench.results.statistics import gains, mean
 from kdbench.results.store import Broken, Store
 from kdbench.specs import PLAIN, Spec
 
@@ -121,16 +121,12 @@ def best_of(records: Iterable[Record]) -> tuple[str, ...]:
 
 def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
     plain = methods.get(PLAIN, {})
-    gains = {
-        method: [score - plain[seed] for seed, score in of.items() if seed in plain]
-        for method, of in methods.items()
-        if method != PLAIN and of.keys() & plain.keys()
-    }
-    if not gains:
+    found = {method: gains(scores, plain) for method, scores in methods.items() if method != PLAIN}
+    paired = {method: of for method, of in found.items() if of}
+    if not paired:
         return ""
-    method = max(gains, key=lambda name: fmean(gains[name]))
-    seeds = len(gains[method])
-    return f"{pair}: {method} {100 * fmean(gains[method]):+.1f} ({seeds} seed{'s' if seeds > 1 else ''})"
+    method, best = max(paired.items(), key=lambda item: mean(item[1]))
+    return f"{pair}: {method} {100 * mean(best):+.1f} ({len(best)} seed{'s' if len(best) > 1 else ''})"
 
 
 def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:

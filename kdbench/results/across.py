@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from kdbench.results.columns import GROUP
-from kdbench.results.formats import rows
-from kdbench.results.ranks import ranks
-from kdbench.results.statistics import ALPHA, mean
+from kdbench.results.board import Ranking
+from kdbench.results.formats import csv_table, percent
+from kdbench.results.statistics import ALPHA, mean, ranks
+from kdbench.results.table import Table
 from kdbench.specs import PLAIN
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACROSS_COLUMNS = {
     "comparison": "int64",
@@ -31,6 +34,13 @@ ACROSS_COLUMNS = {
 ``average_rank`` 1 is best; ``relative_gain`` is the mean over the rankings of the difference to the plain student
 over its score, a fraction; ``nemenyi_p`` is against the plain student; ``run_in`` counts all rankings of the
 method."""
+ACROSS_LEGEND = (
+    "Methods over several rankings, each compared only with those that were run where it was. Rank 1 is best; the "
+    "plain student (none) is ranked with them. The verdict is against it: Friedman's test must find a difference, "
+    "and the average ranks be apart by more than Nemenyi's critical difference (5 %; Demšar 2006). Gain is the "
+    "mean over the rankings of the difference to the plain student over its score. With few "
+    "rankings these tests find little."
+)
 DIGITS = 9
 """Decimals of a difference that count: what is beyond is rounding, and a tie."""
 
@@ -40,58 +50,104 @@ class Across:
     """Methods over several rankings.
 
     Attributes:
-        frame: A row a method and comparison, with ``ACROSS_COLUMNS``.
+        rows: One a method and comparison, with ``ACROSS_COLUMNS``; the comparison over most rankings first.
         rankings: All rankings that were looked at, by name.
         alone: Method -> the one ranking that it was run in: nothing to average.
     """
 
-    frame: pd.DataFrame
+    rows: Sequence[Mapping[str, Any]]
     rankings: tuple[str, ...]
     alone: Mapping[str, str]
 
+    @property
+    def comparisons(self) -> list[list[Mapping[str, Any]]]:
+        """The rows of each comparison."""
+        return [list(rows) for _, rows in groupby(self.rows, key=lambda row: row["comparison"])]
 
-def across(frame: pd.DataFrame) -> Across:
-    """Compare methods over the rankings of a frame, each only where it was run.
+    @property
+    def legend(self) -> str:
+        """How to read the tables, and which methods they leave out."""
+        return f"{ACROSS_LEGEND} {self.left_out}".rstrip()
+
+    @property
+    def left_out(self) -> str:
+        """A sentence on the methods that were run in one ranking only; blank where there is none."""
+        methods: dict[str, list[str]] = {}
+        for method, where in self.alone.items():
+            methods.setdefault(where, []).append(method)
+        told = "; ".join(f"{', '.join(names)} ({where})" for where, names in sorted(methods.items()))
+        return f"Run in one ranking only, and so not compared here: {told}." if told else ""
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a frame."""
+        import pandas as pd
+
+        frame: pd.DataFrame = pd.DataFrame(self.rows, columns=list(ACROSS_COLUMNS)).astype(ACROSS_COLUMNS)
+        return frame
+
+    def csv(self) -> str:
+        """Return the rows as CSV."""
+        return csv_table(list(ACROSS_COLUMNS), self.rows).csv()
+
+    def tables(self) -> list[Table]:
+        """Return a table a comparison, for people."""
+        titles = ["method", "average rank", "gain", "p vs none", "verdict"]
+        return [
+            Table(titles, list(map(_cells, rows)), "lrrrl", self._heading(rows[0]))
+            for rows in self.comparisons
+        ]
+
+    def _heading(self, row: Mapping[str, Any]) -> str:
+        return (
+            f"{row['rankings']} of {len(self.rankings)} rankings ({row['where']}): "
+            f"Friedman p = {row['friedman_p']:.2g}, critical difference {row['critical_difference']:.2f}"
+        )
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    gain, p = percent(row["relative_gain"], "+"), row["nemenyi_p"]
+    shown = "" if math.isnan(p) else f"{p:.2g}"
+    return [row["method"], f"{row['average_rank']:.2f}", f"{gain} %" if gain else "", shown, row["verdict"]]
+
+
+def across(rankings: Sequence[Ranking]) -> Across:
+    """Compare methods over rankings, each only where it was run.
 
     There is one comparison for each set of two or more rankings in which some method was run: of all methods that
     were run in the whole set, the plain student with them, ranked by their paired difference to it. Only the
     default schedule counts; each recipe and teacher is a ranking of its own.
-
-    Args:
-        frame: Leaderboards, as :func:`kdbench.results.leaderboard.leaderboard` gives them.
     """
-    names, found = _gains(frame)
+    names, found = _gains([one for one in rankings if one.first["schedule"] == "default"])
     sets = {frozenset(gains) for method, gains in found.items() if method != PLAIN}
     several = sorted((s for s in sets if len(s) > 1), key=lambda s: (-len(s), sorted(s)))
-    lines = [
-        line for index, s in enumerate(several, 1) for line in _comparison(index, sorted(s), names, found)
-    ]
-    table: pd.DataFrame = pd.DataFrame(lines, columns=list(ACROSS_COLUMNS)).astype(ACROSS_COLUMNS)
+    rows = [row for index, s in enumerate(several, 1) for row in _comparison(index, sorted(s), names, found)]
     alone = {method: names[min(gains)] for method, gains in sorted(found.items()) if len(gains) == 1}
-    return Across(table, tuple(names), {m: where for m, where in alone.items() if m != PLAIN})
+    return Across(rows, tuple(names), {m: where for m, where in alone.items() if m != PLAIN})
 
 
-def _gains(frame: pd.DataFrame) -> tuple[list[str], dict[str, dict[int, tuple[float, float]]]]:
+def _gains(rankings: Sequence[Ranking]) -> tuple[list[str], dict[str, dict[int, tuple[float, float]]]]:
     """Names of the rankings; method -> place of a ranking -> its difference and relative gain there."""
     names: list[str] = []
     found: dict[str, dict[int, tuple[float, float]]] = {}
-    default = frame[frame["schedule"] == "default"]
-    for _, block in default.groupby(GROUP, sort=True):
-        known = [row for row in rows(block) if not math.isnan(row["difference"])]
+    for ranking in sorted(rankings, key=lambda one: one.key):
+        known = [row for row in ranking.methods if not math.isnan(row["difference"])]
         if not known:
             continue
         for row in known:
             found.setdefault(row["method"], {})[len(names)] = (row["difference"], row["relative_gain"])
         found.setdefault(PLAIN, {})[len(names)] = (0.0, 0.0)
-        names.append(_name(rows(block)[0], default))
+        names.append(_name(ranking, rankings))
     return names, found
 
 
-def _name(row: Mapping[str, str], frame: pd.DataFrame) -> str:
+def _name(ranking: Ranking, rankings: Sequence[Ranking]) -> str:
     """Dataset and pair, and what else is needed to tell it from others."""
-    same = frame[(frame["dataset"] == row["dataset"]) & (frame["pair"] == row["pair"])]
-    more = [f"{key} {row[key]}" for key in ("recipe", "teacher", "metric") if same[key].nunique() > 1]
-    return f"{row['dataset']}: {row['pair']}{' (' if more else ''}{', '.join(more)}{')' if more else ''}"
+    own = ranking.first
+    same = [
+        r.first for r in rankings if (r.first["dataset"], r.first["pair"]) == (own["dataset"], own["pair"])
+    ]
+    more = [f"{key} {own[key]}" for key in ("recipe", "teacher", "metric") if len({r[key] for r in same}) > 1]
+    return f"{own['dataset']}: {own['pair']}{' (' if more else ''}{', '.join(more)}{')' if more else ''}"
 
 
 def _comparison(

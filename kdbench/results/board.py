@@ -1,50 +1,126 @@
-"""One ranking: the rows of the cells of one pair, recipe and teacher."""
+"""One ranking: the rows of a pair under one recipe and teacher, and the model that their verdicts are from."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
-from kdbench.results.columns import METRIC, TEACHER_ROW
 from kdbench.results.commands import again
-from kdbench.results.costs import costs, time_ratio
+from kdbench.results.model import Estimate, Model
 from kdbench.results.record import Record
 from kdbench.results.reported_column import published
-from kdbench.results.statistics import (
-    Difference,
-    bootstrap_interval,
-    deviation,
-    difference,
-    gap_closed,
-    holm,
-    mean,
+from kdbench.results.row import (
+    GROUP,
+    TEACHER_ROW,
+    Key,
+    Row,
+    best,
+    costs,
+    key_of,
+    latest_last,
+    long_label,
+    machines,
+    secondary,
+    time_ratio,
+    twins,
+    version_order,
 )
+from kdbench.results.statistics import deviation, gains, gap_closed, mean
 from kdbench.specs import PLAIN
 
-Key = tuple[str, int, str]
-Row = dict[str, Any]
-UNKNOWN = (
-    "difference",
-    "low",
-    "high",
-    "gap_closed",
-    "time_ratio",
-    "p",
-    "p_holm",
-    "relative_gain",
-    "paper_difference",
-)
+DIGITS = 10
+"""Decimals of the model's numbers that are the same on every machine."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A ranking.
+
+    Attributes:
+        rows: The teacher, the plain student, then the methods, the largest gain first.
+        model: What intervals and verdicts are from.
+    """
+
+    rows: Sequence[Row]
+    model: Model
+
+    def with_rows(self, rows: Iterable[Row]) -> Ranking:
+        """Return the same ranking with other rows shown: its model stays that of all."""
+        return Ranking(list(rows), self.model)
+
+    @property
+    def first(self) -> Row:
+        """A row, for what all rows share: dataset, pair, schedule, recipe, teacher and metric."""
+        return self.rows[0]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What all rows share: the values of ``GROUP``."""
+        return tuple(self.first[name] for name in GROUP)
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that ranks."""
+        return str(self.first["metric"])
+
+    @property
+    def heading(self) -> str:
+        """Names dataset, pair, schedule, recipe and teacher."""
+        first = self.first
+        parts = [f"{first['schedule']} schedule" if self.was_run else "not run"]
+        parts += [f"{key} {first[key]}" for key in ("recipe", "teacher") if first[key]]
+        return f"{first['dataset']}: {first['pair']} ({', '.join(parts)})"
+
+    @property
+    def was_run(self) -> bool:
+        """Whether any cell of it has a record."""
+        return bool(self.first["recipe"])
+
+    @cached_property
+    def methods(self) -> list[Row]:
+        """The rows of the methods, in rank order."""
+        return [row for row in self.rows if not row.is_reference]
+
+    def row(self, label: str) -> Row | None:
+        """The row with that label, if there is one."""
+        return next((row for row in self.rows if row["method"] == label), None)
+
+    def level(self, label: str) -> float:
+        """Mean score of the teacher or the plain student, in [0, 1]; NaN where there is none."""
+        row = self.row(label)
+        return math.nan if row is None else float(row["mean"])
+
+    def scores(self, label: str, metric: str | None = None) -> dict[int, float]:
+        """Seed -> metric of a row; empty where there is no such row."""
+        row = self.row(label)
+        return {} if row is None else row.scores(metric)
+
+    def differences(self, label: str, metric: str | None = None) -> list[float]:
+        """Differences of a row to the plain student at each shared seed, as fractions.
+
+        Args:
+            label: Of the row.
+            metric: A metric after the last iteration; default: the one that ranks.
+        """
+        return gains(self.scores(label, metric), self.scores(PLAIN, metric))
+
+    def pair(self, label: str, other: str) -> Estimate | None:
+        """Return the difference ``label - other``, with an interval for this pair alone; None where it has none."""
+        return self.model.pair(self.counted(label), self.counted(other))
+
+    def counted(self, label: str) -> str:
+        """Return the label of the row that counts in the model in the place of a row: itself but for twins."""
+        row = self.row(label)
+        return label if row is None else row["same_as"] or label
 
 
 @dataclass(frozen=True)
 class Board:
-    """One ranking.
+    """What a ranking is made from.
 
     Attributes:
         plain: Cells of the plain student.
@@ -52,7 +128,6 @@ class Board:
         teachers: The teachers' own records.
         teacher: Identity of the teacher that all are ranked under; blank where there is none.
         smoke: Selector -> smoke cells of the same pair: counted, never ranked.
-        bootstrap: Whether rows have a bootstrap interval too.
     """
 
     plain: Sequence[Record]
@@ -60,30 +135,29 @@ class Board:
     teachers: Sequence[Record]
     teacher: str
     smoke: Mapping[str, int]
-    bootstrap: bool = False
 
-    def rows(self) -> list[Row]:
+    def ranking(self) -> Ranking:
         """The teacher, the plain student and the sorted methods."""
         by_key: dict[Key, list[Record]] = defaultdict(list)
         for cell in self.methods:
             by_key[key_of(cell)].append(cell)
         selectors = Counter(selector for selector, _, _ in by_key)
-        found = [
-            self._method_row(key[0] if selectors[key[0]] == 1 else long_label(key), by_key[key])
-            for key in by_key
-        ]
-        rows = [row for row, _ in found]
-        for (row, gain), p in zip(found, holm([gain.p for _, gain in found]), strict=True):
-            row["p_holm"] = p
-            row["verdict"] = gain.verdict_at(p) if row["seeds"] else "no result"
+        labels = {key: key[0] if selectors[key[0]] == 1 else long_label(key) for key in by_key}
+        found = [self._method_row(labels[key], cells) for key, cells in by_key.items()]
+        same = twins(found)
+        counted = {row["method"]: row.blocks for row in found if row["method"] not in same}
+        model = Model(self._plain_row.blocks, counted)
+        rows = [self._judged(row, model, same.get(row["method"], "")) for row in found]
         rows += [self._smoke_row(selector) for selector in self.smoke.keys() - {PLAIN, *selectors}]
         rows.sort(key=lambda row: (math.isnan(row["difference"]), -row["difference"], row["method"]))
-        return [self._teacher_row(), self._plain_row(), *rows]
+        return Ranking([self._teacher_row(), self._plain_row, *rows], model)
 
-    def _row(self, method: str, scores: Iterable[float], cells: Sequence[Record], **more: Any) -> Row:
-        """A row of the cells of one selector; those that are done are averaged, the others counted."""
-        first, done, scores = self._first, _by_seed(cells), list(scores)
-        row: Row = {
+    def _row(self, method: str, cells: Sequence[Record], **more: Any) -> Row:
+        """A row of the cells of one method; those that are done are averaged, the others counted."""
+        first, row = (*self.plain, *self.methods)[0], Row(cells, {})
+        scores = more.pop("scores", row.scores().values())
+        done = list(row.done.values())
+        values = {
             "dataset": first.dataset,
             "pair": first.pair_name,
             "schedule": first.schedule,
@@ -94,35 +168,23 @@ class Board:
             "seeds": len(scores),
             "mean": mean(scores),
             "std": deviation(scores),
-            "shared_seeds": 0,
             "failed": sum(cell.status in ("failed", "timed-out") for cell in cells),
             "verdict": "" if scores else "no result",
             "selection": "last",
-            "best": _best(done.values()),
+            "best": best(done),
             "skipped": sum(cell.status == "skipped" for cell in cells),
-            "smoke": 0,
-            "missing": 0,
-            "reported": sum(cell.reported_by is not None for cell in done.values()),
-            "paper_setting": "",
+            "reported": sum(cell.reported_by is not None for cell in done),
             "plugin": max(dict.fromkeys(cell.plugin for cell in cells), key=version_order, default=""),
             "command": again(cells),
-            **dict.fromkeys(UNKNOWN, math.nan),
-            **costs(done.values()),
-            **_secondary(done.values()),
-            **more,
         }
-        return row | (_blank_interval() if self.bootstrap and "bootstrap_low" not in row else {})
-
-    @cached_property
-    def _first(self) -> Record:
-        return (*self.plain, *self.methods)[0]
+        return Row(cells, values | costs(done) | secondary(done) | more)
 
     def _teacher_row(self) -> Row:
         own = [record for record in self.teachers if record.identity == self.teacher]
         waiting = [cell for cell in self.methods if cell.done and cell.teacher_identity == self.teacher]
         first = min(waiting, key=lambda cell: (cell.seed, cell.selector, cell.identity), default=None)
         command = "" if first is None else again([first])
-        return self._row(TEACHER_ROW, self._teacher_scores, own, command=command, plugin="")
+        return self._row(TEACHER_ROW, own, scores=self._teacher_scores, command=command, plugin="")
 
     @cached_property
     def _teacher_scores(self) -> list[float]:
@@ -132,93 +194,40 @@ class Board:
         own = [t.score for t in self.teachers if t.identity == self.teacher and t.score is not None]
         return list(by_weights.values()) or own
 
+    @cached_property
     def _plain_row(self) -> Row:
-        counted = self.smoke.get(PLAIN, 0)
-        return self._row(PLAIN, _scores(self._baseline).values(), self._plain_in_order, smoke=counted)
-
-    @cached_property
-    def _plain_in_order(self) -> list[Record]:
-        return latest_last(self.plain)
-
-    @cached_property
-    def _baseline(self) -> dict[int, Record]:
-        """Seed -> plain student; of several revisions the latest."""
-        return _by_seed(self._plain_in_order)
+        """Of several revisions of the plain student the latest counts."""
+        return self._row(PLAIN, latest_last(self.plain), smoke=self.smoke.get(PLAIN, 0))
 
     def _smoke_row(self, selector: str) -> Row:
-        return self._row(selector, [], [], smoke=self.smoke[selector], verdict="smoke only")
+        return self._row(selector, [], smoke=self.smoke[selector], verdict="smoke only")
 
-    def _method_row(self, label: str, cells: Sequence[Record]) -> tuple[Row, Difference]:
-        plain, own = self._baseline, _by_seed(cells)
-        scores, baseline = _scores(own), _scores(plain)
-        gain = difference(scores, baseline)
-        shared = scores.keys() & baseline.keys()
-        level = mean(baseline[seed] for seed in shared)
-        paper = published(cells[0])
-        row = self._row(
-            label,
-            scores.values(),
-            cells,
-            shared_seeds=gain.n,
-            difference=gain.mean,
-            low=gain.low,
-            high=gain.high,
-            gap_closed=gap_closed(gain.mean, level, mean(self._teacher_scores)),
-            time_ratio=time_ratio(own, plain),
-            p=gain.p,
-            relative_gain=gain.mean / level if level > 0 else math.nan,
-            smoke=self.smoke.get(cells[0].selector, 0),
+    def _method_row(self, label: str, cells: Sequence[Record]) -> Row:
+        row, paper = self._row(label, cells, smoke=self.smoke.get(cells[0].selector, 0)), published(cells[0])
+        return row.but(
+            machines=machines(row.done, self._plain_row.done),
+            time_ratio=time_ratio(row.done, self._plain_row.done),
             paper_difference=paper.difference,
             paper_setting=paper.setting,
         )
-        if self.bootstrap:
-            ends = bootstrap_interval(scores[seed] - baseline[seed] for seed in shared)
-            row["bootstrap_low"], row["bootstrap_high"] = ends
-        return row, gain
 
-
-def latest_last(plain: Iterable[Record]) -> list[Record]:
-    """Plain students, those of the latest revision last: they count."""
-    return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
-
-
-def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
-    """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
-    parts = plugin.rpartition(" ")[2].split(".")
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
-
-
-def key_of(cell: Record) -> Key:
-    """What cells of one row have in common: selector, revision, and what the options meant."""
-    return cell.selector, cell.revision, cell.options_text
-
-
-def long_label(key: Key) -> str:
-    """A label for one of several rows with the same selector."""
-    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
-
-
-def _blank_interval() -> Row:
-    return {"bootstrap_low": math.nan, "bootstrap_high": math.nan}
-
-
-def _by_seed(cells: Iterable[Record]) -> dict[int, Record]:
-    return {cell.seed: cell for cell in cells if cell.done}
-
-
-def _scores(cells: Mapping[int, Record]) -> dict[int, float]:
-    return {seed: cell.score for seed, cell in cells.items() if cell.score is not None}
-
-
-def _best(cells: Iterable[Record]) -> float:
-    """Mean at the best evaluation; NaN unless every cell has one."""
-    values = [cell.metrics.best.get(cell.metric, math.nan) for cell in cells if cell.metrics is not None]
-    return mean(values)
-
-
-def _secondary(cells: Iterable[Record]) -> dict[str, float]:
-    """Means of the metrics after the last iteration that do not rank, each over the cells that have it."""
-    cells = [cell for cell in cells if cell.metrics is not None]
-    last = [cell.metrics.last for cell in cells if cell.metrics is not None]
-    names = dict.fromkeys(chain.from_iterable(last)).keys() - {cell.metric for cell in cells}
-    return {f"{METRIC}{name}": mean([each[name] for each in last if name in each]) for name in names}
+    def _judged(self, row: Row, model: Model, same_as: str) -> Row:
+        """A method's row with its difference to the plain student and its verdict."""
+        baseline, own = self._plain_row.blocks, row.blocks
+        shared = own.keys() & baseline.keys()
+        level = mean(baseline[block] for block in shared)
+        found = model.estimates.get(same_as or row["method"])
+        gain = mean(own[block] - baseline[block] for block in shared) if found is None else found.mean
+        row = row.but(
+            shared_seeds=len(shared),
+            difference=gain,
+            gap_closed=gap_closed(gain, level, mean(self._teacher_scores)),
+            relative_gain=gain / level if level > 0 else math.nan,
+            same_as=same_as,
+        )
+        if found is None:
+            few = "one seed" if shared else "no plain student"
+            return row.but(verdict=few if row["seeds"] else "no result")
+        numbers = {name: round(getattr(found, name), DIGITS) for name in ("low", "high", "p", "scatter")}
+        interval = "own" if found.own else "pooled"
+        return row.but(**numbers, interval=interval, verdict=found.verdict, reason=found.reason)

@@ -1,15 +1,18 @@
-"""Two methods against each other: the paired t test over the seeds that both have, block by block."""
+"""Two methods against each other, over the seeds that both have, ranking by ranking."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kdbench.results.leaderboard import origins, ranked_under, recipe_of
+from kdbench.results.board import Ranking
+from kdbench.results.leaderboard import rankings
+from kdbench.results.model import Estimate
 from kdbench.results.record import Record
-from kdbench.results.statistics import Difference, deviation, difference, mean, paired_p
+from kdbench.results.row import Row
+from kdbench.results.statistics import deviation, gains, mean
 from kdbench.specs import PLAIN, digest
 
 LEVEL = 1e-6
@@ -24,6 +27,7 @@ class Side:
 
     Attributes:
         method: Its selector.
+        label: Of its row.
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
@@ -31,6 +35,7 @@ class Side:
     """
 
     method: str
+    label: str
     scores: Mapping[int, float]
     failed: tuple[int, ...] = ()
     reported: tuple[int, ...] = ()
@@ -42,22 +47,12 @@ class Comparison:
     """Two methods under one recipe and teacher.
 
     Attributes:
-        dataset: Name of the dataset.
-        pair: Name of the teacher-student pair.
-        schedule: ``default`` or ``custom``.
-        recipe: First 12 digits of the recipe's hash.
-        teacher: First 12 digits of the teacher's identity; empty where neither has one.
-        metric: Name of the metric.
+        ranking: That both are rows of.
         first: The one that is compared with.
         second: The one that is judged.
     """
 
-    dataset: str
-    pair: str
-    schedule: str
-    recipe: str
-    teacher: str
-    metric: str
+    ranking: Ranking
     first: Side
     second: Side
 
@@ -67,19 +62,37 @@ class Comparison:
         return sorted(self.first.scores.keys() & self.second.scores.keys())
 
     @property
-    def difference(self) -> Difference:
-        """Second less first, over the shared seeds, with the 95 % t interval."""
-        return difference(self.second.scores, self.first.scores)
+    def difference(self) -> Estimate | None:
+        """Second less first, with its 95 % interval; None below two shared seeds.
+
+        Against the plain student the interval is the leaderboard's, which holds for all rows at once; of two other
+        methods it is for this pair alone, from the same pooled noise.
+        """
+        if not self.against_plain:
+            return self.ranking.pair(self.second.label, self.first.label)
+        forward = self.first.method == PLAIN
+        label = self.ranking.counted(self.second.label if forward else self.first.label)
+        found = self.ranking.model.estimates.get(label)
+        return found if found is None or forward else found.reversed
 
     @property
-    def p(self) -> float:
-        """Two-sided p value of the paired t test; NaN below two shared seeds."""
-        return paired_p([self.second.scores[seed] - self.first.scores[seed] for seed in self.seeds])
+    def against_plain(self) -> bool:
+        """Whether one of the two is the plain student."""
+        return PLAIN in (self.first.method, self.second.method)
+
+    @property
+    def gain(self) -> float:
+        """The difference, also of one shared seed; NaN without one."""
+        found = self.difference
+        return mean(gains(self.second.scores, self.first.scores)) if found is None else found.mean
 
     @property
     def verdict(self) -> str:
         """What the interval allows to say of the second."""
-        return self.difference.verdict if self.seeds else "no shared seed"
+        found = self.difference
+        if found is None:
+            return "one seed" if self.seeds else "no shared seed"
+        return found.verdict
 
     def alone(self, side: Side) -> list[int]:
         """Seeds that only that side has: they are not used."""
@@ -122,72 +135,53 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
     Returns:
         One comparison a (dataset, pair, recipe, teacher) in which both were run, sorted.
     """
-    records = list({record.identity: record for record in sorted(records, key=_preference)}.values())
-    began_with = origins(record for record in records if record.kind == "teacher")
-    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    for cell in records:
-        if cell.kind == "cell" and cell.schedule != "smoke" and cell.selector in (first, second):
-            recipe = recipe_of(cell)[:12]
-            groups[cell.dataset, cell.pair_name, cell.schedule, recipe, cell.metric].append(cell)
-    return [block for key in sorted(groups) for block in _blocks(key, groups[key], began_with, first, second)]
+    return [
+        Comparison(ranking, side(ranking, first), side(ranking, second))
+        for ranking in sorted(rankings(records), key=lambda one: one.key)
+        if all(_rows(ranking, selector) for selector in (first, second))
+    ]
 
 
-def _preference(record: Record) -> tuple[bool, bool, str]:
-    """Of two records of one identity the later counts: a done one, an own one."""
-    return record.done, record.reported_by is None, record.to_json()
+def _rows(ranking: Ranking, selector: str) -> list[Row]:
+    """The rows of a selector: one for each revision and each meaning of it, the latest last."""
+    rows = [row for row in ranking.rows if row.cells and row.cells[0].selector == selector]
+    return sorted(rows, key=lambda row: max(map(_age, row.cells)))
 
 
-def _blocks(
-    key: tuple[str, ...], cells: Sequence[Record], began_with: Mapping[str, str], first: str, second: str
-) -> Iterator[Comparison]:
-    """One comparison a teacher; the plain students serve them all."""
-    taught = {cell.identity: ranked_under(cell, began_with) for cell in cells if cell.method != PLAIN}
-    for teacher in sorted(set(taught.values())):
-        here = [cell for cell in cells if taught.get(cell.identity, teacher) == teacher]
-        sides = [[cell for cell in here if cell.selector == selector] for selector in (first, second)]
-        if all(sides):
-            dataset, pair, schedule, recipe, metric = key
-            yield Comparison(
-                dataset, pair, schedule, recipe, teacher[:12], metric, side(sides[0]), side(sides[1])
-            )
+def _age(cell: Record) -> tuple[object, ...]:
+    return cell.revision, cell.made.clock, cell.identity
 
 
-def side(cells: Sequence[Record]) -> Side:
-    """What one method has: of several revisions, or meanings of its selector, the latest.
-
-    The plain student has no options: of its revisions the latest counts for each seed, as in a leaderboard.
-    """
-    cells = sorted(cells, key=lambda cell: (cell.revision, cell.made.clock, cell.identity))
-    kept = cells if cells[-1].method == PLAIN else [cell for cell in cells if _kind(cell) == _kind(cells[-1])]
-    out = {_kind(cell) for cell in cells if cell not in kept}
-    done = {cell.seed: cell for cell in kept if cell.done}
-    lost = {cell.seed for cell in kept if cell.status in ("failed", "timed-out")} - done.keys()
+def side(ranking: Ranking, selector: str) -> Side:
+    """Return what a selector has in a ranking: of its rows the latest."""
+    *older, row = _rows(ranking, selector)
+    lost = {cell.seed for cell in row.cells if cell.status in ("failed", "timed-out")} - row.done.keys()
     return Side(
-        method=cells[-1].selector,
-        scores={seed: cell.score for seed, cell in done.items() if cell.score is not None},
+        method=selector,
+        label=row["method"],
+        scores=row.scores(),
         failed=tuple(sorted(lost)),
-        reported=tuple(sorted(seed for seed, cell in done.items() if cell.reported_by is not None)),
-        left_out=tuple(f"revision {revision}, options {options[:6]}" for revision, options in sorted(out)),
+        reported=tuple(sorted(seed for seed, cell in row.done.items() if cell.reported_by is not None)),
+        left_out=tuple(
+            f"revision {cell.revision}, options {digest(dict(cell.options))[:6]}"
+            for cell in (one.cells[0] for one in older)
+        ),
     )
-
-
-def _kind(cell: Record) -> tuple[int, str]:
-    return cell.revision, digest(dict(cell.options))
 
 
 def overall(blocks: Iterable[Comparison]) -> Overall:
     """Wins and losses over the blocks with a shared seed, and a test over datasets where that is honest."""
-    gains: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, list[float]] = defaultdict(list)
     for block in blocks:
         if block.seeds:
-            gains[block.dataset].append(block.difference.mean)
-    every = [gain for values in gains.values() for gain in values]
+            found[block.ranking.first["dataset"]].append(block.gain)
+    every = [gain for values in found.values() for gain in values]
     return Overall(
         wins=sum(gain > LEVEL for gain in every),
         losses=sum(gain < -LEVEL for gain in every),
         ties=sum(abs(gain) <= LEVEL for gain in every),
-        datasets=len(gains),
-        p=_signed_rank([mean(values) for values in gains.values()]),
+        datasets=len(found),
+        p=_signed_rank([mean(values) for values in found.values()]),
     )
 
 

@@ -1,41 +1,33 @@
-"""Leaderboards as text: CSV for machines, markdown for pages, tables for terminals."""
+"""How rankings read: the columns that people see, the numbers in them, and what they mean."""
 
 from __future__ import annotations
 
-import csv
-import html
-import io
 import math
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-import pandas as pd
+from kdbench.results.board import Ranking
+from kdbench.results.leaderboard import secondary_columns
+from kdbench.results.row import COLUMNS, TEACHER_ROW
+from kdbench.results.table import Table
+from kdbench.specs import PLAIN
 
-from kdbench.results.columns import BOOTSTRAP, GROUP, METRIC, TEACHER_ROW
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-][0-9]+)?\Z")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_PERCENT = {
-    *("mean", "std", "difference", "low", "high", "gap_closed", "best", "relative_gain", "paper_difference"),
-    *BOOTSTRAP,
-}
-_WHOLE = {"peak_memory_mib", "added_parameters", "student_parameters", "student_flops"}
-_PROBABILITY = {"p", "p_holm", "friedman_p", "nemenyi_p"}
+Values = Mapping[str, Any]
+"""A row of a ranking."""
+MARK = "†"
+"""Marks an interval that is from the row's own paired differences."""
 LEGEND = (
-    "Scores are x100, on the test split after the last iteration; none is the plain student. The difference "
-    "is to it, paired by seed, with its own 95 % t interval. Better and worse are Holm-corrected over the rows of "
-    "a ranking (paired t tests, 5 % for any false one), so a row may be no evidence though its own interval "
-    "excludes zero. Gap closed is the share of the way from the plain student to the teacher. Time is that of an "
-    "iteration relative to the plain student, only from seeds in which both were trained in turns in one process "
-    "(lanes of a pack); elsewhere it is blank, since times of separate runs tell what else ran on the machine. "
-    "Left out are failed, timed-out, skipped, smoke and missing cells: counted, and never averaged."
-)
-BOOTSTRAP_LEGEND = (
-    "The interval shown is the percentile bootstrap's, too narrow with few seeds; verdicts stay the t test's."
+    "Scores are x100, on the test split after the last iteration; none is the plain student. The difference is "
+    "to it, paired by seed. Its interval is Dunnett's, from the pooled noise of all rows of a ranking: all its "
+    "intervals hold at once with 95 %, and a row is better or worse just where its interval excludes zero. A "
+    f"row marked {MARK} scatters more than the others (F test at .01) and has an interval from its own paired "
+    "differences; with three seeds the test misses many: one row with five times the noise of the others raises"
+    " the chance of any false verdict in a ranking from 5 % to about 10 % (simulated). Gap closed is the share "
+    "of the way from the plain student to the teacher. Time is that of an iteration relative to the plain "
+    "student, only from seeds in which both were trained in turns in one process (lanes of a pack); elsewhere "
+    "it is blank, since times of separate runs tell what else ran on the machine. Left out are failed, timed-"
+    "out, skipped, smoke and missing cells: counted, and never averaged."
 )
 REPORTED_LEGEND = (
     "By others: seeds whose records others report. They are checked for what contradicts itself or is implausible "
@@ -43,95 +35,138 @@ REPORTED_LEGEND = (
 )
 LEFT_OUT = ("failed", "skipped", "smoke", "missing")
 OPTIONAL = ("time", "left out")
-"""Columns that a ranking shows to humans only where one of its rows has something in them."""
-NAME = 16
-"""Characters that names should have in a narrow terminal."""
+"""Columns that a ranking shows to people only where one of its rows has something in them."""
 
 
-def legend(frame: pd.DataFrame) -> str:
-    """What the columns of a leaderboard mean."""
-    told = {
-        LEGEND: True,
-        BOOTSTRAP_LEGEND: BOOTSTRAP[0] in frame,
-        REPORTED_LEGEND: bool(frame["reported"].any()),
-    }
-    return " ".join(words for words, holds in told.items() if holds)
+def legend(found: Iterable[Ranking]) -> str:
+    """Return what the columns of leaderboards mean."""
+    others = any(row["reported"] for ranking in found for row in ranking.rows)
+    return f"{LEGEND} {REPORTED_LEGEND}" if others else LEGEND
 
 
-def to_csv(frame: pd.DataFrame) -> str:
-    """The frame as CSV: fractions x100 with one decimal, blanks empty, no cell a spreadsheet would run."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(frame.columns)
-    writer.writerows(zip(*(map(guard, _csv_column(str(name), frame)) for name in frame.columns), strict=True))
-    return buffer.getvalue()
+def tables(found: Iterable[Ranking]) -> list[Table]:
+    """Return a table a ranking, for people."""
+    return [_table(ranking) for ranking in found]
 
 
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A markdown table a ranking, under a heading that names pair, recipe and teacher."""
-    parts = []
-    for heading, block in blocks(frame):
-        words, table = grid(block)
-        lines = [
-            f"## {escape(heading)}",
-            "",
-            line(words),
-            line(["---"] + ["---:"] * (len(words) - 2) + ["---"]),
-        ]
-        lines += [line([escape(cell) for cell in cells]) for cells in table]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+def _table(ranking: Ranking) -> Table:
+    titles = ["method", "seeds", ranking.metric, "std", "vs plain", "95 % interval", "gap closed"]
+    titles += ["time", "left out", "verdict"]
+    cells = [_cells(row) for row in ranking.rows]
+    kept = [i for i, title in enumerate(titles) if title not in OPTIONAL or any(row[i] for row in cells)]
+    shown = [[row[i] for i in kept] for row in cells]
+    align = f"l{'r' * (len(kept) - 2)}l"
+    return Table([titles[i] for i in kept], shown, align, ranking.heading, " ".join(notes(ranking)))
 
 
-def to_tables(frame: pd.DataFrame, width: int) -> list[Table]:
-    """A rich table a ranking, for a terminal of so many columns."""
-    return [_table(heading, block, width) for heading, block in blocks(frame)]
+def notes(ranking: Ranking) -> list[str]:
+    """Return sentences on what a ranking's intervals are from, and on what makes it doubtful."""
+    model, metric = ranking.model, ranking.metric
+    found = []
+    if model.methods and model.pooled.freedom:
+        noise, freedom = model.pooled.deviation, model.pooled.freedom
+        found.append(f"Noise: {100 * noise:.2g} {metric} points, pooled over {freedom} degrees of freedom.")
+    ratios = {row["method"]: row["scatter"] for row in ranking.methods if row["scatter"] > 0}
+    if ratios:
+        most = max(ratios, key=lambda label: ratios[label])
+        found.append(f"{most} scatters most, {ratios[most]:.3g} times as much as the other rows.")
+    if model.methods and PLAIN in model.unequal:
+        found.append(
+            "The plain student scatters more than the methods, so every interval is from its own row."
+        )
+    reasons = dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"])
+    found += [f"Cannot tell: {reason}." for reason in reasons]
+    plain, teacher = ranking.level(PLAIN), ranking.level(TEACHER_ROW)
+    if teacher <= plain:
+        found.append(f"The teacher ({percent(teacher)}) is not above the plain student ({percent(plain)}).")
+    mixed = [row["method"] for row in ranking.methods if row["machines"]]
+    if mixed:
+        found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")
+    return found
 
 
-def _table(heading: str, block: pd.DataFrame, width: int) -> Table:
-    """Where it is narrow heads are in two lines, then names break between their parts, then some words do."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
-    words, lines = grid(block)
-    box = SIMPLE_HEAD if _width(words, lines) + 2 * len(words) < width else None
-    if box is None:
-        words = ["\n".join(filter(None, word.rpartition(" ")[::2])) for word in words]
-        room = _room(words, lines, width)
-        if room < NAME:
-            lines = [[*_broken(words, cells)] for cells in lines]
-            room = _room(words, lines, width)
-        lines = [[folded(cells[0], room), *cells[1:]] for cells in lines]
-    table = Table(title=Text(heading), title_justify="left", box=box, padding=(0, 1, 0, 0))
-    table.add_column(Text(words[0]), overflow="fold")
-    for word in words[1:-1]:
-        table.add_column(Text(word), justify="right", no_wrap=True)
-    table.add_column(Text(words[-1]), no_wrap=True)
-    for cells in lines:
-        table.add_row(*map(Text, cells))
-    return table
+def verdict(row: Values) -> str:
+    """Return the verdict, and which row counts in the place of this one."""
+    return f"{row['verdict']} (same as {row['same_as']})" if row["same_as"] else str(row["verdict"])
 
 
-def _width(words: list[str], lines: list[list[str]]) -> int:
-    """Characters of a table's widest line, one between columns."""
-    columns = zip(words, *lines, strict=True)
-    return sum(max(len(part) for cell in column for part in cell.split("\n")) + 1 for column in columns)
+def _cells(row: Values) -> list[str]:
+    share = f"{percent(row['gap_closed'])} %".removeprefix(" %")
+    return [*measured(row), share, times(row["time_ratio"]), left_out(row), verdict(row)]
 
 
-def _room(words: list[str], lines: list[list[str]], width: int) -> int:
-    """What the other columns leave to the names."""
-    return width - _width(words[1:], [cells[1:] for cells in lines]) - 1
+def measured(row: Values) -> list[str]:
+    """Return method, seeds, mean, standard deviation, difference and its interval."""
+    gain = percent(row["difference"], "+")
+    return [row["method"], seeds(row), percent(row["mean"]), spread(row), gain, interval(row)]
 
 
-def _broken(words: list[str], cells: list[str]) -> Iterator[str]:
-    """A row whose standard deviation, left out cells and verdict have a word a line."""
-    for word, cell in zip(words, cells, strict=True):
-        yield cell.replace(" ", "\n") if word in ("std", "left\nout", "verdict") else cell
+def to_csv(found: Iterable[Ranking], more: Sequence[str] = ()) -> str:
+    """Return rankings as CSV for machines: fractions with all their digits, blanks empty.
+
+    Args:
+        found: The rankings.
+        more: Further columns of text, in the place of those of the secondary metrics.
+    """
+    rows = [row for ranking in found for row in ranking.rows]
+    return csv_table([*COLUMNS, *(more or secondary_columns(rows))], rows).csv()
+
+
+def csv_table(columns: Sequence[str], rows: Iterable[Values]) -> Table:
+    """Return columns of rows as a table for machines."""
+    cells = [[_csv_cell(name, row) for name in columns] for row in rows]
+    return Table(columns, cells, "l" * len(columns))
+
+
+def _csv_cell(name: str, row: Values) -> str:
+    value = row.get(name, math.nan)
+    return "" if value != value else str(value)
+
+
+def times(ratio: float) -> str:
+    """Return a ratio of times; blank when NaN."""
+    return "" if math.isnan(ratio) else f"{ratio:.2f}x"
+
+
+def left_out(row: Values) -> str:
+    """Return the cells that are in no mean: ``2 failed, 1 smoke``."""
+    return ", ".join(f"{row[kind]} {kind}" for kind in LEFT_OUT if row[kind])
+
+
+def seeds(row: Values) -> str:
+    """Return how many seeds are done, and how many of them others report: ``3 (1 by others)``; blank for none."""
+    others = f" ({row['reported']} by others)" if row["reported"] else ""
+    return f"{row['seeds']}{others}" if row["seeds"] else ""
+
+
+def gain(row: Values) -> str:
+    """Return a row's difference to the plain student with its interval, in points."""
+    return f"{percent(row['difference'], '+')} {interval(row)}".strip()
+
+
+def interval(row: Values) -> str:
+    """Return the 95 % interval, and how many seeds it is from where that is not all of the row's."""
+    if not row["shared_seeds"]:
+        return ""
+    low, high = row["low"], row["high"]
+    ends = f"[{percent(low, '+')}, {percent(high, '+')}]" if row["shared_seeds"] > 1 else ""
+    few = f"({row['shared_seeds']} shared)" if row["shared_seeds"] != row["seeds"] else ""
+    return f"{ends}{MARK if row['interval'] == 'own' else ''} {few}".strip()
+
+
+def spread(row: Values) -> str:
+    """Return the standard deviation, or that there is one seed only."""
+    single = row["seeds"] == 1 and row["method"] != TEACHER_ROW
+    return "one seed" if single else percent(row["std"])
+
+
+def percent(value: float, sign: str = "") -> str:
+    """Return a fraction x100 with one decimal (and its sign); blank when NaN; never "-0.0"."""
+    return "" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:{sign}.1f}"
 
 
 def folded(selector: str, width: int) -> str:
-    """A selector in lines that end after its marks, as far as its parts fit into so many characters."""
+    """Return a selector in lines that end after its marks, as far as its parts fit into so many characters."""
     lines = [""]
     for part in pieces(selector):
         if lines[-1] and len(lines[-1]) + len(part) > width:
@@ -141,125 +176,5 @@ def folded(selector: str, width: int) -> str:
 
 
 def pieces(selector: str) -> list[str]:
-    """The pieces between which a selector is best broken: after its brackets and signs."""
+    """Return the pieces between which a selector is best broken: after its brackets and signs."""
     return re.split(r"(?<=[\[=,+-])", selector)
-
-
-def guard(cell: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula; numbers stay as they are."""
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.match(cell) else cell
-
-
-def escape(text: str) -> str:
-    """Text for a cell of a markdown table: no pipe, tag, code or line break of it acts."""
-    marked = re.sub(r"([\\|`*])", r"\\\1", html.escape(text, quote=False))
-    return " ".join(marked.split())
-
-
-def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as dicts by column."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict(orient="records")]
-
-
-def blocks(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rankings in a frame, each with a heading that names pair, recipe and teacher."""
-    for _, block in frame.groupby(GROUP, sort=False):
-        row = rows(block)[0]
-        parts = [f"{row['schedule']} schedule"]
-        parts += [f"{key} {row[key]}" for key in ("recipe", "teacher") if row[key]]
-        yield f"{row['dataset']}: {row['pair']} ({', '.join(parts)})", block
-
-
-def grid(block: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
-    """A ranking's table for humans: the heads of its columns, and the cells of each row."""
-    metric = str(block["metric"].iloc[0])
-    ends = "95 % bootstrap" if BOOTSTRAP[0] in block else "95 % interval"
-    words = ["method", "seeds", metric, "std", "vs plain", ends, "gap closed", "time", "left out", "verdict"]
-    table = [_cells(row) for row in rows(block)]
-    kept = [i for i, word in enumerate(words) if word not in OPTIONAL or any(cells[i] for cells in table)]
-    return [words[i] for i in kept], [[cells[i] for i in kept] for cells in table]
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    share = percent(row["gap_closed"])
-    return [
-        *measured(row),
-        f"{share} %" if share else "",
-        times(row["time_ratio"]),
-        left_out(row),
-        row["verdict"],
-    ]
-
-
-def times(ratio: float) -> str:
-    """A ratio of times; blank when NaN."""
-    return "" if math.isnan(ratio) else f"{ratio:.2f}x"
-
-
-def left_out(row: dict[str, Any]) -> str:
-    """The cells that are in no mean: ``2 failed, 1 smoke``."""
-    return ", ".join(f"{row[kind]} {kind}" for kind in LEFT_OUT if row[kind])
-
-
-def measured(row: dict[str, Any]) -> list[str]:
-    """Method, seeds, mean, standard deviation, difference to the plain student and its interval, for humans."""
-    return [
-        row["method"],
-        seeds(row),
-        percent(row["mean"]),
-        spread(row),
-        percent(row["difference"], "+"),
-        interval(row),
-    ]
-
-
-def seeds(row: Mapping[str, Any]) -> str:
-    """How many seeds are done, and how many of them others report: ``3 (1 by others)``; blank for none."""
-    others = f" ({row['reported']} by others)" if row["reported"] else ""
-    return f"{row['seeds']}{others}" if row["seeds"] else ""
-
-
-def interval(row: dict[str, Any]) -> str:
-    """The 95 % interval, and how many seeds it is from where that is not all of the row's.
-
-    It is the bootstrap one where there is one.
-    """
-    if not row["shared_seeds"]:
-        return ""
-    low, high = (row[name] for name in (BOOTSTRAP if BOOTSTRAP[0] in row else ("low", "high")))
-    ends = f"[{percent(low, '+')}, {percent(high, '+')}]" if row["shared_seeds"] > 1 else ""
-    few = f"({row['shared_seeds']} shared)" if row["shared_seeds"] != row["seeds"] else ""
-    return f"{ends} {few}".strip()
-
-
-def spread(row: dict[str, Any]) -> str:
-    """The standard deviation, or that there is one seed only."""
-    return _spread(row["method"], row["seeds"], row["std"])
-
-
-def _spread(method: str, seeds: int, std: float) -> str:
-    return "one seed" if seeds == 1 and method != TEACHER_ROW else percent(std)
-
-
-def percent(value: float, sign: str = "") -> str:
-    """A fraction x100 with one decimal (and its sign); blank when NaN; never "-0.0"."""
-    return "" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:{sign}.1f}"
-
-
-def _csv_column(name: str, frame: pd.DataFrame) -> list[str]:
-    values = frame[name].tolist()
-    if name == "std":
-        return [*map(_spread, frame["method"].tolist(), frame["seeds"].tolist(), values)]
-    if name in _PERCENT or name.startswith(METRIC):
-        return [*map(percent, values)]
-    digits = ".0f" if name in _WHOLE else ".2g" if name in _PROBABILITY else ".3f"
-    return [_csv_number(value, digits) if isinstance(value, float) else str(value) for value in values]
-
-
-def _csv_number(value: float, digits: str) -> str:
-    return "" if math.isnan(value) else f"{value:{digits}}"
-
-
-def line(cells: list[str]) -> str:
-    """A row of a markdown table."""
-    return "| " + " | ".join(cells) + " |"

@@ -1,74 +1,73 @@
-"""Leaderboards as pandas frames: every method against the plain student of the same seeds and recipe."""
+"""Leaderboards: every method against the plain student of the same seeds and recipe, ranking by ranking."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from kdbench.results.board import Board
-from kdbench.results.columns import BOOTSTRAP, COLUMNS, GROUP, TEACHER_ROW
+from kdbench.results.board import Board, Ranking
 from kdbench.results.record import Record
+from kdbench.results.row import COLUMNS, METRIC, Row
 from kdbench.specs import PLAIN
 
-__all__ = [
-    "COLUMNS",
-    "GROUP",
-    "TEACHER_ROW",
-    "leaderboard",
-    "origins",
-    "ranked_under",
-    "recipe_of",
-]
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def recipe_of(record: Record) -> str:
-    """Hash of all that must be equal for two cells to be comparable: data, models, schedule, precision."""
-    return record.recipe
-
-
-def leaderboard(records: Iterable[Record], dataset: str, *, bootstrap: bool = False) -> pd.DataFrame:
-    """The ranking of one dataset, one block of rows a (pair, recipe, teacher).
+def leaderboard(records: Iterable[Record], dataset: str) -> pd.DataFrame:
+    """Return the rankings of one dataset as one frame, whose columns :data:`COLUMNS` explains.
 
     Scores are fractions in [0, 1] after the last iteration; blanks are NaN. Smoke runs are counted, never ranked.
 
     Args:
         records: Records of any dataset, in any order.
         dataset: Which to rank.
-        bootstrap: Add the columns ``BOOTSTRAP``: a percentile interval of the difference.
-
-    Returns:
-        A frame with ``COLUMNS``, then those of the secondary metrics: the teacher, the plain student, then the
-        methods by mean paired difference.
     """
-    known = _unique(record for record in records if record.dataset == dataset)
-    teachers = [record for record in known if record.kind == "teacher" and record.schedule != "smoke"]
-    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
-    smoke: dict[str, Counter[str]] = defaultdict(Counter)
-    for record in known:
-        if record.kind == "cell" and record.schedule == "smoke":
-            smoke[record.pair_name][record.selector] += 1
-        elif record.kind == "cell":
-            groups[record.pair_name, record.schedule, record.recipe, record.metric].append(record)
-    rows = []
-    for key in sorted(groups):
-        counted = smoke[key[0]] if key[1] == "default" else {}
-        for board in _boards(groups[key], teachers, counted, bootstrap):
-            rows += board.rows()
-    return _frame(rows, bootstrap)
+    return frame_of(rankings(record for record in records if record.dataset == dataset))
 
 
-def _frame(rows: Sequence[Mapping[str, object]], bootstrap: bool) -> pd.DataFrame:
-    kinds = COLUMNS | (dict.fromkeys(BOOTSTRAP, "float64") if bootstrap else {})
-    secondary = sorted({name for row in rows for name in row.keys() - kinds.keys()})
-    kinds = kinds | dict.fromkeys(secondary, "float64")
-    frame: pd.DataFrame = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+def frame_of(found: Iterable[Ranking]) -> pd.DataFrame:
+    """Return rankings as one frame: ``COLUMNS``, then the secondary metrics by name."""
+    import pandas as pd
+
+    rows = list(chain.from_iterable(ranking.rows for ranking in found))
+    kinds = COLUMNS | dict.fromkeys(secondary_columns(rows), "float64")
+    frame: pd.DataFrame = pd.DataFrame(map(dict, rows), columns=list(kinds)).astype(kinds)
     return frame
 
 
-def _unique(records: Iterable[Record]) -> list[Record]:
-    """One record an identity, sorted: a done one if there is one, and an own one before one of others."""
+def secondary_columns(rows: Iterable[Row]) -> list[str]:
+    """Return the columns of the secondary metrics that any row has, sorted."""
+    return sorted({name for row in rows for name in row if name.startswith(METRIC)})
+
+
+def rankings(records: Iterable[Record]) -> list[Ranking]:
+    """Rank the methods of each dataset, pair, recipe and teacher; sorted by these.
+
+    Args:
+        records: Records of any dataset, in any order.
+    """
+    known = one_each(records)
+    teachers = [record for record in known if record.kind == "teacher" and record.schedule != "smoke"]
+    groups: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    smoke: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for record in known:
+        if record.kind == "cell" and record.schedule == "smoke":
+            smoke[record.dataset, record.pair_name][record.selector] += 1
+        elif record.kind == "cell":
+            key = (record.dataset, record.pair_name, record.schedule, record.recipe, record.metric)
+            groups[key].append(record)
+    return [
+        board.ranking()
+        for key in sorted(groups)
+        for board in _boards(groups[key], teachers, smoke[key[:2]] if key[2] == "default" else {})
+    ]
+
+
+def one_each(records: Iterable[Record]) -> list[Record]:
+    """Return one record an identity, sorted: a done one if there is one, and an own one before one of others."""
     same: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         same[record.identity].append(record)
@@ -81,12 +80,12 @@ def _preference(record: Record) -> tuple[bool, bool, str]:
 
 
 def origins(teachers: Iterable[Record]) -> dict[str, str]:
-    """Identity of each teacher -> that of the teacher it began with: another one where a stage came after it."""
+    """Return the identity of each teacher -> that of the teacher it began with, where a stage came after it."""
     return {teacher.identity: teacher.spec.get("base") or teacher.identity for teacher in teachers}
 
 
 def ranked_under(cell: Record, began_with: Mapping[str, str]) -> str:
-    """Identity of the teacher that a cell is ranked under: an ensemble's first, a staged one's base.
+    """Return the identity of the teacher that a cell is ranked under: an ensemble's first, a staged one's base.
 
     Args:
         cell: A distilled student's record.
@@ -96,9 +95,7 @@ def ranked_under(cell: Record, began_with: Mapping[str, str]) -> str:
     return began_with.get(taught_by, taught_by)
 
 
-def _boards(
-    cells: Sequence[Record], teachers: Sequence[Record], smoke: Mapping[str, int], bootstrap: bool
-) -> list[Board]:
+def _boards(cells: Sequence[Record], teachers: Sequence[Record], smoke: Mapping[str, int]) -> list[Board]:
     """One ranking a teacher; the plain students serve them all.
 
     A method that prepared its teacher in a further stage is ranked under the teacher that the stage began with.
@@ -111,7 +108,7 @@ def _boards(
             methods[ranked_under(cell, began_with)].append(cell)
     if not methods:
         methods[_only_teacher(plain, teachers)] = []
-    return [Board(plain, methods[key], teachers, key, smoke, bootstrap) for key in sorted(methods)]
+    return [Board(plain, methods[key], teachers, key, smoke) for key in sorted(methods)]
 
 
 def _only_teacher(plain: Sequence[Record], teachers: Sequence[Record]) -> str:

@@ -1,37 +1,222 @@
-"""The leaderboard files beside the records: written from them, and checked against them."""
+"""Leaderboards as text and as files: markdown pages with all details, CSV, LaTeX and Parquet."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from importlib.util import find_spec
 from pathlib import Path
-
-import pandas as pd
+from statistics import median
+from typing import TYPE_CHECKING
 
 from kdbench.errors import UserError
 from kdbench.files import slug, write_atomically
-from kdbench.results.details import details
-from kdbench.results.formats import escape, legend, to_csv, to_markdown
-from kdbench.results.leaderboard import leaderboard
+from kdbench.results.across import Across
+from kdbench.results.board import Ranking
+from kdbench.results.formats import interval, legend, percent, tables, times, to_csv
+from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.record import Record
+from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.results.store import Store
+from kdbench.results.table import Table, escape, latex
+from kdbench.specs import PLAIN
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "parquet": ".parquet"}
+"""Format -> ending of its files."""
+COST_LEGEND = (
+    "Memory is the largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are "
+    "trained beside the student and not exported; multiply-adds are those of one image. Latency is the time of the "
+    "student for one test image at batch 1, from pixels to boxes or masks: the students of a pair are one network, "
+    "so it is of the pair, and its range says how noisy it is. Best is the mean score at each seed's best "
+    "evaluation: it flatters, and never ranks."
+)
+PAPER_LEGEND = (
+    "The paper's difference to its own plain student, on its nearest published setting: the same variant at its "
+    "default options (of a method without variants the same options), the same task and a metric of which more is "
+    "better; before others the same dataset, then VOC or Cityscapes, the same metric, a student of the same depth. "
+    "It is another setting: other models, data and schedule. P: the paper's table; C: a public implementation; "
+    "N: a reading note or survey."
+)
+AGAIN_LEGEND = (
+    "A command runs what has no record yet in its results folder. `kdbench reproduce METHOD --dataset NAME "
+    "--pair NAME` runs a recorded row again and says whether it agrees."
+)
 
 
-def boards(
-    records: Iterable[Record], dataset: str | None = None, *, bootstrap: bool = False
-) -> dict[str, pd.DataFrame]:
-    """Dataset -> its leaderboard, for those (or that one) with anything to rank."""
-    by_dataset: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if dataset in (None, record.dataset):
-            by_dataset[record.dataset].append(record)
-    frames = {name: leaderboard(by_dataset[name], name, bootstrap=bootstrap) for name in sorted(by_dataset)}
-    return {name: frame for name, frame in frames.items() if not frame.empty}
+def boards(records: Iterable[Record], dataset: str | None = None) -> dict[str, list[Ranking]]:
+    """Return dataset -> its rankings, for those (or that one) with anything to rank."""
+    found: dict[str, list[Ranking]] = {}
+    for ranking in rankings(record for record in records if dataset in (None, record.dataset)):
+        found.setdefault(ranking.first["dataset"], []).append(ranking)
+    return found
 
 
-def page(dataset: str, frame: pd.DataFrame) -> str:
-    """The markdown page of a dataset."""
-    return f"# {escape(dataset)}\n\n{legend(frame)}\n\n{to_markdown(frame)}\n{details(frame)}"
+def page(name: str, found: Sequence[Ranking]) -> str:
+    """Return the markdown page of a dataset or benchmark."""
+    return f"# {escape(name)}\n\n{legend(found)}\n\n{to_markdown(tables(found))}\n{details(found)}"
+
+
+def to_markdown(found: Iterable[Table]) -> str:
+    """Return tables as markdown."""
+    return "\n\n".join(table.markdown() for table in found) + "\n"
+
+
+def to_latex(found: Iterable[Table], words: str) -> str:
+    """Return tables as LaTeX, their legend as a comment above."""
+    head = f"% Needs \\usepackage{{booktabs,adjustbox}}.\n% {latex(words)}"
+    return "\n\n".join([head, *(table.latex() for table in found)]) + "\n"
+
+
+def details(found: Iterable[Ranking]) -> str:
+    """Return as markdown the costs, the papers' numbers and the commands of each ranking."""
+    parts = []
+    for ranking in found:
+        parts.append(f"## Details of {escape(ranking.heading)}")
+        parts.append(f"### Cost\n\n{COST_LEGEND}\n\n{_cost(ranking)}")
+        paper = [row for row in ranking.rows if not math.isnan(row["paper_difference"])]
+        if paper:
+            parts.append(f"### Beside the paper\n\n{PAPER_LEGEND}\n\n{_paper(paper)}")
+        parts.append(f"### Each row again\n\n{AGAIN_LEGEND}\n\n{_commands(ranking)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _cost(ranking: Ranking) -> str:
+    """What the pair's models cost, then the table of what each method costs in training."""
+    titles = ["method", "time", "memory, MiB", "added parameters", "best"]
+    table = Table(titles, [_cost_cells(row) for row in ranking.rows], "lrrrr").markdown()
+    return "\n\n".join([*(escape(line) for line in models(ranking)), table])
+
+
+def _cost_cells(row: Row) -> list[str]:
+    counts = [whole(row[name]) for name in ("peak_memory_mib", "added_parameters")]
+    return [row["method"], times(row["time_ratio"]), *counts, percent(row["best"])]
+
+
+def whole(value: float) -> str:
+    """Return a count with its digits in groups; blank when NaN."""
+    return "" if math.isnan(value) else f"{value:,.0f}"
+
+
+def models(ranking: Ranking) -> list[str]:
+    """Return sentences on the size of the pair's models, and on the student's latency."""
+    students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
+    parts = {"Teacher": ranking.rows[:1], "Student": students}
+    sizes = {name: [row for row in rows if row["student_parameters"] > 0] for name, rows in parts.items()}
+    found = [
+        f"{name}: {whole(rows[0]['student_parameters'])} parameters, "
+        f"{whole(rows[0]['student_flops']) or 'unknown'} multiply-adds."
+        for name, rows in sizes.items()
+        if rows
+    ]
+    timed: dict[str, list[float]] = {}
+    for cell in (cell for row in students for cell in row.done.values() if cell.cost.latency_ms):
+        timed.setdefault(f"{cell.device} on {cell.host_class}", []).append(cell.cost.latency_ms or math.nan)
+    return found + [
+        f"Student's latency on {machine}: {_range(values)}." for machine, values in sorted(timed.items())
+    ]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"median {median(values):.3g} ms over {len(values)} runs, from {low:.3g} to {high:.3g}"
+
+
+def _paper(found: Iterable[Row]) -> str:
+    titles = ["method", "the paper's setting", "measured here", "95 % interval", "paper"]
+    return Table(titles, list(map(_paper_cells, found)), "llrrr").markdown()
+
+
+def _paper_cells(row: Row) -> list[str]:
+    theirs = percent(row["paper_difference"], "+")
+    return [row["method"], row["paper_setting"], percent(row["difference"], "+"), interval(row), theirs]
+
+
+def _commands(ranking: Ranking) -> str:
+    """A list: a command is too long for a table."""
+    told = [row for row in ranking.rows if row["command"]]
+    return "\n".join(f"- {escape(_name(row))}: {_code(row['command'])}" for row in told)
+
+
+def _name(row: Row) -> str:
+    kind = {TEACHER_ROW: "teacher (with a method's run)", PLAIN: "none (the plain student)"}
+    plugin = f", {row['plugin']}" if row["plugin"] else ""
+    return f"{kind.get(row['method'], row['method'])}{plugin}"
+
+
+def _code(text: str) -> str:
+    """Inline code, fenced by more backticks than are in it."""
+    text = " ".join(text.split())
+    fence = "`" * (max((len(run) for run in _runs(text)), default=0) + 1)
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _runs(text: str) -> list[str]:
+    """The runs of backticks in a text."""
+    return "".join(c if c == "`" else " " for c in text).split()
+
+
+TEXTS: dict[str, Callable[[Sequence[Ranking]], str]] = {
+    "csv": to_csv,
+    "markdown": lambda found: to_markdown(tables(found)),
+    "latex": lambda found: to_latex(tables(found), legend(found)),
+}
+"""Format -> the leaderboards as its text."""
+
+
+def across_text(found: Across, style: str) -> str:
+    """Return a comparison over rankings as ``csv``, ``markdown`` or ``latex``."""
+    if style == "csv":
+        return found.csv()
+    if style == "latex":
+        return to_latex(found.tables(), found.legend)
+    parts = [table.markdown() for table in found.tables()]
+    left_out = [escape(found.left_out)] if found.left_out else []
+    return "\n\n".join([found.legend.removesuffix(found.left_out).rstrip(), *parts, *left_out]) + "\n"
+
+
+def to_parquet(frame: pd.DataFrame) -> bytes:
+    """Return a frame as Parquet, with its full numbers.
+
+    Raises:
+        UserError: Where pyarrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise UserError("--format parquet needs pyarrow: install it with `pip install 'kdbench[parquet]'`.")
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
+def write_boards(found: Mapping[str, Sequence[Ranking]], style: str, folder: Path) -> list[Path]:
+    """Write a file for each leaderboard into a folder and return the files, in their order.
+
+    Raises:
+        UserError: When they cannot be written, or two would have one name.
+    """
+    files: dict[Path, str | bytes] = {}
+    for name, board in found.items():
+        file = folder / f"{slug(name)}{SUFFIXES[style]}"
+        if file in files:
+            raise UserError(f"two leaderboards would be {file}: write them to different folders.")
+        files[file] = _content(name, board, style)
+    return write_pages(files)
+
+
+def _content(name: str, board: Sequence[Ranking], style: str) -> str | bytes:
+    if style == "parquet":
+        return to_parquet(frame_of(board))
+    return page(name, board) if style == "markdown" else TEXTS[style](board)
+
+
+def write_across(found: Across, style: str, folder: Path) -> list[Path]:
+    """Write a comparison over rankings into a folder. Raises UserError when it cannot be written."""
+    content = to_parquet(found.frame()) if style == "parquet" else across_text(found, style)
+    return write_pages({folder / f"across{SUFFIXES[style]}": content})
 
 
 def write_leaderboards(
@@ -50,19 +235,22 @@ def write_leaderboards(
     Raises:
         UserError: When they cannot be written.
     """
-    return write_pages(_expected(root, dataset, records))
+    return sorted(write_pages(_expected(root, dataset, records)))
 
 
-def write_pages(expected: Mapping[Path, str]) -> list[Path]:
-    """Write files with their texts, and return the files, sorted. Raises UserError where it cannot."""
+def write_pages(files: Mapping[Path, str | bytes]) -> list[Path]:
+    """Write files with their contents and return them in their order. Raises UserError where it cannot."""
     try:
-        for path, text in expected.items():
+        for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text)
+            if isinstance(content, str):
+                write_atomically(path, content)
+            else:
+                path.write_bytes(content)
     except OSError as error:
-        folder = next(iter(expected)).parent
+        folder = next(iter(files)).parent
         raise UserError(f"cannot write {folder}: {error.strerror or error}.") from error
-    return sorted(expected)
+    return list(files)
 
 
 def check_leaderboards(
@@ -86,7 +274,7 @@ def check_leaderboards(
 
 
 def compare_pages(expected: Mapping[Path, str], there: Set[Path]) -> list[str]:
-    """One line for each file that is missing, differs from its expected text or has none, sorted."""
+    """Return one line for each file that is missing, differs from its expected text or has none, sorted."""
     problems = [f"{path}: no record gives it" for path in there - expected.keys()]
     problems += [f"{path}: missing" for path in expected.keys() - there]
     same = {path: path.read_bytes() == expected[path].encode() for path in expected.keys() & there}
@@ -98,8 +286,8 @@ def _expected(root: Path, dataset: str | None, records: Sequence[Record] | None)
     if records is None:
         records, _ = Store(root).records(dataset)
     files: dict[Path, str] = {}
-    for name, frame in boards(records, dataset).items():
+    for name, board in boards(records, dataset).items():
         base = root / "leaderboards" / slug(name)
-        files[base.with_name(f"{base.name}.md")] = page(name, frame)
-        files[base.with_name(f"{base.name}.csv")] = to_csv(frame)
+        files[base.with_name(f"{base.name}.md")] = page(name, board)
+        files[base.with_name(f"{base.name}.csv")] = to_csv(board)
     return files

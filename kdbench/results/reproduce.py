@@ -10,11 +10,10 @@ from typing import Any
 
 from kdbench.errors import UserError
 from kdbench.plugins import suggestion
-from kdbench.results.leaderboard import TEACHER_ROW, recipe_of
 from kdbench.results.record import Record
+from kdbench.results.row import TEACHER_ROW, key_of
 from kdbench.results.statistics import ROUND_OFF, deviation
 from kdbench.selectors import canonical, method_of
-from kdbench.specs import digest
 
 ONE_SEED_NOISE = 0.02
 """Standard deviation over seeds that is assumed where a row has one seed, as a fraction."""
@@ -133,8 +132,7 @@ def row_of(cell: Record, records: Iterable[Record]) -> list[Record]:
 
 
 def _row(cell: Record) -> tuple[str, ...]:
-    options = digest(dict(cell.options))
-    return recipe_of(cell), cell.teacher_identity or "", cell.selector, str(cell.revision), options
+    return cell.recipe, cell.teacher_identity or "", *map(str, key_of(cell))
 
 
 def noise_of(cell: Record, records: Iterable[Record]) -> Noise:

@@ -1,59 +1,15 @@
-"""Statistics over few seeds: means, paired differences with intervals and p values, verdicts."""
+"""Means and deviations over seeds, and average ranks over rankings (Demšar 2006)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from scipy.special import stdtr, stdtrit
-
-Verdict = Literal["better", "worse", "no evidence", "one seed", "no plain student"]
-CONFIDENCE = 0.95
 ALPHA = 0.05
 """A p value below it is evidence."""
 ROUND_OFF = 1e-9
 """Differences up to this are rounding, not evidence."""
-RESAMPLES = 10_000
-MOST_ENUMERATED = 5
-"""Differences up to which a bootstrap takes every resample (5^5) instead of drawing some."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Mean paired difference over the shared seeds.
-
-    Attributes:
-        n: Shared seeds.
-        mean: Mean difference; NaN without a shared seed.
-        low: Lower end of the 95 % interval; NaN below two seeds.
-        high: Upper end of the 95 % interval; NaN below two seeds.
-        p: Two-sided p value of the paired t test; NaN below two seeds.
-    """
-
-    n: int
-    mean: float
-    low: float
-    high: float
-    p: float = math.nan
-
-    @property
-    def verdict(self) -> Verdict:
-        """What the interval allows to say of this difference alone: better or worse when it excludes zero."""
-        if self.n < 2:
-            return "one seed" if self.n else "no plain student"
-        if self.low > ROUND_OFF:
-            return "better"
-        return "worse" if self.high < -ROUND_OFF else "no evidence"
-
-    def verdict_at(self, p: float) -> Verdict:
-        """What a p value allows to say of this difference, such as one corrected for its companions."""
-        if self.n < 2:
-            return self.verdict
-        if not p < ALPHA:
-            return "no evidence"
-        return "better" if self.mean > 0 else "worse"
 
 
 def mean(values: Iterable[float]) -> float:
@@ -73,72 +29,9 @@ def deviation(values: Iterable[float]) -> float:
     return math.sqrt(math.fsum((number - center) ** 2 for number in numbers) / (len(numbers) - 1))
 
 
-def difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference:
-    """Paired difference ``values - baseline`` (seed -> score) with its 95 % t interval.
-
-    Seeds that only one side has do not count.
-    """
-    differences = [values[seed] - baseline[seed] for seed in values.keys() & baseline.keys()]
-    n, center, spread = len(differences), mean(differences), deviation(differences)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * spread / math.sqrt(n) if n > 1 else math.nan
-    return Difference(n, center, center - half, center + half, paired_p(differences))
-
-
-def paired_p(differences: Sequence[float]) -> float:
-    """Two-sided p value of Student's paired t test of differences against 0.
-
-    Returns:
-        In [0, 1]; NaN below two differences. Without any spread 1 where they are 0 and 0 where they are not.
-    """
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    center, spread = mean(differences), deviation(differences)
-    if abs(center) <= ROUND_OFF:
-        return 1.0
-    if spread <= ROUND_OFF:
-        return 0.0
-    return float(2 * stdtr(n - 1, -abs(center) * math.sqrt(n) / spread))
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p values (Holm 1979): keeps the chance of any false finding below alpha.
-
-    Args:
-        values: p values in [0, 1]; NaN where nothing was tested, which does not count as a test.
-
-    Returns:
-        The adjusted p values in the same order, at most 1; NaN stays NaN.
-    """
-    tested = sorted((p, place) for place, p in enumerate(values) if not math.isnan(p))
-    adjusted, least = [math.nan] * len(values), 0.0
-    for index, (p, place) in enumerate(tested):
-        least = max(least, min(1.0, (len(tested) - index) * p))
-        adjusted[place] = least
-    return adjusted
-
-
-def bootstrap_interval(differences: Iterable[float]) -> tuple[float, float]:
-    """Percentile bootstrap 95 % interval of the mean (Efron and Tibshirani 1993, section 13.3).
-
-    Up to 5 differences all resamples are taken, else 10,000 drawn with a fixed seed, so the same differences always
-    have the same interval. With few seeds it is narrower than it should be: the t interval is not.
-
-    Returns:
-        Its ends; NaN below two differences.
-    """
-    import numpy as np
-
-    values = np.array(sorted(differences))
-    n = len(values)
-    if n < 2:
-        return math.nan, math.nan
-    every = n <= MOST_ENUMERATED
-    drawn = np.random.default_rng(0).integers(0, n, (0 if every else RESAMPLES, n))
-    picks = np.indices((n,) * n).reshape(n, -1).T if every else drawn
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values[picks].mean(axis=1), [tail, 1 - tail])
-    return float(low), float(high)
+def gains(values: Mapping[int, float], baseline: Mapping[int, float]) -> list[float]:
+    """Return the paired differences ``values - baseline`` (seed -> score) of the seeds that both have, by seed."""
+    return [values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())]
 
 
 def gap_closed(gain: float, plain: float, teacher: float) -> float:
@@ -168,3 +61,55 @@ def rank_correlation(values: Sequence[float], others: Sequence[float]) -> tuple[
 
     found = kendalltau(values, others)
     return float(found.statistic), float(found.pvalue)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Methods over the same rankings.
+
+    Attributes:
+        rankings: How many.
+        average: Method -> average rank; 1 is best, equals share the mean of their ranks.
+        friedman_p: p value of Friedman's test, corrected for ties, that all methods are alike; in [0, 1].
+        critical_difference: Average ranks that are this far apart differ (Nemenyi, 5 % for any false one).
+    """
+
+    rankings: int
+    average: Mapping[str, float]
+    friedman_p: float
+    critical_difference: float
+
+    def p(self, first: str, second: str) -> float:
+        """Nemenyi's p value that two methods are alike, in [0, 1]."""
+        from scipy.stats import studentized_range
+
+        apart = abs(self.average[first] - self.average[second]) / self._error * math.sqrt(2)
+        return float(studentized_range.sf(apart, len(self.average), math.inf))
+
+    @property
+    def _error(self) -> float:
+        return standard_error(len(self.average), self.rankings)
+
+
+def ranks(scores: Mapping[str, Sequence[float]]) -> Ranks:
+    """Rank methods in each ranking, the highest score first.
+
+    Args:
+        scores: Method -> its score in each ranking, at least two methods, the same rankings in the same order.
+    """
+    import numpy as np
+    from scipy.stats import chi2, rankdata, studentized_range
+
+    table = rankdata(-np.array(list(scores.values())), axis=0)
+    k, n = table.shape
+    sizes = [np.unique(column, return_counts=True)[1] for column in table.T]
+    untied = 1 - sum(float((size**3 - size).sum()) for size in sizes) / (n * k * (k * k - 1))
+    spread = 12 / (n * k * (k + 1)) * float((table.sum(axis=1) ** 2).sum()) - 3 * n * (k + 1)
+    p = float(chi2.sf(spread / untied, k - 1)) if untied > 0 else 1.0
+    critical = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2) * standard_error(k, n)
+    return Ranks(n, dict(zip(scores, table.mean(axis=1).tolist(), strict=True)), p, critical)
+
+
+def standard_error(methods: int, rankings: int) -> float:
+    """Standard error of a difference of average ranks where all methods are alike."""
+    return math.sqrt(methods * (methods + 1) / (6 * rankings))

@@ -54,7 +54,7 @@ def test_the_demo_runs_what_the_committed_board_calls_better():
     demo = load(FILE)
     board = leaderboard(demo.dataset, results=ROOT / "results")
     better = board[(board["pair"] == demo.pairs[0]) & (board["verdict"] == "better")]
-    assert [entry.method for entry in demo.methods] == list(better["method"])
+    assert {entry.method for entry in demo.methods} <= set(better["method"])
 
 
 @pytest.mark.slow

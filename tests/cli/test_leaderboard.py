@@ -49,7 +49,7 @@ def message(result):
     ("style", "expected"),
     [
         ("table", "mimic[weight=2]"),
-        ("csv", ",mimic[weight=2],2,65.0,"),
+        ("csv", ",mimic[weight=2],2,0.6"),
         ("markdown", "| mimic[weight=2] | 2 | 65.0 |"),
         ("latex", "mimic{[}weight=2{]} & 2 & 65.0 &"),
     ],
@@ -113,7 +113,7 @@ def test_importing_the_command_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_methods_sort_and_bootstrap(root):
+def test_methods_and_sort(root):
     Store(root).write(cell("hinton", 0.55))
     shown = call(root, "--format", "csv", "--methods", "mimic[weight=2], hinton", "--sort", "method").stdout
     assert [line.split(",")[6] for line in shown.splitlines()[1:]] == [
@@ -122,39 +122,10 @@ def test_methods_sort_and_bootstrap(root):
         "hinton",
         "mimic[weight=2]",
     ]
-    assert "95 % bootstrap" in call(root, "--bootstrap").stdout
     assert "no row is 'x'" in message(call(root, "--methods", "x"))
     assert "--methods is empty" in message(call(root, "--methods", ","))
     assert "unbalanced" in message(call(root, "--methods", "a[b"))
     assert "no column" in message(call(root, "--sort", "x"))
-
-
-def test_a_large_store_is_ranked_by_several_processes_to_the_same_boards(root, monkeypatch):
-    from kdbench.results import many
-
-    for record in [*cells("none", {0: 0.5}, dataset="voc"), *cells("mimic", {0: 0.6}, dataset="voc")]:
-        Store(root).write(record)
-    more = {"last": {"AP50": 0.7, "AP75": 0.4}, "best": {"AP50": 0.7, "iteration": 100}}
-    for record in [
-        *cells("none", {0: 0.5}, pair="large"),
-        cell("mimic", pair="large", metrics=more),
-        teacher(),
-    ]:
-        Store(root).write(record)
-    path = Store(root).path_of(cell("none", 0.5))
-    path.write_text(path.read_text()[:100])
-    arguments = ["--format", "csv", "--methods", "mimic", "--sort", "mean"]
-    one = call(root, *arguments)
-    monkeypatch.setattr(many, "LARGE", 1)
-    monkeypatch.setattr(many, "_cores", lambda: 2)
-    assert len(many.ranked(root)[0]) == 2
-    several = call(root, *arguments)
-    assert (several.stdout, several.stderr) == (one.stdout, one.stderr)
-    shown = [",".join(line.split(",")[:2]) for line in one.stdout.splitlines()[1:]]
-    assert shown == ["digits,large"] * 3 + ["digits,tiny"] * 3 + ["voc,tiny"] * 3
-    assert f"broken record {path}" in several.stderr
-    monkeypatch.setattr(many, "_cores", lambda: 1)
-    assert many.ranked(root) is None
 
 
 def test_several_datasets_and_a_benchmark_file(root, tmp_path):
@@ -221,7 +192,7 @@ def test_output_writes_a_file_each(root):
         (["--write", "--format", "csv"], "committed leaderboards"),
         (["--check", "--across"], "committed leaderboards"),
         (["--write", "x.yaml"], "benchmark files"),
-        (["--across", "--bootstrap"], "own order"),
+        (["--across", "--sort", "mean"], "own order"),
         (["--format", "html", "--output", "x", "--sort", "mean"], "in the page"),
     ],
 )

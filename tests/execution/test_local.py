@@ -35,10 +35,6 @@ def test_the_user_may_choose_the_threads(resources, said, cores):
     assert resources(2, said)[1].cores == cores
 
 
-def test_a_worker_computes_with_its_cores():
-    assert set(local.threads(Resources(gpus=0, cores=3)).values()) == {"3"}
-
-
 @pytest.mark.parametrize(
     ("wanted", "device", "there", "processes"),
     [

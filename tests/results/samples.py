@@ -2,6 +2,8 @@
 
 import hashlib
 
+from kdbench.results.leaderboard import frame_of
+from kdbench.results.query import query
 from kdbench.results.record import Record
 from kdbench.specs import digest, unlabelled
 
@@ -81,3 +83,8 @@ def staged_teacher(base, score):
     fields = teacher(score).model_dump()
     spec = {**fields["spec"], "base": base.identity, "stage": {"name": "quantized"}}
     return Record.model_validate({**fields, "identity": digest(spec), "spec": spec})
+
+
+def frames(targets, records, **choice):
+    """Name -> frame of what a query of leaderboards gives."""
+    return {name: frame_of(board) for name, board in query(targets, records, **choice).items()}

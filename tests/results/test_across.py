@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from kdbench.results.across import ACROSS_COLUMNS, across
-from kdbench.results.leaderboard import leaderboard
-from kdbench.results.ranks import ranks
-from kdbench.results.sheets import across_sheets, alone
+from kdbench.results.leaderboard import rankings
+from kdbench.results.statistics import ranks
 
 from .samples import cells
 
@@ -15,20 +14,21 @@ PLAIN = {0: 0.50, 1: 0.52}
 
 
 def board(dataset, gains, schedule="default"):
-    """The leaderboard of a dataset with these gains over the plain student."""
+    """The rankings of a dataset with these gains over the plain student."""
     more = {"dataset": dataset, "pair": f"{dataset}-pair", "schedule": schedule}
     records = cells("none", PLAIN, **more)
     for method, gain in gains.items():
         records += cells(method, {seed: score + gain for seed, score in PLAIN.items()}, **more)
-    return leaderboard(records, dataset)
+    return rankings(records)
 
 
 def of(boards, **more):
-    return across(pd.concat([board(name, gains, **more) for name, gains in boards.items()]))
+    return across([one for name, gains in boards.items() for one in board(name, gains, **more)])
 
 
 def table(found, comparison=1):
-    block = found.frame[found.frame["comparison"] == comparison]
+    frame = found.frame()
+    block = frame[frame["comparison"] == comparison]
     return block.set_index("method")
 
 
@@ -44,7 +44,7 @@ def test_average_rank_and_mean_relative_gain():
     assert set(got["critical_difference"]) == {expected.critical_difference}
     assert got.loc["y", "nemenyi_p"] == pytest.approx(expected.p("y", "none"))
     assert math.isnan(got.loc["none", "nemenyi_p"])
-    assert list(found.frame.columns) == list(ACROSS_COLUMNS)
+    assert list(found.frame().columns) == list(ACROSS_COLUMNS)
 
 
 def test_methods_are_compared_only_where_they_were_run():
@@ -55,8 +55,8 @@ def test_methods_are_compared_only_where_they_were_run():
     assert dict(second["run_in"]) == {"x": 3, "y": 2, "none": 3}
     assert set(second["where"]) == {"a: a-pair; b: b-pair"}
     assert found.alone == {"z": "a: a-pair"}
-    assert alone(found).endswith("z (a: a-pair).")
-    headings = [sheet.heading for sheet in across_sheets(found)]
+    assert found.left_out.endswith("z (a: a-pair).")
+    headings = [table.heading for table in found.tables()]
     assert headings[1].startswith("2 of 3 rankings (a: a-pair; b: b-pair): Friedman p = ")
 
 
@@ -76,16 +76,16 @@ def test_evidence_takes_many_rankings():
 
 
 def test_one_ranking_custom_schedules_and_rows_without_a_difference_are_no_comparison():
-    assert of({"a": {"x": 0.1}}).frame.empty
+    assert of({"a": {"x": 0.1}}).rows == []
     assert of({"a": {"x": 0.1}, "b": {"x": 0.1}}, schedule="custom").rankings == ()
-    missing = leaderboard(cells("x", PLAIN, dataset="b"), "b")
-    assert across(pd.concat([board("a", {"x": 0.1}), missing])).frame.empty
-    assert across(leaderboard([], "a")).frame.empty
+    missing = rankings(cells("x", PLAIN, dataset="b"))
+    assert across([*board("a", {"x": 0.1}), *missing]).rows == []
+    assert across([]).frame().empty
 
 
 def test_two_recipes_of_a_pair_are_told_apart():
     records = [r for i in (1, 2) for name in ("none", "x") for r in cells(name, PLAIN, iterations=i)]
-    found = across(leaderboard(records, "digits"))
+    found = across(rankings(records))
     assert len(set(found.rankings)) == 2
     assert all(name.startswith("digits: tiny (recipe ") for name in found.rankings)
 
@@ -95,4 +95,5 @@ BOARDS = [board("a", {"x": 0.1, "y": 0.2}), board("b", {"x": 0.3, "y": 0.2}), bo
 
 @pytest.mark.parametrize("boards", permutations(BOARDS), ids=range(6))
 def test_the_order_of_the_boards_does_not_matter(boards):
-    pd.testing.assert_frame_equal(across(pd.concat(boards)).frame, across(pd.concat(BOARDS)).frame)
+    one, other = (across([ranking for board in some for ranking in board]) for some in (boards, BOARDS))
+    pd.testing.assert_frame_equal(one.frame(), other.frame())

@@ -8,11 +8,10 @@ import pytest
 
 from kdbench.plugins import ENVIRONMENT, registry
 from kdbench.results.derived import derived, with_derived
-from kdbench.results.frame import frames
 from kdbench.results.pages import check_leaderboards, write_leaderboards
 from kdbench.results.store import Store
 
-from .samples import cell, teacher
+from .samples import cell, frames, teacher
 
 PLUGIN = """
 from kdbench.api import MetricCard

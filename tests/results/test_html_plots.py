@@ -9,11 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.plugins import registry
-from kdbench.results.leaderboard import leaderboard
-from kdbench.results.plots import classes, cost, curves, intervals, paper, per_class, rankings, ranks
-from kdbench.results.plots.cost import front
+from kdbench.results.leaderboard import rankings
+from kdbench.results.plots import classes, cost, curves, intervals, paper, per_class, ranks
+from kdbench.results.plots.cost import apart, front
 from kdbench.results.plots.curves import average
-from kdbench.results.plots.marks import apart
 from kdbench.results.plots.picture import SVG, printable
 from kdbench.results.plots.ranks import cliques
 
@@ -23,7 +22,7 @@ NUMBER = st.integers(0, 5).map(float)
 
 
 def ranking(*records):
-    (one,) = rankings(leaderboard(records, "digits"), records)
+    (one,) = rankings(records)
     return one
 
 
@@ -61,11 +60,11 @@ def test_records_go_to_their_rows():
         *cells("none", {0: 0.1}, iterations=7),
         cell("mimic", seed=5, status="failed", metrics=None),
     ]
-    one, other = rankings(leaderboard(records, "digits"), records)
-    if len(one.cells) == 1:
+    one, other = rankings(records)
+    if not one.methods:
         one, other = other, one
     assert other.level("none") == 0.1
-    assert sorted(len(seeds) for name, seeds in one.cells.items()) == [1, 2, 2]
+    assert sorted(len(row.done) for row in one.rows[1:]) == [1, 2, 2]
     found = sorted(one.differences(row["method"]) for row in one.methods)
     assert found == [pytest.approx([-0.2]), pytest.approx([0.1, 0.2])]
     for row in one.methods:
@@ -205,6 +204,6 @@ def test_printable_shortens_and_shows_what_cannot_be_seen():
 def test_intervals_of_several_rankings_are_panels_with_names():
     records = [*cells("none", {0: 0.5, 1: 0.5}), *cells("mimic", {0: 0.6, 1: 0.7})]
     records += [*cells("none", {0: 0.5}, pair="other"), *cells("hinton", {0: 0.6}, pair="other")]
-    picture = intervals(rankings(leaderboard(records, "digits"), records))
+    picture = intervals(rankings(records))
     titles = [axis.get_title(loc="left") for axis in picture.figure.axes]
     assert [title.split("\n")[0] for title in titles] == ["digits, other", "digits, tiny"]

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
-from kdbench.results.ranks import ranks
+from kdbench.results.statistics import ranks
 
 SCORES = [
     [0.8, 0.7, 0.6, 0.5],

@@ -24,7 +24,7 @@ def constants_kept(device: torch.device) -> Iterator[None]:
     if device.type == CPU:
         yield
         return
-    torch.Tensor.new_tensor = _new_tensor  # type: ignore[method-assign]
+    torch.Tensor.new_tensor = _new_tensor  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ import torch
 from mmdet.models import dense_heads
 from mmdet.models.dense_heads.anchor_head import AnchorHead
 from mmdet.models.task_modules.assigners import ATSSAssigner, MaxIoUAssigner
+from mmdet.models.task_modules.samplers import PseudoSampler
 from torch import Tensor
 
 from kdbench.devices import CPU
@@ -83,9 +84,9 @@ class _AtOnce:
         chosen, grid = choose(self.sampler, assigned), torch.cat(list(anchors)).expand(len(metas), -1, -1)
         parts = self.parts(grid, inside, truth, assigned, chosen)
         counts = [len(level) for level in anchors]
-        with_negatives = type(self.sampler) is not choosing.PseudoSampler
+        with_negatives = type(self.sampler) is not PseudoSampler
         average = chosen.average(with_negatives=with_negatives)
-        return (*(list(part.split(counts, 1)) for part in parts), average)
+        return (*(list(torch.split(part, counts, 1)) for part in parts), average)
 
     def assigned(
         self, anchors: Sequence[Tensor], truth: Truth, valid: list[Sizes], inside: Tensor | None
@@ -130,7 +131,7 @@ class GFLHead(_AtOnce, dense_heads.GFLHead):  # type: ignore[misc]
         found = atss(self.assigner, torch.cat(cut), counts, truth)
         if valid == self.sizes:
             return found
-        levels = zip(found.split(counts, 1), grids, valid, strict=True)
+        levels = zip(torch.split(found, counts, 1), grids, valid, strict=True)
         return torch.cat([_placed(part, grid.shape[:3], size) for part, grid, size in levels], dim=1)
 
     def parts(

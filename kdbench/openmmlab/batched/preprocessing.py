@@ -15,6 +15,8 @@ from kdbench.openmmlab.batched.transfer import batch_to_device
 class MovedAtOnce(ImgDataPreprocessor):  # type: ignore[misc]
     """Mixed into a data preprocessor: one copy a batch, channels swapped without a list of indices."""
 
+    _channel_conversion: bool
+
     def forward(self, data: Any, training: bool = False) -> Any:
         """The batch on the device, normalised and padded."""
         swaps = self._channel_conversion

@@ -61,9 +61,10 @@ class StandardRoIHead(roi_heads.StandardRoIHead):  # type: ignore[misc]
         positive = rows_of(chosen.positive, sum(chosen.positives))
         negative = rows_of(chosen.negative, sum(chosen.negatives))
         parts = _positives(truth, priors, assigned, positive, columns)
-        split = [part.split(chosen.positives) for part in parts]
-        rest = priors.flatten(0, 1)[negative].split(chosen.negatives)
-        return [_result(*each, number) for *each, number in zip(*split, rest, truth.counts, strict=True)]
+        split = [torch.split(part, chosen.positives) for part in parts]
+        rest = torch.split(priors.flatten(0, 1)[negative], chosen.negatives)
+        each = zip(zip(*split, strict=True), rest, truth.counts, strict=True)
+        return [_result(of_image, others, count) for of_image, others, count in each]
 
 
 def rows_of(mask: Tensor, count: int) -> Tensor:
@@ -98,10 +99,9 @@ def _positives(
     )
 
 
-def _result(
-    boxes: Tensor, given: Tensor, which: Tensor, labels: Tensor, truth: Tensor, rest: Tensor, count: int
-) -> SamplingResult:
+def _result(positives: tuple[Tensor, ...], rest: Tensor, count: int) -> SamplingResult:
     """Make mmdet's result, without the indices of the samples, which the box head does not use."""
+    boxes, given, which, labels, truth = positives
     made = SamplingResult.__new__(SamplingResult)
     made.pos_priors, made.neg_priors, made.pos_is_gt = boxes, rest, given
     made.pos_assigned_gt_inds, made.pos_gt_labels, made.pos_gt_bboxes = which, labels, truth

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from kdbench.results.across import across
-from kdbench.results.formats import percent, rows
+from kdbench.results.across import ACROSS_LEGEND, across
+from kdbench.results.board import Ranking
+from kdbench.results.formats import percent
 from kdbench.results.html.sections import Figure
 from kdbench.results.plots import ranks
-from kdbench.results.sheets import ACROSS_LEGEND, alone
 from kdbench.results.statistics import ALPHA
 
 CAPTION = "Critical-difference diagram: a bar joins methods whose average ranks are not told apart."
@@ -55,17 +53,16 @@ class Overall:
         return [one.figure for one in self.comparisons if one.figure is not None]
 
 
-def overall(frame: pd.DataFrame) -> Overall | None:
-    """The comparisons over the rankings of a frame; None where no method was run in two of them."""
-    found = across(frame)
-    blocks = [rows(block) for _, block in found.frame.groupby("comparison", sort=True)]
-    if not blocks:
+def overall(rankings: Sequence[Ranking]) -> Overall | None:
+    """Return the comparisons over rankings; None where no method was run in two of them."""
+    found = across(rankings)
+    if not found.rows:
         return None
-    compared = [_comparison(block, f"across-{place}") for place, block in enumerate(blocks, 1)]
-    return Overall(compared, ACROSS_LEGEND, alone(found))
+    compared = [_comparison(rows, f"across-{place}") for place, rows in enumerate(found.comparisons, 1)]
+    return Overall(compared, ACROSS_LEGEND, found.left_out)
 
 
-def _comparison(block: list[dict[str, Any]], name: str) -> Comparison:
+def _comparison(block: Sequence[Mapping[str, Any]], name: str) -> Comparison:
     first = block[0]
     average = {row["method"]: row["average_rank"] for row in block}
     picture = ranks(average, first["critical_difference"], first["rankings"])

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kdbench.results.columns import GROUP, METRIC, TEACHER_ROW
-from kdbench.results.formats import interval, left_out, percent, seeds, spread
-from kdbench.results.html.anchors import anchor
-from kdbench.results.plots import Ranking
-from kdbench.specs import PLAIN
+from kdbench.plugins import NAME
+from kdbench.results.board import Ranking
+from kdbench.results.formats import gain, left_out, percent, seeds, spread, times, verdict
+from kdbench.results.leaderboard import secondary_columns
+from kdbench.results.row import COLUMNS, GROUP, METRIC, TEACHER_ROW
+from kdbench.results.row import Row as Values
 
-Values = Mapping[str, Any]
-VERDICTS = ("better", "no evidence", "one seed", "worse", "no plain student", "no result")
+VERDICTS = ("better", "no evidence", "cannot tell", "one seed", "worse", "no plain student", "no result")
 SIGNED = ("relative_gain", "paper_difference")
 """Further columns that are differences, as fractions."""
 HELP = {
-    "p_holm": "p of the paired t test, Holm-corrected over the rows: it decides the verdict",
+    "p": "p value, adjusted over the rows: below 0.05 where the interval excludes 0",
+    "scatter": "Deviation of the row's residuals over that of the other rows",
     "relative_gain": "The difference over the plain student's score, in %",
     "best": "Mean at the best evaluation: it flatters and never ranks",
     "paper_difference": "The paper's own difference, in points, in its own setting",
@@ -26,8 +28,6 @@ HELP = {
     "peak_memory_mib": "Peak memory, MiB",
     "added_parameters": "Trained beside the student and not exported",
     "student_flops": "Multiply-adds of the student for one image",
-    "latency_ms": "Time of the student for one test image at batch 1, ms",
-    "latency_on": "Where the latency was measured",
 }
 GROUPED = 1000
 """Numbers from which on their digits stand in groups, without a fraction."""
@@ -92,7 +92,7 @@ class Table:
 def table(ranking: Ranking) -> Table:
     """The table of a ranking, its rows in rank order."""
     columns = [*_main(ranking), *_further(ranking)]
-    references = [row for row in ranking.rows if row["method"] in (TEACHER_ROW, PLAIN)]
+    references = [row for row in ranking.rows if row.is_reference]
     return Table(
         columns,
         [_row(0, row, columns) for row in references],
@@ -110,7 +110,11 @@ def _main(ranking: Ranking) -> list[Column]:
     rows = ranking.rows
     found = [
         Column(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
-        Column("vs plain", "Paired difference to the plain student, with its 95 % interval", _difference),
+        Column(
+            "vs plain",
+            "Paired difference to the plain student, with its simultaneous 95 % interval",
+            _difference,
+        ),
         Column("verdict", "What the interval allows to say", _verdict, number=False),
         Column("gap closed", "Share of the way from the plain student to the teacher", _gap),
     ]
@@ -125,18 +129,18 @@ def _main(ranking: Ranking) -> list[Column]:
 
 
 def _score(row: Values) -> Cell:
-    deviation = spread(dict(row))
+    deviation = spread(row)
     around = f" ± {deviation}" if deviation and row["seeds"] > 1 else ""
     return Cell(percent(row["mean"]) + around, _key(row["mean"]))
 
 
 def _difference(row: Values) -> Cell:
-    return Cell(f"{percent(row['difference'], '+')} {interval(dict(row))}".strip(), _key(row["difference"]))
+    return Cell(gain(row), _key(row["difference"]))
 
 
 def _verdict(row: Values) -> Cell:
     known = row["verdict"] in VERDICTS
-    return Cell(row["verdict"], str(VERDICTS.index(row["verdict"])) if known else "")
+    return Cell(verdict(row), str(VERDICTS.index(row["verdict"])) if known else "")
 
 
 def _gap(row: Values) -> Cell:
@@ -145,8 +149,7 @@ def _gap(row: Values) -> Cell:
 
 
 def _time(row: Values) -> Cell:
-    ratio = row["time_ratio"]
-    return Cell("" if math.isnan(ratio) else f"{ratio:.2f}x", _key(ratio))
+    return Cell(times(row["time_ratio"]), _key(row["time_ratio"]))
 
 
 def _seeds(row: Values) -> Cell:
@@ -155,7 +158,7 @@ def _seeds(row: Values) -> Cell:
 
 
 def _left_out(row: Values) -> Cell:
-    text = left_out(dict(row))
+    text = left_out(row)
     return Cell(text, text)
 
 
@@ -164,13 +167,12 @@ def _command(row: Values) -> Cell:
 
 
 def _further(ranking: Ranking) -> list[Column]:
-    """The columns of the frame that the main ones do not show and that hold something."""
+    """The columns that the main ones do not show and that hold something."""
     found = []
-    for name in map(str, ranking.frame.columns):
-        if name not in _SHOWN and any(_filled(row[name]) for row in ranking.rows):
-            kind = ranking.frame[name].dtype.kind
-            title = name.removeprefix(METRIC).replace("_", " ")
-            found.append(Column(title, HELP.get(name, title), _reader(name), kind in "iuf", extra=True))
+    for name in (*COLUMNS, *secondary_columns(ranking.rows)):
+        if name not in _SHOWN and any(_filled(row.get(name, "")) for row in ranking.rows):
+            title, number = name.removeprefix(METRIC).replace("_", " "), COLUMNS.get(name) != "str"
+            found.append(Column(title, HELP.get(name, title), _reader(name), number, extra=True))
     return found
 
 
@@ -183,7 +185,7 @@ def _reader(name: str) -> Callable[[Values], Cell]:
     fraction = sign or name == "best" or name.startswith(METRIC)
 
     def read(row: Values) -> Cell:
-        value = row[name]
+        value = row.get(name, "")
         if not _filled(value):
             return Cell("", "")
         if isinstance(value, str):
@@ -203,3 +205,18 @@ def _reader(name: str) -> Callable[[Values], Cell]:
 
 def _key(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.9g}"
+
+
+def anchor(label: str) -> str:
+    """The id of the card of a row's method: ``method-mimic`` for ``mimic[weight=2]``.
+
+    A name that no plugin could have gets a hash in its place: an id then holds nothing but letters and digits.
+    """
+    name = method_of(label)
+    safe = name if NAME.fullmatch(name) else hashlib.sha256(name.encode(errors="replace")).hexdigest()[:12]
+    return f"method-{safe}"
+
+
+def method_of(label: str) -> str:
+    """The method that a row's label begins with."""
+    return label.partition("[")[0].partition(" (")[0]

@@ -9,9 +9,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from kdbench.cards import MethodCard
 from kdbench.plugins import Offer, registry
-from kdbench.results.html.anchors import anchor, method_of
+from kdbench.results.formats import gain
+from kdbench.results.html.columns import anchor, method_of
 from kdbench.results.html.sections import Section
-from kdbench.results.plots.intervals import difference
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def methods(sections: Iterable[Section]) -> list[Method]:
     results: dict[str, list[Result]] = {}
     for one in sections:
         for row in one.ranking.methods:
-            told = Result(one.name, one.title, row["method"], difference(row), row["verdict"])
+            told = Result(one.name, one.title, row["method"], gain(row), row["verdict"])
             results.setdefault(method_of(row["method"]), []).append(told)
     names = sorted({*offers, *results})
     return [_method(name, offers.get(name), results.get(name, [])) for name in names]

@@ -11,19 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from kdbench.errors import UserError
-from kdbench.results.columns import GROUP
 from kdbench.results.formats import legend, pieces
-from kdbench.results.frame import BENCHMARK, Source, sources
 from kdbench.results.html.across import overall
 from kdbench.results.html.methods import methods
 from kdbench.results.html.sections import Figure, left_out, section
 from kdbench.results.pages import write_pages
-from kdbench.results.plots import rankings
+from kdbench.results.query import BENCHMARK, Source, sources
 from kdbench.results.record import Record
 from kdbench.results.store import Broken, Store
 
@@ -54,19 +51,17 @@ def write_page(
     records, broken = Store(results_root).records() if read is None else read
     found = sources(targets, records)
     _refuse(targets, found, results_root)
-    frame = pd.concat([source.frame for source in found.values()], ignore_index=True)
-    shown = [(one, source) for source in found.values() for one in rankings(source.frame, source.records)]
-    sections = [
-        section(ranking, f"ranking-{place}", source.benchmark)
-        for place, (ranking, source) in enumerate(shown, 1)
-    ]
-    whole = overall(frame)
+    shown = [(ranking, source.benchmark) for source in found.values() for ranking in source.rankings]
+    sections = [section(one, f"ranking-{place}", title) for place, (one, title) in enumerate(shown, 1)]
+    rankings = [ranking for ranking, _ in shown]
+    missing = sum(row["missing"] for ranking in rankings for row in ranking.rows)
+    whole = overall(rankings)
     html = _html(
         sections=sections,
         across=whole,
         methods=methods(sections),
-        left_out=left_out(_counted(found), len(broken), int(frame["missing"].sum())),
-        legend=legend(frame),
+        left_out=left_out(_counted(found), len(broken), missing),
+        legend=legend(rankings),
     )
     figures = [*(whole.figures if whole else ()), *(f for one in sections for f in one.figures)]
     _write(output, html, figures)
@@ -87,7 +82,7 @@ def _refuse(targets: Sequence[str], found: Mapping[str, Source], root: Path) -> 
         )
     shown: dict[tuple[str, ...], str] = {}
     for name, source in found.items():
-        for key in dict.fromkeys(map(tuple, source.frame[GROUP].to_numpy().tolist())):
+        for key in dict.fromkeys(ranking.key for ranking in source.rankings):
             if key in shown:
                 what = f"{key[0]}: {key[1]}"
                 raise UserError(
@@ -102,7 +97,7 @@ def _counted(found: Mapping[str, Source]) -> list[Record]:
         record
         for source in found.values()
         for record in source.records
-        if source.benchmark or record.dataset in set(source.frame["dataset"])
+        if source.benchmark or record.dataset in {one.first["dataset"] for one in source.rankings}
     ]
     return list({id(record): record for record in about}.values())
 

@@ -10,24 +10,14 @@ from functools import cached_property
 
 from markupsafe import Markup
 
-from kdbench.results.formats import percent
-from kdbench.results.html.anchors import anchor
-from kdbench.results.html.columns import Table, table
-from kdbench.results.leaderboard import TEACHER_ROW
-from kdbench.results.plots import (
-    PerClass,
-    Picture,
-    Ranking,
-    cost,
-    curves,
-    intervals,
-    paper,
-    per_class,
-)
+from kdbench.results.board import Ranking
+from kdbench.results.formats import gain, notes, percent
+from kdbench.results.html.columns import Table, anchor, table
+from kdbench.results.pages import models
+from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
 from kdbench.results.plots.classes import colour
-from kdbench.results.plots.intervals import difference
 from kdbench.results.record import Record
-from kdbench.results.statistics import difference as paired
+from kdbench.results.row import TEACHER_ROW
 from kdbench.specs import PLAIN
 
 PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
@@ -137,7 +127,7 @@ class Section:
     @property
     def models(self) -> str:
         """What the pair is, in words; blank where nothing was run."""
-        records = (record for cells in self.ranking.cells.values() for record in cells.values())
+        records = (cell for row in self.ranking.rows if row["method"] != TEACHER_ROW for cell in row.cells)
         return next((str(record.spec["pair"].get("title", "")) for record in records), "")
 
     @property
@@ -157,6 +147,11 @@ class Section:
         return f"plain student {plain or 'not run'}, teacher {teacher or 'not known'}"
 
     @property
+    def notes(self) -> str:
+        """What its intervals are from, what makes it doubtful, and what its models cost."""
+        return " ".join([*notes(self.ranking), *models(self.ranking)])
+
+    @property
     def measured(self) -> bool:
         """Whether any student has a result."""
         return any(row["seeds"] for row in self.ranking.rows if row["method"] != TEACHER_ROW)
@@ -165,7 +160,7 @@ class Section:
     def counts(self) -> list[tuple[str, int]]:
         """Verdict -> rows, the most telling first."""
         found = Counter(row["verdict"] for row in self.ranking.methods)
-        order = ("better", "worse", "no evidence", "one seed")
+        order = ("better", "worse", "no evidence", "cannot tell", "one seed")
         known = [(word, found.pop(word)) for word in order if word in found]
         return known + sorted(found.items())
 
@@ -179,7 +174,7 @@ class Section:
         return Answer(
             method=row["method"],
             card=anchor(row["method"]),
-            difference=difference(row),
+            difference=gain(row),
             seeds=row["shared_seeds"],
             reported=row["reported"],
             time="" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}",
@@ -189,11 +184,9 @@ class Section:
 
     def _ties(self, method: str) -> str:
         """How many of the others the seeds do not tell from a method."""
-        metric = self.ranking.metric
-        own = self.ranking.values(method, metric)
         others = [row["method"] for row in self.ranking.methods if row["method"] != method]
-        verdicts = [paired(own, self.ranking.values(other, metric)).verdict for other in others]
-        same = sum(verdict != "better" for verdict in verdicts)
+        found = [self.ranking.pair(method, other) for other in others]
+        same = sum(one is None or one.verdict != "better" for one in found)
         if not same:
             return ""
         if len(others) == 1:

@@ -8,19 +8,16 @@ from kdbench.results.plots.curves import curves
 from kdbench.results.plots.intervals import intervals
 from kdbench.results.plots.paper import paper
 from kdbench.results.plots.picture import Picture
-from kdbench.results.plots.rankings import Ranking, rankings
 from kdbench.results.plots.ranks import ranks
 
 __all__ = [
     "PerClass",
     "Picture",
-    "Ranking",
     "classes",
     "cost",
     "curves",
     "intervals",
     "paper",
     "per_class",
-    "rankings",
     "ranks",
 ]

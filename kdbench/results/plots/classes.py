@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from kdbench.results.board import Ranking
 from kdbench.results.formats import percent
-from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
-from kdbench.results.plots.rankings import MOST, Ranking
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
 from kdbench.results.statistics import mean
 from kdbench.specs import PLAIN
 
@@ -42,7 +42,8 @@ class PerClass:
 
 def per_class(ranking: Ranking) -> PerClass | None:
     """The differences of the first rows of a ranking; None where no record has values a class."""
-    last = [r.metrics.last for r in ranking.cells.get(PLAIN, {}).values() if r.metrics is not None]
+    plain = ranking.row(PLAIN)
+    last = [cell.metrics.last for cell in plain.done.values() if cell.metrics] if plain else []
     keys = sorted({key for values in last for key in values if "/" in key})
     kinds = {key.partition("/")[0] for key in keys}
     if not kinds or not ranking.methods:

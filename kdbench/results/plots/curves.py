@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from kdbench.results.board import Ranking
 from kdbench.results.formats import folded, percent
-from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
-from kdbench.results.plots.rankings import MOST, Ranking
-from kdbench.results.record import Record
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.row import Row
 from kdbench.results.statistics import mean
 from kdbench.specs import PLAIN
 
@@ -23,7 +23,7 @@ Curve = dict[float, float]
 def curves(ranking: Ranking) -> Picture | None:
     """The ranking metric on the test split while training; None where no record has a curve."""
     names = [row["method"] for row in ranking.methods][:MOST]
-    drawn = {name: _each(ranking.cells.get(name, {}), ranking.metric) for name in (PLAIN, *names)}
+    drawn = {name: _each(ranking.row(name), ranking.metric) for name in (PLAIN, *names)}
     plain = average(drawn.pop(PLAIN))
     drawn = {name: found for name, found in drawn.items() if found}
     if not drawn:
@@ -61,10 +61,10 @@ def average(found: Mapping[int, Curve]) -> Curve:
     return {iteration: mean(values) for iteration, values in sorted(at.items()) if len(values) == len(found)}
 
 
-def _each(cells: Mapping[int, Record], metric: str) -> dict[int, Curve]:
+def _each(row: Row | None, metric: str) -> dict[int, Curve]:
     found = {
         seed: {point["iteration"]: point[metric] for point in record.curve if metric in point}
-        for seed, record in cells.items()
+        for seed, record in (row.done if row else {}).items()
     }
     return {seed: curve for seed, curve in found.items() if curve}
 

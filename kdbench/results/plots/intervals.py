@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kdbench.results.formats import interval, percent
-from kdbench.results.leaderboard import TEACHER_ROW
-from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
-from kdbench.results.plots.rankings import MOST, Ranking
+from kdbench.results.board import Ranking
+from kdbench.results.formats import gain, percent
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.specs import PLAIN
 
 
@@ -35,17 +35,12 @@ def intervals(rankings: Sequence[Ranking]) -> Picture | None:
     return Picture(title, " ".join(sentences) + _left_out(rankings), draw)
 
 
-def words(row: Mapping[str, Any]) -> str:
+def words(row: Row) -> str:
     """A row's difference as a sentence."""
-    return f"{row['method']}: {difference(row)}, {row['verdict']}."
+    return f"{row['method']}: {gain(row)}, {row['verdict']}."
 
 
-def difference(row: Mapping[str, Any]) -> str:
-    """A row's difference with its interval, in points."""
-    return f"{percent(row['difference'], '+')} {interval(dict(row))}".strip()
-
-
-def _measured(ranking: Ranking) -> list[dict[str, Any]]:
+def _measured(ranking: Ranking) -> list[Row]:
     return [row for row in ranking.methods if not math.isnan(row["difference"])]
 
 
@@ -63,7 +58,7 @@ def _levels(ranking: Ranking) -> str:
     return f"Plain student {plain or 'not run'} {ranking.metric}, teacher {teacher or 'not known'}"
 
 
-def _panel(axis: Axes, ranking: Ranking, rows: Sequence[Mapping[str, Any]], named: bool) -> None:
+def _panel(axis: Axes, ranking: Ranking, rows: Sequence[Row], named: bool) -> None:
     axis.axvline(0, color=COLOURS["ink"], lw=1)
     for height, row in enumerate(reversed(rows)):
         _row(axis, ranking, row, height)
@@ -77,7 +72,7 @@ def _panel(axis: Axes, ranking: Ranking, rows: Sequence[Mapping[str, Any]], name
     axis.set_title(printable(f"{_name(ranking)}\n{levels}" if named else levels, 150).replace("\ufffd", "\n"))
 
 
-def _row(axis: Axes, ranking: Ranking, row: Mapping[str, Any], height: int) -> None:
+def _row(axis: Axes, ranking: Ranking, row: Row, height: int) -> None:
     colour = COLOURS.get(row["verdict"], COLOURS["neutral"])
     if row["shared_seeds"] > 1:
         axis.plot([100 * row["low"], 100 * row["high"]], [height] * 2, color=colour, lw=4, alpha=0.35)
@@ -85,7 +80,7 @@ def _row(axis: Axes, ranking: Ranking, row: Mapping[str, Any], height: int) -> N
     axis.plot(seeds, [height] * len(seeds), "o", ms=3.5, color=colour, alpha=0.75, mew=0)
     marker = {"better": "^", "worse": "v"}.get(row["verdict"], "D")
     axis.plot([100 * row["difference"]], [height], marker, ms=6.5, color=colour)
-    ends = f"{difference(row)} {row['verdict']}".removesuffix(" no evidence")
+    ends = f"{gain(row)} {row['verdict']}".removesuffix(" no evidence")
     behind = {"facecolor": COLOURS["surface"], "edgecolor": "none", "pad": 0.4}
     how: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "va": "bottom", "bbox": behind}
     axis.text(0, height + 0.17, printable(row["method"], 38), size=8.5, **how)

@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from kdbench.results.formats import percent
-from kdbench.results.plots.intervals import difference
-from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
-from kdbench.results.plots.rankings import MOST, Ranking
+from kdbench.results.board import Ranking
+from kdbench.results.formats import gain, percent
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.row import Row
 
 
-def published(ranking: Ranking) -> list[dict[str, Any]]:
+def published(ranking: Ranking) -> list[Row]:
     """The measured rows for which a paper prints a difference."""
     rows = [row for row in ranking.methods if not math.isnan(row["difference"])]
     return [row for row in rows if not math.isnan(row["paper_difference"])][:MOST]
@@ -60,6 +60,6 @@ def _key(metric: str) -> list[Line2D]:
     return [measured, Line2D([], [], ls="", marker="s", color=COLOURS["paper"], label="the paper's")]
 
 
-def _sentence(row: dict[str, Any]) -> str:
+def _sentence(row: Row) -> str:
     theirs = percent(row["paper_difference"], "+")
-    return f"{row['method']}: measured {difference(row)}, paper {theirs} ({row['paper_setting']})."
+    return f"{row['method']}: measured {gain(row)}, paper {theirs} ({row['paper_setting']})."

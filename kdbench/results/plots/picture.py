@@ -55,6 +55,8 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH = 4.4
 """Inches of a picture: a phone shows it at three quarters."""
+MOST = 40
+"""Rows that a plot shows at most, the first of the ranking; the table has all."""
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")

@@ -1,0 +1,186 @@
+"""The leaderboards that somebody asks for: of datasets or benchmark files, with chosen methods, sorted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kdbench.benchmarks import Benchmark, load
+from kdbench.errors import UserError
+from kdbench.plugins import suggestion
+from kdbench.results.ablations import current, not_run, nothing
+from kdbench.results.board import Ranking
+from kdbench.results.commands import command
+from kdbench.results.derived import low_first, with_derived
+from kdbench.results.leaderboard import rankings
+from kdbench.results.pages import boards
+from kdbench.results.record import Record
+from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
+from kdbench.specs import PLAIN
+
+BENCHMARK = (".yaml", ".yml")
+HIGH_FIRST = {
+    "mean",
+    "std",
+    "difference",
+    "low",
+    "high",
+    "gap_closed",
+    "relative_gain",
+    "best",
+    "paper_difference",
+}
+
+Boards = dict[str, list[Ranking]]
+"""Name of a dataset or a benchmark file's stem -> its rankings."""
+
+
+class Source(NamedTuple):
+    """A leaderboard and what it was made from.
+
+    Attributes:
+        benchmark: Title of the benchmark that it is restricted to; blank for a dataset.
+        rankings: The leaderboard.
+        records: Those of its cells; for a dataset, records of others may be among them.
+    """
+
+    benchmark: str
+    rankings: Sequence[Ranking]
+    records: Sequence[Record]
+
+
+def query(
+    targets: Sequence[str],
+    records: Sequence[Record],
+    *,
+    methods: Sequence[str] = (),
+    sort: str | None = None,
+) -> Boards:
+    """Return the leaderboards of targets; one without anything to rank is left out.
+
+    Args:
+        targets: Names of datasets and paths of benchmark files; all datasets by default.
+        records: Of any dataset, in any order.
+        methods: Selectors to show, or names of methods for all of their selectors; default: all. The teacher and
+            the plain student stay, and p values are still corrected over all rows of a ranking.
+        sort: Column to sort each ranking by; default: its rank.
+
+    Raises:
+        UserError: For a bad benchmark file, an unknown method or an unknown column.
+    """
+    found = {name: list(source.rankings) for name, source in sources(targets, records).items()}
+    chosen = _chosen(found, methods) if methods else found
+    if sort is None:
+        return chosen
+    _check_column(sort, chosen)
+    return {name: [ordered(one, sort) for one in board] for name, board in chosen.items()}
+
+
+def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Source]:
+    """Return the leaderboards of targets with what each was made from; see :func:`query`."""
+    found: dict[str, Source] = {}
+    records = with_derived(records)
+    for target in targets or (None,):
+        made = _made(target, records)
+        twice = found.keys() & made.keys()
+        if twice:
+            raise UserError(f"'{min(twice)}' is asked for twice: name each dataset and benchmark once.")
+        found |= made
+    return found
+
+
+def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
+    if target is None or not target.endswith(BENCHMARK):
+        return {name: Source("", board, records) for name, board in boards(records, target).items()}
+    benchmark = load(Path(target))
+    board = of_benchmark(benchmark, records)
+    return {Path(target).stem: Source(benchmark.title, board, current(benchmark, records))}
+
+
+def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:
+    """Return the rankings of a benchmark's own cells, with a row for each method that was not run.
+
+    Raises:
+        UserError: For a benchmark of the smoke schedule, which is never ranked.
+    """
+    if benchmark.schedule == "smoke":
+        raise UserError(f"benchmark '{benchmark.title}' has the smoke schedule, which is never ranked.")
+    records = list(records)
+    asked = {cell.method for cell in benchmark.cells()}
+    smoke = [r for r in records if r.kind == "cell" and r.schedule == "smoke" and r.selector in asked]
+    smoke = [r for r in smoke if r.dataset == benchmark.dataset and r.pair_name in benchmark.pairs]
+    found = rankings([*current(benchmark, records), *smoke])
+    ranked = {ranking.first["pair"] for ranking in found}
+    empty = [nothing(benchmark, pair) for pair in benchmark.pairs if pair not in ranked]
+    return [_completed(ranking, benchmark) for ranking in (*found, *empty)]
+
+
+def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
+    """A ranking with a row for what was not run, and the missing cells of each row counted."""
+    pair = ranking.first["pair"]
+    asked: dict[str, list[int]] = {}
+    for cell in benchmark.cells():
+        if cell.pair == pair:
+            asked.setdefault(cell.method, []).append(cell.seed)
+    absent = [not_run(ranking.first, method) for method in asked if ranking.row(method) is None]
+    return ranking.with_rows(_counted(row, asked, benchmark.dataset) for row in (*ranking.rows, *absent))
+
+
+def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
+    """A row with its missing cells counted, and a command for them where it has none."""
+    seeds = asked.get(row["method"], ())
+    known = row["seeds"] + row["failed"] + row["skipped"]
+    told = row["command"] or (command(row["method"], dataset, row["pair"], seeds) if seeds else "")
+    return row.but(missing=max(0, len(seeds) - known), command=told)
+
+
+def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
+    """The boards with the chosen methods alone; those without any are left out."""
+    labels = {row["method"] for ranking in chain(*found.values()) for row in ranking.rows} - {TEACHER_ROW}
+    names = {label: _selector(label).partition("[")[0] for label in labels}
+    kept = {TEACHER_ROW, PLAIN}
+    for method in methods:
+        fitting = {label for label in labels if method in (label, _selector(label), names[label])}
+        if not fitting:
+            raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
+        kept |= fitting
+    restricted = {name: [_with_methods(one, kept) for one in board] for name, board in found.items()}
+    some = {name: [one for one in board if one.methods] for name, board in restricted.items()}
+    return {name: board for name, board in some.items() if board}
+
+
+def _selector(label: str) -> str:
+    """The selector in a row's label, which may go on with the plugin's version in parentheses."""
+    return label.partition(" (")[0]
+
+
+def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
+    return ranking.with_rows(row for row in ranking.rows if row["method"] in kept)
+
+
+def _check_column(column: str, found: Boards) -> None:
+    """Raise UserError for a column that no row has."""
+    known = {*COLUMNS, *chain(*(row for ranking in chain(*found.values()) for row in ranking.rows))}
+    if column not in known:
+        raise UserError(f"no column '{column}' to sort by.{suggestion(column, known)}")
+
+
+def ordered(ranking: Ranking, column: str) -> Ranking:
+    """Return a ranking sorted by a column, below its teacher and plain student.
+
+    Scores and gains go from high to low, others from low to high, blanks last, equals in the order of their rank.
+    """
+    secondary = column.startswith(METRIC) and column.removeprefix(METRIC) not in low_first()
+    high = column in HIGH_FIRST or secondary
+
+    def place(row: Row) -> tuple[bool, Any]:
+        value = row.get(column, math.nan)
+        if value != value:
+            return True, 0
+        return False, value if isinstance(value, str) or not high else -value
+
+    fixed = [row for row in ranking.rows if row.is_reference]
+    return ranking.with_rows([*fixed, *sorted(ranking.methods, key=place)])

@@ -1,0 +1,210 @@
+"""A row of a ranking: its columns, the cells that it is made of, and what they cost."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+from kdbench.results.record import Record
+from kdbench.results.statistics import mean, ratio
+from kdbench.specs import PLAIN
+
+TEACHER_ROW = "teacher"
+METRIC = "metric:"
+"""What the columns of secondary metrics begin with."""
+GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
+"""Rows that differ in one of these are never ranked together."""
+COLUMNS = {
+    **dict.fromkeys([*GROUP, "method"], "str"),
+    "seeds": "int64",
+    "mean": "float64",
+    "std": "float64",
+    "shared_seeds": "int64",
+    **dict.fromkeys(("difference", "low", "high", "gap_closed", "time_ratio"), "float64"),
+    "failed": "int64",
+    "verdict": "str",
+    **dict.fromkeys(("reason", "same_as", "interval", "machines"), "str"),
+    **dict.fromkeys(("p", "scatter", "relative_gain"), "float64"),
+    "selection": "str",
+    "best": "float64",
+    **dict.fromkeys(("skipped", "smoke", "missing", "reported"), "int64"),
+    **dict.fromkeys(("seconds_per_iteration", "peak_memory_mib", "added_parameters"), "float64"),
+    **dict.fromkeys(("student_parameters", "student_flops", "paper_difference"), "float64"),
+    **dict.fromkeys(("paper_setting", "plugin", "command"), "str"),
+}
+"""Column -> dtype.
+
+Scores (mean, std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the
+difference over the plain student's score of the same seeds) are fractions; std is over seeds. ``difference``,
+``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a ranking hold at once
+with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where the row scatters more
+than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict is ``cannot tell``;
+``same_as`` names the row that is the same computation and counts in its place; ``machines`` names the kinds of
+machine where the plain student's is another one. ``selection`` is which evaluation ranks: the last; ``best`` is the
+mean at the best one, which flatters and never ranks.
+failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark file asks for and
+was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` is the mean over seeds;
+``time_ratio`` compares only seeds in which the method and the plain student took turns in one process; memory,
+parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``.
+Further columns ``metric:NAME`` are means of the other metrics after the last iteration.
+"""
+LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
+_BLANK = {"str": "", "int64": 0, "float64": math.nan}
+
+Key = tuple[str, int, str]
+Block = tuple[int, bool]
+
+
+class Row(Mapping[str, Any]):
+    """A row of a ranking: reads as a mapping from its columns (``COLUMNS`` and more), and keeps its cells.
+
+    Args:
+        cells: Records of the row, done or not; of several of one seed the last counts.
+        values: Column -> value; a column that is not given is blank.
+    """
+
+    def __init__(self, cells: Iterable[Record], values: Mapping[str, Any]) -> None:
+        self.cells = tuple(cells)
+        self._values = {name: _BLANK[kind] for name, kind in COLUMNS.items()} | dict(values)
+
+    def __getitem__(self, column: str) -> Any:
+        return self._values[column]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def but(self, **changes: Any) -> Row:
+        """The same row with other values in some columns."""
+        return Row(self.cells, self._values | changes)
+
+    @cached_property
+    def done(self) -> dict[int, Record]:
+        """Seed -> done record."""
+        return {cell.seed: cell for cell in self.cells if cell.done}
+
+    def scores(self, metric: str | None = None) -> dict[int, float]:
+        """Seed -> metric after the last iteration, where it was measured; by default the one that ranks."""
+        return {
+            seed: cell.metrics.last[name]
+            for seed, cell in self.done.items()
+            if cell.metrics is not None and (name := metric or cell.metric) in cell.metrics.last
+        }
+
+    @property
+    def blocks(self) -> dict[Block, float]:
+        """(Seed, whether on the CPU) -> score: two rows are paired where both have one."""
+        return {(seed, self.done[seed].device == "cpu"): score for seed, score in self.scores().items()}
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the teacher or the plain student, which are not ranked."""
+        return self["method"] in (TEACHER_ROW, PLAIN)
+
+
+def twins(rows: Iterable[Row]) -> dict[str, str]:
+    """Return the rows that are the same computation under another name -> the shortest of these names.
+
+    They have the same seeds, at least two, and at each of them the same curve in every metric, up to the rounding
+    of single precision.
+    """
+    same: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        curves = {seed: [_rounded(point) for point in cell.curve] for seed, cell in sorted(row.done.items())}
+        varied = len(set(row.scores().values())) > 1
+        if varied and all(len(curve) > 1 for curve in curves.values()):
+            same[repr(curves)].append(row["method"])
+    first = {key: min(labels, key=lambda label: (len(label), label)) for key, labels in same.items()}
+    return {label: first[key] for key, labels in same.items() for label in labels if label != first[key]}
+
+
+def latest_last(plain: Iterable[Record]) -> list[Record]:
+    """Return plain students, those of the latest revision last: they count."""
+    return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
+
+
+def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
+    """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
+    parts = plugin.rpartition(" ")[2].split(".")
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def key_of(cell: Record) -> Key:
+    """What cells of one row have in common: selector, revision, and what the options meant."""
+    return cell.selector, cell.revision, cell.options_text
+
+
+def long_label(key: Key) -> str:
+    """A label for one of several rows with the same selector."""
+    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
+
+
+def _rounded(point: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in sorted(point.items())}
+
+
+def best(cells: Sequence[Record]) -> float:
+    """Mean at the best evaluation; NaN unless every cell has one."""
+    values = [cell.metrics.best.get(cell.metric, math.nan) for cell in cells if cell.metrics is not None]
+    return mean(values)
+
+
+def secondary(cells: Sequence[Record]) -> dict[str, float]:
+    """Means of the metrics after the last iteration that do not rank, each over the cells that have it."""
+    last = [cell.metrics.last for cell in cells if cell.metrics is not None]
+    names = dict.fromkeys(chain.from_iterable(last)).keys() - {cell.metric for cell in cells}
+    return {f"{METRIC}{name}": mean([each[name] for each in last if name in each]) for name in names}
+
+
+def costs(cells: Sequence[Record]) -> dict[str, float]:
+    """Return the mean time of an iteration and the largest memory (MiB), parameters and multiply-adds, or NaN."""
+    spent = [cell.cost for cell in cells]
+    seconds = [cost.seconds_per_iteration for cost in spent if cost.seconds_per_iteration is not None]
+    found = {"seconds_per_iteration": mean(seconds)}
+    for name in LARGEST:
+        values = [value for cost in spent if (value := getattr(cost, name)) is not None]
+        found[name] = float(max(values, default=math.nan))
+    return found
+
+
+def time_ratio(own: Mapping[int, Record], plain: Mapping[int, Record]) -> float:
+    """Time of an iteration relative to the plain student's, over the seeds in which the two took turns.
+
+    Other times say more of what else ran on the machine than of the method: they are left out.
+
+    Args:
+        own: Seed -> record.
+        plain: Seed -> record of the plain student.
+
+    Returns:
+        Geometric mean of the ratios; NaN where there is none.
+    """
+    same = [seed for seed in own.keys() & plain.keys() if _in_turns(own[seed], plain[seed])]
+    return ratio(_seconds(own, same), _seconds(plain, same))
+
+
+def machines(own: Mapping[int, Record], plain: Mapping[int, Record]) -> str:
+    """Return the kinds of machine of a row and its plain students where these are not the same; else blank."""
+    pairs = {(_machine(own[seed]), _machine(plain[seed])) for seed in own.keys() & plain.keys()}
+    mixed = sorted(f"{' on '.join(one)} against {' on '.join(other)}" for one, other in pairs if one != other)
+    return "; ".join(mixed)
+
+
+def _in_turns(one: Record, other: Record) -> bool:
+    together = one.cost.timed_with
+    return together is not None and together == other.cost.timed_with and _machine(one) == _machine(other)
+
+
+def _machine(cell: Record) -> tuple[str, str]:
+    return cell.device, cell.host_class
+
+
+def _seconds(cells: Mapping[int, Record], seeds: Iterable[int]) -> dict[int, float]:
+    return {seed: value for seed in seeds if (value := cells[seed].cost.seconds_per_iteration) is not None}
