@@ -229,7 +229,8 @@ def hash_of(teacher: TeacherSpec, planned: Plan, means: Means) -> str:
     from kdbench.openmmlab.students import load_teacher
 
     subject = subject_of(teacher, planned, means)
-    return weights_hash(load_teacher(subject, weights_of(teacher, means), lambda _line: None).model)
+    loaded = load_teacher(subject, weights_of(teacher, means), lambda _line: None, lambda _failed: None)
+    return weights_hash(loaded.model)
 
 
 def again(planned: Plan, means: Means, console: Console) -> Record:
