@@ -1,4 +1,8 @@
-"""kdbench: benchmark and leaderboards for knowledge distillation in dense prediction."""
+"""kdbench: benchmark and leaderboards for knowledge distillation in dense prediction.
+
+The four functions here do what the commands of the same names do, from a notebook or script. They print nothing:
+progress goes to the logger ``kdbench``.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,259 @@ TYPE_CHECKING = False  # typing is not needed to print the help
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import Literal
 
     import pandas as pd
 
-__all__ = ["__version__", "leaderboard"]
+    from kdbench.execution.sweep import View
+    from kdbench.execution.sweep_run import SweepResult
+    from kdbench.execution.training import Console
+    from kdbench.results.compare import Comparison
+    from kdbench.results.record import Record
+    from kdbench.specs import Precision
+
+__all__ = ["__version__", "compare", "leaderboard", "run", "sweep"]
 __version__ = "0.1.0"
+
+
+def run(
+    method: str,
+    dataset: str,
+    *,
+    pair: str | None = None,
+    seed: int = 0,
+    schedule: Literal["default", "smoke"] = "default",
+    teacher: str | None = None,
+    student: str | None = None,
+    teacher_checkpoints: Sequence[str | Path] = (),
+    settings: Sequence[str] = (),
+    from_scratch: bool = False,
+    device: str | None = None,
+    precision: Precision = "fp32",
+    data_root: str | Path | None = None,
+    results: str | Path = "results",
+    work_dir: str | Path = "out/runs",
+    workers: int | None = None,
+    visualizers: Sequence[str] = (),
+    download: bool = False,
+    force: bool = False,
+    rerun: bool = False,
+    rehash: bool = False,
+    console: Console | None = None,
+) -> Record:
+    """Train, distil and evaluate one method on one dataset, in this process.
+
+    The teacher and the plain student are trained too where they have no records yet. A cell that has a done
+    record is not run again.
+
+    Args:
+        method: Selector of the method, such as ``mimic`` or ``hinton[temperature=4]``.
+        dataset: Name of the dataset.
+        pair: Name of the teacher-student pair; default: the dataset's first.
+        seed: At least 0.
+        schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked.
+        teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``.
+        student: Config of another student.
+        teacher_checkpoints: Weights of the teacher, one file for each of an ensemble; without any it is trained.
+        settings: Changes to the pair, each ``SECTION.KEY=VALUE``, such as ``schedule.iterations=500`` or
+            ``student.backbone.depth=34``.
+        from_scratch: Ignore the initial weights that the pair's configs name.
+        device: ``cpu``, or the type of torch's accelerator, such as ``cuda``; default: that where there is one.
+        precision: ``fp32``, or mixed precision with ``fp16`` (a GPU) or ``bf16`` (any device).
+        data_root: Folder of the datasets; default: ``KDBENCH_DATA``, else ``data``.
+        results: Folder of the records.
+        work_dir: Folder of checkpoints, logs and exported students.
+        workers: Data loading processes; default: 0 on a CPU, else one fewer than there are cores, at most 8.
+        visualizers: Further visualisation backends of mmengine, such as ``TensorboardVisBackend``.
+        download: Fetch initial weights that are not on disk.
+        force: Continue although a gate failed; the record says so.
+        rerun: Run a cell again that has a done record, and replace the record.
+        rehash: Read every file of the data again, whatever the index of hashes says.
+        console: Where progress is shown; default: the logger ``kdbench``, at level INFO.
+
+    Returns:
+        The record of the method's cell. Its ``score`` is the metric that ranks, in [0, 1].
+
+    Raises:
+        kdbench.errors.ArgumentError: If an argument cannot be used.
+        kdbench.errors.UserError: If anything that is asked for is unknown or missing, or a gate fails.
+        kdbench.errors.RunError: If a training failed; its ``record`` says why.
+        KeyboardInterrupt: When it is interrupted; the same call continues from the last checkpoint.
+    """
+    from pathlib import Path
+
+    from kdbench.devices import choose
+    from kdbench.errors import checking_arguments
+    from kdbench.execution.launch import processes
+    from kdbench.execution.lines import LineConsole
+    from kdbench.execution.plan import Request
+    from kdbench.execution.run import run
+    from kdbench.execution.settings import RunSettings
+
+    with checking_arguments():
+        request = Request(
+            method=method,
+            dataset=dataset,
+            pair=pair,
+            seed=seed,
+            schedule=schedule,
+            teacher=teacher,
+            student=student,
+            teacher_checkpoints=tuple(map(Path, teacher_checkpoints)),
+            settings=tuple(settings),
+            precision=precision,
+            device=choose(device),
+            processes=processes(),
+            from_scratch=from_scratch,
+            data_root=None if data_root is None else Path(data_root),
+        )
+        where = RunSettings(
+            work_dir=Path(work_dir),
+            results=Path(results),
+            workers=workers,
+            visualizers=tuple(visualizers),
+            download=download,
+            force=force,
+            rerun=rerun,
+        )
+    return run(request, where, console or LineConsole(), rehash=rehash)
+
+
+def sweep(
+    *files: str | Path,
+    methods: str | Sequence[str] | None = None,
+    datasets: str | Sequence[str] | None = None,
+    pairs: str | Sequence[str] | None = None,
+    seeds: str | Sequence[int] | None = None,
+    schedule: Literal["default", "smoke"] | None = None,
+    dry_run: bool = False,
+    retry_failed: bool = False,
+    max_lanes: int | None = None,
+    share_teacher: bool = True,
+    executor: str = "local",
+    slots: int | None = None,
+    device: str | None = None,
+    precision: Precision = "fp32",
+    data_root: str | Path | None = None,
+    results: str | Path = "results",
+    work_dir: str | Path = "out/runs",
+    workers: int | None = None,
+    download: bool = False,
+    force: bool = False,
+    rerun: bool = False,
+    rehash: bool = False,
+    view: View | None = None,
+) -> SweepResult:
+    """Run methods x datasets x pairs x seeds in worker processes. What has a done record is not run again.
+
+    Args:
+        files: Benchmark files; without any, ``methods`` and ``datasets`` say what to run.
+        methods: Selectors, or their list in one string as on the command line:
+            ``"none,fine-grained[variant=I,G]"``.
+        datasets: Names, or one string with commas between them.
+        pairs: Names, likewise; default: the first of each dataset.
+        seeds: Numbers, such as ``range(3)``, or ``"0..2"``; default: 0.
+        schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked; default: what the
+            files say.
+        dry_run: Only find out what there is to run: ``plan`` of the result has it.
+        retry_failed: Run cells again that have failed.
+        max_lanes: Most students that train side by side in one worker, at least 1; default: no limit.
+        share_teacher: Train students with the same teacher side by side.
+        executor: Where workers run, such as ``ray[address=auto]`` or ``slurm[partition=gpu,time=120]``.
+        slots: Workers at once, at least 1; default: as many as a GPU has room for, or one a CPU core.
+        device: As of :func:`run`; must be given where workers run elsewhere.
+        precision: As of :func:`run`.
+        data_root: As of :func:`run`.
+        results: As of :func:`run`.
+        work_dir: As of :func:`run`.
+        workers: Data loading processes of each worker, as of :func:`run`.
+        download: As of :func:`run`.
+        force: As of :func:`run`.
+        rerun: As of :func:`run`.
+        rehash: As of :func:`run`.
+        view: Where progress is shown; default: the logger ``kdbench``, at level INFO.
+
+    Returns:
+        The records of all cells that are done, and the failures. Where a KeyboardInterrupt came, ``stopped`` is
+        true: the workers have written checkpoints, and the same call continues from them.
+
+    Raises:
+        kdbench.errors.ArgumentError: If an argument cannot be used, or two do not fit together.
+        kdbench.errors.UserError: If anything that is asked for is unknown or missing.
+    """
+    from pathlib import Path
+
+    from kdbench.errors import checking_arguments
+    from kdbench.execution.lines import LineView
+    from kdbench.execution.plan import Request
+    from kdbench.execution.settings import RunSettings
+    from kdbench.execution.sweep_run import SweepResult, device_of, plan_sweep, run_sweep
+    from kdbench.execution.sweep_wish import benchmarks_of
+
+    benchmarks = benchmarks_of(
+        [Path(file) for file in files],
+        methods=methods,
+        datasets=datasets,
+        pairs=pairs,
+        seeds=seeds,
+        schedule=schedule,
+    )
+    used, shown = device_of(device, executor), view or LineView()
+    with checking_arguments():
+        root = None if data_root is None else Path(data_root)
+        like = Request(method="", dataset="", precision=precision, device=used, data_root=root)
+        where = RunSettings(
+            work_dir=Path(work_dir),
+            results=Path(results),
+            workers=workers,
+            download=download,
+            force=force,
+            rerun=rerun,
+        )
+    plan = plan_sweep(
+        benchmarks,
+        like,
+        where,
+        shown,
+        retry_failed=retry_failed,
+        max_lanes=max_lanes,
+        share_teacher=share_teacher,
+        rehash=rehash,
+    )
+    if dry_run:
+        return SweepResult(plan, list(plan.known.done.values()), plan.failed_before)
+    return run_sweep(plan, where, shown, executor=executor, slots=slots, device=used)
+
+
+def compare(
+    first: str,
+    second: str,
+    *,
+    dataset: str | None = None,
+    pair: str | None = None,
+    results: str | Path = "results",
+) -> list[Comparison]:
+    """Say whether the second method is better than the first, which is often ``none``, the plain student.
+
+    Args:
+        first: Selector of the method that is compared with.
+        second: Selector of the method that is judged.
+        dataset: Only this dataset; default: all.
+        pair: Only this teacher-student pair; default: all.
+        results: Folder of the records.
+
+    Returns:
+        A comparison for each dataset, pair, recipe and teacher with results of both; ``verdict`` has the answer.
+
+    Raises:
+        kdbench.errors.UserError: If a method, dataset or pair is unknown or has no results, or if the methods have
+            no recipe and teacher in common.
+    """
+    from pathlib import Path
+
+    from kdbench.results.comparing import compare
+
+    return compare(Path(results), first, second, dataset=dataset, pair=pair)
 
 
 def leaderboard(
@@ -42,5 +294,5 @@ def leaderboard(
     from kdbench.results.query import query
     from kdbench.results.store import Store
 
-    records, _ = Store(Path(results)).records()
+    records = Store(Path(results)).readable()
     return frame_of(chain(*query(targets, records, methods=methods, sort=sort).values()))

@@ -6,7 +6,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError
 
 if TYPE_CHECKING:
     import torch
@@ -37,21 +37,22 @@ def choose(wanted: str | None) -> str:
     """Return the type of the device to use: the one that is wanted, else the accelerator where there is one.
 
     Raises:
-        UserError: If it is not here.
+        ArgumentError: If it is not here.
     """
     if wanted is None:
         return here()[-1]
     check(wanted)
     if wanted != CPU and wanted not in here():
-        raise UserError(
-            f"--device {wanted}: torch finds no such device here; use {' or '.join(here())}. "
-            "`kdbench doctor` says more."
+        raise ArgumentError(
+            "device",
+            f"torch finds no such device here; use {' or '.join(here())}. `kdbench doctor` says more.",
+            wanted,
         )
     return wanted
 
 
 def check(wanted: str) -> None:
-    """Raise UserError if no device has that type."""
+    """Raise ArgumentError if no device has that type."""
     if wanted == CPU:
         return
     import torch
@@ -59,9 +60,11 @@ def check(wanted: str) -> None:
     try:
         parsed = torch.device(wanted)
     except RuntimeError as error:
-        raise UserError(f"--device {wanted}: use cpu or the type of an accelerator, such as cuda.") from error
+        why = "use cpu or the type of an accelerator, such as cuda."
+        raise ArgumentError("device", why, wanted) from error
     if parsed.index is not None:
-        raise UserError(f"--device {wanted}: use {parsed.type} (CUDA_VISIBLE_DEVICES chooses among GPUs).")
+        why = f"use {parsed.type} (CUDA_VISIBLE_DEVICES chooses among GPUs)."
+        raise ArgumentError("device", why, wanted)
 
 
 def untried(device: str) -> str | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+    from kdbench.results.record import Record
 
 SECONDS = 20.0
 """How long a plugin's code may take before :func:`reminder` names it."""
@@ -22,6 +24,39 @@ class UserError(Exception):
     """
 
 
+class ArgumentError(UserError):
+    """An argument of a function of :mod:`kdbench` cannot be used; the command line names its option instead.
+
+    Args:
+        names: Name of the argument, or names of several that do not fit together.
+        why: What is wrong and what to do about it.
+        value: The argument's value, if the message is to show it.
+    """
+
+    def __init__(self, names: str | Sequence[str], why: str, value: object = None) -> None:
+        self.names = (names,) if isinstance(names, str) else tuple(names)
+        self.why, self.value = why, value
+        super().__init__(self.message(lambda name: name))
+
+    def message(self, named: Callable[[str], str]) -> str:
+        """Return the message with each argument's name as ``named`` gives it."""
+        shown = " and ".join(map(named, self.names))
+        return f"{shown}: {self.why}" if self.value is None else f"{shown} {self.value}: {self.why}"
+
+
+class RunError(Exception):
+    """A training failed and is recorded as failed; the message says why.
+
+    Args:
+        message: Why it failed, and what to look at.
+        record: The failed record.
+    """
+
+    def __init__(self, message: str, record: Record) -> None:
+        super().__init__(message)
+        self.record = record
+
+
 class PluginError(UserError):
     """A plugin's code failed or returned something invalid; the message names the plugin."""
 
@@ -32,6 +67,23 @@ def explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
     return text.replace("Value error, ", "")
+
+
+@contextmanager
+def checking_arguments() -> Iterator[None]:
+    """Turn what pydantic says of a bad value into an error that names the argument.
+
+    Raises:
+        ArgumentError: If the block raises a ValidationError.
+    """
+    from pydantic import ValidationError
+
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        why = first["msg"].replace("Value error, ", "")
+        raise ArgumentError(str(first["loc"][0]), f"{why}.", first["input"]) from error
 
 
 def reason(error: BaseException) -> str:

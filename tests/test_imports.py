@@ -66,6 +66,13 @@ def test_the_shell_imports_click_alone(arguments):
     assert not modules & NOT_FOR_HELP
 
 
+def test_the_python_functions_import_nothing_before_they_are_called():
+    code = "import sys, kdbench; kdbench.run, kdbench.sweep; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "kdbench" in done.stdout.split()
+    assert not {name.partition(".")[0] for name in done.stdout.split()} & (NOT_FOR_HELP | {"click"})
+
+
 @pytest.mark.parametrize("kind", ["methods", "datasets", "pairs", "plugins"])
 def test_list_imports_nothing_heavy(kind):
     assert not imported_by("list", kind) & (HEAVY | MM)

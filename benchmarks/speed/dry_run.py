@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kdbench.benchmarks import load
 from kdbench.execution.plan import Request, stored
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_cells import Item, items_of
 from kdbench.results.record import Made, Metrics, Record
 from kdbench.results.store import Store
@@ -57,7 +58,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, store = benchmark(folder), Store(folder / "results")
-        items = items_of([load(file)], Request(method="", dataset=""), print)
+        items = items_of([load(file)], Request(method="", dataset=""), print, RunSettings())
         for item in list(items.values())[:RECORDS]:
             path = store.path_of(made := record(item))
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import importlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import click
 
 from kdbench import __version__
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError, UserError
 from kdbench.threads import wait_well
 
 INTERRUPTED = 130
@@ -72,6 +74,15 @@ class LazyGroup(click.Group):
             raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the sub-command; an argument that cannot be used is named as its option."""
+        try:
+            return super().invoke(ctx)
+        except ArgumentError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            flags = {option.name: max(option.opts, key=len) for option in getattr(command, "params", ())}
+            raise UserError(error.message(lambda name: flags.get(name, name))) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table in the help, without importing any sub-command; one without a line is for sweeps alone."""
         with formatter.section("Commands"):
@@ -88,8 +99,27 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Benchmark knowledge distillation for detection and segmentation."""
+    context.with_resource(log_on_stderr())
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+class _Stderr(logging.Handler):
+    """Writes to what standard error is at that time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(self.format(record), err=True)
+
+
+@contextmanager
+def log_on_stderr() -> Iterator[None]:
+    """Show what kdbench logs on standard error while the block lasts: warnings, unless its level is set."""
+    logger, handler = logging.getLogger("kdbench"), _Stderr()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def main(args: Sequence[str] | None = None) -> int:

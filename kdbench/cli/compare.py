@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import kdbench
 from kdbench.cli import options
-from kdbench.errors import UserError
 
 if TYPE_CHECKING:
     from kdbench.results.compare import Comparison, Overall, Side
-    from kdbench.results.record import Record
 
 
 @click.command("compare")
@@ -33,82 +32,14 @@ def command(
     Of each dataset, pair, recipe and teacher: the difference B - A with its 95 % interval and p value, from the
     noise of all rows of the ranking. Against none they are the leaderboard's.
     """
-    from kdbench.results.compare import comparisons, overall
-    from kdbench.results.store import Store
+    from kdbench.results.compare import overall
 
-    records, broken = Store(results).records(dataset)
-    for file in broken:
-        click.echo(str(file), err=True)
-    records = chosen(records, dataset, pair, results)
-    one, two = (selector(text, records, results) for text in (first, second))
-    if one == two:
-        raise UserError(f"'{first}' and '{second}' are the same method, '{one}': give two.")
-    found = comparisons(records, one, two)
-    if not found:
-        raise UserError(apart(records, one, two))
+    found = kdbench.compare(first, second, dataset=dataset, pair=pair, results=results)
     together = overall(found)
     if as_json:
         click.echo(json.dumps(as_data(found, together), indent=2))
     else:
         click.echo("\n\n".join("\n".join(part) for part in [*map(lines, found), closing(found, together)]))
-
-
-def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, results: Path) -> list[Record]:
-    """The records of that dataset and pair. Raises UserError where there are none."""
-    records = list(records)
-    if not records and dataset is not None:
-        from kdbench.plugins import registry
-
-        registry().dataset(dataset)
-    teachers = [record for record in records if record.kind == "teacher"]
-    cells = [record for record in records if record.kind == "cell" and record.schedule != "smoke"]
-    here = [cell for cell in cells if pair in (None, cell.pair_name)]
-    if cells and not here:
-        from kdbench.plugins import suggestion
-
-        near = suggestion(str(pair), {cell.pair_name for cell in cells})
-        raise UserError(f"no results of pair '{pair}' in {results}.{near}")
-    if not here:
-        of = f" of '{dataset}'" if dataset else ""
-        raise UserError(f"no results{of} in {results} to compare: make some with `kdbench run`.")
-    return [*teachers, *here]
-
-
-def selector(text: str, records: Iterable[Record], results: Path) -> str:
-    """The canonical selector of a method that has results.
-
-    Raises:
-        UserError: If there is no such method or option, or it has no results here.
-    """
-    from kdbench.plugins import registry, suggestion
-    from kdbench.selectors import canonical, parse, resolve
-
-    known = {record.selector for record in records if record.kind == "cell"}
-    if text in known:
-        return text
-    if text == "teacher":
-        raise UserError(
-            "the teacher is one model, with no seeds to pair: compare with none, the plain student; "
-            "`kdbench leaderboard` has the teacher's own row."
-        )
-    name, raw = parse(text)
-    card = registry().method(name).value
-    meant = canonical(card, resolve(card, raw))
-    if meant not in known:
-        raise UserError(f"no results of '{meant}' in {results}.{suggestion(meant, known)}")
-    return meant
-
-
-def apart(records: Iterable[Record], first: str, second: str) -> str:
-    """Why there is nothing to compare."""
-    where = {
-        name: ", ".join(sorted({cell.pair_name for cell in records if cell.selector == name}))
-        for name in (first, second)
-    }
-    return (
-        f"'{first}' (on {where[first]}) and '{second}' (on {where[second]}) have no recipe and teacher in "
-        "common: run both on one pair."
-    )
 
 
 def lines(block: Comparison) -> list[str]:

@@ -34,34 +34,55 @@ IN_FOLDERS = ("html", "parquet")
 @options.results("Folder of the records.")
 @click.option("--write", is_flag=True, help="Write the leaderboards of RESULTS as markdown and CSV.")
 @click.option("--check", is_flag=True, help="Exit with 1 when the written leaderboards are not the records'.")
-def command(**values: Any) -> None:
+def command(
+    targets: tuple[str, ...],
+    style: str,
+    output: Path | None,
+    sort: str | None,
+    methods: str | None,
+    across: bool,
+    results: Path,
+    write: bool,
+    check: bool,
+) -> None:
     """Rank the methods of datasets or benchmark files (default: of all) against the plain student, seed by seed."""
-    _refuse_contradictions(values)
-    results, targets = values["results"], values["targets"]
-    if values["check"]:
+    shown = {"output": output, "sort": sort, "methods": methods, "across": across}
+    _refuse_contradictions(targets, style, write, check, shown)
+    if check:
         _check(results, targets)
-    elif values["style"] == "html":
-        _page(results, values["output"], targets)
+    elif write:
+        _write(results, targets, _records(results, targets))
+    elif style == "html" and output is not None:
+        _page(results, output, targets)
     else:
-        _rank(values, results, targets)
+        found = _found(targets, methods, sort, results)
+        if across:
+            _show_across(found, style, output)
+        elif output is not None:
+            from kdbench.results.pages import write_boards
+
+            _name(write_boards(found, style, output))
+        else:
+            _show(found, style)
 
 
-def _refuse_contradictions(values: Mapping[str, Any]) -> None:
-    style, shown = values["style"], ("output", "sort", "methods", "across")
-    if values["write"] and values["check"]:
+def _refuse_contradictions(
+    targets: Sequence[str], style: str, write: bool, check: bool, shown: Mapping[str, object]
+) -> None:
+    if write and check:
         raise UserError("--write and --check exclude each other: choose one.")
-    for given in ("write", "check"):
-        if values[given] and (style != "table" or any(values[name] for name in shown)):
-            raise UserError(f"--{given} is about the committed leaderboards: it takes only their datasets.")
-        if values[given] and any(_is_file(target) for target in values["targets"]):
-            raise UserError(f"--{given} takes datasets, not benchmark files.")
-    if style in IN_FOLDERS and values["output"] is None:
+    for name in [name for name, given in (("write", write), ("check", check)) if given]:
+        if style != "table" or any(shown.values()):
+            raise UserError(f"--{name} is about the committed leaderboards: it takes only their datasets.")
+        if any(map(_is_file, targets)):
+            raise UserError(f"--{name} takes datasets, not benchmark files.")
+    if style in IN_FOLDERS and shown["output"] is None:
         raise UserError(f"--format {style} writes files: say where with --output DIR.")
-    if style == "table" and values["output"] is not None:
+    if style == "table" and shown["output"] is not None:
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
-    if style == "html" and any(values[name] for name in shown[1:]):
+    if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
         raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
-    if values["across"] and values["sort"]:
+    if shown["across"] and shown["sort"]:
         raise UserError("--across has its own order: leave --sort away.")
 
 
@@ -69,30 +90,22 @@ def _is_file(target: str) -> bool:
     return target.endswith((".yaml", ".yml"))
 
 
-def _rank(values: Mapping[str, Any], results: Path, targets: Sequence[str]) -> None:
-    if values["write"]:
-        _write(results, targets, _records(results, targets))
-        return
+def _found(
+    targets: Sequence[str], methods: str | None, sort: str | None, results: Path
+) -> dict[str, list[Ranking]]:
+    """The rankings that are asked for. Raises UserError where there are none."""
+    from kdbench.results.query import query
     from kdbench.selectors import split
 
-    text = values["methods"] or ""
-    methods = [part.strip() for part in split(text, text) if part.strip()]
-    if values["methods"] is not None and not methods:
+    text = methods or ""
+    chosen = [part.strip() for part in split(text, text) if part.strip()]
+    if methods is not None and not chosen:
         raise UserError("--methods is empty: write --methods hinton,mimic.")
-    from kdbench.results.query import query
-
     records = _records(results, targets)
-    found = query(targets, records, methods=methods, sort=values["sort"])
+    found = query(targets, records, methods=chosen, sort=sort)
     if not found:
         raise UserError(_nothing(targets, records, results))
-    if values["across"]:
-        _show_across(found, values["style"], values["output"])
-    elif values["output"] is not None:
-        from kdbench.results.pages import write_boards
-
-        _name(write_boards(found, values["style"], values["output"]))
-    else:
-        _show(found, values["style"])
+    return found
 
 
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:

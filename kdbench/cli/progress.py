@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,11 +18,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from kdbench.execution.cells import told
-from kdbench.execution.elapsed import Pace, span
+from kdbench.execution.lines import LineStage, loss_of
 
-LINE_EVERY = 10.0
-"""Seconds between plain lines."""
 REST_OF_BAR = 68
 """Columns of a terminal that the parts of a bar besides its title take."""
 
@@ -40,84 +36,43 @@ class TerminalConsole:
         self.screen = screen or Console(stderr=True, quiet=quiet)
 
     def say(self, line: str) -> None:
-        """One line, never folded outside of a terminal."""
-        self.screen.print(line, highlight=False, markup=False, soft_wrap=True)
+        """Print one line, never folded outside of a terminal."""
+        print_line(self.screen, line)
 
     @contextmanager
-    def stage(self, title: str, iterations: int) -> Iterator[Stage]:
+    def stage(self, title: str, iterations: int) -> Iterator[LineStage]:
         """A training's bar or lines, while it lasts."""
         self.say(f"{title}, {iterations} iterations")
         if not self.screen.is_terminal:
-            yield LineStage(self, iterations)
+            yield LineStage(self.say, iterations)
             return
         with bar(self.screen) as shown:
-            yield BarStage(self, shown, shown.add_task(escape(title), total=iterations, loss=""))
+            task = shown.add_task(escape(title), total=iterations, loss="")
+            yield BarStage(self, shown, task, iterations)
 
 
-class Stage:
-    """One training on the screen.
-
-    Args:
-        console: Where it is shown.
-    """
-
-    def __init__(self, console: TerminalConsole) -> None:
-        self.console = console
-
-    def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """``iteration`` iterations are done; ``losses`` are the last ones."""
-        raise NotImplementedError
-
-    def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Show the metrics of an evaluation, without those of single classes."""
-        self.console.say(f"  after {iteration} iterations: {told(metrics)}")
+def print_line(screen: Console, line: str) -> None:
+    """Print one line, never folded outside of a terminal."""
+    screen.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-class BarStage(Stage):
+class BarStage(LineStage):
     """A training as a bar.
 
     Args:
         console: Where it is shown.
         bar: The running bar.
         task: The training in it.
+        iterations: Length of the training.
     """
 
-    def __init__(self, console: TerminalConsole, bar: Progress, task: TaskID) -> None:
-        super().__init__(console)
+    def __init__(self, console: TerminalConsole, bar: Progress, task: TaskID, iterations: int) -> None:
+        super().__init__(console.say, iterations)
         self.bar, self.task = bar, task
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Move the bar."""
         self.bar.update(self.task, completed=iteration, loss=loss_of(losses))
-
-
-class LineStage(Stage):
-    """A training as plain lines.
-
-    Args:
-        console: Where it is shown.
-        iterations: How long it is.
-    """
-
-    def __init__(self, console: TerminalConsole, iterations: int) -> None:
-        super().__init__(console)
-        self.iterations = iterations
-        self.pace = Pace()
-        self.shown = time.monotonic()
-
-    def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """Print a line every ten seconds, with the time left at the mean speed so far."""
-        now, left = time.monotonic(), self.pace.left(iteration, self.iterations)
-        if now - self.shown < LINE_EVERY or left is None:
-            return
-        self.shown = now
-        parts = (f"{iteration}/{self.iterations}", loss_of(losses), f"ETA {span(left)}")
-        self.console.say("  " + ", ".join(filter(None, parts)))
-
-
-def loss_of(losses: dict[str, float]) -> str:
-    """The total loss for the screen."""
-    return f"loss {losses['loss']:.3f}" if "loss" in losses else ""
 
 
 def bar(screen: Console) -> Progress:

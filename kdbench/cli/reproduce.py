@@ -16,8 +16,8 @@ from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    from kdbench.execution.cells import Means
     from kdbench.execution.plan import Plan, Request
+    from kdbench.execution.settings import RunSettings
     from kdbench.execution.training import Console
     from kdbench.results.record import Record
     from kdbench.results.reproduce import Agreement
@@ -73,15 +73,15 @@ def command(row: str, **values: Any) -> int:
     if changed:
         refuse_or_tell(changed, values["anyway"])
     start(planned.cell.device, planned.dataset)
-    means = means_of(planned, values)
-    reuse(then, planned, store, values["work_dir"], means, console)
-    now = again(planned, means, console)
+    settings = settings_of(planned, values)
+    reuse(then, planned, store, values["work_dir"], settings, console)
+    now = again(planned, settings, console)
     verdict = judge(then, now, noise_of(then, records), same_spec=not changed)
     show(then, now, verdict)
     if verdict.agrees:
-        shutil.rmtree(means.work_dir, ignore_errors=True)
+        shutil.rmtree(settings.work_dir, ignore_errors=True)
     else:
-        click.echo(f"run       {means.work_dir}")
+        click.echo(f"run       {settings.work_dir}")
     return 0 if verdict.agrees else 1
 
 
@@ -129,10 +129,10 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
         if getattr(wanted, role).config != getattr(pair, role).config
     }
     request = replace(request, from_scratch=pair.pretrained and not wanted.pretrained, **own)
-    return replace(request, settings=tuple(settings(overridden(pair, request), wanted)))
+    return replace(request, settings=tuple(changes(overridden(pair, request), wanted)))
 
 
-def settings(pair: Pair, wanted: Pair) -> Iterator[str]:
+def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
     """The ``--set`` that turn a pair into the wanted one, as far as they can."""
     import yaml
 
@@ -172,75 +172,72 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
         )
 
 
-def means_of(planned: Plan, values: Mapping[str, Any]) -> Means:
+def settings_of(planned: Plan, values: Mapping[str, Any]) -> RunSettings:
     """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
-    from kdbench.execution.cells import Means, loading_processes, run_folder
+    from kdbench.execution.settings import RunSettings, run_folder
     from kdbench.results.store import Store
 
     identity = planned.cell.identity()
     folder = run_folder(values["work_dir"] / FOLDER, identity)
     if any(record.identity == identity for record in Store(folder).records()[0]):
         shutil.rmtree(folder)  # that one ended
-    return Means(
-        work_dir=folder,
-        store=Store(folder),
-        workers=loading_processes(None, planned.cell.device),
-        download=values["download"],
-    )
+    return RunSettings(work_dir=folder, results=folder, download=values["download"])
 
 
-def reuse(then: Record, planned: Plan, store: Store, work_dir: Path, means: Means, console: Console) -> None:
+def reuse(
+    then: Record, planned: Plan, store: Store, work_dir: Path, settings: RunSettings, console: Console
+) -> None:
     """Take what is not to be reproduced: the plain student's record, and a teacher with the recorded weights."""
     teacher = planned.staged or planned.teacher
     if teacher is None:
         return
     plain = store.find(planned.plain.identity())
     if plain is not None:
-        means.store.write(plain)
+        settings.store.write(plain)
     if teacher.checkpoint is not None:
         console.say("teacher: the given checkpoint")
         return
-    record, source = store.find(teacher.identity()), replace(means, work_dir=work_dir)
+    record, source = store.find(teacher.identity()), settings.model_copy(update={"work_dir": work_dir})
     why = "its record or weights are not here"
     weights = weights_of(teacher, source)
     if record is not None and weights.is_file():
         why = "the weights here are not the recorded ones"
         if then.teacher is not None and hash_of(teacher, planned, source) == then.teacher.weights_sha256:
-            target = weights_of(teacher, means)
+            target = weights_of(teacher, settings)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(weights, target)
-            means.store.write(record)
+            settings.store.write(record)
             console.say(f"teacher: taken from {weights}, which has the recorded weights")
             return
     console.say(f"teacher: trained too ({why})")
 
 
-def weights_of(teacher: TeacherSpec, means: Means) -> Path:
+def weights_of(teacher: TeacherSpec, settings: RunSettings) -> Path:
     """Where a run leaves a teacher's weights."""
     from kdbench.openmmlab.students import WEIGHTS
 
-    return means.folder(teacher) / WEIGHTS
+    return settings.folder(teacher) / WEIGHTS
 
 
-def hash_of(teacher: TeacherSpec, planned: Plan, means: Means) -> str:
+def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     """Hash of a teacher's weights, as records have it."""
     from kdbench.execution.cells import subject_of
     from kdbench.openmmlab.checkpoints import weights_hash
     from kdbench.openmmlab.students import load_teacher
 
-    subject = subject_of(teacher, planned, means)
-    loaded = load_teacher(subject, weights_of(teacher, means), lambda _line: None, lambda _failed: None)
+    subject = subject_of(teacher, planned, settings)
+    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _line: None, lambda _failed: None)
     return weights_hash(loaded.model)
 
 
-def again(planned: Plan, means: Means, console: Console) -> Record:
+def again(planned: Plan, settings: RunSettings, console: Console) -> Record:
     """Run the cell; a training that fails gives its failed record."""
+    from kdbench.errors import RunError
     from kdbench.execution.session import Session
-    from kdbench.execution.training import RunError
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
-            return Session(planned, means, console).run()
+            return Session(planned, settings, console).run()
     except RunError as failed:
         click.echo(f"failed: {failed}", err=True)
         return failed.record

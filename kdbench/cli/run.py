@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+import kdbench
 from kdbench.cli import options
-from kdbench.errors import UserError
+from kdbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.cells import Means
-    from kdbench.execution.plan import Plan, Request
     from kdbench.results.record import Record
+    from kdbench.results.store import Store
+    from kdbench.specs import Precision
 
 
 @click.command("run")
@@ -74,110 +71,109 @@ if TYPE_CHECKING:
 @options.work_dir("Checkpoints, logs and exported students.")
 @options.results("Store of records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of the leaderboard.")
-def command(**values: Any) -> int:
+def command(
+    method: str,
+    dataset: str,
+    pair: str | None,
+    seed: int,
+    schedule: Literal["default", "smoke"],
+    teacher: str | None,
+    student: str | None,
+    teacher_checkpoints: tuple[Path, ...],
+    device: str | None,
+    gpus: int | None,
+    precision: Precision,
+    settings: tuple[str, ...],
+    from_scratch: bool,
+    download: bool,
+    force: bool,
+    rerun: bool,
+    rehash: bool,
+    workers: int | None,
+    visualizers: tuple[str, ...],
+    root: Path | None,
+    work_dir: Path,
+    results: Path,
+    as_json: bool,
+) -> int:
     """Train, distil, measure and rank one method."""
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.launch import is_main_process, relaunch, start
-    from kdbench.execution.plan import plan
+    from kdbench.execution.elapsed import span
+    from kdbench.execution.launch import is_main_process, relaunch
+    from kdbench.execution.plan import Request, plan
 
     begun = time.monotonic()
     console = TerminalConsole(quiet=not is_main_process())
-    planned = plan(_request(values), console.say, rehash=values["rehash"])
-    if values["gpus"] is not None:
-        if values["device"] == "cpu":
+    if gpus is not None:
+        if device == "cpu":
             raise UserError("--gpus and --device cpu exclude each other: leave one away.")
-        code = relaunch(values["gpus"])
+        plan(Request(method, dataset, pair=pair, data_root=root), console.say)  # before the processes start
+        code = relaunch(gpus)
         if code is not None:
             return code
-    start(planned.cell.device, planned.dataset)
-    return _run(planned, _means(values, planned.cell.device), console, values["as_json"], begun)
+    try:
+        record = kdbench.run(
+            method,
+            dataset,
+            pair=pair,
+            seed=seed,
+            schedule=schedule,
+            teacher=teacher,
+            student=student,
+            teacher_checkpoints=teacher_checkpoints,
+            settings=settings,
+            from_scratch=from_scratch,
+            device=device,
+            precision=precision,
+            data_root=root,
+            results=results,
+            work_dir=work_dir,
+            workers=workers,
+            visualizers=visualizers,
+            download=download,
+            force=force,
+            rerun=rerun,
+            rehash=rehash,
+            console=console,
+        )
+    except RunError as failed:
+        record = failed.record
+        console.say(f"failed: {failed}")
+    if is_main_process():
+        _show(record, results, work_dir, as_json=as_json)
+        console.say(f"took {span(time.monotonic() - begun)}")
+    return 0 if record.done else 1
 
 
-def _request(values: Mapping[str, Any]) -> Request:
-    """What decides the result."""
-    from kdbench.devices import choose
-    from kdbench.execution.launch import processes
-    from kdbench.execution.plan import Request
-
-    return Request(
-        method=values["method"],
-        dataset=values["dataset"],
-        pair=values["pair"],
-        seed=values["seed"],
-        schedule=values["schedule"],
-        teacher=values["teacher"],
-        student=values["student"],
-        teacher_checkpoints=values["teacher_checkpoints"],
-        settings=values["settings"],
-        precision=values["precision"],
-        device=choose(values["device"]),
-        processes=processes(values["gpus"]),
-        from_scratch=values["from_scratch"],
-        data_root=values["root"],
-    )
-
-
-def _means(values: Mapping[str, Any], device: str) -> Means:
-    """What does not."""
-    from kdbench.execution.cells import Means, loading_processes
+def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> None:
+    """Print the record, or the leaderboard that it is in and where everything is."""
+    from kdbench.execution.settings import run_folder
     from kdbench.results.store import Store
 
-    return Means(
-        work_dir=values["work_dir"],
-        store=Store(values["results"]),
-        workers=loading_processes(values["workers"], device),
-        visualizers=("LocalVisBackend", *values["visualizers"]),
-        download=values["download"],
-        force=values["force"],
-        rerun=values["rerun"],
-    )
-
-
-def _run(planned: Plan, means: Means, console: TerminalConsole, as_json: bool, begun: float) -> int:
-    """Run the session; only the main process of a distributed run prints."""
-    from kdbench.execution.claimed import claimed
-    from kdbench.execution.elapsed import span
-    from kdbench.execution.launch import is_main_process
-    from kdbench.execution.session import Session
-    from kdbench.execution.training import RunError
-
-    alone = claimed(planned, means) if is_main_process() else contextlib.nullcontext()
-    try:
-        with alone, contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
-            record, code = Session(planned, means, console).run(), 0
-    except RunError as failed:
-        record, code = failed.record, 1
-        if is_main_process():
-            click.echo(f"failed: {failed}", err=True)
-    if is_main_process():
-        if as_json:
-            click.echo(record.to_json(), nl=False)
-        elif record.done:
-            _show(planned, means, record)
-        console.say(f"took {span(time.monotonic() - begun)}")
-    return code
-
-
-def _show(planned: Plan, means: Means, record: Record) -> None:
-    """The leaderboard that the new record is in, and where everything is."""
+    if as_json:
+        click.echo(record.to_json(), nl=False)
+        return
+    if not record.done:
+        return
+    store = Store(results)
     if record.schedule == "smoke":
         click.echo("smoke schedule: everything ran; nothing of it is ranked.")
     else:
-        _rank(means, planned.dataset.name)
-    folder = means.folder(planned.cell)
-    click.echo(f"record    {means.store.path_of(record)}")
+        _rank(store, record.dataset)
+    folder = run_folder(work_dir, record.identity)
+    click.echo(f"record    {store.path_of(record)}")
     if folder.is_dir():
         click.echo(f"run       {folder}")
         click.echo(f"export    kdbench export {shlex.quote(str(folder))} --output student.pth")
 
 
-def _rank(means: Means, dataset: str) -> None:
+def _rank(store: Store, dataset: str) -> None:
     from rich.console import Console
 
     from kdbench.results.formats import tables
     from kdbench.results.leaderboard import rankings
 
-    records, _ = means.store.records(dataset)
+    records, _ = store.records(dataset)
     screen = Console()
     if not screen.is_terminal:
         screen = Console(width=200)

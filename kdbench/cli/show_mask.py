@@ -113,15 +113,15 @@ def check_attention(planned: Plan) -> None:
 
 def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     """Student and teacher, with the weights of their runs where these are there."""
-    from kdbench.execution.cells import Means, subject_of
+    from kdbench.execution.cells import subject_of
+    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab.attention import RunModel
     from kdbench.openmmlab.students import WEIGHTS
-    from kdbench.results.store import Store
 
-    means = Means(work_dir=work_dir, store=Store(Path("results")))
+    settings = RunSettings(work_dir=work_dir)
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
     return {
-        role: RunModel(subject_of(spec, planned, means), means.folder(spec) / WEIGHTS)
+        role: RunModel(subject_of(spec, planned, settings), settings.folder(spec) / WEIGHTS)
         for role, spec in specs.items()
         if spec is not None
     }

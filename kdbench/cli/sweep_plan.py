@@ -15,21 +15,19 @@ from kdbench.execution.packs import Pack
 from kdbench.execution.packs_estimate import Rates, teachers_of
 from kdbench.execution.sweep_cells import Item, Known
 from kdbench.execution.sweep_records import weights_of
+from kdbench.execution.sweep_run import SweepPlan
 from kdbench.specs import TeacherSpec
 
 
-def show(
-    items: Mapping[str, Item], store: Known, packs: Sequence[Pack], work_dir: Path, slots: int | None
-) -> None:
+def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
     """Print a plan: cells a pair, packs with their reasons, and an estimate of the time.
 
     Args:
-        items: The sweep's cells.
-        store: What there is of them.
-        packs: What is to run.
+        plan: What a sweep is to run.
         work_dir: The folder of the runs, which has the weights of the teachers that are there.
         slots: Workers at once, over which packs are dealt out; None: not known before the sweep.
     """
+    items, store, packs = plan.cells, plan.known, plan.packs
     done = {record.identity for record in store.records if record.done}
 
     def there(spec: Spec) -> bool:

@@ -51,15 +51,14 @@ def command(**values: Any) -> int:
     """
     from kdbench.cli.progress import TerminalConsole
     from kdbench.devices import choose
-    from kdbench.execution.cells import Means, loading_processes
+    from kdbench.errors import RunError
     from kdbench.execution.launch import start
     from kdbench.execution.plan import Request
-    from kdbench.execution.training import RunError
+    from kdbench.execution.settings import RunSettings
     from kdbench.execution.tuning import Tuning
     from kdbench.execution.tuning_ground import Ground
     from kdbench.execution.tuning_sampler import require_optuna
     from kdbench.execution.tuning_study import FOLDER, path_of
-    from kdbench.results.store import Store
 
     require_optuna()
     console = TerminalConsole()
@@ -67,15 +66,15 @@ def command(**values: Any) -> int:
     device = choose(values["device"])
     ground = Ground.of(Request(**same, device=device, data_root=values["root"]), console.say)
     start(device, ground.asked.dataset)
-    means = Means(
+    settings = RunSettings(
         work_dir=values["work_dir"],
-        store=Store(values["work_dir"] / FOLDER),
-        workers=loading_processes(values["workers"], device),
+        results=values["work_dir"] / FOLDER,
+        workers=values["workers"],
         download=values["download"],
     )
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            study = Tuning(ground, means, values["results"], console).run(values["trials"])
+            study = Tuning(ground, settings, values["results"], console).run(values["trials"])
     except RunError as failed:
         click.echo(f"failed: {failed}", err=True)
         return 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
 from kdbench.execution.plan import Plan
+from kdbench.execution.settings import RunSettings
 from kdbench.results.record import Record
-from kdbench.results.store import Store
 from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
 from kdbench.threads import chosen, cores
 
@@ -27,39 +26,7 @@ LOADING = 8
 OUTDATED = "with other code of the method than today's: --rerun runs it again"
 
 
-@dataclass(frozen=True)
-class Means:
-    """With what a plan is run; nothing here is part of a result's identity.
-
-    Attributes:
-        work_dir: Runs are kept below it, a folder an identity.
-        store: Where records go.
-        workers: Data loading processes.
-        visualizers: mmengine's visualisation backends.
-        download: Fetch initial weights that are not there.
-        force: Go on although a gate failed.
-        rerun: Run a plan's cell also where it has a done record, which is replaced.
-    """
-
-    work_dir: Path
-    store: Store
-    workers: int = 0
-    visualizers: tuple[str, ...] = ("LocalVisBackend",)
-    download: bool = False
-    force: bool = False
-    rerun: bool = False
-
-    def folder(self, spec: Spec) -> Path:
-        """Where a run's checkpoints, logs and trained weights are."""
-        return run_folder(self.work_dir, spec.identity())
-
-
-def run_folder(work_dir: Path, identity: str) -> Path:
-    """Folder of a run in the folder of all runs."""
-    return work_dir / identity[:16]
-
-
-def subject_of(spec: Spec, plan: Plan, means: Means) -> Subject:
+def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
     """The model that a spec is about: the teacher, or the pair's student."""
     from kdbench.openmmlab.students import Subject
 
@@ -74,22 +41,22 @@ def subject_of(spec: Spec, plan: Plan, means: Means) -> Subject:
         dataset=plan.dataset,
         seed=spec.seed,
         pretrained=pretrained,
-        download=means.download,
+        download=settings.download,
         stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
     )
 
 
-def place_of(spec: Spec, plan: Plan, means: Means) -> Place:
+def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
     """Where and on what a spec is run."""
     from kdbench.openmmlab.training import Place
 
     return Place(
         folder=plan.folder,
-        work_dir=means.folder(spec),
+        work_dir=settings.folder(spec),
         device=spec.device,
         precision=spec.precision,
-        workers=means.workers,
-        visualizers=means.visualizers,
+        workers=loading_processes(settings.workers, spec.device),
+        visualizers=("LocalVisBackend", *settings.visualizers),
     )
 
 

@@ -8,23 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kdbench.errors import UserError
-from kdbench.execution.cells import Means, Spec, title
+from kdbench.execution.cells import Spec, title
 from kdbench.execution.claims import Claims
 from kdbench.execution.plan import Plan
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_records import is_there, needs_of
 from kdbench.execution.worker_codes import INTERRUPTED
 from kdbench.specs import TeacherSpec
 
 
 @contextmanager
-def claimed(plan: Plan, means: Means) -> Iterator[None]:
+def claimed(plan: Plan, settings: RunSettings) -> Iterator[None]:
     """While this lasts, this process alone runs a plan's cell and what it needs.
 
     Raises:
         UserError: If another process is at one of them, or the claims cannot be written.
     """
-    wanted = to_run(plan, means)
-    with Claims(means.store.root, give_up) as claims:
+    wanted = to_run(plan, settings)
+    with Claims(settings.store.root, give_up) as claims:
         for identity in sorted(wanted):
             if not claims.take(identity):
                 raise UserError(_taken(wanted[identity], claims))
@@ -32,18 +33,18 @@ def claimed(plan: Plan, means: Means) -> Iterator[None]:
             yield
         finally:
             for identity in list(claims.held):
-                claims.release(identity, done=is_there(means, wanted[identity]))
+                claims.release(identity, done=is_there(settings, wanted[identity]))
 
 
-def to_run(plan: Plan, means: Means) -> dict[str, Spec]:
+def to_run(plan: Plan, settings: RunSettings) -> dict[str, Spec]:
     """What a plan's run would train, by identity. Raises UserError where a newer kdbench wrote a record of it."""
 
     def there(spec: Spec) -> bool:
         given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
-        return given or is_there(means, spec)  # a given teacher is measured, by as many as want to
+        return given or is_there(settings, spec)  # a given teacher is measured, by as many as want to
 
     wanted: dict[str, Spec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
-    if means.rerun or not there(plan.cell):
+    if settings.rerun or not there(plan.cell):
         wanted[plan.cell.identity()] = plan.cell
         wanted.update(needs_of(plan, there))
     return wanted

@@ -104,7 +104,7 @@ class Claims:
         except OSError as error:
             raise UserError(
                 f"cannot write claims in {self.folder}: {error.strerror or error}. "
-                "Choose a --results folder that can be written, on a file system with hard links."
+                "Choose a results folder that can be written, on a file system with hard links."
             ) from error
         with self._guard:
             self.held[identity] = number + 1

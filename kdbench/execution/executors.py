@@ -16,12 +16,12 @@ from pydantic import Field
 
 from kdbench import devices
 from kdbench.cards import ExecutorCard, Options
-from kdbench.errors import PluginError, UserError, reminder, running
+from kdbench.errors import ArgumentError, PluginError, reminder, running
 from kdbench.hookspecs import hookimpl
 from kdbench.plugins import load_target, registry
 from kdbench.selectors import parse, resolve
 
-ADVICE = "Tell its authors. The same sweep goes on from what is done, with another --executor too."
+ADVICE = "Tell its authors. The same sweep goes on from what is done, with another executor too."
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
         options = resolve(card, raw)
     if lacking := lacking_of(card):
         how = f"run `{card.install}`" if card.install else "install it"
-        raise UserError(f"--executor {name} needs {' and '.join(lacking)}: {how}.")
+        raise ArgumentError("executor", f"it needs {' and '.join(lacking)}: {how}.", name)
     executor = load_target(offer.title, card.target, ADVICE)
     if not (isinstance(executor, type) and issubclass(executor, Executor)):
         raise PluginError(f"{offer.title}: {card.target} is no subclass of kdbench.api.Executor. {ADVICE}")

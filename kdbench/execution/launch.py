@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from kdbench import devices
 from kdbench.cards import Dataset
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError
 
 
 def is_main_process() -> bool:
@@ -19,9 +19,9 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def processes(gpus: int | None) -> int:
-    """Return how many processes share a batch: torchrun's, or one a GPU that is asked for."""
-    return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else gpus or 1
+def processes() -> int:
+    """Return how many processes share a batch: those that torchrun started, or this one."""
+    return int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else 1
 
 
 def relaunch(gpus: int) -> int | None:
@@ -35,17 +35,19 @@ def relaunch(gpus: int) -> int | None:
         torchrun started it.
 
     Raises:
-        UserError: If there are not that many GPUs, or several of a kind that NCCL does not join.
+        ArgumentError: If there are not that many GPUs, or several of a kind that NCCL does not join.
     """
     if "LOCAL_RANK" in os.environ:
         return None
     there = devices.count()
     if there < gpus:
-        raise UserError(f"--gpus {gpus}: this machine has {there}. Ask for fewer, or leave --gpus away.")
+        raise ArgumentError(
+            "gpus", f"this machine has {there}. Ask for fewer, or for none in particular.", gpus
+        )
     if gpus == 1:
         return None
     if devices.accelerator() != "cuda":
-        raise UserError(f"--gpus {gpus}: several GPUs need CUDA. Leave --gpus away.")
+        raise ArgumentError("gpus", "several GPUs need CUDA. Ask for 1, or for none in particular.", gpus)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
     with _left_to_children():
         return subprocess.run([*command, "-m", "kdbench", *sys.argv[1:]], check=False).returncode

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kdbench.errors import UserError
-from kdbench.execution.cells import Means, place_of, title, told
+from kdbench.errors import RunError, UserError
+from kdbench.execution.cells import place_of, title, told
 from kdbench.execution.plan import Plan
 from kdbench.execution.session import Session, Teaching
-from kdbench.execution.training import Console, OutOfMemory, RunError, Training
+from kdbench.execution.settings import RunSettings
+from kdbench.execution.training import Console, OutOfMemory, Training
 from kdbench.results.record import Record
 from kdbench.specs import RunSpec, digest
 
@@ -64,7 +65,7 @@ class Lane:
         return title(self.spec)
 
 
-def run_pack(plans: Sequence[Plan], means: Means, console: Console) -> Outcome:
+def run_pack(plans: Sequence[Plan], settings: RunSettings, console: Console) -> Outcome:
     """Train the cells of plans that have no record yet.
 
     A lane that fails is recorded as failed and hurts no other. Where the memory is not enough for all lanes, they
@@ -72,19 +73,19 @@ def run_pack(plans: Sequence[Plan], means: Means, console: Console) -> Outcome:
 
     Args:
         plans: Plans of one dataset, pair, seed, schedule and teacher.
-        means: With what.
+        settings: Where and with what it is run.
         console: Who is told.
 
     Raises:
         KeyboardInterrupt: When asked to stop, with a checkpoint of each lane to go on from.
         OSError: If the disk is full, or another file cannot be used.
     """
-    return _PackRun(means, console).run(plans)
+    return _PackRun(settings, console).run(plans)
 
 
 class _PackRun:
-    def __init__(self, means: Means, console: Console) -> None:
-        self.means, self.console = means, console
+    def __init__(self, settings: RunSettings, console: Console) -> None:
+        self.settings, self.console = settings, console
         self.outcome = Outcome()
         self.taught: dict[str | None, Teaching] = {}
         self.checked: set[str | None] = set()
@@ -104,7 +105,7 @@ class _PackRun:
         """Return the students to train, the plain one first."""
         lanes: dict[str, Lane] = {}
         for plan in plans:
-            session = Session(plan, self.means, self.console)
+            session = Session(plan, self.settings, self.console)
             try:
                 self._add(lanes, session)
             except UserError as failed:
@@ -154,7 +155,7 @@ class _PackRun:
 
     def _alone(self, lane: Lane) -> Record:
         training = lane.training(lane.teaching)
-        place = place_of(training.spec, training.plan, self.means)
+        place = place_of(training.spec, training.plan, self.settings)
         return training.run(place, self.console, lane.name)
 
     def _body(self, lane: Lane, pack: Pack, progress: _PackProgress, together: str) -> Record:
@@ -162,7 +163,7 @@ class _PackRun:
             raise KeyboardInterrupt  # it would have to be built first, to stop after one iteration
         training = lane.training(None if lane.teaching is None else self._shared(lane.teaching, pack))
         training = replace(training, timed_with=together)
-        place = replace(place_of(training.spec, training.plan, self.means), pack=pack)
+        place = replace(place_of(training.spec, training.plan, self.settings), pack=pack)
         return training.run(place, _LaneConsole(self.console, progress, lane.name), lane.name)
 
     def _shared(self, teaching: Teaching, pack: Pack) -> Teaching:

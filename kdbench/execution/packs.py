@@ -49,7 +49,7 @@ def packs_of(items: Iterable[Item], *, max_lanes: int | None, share_teacher: boo
         share_teacher: False: every cell is alone.
     """
     if not share_teacher:
-        return [Pack((item,), "alone: --no-share-teacher") for item in items]
+        return [Pack((item,), "alone: no teacher is shared") for item in items]
     places: dict[Place, list[Item]] = defaultdict(list)
     for item in items:
         places[_place(item)].append(item)
@@ -71,7 +71,7 @@ def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
     for group in filter(None, groups.values()):
         ordered = sorted(group, key=lambda item: item.plan.cell.method != PLAIN)
         parts = -(-len(group) // (max_lanes or len(group)))
-        packs += split(Pack(tuple(ordered), _reason(ordered)), parts, f"--max-lanes {max_lanes}")
+        packs += split(Pack(tuple(ordered), _reason(ordered)), parts, f"at most {max_lanes} lanes")
     return packs
 
 

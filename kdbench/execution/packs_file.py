@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from kdbench.errors import UserError, explain
 from kdbench.execution.packs import Pack
 from kdbench.execution.plan import Request
-from kdbench.execution.sweep_means import SweepMeans
+from kdbench.execution.settings import RunSettings
 from kdbench.files import write_atomically
 from kdbench.specs import Spec
 
@@ -22,22 +22,22 @@ class PackFile(Spec):
     requests: tuple[Request, ...] = Field(min_length=1)
     identities: tuple[str, ...]
     """Of the cells, in the order of ``requests``: a worker that finds others refuses."""
-    means: SweepMeans
+    settings: RunSettings
 
     @property
     def folder(self) -> Path:
         """Where the pack's progress and log are."""
-        return self.means.folder(self.name)
+        return self.settings.pack_folder(self.name)
 
 
-def write(pack: Pack, name: str, means: SweepMeans) -> Path:
+def write(pack: Pack, name: str, settings: RunSettings) -> Path:
     """Write a pack's file in one step, into the folder of that name. Raises UserError where that fails."""
     content = PackFile(
         name=name,
         title=pack.title,
         requests=tuple(item.request for item in pack.items),
         identities=tuple(item.identity for item in pack.items),
-        means=means,
+        settings=settings,
     )
     file = content.folder / "pack.json"
     try:

@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require
 from kdbench.datasets.usable import check_files
-from kdbench.errors import UserError, explain, running
+from kdbench.errors import ArgumentError, UserError, running
 from kdbench.plugins import Offer, registry, suggestion, title_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
@@ -38,14 +39,14 @@ SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validat
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 
 
-@dataclass(frozen=True)
+@pydantic_dataclass(frozen=True)
 class Request:
-    """What a user asks for; see ``kdbench run --help``."""
+    """What a user asks for; see :func:`kdbench.run`."""
 
     method: str
     dataset: str
     pair: str | None = None
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     schedule: Literal["default", "smoke"] = "default"
     teacher: str | None = None
     student: str | None = None
@@ -257,14 +258,15 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
         UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
     """
     if request.teacher_checkpoints and request.method == PLAIN:
-        raise UserError(
-            f"method '{PLAIN}' has no teacher: leave --teacher-checkpoint away, or name a method."
+        raise ArgumentError(
+            "teacher_checkpoints", f"method '{PLAIN}' has no teacher: leave them out, or name another method."
         )
     checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
     if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
-        raise UserError(
-            f"{len(checkpoints)} different --teacher-checkpoint for {options.ensemble} teacher(s) of "
-            f"'{request.method}': give one for each, or none, then they are trained."
+        raise ArgumentError(
+            "teacher_checkpoints",
+            f"{len(checkpoints)} different ones for {options.ensemble} teacher(s) of '{request.method}': "
+            "give one for each, or none to have them trained.",
         )
     return checkpoints
 
@@ -339,7 +341,9 @@ def overridden(pair: Pair, request: Request) -> Pair:
     try:
         return Pair.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"--set {explain(error)}.") from error
+        first = error.errors()[0]
+        why = first["msg"].replace("Value error, ", "")
+        raise ArgumentError("settings", f"{why}.", ".".join(map(str, first["loc"]))) from error
 
 
 def own_model(reference: str) -> Model:
@@ -369,22 +373,24 @@ def resolved(pair: Pair) -> Pair:
 
 
 def apply(values: dict[str, Any], setting: str) -> None:
-    """Apply one ``--set key=value`` to a pair's values; models' keys become edits."""
+    """Apply one ``SECTION.key=value`` to a pair's values; models' keys become edits."""
     key, equals, text = setting.partition("=")
     section, _, rest = key.strip().partition(".")
     if not equals or not rest or section not in SECTIONS:
-        raise UserError(f"--set {setting}: write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.")
+        raise ArgumentError(
+            "settings", f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.", setting
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {setting}: the value is not YAML.") from error
+        raise ArgumentError("settings", "the value is not YAML.", setting) from error
     if section in ("student", "teacher"):
         values[section]["edits"][rest] = value
     elif rest in Schedule.model_fields:
         values[section][rest] = value
     else:
-        raise UserError(
-            f"--set {setting}: a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}"
+        raise ArgumentError(
+            "settings", f"a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}", setting
         )
 
 

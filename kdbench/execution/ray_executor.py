@@ -25,7 +25,7 @@ import ray
 from ray.exceptions import RayError
 
 from kdbench import devices
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError, UserError
 from kdbench.execution.executors import Ended, Executor, Resources
 from kdbench.execution.kept_process import KeptProcess
 from kdbench.threads import variables
@@ -60,8 +60,8 @@ class Ray(Executor):
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
         gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
         if device not in (None, devices.CPU) and not gpu_nodes:
-            raise UserError(
-                f"--device {device}: no node of the Ray cluster has a GPU. Add one, or say --device cpu."
+            raise ArgumentError(
+                "device", "no node of the Ray cluster has a GPU. Add one, or choose cpu.", device
             )
         self.resources = Resources(gpus=0, cores=cores or 1)
         if gpu_nodes and device != devices.CPU:
@@ -71,7 +71,7 @@ class Ray(Executor):
             raise UserError(
                 f"no node of the Ray cluster has {self.resources.cores} CPU cores"
                 + (" beside a GPU" if self.resources.gpus else "")
-                + ": ask for fewer with --executor ray[cores=N]."
+                + ": ask for fewer with ray[cores=N]."
             )
         self.slots = slots or room
         self._made = 0

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from kdbench import devices
 from kdbench.errors import UserError
-from kdbench.execution.cells import OUTDATED, Means, Spec, outdated, place_of, score, subject_of, title
+from kdbench.execution.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
 from kdbench.execution.plan import Plan
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.training import Console, Training
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
@@ -41,12 +42,12 @@ class Session:
 
     Args:
         plan: What to run.
-        means: With what.
+        settings: Where and with what it is run.
         console: Who is told.
     """
 
-    def __init__(self, plan: Plan, means: Means, console: Console) -> None:
-        self.plan, self.means, self.console = plan, means, console
+    def __init__(self, plan: Plan, settings: RunSettings, console: Console) -> None:
+        self.plan, self.settings, self.console = plan, settings, console
         self.total = self.position = 0
         """Trainings that this session needs, and which of them it is at."""
         self.overruled: list[str] = []
@@ -61,7 +62,7 @@ class Session:
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
         plan = self.plan
-        for broken in self.means.store.records(plan.dataset.name)[1]:
+        for broken in self.settings.store.records(plan.dataset.name)[1]:
             self.console.say(str(broken))
         self.introduce()
         if plan.teacher is None:
@@ -96,12 +97,12 @@ class Session:
     def _check(self, models: bool) -> None:
         from kdbench.execution.refusals import check_method, check_model, check_stage
 
-        plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.means)
+        plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.settings)
         check_method(plan, student)
         if not models:
             return
         if plan.teacher is not None:
-            subject = subject_of(plan.teacher, plan, self.means)
+            subject = subject_of(plan.teacher, plan, self.settings)
             self.console.say(check_model("teacher", subject, trained=plan.teacher.checkpoint is None))
         if plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
@@ -114,7 +115,7 @@ class Session:
         """The training of a plain student or of a teacher."""
         from kdbench.openmmlab.students import train_alone
 
-        return Training(self.plan, self.means, spec, train_alone)
+        return Training(self.plan, self.settings, spec, train_alone)
 
     def teaching(self) -> Teaching:
         """The method's teachers: given, made before, or trained now.
@@ -143,12 +144,12 @@ class Session:
                 place,
                 progress,
                 report=lambda line: self.console.say(f"  {line}"),
-                force=self.means.force,
+                force=self.settings.force,
             )
             return replace(outcome, notes=[*self.overruled, *members, *outcome.notes])
 
         members = [] if len(measured) == 1 else [ensemble_note(measured)]
-        return Training(plan, self.means, plan.cell, work, measured[0])
+        return Training(plan, self.settings, plan.cell, work, measured[0])
 
     def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
         """The teachers that the method's cell needs, in the order in which they are made."""
@@ -183,7 +184,7 @@ class Session:
         from kdbench.openmmlab.checkpoints import weights_hash
         from kdbench.openmmlab.students import load_teacher
 
-        subject = subject_of(spec, self.plan, self.means)
+        subject = subject_of(spec, self.plan, self.settings)
         if self._must_train(spec):
             training = replace(self.alone(spec), teacher=origin)
             record: Record | None = self._train(replace(training, work=work) if work else training)
@@ -220,9 +221,9 @@ class Session:
     def _overrule(self, failed: UserError, spec: TeacherSpec) -> None:
         """Raise the error of a gate, unless forced: then the record of the method says so."""
         why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
-        if not self.means.force:
+        if not self.settings.force:
             raise UserError(f"{why} Or go on with --force.") from failed
-        self.overruled.append(f"a gate failed and was overruled by --force: {why}")
+        self.overruled.append(f"a gate failed and was overruled: {why}")
         self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
@@ -236,22 +237,22 @@ class Session:
 
         if spec.checkpoint is not None:
             return self.plan.checkpoints[spec.checkpoint]
-        return self.means.folder(spec) / WEIGHTS
+        return self.settings.folder(spec) / WEIGHTS
 
     def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
         """Evaluate a given checkpoint and record it."""
         from kdbench.openmmlab.students import evaluate
 
         self.console.say("teacher: evaluating the given checkpoint")
-        metrics = evaluate(model.model, subject, place_of(spec, self.plan, self.means))
+        metrics = evaluate(model.model, subject, place_of(spec, self.plan, self.settings))
         record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}])
         self.console.say(f"teacher: {score(record)}")
         return record
 
     def _find(self, spec: Spec) -> Record | None:
         """The done record of a spec; None where there is none, or it is to be made again."""
-        again = self.means.rerun and spec == self.plan.cell
-        return None if again else self.means.store.find(spec.identity())
+        again = self.settings.rerun and spec == self.plan.cell
+        return None if again else self.settings.store.find(spec.identity())
 
     def known(self, spec: Spec) -> Record | None:
         """The done record of a spec, told, or None."""
@@ -266,7 +267,7 @@ class Session:
         """Train one student or teacher and write its record, also when it fails."""
         self.position += 1
         heading = f"{self.position} of {self.total}: {title(training.spec)}"
-        return training.run(place_of(training.spec, self.plan, self.means), self.console, heading)
+        return training.run(place_of(training.spec, self.plan, self.settings), self.console, heading)
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:

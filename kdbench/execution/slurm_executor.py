@@ -27,13 +27,13 @@ import submitit
 from submitit.core.utils import FailedJobError, pickle_load
 
 from kdbench import devices
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError, UserError
 from kdbench.execution.executors import Ended, Executor, Resources, SlurmOptions
 from kdbench.execution.slurm_job import STOP, SlurmJob, SlurmWorker
 from kdbench.threads import variables
 
 JOBS = 16
-"""Jobs at once unless ``--slots`` says otherwise."""
+"""Jobs at once unless the slots are given."""
 CPU_CORES, GPU_CORES = 1, 4
 """CPU cores of a worker without and with a GPU unless its option says otherwise."""
 EVERY = 5.0
@@ -60,11 +60,10 @@ class Slurm(Executor):
     def __init__(self, slots: int | None, device: str | None, **options: Any) -> None:
         given = SlurmOptions(**options)
         if device is None:
-            raise UserError("--executor slurm: say --device cuda, for a GPU a job, or --device cpu.")
+            raise ArgumentError("device", "for Slurm, choose cuda, for a GPU a job, or cpu.")
         if absent := [name for name in ("sbatch", "srun", "squeue", "scancel") if shutil.which(name) is None]:
-            raise UserError(
-                f"--executor slurm: no {absent[0]} here. Start the sweep where jobs are submitted."
-            )
+            why = f"no {absent[0]} here. Start the sweep where jobs are submitted."
+            raise ArgumentError("executor", why, "slurm")
         self._workers = given.workers
         self.slots = slots or JOBS * self._workers
         gpus = 0 if device == devices.CPU else 1 / self._workers
@@ -124,7 +123,7 @@ class Slurm(Executor):
         except (FailedJobError, OSError) as error:
             for handle in waiting:
                 self._jobs.pop(handle, None)
-            raise UserError(f"--executor slurm: sbatch refused a job: {_line(error)}") from error
+            raise UserError(f"Slurm's sbatch refused a job: {_line(error)}") from error
 
     def _look(self) -> list[Ended]:
         """Ask Slurm, unless that was done a moment ago."""

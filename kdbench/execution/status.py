@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kdbench.execution import worker_progress
 from kdbench.execution.claims import Claims
 from kdbench.execution.claims_owner import Owner
-from kdbench.execution.sweep_means import FOLDER
+from kdbench.execution.settings import PACKS
 from kdbench.execution.worker_progress import Progress, tell_others
 from kdbench.files import write_atomically
 from kdbench.results.record import Record
@@ -131,7 +131,7 @@ def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
 
 def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:
     """What the living workers do that write below a work directory."""
-    found = [worker_progress.read(folder) for folder in sorted((work_dir / FOLDER).glob("*"))]
+    found = [worker_progress.read(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
     return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
 
 

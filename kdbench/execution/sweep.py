@@ -23,9 +23,9 @@ from kdbench.execution.dealing import dealt
 from kdbench.execution.executors import Ended, Executor
 from kdbench.execution.packs import Pack
 from kdbench.execution.packs_estimate import Rates, in_order, teachers_of
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.status import Report, Snapshot, best_of, last_lines
 from kdbench.execution.sweep_eta import time_left
-from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.execution.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.execution.worker_codes import HELD, REFUSED
@@ -66,14 +66,14 @@ class Task:
         done: Records of the cells that are done already.
         failed: Cells that failed before and are not retried.
         known: All records of the store.
-        means: With what.
+        settings: Where and with what it is run.
     """
 
     packs: Sequence[Pack]
     done: Sequence[Record]
     failed: int
     known: Sequence[Record]
-    means: SweepMeans
+    settings: RunSettings
 
 
 class Sweep:
@@ -93,12 +93,12 @@ class Sweep:
         view: View,
         command: Callable[[Path], Sequence[str]] = worker_command,
     ) -> None:
-        self.means, self.executor, self.view, self.command = task.means, executor, view, command
-        self.packs, self.store = task.packs, Store(task.means.results)
+        self.settings, self.executor, self.view, self.command = task.settings, executor, view, command
+        self.packs, self.store = task.packs, Store(task.settings.results)
         self.rates = Rates()
         self.rates.learn(task.known)
         order = in_order(dealt(task.packs, executor.slots, self.rates), self.rates)
-        self.pending = [PackState.of(p, self.store, task.means.folder(p.name)) for p in order]
+        self.pending = [PackState.of(p, self.store, task.settings.pack_folder(p.name)) for p in order]
         self.running: dict[str, PackState] = {}
         self.records = list(task.done)
         self.failed_before = task.failed
@@ -117,7 +117,7 @@ class Sweep:
         Returns:
             Whether it came to its end; False where it was asked to stop by Ctrl-C or SIGTERM.
         """
-        with Claims(self.means.results) as claims, self._signals():
+        with Claims(self.settings.results) as claims, self._signals():
             try:
                 while self.running or (self.pending and not self.asked):
                     self._pass_on()
@@ -159,7 +159,7 @@ class Sweep:
         refused = {failure.item.identity: failure.why for failure in self.failures if failure.record is None}
         untimed = now.untimed_teachers
         report = Report(owner=claims.owner, ends=ends, untimed_teachers=untimed, refused=refused)
-        report.write(self.means.work_dir)
+        report.write(self.settings.work_dir)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -199,9 +199,9 @@ class Sweep:
             state = self._next(claims)
             if state is None:
                 return
-            mark = mark_of(state.pack, self.means.work_dir, self.there)
+            mark = mark_of(state.pack, self.settings.work_dir, self.there)
             state.start(mark, teachers_of(state.pack.items, self.there))
-            file = packs_file.write(state.pack, state.name, self.means)
+            file = packs_file.write(state.pack, state.name, self.settings)
             handle = self.executor.submit(self.command(file), self.executor.resources, state.log)
             self.running[handle] = state
 
@@ -242,7 +242,7 @@ class Sweep:
 
     def there(self, spec: Spec) -> bool:
         """Whether a spec need not be run."""
-        if isinstance(spec, TeacherSpec) and not weights_of(self.means.work_dir, spec).is_file():
+        if isinstance(spec, TeacherSpec) and not weights_of(self.settings.work_dir, spec).is_file():
             return False
         identity = spec.identity()
         if identity not in self._there:
@@ -308,7 +308,7 @@ class Sweep:
 
     def _died(self, state: PackState, ended: Ended, claims: Claims) -> None:
         """Try again, from the last checkpoint; after the last try the cells have failed."""
-        deaths = state.died(mark_of(state.pack, self.means.work_dir, self.there))
+        deaths = state.died(mark_of(state.pack, self.settings.work_dir, self.there))
         if deaths < DEATHS:
             self.view.say(f"{state.pack.title}: its worker ended with {ended.how}; started again")
             return
@@ -317,7 +317,7 @@ class Sweep:
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):
-                record = write_lost(item.plan, self.store, self.means, why)
+                record = write_lost(item.plan, self.store, self.settings, why)
                 claims.release(item.identity)
             self._settle(state, Settled(item, record, why))
 

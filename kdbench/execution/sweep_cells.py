@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kdbench.benchmarks import Benchmark, Cell
 from kdbench.execution.cells import outdated
 from kdbench.execution.plan import Plan, Planner, Request
-from kdbench.execution.sweep_means import SweepMeans
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_records import specs_of
 from kdbench.results.record import Record
 from kdbench.results.store import Broken, Store
@@ -37,7 +38,12 @@ class Item:
 
 
 def items_of(
-    benchmarks: Iterable[Benchmark], like: Request, report: Callable[[str], None], *, rehash: bool = False
+    benchmarks: Iterable[Benchmark],
+    like: Request,
+    report: Callable[[str], None],
+    settings: RunSettings,
+    *,
+    rehash: bool = False,
 ) -> dict[str, Item]:
     """The cells of benchmarks by identity, in their order; what two benchmarks share is there once.
 
@@ -45,6 +51,7 @@ def items_of(
         benchmarks: What to run.
         like: What all requests have in common.
         report: Gets lines of progress.
+        settings: Where and with what they are run, for the command that runs one by hand.
         rehash: Read every file of the data, whatever the index of hashes has of it.
 
     Raises:
@@ -57,7 +64,9 @@ def items_of(
             request = _request(benchmark, cell, like)
             plan = planner.plan(request)
             identity = plan.cell.identity()
-            items.setdefault(identity, Item(request, plan, identity))
+            if identity not in items:
+                plan = replace(plan, command=command_of(request, settings))
+                items[identity] = Item(request, plan, identity)
     return items
 
 
@@ -72,20 +81,40 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
     )
 
 
-def command_of(request: Request, means: SweepMeans) -> str:
-    """The command that runs a cell by hand, for a shell."""
+def command_of(request: Request, settings: RunSettings) -> str:
+    """Return the command that runs a cell by hand, for a shell."""
     words = ["kdbench", "run", "--method", request.method, "--dataset", request.dataset]
-    words += ["--pair", str(request.pair), "--seed", str(request.seed)]
-    if request.schedule != "default":
-        words += ["--schedule", request.schedule]
-    words += [f"--{flag}" for flag in ("download", "force") if getattr(means, flag)]
-    words += [] if request.precision == "fp32" else ["--amp", request.precision]
-    options = {"--device": request.device, "--workers": means.workers, "--root": request.data_root}
-    folders = {"--work-dir": (means.work_dir, "out/runs"), "--results": (means.results, "results")}
-    options |= {name: folder for name, (folder, default) in folders.items() if str(folder) != default}
-    for name, value in options.items():
-        words += [] if value is None else [name, str(value)]
-    return shlex.join(words)
+    flags = {
+        "--from-scratch": request.from_scratch,
+        "--download": settings.download,
+        "--force": settings.force,
+    }
+    options: dict[str, Sequence[object]] = {
+        "--pair": [request.pair],
+        "--seed": [request.seed],
+        "--schedule": [None if request.schedule == "default" else request.schedule],
+        "--teacher": [request.teacher],
+        "--student": [request.student],
+        "--teacher-checkpoint": request.teacher_checkpoints,
+        "--set": request.settings,
+        "--amp": [None if request.precision == "fp32" else request.precision],
+        "--device": [request.device],
+        "--gpus": [None if request.processes == 1 else request.processes],
+        "--workers": [settings.workers],
+        "--visualizer": settings.visualizers,
+        "--root": [request.data_root],
+        "--work-dir": [_unless_default(settings, "work_dir")],
+        "--results": [_unless_default(settings, "results")],
+    }
+    for name, values in options.items():
+        for value in values:
+            words += [] if value is None else [name, str(value)]
+    return shlex.join([*words, *(flag for flag, given in flags.items() if given)])
+
+
+def _unless_default(settings: RunSettings, name: str) -> Path | None:
+    value: Path = getattr(settings, name)
+    return None if value == RunSettings.model_fields[name].default else value
 
 
 @dataclass(frozen=True)

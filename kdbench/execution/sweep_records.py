@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kdbench.execution.cells import Means, Spec, interrupted_at, run_folder
+from kdbench.execution.cells import Spec, interrupted_at
 from kdbench.execution.plan import Plan
+from kdbench.execution.settings import RunSettings, run_folder
 from kdbench.files import slug
 from kdbench.results.record import TEACHERS, Record
 from kdbench.results.store import Store
@@ -51,12 +52,12 @@ def weights_of(work_dir: Path, spec: Spec) -> Path:
     return run_folder(work_dir, spec.identity()) / WEIGHTS
 
 
-def is_there(means: Means, spec: Spec) -> bool:
+def is_there(settings: RunSettings, spec: Spec) -> bool:
     """Whether a spec need not be run: a student has its record, a teacher its weights too."""
-    if isinstance(spec, TeacherSpec) and not weights_of(means.work_dir, spec).is_file():
+    if isinstance(spec, TeacherSpec) and not weights_of(settings.work_dir, spec).is_file():
         return False
-    record = record_of(means.store, spec)
-    return record.done if record is not None else means.store.find(spec.identity()) is not None
+    record = record_of(settings.store, spec)
+    return record.done if record is not None else settings.store.find(spec.identity()) is not None
 
 
 def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kdbench.execution import provenance
-from kdbench.execution.cells import Spec, run_folder
+from kdbench.execution.cells import Spec
 from kdbench.execution.packs import Pack
 from kdbench.execution.plan import Plan
+from kdbench.execution.settings import RunSettings, run_folder
 from kdbench.execution.sweep_cells import Item
-from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import checkpoints_of, needs_of, stamp
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -109,17 +109,17 @@ def mark_of(pack: Pack, work_dir: Path, there: Callable[[Spec], bool]) -> tuple[
     return -left, sum(checkpoints_of(item.plan, work_dir) for item in pack.items)
 
 
-def write_lost(plan: Plan, store: Store, means: SweepMeans, why: str) -> Record:
+def write_lost(plan: Plan, store: Store, settings: RunSettings, why: str) -> Record:
     """Record a plan's cell as failed, from outside of the workers that died on it.
 
     Args:
         plan: The cell's.
         store: Where the record goes.
-        means: With what it was run.
+        settings: Where and with what it is run.
         why: The reason.
     """
-    folder = run_folder(means.work_dir, plan.cell.identity())
+    folder = run_folder(settings.work_dir, plan.cell.identity())
     device = plan.cell.device  # this machine need not have the one that the workers had
     record = provenance.record_of(plan.cell, plan.dataset.metric, folder, reason=why, device=device)
-    store.write(record, replace=means.rerun)
+    store.write(record, replace=settings.rerun)
     return record

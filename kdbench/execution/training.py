@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import PluginError, UserError
-from kdbench.execution.cells import Means, Spec, interrupted_at, score, subject_of, title
+from kdbench.errors import PluginError, RunError, UserError
+from kdbench.execution.cells import Spec, interrupted_at, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
 from kdbench.execution.plan import Plan, origin
 from kdbench.execution.provenance import record_of
+from kdbench.execution.settings import RunSettings
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
@@ -41,19 +42,6 @@ class Console(Protocol):
         """Shows a training of so many iterations while it lasts."""
 
 
-class RunError(Exception):
-    """A training failed and is recorded as failed; the message says why.
-
-    Args:
-        message: Why, and what to look at.
-        record: The failed record.
-    """
-
-    def __init__(self, message: str, record: Record) -> None:
-        super().__init__(message)
-        self.record = record
-
-
 class OutOfMemory(Exception):
     """A lane of a pack found no memory: with fewer lanes there may be enough."""
 
@@ -64,7 +52,7 @@ class Training:
 
     Attributes:
         plan: The plan that it is part of.
-        means: With what it is run.
+        settings: Where and with what it is run.
         spec: The student or teacher.
         work: Does it.
         teacher: The teacher that it learns from, as measured.
@@ -72,7 +60,7 @@ class Training:
     """
 
     plan: Plan
-    means: Means
+    settings: RunSettings
     spec: Spec
     work: Work
     teacher: Teacher | None = None
@@ -95,7 +83,7 @@ class Training:
         from kdbench.openmmlab.looks import NonFiniteLoss
         from kdbench.openmmlab.memory import is_out_of_memory
 
-        subject, begun = subject_of(self.spec, self.plan, self.means), time.monotonic()
+        subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
         name = title(self.spec)
         self._look_back(place.work_dir, console, heading)
         try:
@@ -148,22 +136,22 @@ class Training:
         from kdbench.openmmlab.interrupted import drop_checkpoints
 
         if is_main_process():
-            drop_checkpoints(self.means.folder(self.spec))
+            drop_checkpoints(self.settings.folder(self.spec))
         return self.write(reason=reason)
 
     def write(self, **values: Any) -> Record:
         """Make the record and store it (one process of a distributed run does)."""
         plan = self.plan
         values |= self._code() | {"teacher": self.teacher, "command": plan.command}
-        record = record_of(self.spec, plan.dataset.metric, self.means.folder(self.spec), **values)
+        record = record_of(self.spec, plan.dataset.metric, self.settings.folder(self.spec), **values)
         if is_main_process():
-            self.means.store.write(record, replace=self.means.rerun and self.spec == plan.cell)
+            self.settings.store.write(record, replace=self.settings.rerun and self.spec == plan.cell)
         return record
 
     def _crashed(self, error: Exception) -> tuple[str, Path]:
         """Reason of a training that raised, in one line, and the file with its traceback."""
         lines = traceback.format_exception(error)
-        trace = self.means.folder(self.spec) / "traceback.txt"
+        trace = self.settings.folder(self.spec) / "traceback.txt"
         trace.parent.mkdir(parents=True, exist_ok=True)
         trace.write_text("".join(lines), encoding="utf-8")
         return lines[-1].strip().splitlines()[0].rstrip("."), trace

@@ -12,16 +12,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.cards import Options
-from kdbench.errors import UserError
+from kdbench.errors import RunError, UserError
 from kdbench.execution import tuning_study
-from kdbench.execution.cells import Means, subject_of, title
+from kdbench.execution.cells import subject_of, title
 from kdbench.execution.claimed import to_run
 from kdbench.execution.claims import Claims
 from kdbench.execution.plan import Plan
 from kdbench.execution.provenance import versions
 from kdbench.execution.session import Session
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_records import is_there, needs_of, specs_of
-from kdbench.execution.training import Console, RunError
+from kdbench.execution.training import Console
 from kdbench.execution.tuning_ground import Ground
 from kdbench.execution.tuning_sampler import choose, require_optuna
 from kdbench.execution.tuning_space import tried
@@ -38,13 +39,13 @@ class Tuning:
 
     Args:
         ground: What its trials share.
-        means: With what. Its store holds the records of trials, and must not be one of results.
+        settings: Where and with what it is run. Its results are the records of trials, in a folder of their own.
         results: Where studies go.
         console: Who is told.
     """
 
-    def __init__(self, ground: Ground, means: Means, results: Path, console: Console) -> None:
-        self.ground, self.means, self.results, self.console = ground, means, results, console
+    def __init__(self, ground: Ground, settings: RunSettings, results: Path, console: Console) -> None:
+        self.ground, self.settings, self.results, self.console = ground, settings, results, console
 
     def run(self, count: int) -> Study:
         """The study with at least ``count`` trials that ended; those in its file are not run again.
@@ -59,7 +60,7 @@ class Tuning:
         identity = study.spec.identity()
         with Claims(self.results / tuning_study.FOLDER) as claims:
             if not claims.take(identity):
-                raise UserError("another process runs this study: wait for it, or ask for another --seed.")
+                raise UserError("another process runs this study: wait for it, or ask for another seed.")
             study = tuning_study.continued(self.results, study)
             self.console.say(
                 f"study {tuning_study.path_of(self.results, study)}, judged on {study.validation}"
@@ -79,7 +80,7 @@ class Tuning:
         from kdbench.openmmlab.preflight import check_family
 
         asked = self.ground.asked
-        student = subject_of(asked.cell, asked, self.means)
+        student = subject_of(asked.cell, asked, self.settings)
         check_method(asked, student)
         family = family_of(student.config())
 
@@ -98,10 +99,10 @@ class Tuning:
         shared = replace(plan, staged=None)
         alone = replace(shared, cell=plan.plain, teacher=None, others=())
         with self._claimed(plan):
-            session = Session(shared, self.means, self.console)
+            session = Session(shared, self.settings, self.console)
             session.introduce()
             measured = session.teaching().measured[0]
-            plain = Session(alone, self.means, self.console).run()
+            plain = Session(alone, self.settings, self.console).run()
         return {"plain": plain.score, "teacher": measured.value}
 
     def _tried(self, study: Study, number: int) -> Study:
@@ -145,7 +146,7 @@ class Tuning:
             raise UserError("the data, the pair or the plugin changed while the study ran: start it again.")
         try:
             with self._claimed(plan):
-                record = Session(plan, self.means, self.console).run()
+                record = Session(plan, self.settings, self.console).run()
         except (RunError, UserError) as failed:
             own = trial.number > 0 or isinstance(failed, RunError | GateError)
             if isinstance(failed, DataError) or not own:
@@ -158,10 +159,10 @@ class Tuning:
     @contextmanager
     def _claimed(self, plan: Plan) -> Iterator[None]:
         """Hold the claims on all that a plan trains; wait where another study trains some of it."""
-        with Claims(self.means.store.root) as claims:
-            teachers = needs_of(plan, lambda spec: is_there(self.means, spec))
+        with Claims(self.settings.store.root) as claims:
+            teachers = needs_of(plan, lambda spec: is_there(self.settings, spec))
             specs = specs_of(plan)
-            for identity in sorted({*to_run(plan, self.means), *teachers, plan.cell.identity()}):
+            for identity in sorted({*to_run(plan, self.settings), *teachers, plan.cell.identity()}):
                 if not claims.take(identity):
                     self.console.say(f"{title(specs[identity])}: another process trains it, waiting")
                 while not claims.take(identity):
@@ -170,4 +171,4 @@ class Tuning:
                 yield
             finally:
                 for identity in list(claims.held):
-                    claims.release(identity, done=is_there(self.means, specs[identity]))
+                    claims.release(identity, done=is_there(self.settings, specs[identity]))

@@ -134,6 +134,6 @@ def write(results: Path, study: Study) -> Path:
         write_atomically(path, study.model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}. Choose another --results."
+            f"cannot write {path}: {error.strerror or error}. Choose another results folder."
         ) from error
     return path

@@ -62,9 +62,7 @@ def wasted(work_dir: Path, results: Path) -> list[Waste]:
     """
     known = _Known(work_dir, results)
     if not known.done:
-        raise UserError(
-            f"no done records in {results}: give the --results folder that belongs to {work_dir}."
-        )
+        raise UserError(f"no done records in {results}: give the results folder that belongs to {work_dir}.")
     runs = (
         sorted(path for path in work_dir.iterdir() if RUN.fullmatch(path.name)) if work_dir.is_dir() else []
     )

@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
-from kdbench.cards import Dataset
 from kdbench.errors import UserError
 from kdbench.execution import packs_file, worker_progress
-from kdbench.execution.cells import Means, Spec, loading_processes
+from kdbench.execution.cells import Spec
 from kdbench.execution.claimed import give_up
 from kdbench.execution.claims import Claims
 from kdbench.execution.launch import start
@@ -24,10 +23,10 @@ from kdbench.execution.local import LEASH
 from kdbench.execution.pack import Outcome, run_pack
 from kdbench.execution.packs_file import PackFile
 from kdbench.execution.plan import Plan, Planner
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_cells import command_of
 from kdbench.execution.sweep_records import is_there, needs_of, specs_of
 from kdbench.execution.worker_codes import DONE, FAILED, HELD, INTERRUPTED, REFUSED
-from kdbench.results.store import Store
 
 
 def work(file: Path) -> int:
@@ -44,7 +43,7 @@ def work(file: Path) -> int:
     """
     pack = packs_file.read(file)
     try:
-        with stoppable(), Claims(pack.means.results, give_up) as claims:
+        with stoppable(), Claims(pack.settings.results, give_up) as claims:
             return _work(pack, claims)
     except KeyboardInterrupt:
         print("interrupted: it goes on from its last checkpoint", file=sys.stderr, flush=True)
@@ -53,8 +52,8 @@ def work(file: Path) -> int:
 
 def _work(pack: PackFile, claims: Claims) -> int:
     plans = planned(pack)
-    means = Means(pack.means.work_dir, Store(pack.means.results), rerun=pack.means.rerun)
-    mine = taken(plans, means, claims)
+    settings = pack.settings
+    mine = taken(plans, settings, claims)
     if mine is None:
         return HELD
     if not mine:
@@ -63,7 +62,7 @@ def _work(pack: PackFile, claims: Claims) -> int:
     outcome = _trained(pack, mine, console)
     made = {identity: spec for plan in mine.values() for identity, spec in specs_of(plan).items()}
     for identity in list(claims.held):
-        claims.release(identity, done=is_there(means, made[identity]))
+        claims.release(identity, done=is_there(settings, made[identity]))
     console.tell(ended=True, refused=outcome.refused)
     if outcome.refused:
         return REFUSED
@@ -78,26 +77,28 @@ def planned(pack: PackFile) -> list[Plan]:
         raise UserError(
             f"the data, a pair or a plugin changed since pack {pack.name} was planned: start the sweep again."
         )
-    commands = [command_of(request, pack.means) for request in pack.requests]
+    commands = [command_of(request, pack.settings) for request in pack.requests]
     return [replace(plan, command=command) for plan, command in zip(plans, commands, strict=True)]
 
 
-def taken(plans: list[Plan], means: Means, claims: Claims) -> dict[str, Plan] | None:
+def taken(plans: list[Plan], settings: RunSettings, claims: Claims) -> dict[str, Plan] | None:
     """Claim the cells that are to be run, and what they need.
 
     Returns:
         The plans to run by their cells' identities, empty where all is done; None where all is held elsewhere,
         or something that is needed is: then nothing is claimed.
     """
-    pending = {p.cell.identity(): p for p in plans if means.rerun or not is_there(means, p.cell)}
+    pending = {p.cell.identity(): p for p in plans if settings.rerun or not is_there(settings, p.cell)}
     needed: dict[str, Spec] = {}
     for plan in pending.values():
-        needed |= needs_of(plan, lambda spec: is_there(means, spec))
+        needed |= needs_of(plan, lambda spec: is_there(settings, spec))
     if all(claims.take(identity) for identity in sorted(needed)):
         mine = {identity: plan for identity, plan in pending.items() if claims.take(identity)}
         specs = needed | {identity: plan.cell for identity, plan in mine.items()}
-        kept = mine if means.rerun else {}
-        for identity in [held for held in claims.held if held not in kept and is_there(means, specs[held])]:
+        kept = mine if settings.rerun else {}
+        for identity in [
+            held for held in claims.held if held not in kept and is_there(settings, specs[held])
+        ]:
             claims.release(identity, done=True)  # it was done between the look and the claim
             mine.pop(identity, None)
         if mine or not pending:
@@ -114,23 +115,9 @@ def _start_of(pack: PackFile, mine: Mapping[str, Plan], claims: Claims) -> worke
 
 def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.WorkerConsole) -> Outcome:
     plans = list(mine.values())
-    means = means_of(pack, plans[0].dataset)
+    start(plans[0].cell.device, plans[0].dataset)
     with contextlib.redirect_stdout(sys.stderr):
-        return run_pack(plans, means, console)
-
-
-def means_of(pack: PackFile, dataset: Dataset) -> Means:
-    """Make this process ready to train, and say with what it will."""
-    given, device = pack.means, pack.requests[0].device
-    start(device, dataset)
-    return Means(
-        work_dir=given.work_dir,
-        store=Store(given.results),
-        workers=loading_processes(given.workers, device),
-        download=given.download,
-        force=given.force,
-        rerun=given.rerun,
-    )
+        return run_pack(plans, pack.settings, console)
 
 
 @contextmanager

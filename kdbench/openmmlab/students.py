@@ -187,7 +187,7 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
     except UserError as failed:
         if not force:
             raise
-        return [f"a gate failed and was overruled by --force: {failed}"]
+        return [f"a gate failed and was overruled: {failed}"]
 
 
 def load_teacher(

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 
 from kdbench import devices
 from kdbench.cards import Dataset
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError
 from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
@@ -92,7 +92,7 @@ def train(
         UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
     """
     if place.precision == "fp16" and place.device == devices.CPU:
-        raise UserError("--amp fp16 needs a GPU: a CPU can do --amp bf16.")
+        raise ArgumentError("precision", "this needs a GPU; a CPU can do bf16.", "fp16")
     devices.reset_peak_memory(place.device)
     steps, curve = StepHook(progress), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())

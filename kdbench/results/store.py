@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Broken:
     def refuse(self) -> None:
         """Raise UserError where it is of a newer kdbench: the cell must not be run again."""
         if self.newer:
-            raise UserError(f"{self}, or choose another --results folder.")
+            raise UserError(f"{self}, or choose another results folder.")
 
 
 class Folder(NamedTuple):
@@ -146,6 +147,13 @@ class Store:
         records, broken = self.in_folder(None if dataset is None else slug(dataset))
         return [record for record in records if dataset in (None, record.dataset)], broken
 
+    def readable(self, dataset: str | None = None) -> list[Record]:
+        """Return the same records; files that cannot be read are logged as warnings to the logger ``kdbench``."""
+        records, broken = self.records(dataset)
+        for file in broken:
+            logging.getLogger("kdbench").warning(str(file))
+        return records
+
     def folders(self) -> dict[Folder, int]:
         """Each folder of a pair, or of a dataset's teachers -> files of records in it."""
         found = {folder: len(self._files(folder)) for folder in self._folders()}
@@ -228,5 +236,5 @@ def _set_aside(path: Path) -> None:
 
 def _complaint(path: Path, error: OSError) -> str:
     if error.errno in _FULL:
-        return f"no space left to write {path}: free some, or choose another --results folder."
-    return f"cannot write {path}: {error.strerror or error}. Choose a --results folder that can be written."
+        return f"no space left to write {path}: free some, or choose another results folder."
+    return f"cannot write {path}: {error.strerror or error}. Choose a results folder that can be written."

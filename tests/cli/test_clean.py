@@ -35,7 +35,7 @@ class Runs:
 
     def record(self, spec, reason=None, store=None):
         curve = [] if reason else CURVE
-        (store or self.store).write(record_of(spec, "AP50", "cpu", self.root, curve=curve, reason=reason))
+        (store or self.store).write(record_of(spec, "AP50", self.root, curve=curve, reason=reason))
 
     def left(self):
         below = (self.root / "out" / "runs").rglob("*")
@@ -112,7 +112,5 @@ def test_without_records_nothing_is_removed(runs, kdbench, tmp_path):
     runs.folder(runs.spec(1), "iter_1.pth")
     done = kdbench("clean", "--yes", "--results", "other")
     assert done.code == 2
-    assert (
-        done.err == "error: no done records in other: give the --results folder that belongs to out/runs.\n"
-    )
+    assert done.err == "error: no done records in other: give the results folder that belongs to out/runs.\n"
     assert runs.folder(runs.spec(1)).exists()

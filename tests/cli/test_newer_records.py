@@ -31,7 +31,7 @@ def refused(done, path: Path) -> None:
     assert done.code == 2
     assert done.err.splitlines()[-1] == (
         f"error: record {path}: written by a newer kdbench (schema_version 3, known here is 2): update kdbench "
-        "to use it (left as it is), or choose another --results folder."
+        "to use it (left as it is), or choose another results folder."
     )
 
 

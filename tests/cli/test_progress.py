@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from kdbench.cli import progress
 from kdbench.cli.progress import TerminalConsole
+from kdbench.execution import lines
 
 TITLE = "3 of 3: mimic[variant=whole-map], seed 0"
 
@@ -22,7 +22,7 @@ def console(terminal: bool, width: int = 120) -> tuple[TerminalConsole, io.Strin
 def clock(monkeypatch):
     """Seconds that a test sets: ``clock[0] = 5``."""
     now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(lines.time, "monotonic", lambda: now[0])
     return now
 
 

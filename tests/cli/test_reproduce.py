@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kdbench.execution.cells import Means
 from kdbench.execution.plan import Request, plan
 from kdbench.execution.session import Session
+from kdbench.execution.settings import RunSettings
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 
@@ -39,8 +39,8 @@ class Lab:
     def run(self, method: str = "hinton", **changes: Any) -> Record:
         request = Request(method=method, dataset="digits", pair="digits-gfl", **changes)
         quiet = SimpleNamespace(say=lambda _line: None, stage=_stage)
-        means = Means(self.root / "out/runs", Store(self.root / "results"))
-        return Session(plan(request, quiet.say), means, quiet).run()
+        settings = RunSettings(work_dir=self.root / "out/runs", results=self.root / "results")
+        return Session(plan(request, quiet.say), settings, quiet).run()
 
 
 def _stage(_title: str, _iterations: int) -> Any:

@@ -212,7 +212,7 @@ def test_a_failed_gate_can_be_overruled_and_is_noted(run, dense, place):
     done = run("--method", "mimic[variant=whole-map,weight=0]", *DENSE, "--force", "--json")
     assert done.code == 0, done.err
     record = json.loads(done.out)
-    assert any("overruled by --force" in note for note in record["notes"])
+    assert any("was overruled: " in note for note in record["notes"])
     (plain,) = (r for r in records(place) if r.method == "none" and r.pair_name == "digits-gfl")
     assert record["metrics"]["last"] == plain.metrics.last
 

@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from kdbench.cli import main
-from kdbench.cli.liveview import picture, summary, view_of
+from kdbench.cli.liveview import picture, view_of
 from kdbench.execution.claims import Claims
 from kdbench.execution.claims_owner import Owner
+from kdbench.execution.lines import summary
 from kdbench.execution.plan import Request, plan
 from kdbench.execution.provenance import record_of
 from kdbench.execution.status import Manifest, Report, Snapshot, best_of
@@ -74,15 +75,15 @@ def test_the_plan(place, kdbench):
         (
             ("--max-lanes", "2"),
             [
-                "none hinton (one teacher, part 1 of 2: --max-lanes 2; time unknown)",
-                "fitnets (one teacher, part 2 of 2: --max-lanes 2; time unknown)",
+                "none hinton (one teacher, part 1 of 2: at most 2 lanes; time unknown)",
+                "fitnets (one teacher, part 2 of 2: at most 2 lanes; time unknown)",
                 "hinton[teachers=2] (apart: ensemble of 2 teachers; time unknown)",
             ],
         ),
         (
             ("--no-share-teacher",),
             [
-                f"{method} (alone: --no-share-teacher; time unknown)"
+                f"{method} (alone: no teacher is shared; time unknown)"
                 for method in ("none", "hinton", "fitnets", "hinton[teachers=2]")
             ],
         ),
@@ -209,20 +210,20 @@ def test_the_picture_of_a_sweep():
 
 def item_of(identity: str, method: str = "hinton"):
     """As much of a sweep's cell as a view needs."""
-    return SimpleNamespace(identity=identity, title=f"{method}, seed 0, digits-gfl")
+    plan = SimpleNamespace(command=f"kdbench run --method {method} --dataset digits --seed 0")
+    return SimpleNamespace(identity=identity, title=f"{method}, seed 0, digits-gfl", plan=plan)
 
 
 def test_a_failed_cell_shows_its_last_lines_and_the_command_that_runs_it_again():
     screen = Console(width=40, force_terminal=False)
-    commands = {"1": "kdbench run --method hinton --dataset digits --pair digits-gfl --seed 0"}
-    with screen.capture() as shown, view_of(commands, screen) as view:
+    with screen.capture() as shown, view_of(screen) as view:
         view.settled(Settled(item_of("1"), None, "a NaN"), ["[the last]", "of many lines"])
         view.settled(Settled(item_of("2", "mimic"), cells("mimic", {0: 0.5})[0]), [])
     assert shown.get().splitlines() == [
         "FAILED hinton, seed 0, digits-gfl: a NaN",
         "  | [the last]",
         "  | of many lines",
-        f"  by hand: {commands['1']}",
+        "  by hand: kdbench run --method hinton --dataset digits --seed 0",
         "mimic, seed 0, digits-gfl: AP50 0.500",
     ]
 
@@ -275,7 +276,7 @@ def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_n
 
 def test_without_a_terminal_there_are_plain_lines():
     screen = Console(width=40, force_terminal=False)
-    with screen.capture() as shown, view_of({}, screen) as view:
+    with screen.capture() as shown, view_of(screen) as view:
         view.show(SNAPSHOT)
         view.show(SNAPSHOT)
     assert shown.get() == summary(SNAPSHOT) + "\n"
@@ -296,5 +297,7 @@ def test_where_workers_are_elsewhere_the_device_must_be_given(place, kdbench):
     for executor in ("ray", "slurm[partition=low]"):
         done = kdbench(*SWEEP, "--executor", executor, "--dry-run")
         assert done.code == 2
-        assert f"--executor {executor}: add --device cuda or --device cpu, what its workers have." in done.err
+        assert (
+            "--executor and --device: name the device that its workers have as well, cuda or cpu." in done.err
+        )
     assert kdbench(*SWEEP, "--executor", "slurm[partition=low]", "--device", "cuda", "--dry-run").code == 0

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 from xml.etree import ElementTree as Xml
 
 import click
@@ -16,7 +18,7 @@ from kdbench.benchmarks import Benchmark
 from kdbench.cli import cli
 from kdbench.errors import UserError
 
-from .pages import GUIDE, Environment, blocks
+from .pages import GUIDE, ROOT, Environment, blocks
 
 PASSED = "kdbench conformance: "
 
@@ -68,6 +70,29 @@ def test_bring_data_and_a_pair(environment):
     prepared, shown = environment.follow("data.md")
     assert "screws is ready" in prepared
     assert "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py" in shown
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(tmp_path, small_digits):
+    """The blocks of python.md, one after the other, in a folder with the committed records."""
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    cells = [block.code for block in blocks("python.md")]
+    variables = {**os.environ, "KDBENCH_DATA": str(small_digits), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(cells)], cwd=tmp_path, env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert re.fullmatch(r"mimic, seed 0: AP50 0\.\d{3}", lines[0])
+    swept = [line.split()[:2] for line in lines[1:7]]
+    assert sorted(swept) == sorted(
+        [name, seed] for name in ("none", "mimic", "hinton[temperature=4]") for seed in "01"
+    )
+    assert any(re.search(r"digits-gfl +hinton ", line) for line in lines)
+    assert any(line.startswith("none mimic [") for line in lines)
+    assert lines[-1].startswith("device tpu: use cpu or")
+    assert "hinton[temperature=4], seed 1, digits-faster-rcnn: AP50 0." in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "out"}
 
 
 def test_a_command_that_fails_fails(environment):

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kdbench.execution.cells import Means
 from kdbench.execution.plan import Request, plan
 from kdbench.execution.session import Session
+from kdbench.execution.settings import RunSettings
 from kdbench.results.store import Store
 
 METRICS = {"AP50": 0.5, "AP50/3": 0.4}
@@ -51,8 +51,8 @@ class Lab:
 
     def run(self, method: str = "hinton", *, force: bool = False, rerun: bool = False, **changes: Any) -> Any:
         self.told, self.trained = Told(), []
-        means = Means(self.root / "runs", self.store, force=force, rerun=rerun)
-        return Session(self.plan(method, **changes), means, self.told).run()
+        settings = RunSettings(work_dir=self.root / "runs", results=self.store.root, force=force, rerun=rerun)
+        return Session(self.plan(method, **changes), settings, self.told).run()
 
     def train(self, subject: Any, *arguments: Any, **_: Any) -> Any:
         from kdbench.openmmlab.students import Outcome

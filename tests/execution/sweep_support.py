@@ -13,16 +13,16 @@ from typing import Any
 from kdbench import cli
 from kdbench.benchmarks import Benchmark
 from kdbench.execution import claims_owner, provenance, worker
-from kdbench.execution.cells import Means, interrupted_at
+from kdbench.execution.cells import interrupted_at
 from kdbench.execution.executors import Executor
 from kdbench.execution.local import Local
 from kdbench.execution.pack import Outcome
 from kdbench.execution.packs import Pack, packs_of
 from kdbench.execution.plan import Request
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.status import Snapshot
 from kdbench.execution.sweep import Sweep, Task
 from kdbench.execution.sweep_cells import Item, items_of, known
-from kdbench.execution.sweep_means import SweepMeans
 from kdbench.execution.sweep_records import is_there, weights_of
 from kdbench.execution.sweep_state import Settled
 from kdbench.results.store import Store
@@ -41,7 +41,7 @@ def planned(
 ) -> dict[str, Item]:
     values = {"title": "x", "dataset": "digits", "pairs": pairs, "schedule": "smoke"}
     benchmark = Benchmark.model_validate({**values, "methods": methods, "seeds": range(seeds)})
-    return items_of([benchmark], Request(method="", dataset="", data_root=root), lambda _line: None)
+    return items_of([benchmark], Request(method="", dataset="", data_root=root), print, RunSettings())
 
 
 class Told:
@@ -78,13 +78,13 @@ def sweep_of(
     store = replace(store, done={}) if rerun else store
     left = [item for identity, item in items.items() if identity not in store.done]
     packs: list[Pack] = packs_of(left, max_lanes=lanes, share_teacher=True)
-    means = SweepMeans(work_dir=folder / "runs", results=folder / "results", rerun=rerun)
-    task = Task(packs, list(store.done.values()), 0, store.records, means)
+    settings = RunSettings(work_dir=folder / "runs", results=folder / "results", rerun=rerun)
+    task = Task(packs, list(store.done.values()), 0, store.records, settings)
     command = [sys.executable, __file__, "worker", mode]
     return Sweep(task, executor or Local(2, "cpu"), view or Told(), lambda file: [*command, str(file)])
 
 
-def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outcome:
+def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str) -> Outcome:
     """Train: teacher, cell, with a checkpoint each second step.
 
     Modes: ``gate``: the last step of a training waits for a file ``go``; ``killed``: it waits until as large a
@@ -93,31 +93,31 @@ def pretend(plans: Sequence[Any], means: Means, console: Any, mode: str) -> Outc
     refused; ``slow``: each step takes long; ``disk``: so long that the disk may be full before it ends.
     """
     outcome = Outcome()
-    folder = means.work_dir.parent
+    folder = settings.work_dir.parent
     for plan in plans:
         if plan.cell.method == "hinton" and mode == "refuse":
             outcome.refused[plan.cell.identity()] = "not with hinton"
             continue
         for spec in filter(None, (plan.teacher, plan.cell)):
-            again = means.rerun and spec == plan.cell
-            if is_there(means, spec) and not again:
+            again = settings.rerun and spec == plan.cell
+            if is_there(settings, spec) and not again:
                 continue
             failed = "a NaN" if mode == "fail" and getattr(spec, "method", "") == "hinton" else None
-            steps(spec, means, console, folder, mode)
+            steps(spec, settings, console, folder, mode)
             score = int(hashlib.sha256(spec.identity().encode()).hexdigest()[:4], 16) / 65536
             curve = [] if failed else [{"iteration": STEPS, "AP50": score}]
-            run = means.folder(spec)
+            run = settings.folder(spec)
             record = provenance.record_of(spec, "AP50", run, curve=curve, reason=failed, command=plan.command)
             if isinstance(spec, TeacherSpec):
-                weights_of(means.work_dir, spec).touch()
-            means.store.write(record, replace=again)
+                weights_of(settings.work_dir, spec).touch()
+            settings.store.write(record, replace=again)
             (run / "last_checkpoint").unlink(missing_ok=True)
             outcome.records.append(record)
     return outcome
 
 
-def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> None:
-    run = means.folder(spec)
+def steps(spec: Any, settings: RunSettings, console: Any, folder: Path, mode: str) -> None:
+    run = settings.folder(spec)
     run.mkdir(parents=True, exist_ok=True)
     first = interrupted_at(run) or 0
     with (folder / "log").open("a") as log:
@@ -130,7 +130,7 @@ def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> Non
                 raise_signal()
             while mode == "gate" and step == STEPS - 1 and not (folder / "go").exists():
                 time.sleep(0.01)
-            while mode == "killed" and step == STEPS - 1 and not killed_enough(folder, means):
+            while mode == "killed" and step == STEPS - 1 and not killed_enough(folder, settings):
                 time.sleep(0.01)
             time.sleep({"slow": 5, "killed": 0.1, "disk": 0.1}.get(mode, 0.01))
             progress.advance(step + 1, {})
@@ -138,9 +138,9 @@ def steps(spec: Any, means: Means, console: Any, folder: Path, mode: str) -> Non
                 (run / "last_checkpoint").write_text(f"iter_{step + 1}.pth")
 
 
-def killed_enough(folder: Path, means: Means) -> bool:
+def killed_enough(folder: Path, settings: RunSettings) -> bool:
     """So that kills meet every training of a sweep."""
-    records = len(list(means.store.root.glob("records/*/*/*.json")))
+    records = len(list(settings.store.root.glob("records/*/*/*.json")))
     return len(list((folder / "killed").iterdir())) * TRAININGS >= min(TRAININGS, records + 1) * KILLS
 
 
@@ -151,10 +151,6 @@ def raise_signal() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def means_of(pack: Any, _dataset: Any) -> Means:
-    return Means(pack.means.work_dir, Store(pack.means.results), rerun=pack.means.rerun)
-
-
 def main(what: str, mode: str, *arguments: str) -> int:
     provenance.host_class = lambda: "pretended"
     provenance.versions = dict
@@ -163,8 +159,8 @@ def main(what: str, mode: str, *arguments: str) -> int:
         return 0 if sweep.run() and not sweep.failures else 1
     if mode == "lost":
         claims_owner.kernel = lambda: "elsewhere"
-    worker.means_of = means_of
-    worker.run_pack = lambda plans, means, console: pretend(plans, means, console, mode)
+    worker.start = lambda device, dataset: device
+    worker.run_pack = lambda plans, settings, console: pretend(plans, settings, console, mode)
     return cli.main(["worker", *arguments])
 
 

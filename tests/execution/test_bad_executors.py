@@ -75,7 +75,7 @@ class Abstract(Executor):
         pass
 """
 WHO = "executor 'theirs' of their-kd 1.5"
-ADVICE = "Tell its authors. The same sweep goes on from what is done, with another --executor too."
+ADVICE = "Tell its authors. The same sweep goes on from what is done, with another executor too."
 IDLE = [sys.executable, "-c", "import time; time.sleep(100)"]
 
 
@@ -184,7 +184,9 @@ def test_a_command_tells_it_in_one_line(theirs, tmp_path, small_digits, monkeypa
     monkeypatch.chdir(tmp_path)
     sweep = ["sweep", "--methods", "hinton", "--datasets", "digits", "--schedule", "smoke"]
     capsys.readouterr()
-    assert main([*sweep, "--root", str(small_digits), "--executor", "theirs[how=init]"]) == 2
+    assert (
+        main([*sweep, "--root", str(small_digits), "--device", "cpu", "--executor", "theirs[how=init]"]) == 2
+    )
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
     assert errors == [f"error: {WHO} failed in __init__(): RuntimeError: boom. {ADVICE}"]
 

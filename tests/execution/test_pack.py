@@ -9,8 +9,8 @@ import torch
 from session_lab import Lab
 
 from kdbench.errors import PluginError, UserError
-from kdbench.execution.cells import Means
 from kdbench.execution.pack import run_pack
+from kdbench.execution.settings import RunSettings
 
 METHODS = ("none", "hinton", "fitnets", "mimic")
 
@@ -37,8 +37,8 @@ class Packed:
         return self.lab.train(subject, *arguments, **more)
 
     def run(self, methods=METHODS):
-        means = Means(self.lab.root / "runs", self.lab.store)
-        return run_pack([self.lab.plan(method) for method in methods], means, self.lab.told)
+        settings = RunSettings(work_dir=self.lab.root / "runs", results=self.lab.store.root)
+        return run_pack([self.lab.plan(method) for method in methods], settings, self.lab.told)
 
     def identity(self, method):
         return self.lab.plan(method).cell.identity()

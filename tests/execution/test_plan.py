@@ -125,7 +125,7 @@ def test_an_own_config_counts_with_its_content(asked, tmp_path):
 def test_a_plain_student_has_no_teacher_to_give(asked, tmp_path):
     file = tmp_path / "teacher.pth"
     file.write_bytes(b"weights")
-    with pytest.raises(UserError, match="method 'none' has no teacher: leave --teacher-checkpoint away"):
+    with pytest.raises(UserError, match="teacher_checkpoints: method 'none' has no teacher: leave them out"):
         asked(method="none", teacher_checkpoints=(file,))
 
 
@@ -134,9 +134,9 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
     file.write_bytes(b"weights")
     other = tmp_path / "other.pth"
     other.write_bytes(b"other weights")
-    with pytest.raises(UserError, match="2 different --teacher-checkpoint for 1 teacher"):
+    with pytest.raises(UserError, match="2 different ones for 1 teacher"):
         asked(teacher_checkpoints=(file, other))
-    with pytest.raises(UserError, match="1 different --teacher-checkpoint for 2 teacher"):
+    with pytest.raises(UserError, match="1 different ones for 2 teacher"):
         asked(method="hinton[teachers=2]", teacher_checkpoints=(file, file))
     both = asked(method="hinton[teachers=2]", teacher_checkpoints=(file, other))
     assert [spec.checkpoint for spec in (both.teacher, *both.others)] == list(both.checkpoints)
@@ -172,9 +172,9 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
         ),
         ({"pair": "digits-glf"}, "unknown pair 'digits-glf'. Did you mean 'digits-gfl'?"),
         ({"student": "nowhere.py"}, "config 'nowhere.py' is not a file"),
-        ({"settings": ("lr=1",)}, "--set lr=1: write SECTION.key=value"),
+        ({"settings": ("lr=1",)}, "settings lr=1: write SECTION.key=value"),
         ({"settings": ("schedul.lr=1",)}, "SECTION one of schedule, teacher_schedule, student, teacher."),
-        ({"settings": ("schedule.lr",)}, "--set schedule.lr: write SECTION.key=value"),
+        ({"settings": ("schedule.lr",)}, "settings schedule.lr: write SECTION.key=value"),
         ({"settings": ("schedule.=1",)}, "write SECTION.key=value"),
         (
             {"settings": ("schedule.iteration=5",)},
@@ -182,18 +182,18 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
         ),
         (
             {"settings": ("schedule.iterations=many",)},
-            "--set schedule.iterations: Input should be a valid integer",
+            "settings schedule.iterations: Input should be a valid integer",
         ),
         (
             {"settings": ("schedule.iterations=0",)},
-            "--set schedule.iterations: Input should be greater than 0",
+            "settings schedule.iterations: Input should be greater than 0",
         ),
-        ({"settings": ("schedule.lr=.nan",)}, "--set schedule.lr: Input should be"),
-        ({"settings": ("schedule.scale=[96]",)}, "--set schedule.scale"),
-        ({"settings": ("schedule.scale=[96",)}, "--set schedule.scale=[96: the value is not YAML."),
+        ({"settings": ("schedule.lr=.nan",)}, "settings schedule.lr: Input should be"),
+        ({"settings": ("schedule.scale=[96]",)}, "settings schedule.scale"),
+        ({"settings": ("schedule.scale=[96",)}, "settings schedule.scale=[96: the value is not YAML."),
         (
             {"settings": ("schedule.optimizer=Adam",)},
-            "--set schedule.optimizer: Input should be 'SGD' or 'AdamW'.",
+            "settings schedule.optimizer: Input should be 'SGD' or 'AdamW'.",
         ),
     ],
 )

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from session_lab import METRICS
 
-from kdbench.errors import UserError
+from kdbench.errors import RunError, UserError
 from kdbench.execution.cells import OUTDATED, interrupted_at
-from kdbench.execution.training import CODE, RunError
+from kdbench.execution.training import CODE
 from kdbench.results.leaderboard import leaderboard
 
 
@@ -180,7 +180,7 @@ def test_a_teacher_at_chance_goes_by_force_and_in_smoke(lab, changes, noted):
     lab.score = 0.001
     record = lab.run(**changes)
     assert record.method == "hinton"
-    assert any("overruled by --force: the teacher's AP50" in note for note in record.notes) is noted
+    assert any("overruled: the teacher's AP50" in note for note in record.notes) is noted
     assert record.notes[-1] == "a note"
 
 

@@ -124,7 +124,7 @@ def test_at_its_time_limit_a_job_is_queued_again_and_when_cancelled_by_hand_it_i
 @pytest.mark.parametrize(
     ("options", "device", "why"),
     [
-        ("partition=low", None, "say --device cuda, for a GPU a job, or --device cpu"),
+        ("partition=low", None, "choose cuda, for a GPU a job, or cpu"),
         ("time=0", "cpu", "greater than or equal to"),
         ("nodes=2", "cpu", "slurm has no option 'nodes'"),
     ],

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sweep_support import sweep_of
 
-from kdbench.cli.liveview import summary
 from kdbench.execution import worker_progress
 from kdbench.execution.claims_owner import Owner
+from kdbench.execution.lines import summary
 from kdbench.execution.packs_estimate import teachers_of
 from kdbench.execution.provenance import record_of
 from kdbench.execution.sweep_records import weights_of
@@ -96,7 +96,7 @@ def begin(sweep, ago):
 
 
 def teacher_is_there(sweep, teacher, small_digits):
-    weights = weights_of(sweep.means.work_dir, teacher)
+    weights = weights_of(sweep.settings.work_dir, teacher)
     weights.parent.mkdir(parents=True)
     weights.touch()
     curve = [{"iteration": 1, "AP50": 0.5}]

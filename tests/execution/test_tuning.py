@@ -9,13 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.errors import UserError
+from kdbench.errors import RunError, UserError
 from kdbench.execution import provenance, tuning, tuning_study
-from kdbench.execution.cells import Means
 from kdbench.execution.claims import Claims
 from kdbench.execution.plan import Request, plan
 from kdbench.execution.provenance import record_of
-from kdbench.execution.training import RunError
+from kdbench.execution.settings import RunSettings
 from kdbench.execution.tuning import Tuning
 from kdbench.execution.tuning_ground import Ground
 from kdbench.openmmlab.preflight import GateError
@@ -44,16 +43,16 @@ class Lab:
     def tuning(self, method="hinton", seed=0):
         request = Request(method=method, dataset="digits", pair="digits-gfl", seed=seed, data_root=self.data)
         ground = Ground.of(request, print)
-        means = Means(self.root / "runs", Store(self.root / "runs" / "tuning"))
-        return Tuning(ground, means, self.root / "results", Silent())
+        settings = RunSettings(work_dir=self.root / "runs", results=self.root / "runs" / "tuning")
+        return Tuning(ground, settings, self.root / "results", Silent())
 
     def run(self, count, method="hinton", seed=0):
         self.trained = []
         return self.tuning(method, seed).run(count)
 
-    def session(self, plan, means, console):
+    def session(self, plan, settings, console):
         def record(spec):
-            known = means.store.find(spec.identity())
+            known = settings.store.find(spec.identity())
             if known is not None:
                 return known
             name = "teacher" if isinstance(spec, TeacherSpec) else spec.selector
@@ -62,8 +61,8 @@ class Lab:
             if (error := self.fails.pop(name, None)) is not None:
                 raise error
             score = SCORES.get(name) or 0.5 / (1 + abs(plan.options.weight - 0.5))
-            made = record_of(spec, "AP50", means.work_dir, curve=[{"iteration": 1, "AP50": score}])
-            means.store.write(made)
+            made = record_of(spec, "AP50", settings.work_dir, curve=[{"iteration": 1, "AP50": score}])
+            settings.store.write(made)
             return made
 
         def teaching():
@@ -154,7 +153,7 @@ def test_an_interrupted_study_ends_as_an_undisturbed_one(lab):
 
 def test_a_failed_trial_is_kept_and_not_tried_again(lab):
     second = lab.run(2, seed=1).trials[1].selector
-    record = next(iter(lab.tuning().means.store.records()[0]))
+    record = next(iter(lab.tuning().settings.store.records()[0]))
     for error, reason in (
         (RunError("loss became nan", record), "nan"),
         (GateError("too large"), "too large"),
@@ -197,7 +196,7 @@ def test_a_study_waits_for_a_teacher_that_another_trains(lab, monkeypatch):
     mine = lab.tuning()
     teacher = mine.ground.plan("hinton").teacher
     waited = []
-    with Claims(mine.means.store.root) as other:
+    with Claims(mine.settings.store.root) as other:
         assert other.take(teacher.identity())
 
         def later(seconds):

@@ -202,12 +202,11 @@ class Told:
 
 def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     """The lanes that find no memory side by side are trained one after the other."""
-    from kdbench.execution.cells import Means
     from kdbench.execution.launch import start
     from kdbench.execution.pack import run_pack
     from kdbench.execution.plan import Request, plan
+    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab import students
-    from kdbench.results.store import Store
 
     train = students.train_with
 
@@ -220,7 +219,7 @@ def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     asked = {"dataset": "digits", "pair": "digits-gfl", "schedule": "smoke", "device": device}
     plans, told = [plan(Request(method, **asked), print) for method in ("none", "hinton")], Told()
     start(device, plans[0].dataset)
-    outcome = run_pack(plans, Means(Path("runs"), Store(Path("results")), force=True), told)
+    outcome = run_pack(plans, RunSettings(work_dir=Path("runs"), force=True), told)
     assert any(line.startswith("not enough memory for 2 lanes") for line in told.lines), told.lines
     cells = [record for record in outcome.records if record.kind == "cell"]
     assert [record.status for record in cells] == ["done", "done"], [record.reason for record in cells]

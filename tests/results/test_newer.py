@@ -43,7 +43,7 @@ def test_whoever_asks_for_its_cell_is_refused(newer):
     store, path, why = newer
     with pytest.raises(UserError) as refused:
         store.find(cell().identity)
-    assert str(refused.value) == f"record {path}: {why} (left as it is), or choose another --results folder."
+    assert str(refused.value) == f"record {path}: {why} (left as it is), or choose another results folder."
     assert store.find(cell(seed=1).identity) is None
 
 
