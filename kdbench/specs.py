@@ -27,7 +27,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 Task = Literal["detection", "segmentation"]
 TASKS: tuple[Task, ...] = ("detection", "segmentation")
@@ -121,7 +128,18 @@ class Schedule(Spec):
     validations: int = Field(default=1, gt=0)
     """Evaluations, evenly spaced, the last one at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
-    """Momentum of an exponential moving average of the weights; the average is evaluated and exported."""
+    """Share of the newest weights, in (0, 0.5], that an optimizer step mixes into an exponential moving average of
+    the weights (1 - the decay of other libraries); the average is evaluated and exported."""
+
+    @field_validator("average")
+    @classmethod
+    def _not_a_decay(cls, value: float | None) -> float | None:
+        if value is not None and value > 0.5:
+            raise ValueError(
+                f"{value:g} would keep only {1 - value:.6g} of the average at each step; "
+                f"for an average with a decay of {value:g} write {1 - value:.6g}"
+            )
+        return value
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_a_pair_survives_json_with_its_identity():
         {"student": {"config": "mmdet::b.py", "edits": {"backbone.depth": 34}}},
         {"teacher": {"config": "mmdet::c.py"}},
         {"schedule": {**SCHEDULE, "iterations": 11}},
-        {"schedule": {**SCHEDULE, "average": 0.99}},
+        {"schedule": {**SCHEDULE, "average": 0.01}},
         {"schedule": {**SCHEDULE, "accumulate": 2}},
         {"dataset": "bccd"},
         {"pretrained": True},
@@ -107,6 +107,12 @@ def test_integers_and_floats_of_one_value_have_one_identity():
 def test_a_schedule_refuses(change):
     with pytest.raises(ValidationError):
         Schedule.model_validate({**SCHEDULE, **change})
+
+
+def test_a_decay_is_refused_with_the_momentum_that_was_meant():
+    assert Schedule.model_validate({**SCHEDULE, "average": 0.5}).average == 0.5
+    with pytest.raises(ValidationError, match=r"a decay of 0\.9998 write 0\.0002"):
+        Schedule.model_validate({**SCHEDULE, "average": 0.9998})
 
 
 def test_specs_are_immutable():

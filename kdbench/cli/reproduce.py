@@ -226,7 +226,8 @@ def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     from kdbench.openmmlab.students import load_teacher
 
     subject = subject_of(teacher, planned, settings)
-    return weights_hash(load_teacher(subject, weights_of(teacher, settings), lambda _line: None).model)
+    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _line: None, lambda _failed: None)
+    return weights_hash(loaded.model)
 
 
 def again(planned: Plan, settings: RunSettings, console: Console) -> Record:

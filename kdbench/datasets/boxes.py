@@ -58,11 +58,21 @@ def read_annotation(text: bytes) -> Annotation:
     return Annotation(_size(root), objects)
 
 
-def judge(found: Annotation, size: Size, classes: tuple[str, ...]) -> list[Finding]:
-    """What is wrong with an annotation of an image of ``size`` (width, height)."""
+def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bool = False) -> list[Finding]:
+    """Return what is wrong with an annotation.
+
+    Args:
+        found: The annotation.
+        size: Width and height of its image as it is shown.
+        classes: The dataset's classes.
+        turned: Whether the image is stored in another orientation than it is shown in.
+    """
     findings = []
     if found.size is not None and found.size != size:
         stated, real = ("{} x {}".format(*pair) for pair in (found.size, size))
+        if turned and found.size == size[::-1]:
+            why = f"is of the image as stored ({stated}), which its EXIF orientation turns to {real}: annotate that"
+            return [Finding(True, why)]
         findings.append(Finding(False, f"says that the image is {stated}, it is {real}"))
     for number, entry in enumerate(found.objects, 1):
         where = f"object {number} ({entry.name})"

@@ -9,8 +9,10 @@ from typing import Any
 
 from kdbench.cards import Dataset
 from kdbench.datasets.boxes import Finding, judge, read_annotation
+from kdbench.datasets.classes import IGNORED, absent, unusable
+from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.layout import Item, Problem, items, missing, relative
-from kdbench.datasets.pictures import Size, image_size, read_mask
+from kdbench.datasets.pictures import Picture, Size, mask_as_text, mask_from_text, read_mask, read_picture
 from kdbench.errors import UserError
 
 
@@ -34,20 +36,63 @@ class Counts:
 
 @dataclass
 class Report:
-    """Result of :func:`verify`. Without errors the dataset can be used; warnings are harmless oddities."""
+    """Result of :func:`verify`. Without errors the dataset can be used; warnings are for somebody to look at.
+
+    Attributes:
+        dataset: Its name.
+        splits: What each split has.
+        errors: What keeps the dataset from being used.
+        warnings: Oddities.
+        turned: Images that are turned by their EXIF orientation.
+    """
 
     dataset: str
     splits: dict[str, Counts]
     errors: list[Problem]
     warnings: list[Problem]
+    turned: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON-able values."""
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Reader:
+    """Opens a dataset's files.
+
+    Attributes:
+        pixels: Decode images and masks in full; else only their headers.
+        index: Has the values of masks that have not changed since they were read; they are read whatever ``pixels``
+            says then.
+    """
+
+    pixels: bool
+    index: HashIndex | None = None
+
+    @property
+    def values(self) -> bool:
+        """Whether the values of masks are read."""
+        return self.pixels or self.index is not None
+
+    def picture(self, path: Path) -> Picture:
+        """As :func:`read_picture`."""
+        return read_picture(path, self.pixels)
+
+    def mask(self, path: Path) -> tuple[Size, dict[int, int] | None]:
+        """As :func:`read_mask`."""
+        if self.index is None:
+            return read_mask(path, self.pixels)
+        return mask_from_text(self.index.hash_of(path, mask_as_text))
+
+
 def verify(
-    dataset: Dataset, folder: Path, *, pixels: bool, advance: Callable[[int, int], object] | None = None
+    dataset: Dataset,
+    folder: Path,
+    *,
+    pixels: bool,
+    index: HashIndex | None = None,
+    advance: Callable[[int, int], object] | None = None,
 ) -> Report:
     """Check every file that the splits of a dataset name.
 
@@ -55,24 +100,51 @@ def verify(
         dataset: The dataset's card.
         folder: Its folder.
         pixels: Decode images and masks in full; else only their headers.
+        index: Has the values of masks that have not changed since; they are read whatever ``pixels`` says then.
         advance: Called with (images done, all images).
 
     Returns:
         Counts of each split, errors and warnings. What counts as which: :mod:`kdbench.datasets.boxes`.
     """
     errors = missing(dataset, folder)
-    absent = {problem.file for problem in errors}
+    missed = {problem.file for problem in errors}
     report = Report(dataset.name, {split: _empty(dataset) for split in dataset.splits}, errors, [])
     listed = {split: _listed(dataset, split, folder) for split in dataset.splits}
     report.errors += _repeated(listed, folder)
+    reader = Reader(pixels, index)
     total, done = sum(map(len, listed.values())), 0
     for split, found in listed.items():
         for item in found:
-            _check(dataset, item, folder, report, report.splits[split], absent, pixels)
+            _check(dataset, item, folder, report, report.splits[split], missed, reader)
             done += 1
             if advance is not None:
                 advance(done, total)
+    if dataset.task == "detection" or reader.values:
+        _check_classes(dataset, report, listed, folder)
+    report.warnings += _orientation(report.turned)
     return report
+
+
+def _check_classes(dataset: Dataset, report: Report, listed: dict[str, list[Item]], folder: Path) -> None:
+    """Find classes of which a split whose annotations could be read has nothing."""
+    for split, counts in report.splits.items():
+        if not counts.annotations or counts.annotations < counts.images:
+            continue
+        first = relative(listed[split][0].annotation, folder)
+        fatal, lacking = unusable(dataset, counts.classes), absent(dataset, counts.classes)
+        if fatal is not None:
+            report.errors.append(Problem(f"{first} and all others of {split}", fatal))
+        elif lacking is not None:
+            report.warnings.append(Problem(dataset.splits[split][0].names, f"{lacking} in {split}"))
+
+
+def _orientation(turned: list[str]) -> list[Problem]:
+    """Return one warning on the images that are turned, since not every tool annotates what it shows."""
+    if not turned:
+        return []
+    others = f" (and that of {len(turned) - 1} more)" if len(turned) > 1 else ""
+    what = f"its EXIF orientation{others} is applied: boxes and masks must be of the image as it is shown"
+    return [Problem(turned[0], what)]
 
 
 def _empty(dataset: Dataset) -> Counts:
@@ -110,62 +182,65 @@ def _check(
     folder: Path,
     report: Report,
     counts: Counts,
-    absent: set[str],
-    pixels: bool,
+    missed: set[str],
+    reader: Reader,
 ) -> None:
     """Check one image and its annotation."""
     counts.images += 1
     image, annotation = relative(item.image, folder), relative(item.annotation, folder)
-    size = None
-    if not _absent(image, absent):
+    picture = None
+    if not _is_missing(image, missed):
         try:
-            size = image_size(item.image, pixels)
+            picture = reader.picture(item.image)
         except ValueError as error:
             report.errors.append(Problem(image, str(error)))
-    if _absent(annotation, absent):
+    if _is_missing(annotation, missed):
         return
     check = _check_boxes if dataset.task == "detection" else _check_mask
     try:
-        findings = check(dataset, item.annotation, size, counts, pixels)
+        findings = check(dataset, item.annotation, picture, counts, reader)
     except (ValueError, OSError) as error:
         report.errors.append(Problem(annotation, str(error)))
         return
     counts.annotations += 1
+    if picture is not None and picture.turned:
+        report.turned.append(image)
     for finding in findings:
         (report.errors if finding.fatal else report.warnings).append(Problem(annotation, finding.what))
 
 
-def _absent(file: str, absent: set[str]) -> bool:
+def _is_missing(file: str, missed: set[str]) -> bool:
     """Whether ``file``, or the folder it is in, is known to be missing."""
-    return file in absent or file.rpartition("/")[0] in absent
+    return file in missed or file.rpartition("/")[0] in missed
 
 
 def _check_boxes(
-    dataset: Dataset, path: Path, size: Size | None, counts: Counts, pixels: bool
+    dataset: Dataset, path: Path, picture: Picture | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
     annotation = read_annotation(path.read_bytes())
     for entry in annotation.objects:
         counts.boxes += 1
         if entry.name in counts.classes:
             counts.classes[entry.name] += 1
-    size = size or annotation.size
-    return [] if size is None else judge(annotation, size, dataset.classes)
+    if picture is not None:
+        return judge(annotation, picture.size, dataset.classes, turned=picture.turned)
+    return [] if annotation.size is None else judge(annotation, annotation.size, dataset.classes)
 
 
 def _check_mask(
-    dataset: Dataset, path: Path, size: Size | None, counts: Counts, pixels: bool
+    dataset: Dataset, path: Path, picture: Picture | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
-    found, values = read_mask(path, pixels)
+    found, values = reader.mask(path)
     findings = []
-    if size is not None and size != found:
-        findings.append(Finding(True, "mask of {} x {} for an image of {} x {}".format(*found, *size)))
-    if values is None:
-        return findings
-    for value in values.nonzero()[0].tolist():
-        if value < len(dataset.classes):
-            counts.classes[dataset.classes[value]] += int(values[value])
-        elif value == dataset.ignore_index:
-            counts.classes["ignored"] = counts.classes.get("ignored", 0) + int(values[value])
+    if picture is not None and picture.size != found:
+        how = ", as its EXIF orientation turns it" if picture.turned else ""
+        sizes = "mask of {} x {} for an image of {} x {}".format(*found, *picture.size)
+        findings.append(Finding(True, sizes + how))
+    for value, number in (values or {}).items():
+        if value == dataset.ignore_index:
+            counts.classes[IGNORED] = counts.classes.get(IGNORED, 0) + number
+        elif value < len(dataset.classes):
+            counts.classes[dataset.classes[value]] += number
         else:
-            findings.append(Finding(True, f"unknown class {value} in {int(values[value])} pixels"))
+            findings.append(Finding(True, f"unknown class {value} in {number} pixels"))
     return findings

@@ -16,8 +16,8 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets.fingerprint import fingerprint
-from kdbench.datasets.locate import prepare, require, summary
-from kdbench.datasets.verify import verify
+from kdbench.datasets.locate import prepare, require
+from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
 from kdbench.plugins import Offer, registry, suggestion, title_of
 from kdbench.selectors import canonical, parse, resolve
@@ -195,7 +195,8 @@ class Planner:
         key = (dataset.name, root)
         if key not in self._content:
             folder = located(dataset, root, self.report)
-            check_files(dataset, folder, root)
+            for line in check_files(dataset, folder, root, rehash=self.rehash):
+                self.report(line)
             self._content[key] = folder, fingerprint(dataset, folder, rehash=self.rehash)
         return self._content[key]
 
@@ -308,21 +309,6 @@ def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) 
     return require(dataset, root)
 
 
-def check_files(dataset: Dataset, folder: Path, root: Path | None) -> None:
-    """Refuse a dataset with malformed files. Of images and masks only the headers are read, to be quick.
-
-    Raises:
-        UserError: With the first problem, how many there are, and the command that lists them.
-    """
-    errors = verify(dataset, folder, pixels=False).errors
-    if errors:
-        where = "" if root is None else f" --root {root}"
-        raise UserError(
-            f"dataset '{dataset.name}' in {folder} cannot be used ({summary(errors)}): "
-            f"mend it; `kdbench data verify {dataset.name}{where}` lists everything."
-        )
-
-
 def pair_of(request: Request, dataset: Dataset) -> Pair:
     """The pair that was named, or the dataset's first."""
     pairs = registry().pairs_of(dataset.name)
@@ -356,7 +342,8 @@ def overridden(pair: Pair, request: Request) -> Pair:
         return Pair.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ArgumentError("settings", f"{first['msg']}.", ".".join(map(str, first["loc"]))) from error
+        why = first["msg"].replace("Value error, ", "")
+        raise ArgumentError("settings", f"{why}.", ".".join(map(str, first["loc"]))) from error
 
 
 def own_model(reference: str) -> Model:

@@ -53,24 +53,27 @@ def check_stage(stage: TeacherStage) -> str:
     return f"{stage.title}: the teacher, fine-tuned with {brief(transform_of(stage))} on its feature maps"
 
 
-def check_model(role: str, subject: Subject) -> str:
-    """Build a model and run it once on shapes alone; gives one line on its size.
+def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
+    """Build a model and run it once on shapes alone; gives one line on its size and on layers that are thawed.
 
     Args:
         role: ``teacher`` or ``student``.
         subject: The model, its dataset and its recipe.
+        trained: Whether it is trained; False for a teacher from a checkpoint.
 
     Raises:
         UserError: If the config, an edit or the initial weights do not work.
     """
     from kdbench.openmmlab.complexity import parameters_and_flops
     from kdbench.openmmlab.pretrained import require_pretrained
+    from kdbench.openmmlab.thawing import thawing
 
     config = subject.config()
     if subject.pretrained:
         require_pretrained(config, download=subject.download)
     try:
         parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
+        notes = thawing(config, subject.dataset) if trained else []
     except UserError:
         raise
     except Exception as error:
@@ -78,7 +81,8 @@ def check_model(role: str, subject: Subject) -> str:
             f"the {role}'s model ({subject.model.config}) does not work: {reason(error)}. "
             f"Check its config and --set {role}.*."
         ) from error
-    return f"{role}: {subject.model.config}, {amount(parameters)} parameters, {amount(flops)} multiply-adds"
+    size = f"{amount(parameters)} parameters, {amount(flops)} multiply-adds"
+    return ", ".join([f"{role}: {subject.model.config}", size, *notes])
 
 
 def amount(number: int) -> str:

@@ -102,7 +102,8 @@ class Session:
         if not models:
             return
         if plan.teacher is not None:
-            self.console.say(check_model("teacher", subject_of(plan.teacher, plan, self.settings)))
+            subject = subject_of(plan.teacher, plan, self.settings)
+            self.console.say(check_model("teacher", subject, trained=plan.teacher.checkpoint is None))
         if plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
         self.console.say(check_model("student", student))
@@ -189,7 +190,9 @@ class Session:
             record: Record | None = self._train(replace(training, work=work) if work else training)
         else:
             record = self.known(spec)
-        model = load_teacher(subject, self._weights(spec), self.console.say)
+        model = load_teacher(
+            subject, self._weights(spec), self.console.say, lambda failed: self._overrule(failed, spec)
+        )
         record = record or self._measured(spec, subject, model)
         value = record.score
         assert value is not None, "a done record has its metric"
@@ -203,19 +206,25 @@ class Session:
         return model, measured
 
     def _judge(self, spec: TeacherSpec, value: float) -> None:
-        """Refuse a teacher at chance, unless forced: then the record of the method says so."""
+        """Refuse a teacher that is no better than chance, unless forced."""
+        from kdbench.datasets.usable import chance
         from kdbench.openmmlab.preflight import check_teacher
 
         if spec.schedule == "smoke":
             return
+        dataset = self.plan.dataset
         try:
-            check_teacher(self.plan.dataset.metric, value, self.plan.dataset)
+            check_teacher(dataset.metric, value, chance(dataset, self.plan.folder))
         except UserError as failed:
-            why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
-            if not self.settings.force:
-                raise UserError(why) from failed
-            self.overruled.append(f"a gate failed and was overruled: {why}")
-            self.console.say(self.overruled[-1])
+            self._overrule(failed, spec)
+
+    def _overrule(self, failed: UserError, spec: TeacherSpec) -> None:
+        """Raise the error of a gate, unless forced: then the record of the method says so."""
+        why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
+        if not self.settings.force:
+            raise UserError(f"{why} Or go on with --force.") from failed
+        self.overruled.append(f"a gate failed and was overruled: {why}")
+        self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
         """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""

@@ -19,6 +19,9 @@ PREFIXES = ("module.", "student.")
 LEAST_SHARE = 0.5
 """Below this share of loaded weights a checkpoint counts as another architecture's."""
 
+COUNTER = "num_batches_tracked"
+"""A BatchNorm layer's count of batches, which older checkpoints lack and no forward pass in evaluation reads."""
+
 
 class Inert:
     """Stands for what mmengine saves beside the weights (logs, numpy scalars): holds and does nothing.
@@ -46,7 +49,7 @@ INERT = (
 """What mmengine's checkpoints name besides tensors and plain containers."""
 
 
-def load_weights(model: nn.Module, file: Path) -> float:
+def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
     """Load the weights of a checkpoint whose names and shapes match the model's.
 
     The file holds ``{"state_dict": ...}`` or a bare state dict. ``ema_state_dict`` is not read: where
@@ -57,7 +60,7 @@ def load_weights(model: nn.Module, file: Path) -> float:
         file: The checkpoint.
 
     Returns:
-        Share of the model's weights, by number of elements, that was loaded, in [0.5, 1].
+        Name of each weight or statistic that was not loaded, which keeps its value -> why, in words.
 
     Raises:
         UserError: No such file, no checkpoint, truncated, one that must be executed to be read, or of another
@@ -69,14 +72,22 @@ def load_weights(model: nn.Module, file: Path) -> float:
         name: value for name, value in found.items() if name in own and own[name].shape == value.shape
     }
     loaded = sum(own[name].numel() for name in matching)
-    share: float = loaded / max(sum(value.numel() for value in own.values()), 1)
+    share = loaded / max(sum(value.numel() for value in own.values()), 1)
     if share < LEAST_SHARE:
         raise UserError(
             f"checkpoint {file} is of another architecture: it fits {share:.0%} of the weights of "
             f"{type(model).__name__}. Give the checkpoint of this config."
         )
     model.load_state_dict(matching, strict=False)
-    return share
+    missed = [name for name in own if name not in matching and not name.endswith(COUNTER)]
+    return {name: _difference(own[name], found.get(name)) for name in missed}
+
+
+def _difference(wanted: Tensor, found: Tensor | None) -> str:
+    if found is None:
+        return "not in the file"
+    shapes = ["x".join(map(str, value.shape)) or "1" for value in (found, wanted)]
+    return "{} in the file, {} here".format(*shapes)
 
 
 def read_state_dict(file: Path) -> Mapping[str, Tensor]:

@@ -50,7 +50,7 @@ def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedul
         dataset: Gives the library.
         schedule: Gives the image size, which the model's padding rounds up.
     """
-    model = _on_meta(config, dataset)
+    model = on_meta(config, dataset)
     width, height = schedule.scale
     divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1) or 1
     size = [-(-side // divisor) * divisor for side in (height, width)]
@@ -60,8 +60,8 @@ def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedul
     return parameters_of(model), int(counter.get_total_flops()) // 2
 
 
-def _on_meta(config: ConfigDict, dataset: Dataset) -> Any:
-    """The model without values: not initialised, so nothing is downloaded.
+def on_meta(config: ConfigDict, dataset: Dataset) -> Any:
+    """Return the model without values, in evaluation mode: not initialised, so nothing is downloaded.
 
     Built on the CPU first, because some models read values of their own tensors while they are built.
     """

@@ -13,6 +13,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets.layout import part_names
 from kdbench.errors import UserError
 from kdbench.openmmlab.loading_process import leave_signals
+from kdbench.openmmlab.same_size import SameSize, SortedImages
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
@@ -76,13 +77,12 @@ def training_loader(
 def evaluation_loader(
     dataset: Dataset, folder: Path, schedule: Schedule, split: str, workers: int
 ) -> DataLoader[Any]:
-    """A split's images, each once, in order."""
-    images = images_of(dataset, folder, split, evaluation_pipeline(dataset, schedule))
-    images.full_init()
+    """Return a split's images, each once, in batches of one size that do not depend on the order of its lists."""
+    pipeline = evaluation_pipeline(dataset, schedule)
+    images = SortedImages(images_of(dataset, folder, split, pipeline), schedule)
     return DataLoader(
         images,
-        batch_size=EVALUATION_BATCH,
-        sampler=DefaultSampler(images, shuffle=False),
+        batch_sampler=SameSize(DefaultSampler(images, shuffle=False), images.sizes, EVALUATION_BATCH),
         num_workers=workers,
         worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params, get_world_size
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
 from kdbench import devices
 from kdbench.distill.randomness import reseed
@@ -72,11 +72,16 @@ class StepHook(Hook):  # type: ignore[misc]
             self.losses = {name: value for name, value in outputs.items() if "loss" in name}
         self.progress.advance(runner.iter + 1, self.losses)
 
-    def seconds_per_iteration(self) -> float:
-        """Return the median, without the first iterations of this process where there are more; 0 without any."""
-        warm = min(self.durations, default=0) + WARM_ITERATIONS
-        later = [seconds for iteration, seconds in self.durations.items() if iteration >= warm]
-        return statistics.median(later or self.durations.values() or [0.0])
+    def seconds_per_iteration(self) -> float | None:
+        """Return the median over the iterations after a process's first, slow ones, in s.
+
+        A run that is all warm-up has the median of all; of a resumed run's last few iterations None is known.
+        """
+        first = min(self.durations, default=-1)
+        warm = [seconds for at, seconds in self.durations.items() if at >= first + WARM_ITERATIONS]
+        if not warm and first == 0:
+            warm = list(self.durations.values())
+        return statistics.median(warm) if warm else None
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""
@@ -140,6 +145,19 @@ class BuffersHook(Hook):  # type: ignore[misc]
         """Average, before weights are averaged, evaluated or saved."""
         if get_world_size() > 1:
             all_reduce_params([b for b in runner.model.buffers() if b.is_floating_point()], op="mean")
+
+
+class AverageHook(EMAHook):  # type: ignore[misc]
+    """mmengine's moving average of the weights, which moves with optimizer steps and not with batches."""
+
+    priority = "NORMAL"
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Update the average if the optimizer made a step."""
+        if runner.optim_wrapper.should_update():
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
 class StopNow(KeyboardInterrupt):

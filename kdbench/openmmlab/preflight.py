@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,8 +25,8 @@ from kdbench.plugins import title_of
 
 PROBED_IMAGES = 2
 LARGEST_RATIO = 100.0
-CHANCE = {"detection": 0.01}
-"""Least AP50 of a teacher that has learned something."""
+TOLD = 6
+"""Missing weights that a message names."""
 
 
 ANY_FAMILY = frozenset({"backbone", "neck"})
@@ -170,13 +172,39 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
     return [f"distillation loss is {ratios[0]:.3g} of the task loss at the start, {ratios[1]:.3g} half-way"]
 
 
-def check_teacher(metric: str, value: float, dataset: Dataset) -> None:
+def check_loaded(missed: Mapping[str, str], file: Path) -> None:
+    """A teacher's checkpoint must have all of its layers, or the student learns from random ones.
+
+    Auxiliary heads are not asked for: they take no part in a prediction, and published checkpoints lack them.
+
+    Args:
+        missed: What was not loaded, as :func:`kdbench.openmmlab.checkpoints.load_weights` gives it.
+        file: The checkpoint.
+
+    Raises:
+        GateError: With the layers and the reasons.
+    """
+    random = {name: why for name, why in missed.items() if not name.startswith("auxiliary_head")}
+    if random:
+        told = [f"{name} ({why})" for name, why in list(random.items())[:TOLD]]
+        more = f" and {len(random) - TOLD} more" if len(random) > TOLD else ""
+        raise GateError(
+            f"checkpoint {file} lacks weights of the teacher, which would stay random: {', '.join(told)}{more}. "
+            "Give a checkpoint that was trained with this config on the classes of this dataset."
+        )
+
+
+def check_teacher(metric: str, value: float, chance: float) -> None:
     """A teacher must be better than chance.
+
+    Args:
+        metric: The metric's name.
+        value: What the teacher reaches.
+        chance: What takes no skill, see :func:`kdbench.datasets.usable.chance`.
 
     Raises:
         GateError: If it is not.
     """
-    chance = CHANCE.get(dataset.task, 1 / len(dataset.classes))
     if value <= chance:
         raise GateError(
             f"the teacher's {metric} is {value:.3f}, no better than chance ({chance:.3f}): look at its training "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
 from torch import Tensor, nn
@@ -83,10 +84,7 @@ class Shelf:
         self.loads = 0
         """Batches that were loaded."""
         self._batch: Any = None
-        self._chunks = _Chunks(
-            loader.batch_size or 1,
-            None if endless else len(loader.dataset),  # type: ignore[arg-type]
-        )
+        self._chunks = _Endless(loader.batch_size or 1) if endless else _Batches(loader.batch_sampler)
         self._batches = DataLoader(
             loader.dataset,
             batch_sampler=self._chunks,  # type: ignore[arg-type]
@@ -117,18 +115,24 @@ class Shelf:
         return next(self._coming)
 
 
-class _Chunks:
-    """Batches of consecutive positions from ``first`` on, up to ``end`` if there is one."""
+class _Endless:
+    """Batches of consecutive positions from ``first`` on, without end."""
 
-    def __init__(self, size: int, end: int | None) -> None:
-        self.first, self.size, self.end = 0, size, end
+    def __init__(self, size: int) -> None:
+        self.first, self.size = 0, size
 
     def __iter__(self) -> Iterator[Indices]:
-        at = self.first
-        while self.end is None or at < self.end:
-            last = at + self.size if self.end is None else min(at + self.size, self.end)
-            yield list(range(at, last))
-            at = last
+        return (list(range(at, at + self.size)) for at in count(self.first, self.size))
+
+
+class _Batches:
+    """A loader's own batches, from the one that begins at position ``first`` on."""
+
+    def __init__(self, batches: Any) -> None:
+        self.first, self.batches = 0, batches
+
+    def __iter__(self) -> Iterator[Indices]:
+        return (list(batch) for batch in self.batches if batch[0] >= self.first)
 
 
 class LaneLoader(DataLoader[Any]):
@@ -141,12 +145,10 @@ class LaneLoader(DataLoader[Any]):
     """
 
     def __init__(self, loader: DataLoader[Any], shelf: Shelf, wait: Callable[[int], None]) -> None:
-        super().__init__(
-            shelf.loader.dataset,
-            batch_size=loader.batch_size,
-            sampler=loader.sampler,
-            collate_fn=loader.collate_fn,
-        )
+        order: dict[str, Any] = {"batch_size": loader.batch_size, "sampler": loader.sampler}
+        if loader.batch_size is None:
+            order = {"batch_sampler": loader.batch_sampler}
+        super().__init__(shelf.loader.dataset, collate_fn=loader.collate_fn, **order)
         self._shelf, self._wait = shelf, wait
 
     def __iter__(self) -> Any:

@@ -28,18 +28,25 @@ from kdbench.openmmlab.hooks import Progress
 from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
-from kdbench.openmmlab.preflight import check_family, check_losses, check_same_pixels, probe_of, probe_shapes
-from kdbench.openmmlab.pretrained import require_pretrained
+from kdbench.openmmlab.preflight import (
+    GateError,
+    check_family,
+    check_loaded,
+    check_losses,
+    check_same_pixels,
+    probe_of,
+    probe_shapes,
+)
+from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
+from kdbench.openmmlab.thawing import thaw, thawing
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 
 WEIGHTS = "student.pth"
-LEAST_SHARE = 0.9
-"""Share of a teacher's weights that a checkpoint should have."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,17 @@ class Subject:
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
-        """The initialised model, with its stage."""
+        """Return the initialised model, with its stage; without initial weights all of it is to be trained."""
         config = self.config()
         if self.pretrained:
             require_pretrained(config, download=self.download)
-        return self._staged(build_model(config, self.dataset, self.seed))
+        model = build_model(config, self.dataset, self.seed)
+        if not initial_weights(config):
+            thaw(model)
+        return self._staged(model)
 
-    def loaded(self, weights: Path) -> tuple[Any, float]:
-        """The model with weights from a file, and the share of its weights that the file has."""
+    def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
+        """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
         return model, load_weights(model, weights)
@@ -115,7 +125,8 @@ class Unaided(Method[Options]):
 def train_alone(subject: Subject, place: Place, progress: Progress) -> Outcome:
     """Train a model on its own."""
     student = subject.build()
-    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress)
+    notes = thawing(subject.config(), subject.dataset)
+    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress, notes)
 
 
 def fine_tune(subject: Subject, weights: Path, place: Place, progress: Progress) -> Outcome:
@@ -161,7 +172,8 @@ def train_with(
         method.build(shapes)
         chosen = [str(line) for line in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
-    notes = chosen + _gates(model, probe, card.name, force=force)
+    notes = thawing(subject.config(), subject.dataset) + chosen
+    notes += _gates(model, probe, card.name, force=force)
     for line in notes:
         report(line)
     return _finish(subject, model, place, progress, notes)
@@ -178,13 +190,24 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
         return [f"a gate failed and was overruled: {failed}"]
 
 
-def load_teacher(subject: Subject, weights: Path, report: Callable[[str], None]) -> Teacher:
-    """A teacher with weights from a file; the share of weights that the file has is reported."""
-    model, share = subject.loaded(weights)
+def load_teacher(
+    subject: Subject, weights: Path, report: Callable[[str], None], overrule: Callable[[GateError], None]
+) -> Teacher:
+    """Return a teacher with weights from a file.
+
+    Args:
+        subject: The teacher.
+        weights: The file.
+        report: Gets one line on what was loaded.
+        overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
+    """
+    model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
-    report(f"{name}: {share:.1%} of its weights loaded from {weights}")
-    if share < LEAST_SHARE:
-        report(f"WARNING: {1 - share:.1%} of the teacher's weights are random: is {weights} of this config?")
+    report(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
+    try:
+        check_loaded(missed, weights)
+    except GateError as failed:
+        overrule(failed)
     return Teacher(model)
 
 

@@ -16,7 +16,7 @@ from kdbench.errors import ArgumentError
 from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
+from kdbench.openmmlab.hooks import AverageHook, BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Precision, Schedule
@@ -56,13 +56,13 @@ class Trained:
 
     Attributes:
         curve: One dict an evaluation: ``iteration`` and the metrics.
-        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading not
-            counted.
+        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading
+            not counted; None if there were none, as after a resume near the end.
         runner: mmengine's runner, whose model is trained.
     """
 
     curve: list[dict[str, float]]
-    seconds_per_iteration: float
+    seconds_per_iteration: float | None
     runner: Any = field(repr=False)
 
 
@@ -121,9 +121,7 @@ def make_runner(
     every = -(-schedule.iterations // schedule.validations)
     custom: list[Any] = list(hooks)
     if schedule.average is not None:
-        custom.append(
-            {"type": "EMAHook", "momentum": schedule.average, "update_buffers": True, "priority": "NORMAL"}
-        )
+        custom.append(AverageHook(momentum=schedule.average, update_buffers=True))
     training = partial(training_loader, dataset, place.folder, schedule, seed, place.workers)
     evaluation = partial(evaluation_loader, dataset, place.folder, schedule, "test", place.workers)
     return Runner(

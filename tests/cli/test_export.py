@@ -167,11 +167,11 @@ def test_the_output_is_a_pth_file(kdbench, place, record, output):
 
 def test_a_failed_copy_leaves_nothing(kdbench, place, record, monkeypatch):
     def full(_source, target):
-        target.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(target))
+        target.write(b"half")
+        raise OSError(28, "No space left on device", target.name)
 
     folder, _ = run_of(record, place)
-    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr("shutil.copyfileobj", full)
     assert "no disk space left" in refused(kdbench("export", str(folder), "--output", "made/a.pth"))
     assert list((place / "made").iterdir()) == []
 

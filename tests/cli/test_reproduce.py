@@ -63,7 +63,7 @@ def lab(monkeypatch, small_digits, tmp_path):
     monkeypatch.setattr(checkpoints, "weights_hash", lambda _model: made.weights)
     monkeypatch.setattr(preflight, "check_teacher", lambda *_: None)
     monkeypatch.setattr(refusals, "check_method", lambda *_: None)
-    monkeypatch.setattr(refusals, "check_model", lambda role, _subject: role)
+    monkeypatch.setattr(refusals, "check_model", lambda role, _subject, **_: role)
     monkeypatch.setattr(launch, "start", lambda _device, _dataset: "cpu")
     return made
 

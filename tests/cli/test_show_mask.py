@@ -232,7 +232,7 @@ def test_attention_that_is_no_picture(kdbench, theirs):
 
 def test_a_write_that_fails_leaves_nothing(kdbench, place, monkeypatch):
     def full(_self, target, format):
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)

@@ -139,7 +139,7 @@ def test_picture_that_is_no_mask(masks: Small, mode: str) -> None:
     suffix = "tiff" if mode == "F" else "png"
     Image.new(mode, SIZE).save(masks[1] / "labels" / "b.png", format=suffix)
     (found,) = errors(masks, pixels=False)
-    assert found.startswith("labels/b.png: no mask")
+    assert found.startswith("labels/b.png: is not a mask")
 
 
 def test_palette_masks_are_masks(masks: Small) -> None:

@@ -170,8 +170,8 @@ def use(executor, log):
 
 
 def test_one_that_does_not_come_back_is_named(theirs, monkeypatch, capsys):
-    monkeypatch.setattr(errors, "SECONDS", 0.1)
     executor = theirs()
+    monkeypatch.setattr(errors, "SECONDS", 0.1)
     executor.wait(0.0)
     assert capsys.readouterr().err == ""
     executor._executor.wait = lambda timeout: time.sleep(0.5) or []

@@ -216,11 +216,10 @@ def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
         return train(subject, teachers, card, options, where, *rest, **more)
 
     monkeypatch.setattr(students, "train_with", hungry)
-    request = Request(method="hinton", dataset="digits", pair="digits-gfl", schedule="smoke")
-    planned, told = plan(request, print), Told()
-    start(device, planned.dataset)
-    settings = RunSettings(work_dir=Path("runs"), force=True)
-    outcome = run_pack([planned], settings, told)
+    asked = {"dataset": "digits", "pair": "digits-gfl", "schedule": "smoke", "device": device}
+    plans, told = [plan(Request(method, **asked), print) for method in ("none", "hinton")], Told()
+    start(device, plans[0].dataset)
+    outcome = run_pack(plans, RunSettings(work_dir=Path("runs"), force=True), told)
     assert any(line.startswith("not enough memory for 2 lanes") for line in told.lines), told.lines
     cells = [record for record in outcome.records if record.kind == "cell"]
     assert [record.status for record in cells] == ["done", "done"], [record.reason for record in cells]

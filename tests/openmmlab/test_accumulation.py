@@ -11,6 +11,7 @@ from small_bench import SCHEDULE, Silent
 from test_adversary import Rival
 from torch import nn
 
+from kdbench.openmmlab.students import _bare
 from kdbench.openmmlab.training import checkpoint_interval
 
 WHOLE = {"iterations": 2, "batch_size": 2, "clip_norm": 0.05, "optimizer": "SGD"}
@@ -49,6 +50,19 @@ def test_halves_are_the_whole(bench, tmp_path, steady, selector):
     difference = torch.cat([halves[name].flatten() for name in whole]) - change
     assert float(difference.norm() / change.norm()) < 0.01
     assert float(change.norm()) > WHOLE["clip_norm"] * SCHEDULE.lr
+
+
+def test_the_average_of_the_weights_moves_with_steps(bench, tmp_path, steady):
+    def averaged(name, settings):
+        settings = settings | {"average": 0.3}
+        model = without_batch_statistics(bench.distiller("pspnet", "none", **settings))
+        before = torch.cat([value.detach().flatten() for value in model.student.parameters()])
+        average = _bare(bench.train(model, "pspnet", tmp_path / name, **settings))
+        return torch.cat([value.flatten() for value in average.parameters()]) - before
+
+    change = averaged("whole", WHOLE | {"iterations": 3})
+    halves = averaged("halves", HALVES | {"iterations": 6})
+    assert float((halves - change).norm() / change.norm()) < 0.01
 
 
 class Watching(Silent):

@@ -78,8 +78,10 @@ def test_a_time_is_that_of_a_step_that_was_looked_at_and_warm():
     from kdbench.openmmlab.hooks import StepHook
 
     hook = StepHook(SimpleNamespace(advance=lambda *_: None))
-    assert hook.seconds_per_iteration() == 0.0
+    assert hook.seconds_per_iteration() is None
     hook.durations[3] = 9.0
-    assert hook.seconds_per_iteration() == 9.0
+    assert hook.seconds_per_iteration() is None, "resumed near the end"
     hook.durations |= {9: 2.0, 19: 3.0, 24: 3.0}
     assert hook.seconds_per_iteration() == 3.0
+    hook.durations = {0: 4.0, 1: 2.0, 2: 2.0}
+    assert hook.seconds_per_iteration() == 2.0, "a run that short has no others"

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from kdbench.cards import Options
-from kdbench.datasets import bccd, digits
 from kdbench.distill import Method
 from kdbench.errors import UserError
 
@@ -96,24 +95,13 @@ def test_a_task_loss_that_is_not_finite_fails(bench):
         check_losses(model, bench.probe("gfl"), "hinton")
 
 
-@pytest.mark.parametrize(
-    ("metric", "value", "dataset", "passes"),
-    [
-        ("AP50", 0.0, digits.detection, False),
-        ("AP50", 0.01, bccd.card, False),
-        ("AP50", 0.02, digits.detection, True),
-        ("mIoU", 1 / 11, digits.segmentation, False),
-        ("mIoU", 0.1, digits.segmentation, True),
-    ],
-)
-def test_a_teacher_must_be_better_than_chance(bench, metric, value, dataset, passes):
+def test_a_teacher_must_be_better_than_chance():
     from kdbench.openmmlab.preflight import GateError, check_teacher
 
-    if passes:
-        check_teacher(metric, value, dataset)
-        return
-    with pytest.raises(GateError, match=f"the teacher's {metric} is {value:.3f}, no better than chance"):
-        check_teacher(metric, value, dataset)
+    check_teacher("mIoU", 0.251, 0.25)
+    for value in (0.0, 0.25):
+        with pytest.raises(GateError, match=f"the teacher's mIoU is {value:.3f}, no better than chance"):
+            check_teacher("mIoU", value, 0.25)
 
 
 def with_settings(model, **settings):

@@ -156,8 +156,8 @@ def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind
     assert ours.keys() == theirs.keys()
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
     said = []
-    teacher = load_teacher(subject, tmp_path / "student.pth", said.append)
-    assert said == [f"quantized teacher: 100.0% of its weights loaded from {tmp_path / 'student.pth'}"]
+    teacher = load_teacher(subject, tmp_path / "student.pth", said.append, said.append)
+    assert said == [f"quantized teacher: all of its weights loaded from {tmp_path / 'student.pth'}"]
     assert on_grid(neck_of(teacher.model, kind))
     # The curve was measured with the transform: the loaded teacher, which has it, gives the same again.
     again = evaluate(teacher.model, subject, bench.place(tmp_path / "again"))
