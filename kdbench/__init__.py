@@ -95,7 +95,7 @@ def run(
     from kdbench.errors import checking_arguments
     from kdbench.execution.launch import processes
     from kdbench.execution.lines import LineConsole
-    from kdbench.execution.plan import Request
+    from kdbench.execution.request import Request
     from kdbench.execution.run import run
     from kdbench.execution.settings import RunSettings
     from kdbench.threads import wait_well
@@ -196,7 +196,7 @@ def sweep(
 
     from kdbench.errors import checking_arguments
     from kdbench.execution.lines import LineView
-    from kdbench.execution.plan import Request
+    from kdbench.execution.request import Request
     from kdbench.execution.settings import RunSettings
     from kdbench.execution.sweep_run import SweepResult, device_of, plan_sweep, run_sweep
     from kdbench.execution.sweep_wish import benchmarks_of

@@ -9,7 +9,8 @@ import pytest
 
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
+from kdbench.execution.request import Request
 from kdbench.plugins import ENVIRONMENT, load_method, make_method, registry, title_of
 
 METHOD = "from kdbench.api import Method\nclass Bad(Method):\n    pass\n"

@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 from kdbench.benchmarks import load
-from kdbench.execution.plan import Request, stored
+from kdbench.execution.plan import stored
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_cells import Item, items_of
 from kdbench.results.record import Made, Metrics, Record

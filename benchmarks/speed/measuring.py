@@ -105,7 +105,8 @@ class Bench:
 
     def __init__(self, asked: argparse.Namespace) -> None:
         from kdbench.execution.launch import start
-        from kdbench.execution.plan import Request, plan
+        from kdbench.execution.plan import plan
+        from kdbench.execution.request import Request
 
         request = Request(
             asked.method,

@@ -16,7 +16,8 @@ from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    from kdbench.execution.plan import Plan, Request
+    from kdbench.execution.plan import Plan
+    from kdbench.execution.request import Request
     from kdbench.execution.settings import RunSettings
     from kdbench.execution.training import Console
     from kdbench.results.record import Record
@@ -105,7 +106,7 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
         device: Where to run it; None: on the record's class of device.
     """
     from kdbench.devices import choose
-    from kdbench.execution.plan import Request, overridden
+    from kdbench.execution.request import Request, overridden
     from kdbench.plugins import registry
     from kdbench.specs import Pair
 

@@ -100,7 +100,8 @@ def command(
     from kdbench.cli.progress import TerminalConsole
     from kdbench.execution.elapsed import span
     from kdbench.execution.launch import is_main_process, relaunch
-    from kdbench.execution.plan import Request, plan
+    from kdbench.execution.plan import plan
+    from kdbench.execution.request import Request
 
     begun = time.monotonic()
     console = TerminalConsole(quiet=not is_main_process())

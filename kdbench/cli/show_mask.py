@@ -46,7 +46,8 @@ def command(**values: Any) -> None:
     from kdbench.cli.progress import TerminalConsole
     from kdbench.devices import choose
     from kdbench.execution.launch import start
-    from kdbench.execution.plan import Request, plan
+    from kdbench.execution.plan import plan
+    from kdbench.execution.request import Request
 
     console = TerminalConsole()
     request = Request(

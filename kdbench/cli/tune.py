@@ -53,7 +53,7 @@ def command(**values: Any) -> int:
     from kdbench.devices import choose
     from kdbench.errors import RunError
     from kdbench.execution.launch import start
-    from kdbench.execution.plan import Request
+    from kdbench.execution.request import Request
     from kdbench.execution.settings import RunSettings
     from kdbench.execution.tuning import Tuning
     from kdbench.execution.tuning_ground import Ground

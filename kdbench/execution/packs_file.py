@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 
 from kdbench.errors import UserError, explain
 from kdbench.execution.packs import Pack
-from kdbench.execution.plan import Request
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.files import write_atomically
 from kdbench.specs import Spec

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from kdbench.execution.claimed import claimed
 from kdbench.execution.launch import is_main_process, start
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
+from kdbench.execution.request import Request
 from kdbench.execution.session import Session
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_cells import command_of

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from kdbench.benchmarks import Benchmark, Cell
 from kdbench.execution.cells import outdated
-from kdbench.execution.plan import Plan, Planner, Request
+from kdbench.execution.plan import Plan, Planner
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_records import specs_of
 from kdbench.results.record import Record

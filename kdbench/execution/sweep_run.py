@@ -11,7 +11,7 @@ from kdbench.errors import ArgumentError
 from kdbench.execution.cells import OUTDATED
 from kdbench.execution.executors import executor_of
 from kdbench.execution.packs import Pack, packs_of
-from kdbench.execution.plan import Request
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.status import Manifest
 from kdbench.execution.sweep import Sweep, Task, View

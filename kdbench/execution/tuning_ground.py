@@ -9,7 +9,8 @@ from kdbench.cards import Dataset, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.holdout import described, for_tuning
 from kdbench.errors import UserError
-from kdbench.execution.plan import Plan, Planner, Request, staged_teacher, stored, taught_by
+from kdbench.execution.plan import Plan, Planner, staged_teacher, stored, taught_by
+from kdbench.execution.request import Request
 from kdbench.execution.tuning_space import space_of
 from kdbench.execution.tuning_study import Study, StudySpec
 from kdbench.selectors import parse

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from kdbench.cli import main
-from kdbench.execution.plan import Plan, Request, plan
+from kdbench.execution.plan import Plan, plan
+from kdbench.execution.request import Request
 
 
 class Done(NamedTuple):

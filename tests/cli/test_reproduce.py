@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
+from kdbench.execution.request import Request
 from kdbench.execution.session import Session
 from kdbench.execution.settings import RunSettings
 from kdbench.results.record import Record

@@ -152,7 +152,8 @@ def test_the_same_again_and_other_images(kdbench, place):
 
 
 def test_what_the_method_sees_of_trained_models(kdbench, place):
-    from kdbench.execution.plan import Request, plan
+    from kdbench.execution.plan import plan
+    from kdbench.execution.request import Request
     from kdbench.openmmlab.models import build_model, full_config
 
     planned = plan(Request(method="mimic", dataset="digits"), print)

@@ -19,8 +19,9 @@ from kdbench.cli.liveview import picture, view_of
 from kdbench.execution.claims import Claims
 from kdbench.execution.claims_owner import Owner
 from kdbench.execution.lines import summary
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
 from kdbench.execution.provenance import record_of
+from kdbench.execution.request import Request
 from kdbench.execution.status import Manifest, Report, Snapshot, best_of
 from kdbench.execution.sweep_records import weights_of
 from kdbench.execution.sweep_state import Settled

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
+from kdbench.execution.request import Request
 from kdbench.execution.session import Session
 from kdbench.execution.settings import RunSettings
 from kdbench.results.store import Store

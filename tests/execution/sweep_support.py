@@ -18,7 +18,7 @@ from kdbench.execution.executors import Executor
 from kdbench.execution.local import Local
 from kdbench.execution.pack import Outcome
 from kdbench.execution.packs import Pack, packs_of
-from kdbench.execution.plan import Request
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.status import Snapshot
 from kdbench.execution.sweep import Sweep, Task

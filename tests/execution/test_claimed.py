@@ -8,8 +8,9 @@ from test_claims import HOLD, elsewhere, left_by, start
 from kdbench.errors import UserError
 from kdbench.execution.claimed import claimed
 from kdbench.execution.claims import Claims
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
 from kdbench.execution.provenance import record_of
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_records import weights_of
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.execution.plan import SMOKE, Request, apply, overridden, plan, resolved, stored
+from kdbench.execution.plan import plan, resolved, stored
+from kdbench.execution.request import SMOKE, Request, apply, overridden
 from kdbench.plugins import registry
 from kdbench.results.store import Store
 from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest, unlabelled

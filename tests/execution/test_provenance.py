@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from kdbench.execution.elapsed import span
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
 from kdbench.execution.provenance import host_class, record_of, summary, versions
 from kdbench.execution.refusals import amount, reason
+from kdbench.execution.request import Request
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import pytest
 from kdbench.errors import RunError, UserError
 from kdbench.execution import provenance, tuning, tuning_study
 from kdbench.execution.claims import Claims
-from kdbench.execution.plan import Request, plan
+from kdbench.execution.plan import plan
 from kdbench.execution.provenance import record_of
+from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.tuning import Tuning
 from kdbench.execution.tuning_ground import Ground

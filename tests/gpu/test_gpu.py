@@ -204,7 +204,8 @@ def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     """The lanes that find no memory side by side are trained one after the other."""
     from kdbench.execution.launch import start
     from kdbench.execution.pack import run_pack
-    from kdbench.execution.plan import Request, plan
+    from kdbench.execution.plan import plan
+    from kdbench.execution.request import Request
     from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab import students
 
