@@ -46,6 +46,7 @@ def test_a_run_gives_its_record_logs_its_progress_and_prints_nothing(place, caps
     assert 0 <= record.score <= 1
     assert capsys.readouterr().out == ""
     lines = [entry.getMessage() for entry in caplog.records if entry.name == "kdbench"]
+    lines = [line for line in lines if not line.startswith("WARNING: digits has no box")]  # of a few scenes
     assert lines[0] == "hinton on digits: pair digits-gfl, seed 0, smoke schedule, on cpu"
     assert "3 of 3: hinton, seed 0, 4 iterations" in lines
     command = shlex.split(record.made.command)

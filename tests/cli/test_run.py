@@ -100,10 +100,11 @@ def test_the_first_run(first):
 
 
 def test_the_screen_has_no_line_twice_and_nothing_of_the_libraries(first):
-    lines = [line for line in first.err.splitlines() if not line.startswith("  after ")]
+    told = ("  after ", "WARNING: digits has no box")  # of a few scenes
+    lines = [line for line in first.err.splitlines() if not line.startswith(told)]
     assert lines[0].startswith("mimic on digits: pair digits-faster-rcnn, seed 0, smoke schedule, on ")
     assert len(lines) == len(set(lines))
-    assert not re.search("warn|INFO|mmengine|deprecat|Loads checkpoint", first.err, re.IGNORECASE)
+    assert not re.search("warn|INFO|mmengine|deprecat|Loads checkpoint", "\n".join(lines), re.IGNORECASE)
 
 
 def test_the_teacher_is_as_it_was_recorded(dense, place):

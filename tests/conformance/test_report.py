@@ -137,7 +137,7 @@ def test_the_same_in_pytest(tmp_path):
     (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
     done = run_pytest(tmp_path, site, "--kdbench-method", "made-up-options")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 failed, 3 passed, 16 skipped" in done.stdout
+    assert "1 failed, 3 passed, 18 skipped" in done.stdout
     assert "made-up-options breaks 'options':" in done.stdout
     assert "why it matters: a mistyped" in done.stdout
     assert "Traceback" not in done.stdout

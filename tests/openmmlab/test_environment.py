@@ -26,7 +26,20 @@ def here(tmp_path, monkeypatch):
     monkeypatch.delenv(environment.DATA_ROOT, raising=False)
     plugin = Plugin("papers", "papers", "kdbench", "1.0")
     names = Split("names.txt", "images", "annotations")
-    card = Dataset("toy", "", "detection", ("a",), "AP50", {"train": (names,)}, ".png", "", "toy", "", "", "")
+    card = Dataset(
+        "toy",
+        "",
+        "detection",
+        ("a",),
+        "AP50",
+        {"train": (names,), "test": (names,)},
+        ".png",
+        "toy:prepare",
+        "toy",
+        "",
+        "",
+        "",
+    )
     offers = {"m": Offer(object(), plugin)}
     found = Registry((plugin,), offers, {"toy": Offer(card, plugin)}, offers, {})
     monkeypatch.setattr(environment, "registry", lambda: found)
