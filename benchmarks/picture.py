@@ -1,10 +1,11 @@
-"""Draw results/leaderboards/DATASET.png: each method's difference to the plain student, seed by seed.
+"""Draw RESULTS/leaderboards/DATASET.png: each method's difference to the plain student, seed by seed.
 
-python benchmarks/picture.py
+python benchmarks/picture.py [RESULTS]
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from kdbench.results.pages import boards
@@ -14,14 +15,18 @@ from kdbench.results.store import Store
 ROOT = Path(__file__).parent.parent / "results"
 
 
-def main() -> None:
-    """Draw every dataset that has results, a panel a ranking of the default schedule."""
-    records, _ = Store(ROOT).records()
+def draw(results: Path) -> list[Path]:
+    """Draw every dataset that has results, a panel a ranking of the default schedule; return the pictures."""
+    records, _ = Store(results).records()
+    drawn = []
     for dataset, rankings in boards(records).items():
         picture = intervals([one for one in rankings if one.first["schedule"] == "default"])
         if picture is not None:
-            (ROOT / "leaderboards" / f"{dataset}.png").write_bytes(picture.png())
+            drawn.append(results / "leaderboards" / f"{dataset}.png")
+            drawn[-1].parent.mkdir(exist_ok=True)
+            drawn[-1].write_bytes(picture.png())
+    return drawn
 
 
 if __name__ == "__main__":
-    main()
+    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
