@@ -134,6 +134,6 @@ def test_it_runs_by_its_name(installed, tmp_path, small_digits):
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
     assert (record["status"], record["spec"]["selector"]) == ("done", "our-neck[weight=0.25]")
-    assert record["spec"]["plugin"] == "our-neck 3.1"
+    assert record["plugin"] == "our-neck 3.1"
     assert any(note.startswith("adapters: 1x1 convolution ") for note in record["notes"])
     assert record["cost"]["added_parameters"] > 0
