@@ -99,7 +99,8 @@ def test_ctrl_c_and_the_same_command_again(terminal, tmp_path, kdbench, monkeypa
     assert re.search(
         r"1 of 1: plain student, seed 0 .*━.* \d+/120 0:00:\d\d ETA \d:\d\d:\d\d loss ", terminal.text
     )
-    assert not re.search("warn|INFO|mmengine", terminal.text, re.IGNORECASE)
+    without = re.sub("WARNING: digits has no box of class .*", "", terminal.text)  # of a few scenes
+    assert not re.search("warn|INFO|mmengine", without, re.IGNORECASE)
     (pointer,) = tmp_path.glob("out/runs/*/last_checkpoint")
     stopped = int(re.search(r"iter_(\d+)\.pth$", pointer.read_text())[1])
     assert 0 < stopped < ITERATIONS
