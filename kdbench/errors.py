@@ -63,10 +63,15 @@ class PluginError(UserError):
 
 def explain(error: ValidationError) -> str:
     """Return the first problem of a validation in one line."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    text = " ".join(f"{where}: {first['msg']}".split()) if where else " ".join(first["msg"].split())
-    return text.replace("Value error, ", "")
+    where, why, _ = first_problem(error)
+    return " ".join(f"{where}: {why}".split()) if where else why
+
+
+def first_problem(error: ValidationError) -> tuple[str, str, object]:
+    """Return the first problem of a validation: the dotted path of the value, what is wrong, and the value."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    why = " ".join(first["msg"].split()).replace("Value error, ", "")
+    return ".".join(str(part) for part in first["loc"]), why, first["input"]
 
 
 @contextmanager
@@ -81,9 +86,8 @@ def checking_arguments() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        why = first["msg"].replace("Value error, ", "")
-        raise ArgumentError(str(first["loc"][0]), f"{why}.", first["input"]) from error
+        where, why, value = first_problem(error)
+        raise ArgumentError(where.partition(".")[0], f"{why}.", value) from error
 
 
 def reason(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from kdbench.cards import Dataset
-from kdbench.errors import ArgumentError, UserError
+from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.specs import Model, Pair, Precision, Schedule
 
@@ -70,9 +70,8 @@ def overridden(pair: Pair, request: Request) -> Pair:
     try:
         return Pair.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        why = first["msg"].replace("Value error, ", "")
-        raise ArgumentError("settings", f"{why}.", ".".join(map(str, first["loc"]))) from error
+        where, why, _ = first_problem(error)
+        raise ArgumentError("settings", f"{why}.", where) from error
 
 
 def own_model(reference: str) -> Model:
