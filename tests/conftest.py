@@ -8,6 +8,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import lacking
 import pytest
@@ -102,3 +103,32 @@ def write_distribution(folder: Path, distribution: str, version: str, module: st
     (folder / f"{module}.py").write_text(source)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(f"[kdbench]\nmain = {module}\n")
+
+
+@pytest.fixture(scope="session")
+def local_records(tmp_path_factory, small_digits):
+    """What the sweep of pretended trainings records under the executor ``local``."""
+    from sweep_support import results, sweep_of
+
+    folder = tmp_path_factory.mktemp("local")
+    assert sweep_of(folder, small_digits).run()
+    return results(folder)
+
+
+@pytest.fixture
+def lab(monkeypatch, small_digits, tmp_path):
+    from session_lab import METRICS, Lab
+
+    from kdbench.openmmlab import students
+
+    made = Lab(small_digits, tmp_path)
+    teacher = SimpleNamespace(model="the teacher")
+    monkeypatch.setattr(students, "train_alone", made.train)
+    monkeypatch.setattr(students, "train_with", made.train)
+    monkeypatch.setattr(students, "fine_tune", made.fine_tune)
+    monkeypatch.setattr(students, "load_teacher", lambda *_: teacher)
+    monkeypatch.setattr(students, "evaluate", lambda *_: METRICS)
+    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "abc")
+    monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
+    monkeypatch.setattr("kdbench.runs.refusals.check_model", lambda role, _, **__: f"{role}: checked")
+    return made

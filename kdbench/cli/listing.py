@@ -62,7 +62,7 @@ def pairs(found: Registry) -> list[Row]:
 
 def executors(found: Registry) -> list[Row]:
     """A row an executor, also where what it needs is not installed."""
-    from kdbench.execution.executors import lacking_of
+    from kdbench.executors.select import lacking_of
 
     return [
         {

@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from kdbench.cli.progress import print_line
-from kdbench.execution.elapsed import span
-from kdbench.execution.lines import LineView, summary
-from kdbench.execution.status import Snapshot
-from kdbench.execution.worker_progress import Progress
+from kdbench.runs.elapsed import span
+from kdbench.runs.lines import LineView, summary
+from kdbench.runs.progress import Progress
+from kdbench.runs.status import Snapshot
 
 
 class LiveView(LineView):

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from kdbench.execution.lines import LineStage, loss_of
+from kdbench.runs.lines import LineStage, loss_of
 
 REST_OF_BAR = 68
 """Columns of a terminal that the parts of a bar besides its title take."""

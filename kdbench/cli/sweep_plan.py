@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from kdbench.execution.cells import Spec
-from kdbench.execution.dealing import dealt
-from kdbench.execution.elapsed import span
-from kdbench.execution.packs import Pack
-from kdbench.execution.packs_estimate import Rates, teachers_of
-from kdbench.execution.sweep_cells import Item, Known
-from kdbench.execution.sweep_records import weights_of
-from kdbench.execution.sweep_run import SweepPlan
+from kdbench.runs.cells import Spec
+from kdbench.runs.dealing import dealt
+from kdbench.runs.elapsed import span
+from kdbench.runs.estimate import Rates, teachers_of
+from kdbench.runs.packs import Pack
+from kdbench.runs.sweep_cells import Item, Known
+from kdbench.runs.sweep_plan import SweepPlan
+from kdbench.runs.sweep_records import weights_of
 from kdbench.specs import TeacherSpec
 
 

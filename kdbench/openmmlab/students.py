@@ -1,4 +1,4 @@
-"""One student or teacher from its specs to its measured weights: what the execution room calls."""
+"""One student or teacher from its specs to its measured weights: what `kdbench.runs` calls."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_a_cascade_is_refused(bench):
 
 
 def test_the_session_says_what_the_stage_does():
-    from kdbench.execution.refusals import check_stage
+    from kdbench.runs.refusals import check_stage
 
     assert check_stage(QUANTIZED) == (
         "quantized teacher: the teacher, fine-tuned with Quantization(step=0.25, bins=uniform) on its feature maps"
