@@ -87,7 +87,7 @@ def command(row: str, **values: Any) -> int:
 
 
 def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Record:
-    """The record of the row. Raises UserError where there is none, or no result in it."""
+    """Return the record of the row. Raises UserError where there is none, or it has no result."""
     from kdbench.cli.export import read
     from kdbench.results.reproduce import at_seed, find_row
 
@@ -134,7 +134,7 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
 
 
 def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
-    """The ``--set`` that turn a pair into the wanted one, as far as they can."""
+    """Return the ``--set`` options that turn a pair into the wanted one, as far as they can."""
     import yaml
 
     now, then = pair.model_dump(mode="json"), wanted.model_dump(mode="json")
@@ -149,7 +149,7 @@ def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
 
 
 def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
-    """What the present code, plugins and data would run differently, a line a key."""
+    """List what the present code, plugins and data would run differently, a line for each key."""
     from kdbench.results.reproduce import differences
     from kdbench.runs.plan import stored
     from kdbench.specs import unlabelled
@@ -174,7 +174,7 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
 
 
 def settings_of(planned: Plan, values: Mapping[str, Any]) -> RunSettings:
-    """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
+    """Return settings with a store and a work directory of their own: only an interrupted reproduction resumes."""
     from kdbench.results.store import Store
     from kdbench.runs.settings import RunSettings, run_folder
 

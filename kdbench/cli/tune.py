@@ -86,7 +86,7 @@ def command(**values: Any) -> int:
 
 
 def _show(study: Study, count: int, path: Path) -> None:
-    """What was chosen, what it was chosen for, and how to go on."""
+    """Print the best options, how they were judged, and the command to run next."""
     best, start = study.best(count), study.trials[0]
     failed = sum(trial.status == "failed" for trial in study.trials[:count])
     click.echo(f"study     {path}")

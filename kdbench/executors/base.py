@@ -51,7 +51,7 @@ class Ended:
 
     @classmethod
     def process(cls, handle: str, code: int) -> Ended:
-        """A process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
+        """Return a process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
         if code >= 0:
             return cls(handle, code, f"exit code {code}")
         return cls(handle, None, f"killed by {signal.Signals(-code).name}")
@@ -89,7 +89,7 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, timeout: float) -> list[Ended]:
-        """The workers that have ended since the last call: at once if there are any, else after ``timeout`` s."""
+        """Return the workers that have ended since the last call, at once or after ``timeout`` s."""
 
     @abstractmethod
     def cancel(self, handle: str, *, now: bool) -> None:

@@ -90,7 +90,7 @@ class Slurm(Executor):
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The workers whose jobs have ended for good."""
+        """Return the workers whose jobs have ended for good."""
         self._submit()
         until = time.monotonic() + timeout
         while not (found := self._look()) and time.monotonic() < until:
@@ -143,7 +143,7 @@ class Slurm(Executor):
         return found
 
     def _ended(self, job: submitit.Job[list[int]], state: str) -> list[Ended]:
-        """What became of the workers of a job that has ended; nothing where that is not visible yet."""
+        """Return what became of the workers of a job that has ended; nothing where that is not visible yet."""
         name, result = f"Slurm job {job.job_id}", job.paths.result_pickle
         handles = [handle for handle, its in self._jobs.items() if its is job]
         if result.exists():

@@ -77,7 +77,7 @@ class SlurmJob:
         return codes
 
     def checkpoint(self) -> DelayedSubmission:
-        """Called by submitit before the job is queued again: have the workers write their checkpoints."""
+        """Have the workers write their checkpoints; submitit calls it before the job is queued again."""
         self._stop()
         for process in self.processes:
             process.join()

@@ -74,7 +74,7 @@ class Subject:
     stage: TeacherStage | None = None
 
     def config(self) -> Any:
-        """The model's config for the dataset."""
+        """Return the model's config for the dataset."""
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
@@ -281,7 +281,7 @@ def _finish(
 
 
 def _bare(trained: Trained) -> Any:
-    """The trained student; where weights are averaged, the average (mmengine keeps it in its hook)."""
+    """Return the trained student, or the average of its weights where that is kept (by mmengine's hook)."""
     model = getattr(trained.runner.model, "module", trained.runner.model)
     for hook in trained.runner.hooks:
         average = getattr(hook, "ema_model", None)

@@ -26,7 +26,7 @@ class Owner(Spec):
 
     @classmethod
     def here(cls) -> Owner:
-        """A new holder in this process."""
+        """Return a new holder in this process."""
         pid = os.getpid()
         return cls(
             host=socket.gethostname(),

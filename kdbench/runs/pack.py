@@ -204,7 +204,7 @@ class _PackRun:
         return again
 
     def _not_run(self, session: Session, why: UserError) -> None:
-        """A gate that failed is a result; a mistake of the user's is none."""
+        """Record a failed gate as a failure; report a user's mistake without a record."""
         from kdbench.openmmlab.preflight import GateError
 
         cell = session.plan.cell

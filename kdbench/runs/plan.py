@@ -156,13 +156,13 @@ class Planner:
         return self._asked[text]
 
     def _pair(self, ground: Request, dataset: Dataset) -> Pair:
-        """The pair; ``ground`` is the request without its method and seed, here and below."""
+        """Return the pair; ``ground`` is the request without its method and seed, here and below."""
         if ground not in self._pairs:
             self._pairs[ground] = resolved(overridden(pair_of(ground, dataset), ground))
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
-        """The dataset's folder, its files checked, and its fingerprint."""
+        """Check the dataset's files and return its folder and fingerprint."""
         key = (dataset.name, root)
         if key not in self._content:
             folder = located(dataset, root, self.report)
@@ -201,7 +201,7 @@ class Planner:
     def _teaching(
         self, ground: Request, members: list[TeacherSpec], card: MethodCard, options: Options, selector: str
     ) -> tuple[StagedTeacherSpec | None, str | None]:
-        """The teacher after the method's stage, if it asks for one, and the identity of who teaches."""
+        """Return the teacher after the method's stage, if any, and the identity of the one that teaches."""
         key = (ground, selector)
         if key not in self._taught_by:
             staged = staged_teacher(members[0], card, options) if members else None
@@ -210,7 +210,7 @@ class Planner:
 
 
 def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
-    """What a request's schedule is called; ``custom`` where anything of the pair was changed."""
+    """Return the name of a request's schedule; ``custom`` where anything of the pair was changed."""
     if request.schedule == "smoke":
         return "smoke"
     changed = request.settings or request.teacher or request.student or request.from_scratch
@@ -223,7 +223,7 @@ def origin(offer: Offer[MethodCard]) -> str:
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
-    """The checkpoints of the teachers, by their hash.
+    """Return the checkpoints of the teachers, by their hash.
 
     Raises:
         UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
@@ -263,7 +263,7 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
-    """The teacher after the stage that a method asks for with these options; None where it asks for none."""
+    """Return the teacher after the stage that a method asks for with these options; None where it asks for none."""
     with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
@@ -308,6 +308,6 @@ def sha256(path: Path) -> str:
 
 
 def stored(spec: RunSpec | TeacherSpec) -> dict[str, Any]:
-    """A spec as a record keeps it; its digest is the identity."""
+    """Return a spec as a record keeps it; its digest is the identity."""
     values: dict[str, Any] = json.loads(spec.model_dump_json())
     return values

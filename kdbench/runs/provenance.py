@@ -37,7 +37,7 @@ def record_of(
     command: str = "",
     device: str | None = None,
 ) -> Record:
-    """The record of one training or evaluation that has just ended, in this process.
+    """Return the record of a training or evaluation that has just ended in this process.
 
     Args:
         spec: What was run.

@@ -86,13 +86,13 @@ def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
 
 
 def amount(number: int) -> str:
-    """A large number with three digits: ``1.23 M``."""
+    """Format a large number with three digits: ``1.23 M``."""
     value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
     return f"{value:.3g} {unit}"
 
 
 def reason(error: Exception) -> str:
-    """An error in one line: its message, or the failing line of code where it has none."""
+    """Format an error in one line: its message, or the failing line of code where it has none."""
     message = " ".join(str(error).split())
     if message:
         return f"{type(error).__name__}: {message}"

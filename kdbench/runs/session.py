@@ -101,11 +101,11 @@ class Session:
         return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
 
     def alone(self, spec: Spec) -> Training:
-        """The training of a plain student or of a teacher."""
+        """Return the training of a plain student or of a teacher."""
         return Training(self.plan, self.settings, spec, self.trainer)
 
     def teaching(self) -> Teaching:
-        """The method's teachers: given, made before, or trained now.
+        """Return the method's teachers: given, made before, or trained now.
 
         Raises:
             RunError: If the training of one failed.
@@ -117,19 +117,19 @@ class Session:
         return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
 
     def distillation(self, teaching: Teaching) -> Training:
-        """The training with the method; an ensemble is measured against the pair's own teacher, its first."""
+        """Return the training with the method; an ensemble is measured against its first, the pair's own."""
         members = [] if len(teaching.measured) == 1 else [ensemble_note(teaching.measured)]
         return replace(self.alone(self.plan.cell), teaching=teaching, notes=[*self.overruled, *members])
 
     def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
-        """The teachers that the method's cell needs, in the order in which they are made."""
+        """Return the teachers that the method's cell needs, in the order in which they are made."""
         staged = self.plan.staged
         if staged is None:
             return [base, *self.plan.others]
         return [base, staged] if self._must_train(staged) else [staged]
 
     def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, Teacher]:
-        """The teacher to distil from: as it is, or after the stage that the method asks for."""
+        """Return the teacher to distil from: as it is, or after the stage that the method asks for."""
         staged = self.plan.staged
         if staged is None:
             return self._teacher(base)
@@ -141,7 +141,7 @@ class Session:
     def _teacher(
         self, spec: TeacherSpec, *, start: Path | None = None, origin: Teacher | None = None
     ) -> tuple[TeacherModel, Teacher]:
-        """A teacher: from its checkpoint, from an earlier run, or trained now; measured once.
+        """Return a teacher: from its checkpoint, from an earlier run, or trained now; it is measured once.
 
         Args:
             spec: The teacher.
@@ -214,12 +214,12 @@ class Session:
         return record
 
     def _find(self, spec: Spec) -> Record | None:
-        """The done record of a spec; None where there is none, or it is to be made again."""
+        """Return the done record of a spec; None where there is none, or it is to be made again."""
         again = self.settings.rerun and spec == self.plan.cell
         return None if again else self.settings.store.find(spec.identity())
 
     def known(self, spec: Spec) -> Record | None:
-        """The done record of a spec, told, or None."""
+        """Return the done record of a spec, after reporting it, or None."""
         record = self._find(spec)
         if record is not None:
             other = spec == self.plan.cell and outdated(record, self.plan)
@@ -235,6 +235,6 @@ class Session:
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:
-    """What an ensemble's teachers reach, in one line."""
+    """Say in one line what an ensemble's teachers reach."""
     values = ", ".join(f"{member.identity[:12]} {member.value:.3f}" for member in members)
     return f"ensemble of {len(members)} teachers: {values}"

@@ -46,7 +46,7 @@ def items_of(
     *,
     rehash: bool = False,
 ) -> dict[str, Item]:
-    """The cells of benchmarks by identity, in their order; what two benchmarks share is there once.
+    """Return the cells of benchmarks by identity, in their order; what two benchmarks share is there once.
 
     Args:
         benchmarks: What to run.
@@ -161,7 +161,7 @@ def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) ->
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:
-    """A record's file ends with the beginning of its identity."""
+    """Refuse cells whose records a newer kdbench wrote; a record's file ends with the beginning of its identity."""
     if not files:
         return
     wanted = {identity[:12] for item in items.values() for identity in specs_of(item.plan)}

@@ -78,7 +78,7 @@ def _teachers_left(
 
 
 def _of_worker(state: PackState, rates: Rates) -> tuple[float, int]:
-    """The same of a worker's teachers; it tells itself how long the present one still takes."""
+    """Return the same for a worker's teachers; it reports itself how long the present one still takes."""
     each = [rates.of_teacher(teacher) for teacher in state.teachers.values()]
     left = sum(seconds for seconds in each if seconds is not None) - (time.monotonic() - state.began)
     told, unknown = _told(state), each.count(None)
@@ -86,6 +86,6 @@ def _of_worker(state: PackState, rates: Rates) -> tuple[float, int]:
 
 
 def _told(state: PackState) -> float:
-    """What a worker says of its present training, s; 0 where it does not."""
+    """Return what a worker reports of its present training, s; 0 where it does not."""
     told = worker_progress.read(state.folder)
     return (told and told.seconds_left) or 0.0

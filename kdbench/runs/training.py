@@ -39,7 +39,7 @@ class Console(Protocol):
         """One line."""
 
     def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
-        """Shows a training of so many iterations while it lasts."""
+        """Show a training of so many iterations while it lasts."""
 
 
 class OutOfMemory(Exception):
