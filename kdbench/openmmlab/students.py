@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +46,8 @@ from kdbench.openmmlab.thawing import thaw, thawing
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "student.pth"
 
@@ -146,7 +149,6 @@ def train_with(
     place: Place,
     progress: Progress,
     *,
-    report: Callable[[str], None],
     force: bool = False,
 ) -> Outcome:
     """Train a student with a method, after the gates.
@@ -158,7 +160,6 @@ def train_with(
         options: Its options.
         place: Where.
         progress: Receives the iterations.
-        report: Receives a line for each choice that was made.
         force: Go on although a gate failed; the record says so.
 
     Raises:
@@ -178,7 +179,7 @@ def train_with(
     notes = thawing(subject.config(), subject.dataset) + chosen
     notes += _gates(model, probe, card.name, force=force)
     for line in notes:
-        report(line)
+        log.info("  %s", line)
     return _finish(subject, model, place, progress, notes)
 
 
@@ -193,20 +194,17 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
         return [f"a gate failed and was overruled: {failed}"]
 
 
-def load_teacher(
-    subject: Subject, weights: Path, report: Callable[[str], None], overrule: Callable[[GateError], None]
-) -> Teacher:
+def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
     """Return a teacher with weights from a file.
 
     Args:
         subject: The teacher.
         weights: The file.
-        report: Gets one line on what was loaded.
         overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
     """
     model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
-    report(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
+    log.info(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
     try:
         check_loaded(missed, weights)
     except GateError as failed:

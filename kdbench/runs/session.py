@@ -157,7 +157,7 @@ class Session:
         else:
             record = self.known(spec)
         model = self.trainer.load_teacher(
-            subject, self._weights(spec), self.console.say, lambda failed: self._overrule(failed, spec)
+            subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
         )
         record = record or self._measured(spec, subject, model)
         value = record.score

@@ -107,7 +107,7 @@ class Training:
         self._look_back(place.work_dir, console, heading)
         try:
             with console.stage(heading, subject.schedule.iterations) as progress:
-                outcome = self._outcome(subject, place, progress, console)
+                outcome = self._outcome(subject, place, progress)
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
@@ -127,7 +127,7 @@ class Training:
         console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
 
-    def _outcome(self, subject: Subject, place: Place, progress: Progress, console: Console) -> Outcome:
+    def _outcome(self, subject: Subject, place: Place, progress: Progress) -> Outcome:
         if self.teaching is None:
             return self.trainer.train_alone(subject, place, progress, self.start)
         return self.trainer.train_with(
@@ -137,7 +137,6 @@ class Training:
             self.plan.options,
             place,
             progress,
-            report=lambda line: console.say(f"  {line}"),
             force=self.settings.force,
         )
 
