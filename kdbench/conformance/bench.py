@@ -27,7 +27,7 @@ TEACHER_SEED = 7
 
 
 class Silent:
-    """A training that tells nobody."""
+    """A training that reports nothing."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Nothing."""

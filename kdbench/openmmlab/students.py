@@ -130,7 +130,7 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
 
     Args:
         subject: The model.
-        place: Where.
+        place: Folders, device and precision.
         progress: Receives the iterations.
         start: Weights to start from: those of the teacher that a stage trains further.
     """
@@ -158,7 +158,7 @@ def train_with(
         teachers: The trained teacher; several for an ensemble.
         card: The method's card.
         options: Its options.
-        place: Where.
+        place: Folders, device and precision.
         progress: Receives the iterations.
         force: Go on although a gate failed; the record says so.
 

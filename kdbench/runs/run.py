@@ -22,7 +22,7 @@ def run(request: Request, settings: RunSettings, console: Console, *, rehash: bo
 
     Args:
         request: What to run.
-        settings: Where and with what.
+        settings: Runtime settings.
         console: Where progress is shown.
         rehash: Read every file of the dataset, whatever the index of hashes has of it.
 

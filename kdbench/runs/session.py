@@ -27,7 +27,7 @@ class Session:
 
     Args:
         plan: What to run.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         console: Where progress is shown.
         trainer: Trains and loads the models.
     """

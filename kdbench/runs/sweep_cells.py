@@ -53,7 +53,7 @@ def items_of(
     Args:
         benchmarks: What to run.
         like: What all requests have in common.
-        settings: Where and with what they are run, for the command that runs one by hand.
+        settings: Runtime settings, for the command that runs a cell by hand.
         rehash: Read every file of the data, whatever the index of hashes has of it.
 
     Raises:

@@ -80,7 +80,7 @@ def plan_sweep(
     Args:
         benchmarks: What to run.
         like: What all cells have in common.
-        settings: Where and with what they are run.
+        settings: Runtime settings.
         view: Where lines are shown.
         retry_failed: Run cells again that have failed.
         max_lanes: Most cells of a pack; None: no limit.
@@ -108,7 +108,7 @@ def run_sweep(
 
     Args:
         plan: The cells.
-        settings: Where and with what they are run.
+        settings: Runtime settings.
         view: Where progress is shown.
         executor: Selector of the executor.
         slots: Workers at once; None: as many as fit.

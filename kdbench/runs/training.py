@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Console(Protocol):
-    """Where a session tells what it does."""
+    """Shows the progress of a session."""
 
     def say(self, line: str) -> None:
         """One line."""
@@ -61,11 +61,11 @@ class Teaching:
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, with what, for which record.
+    """One training and the record that it is for.
 
     Attributes:
         plan: The plan that it is part of.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         spec: The student or teacher.
         trainer: Does it.
         teaching: The teachers that a student learns from; None for a plain student and for a teacher.
@@ -90,7 +90,7 @@ class Training:
 
         Args:
             place: Where, and beside what.
-            console: Who is told.
+            console: Receives progress messages.
             heading: What it is called there.
 
         Raises:
