@@ -38,7 +38,7 @@ def _working_pairs(method: Method[Any], dataset: str) -> str:
 
     needed = set(method.needs())
     working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
-    return f" Pairs of {dataset} that work: {', '.join(working)} (--pair)." if working else ""
+    return f" Pairs of {dataset} that work: {', '.join(working)} (`pair`)." if working else ""
 
 
 def check_stage(stage: TeacherStage) -> str:
@@ -79,7 +79,7 @@ def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
     except Exception as error:
         raise UserError(
             f"the {role}'s model ({subject.model.config}) does not work: {reason(error)}. "
-            f"Check its config and --set {role}.*."
+            f"Check its config and the changes to {role}.* (`settings`)."
         ) from error
     size = f"{amount(parameters)} parameters, {amount(flops)} multiply-adds"
     return ", ".join([f"{role}: {subject.model.config}", size, *notes])
