@@ -44,6 +44,22 @@ class ArgumentError(UserError):
         return f"{shown}: {self.why}" if self.value is None else f"{shown} {self.value}: {self.why}"
 
 
+class GateError(UserError):
+    """A check before a training failed, which the argument ``force`` overrules.
+
+    Args:
+        why: What was seen and what to look at, in whole sentences.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(self.message(lambda name: name))
+
+    def message(self, named: Callable[[str], str]) -> str:
+        """Return the message with the argument's name as ``named`` gives it."""
+        return f"{self.why} To go on all the same, give {named('force')}."
+
+
 class RunError(Exception):
     """A training failed and is recorded as failed; the message says why.
 

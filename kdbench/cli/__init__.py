@@ -12,7 +12,7 @@ from typing import NamedTuple
 import click
 
 from kdbench import __version__
-from kdbench.errors import ArgumentError, UserError
+from kdbench.errors import ArgumentError, GateError, UserError
 from kdbench.threads import wait_well
 
 INTERRUPTED = 130
@@ -78,7 +78,7 @@ class LazyGroup(click.Group):
         """Run the sub-command; an argument that cannot be used is named as its option."""
         try:
             return super().invoke(ctx)
-        except ArgumentError as error:
+        except (ArgumentError, GateError) as error:
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             flags = {option.name: max(option.opts, key=len) for option in getattr(command, "params", ())}
             raise UserError(error.message(lambda name: flags.get(name, name))) from error

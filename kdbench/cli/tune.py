@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @options.device
 @options.amp
 @options.download
+@options.force
 @options.workers
 @options.root
 @options.work_dir("Checkpoints, logs and records of the trials.")
@@ -71,6 +72,7 @@ def command(**values: Any) -> int:
         results=values["work_dir"] / FOLDER,
         workers=values["workers"],
         download=values["download"],
+        force=values["force"],
     )
     try:
         with contextlib.redirect_stdout(sys.stderr):

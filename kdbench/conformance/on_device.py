@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.conformance import pretend
 from kdbench.conformance.broken import told
 from kdbench.conformance.target import targets
+from kdbench.errors import GateError
 
 if TYPE_CHECKING:
     from kdbench.conformance.exam import Exam, TrainingResult
@@ -60,7 +61,7 @@ def look(exam: Exam, family: str) -> str:
 
 def gates(exam: Exam, family: str) -> None:
     """Build it and look at its first losses, as before each run."""
-    from kdbench.openmmlab.preflight import GateError, check_losses, check_same_pixels
+    from kdbench.openmmlab.preflight import check_losses, check_same_pixels
 
     model, probe = exam.distiller(family), exam.bench.probe(family)
     for teacher in model.teachers:

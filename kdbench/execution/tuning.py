@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.cards import Options
-from kdbench.errors import RunError, UserError
+from kdbench.errors import GateError, RunError, UserError
 from kdbench.execution import tuning_study
 from kdbench.execution.cells import subject_of, title
 from kdbench.execution.claimed import to_run
@@ -138,7 +138,6 @@ class Tuning:
 
     def _ended(self, trial: Trial) -> Trial:
         """The trial after its run. What fails because of its options is its failure."""
-        from kdbench.openmmlab.preflight import GateError
         from kdbench.openmmlab.sampling import DataError
 
         plan = self.ground.plan(trial.selector)

@@ -53,7 +53,7 @@ def _stage(_title: str, _iterations: int) -> Any:
 @pytest.fixture
 def lab(monkeypatch, small_digits, tmp_path):
     from kdbench.execution import launch, refusals
-    from kdbench.openmmlab import checkpoints, preflight, students
+    from kdbench.openmmlab import checkpoints, preflight, rehearsal, students
 
     made = Lab(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -64,7 +64,8 @@ def lab(monkeypatch, small_digits, tmp_path):
     monkeypatch.setattr(checkpoints, "weights_hash", lambda _model: made.weights)
     monkeypatch.setattr(preflight, "check_teacher", lambda *_: None)
     monkeypatch.setattr(refusals, "check_method", lambda *_: None)
-    monkeypatch.setattr(refusals, "check_model", lambda role, _subject, **_: role)
+    monkeypatch.setattr(rehearsal, "check_model", lambda role, *_, **__: role)
+    monkeypatch.setattr(rehearsal, "check_together", lambda *_, **__: None)
     monkeypatch.setattr(launch, "start", lambda _device, _dataset: "cpu")
     return made
 

@@ -29,5 +29,6 @@ def lab(monkeypatch, small_digits, tmp_path):
     monkeypatch.setattr(students, "evaluate", lambda *_: METRICS)
     monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "abc")
     monkeypatch.setattr("kdbench.execution.refusals.check_method", lambda *_: None)
-    monkeypatch.setattr("kdbench.execution.refusals.check_model", lambda role, _, **__: f"{role}: checked")
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_model", lambda role, *_, **__: f"{role}: checked")
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", lambda *_, **__: None)
     return made

@@ -8,7 +8,7 @@ import pytest
 import torch
 from session_lab import Lab
 
-from kdbench.errors import PluginError, UserError
+from kdbench.errors import GateError, PluginError, UserError
 from kdbench.execution.pack import run_pack
 from kdbench.execution.settings import RunSettings
 
@@ -121,8 +121,6 @@ def test_a_lane_alone_that_finds_no_memory_fails(packed):
 
 
 def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
-    from kdbench.openmmlab.preflight import GateError
-
     packed.raises = {
         packed.identity("hinton"): GateError("the loss is zero"),
         packed.identity("mimic"): UserError("no such thing"),

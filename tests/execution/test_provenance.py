@@ -8,8 +8,8 @@ import pytest
 from kdbench.execution.elapsed import span
 from kdbench.execution.plan import plan
 from kdbench.execution.provenance import host_class, record_of, summary, versions
-from kdbench.execution.refusals import amount, reason
 from kdbench.execution.request import Request
+from kdbench.openmmlab.rehearsal import amount, reason
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.errors import RunError, UserError
+from kdbench.errors import GateError, RunError, UserError
 from kdbench.execution import provenance, tuning, tuning_study
 from kdbench.execution.claims import Claims
 from kdbench.execution.plan import plan
@@ -18,7 +18,6 @@ from kdbench.execution.request import Request
 from kdbench.execution.settings import RunSettings
 from kdbench.execution.tuning import Tuning
 from kdbench.execution.tuning_ground import Ground
-from kdbench.openmmlab.preflight import GateError
 from kdbench.results.store import Store
 from kdbench.specs import TeacherSpec
 
