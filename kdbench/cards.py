@@ -182,6 +182,9 @@ class Dataset:
             raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {known}")
         if not _is_tuple(self.classes, str) or not self.classes:
             raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
+        judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
+        if self.task == "segmentation" and judged < 2:
+            raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():

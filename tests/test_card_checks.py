@@ -41,6 +41,16 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
         (DATASET, {"metric": "mIoU"}, "the metric of 'screws' is 'mIoU': give AP50 or AP50_11point"),
         (DATASET, {"classes": "ok"}, "the classes of 'screws' are 'ok': give a tuple of names"),
         (DATASET, {"classes": ()}, "the classes of 'screws' are (): give a tuple of names"),
+        (
+            DATASET,
+            {"task": "segmentation", "metric": "mIoU", "classes": ("road",)},
+            "has one class to tell apart",
+        ),
+        (
+            DATASET,
+            {"task": "segmentation", "metric": "mIoU", "ignore_index": 0},
+            "'screws' has one class to tell apart: name the background as a class too",
+        ),
         (DATASET, {"splits": {"train": PART}}, "the splits of 'screws' lack 'train' or 'test'"),
         (
             DATASET,

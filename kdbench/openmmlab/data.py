@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import part_names
+from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages
@@ -24,17 +24,8 @@ EVALUATION_BATCH = 16
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """The OpenMMLab dataset of one split."""
-    parts = [
-        (
-            part_names(dataset, part, folder),
-            str(folder / part.images),
-            str(folder / part.annotations),
-        )
-        for part in dataset.splits[split]
-    ]
     common: dict[str, Any] = {
-        "parts": parts,
-        "suffix": dataset.image_suffix,
+        "items": items(dataset, split, folder),
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",
@@ -46,7 +37,7 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
         return VocImages(**common)
     from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(**common, mask_suffix=dataset.mask_suffix, ignore_index=dataset.ignore_index)
+    return MaskImages(**common, ignore_index=dataset.ignore_index)
 
 
 def training_loader(
