@@ -44,7 +44,7 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
         (
             DATASET,
             {"task": "segmentation", "metric": "mIoU", "classes": ("road",)},
-            "has one class to tell apart",
+            "'screws' has one class to tell apart",
         ),
         (
             DATASET,
