@@ -189,7 +189,7 @@ class Dataset:
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():
             if not _is_tuple(parts, Split) or not parts:
-                raise TypeError(f"the split '{name}' of '{self.name}' is no tuple of kdbench.api.Split")
+                raise TypeError(f"the split '{name}' of '{self.name}' is not a tuple of kdbench.api.Split")
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ class MetricCard:
 
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
-        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
+        raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
 
 
 def _check_reference(name: str, field: str, value: object) -> None:

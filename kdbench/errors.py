@@ -17,6 +17,10 @@ SECONDS = 20.0
 """How long a plugin's code may take before :func:`reminder` names it."""
 
 
+TYPES = {"int", "float", "str", "bool"}
+"""What pydantic adds to the path of a value that may be of several types."""
+
+
 class UserError(Exception):
     """A mistake the user can mend: the command line prints it as one line and exits with code 2.
 
@@ -87,7 +91,8 @@ def first_problem(error: ValidationError) -> tuple[str, str, object]:
     """Return the first problem of a validation: the dotted path of the value, what is wrong, and the value."""
     first = error.errors(include_url=False, include_context=False)[0]
     why = " ".join(first["msg"].split()).replace("Value error, ", "")
-    return ".".join(str(part) for part in first["loc"]), why, first["input"]
+    where = [str(part) for part in first["loc"] if part not in TYPES]
+    return ".".join(where), why, first["input"]
 
 
 @contextmanager

@@ -55,15 +55,19 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
         (
             DATASET,
             {"splits": {"train": PART, "test": PART[0]}},
-            "the split 'test' of 'screws' is no tuple of",
+            "the split 'test' of 'screws' is not a tuple of",
         ),
         (
             EXECUTOR,
             {"target": "my_queue:"},
             "the target of 'queue' is 'my_queue:': give 'package.module:name'",
         ),
-        (EXECUTOR, {"options": dict}, "the options of 'queue' are no subclass of kdbench.api.Options"),
-        (EXECUTOR, {"options": Options()}, "the options of 'queue' are no subclass of kdbench.api.Options"),
+        (EXECUTOR, {"options": dict}, "the options of 'queue' are not a subclass of kdbench.api.Options"),
+        (
+            EXECUTOR,
+            {"options": Options()},
+            "the options of 'queue' are not a subclass of kdbench.api.Options",
+        ),
         (EXECUTOR, {"requires": "ray"}, "what 'queue' requires is 'ray': give a tuple of modules"),
         (METRIC, {"function": "worst"}, "the function of 'worst' is 'worst': give 'package.module:name'"),
     ],

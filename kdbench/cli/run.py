@@ -107,7 +107,7 @@ def command(
     console = TerminalConsole(quiet=not is_main_process())
     if gpus is not None:
         if device == "cpu":
-            raise UserError("--gpus and --device cpu exclude each other: leave one away.")
+            raise UserError("--gpus and --device cpu exclude each other: leave one out.")
         plan(Request(method, dataset, pair=pair, data_root=root), console.say)  # before the processes start
         code = relaunch(gpus)
         if code is not None:

@@ -81,7 +81,7 @@ def training(exam: Exam, family: str) -> None:
         exam.train(family, folder=folder, progress=Telling(until=STOPPED_AT), **ONCE)
     resumed = exam.train(family, folder=folder, **ONCE)
     _, packed = side_by_side(exam, family, [exam.options], **ONCE)
-    same(packed, resumed, "in a pack and gone on with")
+    same(packed, resumed, "in a pack and resumed")
     exported(exam, family, resumed)
 
 

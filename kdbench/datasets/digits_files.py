@@ -29,7 +29,7 @@ def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) ->
         UserError: With a ``source``, or when ``folder`` has files that are not these scenes.
     """
     if source is not None:
-        raise UserError("digits is made by kdbench itself: leave --from away.")
+        raise UserError("digits is made by kdbench itself: leave --from out.")
     stamp = _stamp(folder)
     if stamp == STAMP:
         return

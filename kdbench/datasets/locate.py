@@ -36,7 +36,7 @@ def require(dataset: Dataset, root: Path | None = None) -> Path:
     """
     folder = folder_of(dataset, root)
     if not has_files(folder):
-        raise UserError(f"dataset '{dataset.name}' is not in {folder}: run `{command(dataset, root)}`.")
+        raise UserError(absent(dataset, root))
     problems = missing(dataset, folder)
     if problems:
         raise UserError(
@@ -98,6 +98,12 @@ def _told(error: OSError) -> str:
 def has_files(folder: Path) -> bool:
     """Whether ``folder`` is a folder with something in it."""
     return folder.is_dir() and next(folder.iterdir(), None) is not None
+
+
+def absent(dataset: Dataset, root: Path | None = None) -> str:
+    """Say that a dataset is not there, and how to get it."""
+    how = f"run `{command(dataset, root)}`, with --from DIR where its files are on disk"
+    return f"dataset '{dataset.name}' is not in {folder_of(dataset, root)}: {how}."
 
 
 def command(dataset: Dataset, root: Path | None = None) -> str:

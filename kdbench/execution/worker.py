@@ -39,7 +39,7 @@ def work(file: Path) -> int:
         The exit code, see :mod:`kdbench.execution.worker_codes`.
 
     Raises:
-        UserError: If the file is no pack, or the pack cannot be planned as it was when it was written.
+        UserError: If the file is not a pack, or the pack cannot be planned as it was when it was written.
     """
     pack = packs_file.read(file)
     try:

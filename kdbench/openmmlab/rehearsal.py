@@ -47,7 +47,7 @@ def check_model(role: str, subject: Subject, place: Place, *, trained: bool = Tr
         require_pretrained(config, download=subject.download)
     try:
         parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
-        notes = thawing(config, subject.dataset) if trained else []
+        notes = _notes(subject, config) if trained else []
         _check_sizes(role, subject, place)
         if trained:
             _step(subject, place)
@@ -95,6 +95,16 @@ def check_together(
         together.iteration = iteration
         with torch.no_grad(), seeded(0, "rehearsal"):
             together.compute(inputs, samples)
+
+
+def _notes(subject: Subject, config: Any) -> list[str]:
+    """Say what is odd about a training."""
+    notes, recipe = thawing(config, subject.dataset), subject.schedule
+    if recipe.warmup >= recipe.iterations:
+        notes.append(
+            f"all {recipe.iterations} iterations are warm-up ({recipe.warmup}): the learning rate never falls"
+        )
+    return notes
 
 
 def _untrained(subject: Subject, place: Place) -> Any:

@@ -177,7 +177,7 @@ def test_a_file_that_is_no_record(kdbench, lab):
     Path("x.json").write_text("{}")
     done = kdbench("reproduce", "x.json")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "x.json is no readable record" in done.err
+    assert "x.json is not a readable record" in done.err
 
 
 @pytest.mark.slow

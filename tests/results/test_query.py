@@ -69,7 +69,7 @@ def test_methods_are_chosen_by_selector_or_name_and_stay_corrected_over_all(aske
 
 
 def test_unknown_method_and_column():
-    with pytest.raises(UserError, match=r"no row is 'c'\. (Known|Did you mean)"):
+    with pytest.raises(UserError, match=r"no row is named 'c'\. (Known|Did you mean)"):
         frames([], RECORDS, methods=["c"])
     with pytest.raises(UserError, match=r"no column 'diference' .* Did you mean 'difference'"):
         frames([], RECORDS, sort="diference")
