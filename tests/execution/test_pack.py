@@ -143,6 +143,19 @@ def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     assert any(f"{blamed}. The traceback is in " in line for line in packed.lab.told.lines)
 
 
+def test_a_method_that_fails_before_its_teacher_is_trained_is_recorded_once(packed, monkeypatch):
+    def fail(_student, _teachers, card, *_, **__):
+        if card.name == "hinton":
+            raise PluginError("method 'hinton' failed in build(): no luck")
+
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", fail)
+    outcome = packed.run(("hinton", "fitnets"))
+    assert of(outcome) == {"hinton": "failed", "fitnets": "done"}
+    assert [record.reason for record in outcome.records if not record.done] == [
+        "method 'hinton' failed in build(): no luck"
+    ]
+
+
 def test_a_teacher_that_fails_fails_its_students(packed):
     teacher = packed.lab.plan("hinton").teacher.identity()
     packed.raises[teacher] = RuntimeError("no luck")

@@ -81,6 +81,8 @@ def test_unknown_method_and_column():
         ("method", ["a", "b[x=1]", "b[x=2]"]),
         ("time_ratio", ["b[x=2]", "b[x=1]", "a"]),
         ("mean", ["b[x=1]", "b[x=2]", "a"]),
+        ("AP50", ["b[x=1]", "b[x=2]", "a"]),
+        ("time", ["b[x=2]", "b[x=1]", "a"]),
         ("seeds", ["b[x=1]", "b[x=2]", "a"]),
     ],
 )
