@@ -15,6 +15,7 @@ from kdbench.datasets.pictures import Size
 from kdbench.distill.randomness import seeded
 from kdbench.errors import ArgumentError, UserError
 from kdbench.openmmlab.complexity import parameters_and_flops
+from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import batch_of_a_process, evaluation_sizes
 from kdbench.openmmlab.distiller import Teacher
 from kdbench.openmmlab.preflight import PROBED_IMAGES, check_same_pixels, probe_of
@@ -40,9 +41,10 @@ def check_model(role: str, subject: Subject, place: Place, *, trained: bool = Tr
         One line on its size and on layers that are thawed.
 
     Raises:
-        UserError: If the config, an edit, the initial weights or the recipe do not work with this model.
+        UserError: If the family is unknown, or the config, an edit, the initial weights or the recipe do not work with this model.
     """
     config = subject.config()
+    family_of(config)
     if subject.pretrained:
         require_pretrained(config, download=subject.download)
     try:

@@ -115,6 +115,12 @@ def test_masks_of_objects_are_not_there(bench):
         checked(bench, subject)
 
 
+def test_a_model_of_no_known_family(bench):
+    teacher = with_model(bench.subject("gfl"), "mmdet::detr/detr_r50_8xb2-150e_coco.py")
+    with pytest.raises(UserError, match="^model 'DETR' is of no known family"):
+        checked(bench, teacher, "teacher")
+
+
 def test_other_errors_of_a_model_name_its_config(bench):
     subject = edited(bench.subject("gfl"), **{"neck.in_channels": [1, 2, 3]})
     with pytest.raises(UserError, match=r"^the student's model \(mmdet::gfl/.*\) does not work: \w+: "):
