@@ -41,7 +41,8 @@ def check_model(role: str, subject: Subject, place: Place, *, trained: bool = Tr
         One line on its size and on layers that are thawed.
 
     Raises:
-        UserError: If the family is unknown, or the config, an edit, the initial weights or the recipe do not work with this model.
+        UserError: If the model is of no known family, or its config, an edit, the initial weights or the recipe do
+            not work.
     """
     config = subject.config()
     family_of(config)

@@ -117,7 +117,7 @@ def test_masks_of_objects_are_not_there(bench):
 
 def test_a_model_of_no_known_family(bench):
     teacher = with_model(bench.subject("gfl"), "mmdet::detr/detr_r50_8xb2-150e_coco.py")
-    with pytest.raises(UserError, match="^model 'DETR' is of no known family"):
+    with pytest.raises(UserError, match=r"^model 'DETR' is of no known family"):
         checked(bench, teacher, "teacher")
 
 
