@@ -40,7 +40,7 @@ class Problem:
 
 
 def annotation_suffix(dataset: Dataset) -> str:
-    """Ending of the annotation files."""
+    """Return the ending of the annotation files."""
     return ".xml" if dataset.task == "detection" else dataset.mask_suffix
 
 
@@ -64,7 +64,7 @@ def names_of(text: str, suffix: str, exists: Callable[[str], bool] = lambda _nam
 
 
 def _name(line: str, number: int, suffix: str, exists: Callable[[str], bool]) -> str:
-    """The first of a line's readings that exists, or its last one."""
+    """Return the first of a line's readings that exists, or its last one."""
     word = line.split()[0]
     readings = [*_readings(line.strip(), suffix), *_readings(word, suffix)]
     if readings[-1] in ("", ".", "..") or "\0" in word:
@@ -114,7 +114,7 @@ class ListError(UserError):
 
 
 def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
-    """The images of a split in order, whether their files are there or not.
+    """Return the images of a split in order, whether their files are there or not.
 
     Args:
         dataset: The dataset.
@@ -128,7 +128,7 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
 
 
 def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
-    """The images of one part of a split."""
+    """Return the images of one part of a split."""
     images, annotations = folder / part.images, folder / part.annotations
     for name in part_names(dataset, part, folder):
         image = _file(images, name, dataset.image_suffix)
@@ -136,7 +136,7 @@ def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
 
 
 def _file(folder: Path, name: str, suffix: str) -> Path:
-    """The file of a name, in whichever Unicode form its name is written on this disk."""
+    """Return the file of a name, in whichever Unicode form its name is written on this disk."""
     path = folder / f"{name}{suffix}"
     if name.isascii():
         return path
@@ -175,7 +175,7 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def missing(dataset: Dataset, folder: Path) -> list[Problem]:
-    """What the layout lacks: lists of names, folders, and the files that the lists name; none is opened."""
+    """List what the layout lacks: lists of names, folders, and files that the lists name; none is opened."""
     problems: dict[Problem, None] = {}
     for split in dataset.splits.values():
         for part in split:
@@ -184,7 +184,7 @@ def missing(dataset: Dataset, folder: Path) -> list[Problem]:
 
 
 def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
-    """What one part lacks; each folder is listed once, as asking for each file is slow on network disks."""
+    """List what one part lacks; each folder is read once, as asking for each file is slow on network disks."""
     absent = [name for name in (part.images, part.annotations) if not (folder / name).is_dir()]
     problems = [Problem(name, "missing folder") for name in absent]
     try:

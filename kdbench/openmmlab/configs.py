@@ -79,7 +79,7 @@ def _reason(error: Exception) -> str:
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
-    """The config's ``model``, edited, for the dataset's classes, with plain BN.
+    """Return the config's ``model``, edited, for the dataset's classes, with plain BN.
 
     Args:
         model: Config and edits.

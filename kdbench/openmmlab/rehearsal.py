@@ -155,7 +155,7 @@ def _needs_multiples(role: str, subject: Subject, size: Size, part: str = "scale
 
 
 def _section(role: str) -> str:
-    """The part of a pair that has a role's recipe."""
+    """Return the part of a pair that has a role's recipe."""
     return "schedule" if role == "student" else "teacher_schedule"
 
 
@@ -178,13 +178,13 @@ def _explained(role: str, subject: Subject, error: Exception) -> UserError:
 
 
 def amount(number: int) -> str:
-    """A large number with three digits: ``1.23 M``."""
+    """Format a large number with three digits: ``1.23 M``."""
     value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
     return f"{value:.3g} {unit}"
 
 
 def reason(error: Exception) -> str:
-    """An error in one line: its message, or the failing line of code where it has none."""
+    """Format an error in one line: its message, or the failing line of code where it has none."""
     message = " ".join(str(error).split())
     if message:
         return f"{type(error).__name__}: {message}"

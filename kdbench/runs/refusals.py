@@ -1,0 +1,65 @@
+"""Refuses methods that a model's family lacks, and stages that cannot be made, before anything is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kdbench.distill import FAMILIES
+from kdbench.errors import PluginError, UserError
+from kdbench.plugins import make_method, registry
+from kdbench.runs.plan import Plan
+from kdbench.selectors import canonical, resolve
+
+if TYPE_CHECKING:
+    from kdbench.distill import Method
+    from kdbench.openmmlab.students import Subject
+    from kdbench.specs import TeacherStage
+
+
+def check_method(plan: Plan, student: Subject) -> None:
+    """Refuse a method that needs what the student's family does not have.
+
+    Raises:
+        UserError: With the families and this dataset's pairs that work.
+    """
+    from kdbench.openmmlab.configs import family_of
+    from kdbench.openmmlab.preflight import check_family
+
+    family = family_of(student.config())
+    method = make_method(plan.card, plan.options)
+    try:
+        check_family(method, family)
+    except PluginError:
+        raise
+    except UserError as refused:
+        raise UserError(f"{refused}{_working_variants(plan, family)}{_working_pairs(method, plan)}") from None
+
+
+def _working_variants(plan: Plan, family: str) -> str:
+    """Name the variants of a method that work in a family, with a leading blank."""
+    card = plan.card
+    working = [
+        canonical(card, options)
+        for options in (resolve(card, {"variant": name}) for name in card.variants)
+        if set(make_method(card, options).needs()) <= FAMILIES[family]
+    ]
+    return f" Variants that work with this one: {', '.join(working)}." if working else ""
+
+
+def _working_pairs(method: Method[Any], plan: Plan) -> str:
+    """Name the pairs of a dataset in whose family the method works, with a leading blank."""
+    needed, dataset = set(method.needs()), plan.dataset.name
+    working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
+    return f" Pairs of {dataset} that work: {', '.join(working)}." if working else ""
+
+
+def check_stage(stage: TeacherStage) -> str:
+    """Make a stage's transform; gives one line on it.
+
+    Raises:
+        UserError: If that does not work.
+    """
+    from kdbench.distill.method import brief
+    from kdbench.openmmlab.stages import transform_of
+
+    return f"{stage.title}: the teacher, fine-tuned with {brief(transform_of(stage))} on its feature maps"
