@@ -87,8 +87,8 @@ def has_files(folder: Path) -> bool:
 
 def absent(dataset: Dataset, root: Path | None = None) -> str:
     """Say that a dataset is not there, and how to get it."""
-    how = f"run `{command(dataset, root)}`, with --from DIR where its files are on disk"
-    return f"dataset '{dataset.name}' is not in {folder_of(dataset, root)}: {how}."
+    folder, how = folder_of(dataset, root), command(dataset, root)
+    return f"dataset '{dataset.name}' is not in {folder}: run `{how}`, with --from DIR where its files are on disk."
 
 
 def command(dataset: Dataset, root: Path | None = None) -> str:

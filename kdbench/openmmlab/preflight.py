@@ -186,8 +186,8 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
         )
     if largest > LARGEST_RATIO:
         raise GateError(
-            f"the distillation loss of {selector} is {largest:.0f} times the task loss on the first batch "
-            f"({probe.seen}): lower its weight, and see whether teacher and student features are normalised alike."
+            f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
+            f"whether teacher and student features are normalised alike (the batch: {probe.seen})."
         )
     return [f"distillation loss is {ratios[0]:.3g} of the task loss at the start, {ratios[1]:.3g} half-way"]
 
