@@ -36,7 +36,11 @@ def edited(subject, **edits):
 def cascade(bench):
     """A narrow Cascade R-CNN."""
     subject = bench.subject("faster", "teacher")
-    edits = {key: value for key, value in subject.model.edits.items() if "roi_head" not in key}
+    edits = {
+        key: value
+        for key, value in subject.model.edits.items()
+        if key.startswith(("backbone", "neck", "rpn_head"))
+    }
     for stage in range(3):
         head = f"roi_head.bbox_head.{stage}"
         edits |= {f"{head}.in_channels": 24, f"{head}.fc_out_channels": 16}
@@ -56,9 +60,8 @@ def test_a_model_that_trains_is_told_in_one_line(bench):
     assert line.endswith("all 4 iterations are warm-up (4): the learning rate never falls")
 
 
-@pytest.mark.parametrize("kind", ["pspnet", "deeplab"])
-def test_one_image_in_a_pooled_batch_norm(bench, kind):
-    subject = bench.subject(kind, batch_size=1)
+def test_one_image_in_a_pooled_batch_norm(bench):
+    subject = bench.subject("pspnet", batch_size=1)
     with pytest.raises(
         ArgumentError, match=r"^settings schedule\.batch_size: the student normalises over a batch"
     ):
@@ -67,17 +70,12 @@ def test_one_image_in_a_pooled_batch_norm(bench, kind):
         ArgumentError, match=r"^settings teacher_schedule\.batch_size: the teacher normalises"
     ):
         checked(bench, subject, "teacher")
-    assert checked(bench, subject, trained=False)
     assert checked(bench, bench.subject("fcn", batch_size=1))
 
 
-@pytest.mark.parametrize(
-    ("changes", "size"),
-    [({"scale": (72, 64)}, "72 x 64"), ({"scale": (80, 72), "keep_ratio": True}, "80 x 72")],
-)
-def test_sides_that_are_no_multiples(bench, changes, size):
-    subject = with_model(bench.subject("gfl", **changes), RTMDET)
-    told = rf"^settings teacher\.data_preprocessor\.pad_size_divisor: .* multiples of 32, not {size}: set it to 32"
+def test_sides_that_are_no_multiples(bench):
+    subject = with_model(bench.subject("gfl", scale=(72, 64)), RTMDET)
+    told = r"^settings teacher\.data_preprocessor\.pad_size_divisor: .* multiples of 32, not 72 x 64: set it to 32"
     with pytest.raises(ArgumentError, match=told):
         checked(bench, subject, "teacher", trained=False)
     padded = edited(subject, **{"data_preprocessor.pad_size_divisor": 32})
@@ -123,7 +121,9 @@ def test_a_model_of_no_known_family(bench):
 
 def test_other_errors_of_a_model_name_its_config(bench):
     subject = edited(bench.subject("gfl"), **{"neck.in_channels": [1, 2, 3]})
-    with pytest.raises(UserError, match=r"^the student's model \(mmdet::gfl/.*\) does not work: \w+: "):
+    with pytest.raises(
+        UserError, match=r"^the student's model \(mmdet::gfl/.*\) does not work: AssertionError"
+    ):
         checked(bench, subject)
 
 
