@@ -167,7 +167,7 @@ def sweep(
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked; default: what the
             files say.
         dry_run: Only find out what there is to run: ``plan`` of the result has it.
-        retry_failed: Run cells again that have failed.
+        retry_failed: Run failed cells again.
         max_lanes: Most students that train side by side in one worker, at least 1; default: no limit.
         share_teacher: Train students with the same teacher side by side.
         executor: Where workers run, such as ``ray[address=auto]`` or ``slurm[partition=gpu,time=120]``.

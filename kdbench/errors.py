@@ -18,6 +18,10 @@ SECONDS = 20.0
 """How long a plugin's code may take before :func:`reminder` names it."""
 
 
+TYPES = {"int", "float", "str", "bool"}
+"""What pydantic adds to the path of a value that may be of several types."""
+
+
 class UserError(Exception):
     """A mistake the user can mend: the command line prints it as one line and exits with code 2.
 
@@ -39,6 +43,18 @@ class ArgumentError(UserError):
         self.names = (names,) if isinstance(names, str) else tuple(names)
         shown = " and ".join(f"`{name}`" for name in self.names)
         super().__init__(f"{shown}: {why}" if value is None else f"{shown} {value}: {why}")
+
+
+class GateError(UserError):
+    """A check before a training failed, which the argument ``force`` overrules.
+
+    Args:
+        why: What was seen and what to look at, in whole sentences.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"{why} To go on all the same, give `force=True`.")
 
 
 class RunError(Exception):
@@ -68,7 +84,8 @@ def first_problem(error: ValidationError) -> tuple[str, str, object]:
     """Return the first problem of a validation: the dotted path of the value, what is wrong, and the value."""
     first = error.errors(include_url=False, include_context=False)[0]
     why = " ".join(first["msg"].split()).replace("Value error, ", "")
-    return ".".join(str(part) for part in first["loc"]), why, first["input"]
+    where = [str(part) for part in first["loc"] if part not in TYPES]
+    return ".".join(where), why, first["input"]
 
 
 @contextmanager

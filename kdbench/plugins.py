@@ -371,5 +371,5 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
 
     loaded = load_target(title_of(card), card.method)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
+        raise PluginError(f"{title_of(card)}: {card.method} is not a subclass of kdbench.api.Method")
     return loaded

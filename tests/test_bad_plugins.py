@@ -45,7 +45,7 @@ def add_method(add_plugin, tmp_path, monkeypatch, source: str, version: str = "1
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("class Odd(BaseException): pass\nraise Odd('very')", "Odd: very"),
         ("@hookimpl\ndef kdbench_methods():\n    raise KeyError('late')", "KeyError: 'late'"),
-        (gives("options=dict"), "the options of 'bad-one' are no subclass"),
+        (gives("options=dict"), "the options of 'bad-one' are not a subclass"),
         (gives("tasks='detection'"), "the tasks of 'bad-one' are detection: give a tuple"),
         (
             gives("reported=__import__('pathlib').Path('no.csv')"),
@@ -129,7 +129,7 @@ def kdbench_lists(capsys):
             "Good = 1",
             "Bad: AttributeError: module 'bad_kd_method' has no attribute 'Bad'",
         ),
-        ("class Bad: pass", "bad_kd_method:Bad is no subclass of kdbench.api.Method"),
+        ("class Bad: pass", "bad_kd_method:Bad is not a subclass of kdbench.api.Method"),
     ],
 )
 def test_a_method_that_cannot_be_imported_is_blamed(add_plugin, tmp_path, monkeypatch, source, told):

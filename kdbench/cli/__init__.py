@@ -87,7 +87,8 @@ class LazyGroup(click.Group):
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
             from kdbench.plugins import suggestion
 
-            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
+            shown = [name for name, entry in COMMANDS.items() if entry.help]
+            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], shown)}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
@@ -180,6 +181,9 @@ def main(args: Sequence[str] | None = None) -> int:
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:
         return _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         return _fail(_with_hint(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:

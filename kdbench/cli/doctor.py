@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.listing import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -80,7 +82,7 @@ def _mps(environment: Environment) -> dict[str, str]:
 
 
 def _offers(offers: dict[str, list[str]]) -> str:
-    return ", ".join(f"{len(names)} {kind}s" for kind, names in offers.items()) or "nothing"
+    return ", ".join(counted(len(names), kind) for kind, names in offers.items()) or "nothing"
 
 
 def _facts(console: Console, rows: dict[str, str]) -> None:

@@ -81,9 +81,9 @@ def _refuse_contradictions(
     if style == "table" and shown["output"] is not None:
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
     if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
-        raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
+        raise UserError("--format html is sorted and filtered in the page: leave the other options out.")
     if shown["across"] and shown["sort"]:
-        raise UserError("--across has its own order: leave --sort away.")
+        raise UserError("--across has its own order: leave --sort out.")
 
 
 def _is_file(target: str) -> bool:

@@ -152,6 +152,11 @@ def emit(rows: Sequence[Mapping[str, Any]]) -> None:
     Console().print(table)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts: ``1 error``, ``2 errors``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def cell(value: Any) -> str:
     """Format a value as one line of text: lists with commas, nothing as a dash."""
     if value in (None, "", [], (), {}):

@@ -110,7 +110,7 @@ def command(
     console = TerminalConsole()
     if gpus is not None:
         if device == "cpu":
-            raise UserError("--gpus and --device cpu exclude each other: leave one away.")
+            raise UserError("--gpus and --device cpu exclude each other: leave one out.")
         plan(Request(method, dataset, pair=pair, data_root=root))  # before the processes start
         code = relaunch(gpus)
         if code is not None:

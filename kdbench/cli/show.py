@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
@@ -159,12 +159,22 @@ def lines(card: Mapping[str, Any]) -> list[str]:
         if isinstance(value, str) and "\n" in value:
             printed += ["", key, *(f"  {line}".rstrip() for line in value.splitlines())]
         elif isinstance(value, Mapping) and value:
-            printed += ["", key, *(f"  {name}: {_plain(item)}" for name, item in value.items())]
+            printed += ["", key, *_nested(value, "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             printed += ["", key, *_columns(value)]
         else:
             printed.append(f"{key}: {_plain(value)}")
     return printed
+
+
+def _nested(values: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """Yield a line for each value of a mapping; those of a mapping in it are indented below its name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:"
+            yield from _nested(value, f"{indent}  ")
+        else:
+            yield f"{indent}{name}: {_plain(value)}"
 
 
 def _plain(value: Any) -> str:

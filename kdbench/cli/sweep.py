@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="smoke: a handful of iterations of everything, never ranked.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
-@click.option("--retry-failed", is_flag=True, help="Run cells again that have failed.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option("--max-lanes", type=click.IntRange(min=1), help="Most students that train side by side.")
 @click.option(
     "--no-share-teacher",

@@ -5,7 +5,8 @@ Published annotations are not quite clean, and a dataset must be usable as publi
 
 - an error: a corner more than ``TOLERANCE`` pixels outside the image, corners in the wrong order, a class
   that the dataset does not have, something that is no number, a missing part;
-- a warning: a corner at most ``TOLERANCE`` pixels outside (as from tools that count from 0), a box without
+- a warning: a word for ``difficult`` that is neither yes nor no, a corner at most ``TOLERANCE`` pixels
+  outside (as from tools that count from 0), a box without
   area (two in BCCD; the loader skips them), a stated image size that is not the image's.
 """
 
@@ -18,16 +19,34 @@ from xml.etree import ElementTree as Xml
 TOLERANCE = 1.0
 """Pixels that a corner may be outside the image and be only warned about."""
 
+DIFFICULT = {"": False, "false": False, "no": False, "true": True, "yes": True}
+"""Words that tools write instead of a number for whether an object is difficult."""
+
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One object: its class, and (xmin, ymin, xmax, ymax) in pixels as in the file."""
+    """One object.
+
+    Attributes:
+        name: Its class.
+        box: xmin, ymin, xmax, ymax in pixels, as in the file.
+        difficult: Whether it is left out of training and scores.
+        unclear: What the file says of that, if it is neither yes nor no (it counts as no).
+    """
 
     name: str
     box: tuple[float, float, float, float]
+    difficult: bool = False
+    unclear: str | None = None
+
+    @property
+    def has_area(self) -> bool:
+        """Whether the box has a width and a height."""
+        left, top, right, bottom = self.box
+        return right > left and bottom > top
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,8 @@ def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bo
         where = f"object {number} ({entry.name})"
         if entry.name not in classes:
             findings.append(Finding(True, f"{where}: unknown class '{entry.name}'"))
+        if entry.unclear is not None:
+            findings.append(Finding(False, f"{where}: difficult is '{entry.unclear}', which counts as 0"))
         finding = _judged(entry.box, size)
         if finding is not None:
             findings.append(Finding(finding.fatal, f"{where}: {finding.what}"))
@@ -105,7 +126,9 @@ def _object(node: Xml.Element, number: int) -> Labelled:
     if not name:
         raise ValueError(f"object {number} has no name")
     left, top, right, bottom = (_number(node.findtext(f"bndbox/{key}"), key, number) for key in CORNERS)
-    return Labelled(name, (left, top, right, bottom))
+    word = (node.findtext("difficult") or "").strip()
+    known = int(word) > 0 if word.isdecimal() else DIFFICULT.get(word.lower())
+    return Labelled(name, (left, top, right, bottom), bool(known), word if known is None else None)
 
 
 def _number(text: str | None, key: str, number: int) -> float:

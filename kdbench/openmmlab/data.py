@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import part_names
-from kdbench.errors import UserError
+from kdbench.datasets.layout import items
+from kdbench.errors import ArgumentError
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
@@ -23,17 +24,8 @@ EVALUATION_BATCH = 16
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
-    parts = [
-        (
-            part_names(dataset, part, folder),
-            str(folder / part.images),
-            str(folder / part.annotations),
-        )
-        for part in dataset.splits[split]
-    ]
     common: dict[str, Any] = {
-        "parts": parts,
-        "suffix": dataset.image_suffix,
+        "items": items(dataset, split, folder),
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",
@@ -45,7 +37,7 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
         return VocImages(**common)
     from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(**common, mask_suffix=dataset.mask_suffix, ignore_index=dataset.ignore_index)
+    return MaskImages(**common, ignore_index=dataset.ignore_index)
 
 
 def training_loader(
@@ -58,20 +50,28 @@ def training_loader(
     """
     images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), seed)
     sampler = PositionSampler(len(images))
-    if schedule.batch_size % sampler.world_size:
-        raise UserError(
-            f"batches of {schedule.batch_size} images cannot be dealt out over {sampler.world_size} processes: "
-            "use another number of GPUs, or set schedule.batch_size and teacher_schedule.batch_size (`settings`)."
-        )
     return DataLoader(
         images,
-        batch_size=schedule.batch_size // sampler.world_size,
+        batch_size=batch_of_a_process(schedule),
         sampler=sampler,
         num_workers=workers,
         worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
+
+
+def batch_of_a_process(schedule: Schedule) -> int:
+    """Return the images that one process has in a batch.
+
+    Raises:
+        UserError: If a batch cannot be dealt out evenly over the processes.
+    """
+    processes = get_world_size()
+    if schedule.batch_size % processes:
+        why = f"{schedule.batch_size} images cannot be dealt out over {processes} processes: take a multiple."
+        raise ArgumentError("settings", why, "schedule.batch_size or teacher_schedule.batch_size")
+    return schedule.batch_size // processes
 
 
 def evaluation_loader(
@@ -88,6 +88,12 @@ def evaluation_loader(
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
+
+
+def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list[tuple[int, int]]:
+    """Return the width and height of every test image after resizing, each once."""
+    images = images_of(dataset, folder, "test", evaluation_pipeline(dataset, schedule))
+    return list(dict.fromkeys(SortedImages(images, schedule).sizes))
 
 
 def evaluator_of(dataset: Dataset) -> dict[str, Any]:

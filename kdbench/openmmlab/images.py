@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS as DETECTION_DATASETS
 
+from kdbench.datasets.boxes import Labelled, read_annotation
+from kdbench.datasets.layout import Item
 from kdbench.openmmlab.sampling import naming_bad_files
 
 
@@ -17,49 +18,36 @@ class VocImages(BaseDetDataset):  # type: ignore[misc]
     """VOC layout. Coordinates are 1-based in the files and 0-based here; difficult boxes are ignored.
 
     Args:
-        parts: For each part of the split: its image names' stems, image folder, annotation folder.
-        suffix: Ending of the image files.
+        items: The images of the split.
     """
 
-    def __init__(self, *, parts: list[tuple[list[str], str, str]], suffix: str, **kwargs: Any) -> None:
-        self.parts, self.suffix = parts, suffix
+    def __init__(self, *, items: Sequence[Item], **kwargs: Any) -> None:
+        self.items = items
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry an image."""
         index = {name: i for i, name in enumerate(self.metainfo["classes"])}
-        return [
-            self._entry(stem, Path(images), Path(annotations), index)
-            for stems, images, annotations in self.parts
-            for stem in stems
-        ]
+        return [_entry(item, index) for item in self.items]
 
     def prepare_data(self, idx: int) -> Any:
         """Put an image through the pipeline. Raises DataError where its file cannot be read."""
         with naming_bad_files(self.get_data_info(idx)["img_path"]):
             return super().prepare_data(idx)
 
-    def _entry(self, stem: str, images: Path, annotations: Path, index: dict[str, int]) -> dict[str, Any]:
-        root = ElementTree.parse(annotations / f"{stem}.xml").getroot()
-        return {
-            "img_id": stem,
-            "img_path": str(images / f"{stem}{self.suffix}"),
-            "instances": [_instance(node, index) for node in root.iter("object") if _has_area(node)],
-        }
 
-
-def _corners(node: ElementTree.Element) -> list[float]:
-    return [float(node.findtext(f"bndbox/{key}", "nan")) - 1 for key in ("xmin", "ymin", "xmax", "ymax")]
-
-
-def _has_area(node: ElementTree.Element) -> bool:
-    left, top, right, bottom = _corners(node)
-    return right > left and bottom > top
-
-
-def _instance(node: ElementTree.Element, index: dict[str, int]) -> dict[str, Any]:
+def _entry(item: Item, index: dict[str, int]) -> dict[str, Any]:
+    annotation = read_annotation(item.annotation.read_bytes())
     return {
-        "bbox": _corners(node),
-        "bbox_label": index[node.findtext("name", "").strip()],
-        "ignore_flag": int(node.findtext("difficult", "0") or 0),
+        "img_id": item.name,
+        "img_path": str(item.image),
+        "instances": [_instance(entry, index) for entry in annotation.objects if entry.has_area],
+    }
+
+
+def _instance(entry: Labelled, index: dict[str, int]) -> dict[str, Any]:
+    return {
+        "bbox": [corner - 1 for corner in entry.box],
+        "bbox_label": index[entry.name],
+        "ignore_flag": int(entry.difficult),
     }

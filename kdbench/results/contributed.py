@@ -130,7 +130,7 @@ def _repeated(files: Iterable[Filed], store: Iterable[Filed]) -> Iterator[Refusa
     there = {record.identity: path for path, record in store}
     for path, record in files:
         if record.identity in there:
-            yield Refusal(path, f"its result is there already, in {there[record.identity]}")
+            yield Refusal(path, f"its result is already in the store: {there[record.identity]}")
         else:
             there[record.identity] = path
 
@@ -243,7 +243,7 @@ def _of_the_spec(record: Record) -> Iterator[str]:
     if spec.seed < 0:
         yield f"spec: seed {spec.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
-        yield "spec: data is no fingerprint of a dataset (64 hex digits)"
+        yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
 
 
 def _of_the_names(record: Record) -> Iterator[str]:
@@ -256,7 +256,7 @@ def _of_the_names(record: Record) -> Iterator[str]:
     if record.spec["pair"]["dataset"] != record.dataset:
         yield f"spec: pair '{record.pair_name}' is for another dataset than {record.dataset}"
     if re.fullmatch(r"\S+ \S+", record.plugin) is None:
-        yield f"plugin '{record.plugin}' is no distribution with its version"
+        yield f"plugin '{record.plugin}' is not a distribution with its version"
     try:
         named = parse(record.selector)[0]
     except UserError as error:
@@ -309,7 +309,7 @@ def _of_the_curve(record: Record) -> Iterator[str]:
     for point in record.curve:
         for name, value in point.items():
             if name != "iteration" and not 0 <= value <= 1:
-                yield f"curve: {name} {value} at iteration {point['iteration']} is no fraction in [0, 1]"
+                yield f"curve: {name} {value} at iteration {point['iteration']} is not a fraction in [0, 1]"
 
 
 def _iterations(spec: dict[str, Any]) -> int:
@@ -336,7 +336,7 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
     if record.method == PLAIN:
         yield "teacher: the plain student has none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
-        yield "teacher: weights_sha256 is no hash (64 hex digits)"
+        yield "teacher: weights_sha256 is not a hash (64 hex digits)"
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:
@@ -354,4 +354,4 @@ def _of_the_origin(record: Record) -> Iterator[str]:
     try:
         datetime.datetime.fromisoformat(record.made.clock.replace("Z", "+00:00"))
     except ValueError:
-        yield f"made: the clock '{record.made.clock}' is no ISO 8601 time"
+        yield f"made: the clock '{record.made.clock}' is not an ISO 8601 time"

@@ -49,7 +49,7 @@ def pair_of(request: Request, dataset: Dataset) -> Pair:
     if pair.dataset != dataset.name:
         names = ", ".join(p.name for p in pairs)
         raise UserError(
-            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose of {names}."
+            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose from {names}."
         )
     return pair
 
@@ -63,8 +63,9 @@ def overridden(pair: Pair, request: Request) -> Pair:
     if request.from_scratch:
         values["pretrained"] = False
     if request.schedule == "smoke":
-        values["schedule"] |= SMOKE
-        values["teacher_schedule"] |= SMOKE
+        for section in ("schedule", "teacher_schedule"):
+            smallest = min(values[section]["batch_size"], SMOKE["batch_size"])
+            values[section] |= SMOKE | {"batch_size": smallest}
     for setting in request.settings:
         apply(values, setting)
     try:

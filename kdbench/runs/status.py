@@ -111,10 +111,13 @@ class Snapshot:
 
 
 def best_of(records: Iterable[Record]) -> tuple[str, ...]:
-    """For each pair the method with the largest mean difference to the plain student, over shared seeds."""
+    """For each pair the method with the largest mean difference to the plain student, over shared seeds.
+
+    Smoke runs are left out: they are never ranked.
+    """
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        if record.kind == "cell" and record.score is not None:
+        if record.kind == "cell" and record.score is not None and record.schedule != "smoke":
             scores[record.pair_name][record.selector][record.seed] = record.score
     return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
 

@@ -116,7 +116,9 @@ def continued(results: Path, study: Study) -> Study:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{path} is no study ({where}: {error.errors()[0]['msg']}): move it away.") from error
+        raise UserError(
+            f"{path} is not a study ({where}: {error.errors()[0]['msg']}): move it away."
+        ) from error
     if found.spec != study.spec:
         raise UserError(f"{path} is another study than its name says: move it away.")
     if [trial.number for trial in found.trials] != list(range(len(found.trials))):
