@@ -21,6 +21,7 @@ import pluggy
 from kdbench import hookspecs
 from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
+from kdbench.guests import Interruption, hosted
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
 V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
+MOST_OFFERS = 10_000
+"""What one hook of a plugin may provide: one that never ends must end somewhere."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
 
@@ -194,7 +197,7 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
         try:
             check_python(distribution)
             offers = _offers_of(manager, plugin, point.load)
-        except KeyboardInterrupt:
+        except Interruption:
             raise
         except BaseException as error:
             plugin.error = reason(error)
@@ -253,7 +256,7 @@ def _offers_of(
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
     """Return what a part of a plugin's import returns; note it if it prints."""
     printed = io.StringIO()
-    with redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+    with hosted(), redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
         value = work()
     if text := printed.getvalue().strip():
         plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")
@@ -268,8 +271,7 @@ def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[
     """Return what one plugin's hooks provide, by kind."""
     offers: dict[str, list[Any]] = {}
     for kind, (hook, expected) in KINDS.items():
-        offers[kind] = _call(hooks[hook], key) if hook in hooks else []
-        _check_values(hook, offers[kind], expected)
+        offers[kind] = _call(hooks[hook], key, expected) if hook in hooks else []
     return offers
 
 
@@ -280,21 +282,20 @@ def _check_marked(module: object) -> None:
             raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
 
 
-def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
-    """Return what one plugin's implementation of a hook provides."""
+def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
+    """Return what one plugin's implementation of a hook provides; each is checked as it comes."""
+    parts = [part for part in hook.get_hookimpls() if part.plugin_name == key]
+    given = (value for part in parts for value in cast("Iterable[Any]", part.function()))
     values: list[Any] = []
-    for part in hook.get_hookimpls():
-        if part.plugin_name == key:
-            values += cast("Iterable[Any]", part.function())
-    return values
-
-
-def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
-    for value in values:
+    for value in given:
         if not isinstance(value, expected):
-            raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
+            raise TypeError(f"{hook.name} gave {type(value).__name__}, not {expected.__name__}")
         if not NAME.fullmatch(value.name):
-            raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
+            raise ValueError(f"{hook.name} gave the name '{value.name}': use lower case, digits and dashes")
+        if len(values) == MOST_OFFERS:
+            raise ValueError(f"{hook.name} gave more than {MOST_OFFERS} values")
+        values.append(value)
+    return values
 
 
 def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:

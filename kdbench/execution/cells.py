@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
@@ -90,10 +88,3 @@ def score(record: Record) -> str:
 def outdated(record: Record, plan: Plan) -> bool:
     """Whether a record tells of other source of the plan's method than there is now."""
     return record.code is not None and record.code != plan.code
-
-
-def interrupted_at(work_dir: Path) -> int | None:
-    """The iteration of the checkpoint that mmengine will go on from, or None."""
-    pointer = work_dir / "last_checkpoint"
-    found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
-    return None if found is None else int(found[1])

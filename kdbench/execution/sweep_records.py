@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from kdbench.execution.cells import Spec, interrupted_at
+from kdbench.execution.cells import Spec
 from kdbench.execution.plan import Plan
 from kdbench.execution.settings import RunSettings, run_folder
 from kdbench.files import slug
+from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.record import TEACHERS, Record
 from kdbench.results.store import Store
 from kdbench.specs import RunSpec, TeacherSpec

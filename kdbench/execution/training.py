@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kdbench.errors import PluginError, RunError, UserError
-from kdbench.execution.cells import Spec, interrupted_at, score, subject_of, title
+from kdbench.execution.cells import Spec, score, subject_of, title
 from kdbench.execution.elapsed import span
 from kdbench.execution.launch import is_main_process
 from kdbench.execution.plan import Plan, origin
 from kdbench.execution.provenance import record_of
 from kdbench.execution.settings import RunSettings
+from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
 from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
@@ -110,13 +111,18 @@ class Training:
 
     def _look_back(self, folder: Path, console: Console, heading: str) -> None:
         """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
-        from kdbench.openmmlab.interrupted import of_this_code
+        from kdbench.openmmlab.interrupted import left_in, of_this_code
 
-        stopped = interrupted_at(folder)
+        left = left_in(folder)
         if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
-            console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
-        elif stopped is not None:
-            console.say(f"{heading} goes on from iteration {stopped}")
+            console.say(f"{heading} begins again: the method's code is not that of iteration {left.iteration}")
+            return
+        for line in left.unreadable:
+            console.say(f"checkpoint left out: {line}")
+        if left.checkpoint is not None:
+            console.say(f"{heading} goes on from iteration {left.iteration}")
+        elif left.begun:
+            console.say(f"{heading} begins again: no checkpoint in {folder} can be read")
 
     @property
     def _runs_method(self) -> bool:
@@ -133,8 +139,6 @@ class Training:
 
     def failed(self, reason: str) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
-        from kdbench.openmmlab.interrupted import drop_checkpoints
-
         if is_main_process():
             drop_checkpoints(self.settings.folder(self.spec))
         return self.write(reason=reason)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from kdbench.errors import UserError
 from kdbench.execution import tuning_study
-from kdbench.execution.cells import interrupted_at
 from kdbench.execution.claims import Claims
 from kdbench.execution.status import Manifest
+from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.store import Store
 
 RUN = re.compile("[0-9a-f]{16}")

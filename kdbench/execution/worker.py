@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
 from kdbench.errors import UserError
 from kdbench.execution import packs_file, worker_progress
@@ -27,6 +26,7 @@ from kdbench.execution.settings import RunSettings
 from kdbench.execution.sweep_cells import command_of
 from kdbench.execution.sweep_records import is_there, needs_of, specs_of
 from kdbench.execution.worker_codes import DONE, FAILED, HELD, INTERRUPTED, REFUSED
+from kdbench.guests import interrupt
 
 
 def work(file: Path) -> int:
@@ -124,10 +124,7 @@ def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.
 def stoppable() -> Iterator[None]:
     """SIGTERM is like Ctrl-C, and so is the end of the sweep that started this process."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     leash = os.environ.pop(LEASH, None)
     if leash is not None:
         threading.Thread(target=_watch, args=(int(leash),), daemon=True).start()

@@ -59,6 +59,12 @@ def read(folder: Path) -> Progress | None:
         return None
 
 
+def forget(folder: Path) -> None:
+    """Remove the progress of an earlier worker, so that what is read is of the next one."""
+    with contextlib.suppress(OSError):
+        (folder / "progress.json").unlink()
+
+
 class WorkerConsole:
     """A session's console in a worker.
 

@@ -15,6 +15,8 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 
 from kdbench import devices
 from kdbench.distill.randomness import reseed
+from kdbench.guests import Interruption
+from kdbench.openmmlab.checkpoints import check_fits
 
 WARM_ITERATIONS = 5
 AGAIN = 1.0
@@ -83,6 +85,10 @@ class StepHook(Hook):  # type: ignore[misc]
             warm = list(self.durations.values())
         return statistics.median(warm) if warm else None
 
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with the weights of another model."""
+        check_fits(bare(runner), checkpoint)
+
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""
         bare(runner).looks.look()
@@ -122,7 +128,7 @@ class CurveHook(Hook):  # type: ignore[misc]
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Add a point."""
         curve = [point for point in self.curve(runner) if point["iteration"] < runner.iter]
-        point = {"iteration": runner.iter, **(metrics or {})}
+        point = {"iteration": runner.iter, **{name: float(value) for name, value in (metrics or {}).items()}}
         runner.message_hub.update_info(self.key, [*curve, point])
         self.progress.evaluated(runner.iter, metrics or {})
 
@@ -160,7 +166,7 @@ class AverageHook(EMAHook):  # type: ignore[misc]
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
-class StopNow(KeyboardInterrupt):
+class StopNow(Interruption):
     """The second wish to stop: without a checkpoint."""
 
 

@@ -25,7 +25,6 @@ from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, t
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
-from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
@@ -38,6 +37,7 @@ from kdbench.openmmlab.preflight import (
     probe_shapes,
 )
 from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
+from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install

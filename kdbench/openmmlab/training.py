@@ -17,6 +17,7 @@ from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
 from kdbench.openmmlab.hooks import AverageHook, BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
+from kdbench.openmmlab.interrupted import left_in
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Precision, Schedule
@@ -124,6 +125,7 @@ def make_runner(
         custom.append(AverageHook(momentum=schedule.average, update_buffers=True))
     training = partial(training_loader, dataset, place.folder, schedule, seed, place.workers)
     evaluation = partial(evaluation_loader, dataset, place.folder, schedule, "test", place.workers)
+    resumed = left_in(place.work_dir).checkpoint
     return Runner(
         model=model,
         work_dir=str(place.work_dir),
@@ -154,7 +156,8 @@ def make_runner(
             "vis_backends": [{"type": backend} for backend in place.visualizers],
         },
         randomness={"seed": seed, "deterministic": False},
-        resume=(place.work_dir / "last_checkpoint").is_file(),
+        load_from=None if resumed is None else str(resumed.absolute()),
+        resume=resumed is not None,
         launcher="pytorch" if is_distributed() else "none",
         cfg={"model_wrapper_cfg": wrapper(place.device)} if is_distributed() else None,
     )
