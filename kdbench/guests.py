@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-
 _EXIT = os._exit
 
 

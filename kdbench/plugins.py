@@ -176,7 +176,7 @@ def _wanted() -> set[str] | None:
 
 
 def _normal(name: str) -> str:
-    """A distribution's name as packaging tools compare it."""
+    """Return a distribution's name as packaging tools compare it."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
@@ -256,7 +256,11 @@ def _offers_of(
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
     """Return what a part of a plugin's import returns; note it if it prints."""
     printed = io.StringIO()
-    with hosted(), redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+    with (
+        hosted(),
+        redirect_stdout(printed),
+        reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")),
+    ):
         value = work()
     if text := printed.getvalue().strip():
         plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")

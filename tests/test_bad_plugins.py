@@ -9,9 +9,9 @@ import pytest
 
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
-from kdbench.execution.plan import plan
-from kdbench.execution.request import Request
 from kdbench.plugins import ENVIRONMENT, load_method, make_method, registry, title_of
+from kdbench.runs.plan import plan
+from kdbench.runs.request import Request
 
 METHOD = "from kdbench.api import Method\nclass Bad(Method):\n    pass\n"
 GOOD = "@hookimpl\ndef kdbench_methods():\n    return [card('good-one')]\n"

@@ -92,7 +92,7 @@ def test_a_pair_is_one_of_its_dataset(installed):
 
 
 def test_an_executor_runs_a_worker(installed, tmp_path):
-    from kdbench.execution.executors import executor_of
+    from kdbench.executors.select import executor_of
 
     installed("kdbench_executors")
     executor = executor_of("in-turn", None, None)

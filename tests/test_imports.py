@@ -22,6 +22,7 @@ MM = {"mmengine", "mmcv", "mmdet", "mmseg"}
 NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
+    {"guests", "text"},
     {"errors", "files", "threads"},
     {"specs", "devices"},
     {"cards", "metrics", "source"},
@@ -32,7 +33,7 @@ FLOORS = (
     {"reported"},
     {"datasets", "pairs", "results", "executors"},
     {"openmmlab"},
-    {"runs", "execution"},
+    {"runs"},
     {"tuning"},
     {"kdbench", "api"},
     {"conformance"},

@@ -104,9 +104,9 @@ class Bench:
     """A pair with a method and a teacher that knows nothing (it takes as long), trained as `kdbench run` does."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
-        from kdbench.execution.launch import start
-        from kdbench.execution.plan import plan
-        from kdbench.execution.request import Request
+        from kdbench.runs.launch import start
+        from kdbench.runs.plan import plan
+        from kdbench.runs.request import Request
 
         request = Request(
             asked.method,

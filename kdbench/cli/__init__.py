@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The sub-command that ``args`` start with. Raises UserError with the nearest names."""
+        """Return the sub-command that ``args`` start with. Raises UserError with the nearest names."""
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
             from kdbench.plugins import suggestion
 
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
             raise UserError(error.message(lambda name: flags.get(name, name))) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table in the help, without importing any sub-command; one without a line is for sweeps alone."""
+        """Write the table of commands without importing any; those without a line are for sweeps alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.help])
 

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from kdbench.execution.lines import LineStage, loss_of
+from kdbench.runs.lines import LineStage, loss_of
 
 REST_OF_BAR = 68
 """Columns of a terminal that the parts of a bar besides its title take."""
@@ -41,7 +41,7 @@ class TerminalConsole:
 
     @contextmanager
     def stage(self, title: str, iterations: int) -> Iterator[LineStage]:
-        """A training's bar or lines, while it lasts."""
+        """Show a training's bar or lines while it lasts."""
         self.say(f"{title}, {iterations} iterations")
         if not self.screen.is_terminal:
             yield LineStage(self.say, iterations)
@@ -76,7 +76,7 @@ class BarStage(LineStage):
 
 
 def bar(screen: Console) -> Progress:
-    """A bar that goes away when its training ends; long titles are cut, never the ETA."""
+    """Make a progress bar that goes away when its training ends; long titles are cut, never the ETA."""
     title = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, screen.width - REST_OF_BAR))
     return Progress(
         TextColumn("{task.description}", table_column=title),

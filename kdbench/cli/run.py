@@ -98,10 +98,10 @@ def command(
 ) -> int:
     """Train, distil, measure and rank one method."""
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.elapsed import span
-    from kdbench.execution.launch import is_main_process, relaunch
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.elapsed import span
+    from kdbench.runs.launch import is_main_process, relaunch
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
     begun = time.monotonic()
     console = TerminalConsole(quiet=not is_main_process())
@@ -148,8 +148,8 @@ def command(
 
 def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> None:
     """Print the record, or the leaderboard that it is in and where everything is."""
-    from kdbench.execution.settings import run_folder
     from kdbench.results.store import Store
+    from kdbench.runs.settings import run_folder
 
     if as_json:
         click.echo(record.to_json(), nl=False)

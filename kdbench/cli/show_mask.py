@@ -17,8 +17,8 @@ from kdbench.files import write_atomically
 if TYPE_CHECKING:
     from PIL import Image
 
-    from kdbench.execution.plan import Plan
     from kdbench.openmmlab.attention import RunModel
+    from kdbench.runs.plan import Plan
 
 
 @click.command("show-mask")
@@ -45,9 +45,9 @@ def command(**values: Any) -> None:
     """
     from kdbench.cli.progress import TerminalConsole
     from kdbench.devices import choose
-    from kdbench.execution.launch import start
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.launch import start
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
     console = TerminalConsole()
     request = Request(
@@ -65,8 +65,8 @@ def command(**values: Any) -> None:
     check_output(output)
     device = start(planned.cell.device, planned.dataset)
     from kdbench.cli.panels import draw
-    from kdbench.execution.refusals import check_method
     from kdbench.openmmlab.attention import attended
+    from kdbench.runs.refusals import check_method
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
@@ -114,10 +114,10 @@ def check_attention(planned: Plan) -> None:
 
 def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     """Student and teacher, with the weights of their runs where these are there."""
-    from kdbench.execution.cells import subject_of
-    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab.attention import RunModel
     from kdbench.openmmlab.students import WEIGHTS
+    from kdbench.runs.cells import subject_of
+    from kdbench.runs.settings import RunSettings
 
     settings = RunSettings(work_dir=work_dir)
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}

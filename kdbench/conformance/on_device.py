@@ -107,7 +107,7 @@ def picture(exam: Exam, family: str) -> None:
 
 
 def mixed(exam: Exam, family: str) -> None:
-    """A step in both half precisions."""
+    """Take a step in both half precisions."""
     from kdbench.conformance.checks.conditions import mixed_in
 
     mixed_in(exam, family)

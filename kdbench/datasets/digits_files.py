@@ -87,7 +87,7 @@ def write(folder: Path, counts: dict[str, int], seed: int, report: Callable[[str
 def annotation(
     filename: str, size: tuple[int, ...], digits: tuple[tuple[int, tuple[int, int, int, int]], ...]
 ) -> str:
-    """A VOC annotation; VOC counts pixels from 1 and includes the last one.
+    """Return a VOC annotation; VOC counts pixels from 1 and includes the last one.
 
     Args:
         filename: Name of the image file.

@@ -74,7 +74,7 @@ def link_or_tell(
 
 
 def _found(dataset: Dataset, source: Path, inside: Iterable[str]) -> Path:
-    """The candidate that is the dataset; else UserError with what the likeliest one lacks."""
+    """Return the candidate that is the dataset. Raises UserError with what the likeliest one lacks."""
     if not source.is_dir():
         raise UserError(f"--from {source}: there is no such folder.")
     candidates = [source, *(source / name for name in inside if (source / name).is_dir())]

@@ -19,17 +19,17 @@ ADVICE = "Tell its authors."
 
 
 def data_root(root: Path | None = None) -> Path:
-    """The folder of all datasets: ``root``, else the variable KDBENCH_DATA, else ``data``."""
+    """Return the folder of all datasets: ``root``, else the variable KDBENCH_DATA, else ``data``."""
     return root if root is not None else Path(os.environ.get(ENVIRONMENT) or "data")
 
 
 def folder_of(dataset: Dataset, root: Path | None = None) -> Path:
-    """The folder of a dataset, whether it exists or not."""
+    """Return the folder of a dataset, whether it exists or not."""
     return data_root(root) / dataset.folder
 
 
 def require(dataset: Dataset, root: Path | None = None) -> Path:
-    """The folder of a dataset that has all its files (none of them is opened).
+    """Return the folder of a dataset that has all its files (none of them is opened).
 
     Raises:
         UserError: When something is missing; it says the command that gets the dataset.
@@ -91,7 +91,7 @@ def _heard(who: str, report: Callable[[str], None]) -> Iterator[Callable[[str], 
 
 
 def _told(error: OSError) -> str:
-    """What a system call says, and of which file."""
+    """Say what a system call reported, and of which file."""
     return ": ".join(str(part) for part in (error.strerror or reason(error), error.filename) if part)
 
 
@@ -101,11 +101,11 @@ def has_files(folder: Path) -> bool:
 
 
 def command(dataset: Dataset, root: Path | None = None) -> str:
-    """The command that gets a dataset."""
+    """Return the command that gets a dataset."""
     return f"kdbench data prepare {dataset.name}" + (f" --root {root}" if root is not None else "")
 
 
 def summary(problems: list[Problem]) -> str:
-    """The first problem and how many follow."""
+    """Return the first problem and how many follow."""
     more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{problems[0]}{more}"

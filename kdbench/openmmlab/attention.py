@@ -168,14 +168,14 @@ class TeacherCaptures(Mapping[str, Any]):
 
 
 def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
-    """A normalised batch (B, 3, H, W) as bytes, red first."""
+    """Convert a normalised batch (B, 3, H, W) to bytes, red first."""
     pixels = inputs * preprocessor.std + preprocessor.mean if preprocessor._enable_normalize else inputs
     ordered = pixels if preprocessor._channel_conversion else pixels.flip(1)
     return ordered.round().clamp(0, 255).byte()
 
 
 def seen_of(pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]) -> Seen:
-    """The first image of a batch, as arrays."""
+    """Return the first image of a batch, as arrays."""
     boxes = targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
     return Seen(
         image=pixels[0].permute(1, 2, 0).cpu().numpy(),

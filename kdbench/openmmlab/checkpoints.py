@@ -97,7 +97,7 @@ def _difference(wanted: Tensor, found: Tensor | None) -> str:
 
 
 def read_state_dict(file: Path) -> Mapping[str, Tensor]:
-    """The state dict in a checkpoint, on the CPU.
+    """Return the state dict in a checkpoint, on the CPU.
 
     Raises:
         UserError: As :func:`load_weights` says.
@@ -159,7 +159,9 @@ def _fetch_for_mmengine(url: str, **options: Any) -> Any:
         with _inert():
             return torch.hub.load_state_dict_from_url(url, **options, weights_only=True)
     except UnpicklingError as error:
-        raise UserError(f"{url} is no checkpoint, or must be executed to be read: give another one.") from error
+        raise UserError(
+            f"{url} is no checkpoint, or must be executed to be read: give another one."
+        ) from error
 
 
 mmengine_checkpoint.CheckpointLoader.register_scheme("", loader=_read_for_mmengine, force=True)
@@ -195,7 +197,7 @@ def _unreadable(file: Path) -> str:
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The part under each of :data:`PREFIXES` that is there, without it."""
+    """Return the part under each of :data:`PREFIXES` that is present, without the prefix."""
     for prefix in PREFIXES:
         inner = {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
         state = inner or state

@@ -1,4 +1,4 @@
-"""One student or teacher from its specs to its measured weights: what the execution room calls."""
+"""One student or teacher from its specs to its measured weights: what `kdbench.runs` calls."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Subject:
     stage: TeacherStage | None = None
 
     def config(self) -> Any:
-        """The model's config for the dataset."""
+        """Return the model's config for the dataset."""
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
@@ -122,17 +122,20 @@ class Unaided(Method[Options]):
         return {}
 
 
-def train_alone(subject: Subject, place: Place, progress: Progress) -> Outcome:
-    """Train a model on its own."""
-    student = subject.build()
-    notes = thawing(subject.config(), subject.dataset)
-    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress, notes)
+def train_alone(subject: Subject, place: Place, progress: Progress, start: Path | None = None) -> Outcome:
+    """Train a plain student or a teacher.
 
-
-def fine_tune(subject: Subject, weights: Path, place: Place, progress: Progress) -> Outcome:
-    """Train a teacher further in its stage, from the weights of the teacher it comes from."""
-    teacher, _ = subject.loaded(weights)
-    return _finish(subject, _distiller(subject, teacher, Unaided(Options())), place, progress)
+    Args:
+        subject: The model.
+        place: Where.
+        progress: Receives the iterations.
+        start: Weights to start from: those of the teacher that a stage trains further.
+    """
+    if start is None:
+        model, notes = subject.build(), thawing(subject.config(), subject.dataset)
+    else:
+        model, notes = subject.loaded(start)[0], []
+    return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
 
 
 def train_with(
@@ -154,8 +157,8 @@ def train_with(
         card: The method's card.
         options: Its options.
         place: Where.
-        progress: Who is told of iterations.
-        report: Gets one line for each choice that was made.
+        progress: Receives the iterations.
+        report: Receives a line for each choice that was made.
         force: Go on although a gate failed; the record says so.
 
     Raises:
@@ -212,7 +215,7 @@ def load_teacher(
 
 
 def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") -> dict[str, float]:
-    """Metrics of a model on a split."""
+    """Return the metrics of a model on a split."""
     runner = Runner(
         model=_distiller(subject, model, Unaided(Options())),
         work_dir=str(place.work_dir),
@@ -278,7 +281,7 @@ def _finish(
 
 
 def _bare(trained: Trained) -> Any:
-    """The trained student; where weights are averaged, the average (mmengine keeps it in its hook)."""
+    """Return the trained student, or the average of its weights where that is kept (by mmengine's hook)."""
     model = getattr(trained.runner.model, "module", trained.runner.model)
     for hook in trained.runner.hooks:
         average = getattr(hook, "ema_model", None)

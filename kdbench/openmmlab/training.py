@@ -164,7 +164,7 @@ def make_runner(
 
 
 def checkpoint_interval(schedule: Schedule) -> int:
-    """Iterations between checkpoints; none is written while a gradient gathers, since it would be lost."""
+    """Return the iterations between checkpoints; none is written while gradients accumulate."""
     steps = -(-schedule.iterations // (CHECKPOINTS * schedule.accumulate))
     return steps * schedule.accumulate
 

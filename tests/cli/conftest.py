@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from kdbench.cli import main
-from kdbench.execution.plan import Plan, plan
-from kdbench.execution.request import Request
+from kdbench.runs.plan import Plan, plan
+from kdbench.runs.request import Request
 
 
 class Done(NamedTuple):

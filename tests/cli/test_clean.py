@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from kdbench.execution.claims import Claims
-from kdbench.execution.provenance import record_of
-from kdbench.execution.status import Manifest
-from kdbench.execution.waste import OLD
 from kdbench.results.store import Store
+from kdbench.runs.claims import Claims
+from kdbench.runs.provenance import record_of
+from kdbench.runs.status import Manifest
+from kdbench.runs.waste import OLD
 
 CURVE = [{"iteration": 1, "AP50": 0.5}]
 
@@ -62,7 +62,7 @@ def test_there_is_nothing_to_remove(runs, kdbench):
 def test_what_no_record_needs_is_listed_and_then_removed(runs, kdbench, tmp_path):
     needed = runs.left()
     finished = runs.folder(runs.spec(0), "last_checkpoint", "iter_1.pth", "iter_2.pth")
-    broken_off = runs.folder(runs.spec(1), "iter_1.pth", "some.log")
+    broken_off = runs.folder(runs.spec(1), "student.py", "some.log")
     draft = tmp_path / "results" / "records" / f".{'0' * 32}.tmp"
     draft.write_text("x" * 100_000)
     os.utime(draft, (0, time.time() - OLD - 10))

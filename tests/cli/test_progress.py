@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from kdbench.cli.progress import TerminalConsole
-from kdbench.execution import lines
+from kdbench.runs import lines
 
 TITLE = "3 of 3: mimic[variant=whole-map], seed 0"
 

@@ -202,12 +202,12 @@ class Told:
 
 def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     """The lanes that find no memory side by side are trained one after the other."""
-    from kdbench.execution.launch import start
-    from kdbench.execution.pack import run_pack
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
-    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab import students
+    from kdbench.runs.launch import start
+    from kdbench.runs.pack import run_pack
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
+    from kdbench.runs.settings import RunSettings
 
     train = students.train_with
 

@@ -201,8 +201,8 @@ def test_a_family_that_lacks_something_is_refused_with_those_that_work(
 
 @pytest.mark.parametrize(("card", "task"), OTHER_TASKS)
 def test_another_task_is_refused_with_its_own(card, task):
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
     with pytest.raises(UserError) as refused:
         plan(Request(method=card.name, dataset=DATASETS[task]), print)

@@ -69,7 +69,7 @@ class Method:
 
 
 def methods(sections: Iterable[Section]) -> list[Method]:
-    """A card for each installed method and for each in the rankings, by name.
+    """Return a card for each installed method and for each in the rankings, by name.
 
     Args:
         sections: The rankings of the page.

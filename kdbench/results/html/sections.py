@@ -196,7 +196,7 @@ class Section:
 
 
 def section(ranking: Ranking, name: str, benchmark: str = "") -> Section:
-    """What the page shows of a ranking.
+    """Return what the page shows of a ranking.
 
     Args:
         ranking: The ranking.
@@ -229,7 +229,7 @@ def _css(value: float, largest: float) -> str:
 
 
 def left_out(records: Iterable[Record], broken: int, missing: int = 0) -> list[str]:
-    """What the rankings do not hold, a sentence each.
+    """Say what the rankings leave out, a sentence each.
 
     Args:
         records: What the rankings were made from.
