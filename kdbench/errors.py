@@ -64,6 +64,10 @@ class RunError(Exception):
         self.record = record
 
 
+class Disturbed(Exception):
+    """Something was changed that all trainings of this process depend on; the message says what."""
+
+
 class PluginError(UserError):
     """A plugin's code failed or returned something invalid; the message names the plugin."""
 

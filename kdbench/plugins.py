@@ -362,7 +362,9 @@ def make_method(card: MethodCard, options: Options) -> Method[Any]:
         PluginError: If its class cannot be imported or made.
     """
     kind = load_method(card)
-    with running(title_of(card), "its constructor"):
+    from kdbench.distill.numerics import unchanged
+
+    with running(title_of(card), "its constructor"), unchanged():
         return kind(options)
 
 
@@ -373,8 +375,10 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
         PluginError: If the import fails, or the class is no method.
     """
     from kdbench.distill import Method
+    from kdbench.distill.numerics import unchanged
 
-    loaded = load_target(title_of(card), card.method)
+    with running(title_of(card), f"the import of {card.method}"), unchanged():
+        loaded = load_target(title_of(card), card.method)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
     return loaded

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+LONGEST = 500
+"""Letters that are kept of a note, of the reason of a failure, or of a name that others give."""
 HIDDEN = "\ufffd"
 """Stands for a character that cannot be seen: a control character, a bidirectional override, a lone surrogate."""
 

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 @options.rerun
 @options.rehash
 @options.workers
+@options.step_limit
 @click.option(
     "--visualizer",
     "visualizers",
@@ -90,6 +91,7 @@ def command(
     rerun: bool,
     rehash: bool,
     workers: int | None,
+    step_limit: float | None,
     visualizers: tuple[str, ...],
     root: Path | None,
     work_dir: Path,
@@ -130,6 +132,7 @@ def command(
             results=results,
             work_dir=work_dir,
             workers=workers,
+            step_limit=step_limit,
             visualizers=visualizers,
             download=download,
             force=force,

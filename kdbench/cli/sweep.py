@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 @options.rerun
 @options.rehash
 @options.workers
+@options.step_limit
 @options.root
 @options.work_dir("Checkpoints, logs and exported students.")
 @options.results("Store of records.")
@@ -82,6 +83,7 @@ def command(
     rerun: bool,
     rehash: bool,
     workers: int | None,
+    step_limit: float | None,
     root: Path | None,
     work_dir: Path,
     results: Path,
@@ -114,6 +116,7 @@ def command(
             results=results,
             work_dir=work_dir,
             workers=workers,
+            step_limit=step_limit,
             download=download,
             force=force,
             rerun=rerun,

@@ -16,9 +16,10 @@ from mmengine.runner import Runner
 from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
+from kdbench.distill.numerics import unchanged
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError, running
-from kdbench.openmmlab.checkpoints import load_weights
+from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
@@ -45,6 +46,7 @@ from kdbench.openmmlab.thawing import thaw, thawing
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
+from kdbench.text import LONGEST, line
 
 WEIGHTS = "student.pth"
 
@@ -107,11 +109,13 @@ class Outcome:
         curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
         cost: Figures of a record's ``cost``.
         notes: What was chosen and seen on the way.
+        weights: Hash of the trained weights.
     """
 
     curve: list[dict[str, float]]
     cost: dict[str, int | float | None]
     notes: list[str] = field(default_factory=list)
+    weights: str | None = None
 
 
 class Unaided(Method[Options]):
@@ -171,14 +175,14 @@ def train_with(
     student = subject.build().to(place.device)
     probe = probe_of(_images(subject, place))
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
-    with seeded(subject.seed, "method"), running(title_of(card), "build()"):
+    with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
         method.build(shapes)
-        chosen = [str(line) for line in method.notes()]
+        chosen = [line(str(note), LONGEST) for note in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
     notes = thawing(subject.config(), subject.dataset) + chosen
     notes += _gates(model, probe, card.name, force=force)
-    for line in notes:
-        report(line)
+    for note in notes:
+        report(note)
     return _finish(subject, model, place, progress, notes)
 
 
@@ -277,7 +281,7 @@ def _finish(
         "student_flops": flops,
         "latency_ms": latency,
     }
-    return Outcome(trained.curve, cost, notes or [])
+    return Outcome(trained.curve, cost, notes or [], weights_hash(student))
 
 
 def _bare(trained: Trained) -> Any:

@@ -156,11 +156,15 @@ class Known:
         self.teachers = {record.identity: record for record in records if record.kind == "teacher"}
         self.metrics: dict[str, set[str]] = {}
         self.values: dict[tuple[str, str], list[float]] = {}
+        self.weights: dict[tuple[str, str | None], set[str]] = {}
+        """Teacher and who reports its students -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
             if record.teacher is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
+                ours = (record.teacher.identity, record.reported_by)
+                self.weights.setdefault(ours, set()).add(record.teacher.weights_sha256)
 
     def problems(self, record: Record) -> Iterator[str]:
         """List what is wrong with a record beside the others."""
@@ -183,6 +187,10 @@ class Known:
             yield f"teacher: its config is {own.spec['model']['config']}, not {taught.config}"
         if own.score is None or abs(taught.value - own.score) > TEACHERS_APART:
             yield f"teacher: its value {taught.value:.3f} is far from its own record ({_score(own)})"
+        if own.reported_by == record.reported_by and own.weights_sha256 not in (None, taught.weights_sha256):
+            yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of its own record"
+        elif len(self.weights[taught.identity, record.reported_by]) > 1:
+            yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of other rows of its ranking"
         same = self.values[taught.identity, taught.weights_sha256]
         if max(same) - min(same) > MEASURED_APART:
             yield f"teacher: the same weights give {min(same):.3f} and {max(same):.3f} in different records"

@@ -55,6 +55,7 @@ def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
         precision=spec.precision,
         workers=loading_processes(settings.workers, spec.device),
         visualizers=("LocalVisBackend", *settings.visualizers),
+        step_limit=settings.step_limit,
     )
 
 

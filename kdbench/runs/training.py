@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import PluginError, RunError, UserError
+from kdbench.errors import Disturbed, PluginError, RunError, UserError, reason
 from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
@@ -97,6 +97,7 @@ class Training:
         Raises:
             RunError: If it failed; its failed record is written.
             OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            Disturbed: If a lane of its pack changed what all depend on.
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
@@ -118,13 +119,19 @@ class Training:
             raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
         except (UserError, OSError):
             raise
+        except Disturbed as failed:
+            if place.pack is not None:
+                raise
+            raise RunError(f"{name}: {failed}.", self.failed(str(failed))) from failed
         except Exception as failed:
             if place.pack is not None and is_out_of_memory(failed):
                 raise OutOfMemory from failed
-            reason, trace = self._crashed(failed)
-            raise RunError(f"{name}: {reason}. The traceback is in {trace}.", self.failed(reason)) from failed
+            why, trace = self._crashed(failed)
+            raise RunError(f"{name}: {why}. The traceback is in {trace}.", self.failed(why)) from failed
         cost = {**outcome.cost, "timed_with": self.timed_with}
-        record = self.write(curve=outcome.curve, cost=cost, notes=[*self.notes, *outcome.notes])
+        notes = [*self.notes, *outcome.notes]
+        weights = outcome.weights if isinstance(self.spec, TeacherSpec) else None
+        record = self.write(curve=outcome.curve, cost=cost, notes=notes, weights=weights)
         console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
 
@@ -190,8 +197,8 @@ class Training:
 
     def _crashed(self, error: Exception) -> tuple[str, Path]:
         """Reason of a training that raised, in one line, and the file with its traceback."""
-        lines = traceback.format_exception(error)
+        lines = "".join(traceback.format_exception(error))
         trace = self.settings.folder(self.spec) / "traceback.txt"
         trace.parent.mkdir(parents=True, exist_ok=True)
-        trace.write_text("".join(lines), encoding="utf-8")
-        return lines[-1].strip().splitlines()[0].rstrip("."), trace
+        trace.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        return reason(error).rstrip("."), trace

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from kdbench.errors import UserError
+from kdbench.errors import Disturbed, UserError
 from kdbench.executors.base import DONE, FAILED, HELD, INTERRUPTED, REFUSED
 from kdbench.executors.local import LEASH
 from kdbench.guests import interrupt
@@ -60,7 +60,11 @@ def _work(pack: PackFile, claims: Claims) -> int:
     if not mine:
         return DONE
     console = worker_progress.WorkerConsole(pack.folder, _start_of(pack, mine, claims))
-    outcome = _trained(pack, mine, console)
+    try:
+        outcome = _trained(pack, mine, console)
+    except Disturbed as failed:
+        print(f"{failed}: what is not done is trained again", file=sys.stderr, flush=True)
+        return FAILED
     made = {identity: spec for plan in mine.values() for identity, spec in specs_of(plan).items()}
     for identity in list(claims.held):
         claims.release(identity, done=is_there(settings, made[identity]))
