@@ -51,7 +51,7 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from kdbench.datasets.digits_files import STAMP, write
 
     root = tmp_path_factory.mktemp("data")
-    write(root / "digits", {"train": 12, "test": 6}, 0, lambda _line: None)
+    write(root / "digits", {"train": 12, "test": 6}, 0)
     (root / "digits" / "scenes.json").write_text(json.dumps(STAMP))
     return root
 

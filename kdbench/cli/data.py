@@ -36,7 +36,7 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
     from kdbench.plugins import registry
 
     dataset = registry().dataset(name).value
-    folder = locate.prepare(dataset, root, source, lambda line: click.echo(line, err=True))
+    folder = locate.prepare(dataset, root, source)
     click.echo(f"{name} is ready in {folder}.")
 
 

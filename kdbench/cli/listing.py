@@ -124,7 +124,7 @@ def command(kind: str, as_json: bool) -> None:
     """List what plugins give: KIND is methods, datasets, pairs, executors, metrics or plugins.
 
     A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
-    twice are told on stderr and change nothing else.
+    twice are named on stderr and change nothing else.
     """
     found = registry()
     rows = KINDS[kind](found)

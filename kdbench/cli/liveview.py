@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.cli.progress import print_line
+from kdbench.cli.progress import print_line, stderr
 from kdbench.runs.elapsed import span
 from kdbench.runs.lines import LineView, summary
 from kdbench.runs.progress import Progress
@@ -37,7 +37,7 @@ class LiveView(LineView):
 @contextmanager
 def view_of(screen: Console | None = None) -> Iterator[LineView]:
     """Return the view that fits where the sweep is shown, by default stderr."""
-    shown = screen or Console(stderr=True)
+    shown = screen or stderr()
     if not shown.is_terminal:
         yield LineView(partial(print_line, shown))
         return

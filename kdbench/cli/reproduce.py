@@ -67,9 +67,7 @@ def command(row: str, **values: Any) -> int:
     console, store = TerminalConsole(), Store(values["results"])
     records = store.records()[0]
     then = recorded(row, records, values)
-    planned = plan(
-        request_of(then, values["root"], values["teacher_checkpoints"], values["device"]), console.say
-    )
+    planned = plan(request_of(then, values["root"], values["teacher_checkpoints"], values["device"]))
     changed = not_as_then(then, planned, store)
     if changed:
         refuse_or_tell(changed, values["anyway"])
@@ -227,7 +225,7 @@ def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     from kdbench.runs.cells import subject_of
 
     subject = subject_of(teacher, planned, settings)
-    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _line: None, lambda _failed: None)
+    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _failed: None)
     return weights_hash(loaded.model)
 
 

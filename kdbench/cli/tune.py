@@ -64,7 +64,7 @@ def command(**values: Any) -> int:
     console = TerminalConsole()
     same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "precision")}
     device = choose(values["device"])
-    ground = Ground.of(Request(**same, device=device, data_root=values["root"]), console.say)
+    ground = Ground.of(Request(**same, device=device, data_root=values["root"]))
     start(device, ground.asked.dataset)
     settings = RunSettings(
         work_dir=values["work_dir"],

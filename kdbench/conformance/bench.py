@@ -27,7 +27,7 @@ TEACHER_SEED = 7
 
 
 class Silent:
-    """A training that tells nobody."""
+    """A training that reports nothing."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Nothing."""
@@ -57,7 +57,7 @@ class Bench:
         self.work = Path(self._temporary.name)
         self.folder = folder or self.work / "digits"
         if folder is None:
-            write(self.folder, SCENES, 0, lambda _line: None)
+            write(self.folder, SCENES, 0)
         self._numbers = itertools.count()
         self.probe = cache(self._probe)
         _leave_imports_alone()

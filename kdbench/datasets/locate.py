@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 
-from kdbench import errors
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import Problem, missing
 from kdbench.errors import PluginError, UserError, reason, reminder, running
@@ -46,14 +44,13 @@ def require(dataset: Dataset, root: Path | None = None) -> Path:
     return folder
 
 
-def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Callable[[str], None]) -> Path:
+def prepare(dataset: Dataset, root: Path | None, source: Path | None = None) -> Path:
     """Get a dataset, or link what is on disk, and return its folder; quick where it is there already.
 
     Args:
         dataset: The dataset.
         root: Data root, as in :func:`data_root`.
         source: Folder on disk to link, or None.
-        report: Gets lines of progress.
 
     Raises:
         UserError: When it cannot be had; the message says what to do, and whose dataset it is.
@@ -61,8 +58,9 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
     folder, who = folder_of(dataset, root), title_of(dataset)
     function = load_target(who, dataset.prepare, ADVICE)
     try:
-        with running(who, "prepare()", ADVICE), redirect_stdout(sys.stderr), _heard(who, report) as hear:
-            function(folder, source, hear)
+        slow = f"{who} is still at work in prepare(): Ctrl-C ends it."
+        with running(who, "prepare()", ADVICE), redirect_stdout(sys.stderr), reminder(slow):
+            function(folder, source)
     except PluginError as error:
         if not isinstance(error.__cause__, OSError):
             raise
@@ -75,19 +73,6 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
         raise PluginError(
             f"prepare() of {who} has ended, and yet {error} If it stays so, {ADVICE.lower()}"
         ) from error
-
-
-@contextmanager
-def _heard(who: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Pass on what is reported; when nothing is for a while, report whose code is at work."""
-    line = f"{who} has reported nothing for {errors.SECONDS:g} s in prepare(): Ctrl-C ends it."
-    with reminder(line, report) as silence:
-
-        def hear(said: str) -> None:
-            silence.cancel()
-            report(said)
-
-        yield hear
 
 
 def _told(error: OSError) -> str:

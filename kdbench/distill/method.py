@@ -130,7 +130,7 @@ def check_terms(terms: Any) -> None:
         terms: What a method returned.
 
     Raises:
-        TypeError: With what was returned instead.
+        TypeError: If it returned anything else.
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"

@@ -94,7 +94,7 @@ class Executor(ABC):
 
     @abstractmethod
     def cancel(self, handle: str, *, now: bool) -> None:
-        """Ask a worker to write a checkpoint and end, or end it ``now``; ``wait`` tells when it has ended."""
+        """Ask a worker to write a checkpoint and end, or end it ``now``; ``wait`` reports when it has ended."""
 
     @abstractmethod
     def close(self) -> None:

@@ -38,7 +38,7 @@ JOBS = 16
 CPU_CORES, GPU_CORES = 1, 4
 """CPU cores of a worker without and with a GPU unless its option says otherwise."""
 EVERY = 5.0
-"""Seconds between two questions to Slurm, at least: it tells nothing by itself."""
+"""Least seconds between two queries of Slurm, which reports nothing by itself."""
 LATE = 60.0
 """Seconds in which the result of a job that has ended well may become visible on a network file system."""
 GONE = ("CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "PREEMPTED", "REVOKED", "TIMEOUT")

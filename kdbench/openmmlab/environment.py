@@ -1,4 +1,4 @@
-"""What ``kdbench doctor`` tells: what is installed, what is wrong, and the command that mends it."""
+"""Finds out for ``kdbench doctor`` what is installed, what is wrong, and the command that repairs it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ AGAIN = 1.0
 
 
 class Progress(Protocol):
-    """What a training tells about itself while it runs."""
+    """Receives the progress of a training."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Report that ``iteration`` iterations are done; ``losses`` are the last ones that were read."""
@@ -39,7 +39,7 @@ class StepHook(Hook):  # type: ignore[misc]
     """Tell the model the iteration, measure the time of one that is looked at, report progress.
 
     Args:
-        progress: Who is told.
+        progress: Receives iterations and evaluations.
         watch: Checks that nothing was changed that other trainings depend on.
         limit: Seconds that an iteration may take; None: any.
     """
@@ -114,7 +114,7 @@ class CurveHook(Hook):  # type: ignore[misc]
     """Collects the metrics of each evaluation; they travel in the checkpoint, so a resumed run has them all.
 
     Args:
-        progress: Who is told.
+        progress: Receives iterations and evaluations.
     """
 
     priority = "VERY_LOW"

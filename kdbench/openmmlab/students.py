@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,8 @@ from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 from kdbench.text import LONGEST, line
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "student.pth"
 
@@ -131,7 +134,7 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
 
     Args:
         subject: The model.
-        place: Where.
+        place: Folders, device and precision.
         progress: Receives the iterations.
         start: Weights to start from: those of the teacher that a stage trains further.
     """
@@ -150,7 +153,6 @@ def train_with(
     place: Place,
     progress: Progress,
     *,
-    report: Callable[[str], None],
     force: bool = False,
 ) -> Outcome:
     """Train a student with a method, after the gates.
@@ -160,9 +162,8 @@ def train_with(
         teachers: The trained teacher; several for an ensemble.
         card: The method's card.
         options: Its options.
-        place: Where.
+        place: Folders, device and precision.
         progress: Receives the iterations.
-        report: Receives a line for each choice that was made.
         force: Go on although a gate failed; the record says so.
 
     Raises:
@@ -182,7 +183,7 @@ def train_with(
     notes = thawing(subject.config(), subject.dataset) + chosen
     notes += _gates(model, probe, card.name, force=force)
     for note in notes:
-        report(note)
+        log.info("  %s", note)
     return _finish(subject, model, place, progress, notes)
 
 
@@ -197,20 +198,17 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
         return [f"a gate failed and was overruled: {failed}"]
 
 
-def load_teacher(
-    subject: Subject, weights: Path, report: Callable[[str], None], overrule: Callable[[GateError], None]
-) -> Teacher:
+def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
     """Return a teacher with weights from a file.
 
     Args:
         subject: The teacher.
         weights: The file.
-        report: Gets one line on what was loaded.
         overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
     """
     model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
-    report(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
+    log.info(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
     try:
         check_loaded(missed, weights)
     except GateError as failed:

@@ -86,8 +86,8 @@ def train(
         model: Student with its method.
         dataset: What it is trained and judged on.
         schedule: The recipe.
-        place: Where.
-        progress: Who is told.
+        place: Folders, device and precision.
+        progress: Receives iterations and evaluations.
         seed: Seed of the run.
         name: Unique name of the experiment.
 

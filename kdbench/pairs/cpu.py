@@ -1,4 +1,4 @@
-"""CPU-sized pairs: train from scratch in minutes on two cores, and tell methods apart."""
+"""CPU-sized pairs: train from scratch in minutes on two cores, and separate methods."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The mark is the record's ``reported_by``. It is no part of the identity, and the name of the record's file seals it
 (:meth:`kdbench.results.store.Store.path_of`): whoever edits the file, or the mark away, leaves a broken record that
-is told and not counted.
+is named and not counted.
 """
 
 from __future__ import annotations
@@ -348,7 +348,7 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:
-    """Provenance: with what, on what, when and how it was made."""
+    """Provenance: software, machine, time and command of a result."""
     needed = NEEDED if record.reported_by is None else (*NEEDED, "kdbench")
     for name in needed:
         if not record.versions.get(name, "").strip():

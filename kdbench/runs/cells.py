@@ -87,5 +87,5 @@ def score(record: Record) -> str:
 
 
 def outdated(record: Record, plan: Plan) -> bool:
-    """Whether a record tells of other source of the plan's method than there is now."""
+    """Whether a record was made with other source of the plan's method than there is now."""
     return record.code is not None and record.code != plan.code

@@ -189,7 +189,7 @@ class Claims:
             self._beating.start()
 
     def _touch_all(self) -> None:
-        """Touch what is held; tell when somebody took it over."""
+        """Touch what is held; call back when somebody took it over."""
         while not self._ended.wait(self.heartbeat):
             with self._guard:
                 held = dict(self.held)

@@ -53,7 +53,7 @@ class Rates:
         return _median(seen) * teacher.recipe.iterations if seen else None
 
     def guess(self, item: Item) -> float:
-        """Time of a cell's iterations, s, with the order of magnitude of a step where no record tells."""
+        """Time of a cell's iterations, s, with the order of magnitude of a step where there is no record."""
         known = self.seconds(item)
         return item.plan.cell.pair.schedule.iterations * STEP if known is None else known
 

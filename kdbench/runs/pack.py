@@ -76,7 +76,7 @@ def run_pack(
 
     Args:
         plans: Plans of one dataset, pair, seed, schedule and teacher.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         console: Where progress is shown.
         trainer: Trains and loads the models.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from kdbench.specs import (
     digest,
     file_digest,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,30 +71,28 @@ class Plan:
         return source_hash(self.card.method.partition(":")[0], self.plugin.rpartition(" ")[0])
 
 
-def plan(request: Request, report: Callable[[str], None], *, rehash: bool = False) -> Plan:
+def plan(request: Request, *, rehash: bool = False) -> Plan:
     """Resolve a request.
 
     Args:
         request: What the user asks for.
-        report: Gets lines of progress (an embedded dataset may have to be written first).
         rehash: Read every file of the dataset, whatever the index of hashes has of it.
 
     Raises:
         UserError: For anything unknown, malformed or missing, in one line.
     """
-    return Planner(report, rehash=rehash).plan(request)
+    return Planner(rehash=rehash).plan(request)
 
 
 class Planner:
     """Resolves requests; what several share (the data, a pair, its teacher, a selector) is looked at once.
 
     Args:
-        report: Gets lines of progress.
         rehash: Read every file of a dataset, whatever the index of hashes has of it.
     """
 
-    def __init__(self, report: Callable[[str], None], *, rehash: bool = False) -> None:
-        self.report, self.rehash = report, rehash
+    def __init__(self, *, rehash: bool = False) -> None:
+        self.rehash = rehash
         self._asked: dict[str, tuple[Offer[MethodCard], Options, str]] = {}
         self._content: dict[tuple[str, Path | None], tuple[Path, str]] = {}
         self._pairs: dict[Request, Pair] = {}
@@ -165,9 +166,9 @@ class Planner:
         """Check the dataset's files and return its folder and fingerprint."""
         key = (dataset.name, root)
         if key not in self._content:
-            folder = located(dataset, root, self.report)
+            folder = located(dataset, root)
             for line in check_files(dataset, folder, root, rehash=self.rehash):
-                self.report(line)
+                log.warning(line)
             self._content[key] = folder, fingerprint(dataset, folder, rehash=self.rehash)
         return self._content[key]
 
@@ -273,10 +274,10 @@ def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> 
     return None if stage is None else StagedTeacherSpec.after(teacher, stage, card.revision)
 
 
-def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) -> Path:
+def located(dataset: Dataset, root: Path | None) -> Path:
     """Folder of a dataset's files; an embedded dataset is written where it is missing."""
     if dataset.embedded:
-        return prepare(dataset, root, None, report)
+        return prepare(dataset, root)
     return require(dataset, root)
 
 

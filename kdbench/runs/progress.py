@@ -1,4 +1,4 @@
-"""What a worker tells while it trains: lines in its log, and a small file that others read."""
+"""A worker's progress while it trains: lines in its log, and a small file that others read."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Training:
     """One training in a worker.
 
     Args:
-        console: Where it is told.
+        console: Receives progress messages.
         title: What is trained.
         iterations: How long it is.
     """

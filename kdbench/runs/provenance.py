@@ -1,4 +1,4 @@
-"""Makes records: what was measured, and of what, with what and on what it was."""
+"""Makes records with their provenance: software, machine, command."""
 
 from __future__ import annotations
 

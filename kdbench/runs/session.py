@@ -27,7 +27,7 @@ class Session:
 
     Args:
         plan: What to run.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         console: Where progress is shown.
         trainer: Trains and loads the models.
     """
@@ -157,7 +157,7 @@ class Session:
         else:
             record = self.known(spec)
         model = self.trainer.load_teacher(
-            subject, self._weights(spec), self.console.say, lambda failed: self._overrule(failed, spec)
+            subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
         )
         weights = weights_hash(model.model)
         record = record or self._measured(spec, subject, model, weights)

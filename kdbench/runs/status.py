@@ -56,7 +56,7 @@ class Report(Spec):
     owner: Owner
     """The sweep's process."""
     ends: float | None
-    """When it will end, s since the epoch; None where it cannot tell."""
+    """When it will end, s since the epoch; None where that is unknown."""
     untimed_teachers: int
     """To be trained, and left out of that."""
     refused: dict[str, str]
@@ -89,7 +89,7 @@ class Snapshot:
         running: Of them, in a worker now.
         workers: What each worker does.
         seconds_left: Until the end, s; None where it cannot be told.
-        untimed_teachers: To be trained, and left out of that since no record tells how long it takes.
+        untimed_teachers: Teachers to be trained whose time is unknown, and left out of that.
         best: The best method of each pair so far, a line each.
     """
 

@@ -67,7 +67,7 @@ class Task:
         done: Records of the cells that are done already.
         failed: Cells that failed before and are not retried.
         known: All records of the store.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
     """
 
     packs: Sequence[Pack]
@@ -82,8 +82,8 @@ class Sweep:
 
     Args:
         task: What to run.
-        executor: Where.
-        view: Who is told.
+        executor: Runs the workers.
+        view: Shows the progress.
         command: The command of a worker for a pack's file.
     """
 
@@ -146,7 +146,7 @@ class Sweep:
                 claims.release(identity, done=True)
 
     def _try(self, work: Callable[[], None]) -> None:
-        """Do the best to leave nothing behind: that it fails is told, and hides no reason why the sweep ends."""
+        """Clean up as far as possible: report failures without hiding why the sweep ends."""
         try:
             work()
         except PluginError as error:

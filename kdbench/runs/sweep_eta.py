@@ -16,14 +16,14 @@ There = Callable[[Spec], bool]
 def time_left(
     running: Sequence[PackState], pending: Sequence[PackState], rates: Rates, there: There, slots: int
 ) -> tuple[float | None, int]:
-    """Until the end, as earlier records tell, and longer where running packs say that they take longer.
+    """Estimate the time to the end from earlier records, and longer where running packs report more.
 
     No shorter than the longest of them: slots cannot share what is left of a pack.
 
     Args:
         running: Packs in workers.
         pending: Packs that wait.
-        rates: What records tell.
+        rates: Times from earlier records.
         there: Whether a spec need not be run.
         slots: Workers at once.
 

@@ -122,7 +122,7 @@ def write_lost(plan: Plan, store: Store, settings: RunSettings, why: str) -> Rec
     Args:
         plan: The cell's.
         store: Where the record goes.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         why: The reason.
     """
     folder = run_folder(settings.work_dir, plan.cell.identity())

@@ -33,7 +33,6 @@ class Trainer(Protocol):
         place: Place,
         progress: Progress,
         *,
-        report: Callable[[str], None],
         force: bool = False,
     ) -> Outcome:
         """Train a student with a method, after the gates."""
@@ -42,7 +41,6 @@ class Trainer(Protocol):
         self,
         subject: Subject,
         weights: Path,
-        report: Callable[[str], None],
         overrule: Callable[[GateError], None],
     ) -> Teacher:
         """Return a frozen teacher with the weights in a file."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Console(Protocol):
-    """Where a session tells what it does."""
+    """Shows the progress of a session."""
 
     def say(self, line: str) -> None:
         """One line."""
@@ -62,11 +62,11 @@ class Teaching:
 
 @dataclass(frozen=True)
 class Training:
-    """What is trained, with what, for which record.
+    """One training and the record that it is for.
 
     Attributes:
         plan: The plan that it is part of.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         spec: The student or teacher.
         trainer: Does it.
         teaching: The teachers that a student learns from; None for a plain student and for a teacher.
@@ -91,7 +91,7 @@ class Training:
 
         Args:
             place: Where, and beside what.
-            console: Who is told.
+            console: Receives progress messages.
             heading: What it is called there.
 
         Raises:
@@ -109,7 +109,7 @@ class Training:
         self._look_back(place.work_dir, console, heading)
         try:
             with console.stage(heading, subject.schedule.iterations) as progress:
-                outcome = self._outcome(subject, place, progress, console)
+                outcome = self._outcome(subject, place, progress)
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
@@ -135,7 +135,7 @@ class Training:
         console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
 
-    def _outcome(self, subject: Subject, place: Place, progress: Progress, console: Console) -> Outcome:
+    def _outcome(self, subject: Subject, place: Place, progress: Progress) -> Outcome:
         if self.teaching is None:
             return self.trainer.train_alone(subject, place, progress, self.start)
         return self.trainer.train_with(
@@ -145,7 +145,6 @@ class Training:
             self.plan.options,
             place,
             progress,
-            report=lambda line: console.say(f"  {line}"),
             force=self.settings.force,
         )
 

@@ -35,9 +35,9 @@ class Ground:
     planner: Planner
 
     @classmethod
-    def of(cls, request: Request, report: Callable[[str], None]) -> Ground:
+    def of(cls, request: Request) -> Ground:
         """Look everything up that a study depends on. Raises UserError as a plan does."""
-        planner = Planner(report)
+        planner = Planner()
         plan = planner.plan(request)
         if plan.teacher is None:
             raise UserError(f"method '{plan.card.name}' has no options to tune: name another.")

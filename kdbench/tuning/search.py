@@ -39,9 +39,9 @@ class Tuning:
 
     Args:
         ground: What its trials share.
-        settings: Where and with what it is run. Its results are the records of trials, in a folder of their own.
+        settings: Runtime settings; ``results`` is a folder of its own, for the records of trials.
         results: Where studies go.
-        console: Who is told.
+        console: Receives progress messages.
     """
 
     def __init__(self, ground: Ground, settings: RunSettings, results: Path, console: Console) -> None:
@@ -92,7 +92,7 @@ class Tuning:
         return self.ground.study(usable)
 
     def _prepared(self) -> dict[str, Any]:
-        """Train what all trials share, and tell what it reaches on the validation images."""
+        """Train what all trials share, and return what it reaches on the validation images."""
         plan = self.ground.plan(self.ground.request.method)
         shared = replace(plan, staged=None)
         alone = replace(shared, cell=plan.plain, teacher=None, others=())

@@ -144,7 +144,7 @@ def test_the_session_says_what_the_stage_does():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["faster", "pspnet"])
 @pytest.mark.parametrize("average", [None, 0.3])
-def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind, average):
+def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind, average, caplog):
     from kdbench.openmmlab.checkpoints import read_state_dict
     from kdbench.openmmlab.students import evaluate, load_teacher, train_alone
 
@@ -155,9 +155,11 @@ def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind
     ours, theirs = read_state_dict(tmp_path / "student.pth"), read_state_dict(base[kind])
     assert ours.keys() == theirs.keys()
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
-    said = []
-    teacher = load_teacher(subject, tmp_path / "student.pth", said.append, said.append)
-    assert said == [f"quantized teacher: all of its weights loaded from {tmp_path / 'student.pth'}"]
+    caplog.set_level("INFO", "kdbench")
+    teacher = load_teacher(subject, tmp_path / "student.pth", pytest.fail)
+    assert caplog.messages == [
+        f"quantized teacher: all of its weights loaded from {tmp_path / 'student.pth'}"
+    ]
     assert on_grid(neck_of(teacher.model, kind))
     # The curve was measured with the transform: the loaded teacher, which has it, gives the same again.
     again = evaluate(teacher.model, subject, bench.place(tmp_path / "again"))

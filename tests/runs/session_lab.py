@@ -49,7 +49,7 @@ class Lab:
 
     def plan(self, method: str = "hinton", schedule: Any = "default", **changes: Any) -> Any:
         request = Request(method=method, dataset="digits", schedule=schedule, data_root=self.data, **changes)
-        return plan(request, lambda _line: None)
+        return plan(request)
 
     def run(self, method: str = "hinton", *, force: bool = False, rerun: bool = False, **changes: Any) -> Any:
         self.told, self.trained = Told(), []

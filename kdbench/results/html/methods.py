@@ -26,7 +26,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Result:
-    """A row of a ranking, as the card of its method tells it."""
+    """A row of a ranking, as the card of its method shows it."""
 
     ranking: str
     title: str

@@ -85,7 +85,7 @@ class Answer:
         seeds: How many seeds that is over.
         reported: How many of its seeds others report.
         time: Time of its iteration relative to the plain student's, or empty.
-        ties: How far it is told from the others.
+        ties: Which of the others it cannot be told from.
         command: Runs its first seed.
     """
 
