@@ -12,6 +12,7 @@ from typing import NamedTuple
 import click
 
 from kdbench import __version__
+from kdbench.cli.screen import echo
 from kdbench.errors import ArgumentError, UserError
 from kdbench.threads import wait_well
 
@@ -108,14 +109,14 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     context.with_resource(log_on_stderr(level))
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 class _Stderr(logging.Handler):
     """Writes to what standard error is at that time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        echo(self.format(record), err=True)
 
 
 @contextmanager
@@ -160,7 +161,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int = 2) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"error: {' '.join(message.split())}", err=True)
     return code
 
 
@@ -173,7 +174,7 @@ def _with_hint(error: click.ClickException) -> str:
 def _aborted(error: BaseException) -> int:
     """Click turns Ctrl-C into Abort, and so does a refused question."""
     if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
-        click.echo("aborted", err=True)
+        echo("aborted", err=True)
         return 1
-    click.echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
+    echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
     return INTERRUPTED

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
 
     dataset = registry().dataset(name).value
     folder = locate.prepare(dataset, root, source)
-    click.echo(f"{name} is ready in {folder}.")
+    echo(f"{name} is ready in {folder}.")
 
 
 @command.command()
@@ -77,18 +78,18 @@ def _bar() -> Iterator[Callable[[int, int], object]]:
 def _print_json(report: Report, folder: Path) -> None:
     import json
 
-    click.echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
+    echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
 
 
 def _print(report: Report, folder: Path) -> None:
     """Print the counts to stdout and a line for each problem to stderr."""
     for split, counts in report.splits.items():
         boxes = f", {counts.boxes} boxes" if counts.boxes else ""
-        click.echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
-        click.echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
+        echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
+        echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
     for problem in report.warnings:
-        click.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)
     for problem in report.errors:
-        click.echo(f"error: {problem}", err=True)
+        echo(f"error: {problem}", err=True)
     state = f"{len(report.errors)} errors" if report.errors else "good"
-    click.echo(f"{report.dataset} in {folder}: {state}, {len(report.warnings)} warnings")
+    echo(f"{report.dataset} in {folder}: {state}, {len(report.warnings)} warnings")

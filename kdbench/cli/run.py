@@ -12,6 +12,7 @@ import click
 
 import kdbench
 from kdbench.cli import options
+from kdbench.cli.screen import echo, page
 from kdbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -158,31 +159,27 @@ def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> No
     from kdbench.runs.settings import run_folder
 
     if as_json:
-        click.echo(record.to_json(), nl=False)
+        echo(record.to_json(), nl=False)
         return
     if not record.done:
         return
     store = Store(results)
     if record.schedule == "smoke":
-        click.echo("smoke schedule: everything ran; nothing of it is ranked.")
+        echo("smoke schedule: everything ran; nothing of it is ranked.")
     else:
         _rank(store, record.dataset)
     folder = run_folder(work_dir, record.identity)
-    click.echo(f"record    {store.path_of(record)}")
+    echo(f"record    {store.path_of(record)}")
     if folder.is_dir():
-        click.echo(f"run       {folder}")
-        click.echo(f"export    kdbench export {shlex.quote(str(folder))} --output student.pth")
+        echo(f"run       {folder}")
+        echo(f"export    kdbench export {shlex.quote(str(folder))} --output student.pth")
 
 
 def _rank(store: Store, dataset: str) -> None:
-    from rich.console import Console
-
     from kdbench.results.formats import tables
     from kdbench.results.leaderboard import rankings
 
     records, _ = store.records(dataset)
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=200)
+    screen = page()
     for table in tables(rankings(record for record in records if record.dataset == dataset)):
         screen.print(table.rich())

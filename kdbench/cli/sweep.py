@@ -10,6 +10,7 @@ import click
 
 import kdbench
 from kdbench.cli import INTERRUPTED, options
+from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
     from kdbench.runs.sweep_plan import SweepResult
@@ -148,4 +149,4 @@ def _tell(result: SweepResult, took: str) -> int:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)

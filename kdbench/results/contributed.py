@@ -23,6 +23,7 @@ from kdbench.errors import UserError, explain
 from kdbench.plugins import registry
 from kdbench.results.record import Record, complaint
 from kdbench.results.store import Store
+from kdbench.results.wording import unfit_texts
 from kdbench.selectors import canonical, parse
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
@@ -232,7 +233,7 @@ def _write(files: Sequence[Filed], store: Store) -> list[Path]:
 
 def problems(record: Record) -> list[str]:
     """List what is implausible or contradictory in a record; empty where all is well."""
-    found = list(_of_the_spec(record))
+    found = [*unfit_texts(record), *_of_the_spec(record)]
     if not found:
         for rule in (_of_the_names, _of_the_result, _of_the_cost, _of_the_teacher, _of_the_origin):
             found += rule(record)
