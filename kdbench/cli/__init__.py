@@ -13,7 +13,8 @@ import click
 
 from kdbench import __version__
 from kdbench.cli.screen import echo
-from kdbench.errors import ArgumentError, UserError
+from kdbench.errors import ERROR, ArgumentError, UserError
+from kdbench.surroundings import check_folder, with_streams
 from kdbench.threads import wait_well
 
 log = logging.getLogger(__name__)
@@ -142,8 +143,10 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 where a command says so, 2 after a user's mistake, 130 after Ctrl-C.
     """
+    with_streams()
     wait_well()
     try:
+        check_folder()
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:
         return _fail(str(error))
@@ -152,17 +155,22 @@ def main(args: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         return _aborted(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return _fail(
-            f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
-        )
+        return _fail(_told(error))
     return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int = 2) -> int:
-    echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"{ERROR}{' '.join(message.split())}", err=True)
     return code
+
+
+def _told(error: OSError) -> str:
+    """Return a file system's error in one line; raise one that names no file, since it is no user's mistake."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
+    if error.filename is None:
+        raise error
+    return f"cannot use {error.filename}: {error.strerror}. Choose another path, or mend its permissions."
 
 
 def _with_hint(error: click.ClickException) -> str:

@@ -35,8 +35,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="smoke: a handful of iterations of everything, never ranked.",
 )
-@click.option("--teacher", metavar="CFG", help="Config of the teacher: a file, or mmdet::... or mmseg::...")
-@click.option("--student", metavar="CFG", help="Config of the student.")
+@click.option(
+    "--teacher",
+    metavar="CFG",
+    help="Config of the teacher: mmdet::..., mmseg::..., or a file, whose Python code runs with your rights.",
+)
+@click.option("--student", metavar="CFG", help="Config of the student, likewise.")
 @click.option(
     "--teacher-checkpoint",
     "teacher_checkpoints",

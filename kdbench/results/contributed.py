@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from kdbench.devices import CPU
 from kdbench.errors import UserError, explain
+from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.record import Record, complaint
 from kdbench.results.store import Store
@@ -115,7 +116,7 @@ def _sorted(refused: Iterable[Refusal], files: Sequence[Path]) -> list[Refusal]:
 def _marked(path: Path, reported_by: str | None) -> Record | Refusal:
     """Return the record in a file with its mark."""
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(read_regular(path))
         by = reported_by or record.reported_by or UNNAMED
         if record.reported_by not in (None, by):
             return Refusal(path, f"it is marked as reported by {record.reported_by}, not by {by}")
