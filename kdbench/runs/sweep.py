@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 from kdbench.errors import ERROR, PluginError
-from kdbench.executors.base import HELD, INTERRUPTED, REFUSED, Ended, Executor
+from kdbench.executors.base import HELD, REFUSED, Ended, Executor
 from kdbench.guests import Interruption
 from kdbench.results.record import Record
 from kdbench.results.store import Store
@@ -315,7 +315,7 @@ class Sweep:
         """Run the cells again from their last checkpoints: in halves, and a single one until it has failed."""
         deaths = state.died(mark_of(state.pack, self.settings.work_dir, self.there))
         line = f"{state.pack.title}: its worker ended with {ended.how}"
-        if ended.code != INTERRUPTED and len(state.pack.items) > 1 and not self._in_teacher(state):
+        if len(state.pack.items) > 1 and not self._in_teacher(state):
             self.view.say(f"{line}; its {len(state.pack.items)} cells are run again in halves")
             self.pending[:0] = state.halves(self.store, self.settings)
         elif deaths < DEATHS:
