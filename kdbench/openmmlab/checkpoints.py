@@ -11,7 +11,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from mmengine.runner import checkpoint as mmengine_checkpoint
 from torch import Tensor, nn
 
 from kdbench.errors import UserError
@@ -49,10 +48,6 @@ INERT = (
     "numpy._core.multiarray.scalar",
 )
 """What mmengine's checkpoints name besides tensors and plain containers."""
-
-
-OF_TRAINING = frozenset({"meta", "state_dict", "message_hub", "optimizer"})
-"""Parts of a checkpoint that mmengine writes to go on from, beside the schedules, which are a list."""
 
 
 def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
@@ -104,7 +99,7 @@ def read_state_dict(file: Path) -> Mapping[str, Tensor]:
     """
     if not file.is_file():
         raise UserError(f"checkpoint {file} does not exist: check the path.")
-    content = _load(file)
+    content = load(file)
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
         raise UserError(f"{file} holds no weights: give a checkpoint with a state_dict.")
@@ -114,67 +109,19 @@ def read_state_dict(file: Path) -> Mapping[str, Tensor]:
     return tensors
 
 
-def read_training(file: Path) -> dict[str, Any]:
-    """Read what mmengine writes while it trains: weights, optimizer, schedules and the curve.
-
-    The history of logged losses is left out, which only smooths what is logged next; so is the config in it,
-    which mmengine would execute.
-
-    Raises:
-        UserError: As :func:`load_weights` says, or if the file is another kind of checkpoint.
-    """
-    return _training(_load(file), file)
-
-
-def _training(content: Any, file: Path) -> dict[str, Any]:
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), dict) for name in OF_TRAINING):
-        raise UserError(f"{file} is no checkpoint of a training: remove it.")
-    meta = {name: value for name, value in content["meta"].items() if name != "config"}
-    if not isinstance(meta.get("iter"), int) or not isinstance(meta.get("epoch"), int):
-        raise UserError(f"{file} does not say how long it was trained: remove it.")
-    return content | {"meta": meta, "message_hub": content["message_hub"] | {"log_scalars": {}}}
-
-
-def check_fits(model: nn.Module, content: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint to go on from that is of another model: mmengine loads the part that fits.
-
-    Raises:
-        UserError: If names or shapes differ.
-    """
-    theirs = {name: value.shape for name, value in content["state_dict"].items()}
-    if theirs != {name: value.shape for name, value in model.state_dict().items()}:
-        raise UserError("the run's checkpoint is of another model: remove the iter_*.pth from its folder.")
-
-
-def _read_for_mmengine(filename: str, map_location: Any = None) -> Any:
-    """Stand in for mmengine's reader of local files, which executes what it cannot read otherwise."""
-    file = Path(filename).expanduser()
-    content = _load(file, map_location)
-    return _training(content, file) if isinstance(content, dict) and "message_hub" in content else content
-
-
-def _fetch_for_mmengine(url: str, **options: Any) -> Any:
-    """Stand in for mmengine's download, which executes what it has downloaded."""
-    try:
-        with _inert():
-            return torch.hub.load_state_dict_from_url(url, **options, weights_only=True)
-    except UnpicklingError as error:
-        raise UserError(
-            f"{url} is no checkpoint, or must be executed to be read: give another one."
-        ) from error
-
-
-mmengine_checkpoint.CheckpointLoader.register_scheme("", loader=_read_for_mmengine, force=True)
-mmengine_checkpoint.load_url = _fetch_for_mmengine
-
-
-def _inert() -> AbstractContextManager[None]:
+def inert() -> AbstractContextManager[None]:
+    """Return a context in which torch's safe loader takes what mmengine saves beside the weights."""
     return torch.serialization.safe_globals([(Inert, name) for name in INERT])  # type: ignore[no-any-return]
 
 
-def _load(file: Path, map_location: Any = "cpu") -> Any:
+def load(file: Path, map_location: Any = "cpu") -> Any:
+    """Read what torch saved in a file, without executing it.
+
+    Raises:
+        UserError: As :func:`load_weights` says.
+    """
     try:
-        with _inert():
+        with inert():
             return torch.load(file, map_location=map_location, weights_only=True)
     except UnpicklingError as error:
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))

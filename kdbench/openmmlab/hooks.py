@@ -16,9 +16,9 @@ from mmengine.hooks import CheckpointHook, EMAHook, Hook
 from kdbench import devices
 from kdbench.distill.randomness import reseed
 from kdbench.guests import Interruption
-from kdbench.openmmlab.checkpoints import check_fits
 from kdbench.openmmlab.intact import Watch
 from kdbench.openmmlab.limit import StepLimit
+from kdbench.openmmlab.training_checkpoints import check_fits
 
 WARM_ITERATIONS = 5
 AGAIN = 1.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from mmengine.dist import barrier, is_main_process
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import read_training
 from kdbench.openmmlab.run_files import POINTER, checkpoints, drop_checkpoints
+from kdbench.openmmlab.training_checkpoints import read_training
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def folder(interrupted, tmp_path):
 
 
 def content(file):
-    from kdbench.openmmlab.checkpoints import read_training
+    from kdbench.openmmlab.training_checkpoints import read_training
 
     return read_training(file)
 
@@ -166,7 +166,7 @@ def test_the_checkpoint_of_another_model_is_refused(bench, folder):
 def test_mmengine_reads_local_files_as_safely(tmp_path, bomb):
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    import kdbench.openmmlab.checkpoints  # noqa: F401
+    import kdbench.openmmlab.training_checkpoints  # noqa: F401
 
     torch.save({"state_dict": {}, "bomb": bomb}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="would have to be executed"):
@@ -176,7 +176,7 @@ def test_mmengine_reads_local_files_as_safely(tmp_path, bomb):
 def test_and_what_it_downloads(tmp_path, bomb, monkeypatch):
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    import kdbench.openmmlab.checkpoints  # noqa: F401
+    import kdbench.openmmlab.training_checkpoints  # noqa: F401
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cached = tmp_path / "hub" / "checkpoints" / "weights.pth"
