@@ -15,6 +15,7 @@ import pytest
 from kdbench.plugins import ENVIRONMENT, registry
 
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in a process a core
 
 CARDS = """
 from kdbench.cards import MethodCard, Options
