@@ -81,7 +81,7 @@ class LazyGroup(click.Group):
         """Run the sub-command; an argument that cannot be used is named as its option."""
         try:
             return super().invoke(ctx)
-        except UserError as error:
+        except (UserError, OSError) as error:
             log.debug("the error's traceback:", exc_info=True)
             if not isinstance(error, ArgumentError):
                 raise
