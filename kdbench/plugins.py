@@ -362,7 +362,7 @@ def make_method(card: MethodCard, options: Options) -> Method[Any]:
         PluginError: If its class cannot be imported or made.
     """
     kind = load_method(card)
-    from kdbench.distill.numerics import unchanged
+    from kdbench.distill.settings import unchanged
 
     with running(title_of(card), "its constructor"), unchanged():
         return kind(options)
@@ -375,7 +375,7 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
         PluginError: If the import fails, or the class is no method.
     """
     from kdbench.distill import Method
-    from kdbench.distill.numerics import unchanged
+    from kdbench.distill.settings import unchanged
 
     with running(title_of(card), f"the import of {card.method}"), unchanged():
         loaded = load_target(title_of(card), card.method)

@@ -12,8 +12,8 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from kdbench.distill.method import check_terms
-from kdbench.distill.numerics import unchanged
 from kdbench.distill.randomness import seeded
+from kdbench.distill.settings import unchanged
 from kdbench.errors import running
 from kdbench.openmmlab.hooks import bare
 

@@ -16,8 +16,8 @@ from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.method import check_terms
-from kdbench.distill.numerics import unchanged
 from kdbench.distill.randomness import reseed
+from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.batched.constants import constants_kept
 from kdbench.openmmlab.captures import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kdbench.distill.numerics import put_back, settings
+from kdbench.distill.settings import put_back, values
 from kdbench.errors import Disturbed
 from kdbench.openmmlab.distiller import Teacher
 
@@ -13,7 +13,7 @@ class Watch:
     """Remembers what the settings of this process are when it is made."""
 
     def __init__(self) -> None:
-        self._settings = settings()
+        self._settings = values()
 
     def check(self, teachers: Iterable[Teacher]) -> None:
         """Look at the settings, which are put back, and at the weights of teachers.
@@ -24,4 +24,4 @@ class Watch:
         changed = put_back(self._settings)
         changed += ["the teacher's weights"] if not all(teacher.intact() for teacher in teachers) else []
         if changed:
-            raise Disturbed(f"a method changed {', '.join(changed)} during the training")
+            raise Disturbed(f"a method changed {' and '.join(changed)} during the training")

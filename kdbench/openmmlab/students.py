@@ -17,8 +17,8 @@ from mmengine.runner import Runner
 from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
-from kdbench.distill.numerics import unchanged
 from kdbench.distill.randomness import seeded
+from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops

@@ -9,7 +9,7 @@ import torch
 
 from kdbench.errors import UserError
 
-RUN = {"iterations": 3, "validations": 1, "warmup": 1}
+RUN = {"iterations": 4, "validations": 1, "warmup": 1}
 
 
 class Stopping:
@@ -28,11 +28,11 @@ class Stopping:
 
 @pytest.fixture(scope="module")
 def interrupted(bench, tmp_path_factory):
-    """A run's folder with the checkpoints of iterations 1 and 2."""
+    """A run's folder with the checkpoints of iterations 2 and 3."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     with pytest.raises(MemoryError):
         bench.train(bench.distiller("gfl", **RUN), "gfl", folder, Stopping(3), **RUN)
-    assert sorted(file.name for file in folder.glob("iter_*.pth")) == ["iter_1.pth", "iter_2.pth"]
+    assert sorted(file.name for file in folder.glob("iter_*.pth")) == ["iter_2.pth", "iter_3.pth"]
     return folder
 
 
@@ -48,15 +48,15 @@ def content(file):
 
 
 def test_a_folder_that_was_moved_goes_on(bench, interrupted, folder):
-    assert (folder / "last_checkpoint").read_text() == str(interrupted / "iter_2.pth")
+    assert (folder / "last_checkpoint").read_text() == str(interrupted / "iter_3.pth")
     hidden = interrupted.rename(interrupted.with_name("gone"))
     try:
         went_on = Stopping()
         trained = bench.train(bench.distiller("gfl", **RUN), "gfl", folder, went_on, **RUN)
     finally:
         hidden.rename(interrupted)
-    assert went_on.seen == [3]
-    assert [point["iteration"] for point in trained.curve] == [3]
+    assert went_on.seen == [4]
+    assert [point["iteration"] for point in trained.curve] == [4]
 
 
 def truncate(file, _bomb):
@@ -86,22 +86,22 @@ def forget_iteration(file, _bomb):
 def test_the_newest_that_can_be_read_is_taken(folder, bomb, spoil):
     from kdbench.openmmlab.interrupted import left_in
 
-    spoil(folder / "iter_2.pth", bomb)
+    spoil(folder / "iter_3.pth", bomb)
     left = left_in(folder)
-    assert (left.iteration, left.checkpoint) == (1, folder / "iter_1.pth")
+    assert (left.iteration, left.checkpoint) == (2, folder / "iter_2.pth")
     (line,) = left.unreadable
-    assert str(folder / "iter_2.pth") in line
+    assert str(folder / "iter_3.pth") in line
     assert "\n" not in line
 
 
-@pytest.mark.parametrize("pointer", ["", "/nowhere/iter_9.pth", "iter_2.pth\0", None])
+@pytest.mark.parametrize("pointer", ["", "/nowhere/iter_9.pth", "iter_3.pth\0", None])
 def test_what_the_pointer_says_does_not_matter(folder, pointer):
     from kdbench.openmmlab.interrupted import left_in
 
     (folder / "last_checkpoint").unlink()
     if pointer is not None:
         (folder / "last_checkpoint").write_text(pointer)
-    assert left_in(folder).iteration == 2
+    assert left_in(folder).iteration == 3
 
 
 def test_where_none_can_be_read_it_begins_again(tmp_path):
@@ -133,10 +133,10 @@ def test_a_session_says_so_in_one_line(lab, monkeypatch):
 
 
 def test_the_config_in_a_checkpoint_which_mmengine_would_execute_is_left_out(folder, mark):
-    checkpoint = torch.load(folder / "iter_2.pth", weights_only=False)
+    checkpoint = torch.load(folder / "iter_3.pth", weights_only=False)
     checkpoint["meta"]["config"] = f"open({str(mark)!r}, 'w')"
-    torch.save(checkpoint, folder / "iter_2.pth")
-    assert "config" not in content(folder / "iter_2.pth")["meta"]
+    torch.save(checkpoint, folder / "iter_3.pth")
+    assert "config" not in content(folder / "iter_3.pth")["meta"]
 
 
 def test_nothing_of_a_checkpoint_that_a_training_needs_is_lost(folder):
@@ -148,7 +148,7 @@ def test_nothing_of_a_checkpoint_that_a_training_needs_is_lost(folder):
         )
         return isinstance(value, Inert) or any(map(inert, inside))
 
-    read, written = content(folder / "iter_2.pth"), torch.load(folder / "iter_2.pth", weights_only=False)
+    read, written = content(folder / "iter_3.pth"), torch.load(folder / "iter_3.pth", weights_only=False)
     assert not inert(read)
     assert set(read) == set(written)
     for part in ("optimizer", "param_schedulers", "meta"):

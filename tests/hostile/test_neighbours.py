@@ -2,59 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
 from session_lab import Lab
 
-from kdbench.distill.numerics import SETTINGS, put_back, settings, unchanged
-from kdbench.errors import Disturbed, PluginError, UserError, running
+from kdbench.errors import Disturbed, PluginError, UserError
 from kdbench.runs.pack import run_pack
 from kdbench.runs.settings import RunSettings
-
-CHANGES = {
-    "the default dtype": lambda: torch.set_default_dtype(torch.float64),
-    "whether gradients are recorded": lambda: torch.set_grad_enabled(False),
-    "the precision of matrix products": lambda: torch.set_float32_matmul_precision("medium"),
-    "deterministic algorithms": lambda: torch.use_deterministic_algorithms(True),
-    "denormal numbers": lambda: torch.set_flush_denormal(True),
-    "MKL-DNN": lambda: setattr(torch.backends.mkldnn, "enabled", False),
-    "MKL-DNN's deterministic mode": lambda: setattr(torch.backends.mkldnn, "deterministic", True),
-    "cuDNN": lambda: setattr(torch.backends.cudnn, "enabled", False),
-    "cuDNN's benchmark mode": lambda: setattr(torch.backends.cudnn, "benchmark", True),
-    "cuDNN's deterministic mode": lambda: setattr(torch.backends.cudnn, "deterministic", True),
-    "cuBLAS's TF32": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
-    "the recursion limit": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 60),
-    "the working directory": lambda: os.chdir("/"),
-}
-
-
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_setting_is_put_back_and_its_method_blamed(name):
-    before = settings()
-    losses = running("method 'x' of y 1.0", "losses()")
-    with pytest.raises(PluginError) as blamed, losses, unchanged():
-        CHANGES[name]()
-    assert name in str(blamed.value)
-    assert str(blamed.value).startswith("method 'x' of y 1.0 failed in losses(): RuntimeError: it changed ")
-    assert settings() == before
-
-
-def test_a_method_that_fails_as_well_is_blamed_for_that():
-    with pytest.raises(ValueError, match="first"), unchanged():  # noqa: PT012
-        torch.backends.mkldnn.enabled = False
-        raise ValueError("first")
-    assert torch.backends.mkldnn.enabled
-
-
-def test_each_setting_can_be_read_and_set():
-    before = settings()
-    for name, (_, change) in SETTINGS.items():
-        change(before[name])
-    assert put_back(before) == []
 
 
 def test_a_watch_tells_changed_settings_and_weights():
@@ -67,7 +23,7 @@ def test_a_watch_tells_changed_settings_and_weights():
     torch.backends.mkldnn.enabled = False
     teacher.model.weight.data.mul_(0.9)
     with pytest.raises(
-        Disturbed, match=r"^a method changed MKL-DNN, the teacher's weights during the training$"
+        Disturbed, match=r"^a method changed mkldnn.enabled .* and the teacher's weights during"
     ):
         watch.check([teacher])
     assert torch.backends.mkldnn.enabled
@@ -89,7 +45,7 @@ class Editing(torch.nn.Module):
 
 
 def edited(bench, how, **run):
-    model = bench.distiller("gfl", "mimic", **run)
+    model = bench.distiller("gfl", "fitnets", **run)
     losses = model.method.losses
 
     def edit(step):
