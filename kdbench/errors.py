@@ -8,12 +8,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from kdbench.guests import Interruption, hosted
+from kdbench.text import line
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
     from kdbench.results.record import Record
 
 log = logging.getLogger(__name__)
+MESSAGE = 300
+"""Letters that are shown of the message of a plugin's error."""
+ERROR = "error: "
+"""What the line begins with that a command ends with after a user's mistake."""
 SECONDS = 20.0
 """How long a plugin's code may take before :func:`reminder` names it."""
 
@@ -70,6 +77,10 @@ class RunError(Exception):
         self.record = record
 
 
+class Disturbed(Exception):
+    """Something was changed that all trainings of this process depend on; the message says what."""
+
+
 class PluginError(UserError):
     """A plugin's code failed or returned something invalid; the message names the plugin."""
 
@@ -105,18 +116,22 @@ def checking_arguments() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error in one line: its type and message, or the message alone of a user's mistake."""
-    text = " ".join(str(error).split())
+    """Return an error in one printable line: its type and message, or the message alone of a user's mistake."""
+    try:
+        text = str(error)
+    except Exception:  # an exception of a plugin may fail at that too
+        text = ""
     if isinstance(error, UserError):
-        return text
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
+        return line(text)
+    return line(f"{type(error).__name__}: {text}".removesuffix(": "), MESSAGE)
 
 
 @contextmanager
 def running(title: str, part: str, advice: str = "") -> Iterator[None]:
     """Run a part of a plugin; what it raises becomes an error that names the plugin.
 
-    A user's mistake, a lack of memory and Ctrl-C pass through as they are.
+    A user's mistake, a lack of memory, Ctrl-C and another signal to stop pass through as they are. Ending the
+    process with ``os._exit`` is an error like any other.
 
     Args:
         title: What the plugin provides, as :attr:`kdbench.plugins.Offer.title` names it.
@@ -127,9 +142,10 @@ def running(title: str, part: str, advice: str = "") -> Iterator[None]:
         PluginError: If the block raises anything else.
     """
     try:
-        yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, UserError) or _is_out_of_memory(error):
+        with hosted():
+            yield
+    except BaseException as error:
+        if isinstance(error, UserError | Interruption) or _is_out_of_memory(error):
             raise
         raise PluginError(f"{title} failed in {part}: {reason(error)}{advice and f'. {advice}'}") from error
 

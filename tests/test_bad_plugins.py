@@ -254,6 +254,7 @@ def test_a_user_s_mistake_an_interruption_and_want_of_memory_are_not_its_fault()
         (None, "it returned a NoneType, "),
         ([1.0], "it returned a list, "),
         ({1: "x"}, "it returned a dict, "),
+        ({"a\x1b[31m": "ones"}, "it returned the name 'a\\x1b[31m', "),
         ({"a": 1.0}, "it returned 'a': a float, "),
         ({"a": "ones"}, "it returned 'a': a torch.float32 tensor of shape (3,), "),
         ({"a": "integer"}, "it returned 'a': a torch.int64 tensor of shape (), "),

@@ -9,8 +9,9 @@ import pytest
 from session_lab import METRICS
 
 from kdbench.errors import GateError, PluginError, RunError, UserError
+from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.leaderboard import leaderboard
-from kdbench.runs.cells import OUTDATED, interrupted_at
+from kdbench.runs.cells import OUTDATED
 from kdbench.runs.training import CODE
 
 
@@ -261,7 +262,7 @@ def test_no_space_for_the_record(lab, monkeypatch):
 def test_a_training_that_goes_on_says_from_where(lab):
     folder = lab.root / "runs" / lab.plan().plain.identity()[:16]
     folder.mkdir(parents=True)
-    (folder / "last_checkpoint").write_text(f"{folder}/iter_120.pth")
+    (folder / "iter_120.pth").touch()
     assert interrupted_at(folder) == 120
     lab.run("none")
     assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
@@ -275,7 +276,6 @@ def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
     folder.mkdir(parents=True)
     checkpoint = folder / "iter_120.pth"
     checkpoint.touch()
-    (folder / "last_checkpoint").write_text(str(checkpoint))
     if code is not None:
         (folder / CODE).write_text(own if code == "same" else code)
     lab.run()
