@@ -105,7 +105,7 @@ def running(title: str, part: str, advice: str = "") -> Iterator[None]:
     A user's mistake, a lack of memory and Ctrl-C pass through as they are.
 
     Args:
-        title: What the plugin provides, as :attr:`kdbench.plugins.Offer.title` names it.
+        title: What the plugin provides, as :attr:`kdbench.offers.Offer.title` names it.
         part: The part, for the message: ``losses()``.
         advice: A sentence to end the message with.
 

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import lacking
 import pytest
 
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 

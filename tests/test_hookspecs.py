@@ -12,7 +12,8 @@ import pytest
 from kdbench import hookspecs
 from kdbench.cards import load_object
 from kdbench.errors import UserError
-from kdbench.plugins import ENVIRONMENT, KINDS, registry
+from kdbench.offers import ENVIRONMENT, KINDS
+from kdbench.plugins import registry
 
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "kdbench_spec")]
 

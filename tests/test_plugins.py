@@ -4,7 +4,8 @@ import pytest
 
 from kdbench import plugins as registry_module
 from kdbench.errors import UserError
-from kdbench.plugins import ENVIRONMENT, registry, suggestion
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry, suggestion
 
 GOOD = """
 @hookimpl

@@ -12,7 +12,8 @@ import click
 from kdbench.cards import Dataset, MethodCard
 from kdbench.cli.listing import cell
 from kdbench.errors import UserError
-from kdbench.plugins import Offer, Registry, registry, suggestion
+from kdbench.offers import Offer
+from kdbench.plugins import Registry, registry, suggestion
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:

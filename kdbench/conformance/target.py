@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kdbench.cards import MethodCard, Options
 from kdbench.errors import UserError
-from kdbench.plugins import Offer, Plugin, Registry, registry, suggestion
+from kdbench.offers import Offer, Plugin
+from kdbench.plugins import Registry, registry, suggestion
 from kdbench.selectors import parse, resolve
 from kdbench.specs import PLAIN
 

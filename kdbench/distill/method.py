@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
@@ -28,6 +28,8 @@ class Step:
         iteration: Iterations done before this one.
         iterations: Iterations of the whole training.
         others: The captures of an ensemble's further teachers.
+        generator: Where a method's random numbers come from, on the images' device, seeded for this iteration:
+            ``torch.rand(..., generator=step.generator)``. The global generators are the models'.
     """
 
     student: Captures
@@ -37,11 +39,21 @@ class Step:
     iteration: int
     iterations: int
     others: tuple[Captures, ...] = ()
+    generator: Generator = field(default_factory=Generator, repr=False)
 
     @property
     def progress(self) -> float:
         """Part of the training that is done, in [0, 1)."""
         return self.iteration / self.iterations
+
+    def only(self, names: frozenset[str]) -> Step:
+        """The same step with these captures alone."""
+
+        def some(captures: Captures) -> Captures:
+            return {name: value for name, value in captures.items() if name in names}
+
+        others = tuple(map(some, self.others))
+        return replace(self, student=some(self.student), teacher=some(self.teacher), others=others)
 
     def detached(self) -> Step:
         """The same step, the student's captures without gradients."""
@@ -98,7 +110,7 @@ class Method(nn.Module, Generic[OptionsT]):
         """Weighted scalar terms of the adversary, by name; the student's captures come detached.
 
         Called after the student's step of the same iteration, on what that step saw, outside of mixed
-        precision, under a random state of its own. Distributed, gradients are averaged over the processes.
+        precision, with a generator of its own. Distributed, gradients are averaged over the processes.
         """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
 

@@ -55,9 +55,9 @@ class Probe:
         return data["inputs"], data["data_samples"]
 
 
-def probe_of(images: Any) -> Probe:
-    """The first images of a training."""
-    return Probe(pseudo_collate([images[position] for position in range(PROBED_IMAGES)]))
+def probe_of(images: Any, count: int = PROBED_IMAGES) -> Probe:
+    """Return the first images of a training as a batch."""
+    return Probe(pseudo_collate([images[position] for position in range(count)]))
 
 
 def check_family(method: Method[Any], family: str) -> frozenset[str]:

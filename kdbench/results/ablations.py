@@ -21,6 +21,7 @@ from kdbench.results.row import GROUP, TEACHER_ROW, Row
 from kdbench.results.statistics import ALPHA, rank_correlation
 from kdbench.results.store import Store
 from kdbench.results.table import Table, escape
+from kdbench.selectors import parse
 from kdbench.specs import PLAIN
 
 NOT_RUN = "not run"
@@ -55,12 +56,11 @@ def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable
 
 def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     """Return the records that are cells of the benchmark now, and the teachers."""
-    wanted = set(benchmark.cells())
-    options = {selector: options_of(selector) for selector in {cell.method for cell in wanted}}
+    wanted = _Wanted(benchmark)
     records = list(records)
     teachers = [record for record in records if record.kind == "teacher"]
-    cells = [record for record in records if record.kind == "cell" and _is_cell(record, benchmark, wanted)]
-    cells = [cell for cell in cells if cell.options == options[cell.selector]]
+    found = [wanted.cell(record) for record in records if record.kind == "cell"]
+    cells = [cell for cell in found if cell is not None]
     began_with, latest = origins(teachers), dict[tuple[str, str, str], int]()
     keys = [(cell.recipe, ranked_under(cell, began_with), cell.selector) for cell in cells]
     for key, cell in zip(keys, cells, strict=True):
@@ -69,9 +69,27 @@ def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     return [*teachers, *(c for key, c in kept if c.method == PLAIN or c.revision == latest[key])]
 
 
-def _is_cell(record: Record, benchmark: Benchmark, wanted: set[Cell]) -> bool:
-    cell = Cell(record.pair_name, record.selector, record.seed)
-    return cell in wanted and record.dataset == benchmark.dataset and record.schedule == benchmark.schedule
+class _Wanted:
+    """The cells of a benchmark, as its selectors are meant now.
+
+    Args:
+        benchmark: The benchmark.
+    """
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.benchmark, self.cells = benchmark, set(benchmark.cells())
+        self.options = {name: options_of(name) for name in dict.fromkeys(cell.method for cell in self.cells)}
+
+    def cell(self, record: Record) -> Record | None:
+        """Return a record under the benchmark's own selector; None where it is none of the benchmark's cells."""
+        benchmark = self.benchmark
+        if record.dataset != benchmark.dataset or record.schedule != benchmark.schedule:
+            return None
+        for selector, options in self.options.items():
+            cell = Cell(record.pair_name, selector, record.seed)
+            if record.method == parse(selector)[0] and record.options == options and cell in self.cells:
+                return record.called(selector)
+        return None
 
 
 def nothing(benchmark: Benchmark, pair: str) -> Ranking:

@@ -16,6 +16,7 @@ from kdbench.results.board import Ranking
 from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.leaderboard import rankings
+from kdbench.results.naming import fits
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
@@ -139,11 +140,13 @@ def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
 
 def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     """The boards with the chosen methods alone; those without any are left out."""
-    labels = {row["method"] for ranking in chain(*found.values()) for row in ranking.rows} - {TEACHER_ROW}
+    rows = [row for ranking in chain(*found.values()) for row in ranking.rows if row["method"] != TEACHER_ROW]
+    labels = {row["method"] for row in rows}
     names = {label: _selector(label).partition("[")[0] for label in labels}
     kept = {TEACHER_ROW, PLAIN}
     for method in methods:
         fitting = {label for label in labels if method in (label, _selector(label), names[label])}
+        fitting |= {row["method"] for row in rows if any(fits(method, cell) for cell in row.cells)}
         if not fitting:
             raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
         kept |= fitting
@@ -153,7 +156,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
 
 
 def _selector(label: str) -> str:
-    """The selector in a row's label, which may go on with the plugin's version in parentheses."""
+    """The selector in a row's label, which may go on with the revision in parentheses."""
     return label.partition(" (")[0]
 
 

@@ -15,7 +15,8 @@ from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require
 from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
-from kdbench.plugins import Offer, registry, title_of
+from kdbench.offers import Offer
+from kdbench.plugins import registry, title_of
 from kdbench.runs.request import Request, overridden, pair_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash

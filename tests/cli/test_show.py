@@ -9,7 +9,8 @@ from pydantic import Field
 
 from kdbench.cards import Options
 from kdbench.cli.show import option
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 from .test_list import THEIRS
 

@@ -281,7 +281,7 @@ def test_what_a_staged_teacher_depends_on(asked, tmp_path):
 
 
 def test_a_plugin_may_ask_for_a_stage(asked, add_plugin, monkeypatch):
-    from kdbench.plugins import ENVIRONMENT
+    from kdbench.offers import ENVIRONMENT
 
     add_plugin(
         "their-kd",
