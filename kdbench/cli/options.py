@@ -51,6 +51,13 @@ workers: Option[Any] = click.option(
     type=click.IntRange(min=0),
     help="Data loading processes; default: 0 on a CPU; with a GPU one fewer than there are cores, at most 8.",
 )
+settings: Option[Any] = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
+)
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 
 

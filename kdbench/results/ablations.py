@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.benchmarks import Benchmark, Cell, load, options_of
+from kdbench.changes import change
 from kdbench.errors import UserError
 from kdbench.reported import Reported, reported
 from kdbench.results.board import Ranking
@@ -78,12 +79,15 @@ class _Wanted:
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark, self.cells = benchmark, set(benchmark.cells())
+        self.changes = [change(setting) for setting in benchmark.settings]
         self.options = {name: options_of(name) for name in dict.fromkeys(cell.method for cell in self.cells)}
 
     def cell(self, record: Record) -> Record | None:
         """Return a record under the benchmark's own selector; None where it is none of the benchmark's cells."""
         benchmark = self.benchmark
-        if record.dataset != benchmark.dataset or record.schedule != benchmark.schedule:
+        if record.dataset != benchmark.dataset or record.schedule != benchmark.kind:
+            return None
+        if not all(each.is_in(record.spec["pair"]) for each in self.changes):
             return None
         for selector, options in self.options.items():
             cell = Cell(record.pair_name, selector, record.seed)
@@ -94,7 +98,7 @@ class _Wanted:
 
 def nothing(benchmark: Benchmark, pair: str) -> Ranking:
     """Return the ranking of a pair of which nothing has been run: the plain student's row."""
-    blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.schedule, "metric": "score"}
+    blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.kind, "metric": "score"}
     return Ranking([not_run(blank, PLAIN)], Model({}, {}))
 
 

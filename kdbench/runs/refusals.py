@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UserError
@@ -35,9 +34,12 @@ def check_method(plan: Plan, student: Subject) -> None:
 def _working_pairs(method: Method[Any], dataset: str) -> str:
     """Name the pairs of a dataset in whose family the method works, with a leading blank."""
     from kdbench.distill import FAMILIES
+    from kdbench.openmmlab.resolved import family_in
 
-    needed = set(method.needs())
-    working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
+    needed, working = set(method.needs()), []
+    for pair in registry().pairs_of(dataset):
+        with suppress(UserError):  # of a pair that does not work itself
+            working += [pair.name] if needed <= FAMILIES[family_in(pair.student)] else []
     return f" Pairs of {dataset} that work: {', '.join(working)} (--pair)." if working else ""
 
 
@@ -64,23 +66,16 @@ def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
     Raises:
         UserError: If the config, an edit or the initial weights do not work.
     """
-    from kdbench.openmmlab.complexity import parameters_and_flops
+    from kdbench.openmmlab.complexity import building, parameters_and_flops
     from kdbench.openmmlab.pretrained import require_pretrained
     from kdbench.openmmlab.thawing import thawing
 
     config = subject.config()
     if subject.pretrained:
         require_pretrained(config, download=subject.download)
-    try:
+    with building(role, subject.model):
         parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
         notes = thawing(config, subject.dataset) if trained else []
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"the {role}'s model ({subject.model.config}) does not work: {reason(error)}. "
-            f"Check its config and --set {role}.*."
-        ) from error
     size = f"{amount(parameters)} parameters, {amount(flops)} multiply-adds"
     return ", ".join([f"{role}: {subject.model.config}", size, *notes])
 
@@ -89,12 +84,3 @@ def amount(number: int) -> str:
     """A large number with three digits: ``1.23 M``."""
     value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
     return f"{value:.3g} {unit}"
-
-
-def reason(error: Exception) -> str:
-    """An error in one line: its message, or the failing line of code where it has none."""
-    message = " ".join(str(error).split())
-    if message:
-        return f"{type(error).__name__}: {message}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
