@@ -69,7 +69,7 @@ class Offer(Generic[T]):
 
 
 def normal(name: str) -> str:
-    """A distribution's name as packaging tools compare it."""
+    """Return a distribution's name as packaging tools compare it."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
@@ -106,7 +106,7 @@ def _conflict(what: str, several: list[Offer[Any]], names: list[str]) -> str:
 
 
 def _renamed(kind: str, offer: Offer[Any], name: str) -> Offer[Any]:
-    """An offer under another name; its plugin is marked."""
+    """Return an offer under another name, and mark its plugin."""
     own, plugin = offer.value.name, offer.plugin
     if name == own:
         return offer
@@ -120,7 +120,7 @@ def _changed(value: Any, **changes: Any) -> Any:
 
 
 def on_own_dataset(offer: Offer[Pair], datasets: Mapping[str, Offer[Dataset]]) -> Offer[Pair]:
-    """A pair on the dataset of its own distribution, where several give one of that name."""
+    """Return a pair on the dataset of its own distribution, where several give one of that name."""
     own = f"{normal(offer.plugin.distribution)}:{offer.value.dataset}"
     return Offer(_changed(offer.value, dataset=own), offer.plugin) if own in datasets else offer
 

@@ -8,7 +8,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import lacking
 import pytest
@@ -17,6 +16,7 @@ from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in a process a core
 
 CARDS = """
 from kdbench.cards import MethodCard, Options
@@ -53,7 +53,7 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from kdbench.datasets.digits_files import STAMP, write
 
     root = tmp_path_factory.mktemp("data")
-    write(root / "digits", {"train": 12, "test": 6}, 0, lambda _line: None)
+    write(root / "digits", {"train": 12, "test": 6}, 0)
     (root / "digits" / "scenes.json").write_text(json.dumps(STAMP))
     return root
 
@@ -117,19 +117,16 @@ def local_records(tmp_path_factory, small_digits):
 
 
 @pytest.fixture
-def lab(monkeypatch, small_digits, tmp_path):
-    from session_lab import METRICS, Lab
-
-    from kdbench.openmmlab import students
-
-    made = Lab(small_digits, tmp_path)
-    teacher = SimpleNamespace(model="the teacher")
-    monkeypatch.setattr(students, "train_alone", made.train)
-    monkeypatch.setattr(students, "train_with", made.train)
-    monkeypatch.setattr(students, "fine_tune", made.fine_tune)
-    monkeypatch.setattr(students, "load_teacher", lambda *_: teacher)
-    monkeypatch.setattr(students, "evaluate", lambda *_: METRICS)
+def pretend_checks(monkeypatch):
+    """Checks of models that cost nothing."""
     monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "abc")
     monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
     monkeypatch.setattr("kdbench.runs.refusals.check_model", lambda role, _, **__: f"{role}: checked")
-    return made
+
+
+@pytest.fixture
+def lab(pretend_checks, small_digits, tmp_path):
+    """Sessions whose trainings are made up."""
+    from session_lab import Lab
+
+    return Lab(small_digits, tmp_path)

@@ -191,7 +191,7 @@ def test_options_and_stages_that_raise_are_blamed_before_anything_runs(
         ),
     ]:
         with pytest.raises(UserError) as failed:
-            plan(Request(method, "digits", data_root=small_digits), lambda _line: None)
+            plan(Request(method, "digits", data_root=small_digits))
         assert str(failed.value) == told
         said = capsys.readouterr()
         assert (said.out, "hello" in said.err) == ("", True)
@@ -202,12 +202,12 @@ def test_the_version_of_a_plugin_is_no_part_of_a_record_s_identity(
 ):
     add_method(add_plugin, tmp_path, monkeypatch, "")
     request = Request("bad-one", "digits", data_root=small_digits)
-    first = plan(request, lambda _line: None)
+    first = plan(request)
     assert first.plugin == "bad-kd 1.5"
     metadata = next((tmp_path / "site_bad-kd").glob("*.dist-info")) / "METADATA"
     metadata.write_text(metadata.read_text().replace("1.5", "1.6"))
     registry.cache_clear()
-    second = plan(request, lambda _line: None)
+    second = plan(request)
     assert second.plugin == "bad-kd 1.6"
     assert first.cell.identity() == second.cell.identity()
     assert first.plain.identity() == second.plain.identity()

@@ -59,7 +59,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, store = benchmark(folder), Store(folder / "results")
-        items = items_of([load(file)], Request(method="", dataset=""), print, RunSettings())
+        items = items_of([load(file)], Request(method="", dataset=""), RunSettings())
         for item in list(items.values())[:RECORDS]:
             path = store.path_of(made := record(item))
             path.parent.mkdir(parents=True, exist_ok=True)

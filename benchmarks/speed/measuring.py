@@ -117,7 +117,7 @@ class Bench:
             data_root=asked.root,
         )
         self.asked = asked
-        self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset), print)
+        self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset))
         self.schedule = self.plan.cell.pair.schedule.model_copy(
             update={"iterations": 10_000, "validations": 1, "warmup": 0}
         )

@@ -67,9 +67,7 @@ def command(row: str, **values: Any) -> int:
     console, store = TerminalConsole(), Store(values["results"])
     records = store.records()[0]
     then = recorded(row, records, values)
-    planned = plan(
-        request_of(then, values["root"], values["teacher_checkpoints"], values["device"]), console.say
-    )
+    planned = plan(request_of(then, values["root"], values["teacher_checkpoints"], values["device"]))
     changed = not_as_then(then, planned, store)
     if changed:
         refuse_or_tell(changed, values["anyway"])
@@ -87,7 +85,7 @@ def command(row: str, **values: Any) -> int:
 
 
 def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Record:
-    """The record of the row. Raises UserError where there is none, or no result in it."""
+    """Return the record of the row. Raises UserError where there is none, or it has no result."""
     from kdbench.cli.export import read
     from kdbench.results.reproduce import at_seed, find_row
 
@@ -134,7 +132,7 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
 
 
 def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
-    """The ``--set`` that turn a pair into the wanted one, as far as they can."""
+    """Return the ``--set`` options that turn a pair into the wanted one, as far as they can."""
     import yaml
 
     now, then = pair.model_dump(mode="json"), wanted.model_dump(mode="json")
@@ -149,7 +147,7 @@ def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
 
 
 def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
-    """What the present code, plugins and data would run differently, a line a key."""
+    """List what the present code, plugins and data would run differently, a line for each key."""
     from kdbench.results.reproduce import differences
     from kdbench.runs.plan import stored
     from kdbench.specs import unlabelled
@@ -174,7 +172,7 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
 
 
 def settings_of(planned: Plan, values: Mapping[str, Any]) -> RunSettings:
-    """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
+    """Return settings with a store and a work directory of their own: only an interrupted reproduction resumes."""
     from kdbench.results.store import Store
     from kdbench.runs.settings import RunSettings, run_folder
 
@@ -227,7 +225,7 @@ def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     from kdbench.runs.cells import subject_of
 
     subject = subject_of(teacher, planned, settings)
-    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _line: None, lambda _failed: None)
+    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _failed: None)
     return weights_hash(loaded.model)
 
 

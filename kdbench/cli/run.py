@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from pathlib import Path
@@ -98,11 +99,13 @@ def command(
     from kdbench.runs.request import Request
 
     begun = time.monotonic()
-    console = TerminalConsole(quiet=not is_main_process())
+    if not is_main_process():
+        logging.getLogger("kdbench").setLevel(logging.WARNING)
+    console = TerminalConsole()
     if gpus is not None:
         if device == "cpu":
             raise UserError("--gpus and --device cpu exclude each other: leave one away.")
-        plan(Request(method, dataset, pair=pair, data_root=root), console.say)  # before the processes start
+        plan(Request(method, dataset, pair=pair, data_root=root))  # before the processes start
         code = relaunch(gpus)
         if code is not None:
             return code

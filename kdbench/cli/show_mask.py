@@ -43,13 +43,11 @@ def command(**values: Any) -> None:
 
     Shown is what the method sees in a training step on the image, without augmentation.
     """
-    from kdbench.cli.progress import TerminalConsole
     from kdbench.devices import choose
     from kdbench.runs.launch import start
     from kdbench.runs.plan import plan
     from kdbench.runs.request import Request
 
-    console = TerminalConsole()
     request = Request(
         method=values["method"],
         dataset=values["dataset"],
@@ -58,7 +56,7 @@ def command(**values: Any) -> None:
         device=choose(values["device"]),
         data_root=values["root"],
     )
-    planned = plan(request, console.say)
+    planned = plan(request)
     output, split, index = values["output"], values["split"], values["index"]
     name = image_name(planned, split, index)
     check_attention(planned)
@@ -70,7 +68,7 @@ def command(**values: Any) -> None:
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
-    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say, device)
+    seen = attended(planned.card, planned.options, models, planned.folder, split, index, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
     click.echo(f"wrote {output}: {planned.cell.selector} on {where}")

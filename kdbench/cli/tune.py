@@ -64,7 +64,7 @@ def command(**values: Any) -> int:
     console = TerminalConsole()
     same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "precision")}
     device = choose(values["device"])
-    ground = Ground.of(Request(**same, device=device, data_root=values["root"]), console.say)
+    ground = Ground.of(Request(**same, device=device, data_root=values["root"]))
     start(device, ground.asked.dataset)
     settings = RunSettings(
         work_dir=values["work_dir"],
@@ -86,7 +86,7 @@ def command(**values: Any) -> int:
 
 
 def _show(study: Study, count: int, path: Path) -> None:
-    """What was chosen, what it was chosen for, and how to go on."""
+    """Print the best options, how they were judged, and the command to run next."""
     best, start = study.best(count), study.trials[0]
     failed = sum(trial.status == "failed" for trial in study.trials[:count])
     click.echo(f"study     {path}")

@@ -31,7 +31,7 @@ PROBED = 2
 
 
 class Silent:
-    """A training that tells nobody."""
+    """A training that reports nothing."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Nothing."""
@@ -61,14 +61,14 @@ class Bench:
         self.work = Path(self._temporary.name)
         self.folder = folder or self.work / "digits"
         if folder is None:
-            write(self.folder, SCENES, 0, lambda _line: None)
+            write(self.folder, SCENES, 0)
         self._numbers = itertools.count()
         self.probe = cache(self._probe)
         self.recorded = cache(self._recorded)
         _leave_imports_alone()
 
     def subject(self, family: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
-        """A student or a teacher; ``changes`` are of its schedule."""
+        """Return a student or a teacher; ``changes`` are of its schedule."""
         from kdbench.openmmlab.students import Subject
 
         schedule = SCHEDULE.model_copy(update=changes)
@@ -76,7 +76,7 @@ class Bench:
         return Subject(f"{family}-{role}", model, schedule, dataset_of(family), seed, pretrained=False)
 
     def teacher(self, family: str, number: int, stage: TeacherStage | None) -> Any:
-        """A teacher that is not trained, the ``number``-th of an ensemble; with a stage its maps go through it."""
+        """Return an untrained teacher, the ``number``-th of an ensemble; with a stage, its maps go through it."""
         from kdbench.openmmlab.distiller import Teacher
 
         subject = self.subject(family, "teacher", seed=TEACHER_SEED + number)
@@ -122,7 +122,7 @@ class Bench:
         return self.batch(self.subject(family))
 
     def batch(self, subject: Subject, count: int = PROBED) -> Probe:
-        """The first images of a subject's training."""
+        """Return the first images of a subject's training."""
         from kdbench.openmmlab.data import images_of, training_pipeline
         from kdbench.openmmlab.preflight import probe_of
         from kdbench.openmmlab.sampling import SeededImages

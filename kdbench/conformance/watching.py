@@ -91,7 +91,7 @@ def _versions(step: Step) -> dict[str, list[tuple[int, int, bool]]]:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of a capture."""
+    """Return the tensors of a capture."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Logits):

@@ -37,7 +37,7 @@ class SlurmOptions(Options):
 
 @hookimpl
 def kdbench_executors() -> Iterable[ExecutorCard]:
-    """This machine, a Ray cluster, a Slurm cluster."""
+    """Provide this machine, a Ray cluster and a Slurm cluster."""
     yield ExecutorCard(
         name="local",
         title="Processes on this machine: several a GPU, or one a core.",

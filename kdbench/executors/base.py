@@ -51,7 +51,7 @@ class Ended:
 
     @classmethod
     def process(cls, handle: str, code: int) -> Ended:
-        """A process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
+        """Return a process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
         if code >= 0:
             return cls(handle, code, f"exit code {code}")
         return cls(handle, None, f"killed by {signal.Signals(-code).name}")
@@ -89,11 +89,11 @@ class Executor(ABC):
 
     @abstractmethod
     def wait(self, timeout: float) -> list[Ended]:
-        """The workers that have ended since the last call: at once if there are any, else after ``timeout`` s."""
+        """Return the workers that have ended since the last call, at once or after ``timeout`` s."""
 
     @abstractmethod
     def cancel(self, handle: str, *, now: bool) -> None:
-        """Ask a worker to write a checkpoint and end, or end it ``now``; ``wait`` tells when it has ended."""
+        """Ask a worker to write a checkpoint and end, or end it ``now``; ``wait`` reports when it has ended."""
 
     @abstractmethod
     def close(self) -> None:

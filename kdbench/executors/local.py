@@ -57,7 +57,7 @@ class Local(Executor):
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The processes that have ended."""
+        """Return the processes that have ended."""
         if self._gpus:
             self._gpus.look()
         self._start()
@@ -122,7 +122,7 @@ class Local(Executor):
 
 
 def gpus_here() -> list[str]:
-    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     count = devices.count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return named[:count] or [str(number) for number in range(count)]

@@ -1,4 +1,4 @@
-"""Utilisation and memory of NVIDIA GPUs, as their driver tells them (NVML)."""
+"""Utilisation and memory of NVIDIA GPUs, as their driver reports them (NVML)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sample(NamedTuple):
 
 
 class Unavailable(Exception):
-    """NVML does not tell; the message says why."""
+    """NVML cannot be used; the message says why."""
 
 
 class Sensors:

@@ -96,7 +96,7 @@ class Ray(Executor):
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The workers that have ended, or were lost."""
+        """Return the workers that have ended, or were lost."""
         if not self._codes:
             time.sleep(timeout)
             return []

@@ -20,7 +20,7 @@ ADVICE = "Tell its authors. The same sweep goes on from what is done, with anoth
 
 
 def executor_of(selector: str, slots: int | None, device: str | None) -> Executor:
-    """The executor of a selector such as ``local`` or ``slurm[partition=gpu,time=120]``.
+    """Return the executor of a selector such as ``local`` or ``slurm[partition=gpu,time=120]``.
 
     Args:
         selector: Its name and options.
@@ -120,7 +120,7 @@ def _handles(found: object) -> list[str] | None:
 
 
 def lacking_of(card: ExecutorCard) -> list[str]:
-    """The modules that an executor needs and that are not installed."""
+    """Return the modules that an executor needs and that are not installed."""
     return [module for module in card.requires if not _is_installed(module)]
 
 

@@ -38,7 +38,7 @@ JOBS = 16
 CPU_CORES, GPU_CORES = 1, 4
 """CPU cores of a worker without and with a GPU unless its option says otherwise."""
 EVERY = 5.0
-"""Seconds between two questions to Slurm, at least: it tells nothing by itself."""
+"""Least seconds between two queries of Slurm, which reports nothing by itself."""
 LATE = 60.0
 """Seconds in which the result of a job that has ended well may become visible on a network file system."""
 GONE = ("CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "PREEMPTED", "REVOKED", "TIMEOUT")
@@ -90,7 +90,7 @@ class Slurm(Executor):
         return handle
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The workers whose jobs have ended for good."""
+        """Return the workers whose jobs have ended for good."""
         self._submit()
         until = time.monotonic() + timeout
         while not (found := self._look()) and time.monotonic() < until:
@@ -143,7 +143,7 @@ class Slurm(Executor):
         return found
 
     def _ended(self, job: submitit.Job[list[int]], state: str) -> list[Ended]:
-        """What became of the workers of a job that has ended; nothing where that is not visible yet."""
+        """Return what became of the workers of a job that has ended; nothing where that is not visible yet."""
         name, result = f"Slurm job {job.job_id}", job.paths.result_pickle
         handles = [handle for handle, its in self._jobs.items() if its is job]
         if result.exists():

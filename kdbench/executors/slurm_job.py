@@ -1,4 +1,4 @@
-"""What runs in a job of the executor ``slurm``: its workers' commands, told of what Slurm tells the job."""
+"""Runs the workers of a job of the executor ``slurm`` and passes Slurm's signals on to them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SlurmJob:
     """Workers side by side in a job. Submitit calls it, and pickles it anew when the job is to be queued again.
 
     Slurm sends its signals to all processes of a job. The workers hear SIGTERM, on which they write checkpoints;
-    of the other two they are told here. A worker that has heard SIGTERM although nobody stopped it was preempted:
+    the other two are passed on here. A worker that has heard SIGTERM although nobody stopped it was preempted:
     its job is queued again, unless Slurm did so itself or somebody cancelled the job. Workers that were done with
     their cells find nothing to do then.
 
@@ -77,7 +77,7 @@ class SlurmJob:
         return codes
 
     def checkpoint(self) -> DelayedSubmission:
-        """Called by submitit before the job is queued again: have the workers write their checkpoints."""
+        """Have the workers write their checkpoints; submitit calls it before the job is queued again."""
         self._stop()
         for process in self.processes:
             process.join()

@@ -66,7 +66,7 @@ def building(role: str, model: Model) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """An error in one line: its message, or the failing line of code where it has none."""
+    """Format an error in one line: its message, or the failing line of code where it has none."""
     message = " ".join(str(error).split())
     if message:
         return f"{type(error).__name__}: {message}"
@@ -134,5 +134,5 @@ def _roi_head(head: Any, proposals: int) -> None:
 
 
 def _stages(part: nn.Module) -> list[Any]:
-    """The stages of a cascade, or the one part itself."""
+    """Return the stages of a cascade, or the one part itself."""
     return list(part) if isinstance(part, nn.ModuleList) else [part]

@@ -73,7 +73,7 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
-    """The config's ``model``, edited, for the dataset's classes, with plain BN.
+    """Return the config's ``model``, edited, for the dataset's classes, with plain BN.
 
     Args:
         model: Config and edits.
@@ -149,7 +149,7 @@ def make_narrow(config: ConfigDict, width: int) -> None:
 
 
 def _scaled(channels: Any, width: int) -> Any:
-    """A number of channels; those of an image stay."""
+    """Scale a number of channels; those of an image stay."""
     if not isinstance(channels, int) or channels <= IMAGE_CHANNELS:
         return channels
     return max(1, round(channels * width / FULL_WIDTH))

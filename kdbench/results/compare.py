@@ -144,7 +144,7 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
 
 def _rows(ranking: Ranking, selector: str) -> list[Row]:
-    """The rows that a selector means: one for each revision and each set of defaults, the latest last."""
+    """Return the rows that a selector means, one for each revision and set of defaults, the latest last."""
     rows = [
         row for row in ranking.rows if any(cell.kind == "cell" and fits(selector, cell) for cell in row.cells)
     ]

@@ -29,7 +29,7 @@ def compare(
 
 
 def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, results: Path) -> list[Record]:
-    """The records of that dataset and pair. Raises UserError where there are none."""
+    """Return the records of that dataset and pair. Raises UserError where there are none."""
     records = list(records)
     if not records and dataset is not None:
         registry().dataset(dataset)
@@ -46,7 +46,7 @@ def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, res
 
 
 def selector(text: str, records: Iterable[Record], results: Path) -> str:
-    """The selector that the records have of what a user names.
+    """Return the selector that the records have of what a user names.
 
     Raises:
         UserError: If there is no such method or option, or it has no results here.

@@ -19,7 +19,7 @@ Key = tuple[str, int, str]
 
 
 def key_of(cell: Record) -> Key:
-    """What the cells of one row have in common: method, revision and all options."""
+    """Return what the cells of one row have in common: method, revision and all options."""
     return cell.method, cell.revision, cell.options_text
 
 
@@ -56,7 +56,7 @@ def _are_options(given: Mapping[str, str], cell: Record) -> bool:
 
 
 def _named(cell: Record) -> set[str]:
-    """The options that a cell's selector gives; none where it is no selector."""
+    """Return the options that a cell's selector gives; none where it is no selector."""
     with suppress(UserError):
         return set(parse(cell.selector)[1])
     return set()
@@ -86,7 +86,7 @@ def labels(rows: Mapping[Key, Iterable[Record]]) -> dict[Key, str]:
 
 
 def _distinguished(same: list[Key], first: Mapping[Key, Record], shown: Mapping[Key, set[str]]) -> list[Key]:
-    """Add the options in which rows of one name differ to those that are shown; the rows that show more now."""
+    """Show the options in which rows of one name differ; return the rows that show more than before."""
     options = {key: first[key].options for key in same}
     names = {name for each in options.values() for name in each}
     differing = {name for name in names if len({repr(each.get(name)) for each in options.values()}) > 1}
@@ -101,7 +101,7 @@ def _exactly(key: Key) -> str:
 
 
 def _clashes(called: Mapping[Key, str]) -> list[list[Key]]:
-    """Rows that are called the same."""
+    """Return the rows that are called the same."""
     same: dict[str, list[Key]] = defaultdict(list)
     for key, label in called.items():
         same[label].append(key)

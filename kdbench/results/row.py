@@ -80,7 +80,7 @@ class Row(Mapping[str, Any]):
         return len(self._values)
 
     def but(self, **changes: Any) -> Row:
-        """The same row with other values in some columns."""
+        """Return the same row with other values in some columns."""
         return Row(self.cells, self._values | changes)
 
     @cached_property

@@ -27,7 +27,7 @@ OUTDATED = "with other code of the method than today's (--rerun, or rerun=True, 
 
 
 def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
-    """The model that a spec is about: the teacher, or the pair's student."""
+    """Return the model that a spec is about: the teacher, or the pair's student."""
     from kdbench.openmmlab.students import Subject
 
     if isinstance(spec, TeacherSpec):
@@ -61,7 +61,7 @@ def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
 
 
 def title(spec: Spec) -> str:
-    """What a spec is called on the screen."""
+    """Return the name of a spec for people."""
     if isinstance(spec, StagedTeacherSpec):
         return spec.stage.title
     if isinstance(spec, TeacherSpec):
@@ -83,17 +83,17 @@ def told(metrics: Mapping[str, float]) -> str:
 
 
 def score(record: Record) -> str:
-    """The ranking metric of a record, in [0, 1], with its name."""
+    """Format the ranking metric of a record, in [0, 1], with its name."""
     return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
 
 
 def outdated(record: Record, plan: Plan) -> bool:
-    """Whether a record tells of other source of the plan's method than there is now."""
+    """Whether a record was made with other source of the plan's method than there is now."""
     return record.code is not None and record.code != plan.code
 
 
 def interrupted_at(work_dir: Path) -> int | None:
-    """The iteration of the checkpoint that mmengine will go on from, or None."""
+    """Return the iteration of the checkpoint that mmengine will go on from, or None."""
     pointer = work_dir / "last_checkpoint"
     found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
     return None if found is None else int(found[1])

@@ -37,7 +37,7 @@ def claimed(plan: Plan, settings: RunSettings) -> Iterator[None]:
 
 
 def to_run(plan: Plan, settings: RunSettings) -> dict[str, Spec]:
-    """What a plan's run would train, by identity. Raises UserError where a newer kdbench wrote a record of it."""
+    """Return what a plan's run would train, by identity. Raises UserError if a newer kdbench wrote a record."""
 
     def there(spec: Spec) -> bool:
         given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None

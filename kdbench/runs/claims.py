@@ -123,11 +123,11 @@ class Claims:
                 self._append(identity, number + 1, Entry(owner=None))
 
     def left(self) -> set[str]:
-        """The identities that have a chain, held or not."""
+        """Return the identities that have a chain, held or not."""
         return {path.name.partition(".")[0] for path in self.folder.glob("[0-9a-f]*")}
 
     def holder(self, identity: str) -> Owner | None:
-        """The living owner of a claim, in this process or another; None where it is free."""
+        """Return the living owner of a claim, in this process or another; None where it is free."""
         number, owner = self._last(identity)
         return None if owner is None or self._gone(identity, number, owner) else owner
 
@@ -145,7 +145,7 @@ class Claims:
             ignore.write_text("*\n")
 
     def _last(self, identity: str) -> tuple[int, Owner | None]:
-        """Number and owner of a chain's last file; -1 where there is no chain."""
+        """Return the number and owner of a chain's last file; -1 where there is no chain."""
         number, owner = -1, None
         while True:
             try:
@@ -176,7 +176,7 @@ class Claims:
         return self._now() - touched > self.stale
 
     def _now(self) -> float:
-        """The file system's clock, s; this host's where the folder cannot be written (by ``kdbench status``)."""
+        """Return the file system's clock, s; this host's where the folder is read-only (``kdbench status``)."""
         try:
             self._clock.touch()
             return self._clock.stat().st_mtime
@@ -189,7 +189,7 @@ class Claims:
             self._beating.start()
 
     def _touch_all(self) -> None:
-        """Touch what is held; tell when somebody took it over."""
+        """Touch what is held; call back when somebody took it over."""
         while not self._ended.wait(self.heartbeat):
             with self._guard:
                 held = dict(self.held)
@@ -202,7 +202,7 @@ class Claims:
 
 
 def _owner(text: bytes) -> Owner | None:
-    """The owner in a file. One that cannot be read, such as a newer kdbench's, has somebody until it is stale."""
+    """Read the owner in a file; an unreadable one (of a newer kdbench) counts as alive until it is stale."""
     try:
         return Entry.model_validate_json(text).owner
     except ValidationError:

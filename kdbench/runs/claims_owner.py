@@ -20,13 +20,13 @@ class Owner(Spec):
     """What a process number is valid in: this boot of the host and, on Linux, this container."""
     pid: int
     started: str
-    """When the process began, by the kernel's clock; empty where the system does not tell."""
+    """When the process began, by the kernel's clock; empty where the system does not say."""
     token: str
     """Unique to one holder in one process."""
 
     @classmethod
     def here(cls) -> Owner:
-        """A new holder in this process."""
+        """Return a new holder in this process."""
         pid = os.getpid()
         return cls(
             host=socket.gethostname(),
@@ -66,9 +66,9 @@ def kernel() -> str:
 
 
 def started(pid: int) -> str:
-    """When a process began, in clock ticks since the boot; empty where the system does not tell.
+    """When a process began, in clock ticks since the boot; empty where the system does not say.
 
-    A zombie has ended: it is told as such, so that it differs from the living process.
+    A zombie has ended: it is marked as such, so that it differs from the living process.
     """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()

@@ -28,7 +28,7 @@ def dealt(packs: Sequence[Pack], slots: int, rates: Rates) -> list[Pack]:
     Args:
         packs: The packs of a sweep.
         slots: How many workers may run at once.
-        rates: What records tell of the time of cells.
+        rates: Times of cells, from earlier records.
     """
     each = {item.identity: rates.guess(item) for pack in packs for item in pack.items}
     ordered = sorted(packs, key=lambda pack: _seconds(pack, each), reverse=True)

@@ -6,7 +6,7 @@ import time
 
 
 def span(seconds: float) -> str:
-    """A duration as ``42 s``, ``5 min 07 s`` or ``2 h 05 min``."""
+    """Format a duration as ``42 s``, ``5 min 07 s`` or ``2 h 05 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

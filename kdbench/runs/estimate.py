@@ -53,7 +53,7 @@ class Rates:
         return _median(seen) * teacher.recipe.iterations if seen else None
 
     def guess(self, item: Item) -> float:
-        """Time of a cell's iterations, s, with the order of magnitude of a step where no record tells."""
+        """Time of a cell's iterations, s, with the order of magnitude of a step where there is no record."""
         known = self.seconds(item)
         return item.plan.cell.pair.schedule.iterations * STEP if known is None else known
 
@@ -64,13 +64,13 @@ class Rates:
 
 
 def teachers_of(items: Iterable[Item], there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
-    """The teachers, by identity, that cells need and that are not there."""
+    """Return the teachers, by identity, that cells need and that are not there."""
     plans = {item.plan.cell.teacher: item.plan for item in items if item.plan.teacher is not None}
     return {identity: spec for plan in plans.values() for identity, spec in needs_of(plan, there).items()}
 
 
 def in_order(packs: Sequence[Pack], rates: Rates) -> list[Pack]:
-    """The packs in the order in which they are best begun.
+    """Sort packs into the order in which they are best begun.
 
     The longest first, so that no slot is left alone with it in the end. The first of a pair trains its teacher,
     for which the others wait.
@@ -89,5 +89,5 @@ def _median(ordered: Sequence[float]) -> float:
 
 
 def _teacher(spec: Mapping[str, Any]) -> str:
-    """What the time of a teacher's iteration follows from, in its spec."""
+    """Return a key of all that the time of a teacher's iteration depends on."""
     return digest([spec.get(name) for name in ("dataset", "model", "schedule", "stage")])

@@ -12,9 +12,10 @@ from kdbench.errors import RunError, UserError
 from kdbench.results.record import Record
 from kdbench.runs.cells import place_of, title, told
 from kdbench.runs.plan import Plan
-from kdbench.runs.session import Session, Teaching
+from kdbench.runs.session import Session
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.training import Console, OutOfMemory, Training
+from kdbench.runs.trainer import Trainer
+from kdbench.runs.training import Console, OutOfMemory, Teaching, Training
 from kdbench.specs import RunSpec, digest
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ class Lane:
         return title(self.spec)
 
 
-def run_pack(plans: Sequence[Plan], settings: RunSettings, console: Console) -> Outcome:
+def run_pack(
+    plans: Sequence[Plan], settings: RunSettings, console: Console, trainer: Trainer | None = None
+) -> Outcome:
     """Train the cells of plans that have no record yet.
 
     A lane that fails is recorded as failed and hurts no other. Where the memory is not enough for all lanes, they
@@ -73,19 +76,20 @@ def run_pack(plans: Sequence[Plan], settings: RunSettings, console: Console) -> 
 
     Args:
         plans: Plans of one dataset, pair, seed, schedule and teacher.
-        settings: Where and with what it is run.
-        console: Who is told.
+        settings: Runtime settings.
+        console: Where progress is shown.
+        trainer: Trains and loads the models.
 
     Raises:
         KeyboardInterrupt: When asked to stop, with a checkpoint of each lane to go on from.
         OSError: If the disk is full, or another file cannot be used.
     """
-    return _PackRun(settings, console).run(plans)
+    return _PackRun(settings, console, trainer).run(plans)
 
 
 class _PackRun:
-    def __init__(self, settings: RunSettings, console: Console) -> None:
-        self.settings, self.console = settings, console
+    def __init__(self, settings: RunSettings, console: Console, trainer: Trainer | None) -> None:
+        self.settings, self.console, self.trainer = settings, console, trainer
         self.outcome = Outcome()
         self.taught: dict[str | None, Teaching] = {}
         self.checked: set[str | None] = set()
@@ -105,7 +109,7 @@ class _PackRun:
         """Return the students to train, the plain one first."""
         lanes: dict[str, Lane] = {}
         for plan in plans:
-            session = Session(plan, self.settings, self.console)
+            session = Session(plan, self.settings, self.console, self.trainer)
             try:
                 self._add(lanes, session)
             except UserError as failed:
@@ -200,7 +204,7 @@ class _PackRun:
         return again
 
     def _not_run(self, session: Session, why: UserError) -> None:
-        """A gate that failed is a result; a mistake of the user's is none."""
+        """Record a failed gate as a failure; report a user's mistake without a record."""
         from kdbench.openmmlab.preflight import GateError
 
         cell = session.plan.cell

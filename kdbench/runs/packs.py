@@ -62,7 +62,7 @@ def _place(item: Item) -> Place:
 
 
 def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
-    """The packs of one place, that of the ordinary teacher first."""
+    """Return the packs of one place, that of the ordinary teacher first."""
     groups: dict[str, list[Item]] = {"": [item for item in members if _ordinary(item)]}
     for item in members:
         if not _ordinary(item):

@@ -1,4 +1,4 @@
-"""The file that tells a worker what to train."""
+"""The file with a worker's job."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from kdbench.specs import (
     digest,
     file_digest,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,30 +72,28 @@ class Plan:
         return source_hash(self.card.method.partition(":")[0], self.plugin.rpartition(" ")[0])
 
 
-def plan(request: Request, report: Callable[[str], None], *, rehash: bool = False) -> Plan:
+def plan(request: Request, *, rehash: bool = False) -> Plan:
     """Resolve a request.
 
     Args:
         request: What the user asks for.
-        report: Gets lines of progress (an embedded dataset may have to be written first).
         rehash: Read every file of the dataset, whatever the index of hashes has of it.
 
     Raises:
         UserError: For anything unknown, malformed or missing, in one line.
     """
-    return Planner(report, rehash=rehash).plan(request)
+    return Planner(rehash=rehash).plan(request)
 
 
 class Planner:
     """Resolves requests; what several share (the data, a pair, its teacher, a selector) is looked at once.
 
     Args:
-        report: Gets lines of progress.
         rehash: Read every file of a dataset, whatever the index of hashes has of it.
     """
 
-    def __init__(self, report: Callable[[str], None], *, rehash: bool = False) -> None:
-        self.report, self.rehash = report, rehash
+    def __init__(self, *, rehash: bool = False) -> None:
+        self.rehash = rehash
         self._asked: dict[str, tuple[Offer[MethodCard], Options, str]] = {}
         self._content: dict[tuple[str, Path | None], tuple[Path, str]] = {}
         self._pairs: dict[Request, Pair] = {}
@@ -157,7 +158,7 @@ class Planner:
         return self._asked[text]
 
     def _pair(self, ground: Request, dataset: Dataset) -> Pair:
-        """The pair; ``ground`` is the request without its method and seed, here and below."""
+        """Return the pair; ``ground`` is the request without its method and seed, here and below."""
         if ground not in self._pairs:
             declared = overridden(pair_of(ground, dataset), ground)
             self._pairs[ground] = found = resolved(declared)
@@ -166,12 +167,12 @@ class Planner:
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
-        """The dataset's folder, its files checked, and its fingerprint."""
+        """Check the dataset's files and return its folder and fingerprint."""
         key = (dataset.name, root)
         if key not in self._content:
-            folder = located(dataset, root, self.report)
+            folder = located(dataset, root)
             for line in check_files(dataset, folder, root, rehash=self.rehash):
-                self.report(line)
+                log.warning(line)
             self._content[key] = folder, fingerprint(dataset, folder, rehash=self.rehash)
         return self._content[key]
 
@@ -205,7 +206,7 @@ class Planner:
     def _teaching(
         self, ground: Request, members: list[TeacherSpec], card: MethodCard, options: Options, selector: str
     ) -> tuple[StagedTeacherSpec | None, str | None]:
-        """The teacher after the method's stage, if it asks for one, and the identity of who teaches."""
+        """Return the teacher after the method's stage, if any, and the identity of the one that teaches."""
         key = (ground, selector)
         if key not in self._taught_by:
             staged = staged_teacher(members[0], card, options) if members else None
@@ -214,7 +215,7 @@ class Planner:
 
 
 def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
-    """What a request's schedule is called; ``custom`` where anything of the pair was changed."""
+    """Return the name of a request's schedule; ``custom`` where anything of the pair was changed."""
     if request.schedule == "smoke":
         return "smoke"
     changed = request.settings or request.teacher or request.student or request.from_scratch
@@ -227,7 +228,7 @@ def origin(offer: Offer[MethodCard]) -> str:
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
-    """The checkpoints of the teachers, by their hash.
+    """Return the checkpoints of the teachers, by their hash.
 
     Raises:
         UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
@@ -267,7 +268,7 @@ def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
 
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
-    """The teacher after the stage that a method asks for with these options; None where it asks for none."""
+    """Return the teacher after the stage that a method asks for with these options; None where it asks for none."""
     with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
@@ -277,10 +278,10 @@ def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> 
     return None if stage is None else StagedTeacherSpec.after(teacher, stage, card.revision)
 
 
-def located(dataset: Dataset, root: Path | None, report: Callable[[str], None]) -> Path:
+def located(dataset: Dataset, root: Path | None) -> Path:
     """Folder of a dataset's files; an embedded dataset is written where it is missing."""
     if dataset.embedded:
-        return prepare(dataset, root, None, report)
+        return prepare(dataset, root)
     return require(dataset, root)
 
 
@@ -312,6 +313,6 @@ def sha256(path: Path) -> str:
 
 
 def stored(spec: RunSpec | TeacherSpec) -> dict[str, Any]:
-    """A spec as a record keeps it; its digest is the identity."""
+    """Return a spec as a record keeps it; its digest is the identity."""
     values: dict[str, Any] = json.loads(spec.model_dump_json())
     return values

@@ -1,4 +1,4 @@
-"""What a worker tells while it trains: lines in its log, and a small file that others read."""
+"""A worker's progress while it trains: lines in its log, and a small file that others read."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Progress(Spec):
 
 
 def read(folder: Path) -> Progress | None:
-    """The progress in a pack's folder; None where there is none or it is of another version."""
+    """Read the progress in a pack's folder; None where there is none or it is of another version."""
     try:
         return Progress.model_validate_json((folder / "progress.json").read_bytes())
     except (OSError, ValidationError):
@@ -74,19 +74,19 @@ class WorkerConsole:
         self.tell()
 
     def say(self, line: str) -> None:
-        """A line in the log."""
+        """Write a line to the log."""
         print(line, file=sys.stderr, flush=True)
 
     @contextmanager
     def stage(self, title: str, iterations: int) -> Iterator[Training]:
-        """Shows a training while it lasts."""
+        """Show a training while it lasts."""
         self.say(f"{title}, {iterations} iterations")
         training = Training(self, title, iterations)
         self.show(training)
         yield training
 
     def advanced(self, training: Training) -> None:
-        """A training got further: tell it, unless that was done a moment ago."""
+        """Write the progress of a training, unless that was done a moment ago."""
         if time.monotonic() - self._written >= EVERY:
             self.show(training)
 
@@ -111,7 +111,7 @@ class Training:
     """One training in a worker.
 
     Args:
-        console: Where it is told.
+        console: Receives progress messages.
         title: What is trained.
         iterations: How long it is.
     """
@@ -125,7 +125,7 @@ class Training:
         self.said = time.monotonic()
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """``iteration`` iterations are done; ``losses`` are the last ones."""
+        """Report that ``iteration`` iterations are done; ``losses`` are the last ones."""
         now = time.monotonic()
         self.iteration, self.seconds_left = iteration, self.pace.left(iteration, self.iterations)
         self.console.advanced(self)
@@ -135,7 +135,7 @@ class Training:
             self.console.say(f"  {self.title}: {iteration}/{self.iterations}{loss}")
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        """The model after ``iteration`` iterations has these metrics; those of single classes are left out."""
+        """Report the metrics of the model after ``iteration`` iterations; those of single classes are left out."""
         self.iteration = iteration
         self.metrics = {name: value for name, value in metrics.items() if "/" not in name}
         self.console.say(f"  {self.title} after {iteration} iterations: {told(metrics)}")

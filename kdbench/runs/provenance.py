@@ -1,4 +1,4 @@
-"""Makes records: what was measured, and of what, with what and on what it was."""
+"""Makes records with their provenance: software, machine, command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def record_of(
     command: str = "",
     device: str | None = None,
 ) -> Record:
-    """The record of one training or evaluation that has just ended, in this process.
+    """Return the record of a training or evaluation that has just ended in this process.
 
     Args:
         spec: What was run.

@@ -81,6 +81,6 @@ def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
 
 
 def amount(number: int) -> str:
-    """A large number with three digits: ``1.23 M``."""
+    """Format a large number with three digits: ``1.23 M``."""
     value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
     return f"{value:.3g} {unit}"

@@ -38,7 +38,7 @@ class Request:
 
 
 def pair_of(request: Request, dataset: Dataset) -> Pair:
-    """The pair that was named, or the dataset's first."""
+    """Return the pair that was named, or the dataset's first."""
     pairs = registry().pairs_of(dataset.name)
     if request.pair is None:
         if not pairs:
@@ -54,7 +54,7 @@ def pair_of(request: Request, dataset: Dataset) -> Pair:
 
 
 def overridden(pair: Pair, request: Request) -> Pair:
-    """The pair with a user's own models, settings and the smoke schedule."""
+    """Return the pair with a user's own models, settings and the smoke schedule."""
     values = pair.model_dump(mode="json")
     for role, reference in (("teacher", request.teacher), ("student", request.student)):
         if reference is not None:
@@ -74,7 +74,7 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 
 def own_model(reference: str) -> Model:
-    """A model from a user's config."""
+    """Return a model from a user's config."""
     if "::" not in reference and not Path(reference).is_file():
         raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
     return Model(config=reference)

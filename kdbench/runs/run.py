@@ -22,7 +22,7 @@ def run(request: Request, settings: RunSettings, console: Console, *, rehash: bo
 
     Args:
         request: What to run.
-        settings: Where and with what.
+        settings: Runtime settings.
         console: Where progress is shown.
         rehash: Read every file of the dataset, whatever the index of hashes has of it.
 
@@ -34,7 +34,7 @@ def run(request: Request, settings: RunSettings, console: Console, *, rehash: bo
         UserError: If anything asked for is unknown, malformed or missing, or a gate fails.
         KeyboardInterrupt: On Ctrl-C; the same request continues from the last checkpoint.
     """
-    planned = replace(plan(request, console.say, rehash=rehash), command=command_of(request, settings))
+    planned = replace(plan(request, rehash=rehash), command=command_of(request, settings))
     start(planned.cell.device, planned.dataset)
     alone = claimed(planned, settings) if is_main_process() else nullcontext()
     with alone, redirect_stdout(sys.stderr):

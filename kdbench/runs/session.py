@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,28 +13,13 @@ from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.training import Console, Training
+from kdbench.runs.trainer import Trainer, openmmlab
+from kdbench.runs.training import Console, Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
-    from kdbench.openmmlab.hooks import Progress
-    from kdbench.openmmlab.students import Outcome, Subject
-    from kdbench.openmmlab.training import Place
-    from kdbench.runs.training import Work
-
-
-@dataclass(frozen=True)
-class Teaching:
-    """The teachers that a student learns from.
-
-    Attributes:
-        models: Their models: one, or an ensemble's.
-        measured: What each reaches; the students are compared with the first.
-    """
-
-    models: Sequence[TeacherModel]
-    measured: Sequence[Teacher]
+    from kdbench.openmmlab.students import Subject
 
 
 class Session:
@@ -42,12 +27,16 @@ class Session:
 
     Args:
         plan: What to run.
-        settings: Where and with what it is run.
-        console: Who is told.
+        settings: Runtime settings.
+        console: Where progress is shown.
+        trainer: Trains and loads the models.
     """
 
-    def __init__(self, plan: Plan, settings: RunSettings, console: Console) -> None:
+    def __init__(
+        self, plan: Plan, settings: RunSettings, console: Console, trainer: Trainer | None = None
+    ) -> None:
         self.plan, self.settings, self.console = plan, settings, console
+        self.trainer = trainer or openmmlab()
         self.total = self.position = 0
         """Trainings that this session needs, and which of them it is at."""
         self.overruled: list[str] = []
@@ -112,13 +101,11 @@ class Session:
         return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
 
     def alone(self, spec: Spec) -> Training:
-        """The training of a plain student or of a teacher."""
-        from kdbench.openmmlab.students import train_alone
-
-        return Training(self.plan, self.settings, spec, train_alone)
+        """Return the training of a plain student or of a teacher."""
+        return Training(self.plan, self.settings, spec, self.trainer)
 
     def teaching(self) -> Teaching:
-        """The method's teachers: given, made before, or trained now.
+        """Return the method's teachers: given, made before, or trained now.
 
         Raises:
             RunError: If the training of one failed.
@@ -130,68 +117,47 @@ class Session:
         return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
 
     def distillation(self, teaching: Teaching) -> Training:
-        """The training with the method; an ensemble is measured against the pair's own teacher, its first."""
-        from kdbench.openmmlab.students import train_with
-
-        plan, measured = self.plan, teaching.measured
-
-        def work(subject: Subject, place: Place, progress: Progress) -> Outcome:
-            outcome = train_with(
-                subject,
-                teaching.models,
-                plan.card,
-                plan.options,
-                place,
-                progress,
-                report=lambda line: self.console.say(f"  {line}"),
-                force=self.settings.force,
-            )
-            return replace(outcome, notes=[*self.overruled, *members, *outcome.notes])
-
-        members = [] if len(measured) == 1 else [ensemble_note(measured)]
-        return Training(plan, self.settings, plan.cell, work, measured[0])
+        """Return the training with the method; an ensemble is measured against its first, the pair's own."""
+        members = [] if len(teaching.measured) == 1 else [ensemble_note(teaching.measured)]
+        return replace(self.alone(self.plan.cell), teaching=teaching, notes=[*self.overruled, *members])
 
     def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
-        """The teachers that the method's cell needs, in the order in which they are made."""
+        """Return the teachers that the method's cell needs, in the order in which they are made."""
         staged = self.plan.staged
         if staged is None:
             return [base, *self.plan.others]
         return [base, staged] if self._must_train(staged) else [staged]
 
     def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, Teacher]:
-        """The teacher to distil from: as it is, or after the stage that the method asks for."""
-        from kdbench.openmmlab.students import fine_tune
-
-        def further(subject: Subject, place: Place, progress: Progress) -> Outcome:
-            return fine_tune(subject, self._weights(base), place, progress)
-
+        """Return the teacher to distil from: as it is, or after the stage that the method asks for."""
         staged = self.plan.staged
         if staged is None:
             return self._teacher(base)
-        origin = self._teacher(base)[1] if self._must_train(staged) else None
-        return self._teacher(staged, further, origin)
+        if not self._must_train(staged):
+            return self._teacher(staged)
+        origin = self._teacher(base)[1]
+        return self._teacher(staged, start=self._weights(base), origin=origin)
 
     def _teacher(
-        self, spec: TeacherSpec, work: Work | None = None, origin: Teacher | None = None
+        self, spec: TeacherSpec, *, start: Path | None = None, origin: Teacher | None = None
     ) -> tuple[TeacherModel, Teacher]:
-        """A teacher: from its checkpoint, from an earlier run, or trained now; measured once.
+        """Return a teacher: from its checkpoint, from an earlier run, or trained now; it is measured once.
 
         Args:
             spec: The teacher.
-            work: How it is trained, if not on its own.
-            origin: The teacher that a stage starts from.
+            start: Weights that a stage starts from.
+            origin: The teacher whose they are, as measured.
         """
         from kdbench.openmmlab.checkpoints import weights_hash
-        from kdbench.openmmlab.students import load_teacher
 
         subject = subject_of(spec, self.plan, self.settings)
         if self._must_train(spec):
-            training = replace(self.alone(spec), teacher=origin)
-            record: Record | None = self._train(replace(training, work=work) if work else training)
+            training = replace(self.alone(spec), start=start, origin=origin)
+            record: Record | None = self._train(training)
         else:
             record = self.known(spec)
-        model = load_teacher(
-            subject, self._weights(spec), self.console.say, lambda failed: self._overrule(failed, spec)
+        model = self.trainer.load_teacher(
+            subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
         )
         record = record or self._measured(spec, subject, model)
         value = record.score
@@ -241,21 +207,19 @@ class Session:
 
     def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
         """Evaluate a given checkpoint and record it."""
-        from kdbench.openmmlab.students import evaluate
-
         self.console.say("teacher: evaluating the given checkpoint")
-        metrics = evaluate(model.model, subject, place_of(spec, self.plan, self.settings))
+        metrics = self.trainer.evaluate(model.model, subject, place_of(spec, self.plan, self.settings))
         record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}])
         self.console.say(f"teacher: {score(record)}")
         return record
 
     def _find(self, spec: Spec) -> Record | None:
-        """The done record of a spec; None where there is none, or it is to be made again."""
+        """Return the done record of a spec; None where there is none, or it is to be made again."""
         again = self.settings.rerun and spec == self.plan.cell
         return None if again else self.settings.store.find(spec.identity())
 
     def known(self, spec: Spec) -> Record | None:
-        """The done record of a spec, told, or None."""
+        """Return the done record of a spec, after reporting it, or None."""
         record = self._find(spec)
         if record is not None:
             other = spec == self.plan.cell and outdated(record, self.plan)
@@ -271,6 +235,6 @@ class Session:
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:
-    """What an ensemble's teachers reach, in one line."""
+    """Say in one line what an ensemble's teachers reach."""
     values = ", ".join(f"{member.identity[:12]} {member.value:.3f}" for member in members)
     return f"ensemble of {len(members)} teachers: {values}"

@@ -1,4 +1,4 @@
-"""Where and with what runs happen."""
+"""Runtime settings: folders, loading processes, overrides. None of them is part of a result's identity."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TUNING = "tuning"
 
 
 class RunSettings(Spec):
-    """Where and with what runs happen; nothing here is part of a result's identity."""
+    """Runtime settings; none of them is part of a result's identity."""
 
     work_dir: Path = Path("out/runs")
     """Checkpoints, logs and trained weights are kept below it, in a folder for each run."""

@@ -43,7 +43,7 @@ class Manifest(Spec):
 
     @classmethod
     def read(cls, work_dir: Path) -> Manifest | None:
-        """The manifest of a work directory; None where there is none that can be read."""
+        """Read the manifest of a work directory; None where there is none that can be read."""
         try:
             return cls.model_validate_json((work_dir / CURRENT).read_bytes())
         except (OSError, ValidationError):
@@ -56,7 +56,7 @@ class Report(Spec):
     owner: Owner
     """The sweep's process."""
     ends: float | None
-    """When it will end, s since the epoch; None where it cannot tell."""
+    """When it will end, s since the epoch; None where that is unknown."""
     untimed_teachers: int
     """To be trained, and left out of that."""
     refused: dict[str, str]
@@ -68,7 +68,7 @@ class Report(Spec):
 
     @classmethod
     def read(cls, work_dir: Path) -> Report | None:
-        """The report in a work directory, without its end where nobody writes it any more; None without one."""
+        """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
             told = cls.model_validate_json((work_dir / REPORT).read_bytes())
             age = time.time() - (work_dir / REPORT).stat().st_mtime
@@ -89,7 +89,7 @@ class Snapshot:
         running: Of them, in a worker now.
         workers: What each worker does.
         seconds_left: Until the end, s; None where it cannot be told.
-        untimed_teachers: To be trained, and left out of that since no record tells how long it takes.
+        untimed_teachers: Teachers to be trained whose time is unknown, and left out of that.
         best: The best method of each pair so far, a line each.
     """
 
@@ -130,7 +130,7 @@ def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
 
 
 def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:
-    """What the living workers do that write below a work directory."""
+    """Return the progress of the living workers below a work directory."""
     found = [worker_progress.read(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
     return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
 
@@ -141,7 +141,7 @@ def _lives(progress: Progress, claims: Claims) -> bool:
 
 
 def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str, str], list[Broken]]:
-    """A sweep as its files show it, why cells failed by their identities, and the files that cannot be read."""
+    """Return a sweep as its files show it, why cells failed by identity, and the files that cannot be read."""
     records, broken = Store(manifest.results).records()
     ours = [record for record in records if record.identity in manifest.cells]
     done = {record.identity: record for record in ours if record.done}
@@ -170,7 +170,7 @@ def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str
 
 
 def last_lines(log: Path, start: int = 0, most: int = 8) -> Sequence[str]:
-    """The last lines of a log, from the byte ``start`` on."""
+    """Return the last lines of a log, from the byte ``start`` on."""
     try:
         with log.open("rb") as file:
             size = file.seek(0, 2)

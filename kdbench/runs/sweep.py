@@ -43,17 +43,17 @@ class View(Protocol):
     """Where a sweep is shown."""
 
     def show(self, snapshot: Snapshot) -> None:
-        """The sweep as it is now."""
+        """Show the sweep as it is now."""
 
     def settled(self, settled: Settled, lines: Sequence[str]) -> None:
-        """A cell has its result; ``lines`` are the last ones of its log where it has failed."""
+        """Show the result of a cell; ``lines`` are the last ones of its log where it has failed."""
 
     def say(self, line: str) -> None:
         """Anything else."""
 
 
 def worker_command(file: Path) -> list[str]:
-    """The command of a worker."""
+    """Return the command of a worker."""
     return [sys.executable, "-m", "kdbench", "worker", str(file)]
 
 
@@ -66,7 +66,7 @@ class Task:
         done: Records of the cells that are done already.
         failed: Cells that failed before and are not retried.
         known: All records of the store.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
     """
 
     packs: Sequence[Pack]
@@ -81,8 +81,8 @@ class Sweep:
 
     Args:
         task: What to run.
-        executor: Where.
-        view: Who is told.
+        executor: Runs the workers.
+        view: Shows the progress.
         command: The command of a worker for a pack's file.
     """
 
@@ -145,7 +145,7 @@ class Sweep:
                 claims.release(identity, done=True)
 
     def _try(self, work: Callable[[], None]) -> None:
-        """Do the best to leave nothing behind: that it fails is told, and hides no reason why the sweep ends."""
+        """Clean up as far as possible: report failures without hiding why the sweep ends."""
         try:
             work()
         except PluginError as error:
@@ -232,12 +232,12 @@ class Sweep:
             self.pending.remove(state)
 
     def _needs(self, state: PackState) -> set[str]:
-        """What a pack would train beside its cells."""
+        """Return what a pack would train beside its cells."""
         needs = {identity for item in state.pack.items for identity in needs_of(item.plan, self.there)}
         return needs - {item.identity for item in state.pack.items}
 
     def _made_by(self, state: PackState) -> set[str]:
-        """What a running pack trains, or has still to train."""
+        """Return what a running pack trains, or has still to train."""
         return self._needs(state) | {item.identity for item in state.pack.items}
 
     def there(self, spec: Spec) -> bool:
@@ -273,7 +273,7 @@ class Sweep:
         self.view.settled(settled, lines)
 
     def _ended(self, ended: Ended, claims: Claims) -> None:
-        """A worker has ended: settle what it did, and say what is to become of the rest."""
+        """Settle what a worker that has ended did, and return what is to become of the rest."""
         state = self.running.pop(ended.handle)
         needs = {need: spec for item in state.pack.items for need, spec in specs_of(item.plan).items()}
         self._collect(state)
@@ -322,7 +322,7 @@ class Sweep:
             self._settle(state, Settled(item, record, why))
 
     def snapshot(self) -> Snapshot:
-        """The sweep as it is now."""
+        """Return the sweep as it is now."""
         running = list(self.running.values())
         told = [worker_progress.read(state.folder) for state in running]
         seconds, untimed = time_left(running, self.pending, self.rates, self.there, self.executor.slots)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from kdbench.runs.plan import Plan, Planner
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.sweep_records import specs_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,24 +44,22 @@ class Item:
 def items_of(
     benchmarks: Iterable[Benchmark],
     like: Request,
-    report: Callable[[str], None],
     settings: RunSettings,
     *,
     rehash: bool = False,
 ) -> dict[str, Item]:
-    """The cells of benchmarks by identity, in their order; what two benchmarks share is there once.
+    """Return the cells of benchmarks by identity, in their order; what two benchmarks share is there once.
 
     Args:
         benchmarks: What to run.
         like: What all requests have in common.
-        report: Gets lines of progress.
-        settings: Where and with what they are run, for the command that runs one by hand.
+        settings: Runtime settings, for the command that runs a cell by hand.
         rehash: Read every file of the data, whatever the index of hashes has of it.
 
     Raises:
         UserError: For anything that does not fit together, in one line.
     """
-    planner = Planner(report, rehash=rehash)
+    planner = Planner(rehash=rehash)
     items: dict[str, Item] = {}
     for benchmark in benchmarks:
         for cell in benchmark.cells():
@@ -134,7 +135,7 @@ class Known:
     records: Sequence[Record]
 
 
-def known(items: Mapping[str, Item], store: Store, report: Callable[[str], None]) -> Known:
+def known(items: Mapping[str, Item], store: Store) -> Known:
     """Read the store once. Its broken files are reported, and count as missing.
 
     Raises:
@@ -143,7 +144,7 @@ def known(items: Mapping[str, Item], store: Store, report: Callable[[str], None]
     records, broken = store.records()
     _refuse_newer(items, [file for file in broken if file.newer])
     for file in broken:
-        report(str(file))
+        log.warning(str(file))
     ours = [record for record in records if record.identity in items]
     done = {record.identity: record for record in ours if record.done}
     failed = {r.identity: r for r in ours if not r.done and r.identity not in done}
@@ -162,7 +163,7 @@ def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) ->
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:
-    """A record's file ends with the beginning of its identity."""
+    """Refuse cells whose records a newer kdbench wrote; a record's file ends with the beginning of its identity."""
     if not files:
         return
     wanted = {identity[:12] for item in items.values() for identity in specs_of(item.plan)}

@@ -16,14 +16,14 @@ There = Callable[[Spec], bool]
 def time_left(
     running: Sequence[PackState], pending: Sequence[PackState], rates: Rates, there: There, slots: int
 ) -> tuple[float | None, int]:
-    """Until the end, as earlier records tell, and longer where running packs say that they take longer.
+    """Estimate the time to the end from earlier records, and longer where running packs report more.
 
     No shorter than the longest of them: slots cannot share what is left of a pack.
 
     Args:
         running: Packs in workers.
         pending: Packs that wait.
-        rates: What records tell.
+        rates: Times from earlier records.
         there: Whether a spec need not be run.
         slots: Workers at once.
 
@@ -78,7 +78,7 @@ def _teachers_left(
 
 
 def _of_worker(state: PackState, rates: Rates) -> tuple[float, int]:
-    """The same of a worker's teachers; it tells itself how long the present one still takes."""
+    """Return the same for a worker's teachers; it reports itself how long the present one still takes."""
     each = [rates.of_teacher(teacher) for teacher in state.teachers.values()]
     left = sum(seconds for seconds in each if seconds is not None) - (time.monotonic() - state.began)
     told, unknown = _told(state), each.count(None)
@@ -86,6 +86,6 @@ def _of_worker(state: PackState, rates: Rates) -> tuple[float, int]:
 
 
 def _told(state: PackState) -> float:
-    """What a worker says of its present training, s; 0 where it does not."""
+    """Return what a worker reports of its present training, s; 0 where it does not."""
     told = worker_progress.read(state.folder)
     return (told and told.seconds_left) or 0.0

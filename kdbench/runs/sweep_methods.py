@@ -13,7 +13,7 @@ BRACKETED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{].*[\]}]", re.DOTALL)
 
 
 def methods_of(text: str) -> list[str]:
-    """The selectors that a list stands for, in its order.
+    """Return the selectors that a list stands for, in its order.
 
     Methods are separated by commas. In a method's brackets a comma separates options, and what has no ``=``
     is one more value of the option before it: ``m[a=1,2,b=3]`` stands for ``m[a=1,b=3]`` and ``m[a=2,b=3]``.

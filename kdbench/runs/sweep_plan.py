@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,8 @@ from kdbench.runs.sweep import Sweep, Task, View
 from kdbench.runs.sweep_cells import Item, Known, done_by_other_code, items_of, known
 from kdbench.runs.sweep_state import Settled
 from kdbench.selectors import parse
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ def plan_sweep(
     Args:
         benchmarks: What to run.
         like: What all cells have in common.
-        settings: Where and with what they are run.
+        settings: Runtime settings.
         view: Where lines are shown.
         retry_failed: Run cells again that have failed.
         max_lanes: Most cells of a pack; None: no limit.
@@ -87,12 +90,12 @@ def plan_sweep(
     Raises:
         UserError: If anything is unknown, malformed or missing.
     """
-    cells = items_of(benchmarks, like, view.say, settings, rehash=rehash)
-    store = known(cells, settings.store, view.say)
+    cells = items_of(benchmarks, like, settings, rehash=rehash)
+    store = known(cells, settings.store)
     if settings.rerun:
         store = replace(store, done={}, failed={})
     for selector in done_by_other_code(cells, store.done):
-        view.say(f"{selector}: done {OUTDATED}")
+        log.warning(f"{selector}: done {OUTDATED}")
     settled = store.done.keys() | (set() if retry_failed else store.failed.keys())
     left = [item for identity, item in cells.items() if identity not in settled]
     return SweepPlan(cells, store, packs_of(left, max_lanes=max_lanes, share_teacher=share_teacher))
@@ -105,7 +108,7 @@ def run_sweep(
 
     Args:
         plan: The cells.
-        settings: Where and with what they are run.
+        settings: Runtime settings.
         view: Where progress is shown.
         executor: Selector of the executor.
         slots: Workers at once; None: as many as fit.

@@ -29,7 +29,7 @@ def _names(spec: RunSpec) -> tuple[str, str]:
 
 
 def record_of(store: Store, spec: Spec) -> Record | None:
-    """A spec's own record, done or not; None where there is none that can be read.
+    """Return a spec's own record, done or not; None where there is none that can be read.
 
     Raises:
         UserError: When a newer kdbench wrote it.
@@ -39,7 +39,7 @@ def record_of(store: Store, spec: Spec) -> Record | None:
 
 
 def stamp(store: Store, spec: Spec) -> tuple[int, int] | None:
-    """What changes when a spec's record is written anew; None where there is none."""
+    """Return a value that changes when a spec's record is written anew; None where there is none."""
     try:
         found = path_of(store, spec).stat()
     except OSError:
@@ -75,5 +75,5 @@ def specs_of(plan: Plan) -> dict[str, Spec]:
 
 
 def checkpoints_of(plan: Plan, work_dir: Path) -> int:
-    """Iterations, summed over all that a plan trains, from which interrupted trainings go on."""
+    """Sum the iterations, over all that a plan trains, from which interrupted trainings resume."""
     return sum(interrupted_at(run_folder(work_dir, identity)) or 0 for identity in specs_of(plan))

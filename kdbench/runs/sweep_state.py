@@ -66,7 +66,7 @@ class PackState:
 
     @classmethod
     def of(cls, pack: Pack, store: Store, folder: Path) -> PackState:
-        """The state of a pack that has not been begun."""
+        """Return the state of a pack that has not been begun."""
         before = {item.identity: stamp(store, item.plan.cell) for item in pack.items}
         return cls(pack, pack.name, folder, before)
 
@@ -76,7 +76,7 @@ class PackState:
         return self.folder / "log.txt"
 
     def start(self, mark: tuple[int, int], teachers: dict[str, TeacherSpec]) -> None:
-        """A worker starts on it, which has to train these teachers."""
+        """Note that a worker starts, and which teachers it has to train."""
         self.mark = self.mark or mark
         self.began = time.monotonic()
         self.teachers, self.taught = teachers, None
@@ -115,7 +115,7 @@ def write_lost(plan: Plan, store: Store, settings: RunSettings, why: str) -> Rec
     Args:
         plan: The cell's.
         store: Where the record goes.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         why: The reason.
     """
     folder = run_folder(settings.work_dir, plan.cell.identity())

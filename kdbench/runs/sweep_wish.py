@@ -104,7 +104,7 @@ def _benchmark(
 
 
 def _scheduled(benchmark: Benchmark, schedule: str | None) -> Benchmark:
-    """The benchmark on another schedule; without its paper, which only the default one is compared with."""
+    """Return the benchmark on another schedule; without its paper, which only the default one is compared with."""
     if schedule is None or schedule == benchmark.schedule:
         return benchmark
     entries = [entry.model_copy(update={"reported": None}) for entry in benchmark.methods]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,27 +19,27 @@ from kdbench.runs.launch import is_main_process
 from kdbench.runs.plan import Plan, origin
 from kdbench.runs.provenance import record_of
 from kdbench.runs.settings import RunSettings
+from kdbench.runs.trainer import Trainer
 from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
 
 CODE = "method-code.txt"
 """In a run's folder: the hash of the method's source that its training began with."""
 
 if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Teacher as TeacherModel
     from kdbench.openmmlab.hooks import Progress
     from kdbench.openmmlab.students import Outcome, Subject
     from kdbench.openmmlab.training import Place
 
-    Work = Callable[[Subject, Place, Progress], Outcome]
-
 
 class Console(Protocol):
-    """Where a session tells what it does."""
+    """Shows the progress of a session."""
 
     def say(self, line: str) -> None:
         """One line."""
 
     def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
-        """Shows a training of so many iterations while it lasts."""
+        """Show a training of so many iterations while it lasts."""
 
 
 class OutOfMemory(Exception):
@@ -47,31 +47,50 @@ class OutOfMemory(Exception):
 
 
 @dataclass(frozen=True)
+class Teaching:
+    """The teachers that a student learns from.
+
+    Attributes:
+        models: Their models: one, or an ensemble's.
+        measured: What each reaches; the students are compared with the first, the pair's own.
+    """
+
+    models: Sequence[TeacherModel]
+    measured: Sequence[Teacher]
+
+
+@dataclass(frozen=True)
 class Training:
-    """What is trained, with what, for which record.
+    """One training and the record that it is for.
 
     Attributes:
         plan: The plan that it is part of.
-        settings: Where and with what it is run.
+        settings: Runtime settings.
         spec: The student or teacher.
-        work: Does it.
-        teacher: The teacher that it learns from, as measured.
+        trainer: Does it.
+        teaching: The teachers that a student learns from; None for a plain student and for a teacher.
+        start: Weights to start from, of the teacher that a stage trains further.
+        origin: That teacher, as measured.
         timed_with: Names the trainings that it takes turns with; None where it is alone.
+        notes: What is to stand in the record before the training's own notes.
     """
 
     plan: Plan
     settings: RunSettings
     spec: Spec
-    work: Work
-    teacher: Teacher | None = None
+    trainer: Trainer
+    teaching: Teaching | None = None
+    start: Path | None = None
+    origin: Teacher | None = None
     timed_with: str | None = None
+    notes: Sequence[str] = ()
 
     def run(self, place: Place, console: Console, heading: str) -> Record:
         """Train and write the record.
 
         Args:
             place: Where, and beside what.
-            console: Who is told.
+            console: Receives progress messages.
             heading: What it is called there.
 
         Raises:
@@ -88,7 +107,7 @@ class Training:
         self._look_back(place.work_dir, console, heading)
         try:
             with console.stage(heading, subject.schedule.iterations) as progress:
-                outcome = self.work(subject, place, progress)
+                outcome = self._outcome(subject, place, progress)
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
@@ -104,9 +123,22 @@ class Training:
             reason, trace = self._crashed(failed)
             raise RunError(f"{name}: {reason}. The traceback is in {trace}.", self.failed(reason)) from failed
         cost = {**outcome.cost, "timed_with": self.timed_with}
-        record = self.write(curve=outcome.curve, cost=cost, notes=outcome.notes)
+        record = self.write(curve=outcome.curve, cost=cost, notes=[*self.notes, *outcome.notes])
         console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
         return record
+
+    def _outcome(self, subject: Subject, place: Place, progress: Progress) -> Outcome:
+        if self.teaching is None:
+            return self.trainer.train_alone(subject, place, progress, self.start)
+        return self.trainer.train_with(
+            subject,
+            self.teaching.models,
+            self.plan.card,
+            self.plan.options,
+            place,
+            progress,
+            force=self.settings.force,
+        )
 
     def _look_back(self, folder: Path, console: Console, heading: str) -> None:
         """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
@@ -142,7 +174,8 @@ class Training:
     def write(self, **values: Any) -> Record:
         """Make the record and store it (one process of a distributed run does)."""
         plan = self.plan
-        values |= self._code() | {"teacher": self.teacher, "command": plan.command}
+        measured = self.teaching.measured[0] if self.teaching else self.origin
+        values |= self._code() | {"teacher": measured, "command": plan.command}
         record = record_of(self.spec, plan.dataset.metric, self.settings.folder(self.spec), **values)
         if is_main_process():
             self.settings.store.write(record, replace=self.settings.rerun and self.spec == plan.cell)

@@ -108,7 +108,7 @@ def _of_run(folder: Path, known: _Known) -> Iterator[Waste]:
 
 
 def _drafts(root: Path, found: list[Waste]) -> Iterator[Waste]:
-    """What a process that was killed while it wrote has left."""
+    """Find drafts that a process left when it was killed while writing."""
     gone = {waste.path for waste in found}
     for path in sorted(root.rglob(".*.tmp")):
         old = path.lstat().st_mtime < time.time() - OLD

@@ -71,8 +71,8 @@ def _work(pack: PackFile, claims: Claims) -> int:
 
 
 def planned(pack: PackFile) -> list[Plan]:
-    """The plans of a pack's cells. Raises UserError where they are not those that the sweep planned."""
-    planner = Planner(lambda line: print(line, file=sys.stderr, flush=True))
+    """Return the plans of a pack's cells. Raises UserError where they are not those that the sweep planned."""
+    planner = Planner()
     plans = [planner.plan(request) for request in pack.requests]
     if tuple(plan.cell.identity() for plan in plans) != pack.identities:
         raise UserError(

@@ -35,9 +35,9 @@ class Ground:
     planner: Planner
 
     @classmethod
-    def of(cls, request: Request, report: Callable[[str], None]) -> Ground:
+    def of(cls, request: Request) -> Ground:
         """Look everything up that a study depends on. Raises UserError as a plan does."""
-        planner = Planner(report)
+        planner = Planner()
         plan = planner.plan(request)
         if plan.teacher is None:
             raise UserError(f"method '{plan.card.name}' has no options to tune: name another.")
@@ -45,12 +45,12 @@ class Ground:
         return cls(request, plan, dataset, fingerprint(dataset, plan.folder), planner)
 
     def plan(self, selector: str) -> Plan:
-        """The plan of a trial."""
+        """Return the plan of a trial."""
         plan = self.planner.plan(replace(self.request, method=selector))
         return on_tuning_split(plan, self.dataset, self.data)
 
     def study(self, usable: Callable[[Options], bool]) -> Study:
-        """The study that the request asks for, before its first trial.
+        """Return the study that the request asks for, before its first trial.
 
         Args:
             usable: Whether the method can be trained at all on the pair with such options.
@@ -75,7 +75,7 @@ class Ground:
 
 
 def on_tuning_split(plan: Plan, dataset: Dataset, data: str) -> Plan:
-    """The plan with all its trainings, its teachers' too, on the tuning split of its dataset.
+    """Return the plan with all its trainings, its teachers' too, on the tuning split of its dataset.
 
     Args:
         plan: A method's plan, without given checkpoints.

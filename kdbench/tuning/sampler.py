@@ -28,7 +28,7 @@ def require_optuna() -> str:
 
 
 def choose(space: Space, earlier: Sequence[Trial], seed: int) -> dict[str, Any]:
-    """What the tree-structured Parzen estimator (TPE) proposes after the trials so far.
+    """Return what the tree-structured Parzen estimator (TPE) proposes after the trials so far.
 
     It is a function of the space, the trials and the seed alone, so that an interrupted study goes on as it would
     have. A failed trial counts as worse than every other.
@@ -52,7 +52,7 @@ def choose(space: Space, earlier: Sequence[Trial], seed: int) -> dict[str, Any]:
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The space in Optuna's words."""
+    """Return the space as Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     made: dict[str, BaseDistribution] = {}
@@ -67,7 +67,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def _told(trial: Trial, dimensions: dict[str, BaseDistribution]) -> FrozenTrial:
-    """A trial that has ended, for Optuna; one that failed passes for pruned: the worst there is."""
+    """Return an ended trial for Optuna; one that failed counts as pruned: the worst there is."""
     from optuna.trial import TrialState, create_trial
 
     known = {name: dimensions[name] for name in trial.chosen}

@@ -39,16 +39,16 @@ class Tuning:
 
     Args:
         ground: What its trials share.
-        settings: Where and with what it is run. Its results are the records of trials, in a folder of their own.
+        settings: Runtime settings; ``results`` is a folder of its own, for the records of trials.
         results: Where studies go.
-        console: Who is told.
+        console: Receives progress messages.
     """
 
     def __init__(self, ground: Ground, settings: RunSettings, results: Path, console: Console) -> None:
         self.ground, self.settings, self.results, self.console = ground, settings, results, console
 
     def run(self, count: int) -> Study:
-        """The study with at least ``count`` trials that ended; those in its file are not run again.
+        """Run the study until at least ``count`` trials have ended; those in its file are not run again.
 
         Raises:
             RunError: If a teacher or the plain student cannot be trained.
@@ -72,7 +72,7 @@ class Tuning:
         return study
 
     def _begun(self) -> Study:
-        """The study before its first trial; refuses at once what cannot work."""
+        """Return the study before its first trial; refuse at once what cannot work."""
         from kdbench.openmmlab.configs import family_of
         from kdbench.openmmlab.preflight import check_family
         from kdbench.runs.refusals import check_method
@@ -92,7 +92,7 @@ class Tuning:
         return self.ground.study(usable)
 
     def _prepared(self) -> dict[str, Any]:
-        """Train what all trials share, and tell what it reaches on the validation images."""
+        """Train what all trials share, and return what it reaches on the validation images."""
         plan = self.ground.plan(self.ground.request.method)
         shared = replace(plan, staged=None)
         alone = replace(shared, cell=plan.plain, teacher=None, others=())
@@ -104,7 +104,7 @@ class Tuning:
         return {"plain": plain.score, "teacher": measured.value}
 
     def _tried(self, study: Study, number: int) -> Study:
-        """The study with a trial more, written before and after it."""
+        """Run a trial and return the study with it, written before and after."""
         trial = study.trials[number] if number < len(study.trials) else self._next(study)
         study = study.with_trial(trial)
         studies.write(self.results, study)
@@ -119,7 +119,7 @@ class Tuning:
         return study
 
     def _next(self, study: Study) -> Trial:
-        """The next trial: first the selector's own options, then what the sampler proposes."""
+        """Return the next trial: first the selector's own options, then what the sampler proposes."""
         start, space, number = self.ground.plan(study.selector), study.spec.space, len(study.trials)
         chosen = {name: getattr(start.options, name) for name in space}
         if number:
@@ -135,7 +135,7 @@ class Tuning:
         )
 
     def _ended(self, trial: Trial) -> Trial:
-        """The trial after its run. What fails because of its options is its failure."""
+        """Run a trial and return it; what fails because of its options is its failure."""
         from kdbench.openmmlab.preflight import GateError
         from kdbench.openmmlab.sampling import DataError
 

@@ -30,7 +30,7 @@ class Range(Spec):
     """Even on a logarithmic scale."""
 
     def rounded(self, value: float) -> float | int:
-        """A value of the range with three significant digits; as it is where those lie outside."""
+        """Round a value of the range to three significant digits, unless those lie outside."""
         if self.kind == "int":
             return round(value)
         near = float(f"{value:.{DIGITS}g}")
@@ -44,7 +44,7 @@ class Choice(Spec):
     values: tuple[str | bool | int | float, ...] = Field(min_length=1)
 
     def rounded(self, value: Any) -> Any:
-        """The value."""
+        """Return the value unchanged."""
         return value
 
 
@@ -55,7 +55,7 @@ Space = dict[str, Dimension]
 def space_of(
     options: Options, fixed: frozenset[str], usable: Callable[[Options], bool] = lambda _: True
 ) -> tuple[Space, dict[str, str]]:
-    """The options that a study searches, and why the others stay as they are.
+    """Return the options that a study searches, and why the others stay as they are.
 
     A positive number is searched from a tenth to ten times its value here, within its bounds, on a logarithmic
     scale; any other number within its bounds, evenly, if it has both; booleans and literals over all values that
@@ -81,7 +81,7 @@ def space_of(
 
 
 def tried(options: Options, chosen: Mapping[str, Any]) -> Options:
-    """The options with what was chosen, less what has no effect then (it stays as it was).
+    """Return the options with what was chosen, leaving out what has no effect then.
 
     Raises:
         pydantic.ValidationError: If the options do not go together.
@@ -98,7 +98,7 @@ def _searched(
     fixed: frozenset[str],
     usable: Callable[[Options], bool],
 ) -> Dimension | str:
-    """An option's dimension, or why it has none."""
+    """Return an option's dimension, or why it has none."""
     if name == "variant" or name in fixed:
         return "given by the selector"
     if name in options.settled:
@@ -116,7 +116,7 @@ def _searched(
 
 
 def _kind(annotation: Any) -> Any:
-    """The type of an option, without the ``None`` of one that may be unset."""
+    """Return the type of an option, without the ``None`` of one that may be unset."""
     parts = [part for part in get_args(annotation) if part is not NoneType]
     union = NoneType in get_args(annotation)
     return parts[0] if union and len(parts) == 1 else annotation
@@ -147,7 +147,7 @@ def _range(kind: type[int] | type[float], value: float, field: FieldInfo) -> Ran
 
 
 def _bounds(kind: type[int] | type[float], field: FieldInfo) -> tuple[float, float]:
-    """The least and the largest value that an option may have; infinite where there is no bound."""
+    """Return the least and the largest value that an option may have; infinite where there is no bound."""
     low, high = -math.inf, math.inf
     for limit in field.metadata:
         if isinstance(limit, Ge):
@@ -162,5 +162,5 @@ def _bounds(kind: type[int] | type[float], field: FieldInfo) -> tuple[float, flo
 
 
 def _beyond(kind: type[int] | type[float], bound: float, side: int) -> float:
-    """The nearest value above (1) or below (-1) a bound that is itself not allowed."""
+    """Return the nearest value above (1) or below (-1) a bound that is itself not allowed."""
     return bound + side if kind is int else math.nextafter(bound, side * math.inf)

@@ -79,7 +79,7 @@ class Study(Spec):
         return RunSpec.model_validate(self.spec.start)
 
     def best(self, count: int) -> Trial | None:
-        """The best of the first ``count`` trials, the first of equals; None where none is done."""
+        """Return the best of the first ``count`` trials, the first of equals; None where none is done."""
         done = [trial for trial in self.trials[:count] if trial.value is not None]
         return max(done, key=lambda trial: trial.value or 0.0, default=None)
 
@@ -89,7 +89,7 @@ class Study(Spec):
         return [number for number in range(count) if number not in ended]
 
     def with_trial(self, trial: Trial) -> Study:
-        """The study with a trial added, or in the place of that of its number."""
+        """Return the study with a trial added, or replaced if it has one of that number."""
         trials = [*self.trials[: trial.number], trial, *self.trials[trial.number + 1 :]]
         return self.model_copy(update={"trials": tuple(trials)})
 
@@ -102,7 +102,7 @@ def path_of(results: Path, study: Study) -> Path:
 
 
 def continued(results: Path, study: Study) -> Study:
-    """The study as its file has it; as it is where there is none.
+    """Return the study as its file has it; unchanged where there is none.
 
     Raises:
         UserError: If the file cannot be read or is no such study.

@@ -39,9 +39,9 @@ class Lab:
 
     def run(self, method: str = "hinton", **changes: Any) -> Record:
         request = Request(method=method, dataset="digits", pair="digits-gfl", **changes)
-        quiet = SimpleNamespace(say=lambda _line: None, stage=_stage)
+        quiet = SimpleNamespace(say=print, stage=_stage)
         settings = RunSettings(work_dir=self.root / "out/runs", results=self.root / "results")
-        return Session(plan(request, quiet.say), settings, quiet).run()
+        return Session(plan(request), settings, quiet).run()
 
 
 def _stage(_title: str, _iterations: int) -> Any:

@@ -156,7 +156,7 @@ def test_what_the_method_sees_of_trained_models(kdbench, place):
     from kdbench.runs.plan import plan
     from kdbench.runs.request import Request
 
-    planned = plan(Request(method="mimic", dataset="digits"), print)
+    planned = plan(Request(method="mimic", dataset="digits"))
     told = kdbench("show-mask", "mimic", "--dataset", "digits").err
     assert "student: untrained" in told
     assert "teacher: untrained" in told

@@ -105,7 +105,7 @@ def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place
     def total() -> str:
         return kdbench(*SWEEP, "--dry-run").out.splitlines()[-1].removeprefix("one after the other: ")
 
-    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"), lambda _line: None)
+    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"))
     assert total() == "time unknown, and to train 1 teacher of unknown time"
     other = planned.cell.model_copy(update={"seed": 9})
     recorded(other, other.pair.schedule.iterations)
@@ -231,7 +231,7 @@ def test_a_failed_cell_shows_its_last_lines_and_the_command_that_runs_it_again()
 
 def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_now(place, kdbench):
     """A worker of this process, a failed record, a cell that waits, and one that was refused."""
-    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"), lambda _line: None)
+    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"))
     running, failed = planned.plain, planned.cell
     waiting, refused = (failed.model_copy(update={"seed": seed}) for seed in (1, 2))
     titles = {

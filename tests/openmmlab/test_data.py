@@ -152,7 +152,7 @@ def planned(bench, tmp_path):
 
     def refused(dataset="digits"):
         with pytest.raises(UserError) as caught:
-            plan(Request("hinton", dataset, data_root=tmp_path / "root"), lambda _line: None)
+            plan(Request("hinton", dataset, data_root=tmp_path / "root"))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 

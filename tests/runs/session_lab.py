@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from kdbench.results.store import Store
@@ -31,7 +32,7 @@ class Told:
 
 
 class Lab:
-    """Runs sessions on made-up trainings: ``trained`` has each one's identity, ``score`` what it gives."""
+    """A trainer whose trainings are made up: ``trained`` has each one's identity, ``score`` what it gives."""
 
     def __init__(self, data: Path, root: Path) -> None:
         self.data, self.root = data, root
@@ -48,17 +49,31 @@ class Lab:
 
     def plan(self, method: str = "hinton", schedule: Any = "default", **changes: Any) -> Any:
         request = Request(method=method, dataset="digits", schedule=schedule, data_root=self.data, **changes)
-        return plan(request, lambda _line: None)
+        return plan(request)
 
     def run(self, method: str = "hinton", *, force: bool = False, rerun: bool = False, **changes: Any) -> Any:
         self.told, self.trained = Told(), []
         settings = RunSettings(work_dir=self.root / "runs", results=self.store.root, force=force, rerun=rerun)
-        return Session(self.plan(method, **changes), settings, self.told).run()
+        return Session(self.plan(method, **changes), settings, self.told, self).run()
 
-    def train(self, subject: Any, *arguments: Any, **_: Any) -> Any:
+    def train_alone(self, subject: Any, place: Any, progress: Any, start: Path | None = None) -> Any:
+        self.starts += [start] if start else []
+        return self.train(subject, place)
+
+    def train_with(
+        self, subject: Any, teachers: Any, card: Any, options: Any, place: Any, progress: Any, **_: Any
+    ) -> Any:
+        return self.train(subject, place)
+
+    def load_teacher(self, *_: Any) -> Any:
+        return SimpleNamespace(model="the teacher")
+
+    def evaluate(self, *_: Any) -> dict[str, float]:
+        return METRICS
+
+    def train(self, subject: Any, place: Any) -> Any:
         from kdbench.openmmlab.students import Outcome
 
-        place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
         self.trained.append(subject.name)
         if self.fail is not None and self.fails in (None, subject.name):
             raise self.fail
@@ -66,10 +81,6 @@ class Lab:
         (place.work_dir / "student.pth").write_bytes(b"weights")
         curve = [{"iteration": 1, "AP50": 0.9}, {"iteration": 2, **METRICS, "AP50": self.score}]
         return Outcome(curve, {"seconds_per_iteration": 0.1}, ["a note"])
-
-    def fine_tune(self, subject: Any, weights: Path, *arguments: Any) -> Any:
-        self.starts.append(weights)
-        return self.train(subject, *arguments)
 
     def records(self) -> dict[tuple[str, str], Any]:
         """Method and status -> record."""

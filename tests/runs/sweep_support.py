@@ -42,7 +42,7 @@ def planned(
 ) -> dict[str, Item]:
     values = {"title": "x", "dataset": "digits", "pairs": pairs, "schedule": "smoke"}
     benchmark = Benchmark.model_validate({**values, "methods": methods, "seeds": range(seeds)})
-    return items_of([benchmark], Request(method="", dataset="", data_root=root), print, RunSettings())
+    return items_of([benchmark], Request(method="", dataset="", data_root=root), RunSettings())
 
 
 class Told:
@@ -75,7 +75,7 @@ def sweep_of(
 ) -> Sweep:
     """A sweep in a folder; ``mode`` is how its workers behave, see ``pretend``."""
     items = planned(root, **changes)
-    store = known(items, Store(folder / "results"), lambda _line: None)
+    store = known(items, Store(folder / "results"))
     store = replace(store, done={}) if rerun else store
     left = [item for identity, item in items.items() if identity not in store.done]
     packs: list[Pack] = packs_of(left, max_lanes=lanes, share_teacher=True)

@@ -17,7 +17,7 @@ from kdbench.runs.sweep_records import weights_of
 
 @pytest.fixture
 def planned(small_digits):
-    return plan(Request("hinton", "digits", data_root=small_digits), lambda _line: None)
+    return plan(Request("hinton", "digits", data_root=small_digits))
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_given_teacher_is_measured_by_as_many_as_want_to(small_digits, setting
     file = tmp_path / "given.pth"
     file.write_bytes(b"given")
     request = Request("hinton", "digits", data_root=small_digits, teacher_checkpoints=(file,))
-    planned = plan(request, lambda _line: None)
+    planned = plan(request)
     left_by(settings.store.root, elsewhere(), planned.teacher.identity())
     with claimed(planned, settings):
         pass

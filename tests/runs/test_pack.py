@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,16 +16,19 @@ from kdbench.runs.settings import RunSettings
 METHODS = ("none", "hinton", "fitnets", "mimic")
 
 
-class Packed:
+class Packed(Lab):
     """A lab whose trainings note how many lanes they are beside."""
 
-    def __init__(self, made: Lab) -> None:
-        self.lab, self.beside, self.most = made, [], 10
+    def __init__(self, data, root) -> None:
+        super().__init__(data, root)
+        self.beside, self.most = [], 10
         self.raises: dict[str, BaseException] = {}
         self.steps = 0
 
-    def train(self, subject, *arguments, **more):
-        place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
+    def load_teacher(self, *_):
+        return SimpleNamespace(model=torch.nn.Identity())
+
+    def train(self, subject, place):
         if place.pack is not None:
             lanes = len(place.pack.turns._lanes)
             self.beside.append(lanes)
@@ -34,26 +38,19 @@ class Packed:
                 place.pack.turns.wait(step)
         if subject.name in self.raises:
             raise self.raises[subject.name]
-        return self.lab.train(subject, *arguments, **more)
+        return super().train(subject, place)
 
     def run(self, methods=METHODS):
-        settings = RunSettings(work_dir=self.lab.root / "runs", results=self.lab.store.root)
-        return run_pack([self.lab.plan(method) for method in methods], settings, self.lab.told)
+        settings = RunSettings(work_dir=self.root / "runs", results=self.store.root)
+        return run_pack([self.plan(method) for method in methods], settings, self.told, self)
 
     def identity(self, method):
-        return self.lab.plan(method).cell.identity()
+        return self.plan(method).cell.identity()
 
 
 @pytest.fixture
-def packed(lab, monkeypatch):
-    from kdbench.openmmlab import students
-
-    made = Packed(lab)
-    teacher = type("Model", (), {"model": torch.nn.Identity()})()
-    monkeypatch.setattr(students, "load_teacher", lambda *_: teacher)
-    monkeypatch.setattr(students, "train_alone", made.train)
-    monkeypatch.setattr(students, "train_with", made.train)
-    return made
+def packed(pretend_checks, small_digits, tmp_path):
+    return Packed(small_digits, tmp_path)
 
 
 def of(outcome):
@@ -72,23 +69,22 @@ def test_the_plain_student_is_one_of_the_lanes(packed):
     assert len(set(together(outcome).values())) == 1
     assert together(outcome)["none"] is not None
     assert any(
-        "4 lanes side by side: plain student, seed 0, hinton, seed 0" in line
-        for line in packed.lab.told.lines
+        "4 lanes side by side: plain student, seed 0, hinton, seed 0" in line for line in packed.told.lines
     )
 
 
 def test_a_pack_without_the_plain_student_trains_its_cells_alone(packed):
     assert of(packed.run(("hinton", "mimic"))) == {"hinton": "done", "mimic": "done"}
-    teacher = packed.lab.plan("hinton").teacher.identity()
-    assert set(packed.lab.trained) == {teacher, packed.identity("hinton"), packed.identity("mimic")}
+    teacher = packed.plan("hinton").teacher.identity()
+    assert set(packed.trained) == {teacher, packed.identity("hinton"), packed.identity("mimic")}
 
 
 def test_what_has_a_record_is_not_trained_again(packed):
     packed.run(("none", "hinton"))
-    packed.lab.trained.clear()
+    packed.trained.clear()
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(METHODS, "done")
-    assert set(packed.lab.trained) == {packed.identity("fitnets"), packed.identity("mimic")}
+    assert set(packed.trained) == {packed.identity("fitnets"), packed.identity("mimic")}
     assert together(outcome)["mimic"] == together(outcome)["fitnets"] != together(outcome)["hinton"]
 
 
@@ -98,7 +94,7 @@ def test_too_little_memory_makes_smaller_packs(packed):
     assert of(outcome) == dict.fromkeys(METHODS, "done")
     assert packed.beside == [4, 2, 2, 2, 2]
     assert together(outcome)["none"] == together(outcome)["hinton"] != together(outcome)["mimic"]
-    assert "not enough memory for 4 lanes: 4 of them train later" in packed.lab.told.lines
+    assert "not enough memory for 4 lanes: 4 of them train later" in packed.told.lines
 
 
 def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monkeypatch):
@@ -110,7 +106,7 @@ def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monke
     names = together(outcome)
     assert names[first[0]] == names[first[1]]
     assert names[second[0]] == names[second[1]] != names[first[0]]
-    assert "not enough memory for 4 lanes: 2 of them train later" in packed.lab.told.lines
+    assert "not enough memory for 4 lanes: 2 of them train later" in packed.told.lines
 
 
 def test_a_lane_alone_that_finds_no_memory_fails(packed):
@@ -142,11 +138,11 @@ def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     assert together(outcome)["hinton"] is None
     assert outcome.refused == {}
     assert [record.reason for record in outcome.records if not record.done] == [blamed]
-    assert any(f"{blamed}. The traceback is in " in line for line in packed.lab.told.lines)
+    assert any(f"{blamed}. The traceback is in " in line for line in packed.told.lines)
 
 
 def test_a_teacher_that_fails_fails_its_students(packed):
-    teacher = packed.lab.plan("hinton").teacher.identity()
+    teacher = packed.plan("hinton").teacher.identity()
     packed.raises[teacher] = RuntimeError("no luck")
     outcome = packed.run(("hinton",))
     reasons = {record.selector: record.reason for record in outcome.records if not record.done}
@@ -158,20 +154,17 @@ def test_what_stops_everything_goes_on_up_when_the_others_have_their_records(pac
     packed.raises[packed.identity("hinton")] = error
     with pytest.raises(type(error)):
         packed.run()
-    done = {record.selector for record in packed.lab.store.records("digits")[0] if record.done}
+    done = {record.selector for record in packed.store.records("digits")[0] if record.done}
     assert {"none", "fitnets", "mimic"} <= done
 
 
 def test_a_lane_does_not_begin_when_it_is_to_stop(packed, monkeypatch):
-    from kdbench.openmmlab import students
-
-    def interrupted(subject, *arguments, **more):
-        place = next(argument for argument in arguments if hasattr(argument, "work_dir"))
+    def interrupted(subject, place, progress, start=None):
         if place.pack is not None:
             place.pack.stop.signalled = 1.0
-        return packed.train(subject, *arguments, **more)
+        return packed.train(subject, place)
 
-    monkeypatch.setattr(students, "train_alone", interrupted)
+    monkeypatch.setattr(packed, "train_alone", interrupted)
     with pytest.raises(KeyboardInterrupt):
         packed.run()
     assert packed.beside == [4]  # the plain student, which was at work

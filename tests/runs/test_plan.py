@@ -21,7 +21,7 @@ def asked(small_digits):
 
     def make(**changes: Any) -> Any:
         request = Request(**{"method": "hinton", "dataset": "digits", "data_root": small_digits, **changes})
-        return plan(request, lambda _line: None)
+        return plan(request)
 
     return make
 

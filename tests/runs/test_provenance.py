@@ -14,7 +14,7 @@ from kdbench.runs.request import Request
 
 @pytest.fixture
 def plain(small_digits):
-    return plan(Request("none", "digits", data_root=small_digits), lambda _line: None).plain
+    return plan(Request("none", "digits", data_root=small_digits)).plain
 
 
 def test_a_done_record(plain, monkeypatch):

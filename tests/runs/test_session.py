@@ -134,7 +134,7 @@ def test_a_given_checkpoint_is_measured_once_and_never_trained(lab, tmp_path, mo
     assert lab.trained == [made.plain.identity(), made.cell.identity()]
     record = lab.records()["teacher", "done"]
     assert (record.spec["checkpoint"], record.score) == (made.teacher.checkpoint, 0.5)
-    monkeypatch.setattr("kdbench.openmmlab.students.evaluate", None)
+    monkeypatch.setattr(lab, "evaluate", None)
     lab.run("mimic", teacher_checkpoints=(file,))
     assert "teacher: done already, AP50 0.500" in lab.told.lines
 
@@ -188,7 +188,7 @@ def test_a_gate_leaves_no_record_of_the_method(lab, monkeypatch):
     def gate(*_: Any, **__: Any) -> None:
         raise UserError("the distillation loss is zero")
 
-    monkeypatch.setattr("kdbench.openmmlab.students.train_with", gate)
+    monkeypatch.setattr(lab, "train_with", gate)
     with pytest.raises(UserError, match="is zero"):
         lab.run()
     assert set(lab.records()) == {("teacher", "done"), ("none", "done")}

@@ -44,7 +44,7 @@ class Lab:
 
     def tuning(self, method="hinton", seed=0):
         request = Request(method=method, dataset="digits", pair="digits-gfl", seed=seed, data_root=self.data)
-        ground = Ground.of(request, print)
+        ground = Ground.of(request)
         settings = RunSettings(work_dir=self.root / "runs", results=self.root / "runs" / "tuning")
         return Tuning(ground, settings, self.root / "results", Silent())
 
@@ -102,7 +102,7 @@ def test_the_first_trial_has_the_options_as_given(lab):
 def test_everything_is_trained_on_the_tuning_split_by_its_own_teacher(lab):
     lab.run(2)
     request = Request(method="hinton", dataset="digits", pair="digits-gfl", data_root=lab.data)
-    ordinary = plan(request, print)
+    ordinary = plan(request)
     assert {dataset for _, dataset, _, _ in lab.on} == {"digits-tuning"}
     teacher = next(identity for name, _, _, identity in lab.on if name == "teacher")
     assert teacher != ordinary.teacher.identity()

@@ -49,7 +49,7 @@ def _step_makes_none(case: Case, method: Method[Any], own: set[Any], iteration: 
 
 
 def _parts(method: Method[Any]) -> list[tuple[str, Callable[[Step], Mapping[str, Any]]]]:
-    """What a method computes in each iteration, by the name of its function."""
+    """Return what a method computes in each iteration, by the name of its function."""
     parts: list[tuple[str, Callable[[Step], Mapping[str, Any]]]] = [("losses", method.losses)]
     if method.adversary() is not None:
         parts.append(("adversary_losses", lambda step: method.adversary_losses(step.detached())))

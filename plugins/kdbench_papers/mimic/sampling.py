@@ -17,7 +17,7 @@ def proposal_regions(
     overlap: float,
     generator: Generator | None = None,
 ) -> Tensor:
-    """The student's best proposals, positives to negatives 1:1.
+    """Choose the student's best proposals, positives to negatives 1:1.
 
     Args:
         proposals: One (N, 5) tensor x1, y1, x2, y2, score an image.
@@ -52,7 +52,7 @@ def box_regions(targets: Targets, overlap: float, generator: Generator | None = 
 
 
 def balanced(positive: Tensor, generator: Generator | None = None) -> Tensor:
-    """Indices of equally many positives and negatives, at random; all indices where one kind is missing.
+    """Return indices of as many positives as negatives, at random; all where one kind is missing.
 
     Args:
         positive: (N,) booleans.
