@@ -19,7 +19,7 @@ HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "kdbe
 
 
 def example(hook: str) -> str:
-    """The code block of a hook's docstring."""
+    """The code block of a hook's docstring that is the plugin's module."""
     blocks = re.findall(r"```python\n(.*?)```", inspect.getdoc(getattr(hookspecs, hook)) or "", re.DOTALL)
     assert len(blocks) == 1, f"{hook} needs one example in its docstring, as a ```python block"
     return textwrap.dedent(blocks[0])

@@ -36,7 +36,7 @@ def watched(package: str) -> Iterator[list[str]]:
         package: Top-level package of the plugin whose lines are looked for.
 
     Yields:
-        After the block: the generators that it used, each with the plugin's line: ``torch's (...)``.
+        After the block: the generators that it used, each with the plugin's line.
     """
     found: list[str] = []
     before, lines, tracing = states(), _Lines(package), sys.gettrace()
@@ -46,7 +46,8 @@ def watched(package: str) -> Iterator[list[str]]:
     finally:
         sys.settrace(tracing)
         now = states()
-        found += [f"{name}'s{lines.used.get(name, '')}" for name in now if now[name] != before[name]]
+        used = [name for name in now if now[name] != before[name]]
+        found += [f"{name}'s global generator{lines.used.get(name, '')}" for name in used]
 
 
 class _Lines:

@@ -163,7 +163,7 @@ class Planner:
             declared = overridden(pair_of(ground, dataset), ground)
             self._pairs[ground] = found = resolved(declared)
             if found.family != declared.family and ground.student is None:
-                self.report(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
+                log.info(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:

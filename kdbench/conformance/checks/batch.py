@@ -62,9 +62,7 @@ def generators(exam: Exam) -> None:
         with watched(case.package) as used:
             method = case.made()
             method.needs()
-        require(
-            not used, f"{case.where}: its constructor or needs() uses the global generator of {_told(used)}"
-        )
+        require(not used, f"{case.where}: its constructor or needs() uses {_told(used)}")
         _seeds_none(case)
         method = case.built()
         for iteration in MOMENTS:
@@ -73,8 +71,7 @@ def generators(exam: Exam) -> None:
                     step_of(case.step(iteration))
                 require(
                     not used,
-                    f"{case.where}: {part}() uses the global generator of {_told(used)}: "
-                    "draw from step.generator",
+                    f"{case.where}: {part}() uses {_told(used)}: draw from step.generator",
                 )
 
 
@@ -90,7 +87,7 @@ def _seeds_none(case: Case) -> None:
             case.made().build(case.exam.bench.recorded(case.family).shapes)
             ends.append(states())
     same = [name for name, state in ends[0].items() if state == ends[1][name]]
-    require(not same, f"{case.where}: build() seeds the global generator of {', '.join(same)}")
+    require(not same, f"{case.where}: build() seeds {' and '.join(same)}'s global generator")
 
 
 def order(exam: Exam) -> None:
