@@ -296,7 +296,7 @@ def leaderboard(
         A row a method and ranking, the teacher and the plain student always; no row where nothing can be ranked.
 
     Raises:
-        kdbench.errors.UserError: For a bad benchmark file, an unknown method or an unknown column.
+        kdbench.errors.UserError: For a bad benchmark file, an unknown dataset, method or column.
     """
     from itertools import chain
     from pathlib import Path

@@ -104,7 +104,7 @@ class Benchmark(Spec):
     methods: Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], Field(min_length=1)]
     seeds: Seeds
     schedule: Literal["default", "smoke"] = "default"
-    settings: tuple[Name, ...] = Field(default=(), alias="set")
+    set: tuple[Name, ...] = ()
     """Changes to the pairs, each ``SECTION.key=value``, as ``--set`` of a run."""
     paper: Paper | None = None
     """For an ablation: what the paper found."""
@@ -132,7 +132,7 @@ class Benchmark(Spec):
     @property
     def kind(self) -> Literal["default", "smoke", "custom"]:
         """What the schedule of its cells is called."""
-        return "custom" if self.settings and self.schedule == "default" else self.schedule
+        return "custom" if self.set and self.schedule == "default" else self.schedule
 
     def cells(self) -> list[Cell]:
         """All cells, pair by pair and seed by seed, so that whole rows come soon; the plain student first."""
@@ -189,10 +189,10 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
             of = registry().pair(name).value.dataset
             if of != dataset.name:
                 raise UserError(f"pair '{name}' is for dataset '{of}', not '{dataset.name}'.")
-    for index, setting in enumerate(benchmark.settings):
+    for index, setting in enumerate(benchmark.set):
         with at_key(source, f"set.{index}"):
             change(setting)
-    values = benchmark.model_dump(mode="json", by_alias=True)
+    values = benchmark.model_dump(mode="json")
     for index, entry in enumerate(values["methods"]):
         with at_key(source, f"methods.{index}"):
             name, raw = parse(entry["method"])

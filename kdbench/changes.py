@@ -37,7 +37,12 @@ class Change(NamedTuple):
         """Whether a pair has it."""
         part = pair.get(self.section) or {}
         part = part.get("edits", {}) if self.section in MODELS else part
-        return self.key in part and part[self.key] == self.value
+        if self.key not in part:
+            return False
+        found = part[self.key]
+        if isinstance(found, float) and isinstance(self.value, str):  # YAML 1.1 reads 1e-3 as a word
+            return str(found) == str(float(self.value))
+        return bool(found == self.value)
 
 
 def change(text: str) -> Change:

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdbench.benchmarks import Benchmark, Cell, load, looked_up, options_of, parsed, seed_range
+from kdbench.changes import change
 from kdbench.errors import UserError
 from kdbench.reported import reported
 
@@ -293,3 +294,17 @@ def test_committed_files_resolve(path):
 
 def test_every_ablation_is_there():
     assert {path.stem for path in FILES if path.parent.name == "ablations"} == ABLATIONS
+
+
+def test_settings_make_cells_of_a_custom_schedule():
+    assert parsed(yaml.safe_dump({**GOOD, "set": ["schedule.iterations=7"]}), "x").kind == "custom"
+    assert (
+        parsed(yaml.safe_dump({**GOOD, "set": ["schedule.lr=1"], "schedule": "smoke"}), "x").kind == "smoke"
+    )
+    assert told(GOOD, set=["schedule.iteration=7"]).startswith(
+        "set.0: settings schedule.iteration=7: a schedule has"
+    )
+    one = change("schedule.lr=1e-3")
+    assert one.is_in({"schedule": {"lr": 0.001}})
+    assert not one.is_in({"schedule": {"lr": 0.01}})
+    assert change("student.a.b=2").is_in({"student": {"edits": {"a.b": 2}}})

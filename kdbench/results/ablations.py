@@ -79,7 +79,7 @@ class _Wanted:
 
     def __init__(self, benchmark: Benchmark) -> None:
         self.benchmark, self.cells = benchmark, set(benchmark.cells())
-        self.changes = [change(setting) for setting in benchmark.settings]
+        self.changes = [change(setting) for setting in benchmark.set]
         self.options = {name: options_of(name) for name in dict.fromkeys(cell.method for cell in self.cells)}
 
     def cell(self, record: Record) -> Record | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from kdbench.benchmarks import Benchmark, load
 from kdbench.errors import UserError
-from kdbench.plugins import suggestion
+from kdbench.plugins import registry, suggestion
 from kdbench.results.ablations import current, not_run, nothing
 from kdbench.results.board import Ranking
 from kdbench.results.commands import command
@@ -70,7 +70,7 @@ def query(
         sort: Column to sort each ranking by; default: its rank.
 
     Raises:
-        UserError: For a bad benchmark file, an unknown method or an unknown column.
+        UserError: For a bad benchmark file, an unknown dataset, method or column.
     """
     found = {name: list(source.rankings) for name, source in sources(targets, records).items()}
     chosen = _chosen(found, methods) if methods else found
@@ -95,10 +95,26 @@ def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Sour
 
 def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
     if target is None or not target.endswith(BENCHMARK):
+        if target is not None and not any(record.dataset == target for record in records):
+            require_dataset(target)
         return {name: Source("", board, records) for name, board in boards(records, target).items()}
     benchmark = load(Path(target))
     board = of_benchmark(benchmark, records)
     return {Path(target).stem: Source(benchmark.title, board, current(benchmark, records))}
+
+
+def require_dataset(name: str) -> None:
+    """Refuse a name that is not a dataset's.
+
+    Raises:
+        UserError: With the dataset of a pair of that name, or with the nearest dataset.
+    """
+    pair = registry().pairs.get(name)
+    if pair is not None:
+        raise UserError(
+            f"'{name}' is a pair: its rankings are among those of dataset '{pair.value.dataset}'."
+        )
+    registry().dataset(name)
 
 
 def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:

@@ -80,7 +80,7 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
         pair=cell.pair,
         seed=cell.seed,
         schedule=benchmark.schedule,
-        settings=(*benchmark.settings, *like.settings),
+        settings=(*benchmark.set, *like.settings),
     )
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from kdbench.changes import change
 from kdbench.errors import UserError
 from kdbench.plugins import registry
 from kdbench.results.store import Store
 from kdbench.runs.plan import plan, resolved, stored
-from kdbench.runs.request import SMOKE, Request, apply, overridden
+from kdbench.runs.request import SMOKE, Request, overridden
 from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest, unlabelled
 
 
@@ -227,8 +228,8 @@ def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
 
 def test_settings_never_reach_beyond_their_section():
     values: dict[str, Any] = {"schedule": {}, "student": {"edits": {}}}
-    apply(values, "schedule.lr=1e-3")
-    apply(values, "student.a.b=[1, two]")
+    change("schedule.lr=1e-3").apply(values)
+    change("student.a.b=[1, two]").apply(values)
     assert values == {"schedule": {"lr": "1e-3"}, "student": {"edits": {"a.b": [1, "two"]}}}
     # YAML 1.1 reads 1e-3 as a word; pydantic makes it a number where one is due
     pair = overridden(default_pair(), Request("hinton", "digits", settings=("schedule.lr=1e-3",)))
