@@ -297,14 +297,20 @@ def test_every_ablation_is_there():
 
 
 def test_settings_make_cells_of_a_custom_schedule():
-    assert parsed(yaml.safe_dump({**GOOD, "set": ["schedule.iterations=7"]}), "x").kind == "custom"
+    values = {**GOOD, "methods": ["hinton"], "paper": None}
+    assert parsed(yaml.safe_dump({**values, "set": ["schedule.lr=1"]}), "x").kind == "custom"
     assert (
-        parsed(yaml.safe_dump({**GOOD, "set": ["schedule.lr=1"], "schedule": "smoke"}), "x").kind == "smoke"
+        parsed(yaml.safe_dump({**values, "set": ["schedule.lr=1"], "schedule": "smoke"}), "x").kind == "smoke"
     )
-    assert told(GOOD, set=["schedule.iteration=7"]).startswith(
-        "set.0: settings schedule.iteration=7: a schedule has"
+    assert told(values, set=["schedule.rate=7"]).startswith(
+        "set.0: settings schedule.rate=7: a schedule has no"
     )
+    assert told(GOOD, set=["schedule.lr=1"]).startswith("paper: results of the custom schedule")
+
+
+def test_a_change_is_found_in_a_pair_that_has_it():
     one = change("schedule.lr=1e-3")
     assert one.is_in({"schedule": {"lr": 0.001}})
     assert not one.is_in({"schedule": {"lr": 0.01}})
     assert change("student.a.b=2").is_in({"student": {"edits": {"a.b": 2}}})
+    assert not change("student.a.b=2").is_in({"student": {"edits": {}}})

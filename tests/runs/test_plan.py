@@ -117,10 +117,10 @@ def test_the_pairs_of_the_registry_are_never_changed():
 
 def test_an_own_config_counts_with_its_content(asked, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("model = dict(a=1)")
+    file.write_text("model = dict(bbox_head=1)")
     first = asked(student=str(file)).cell
     assert first.pair.student.edits == {}
-    file.write_text("model = dict(a=2)")
+    file.write_text("model = dict(bbox_head=2)")
     assert asked(student=str(file)).cell.identity() != first.identity()
 
 
@@ -358,3 +358,16 @@ def test_a_revision_makes_another_cell_and_a_version_does_not(add_plugin, asked)
 def test_a_revision_is_a_number_from_1_on(revision):
     with pytest.raises(ValueError, match="the revision of 'hinton' is"):
         replace(registry().method("hinton").value, revision=revision)
+
+
+def test_a_pair_s_family_is_its_students(asked, caplog):
+    caplog.set_level("INFO", "kdbench")
+    declared = default_pair()
+    wrong = declared.model_copy(update={"family": "dense"})
+    assert resolved(wrong) == resolved(declared)
+    assert asked(pair="digits-gfl").cell.pair.family == "dense"
+    assert asked(pair="digits-gfl", student=FASTER).cell.pair.family == "two-stage"
+    assert "says" not in caplog.text
+
+
+FASTER = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
