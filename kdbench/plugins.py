@@ -73,12 +73,14 @@ class Registry:
         conflict = self.conflicts.get(f"{kind} {name}")
         if conflict is not None:
             raise UserError(conflict)
-        if name in offers:
-            return offers[name]
-        distribution, _, own = name.partition(":")
-        if own in offers and normal(offers[own].plugin.distribution) == normal(distribution):
-            return offers[own]
+        if (offer := _under(name, offers)) is not None:
+            return offer
         raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
+
+    def gives(self, kind: str, name: str) -> bool:
+        """Whether any plugin gives a method, dataset or pair of that name."""
+        offers: Mapping[str, Offer[Any]] = getattr(self, f"{kind}s")
+        return f"{kind} {name}" in self.conflicts or _under(name, offers) is not None
 
     def note(self) -> str:
         """Return what a message about an unknown name adds where plugins failed, with a leading blank."""
@@ -92,6 +94,16 @@ class Registry:
         broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
         noisy = [f"plugin {p.distribution} ({p.module}) {line}" for p in self.plugins for line in p.warnings]
         return broken + noisy + list(self.conflicts.values())
+
+
+def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
+    """Return the offer of a name, with or without its distribution; None where there is none."""
+    if name in offers:
+        return offers[name]
+    distribution, _, own = name.partition(":")
+    offer = offers.get(own)
+    same = offer is not None and normal(offer.plugin.distribution) == normal(distribution)
+    return offer if same else None
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

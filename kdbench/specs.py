@@ -129,9 +129,11 @@ class Schedule(Spec):
     accumulate: int = Field(default=1, gt=0)
     """Iterations whose mean gradient an optimizer step takes."""
     optimizer: Literal["SGD", "AdamW"] = "SGD"
+    """SGD has a momentum of 0.9."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """Of the optimizer; for AdamW 0.05 is usual."""
     warmup: int = Field(default=0, ge=0)
     """Iterations of linear warm-up."""
     decay: Literal["cosine", "step", "poly"] = "cosine"
@@ -177,15 +179,23 @@ class Pair(Spec):
     """A teacher, a student, and how both are trained on a dataset."""
 
     name: str
+    """Name on the command line: lower case, digits and dashes."""
     title: str
     """One line for humans. A label."""
     dataset: str
+    """Name of the dataset."""
     task: Task
+    """What the dataset is for."""
     family: Family
+    """What lists say of it; a run finds the family in the student's config. A label."""
     teacher: Model
+    """The teacher's model."""
     student: Model
+    """The model of every student."""
     schedule: Schedule
+    """Recipe of every student."""
     teacher_schedule: Schedule
+    """Recipe of the teacher, and the image size at which it is judged."""
     pretrained: bool = False
     """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
     cpu: bool = False

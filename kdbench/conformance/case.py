@@ -10,7 +10,7 @@ from typing import Any
 from kdbench.cards import Options
 from kdbench.conformance.batches import HORIZONTAL, VERTICAL, mirror_kernels, mirrored, reordered
 from kdbench.conformance.exam import Exam
-from kdbench.distill import Method, Step
+from kdbench.distill import Captures, Method, Step
 from kdbench.distill.randomness import generator, seeded
 from kdbench.plugins import make_method
 from kdbench.selectors import canonical
@@ -90,11 +90,13 @@ class Case:
             draw: Seed of its random numbers.
             form: Of the batch.
         """
-        whole = AS_IT_IS.change(self.exam.bench.recorded(self.family).step)
-        seen = form.change(whole).only(frozenset(self.made().needs()))
+        names, count = set(self.made().needs()), self.options.ensemble - 1
+        seen = form.change(AS_IT_IS.change(self.exam.bench.recorded(self.family).step))
         return replace(
             seen,
-            others=(seen.others * self.options.ensemble)[: self.options.ensemble - 1],
+            student=_some(seen.student, names),
+            teacher=_some(seen.teacher, names),
+            others=tuple(_some(other, names) for other in (seen.others * count)[:count]),
             iteration=iteration,
             iterations=ITERATIONS,
             generator=generator("cpu", draw, "method"),
@@ -108,6 +110,10 @@ class Case:
         with seeded(draw, "method"):
             terms = method.losses(self.step(iteration, draw, form))
         return {name: float(term.detach()) for name, term in terms.items()}
+
+
+def _some(captures: Captures, names: set[str]) -> Captures:
+    return {name: value for name, value in captures.items() if name in names}
 
 
 def cases(exam: Exam) -> Iterator[Case]:

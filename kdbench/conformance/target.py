@@ -64,8 +64,7 @@ def targets(name: str) -> list[Target]:
     """
     found = registry()
     method, raw = parse(name)
-    known = method in found.methods or f"method {method}" in found.conflicts
-    if known:
+    if found.gives("method", method):
         target = Target(found.method(method), raw)
         if method == PLAIN:
             raise UserError(

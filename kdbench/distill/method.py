@@ -46,15 +46,6 @@ class Step:
         """Part of the training that is done, in [0, 1)."""
         return self.iteration / self.iterations
 
-    def only(self, names: frozenset[str]) -> Step:
-        """Return the same step with these captures alone."""
-
-        def some(captures: Captures) -> Captures:
-            return {name: value for name, value in captures.items() if name in names}
-
-        others = tuple(map(some, self.others))
-        return replace(self, student=some(self.student), teacher=some(self.teacher), others=others)
-
     def detached(self) -> Step:
         """Return the same step with the student's captures detached."""
         return replace(self, student={name: detached(value) for name, value in self.student.items()})
