@@ -21,7 +21,7 @@ KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 def reordered(step: Step, order: Sequence[int]) -> Step:
-    """Return a step with its images in another order.
+    """Return a copy of a step with its images in another order.
 
     Args:
         step: Whose ``student`` has the ``rois`` in a two-stage family.
@@ -41,8 +41,8 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
         images=step.images[list(order)],
         targets=replace(
             targets,
-            boxes=tuple(targets.boxes[old] for old in order if targets.boxes),
-            labels=tuple(targets.labels[old] for old in order if targets.labels),
+            boxes=tuple(targets.boxes[old].clone() for old in order if targets.boxes),
+            labels=tuple(targets.labels[old].clone() for old in order if targets.labels),
             masks=None if targets.masks is None else targets.masks[list(order)],
         ),
     )
@@ -60,7 +60,7 @@ def _reordered(name: str, value: Any, order: Sequence[int], rows: Tensor | None)
         moved[:, 0] = places[moved[:, 0].long()]
         return moved
     if name == "proposals":
-        return [value[old] for old in order]
+        return [value[old].clone() for old in order]
     if name == "assignments":
         return {head: _reordered(f"{head}_targets", part, order, rows) for head, part in value.items()}
     if name in SHARED:

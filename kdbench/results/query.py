@@ -161,8 +161,8 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     names = {label: _selector(label).partition("[")[0] for label in labels}
     kept = {TEACHER_ROW, PLAIN}
     for method in methods:
-        fitting = {label for label in labels if method in (label, _selector(label), names[label])}
-        fitting |= {row["method"] for row in rows if any(fits(method, cell) for cell in row.cells)}
+        fitting = {label for label in labels if method in (label, names[label])}
+        fitting = fitting or {row["method"] for row in rows if any(fits(method, cell) for cell in row.cells)}
         if not fitting:
             raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
         kept |= fitting
