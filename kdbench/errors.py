@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,13 @@ SECONDS = 20.0
 class UserError(Exception):
     """A mistake the user can mend: the command line prints it as one line and exits with code 2.
 
-    The message says what is wrong and what to do about it.
+    The message says what is wrong and what to do about it. It names arguments of the functions of :mod:`kdbench` in
+    backticks (```root```, ```force=True```); the command line puts its options in their place.
     """
 
 
 class ArgumentError(UserError):
-    """An argument of a function of :mod:`kdbench` cannot be used; the command line names its option instead.
+    """An argument of a function of :mod:`kdbench` cannot be used.
 
     Args:
         names: Name of the argument, or names of several that do not fit together.
@@ -36,13 +37,8 @@ class ArgumentError(UserError):
 
     def __init__(self, names: str | Sequence[str], why: str, value: object = None) -> None:
         self.names = (names,) if isinstance(names, str) else tuple(names)
-        self.why, self.value = why, value
-        super().__init__(self.message(lambda name: name))
-
-    def message(self, named: Callable[[str], str]) -> str:
-        """Return the message with each argument's name as ``named`` gives it."""
-        shown = " and ".join(map(named, self.names))
-        return f"{shown}: {self.why}" if self.value is None else f"{shown} {self.value}: {self.why}"
+        shown = " and ".join(f"`{name}`" for name in self.names)
+        super().__init__(f"{shown}: {why}" if value is None else f"{shown} {value}: {why}")
 
 
 class RunError(Exception):

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import click
 
+import kdbench
 from kdbench import __version__
-from kdbench.errors import ArgumentError, UserError
+from kdbench.errors import UserError
 from kdbench.threads import wait_well
 
 log = logging.getLogger(__name__)
+ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]+))?`")
+"""An argument in a message: ```name``` or ```name=value```."""
+OTHER_NAMES = {
+    "data_root": "--root",
+    "precision": "--amp",
+    "settings": "--set",
+    "source": "--from",
+    "teacher_checkpoints": "--teacher-checkpoint",
+    "visualizers": "--visualizer",
+}
+"""Argument -> its option, where that has another name."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -76,16 +91,12 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the sub-command; an argument that cannot be used is named as its option."""
+        """Run the sub-command; its errors name options in place of arguments."""
         try:
             return super().invoke(ctx)
         except UserError as error:
             log.debug("the error's traceback:", exc_info=True)
-            if not isinstance(error, ArgumentError):
-                raise
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            flags = {option.name: max(option.opts, key=len) for option in getattr(command, "params", ())}
-            raise UserError(error.message(lambda name: flags.get(name, name))) from error
+            raise UserError(with_options(str(error))) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any; those without a line are for sweeps alone."""
@@ -111,11 +122,34 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
         click.echo(context.get_help())
 
 
+def with_options(text: str) -> str:
+    """Return a message with options in place of the arguments of kdbench's functions, which stand in backticks.
+
+    ```force=True``` becomes ``--force``, ```data_root``` becomes ``--root``; what is no argument stays as it is.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        if name not in _arguments():
+            return match[0]
+        flag = OTHER_NAMES.get(name, f"--{name.replace('_', '-')}")
+        return flag if value in (None, "True") else f"{flag} {value}"
+
+    return ARGUMENT.sub(option, text)
+
+
+@cache
+def _arguments() -> frozenset[str]:
+    functions = (kdbench.run, kdbench.sweep, kdbench.compare, kdbench.leaderboard)
+    named = {name for function in functions for name in inspect.signature(function).parameters}
+    return frozenset(named | OTHER_NAMES.keys())
+
+
 class _Stderr(logging.Handler):
     """Writes to what standard error is at that time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        click.echo(with_options(self.format(record)), err=True)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def building(role: str, model: Model) -> Iterator[None]:
     except Exception as error:
         raise UserError(
             f"the {role}'s model ({model.config}) does not work: {_reason(error)}. "
-            f"Check its config and --set {role}.*."
+            f"Check its config and the changes to {role}.* (`settings`)."
         ) from error
 
 

@@ -61,7 +61,7 @@ def training_loader(
     if schedule.batch_size % sampler.world_size:
         raise UserError(
             f"batches of {schedule.batch_size} images cannot be dealt out over {sampler.world_size} processes: "
-            "use another number of GPUs, or --set schedule.batch_size and teacher_schedule.batch_size."
+            "use another number of GPUs, or set schedule.batch_size and teacher_schedule.batch_size (`settings`)."
         )
     return DataLoader(
         images,

@@ -40,7 +40,7 @@ def _working_pairs(method: Method[Any], dataset: str) -> str:
     for pair in registry().pairs_of(dataset):
         with suppress(UserError):  # of a pair that does not work itself
             working += [pair.name] if needed <= FAMILIES[family_in(pair.student)] else []
-    return f" Pairs of {dataset} that work: {', '.join(working)} (--pair)." if working else ""
+    return f" Pairs of {dataset} that work: {', '.join(working)} (`pair`)." if working else ""
 
 
 def check_stage(stage: TeacherStage) -> str:

@@ -188,7 +188,7 @@ class Session:
         """Raise the error of a gate, unless forced: then the record of the method says so."""
         why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
         if not self.settings.force:
-            raise UserError(f"{why} Or go on with --force.") from failed
+            raise UserError(f"{why} Or go on with `force=True`.") from failed
         self.overruled.append(f"a gate failed and was overruled: {why}")
         self.console.say(self.overruled[-1])
 

@@ -155,7 +155,7 @@ def test_a_pair_that_cannot_be_built_is_told_in_one_line(edits, told):
         teacher_schedule=recipe,
     )
     with pytest.raises(
-        UserError, match=rf"^the student's model \(mmdet::gfl/.*{told}.*--set student"
+        UserError, match=rf"^the student's model \(mmdet::gfl/.*{told}.*changes to student"
     ) as caught:
         describe(pair, digits.detection)
     assert "\n" not in str(caught.value)
