@@ -15,15 +15,21 @@ import torch
 
 from kdbench.conformance.broken import place, within
 
-STATES: dict[str, Callable[[], bytes]] = {
+
+def _numpy_state() -> tuple[bytes, Any]:
+    state = np.random.get_state(legacy=False)["state"]
+    return state["key"].tobytes(), state["pos"]
+
+
+STATES: dict[str, Callable[[], object]] = {
     "torch": lambda: torch.get_rng_state().numpy().tobytes(),
-    "numpy": lambda: repr(np.random.get_state(legacy=False)["state"]).encode(),
-    "random": lambda: repr(random.getstate()).encode(),
+    "numpy": _numpy_state,
+    "random": random.getstate,
 }
 """Module -> the state of its global generator."""
 
 
-def states() -> dict[str, bytes]:
+def states() -> dict[str, object]:
     """Return the state of each global generator."""
     return {name: read() for name, read in STATES.items()}
 
