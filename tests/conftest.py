@@ -12,7 +12,8 @@ from pathlib import Path
 import lacking
 import pytest
 
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in a process a core

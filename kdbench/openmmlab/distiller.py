@@ -16,7 +16,7 @@ from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
 from kdbench.distill.method import check_terms
-from kdbench.distill.randomness import reseed
+from kdbench.distill.randomness import generator, reseed
 from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.batched.constants import constants_kept
@@ -239,7 +239,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
         ]
         seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
         targets = targets_of(self.student, inputs, data_samples)
-        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others)
+        draws = generator(inputs.device, *stream, "method")
+        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others, draws)
         if self.method.adversary() is not None:
             self.seen = step.detached()
         reseed(*stream, "method")

@@ -244,6 +244,14 @@ class Record(_Part):
         """The method with its options, as typed: ``mimic[weight=2]``."""
         return self._view.selector
 
+    def called(self, selector: str) -> Record:
+        """Return the same record under another selector, which is a label."""
+        if selector == self.selector:
+            return self
+        renamed = self.model_copy(update={"spec": {**self.spec, "selector": selector}})
+        renamed.__dict__.pop("_view", None)
+        return renamed
+
     @property
     def revision(self) -> int:
         """Revision of the method; 0 for a teacher."""

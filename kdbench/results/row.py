@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,7 +55,6 @@ Further columns ``metric:NAME`` are means of the other metrics after the last it
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
-Key = tuple[str, int, str]
 Block = tuple[int, bool]
 
 
@@ -134,16 +132,6 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
     """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
     parts = plugin.rpartition(" ")[2].split(".")
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
-
-
-def key_of(cell: Record) -> Key:
-    """Return what cells of one row have in common: selector, revision, and what the options meant."""
-    return cell.selector, cell.revision, cell.options_text
-
-
-def long_label(key: Key) -> str:
-    """Return a label for one of several rows with the same selector."""
-    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 
 def _rounded(point: Mapping[str, float]) -> dict[str, float]:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 from kdbench.results.derived import derived, with_derived
 from kdbench.results.pages import check_leaderboards, write_leaderboards
 from kdbench.results.store import Store
