@@ -35,14 +35,19 @@ if TYPE_CHECKING:
         assign_levels,
         at_least_float32,
         coverage,
+        gathered,
         largest_overlap,
+        masked,
+        masked_mean,
         mean_or_zero,
         mean_square,
         pooled_regions,
+        reduced,
         region_means,
         resized,
         stride_of,
         student_and_teacher,
+        valid_cells,
     )
 
 __all__ = [
@@ -79,17 +84,22 @@ __all__ = [
     "assign_levels",
     "at_least_float32",
     "coverage",
+    "gathered",
     "hookimpl",
     "largest_overlap",
     "link_or_tell",
+    "masked",
+    "masked_mean",
     "mean_or_zero",
     "mean_square",
     "method_of",
     "pooled_regions",
+    "reduced",
     "region_means",
     "resized",
     "stride_of",
     "student_and_teacher",
+    "valid_cells",
 ]
 
 

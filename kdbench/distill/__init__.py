@@ -14,8 +14,17 @@ from kdbench.distill.captures import (
     Shapes,
     Targets,
 )
-from kdbench.distill.losses import at_least_float32, mean_or_zero, mean_square, student_and_teacher
+from kdbench.distill.losses import (
+    at_least_float32,
+    masked,
+    masked_mean,
+    mean_or_zero,
+    mean_square,
+    student_and_teacher,
+)
 from kdbench.distill.method import Method, Step
+from kdbench.distill.padding import valid_cells
+from kdbench.distill.processes import gathered, reduced
 from kdbench.distill.regions import (
     as_rois,
     assign_levels,
@@ -43,12 +52,17 @@ __all__ = [
     "assign_levels",
     "at_least_float32",
     "coverage",
+    "gathered",
     "largest_overlap",
+    "masked",
+    "masked_mean",
     "mean_or_zero",
     "mean_square",
     "pooled_regions",
+    "reduced",
     "region_means",
     "resized",
     "stride_of",
     "student_and_teacher",
+    "valid_cells",
 ]

@@ -25,13 +25,16 @@ Ground truth (boxes, labels, masks) is in ``Targets``, in every family that has 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from kdbench.distill.padding import valid_cells
+from kdbench.distill.processes import processes
+from kdbench.distill.regions import stride_of
 from kdbench.errors import UserError
 
 Captures = Mapping[str, Any]
@@ -110,6 +113,8 @@ class Targets:
         masks: (B, H, W) class indices, or None in detection.
         image_shape: Height and width of the padded batch.
         ignore_index: Value in ``masks`` that is not judged.
+        sizes: Height and width of each image, which lies in the upper left corner of the padded batch; empty
+            where no image is padded.
     """
 
     boxes: tuple[Tensor, ...]
@@ -117,6 +122,21 @@ class Targets:
     masks: Tensor | None
     image_shape: tuple[int, int]
     ignore_index: int = 255
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def valid(self, maps: Sequence[Tensor]) -> list[Tensor] | list[None]:
+        """Return which cells of each map see their image, as :func:`valid_cells` does, or None where all do.
+
+        Args:
+            maps: (B, ..., H, W) each; their strides follow from their sizes.
+
+        Returns:
+            (B, H, W) booleans each, in a distributed run always; None each where no image is padded: a mean
+            over all cells costs nothing more then.
+        """
+        if not self.sizes and processes() == 1:
+            return [None] * len(maps)
+        return valid_cells(maps, self.sizes, [stride_of(level, self.image_shape) for level in maps])
 
 
 Shape = tuple[int, ...]

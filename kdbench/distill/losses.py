@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdbench.distill.processes import reduced
+
 
 def at_least_float32(value: Tensor) -> Tensor:
     """The tensor in float32, or as it is where it is float32 or float64."""
@@ -32,14 +34,35 @@ def mean_or_zero(values: Tensor) -> Tensor:
     return values.sum() / max(values.numel(), 1)
 
 
-def mean_square(student: Tensor, teacher: Tensor) -> Tensor:
+def masked_mean(values: Tensor, cells: Tensor | None) -> Tensor:
+    """Mean of maps over some of their cells, in all processes; of none it is exactly 0, with a zero gradient.
+
+    Args:
+        values: (B, C, H, W).
+        cells: (B, H, W) booleans; None: every cell.
+
+    Returns:
+        Scalar. Its gradient is exactly 0 in the other cells, also where a value there is not finite.
+    """
+    if cells is None:
+        return mean_or_zero(values)
+    return masked(values, cells).sum() / reduced(cells.sum() * values.shape[1])
+
+
+def masked(values: Tensor, cells: Tensor | None) -> Tensor:
+    """Maps (B, C, H, W) with 0 outside of the cells (B, H, W); as they are where ``cells`` is None."""
+    return values if cells is None else values.masked_fill(~cells[:, None], 0)
+
+
+def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
     """Mean of all squared differences; of none it is exactly 0, with a valid zero gradient.
 
     The bits of ``mean_or_zero((student - teacher).square())``, without the maps in between.
 
     Args:
-        student: Any shape.
+        student: Any shape; (B, C, H, W) with ``cells``.
         teacher: The same shape; receives no gradient.
+        cells: (B, H, W) booleans: the cells that count, in all processes; None: every element.
 
     Returns:
         Scalar, in at least float32.
@@ -48,4 +71,7 @@ def mean_square(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: If the shapes differ.
     """
     student, teacher = student_and_teacher(student, teacher)
-    return functional.mse_loss(student, teacher, reduction="sum") / max(student.numel(), 1)
+    total = functional.mse_loss(masked(student, cells), masked(teacher, cells), reduction="sum")
+    if cells is None:
+        return total / max(student.numel(), 1)
+    return total / reduced(cells.sum() * student.shape[1])

@@ -267,10 +267,14 @@ def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, An
 def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:
     """Ground truth of a batch."""
     height, width = inputs.shape[-2:]
+    sizes = tuple((int(sample.img_shape[0]), int(sample.img_shape[1])) for sample in samples)
+    if set(sizes) == {(height, width)}:
+        sizes = ()
     if family_of_model(model) == "segmentation":
         masks = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
         head = model.decode_head
         last: Any = head[-1] if isinstance(head, nn.ModuleList) else head
-        return Targets((), (), masks, (height, width), last.ignore_index)
+        return Targets((), (), masks, (height, width), last.ignore_index, sizes)
     boxes = tuple(getattr(b := sample.gt_instances.bboxes, "tensor", b) for sample in samples)
-    return Targets(boxes, tuple(sample.gt_instances.labels for sample in samples), None, (height, width))
+    labels = tuple(sample.gt_instances.labels for sample in samples)
+    return Targets(boxes, labels, None, (height, width), sizes=sizes)
