@@ -12,8 +12,10 @@ from kdbench.distill.captures import (
     Predictions,
     Shape,
     Shapes,
+    Spread,
     Targets,
 )
+from kdbench.distill.levels import assign_levels, level_overlaps
 from kdbench.distill.losses import (
     at_least_float32,
     masked,
@@ -27,9 +29,9 @@ from kdbench.distill.padding import valid_cells
 from kdbench.distill.processes import gathered, reduced
 from kdbench.distill.regions import (
     as_rois,
-    assign_levels,
     coverage,
     largest_overlap,
+    overlaps,
     pooled_regions,
     region_means,
     stride_of,
@@ -45,6 +47,7 @@ __all__ = [
     "Predictions",
     "Shape",
     "Shapes",
+    "Spread",
     "Step",
     "Targets",
     "adapter",
@@ -54,10 +57,12 @@ __all__ = [
     "coverage",
     "gathered",
     "largest_overlap",
+    "level_overlaps",
     "masked",
     "masked_mean",
     "mean_or_zero",
     "mean_square",
+    "overlaps",
     "pooled_regions",
     "reduced",
     "region_means",

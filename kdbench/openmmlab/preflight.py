@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdbench.cards import Dataset
 from kdbench.distill import Method, Shapes
-from kdbench.distill.captures import FAMILIES, shapes_of
+from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import PluginError, UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
@@ -109,6 +109,8 @@ def probe_shapes(
         {name: shapes_of(value) for name, value in seen.items()},
         foreground,
         (inputs.shape[-2], inputs.shape[-1]),
+        families[0],
+        {name: spreads_of(value) for name, value in seen.items()},
     )
 
 
