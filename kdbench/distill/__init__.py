@@ -18,8 +18,6 @@ from kdbench.distill.captures import (
 from kdbench.distill.levels import assign_levels, level_overlaps
 from kdbench.distill.losses import (
     at_least_float32,
-    masked,
-    masked_mean,
     mean_or_zero,
     mean_square,
     student_and_teacher,
@@ -58,8 +56,6 @@ __all__ = [
     "gathered",
     "largest_overlap",
     "level_overlaps",
-    "masked",
-    "masked_mean",
     "mean_or_zero",
     "mean_square",
     "overlaps",

@@ -29,29 +29,21 @@ def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
     return at_least_float32(student), at_least_float32(teacher.detach())
 
 
-def mean_or_zero(values: Tensor) -> Tensor:
-    """Mean of all elements; of none it is exactly 0, with a valid zero gradient."""
-    return values.sum() / max(values.numel(), 1)
-
-
-def masked_mean(values: Tensor, cells: Tensor | None) -> Tensor:
-    """Mean of maps over some of their cells, in all processes; of none it is exactly 0, with a zero gradient.
+def mean_or_zero(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """Mean of all elements, or of some; of none it is exactly 0, with a valid zero gradient.
 
     Args:
-        values: (B, C, H, W).
-        cells: (B, H, W) booleans; None: every cell.
+        values: Any shape.
+        where: Booleans that broadcast to that shape, 1 where they do not tell elements apart: those that count, in
+            all processes of a distributed run; None: every element of this process.
 
     Returns:
-        Scalar. Its gradient is exactly 0 in the other cells, also where a value there is not finite.
+        Scalar. Elements that do not count have a gradient of exactly 0, also where they are not finite.
     """
-    if cells is None:
-        return mean_or_zero(values)
-    return masked(values, cells).sum() / reduced(cells.sum() * values.shape[1])
-
-
-def masked(values: Tensor, cells: Tensor | None) -> Tensor:
-    """Maps (B, C, H, W) with 0 outside of the cells (B, H, W); as they are where ``cells`` is None."""
-    return values if cells is None else values.masked_fill(~cells[:, None], 0)
+    if where is None:
+        return values.sum() / max(values.numel(), 1)
+    each = values.numel() // max(where.numel(), 1)
+    return values.masked_fill(~where, 0).sum() / reduced(where.sum() * each)
 
 
 def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
@@ -71,7 +63,6 @@ def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -
         ValueError: If the shapes differ.
     """
     student, teacher = student_and_teacher(student, teacher)
-    total = functional.mse_loss(masked(student, cells), masked(teacher, cells), reduction="sum")
-    if cells is None:
-        return total / max(student.numel(), 1)
-    return total / reduced(cells.sum() * student.shape[1])
+    if cells is not None:
+        return mean_or_zero((student - teacher).square(), cells[:, None])
+    return functional.mse_loss(student, teacher, reduction="sum") / max(student.numel(), 1)

@@ -226,6 +226,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         reseed(*stream, "method")
         with running(self.title, "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
+            losses = head_scaled(losses, self.method.head_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
             check_terms(terms)
         for teacher in self.teachers:
@@ -253,15 +254,31 @@ def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, An
     Raises:
         UserError: If the weight is not 1 and no term has such a name.
     """
-    if weight == 1.0:
-        return losses
     named = {name for name in losses if "loss" in name and "cls" in name}
-    if not named:
+    if weight != 1.0 and not named:
         raise UserError(
             f"the method weights the student's classification, but none of its losses ({', '.join(losses)}) is "
             "named so: choose a detector whose heads give loss_cls."
         )
-    return {name: scaled(value, weight) if name in named else value for name, value in losses.items()}
+    return _scaled_where(losses, weight, named)
+
+
+def head_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
+    """The losses, with those of a two-stage detector's RoI head (all but ``loss_rpn_...``) times a weight.
+
+    Raises:
+        UserError: If the weight is not 1 and there is no RPN.
+    """
+    named = {name for name in losses if "loss" in name and not name.startswith("loss_rpn")}
+    if weight != 1.0 and not any(name.startswith("loss_rpn") for name in losses):
+        raise UserError("the method weights the student's RoI head: choose a two-stage detector.")
+    return _scaled_where(losses, weight, named)
+
+
+def _scaled_where(losses: dict[str, Any], weight: float, names: set[str]) -> dict[str, Any]:
+    if weight == 1.0:
+        return losses
+    return {name: scaled(value, weight) if name in names else value for name, value in losses.items()}
 
 
 def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:

@@ -51,7 +51,10 @@ Choices:
 - where=logits in dense detection: the class maps of every anchor, each a channel. A two-stage detector judges
   regions, whose logits are no maps: it is refused.
 - The student's maps are resized (bilinear) to the teacher's size where they differ.
-- All levels of the neck count; the code leaves out the coarsest of RetinaNet's five.""",
+- All levels of the neck count; the code leaves out the coarsest of RetinaNet's five.
+- The defaults are those of the authors' detection code (w 5, T 1 on four levels). mmrazor has w 10 on five levels;
+  for segmentation the authors' checkpoints have w 3, T 5 on the logits, CIRKD's script w 3, T 4.
+- Positions that see padding alone are left out of the softmax.""",
     method="kdbench_cwd.method:ChannelWise",
     options=CwdOptions,
     reported=Path(__file__).with_name("reported.csv"),

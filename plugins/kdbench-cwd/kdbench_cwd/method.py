@@ -30,10 +30,12 @@ class ChannelWise(Method[CwdOptions]):
     def losses(self, step: Step) -> dict[str, Tensor]:
         """The sum over the levels."""
         where, options = self.options.where, self.options
-        levels = zip(self.adapters, _maps(step.student[where]), _maps(step.teacher[where]), strict=True)
+        teacher = _maps(step.teacher[where])
+        valid = step.targets.valid(teacher)
+        levels = zip(self.adapters, _maps(step.student[where]), teacher, valid, strict=True)
         terms = [
-            channel_wise_loss(adapt(ours, theirs.shape[-2:]), theirs, options.temperature)
-            for adapt, ours, theirs in levels
+            channel_wise_loss(adapt(ours, theirs.shape[-2:]), theirs, options.temperature, cells)
+            for adapt, ours, theirs, cells in levels
         ]
         return {"channels": options.weight * torch.stack(terms).sum()}
 

@@ -95,7 +95,8 @@ Choices, where the paper is silent:
 - l2: squared distance to the teacher's regression, not bounded, with nu. L2-B pulls to the ground truth, as above.
 - Hints are on every level of the neck's maps: the mean of squares over a level's elements, then over levels.
   hints convolves only where channels differ (there it cannot be helped), hints-a always; bilinear interpolation
-  where sizes differ.""",
+  where sizes differ. Cells that see padding alone do not count.
+- Numbers of boxes and positions that sums are divided by are means over the processes.""",
     method="kdbench_papers.chen.method:Chen",
     options=ChenOptions,
     variants={

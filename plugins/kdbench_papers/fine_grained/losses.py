@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api import as_rois, coverage, level_overlaps, overlaps, student_and_teacher
+from kdbench.api import as_rois, coverage, level_overlaps, overlaps, reduced, student_and_teacher
 
 LARGEST_TABLE = 1 << 24
 """Overlaps of boxes and anchors that are held at once: 64 MiB of float32."""
@@ -45,7 +45,7 @@ def imitation_mask(
 
 
 def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """1 / (2 N_p) sum_ij I_ij sum_c (s_ijc - t_ijc)^2; N_p, the number of cells in I, is of the whole batch.
+    """1 / (2 N_p) sum_ij I_ij sum_c (s_ijc - t_ijc)^2; N_p, the number of cells in I, is of all processes.
 
     Args:
         student: Adapted map, (B, C, H, W).
@@ -63,8 +63,13 @@ def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     student, teacher = student_and_teacher(student, teacher)
     if mask.shape != student.shape[:1] + student.shape[2:]:
         raise ValueError(f"mask {tuple(mask.shape)} does not fit maps {tuple(student.shape)}")
-    difference = (student - teacher).masked_fill(~mask[:, None], 0)
-    return 0.5 * difference.square().sum() / mask.sum().clamp(min=1)
+    return imitation_sum(student, teacher, mask) / reduced(mask.sum())
+
+
+def imitation_sum(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """1/2 sum_ij I_ij sum_c (s_ijc - t_ijc)^2: :func:`imitation_loss` before it is divided by N_p."""
+    student, teacher = student_and_teacher(student, teacher)
+    return 0.5 * (student - teacher).masked_fill(~mask[:, None], 0).square().sum()
 
 
 def pyramid_masks(
