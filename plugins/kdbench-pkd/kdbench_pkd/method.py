@@ -16,7 +16,7 @@ class Pkd(Method[PkdOptions]):
     captures = ("neck",)
 
     def build(self, shapes: Shapes) -> None:
-        """An adapter for each level; it does nothing where channels and sizes agree.
+        """Build an adapter for each level; it does nothing where channels and sizes agree.
 
         It has no bias: the standardisation takes a constant away again.
         """
@@ -26,7 +26,7 @@ class Pkd(Method[PkdOptions]):
         self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The sum over the levels."""
+        """Return the sum over the levels."""
         maps = step.teacher["neck"]
         levels = zip(self.adapters, step.student["neck"], maps, step.targets.valid(maps), strict=True)
         terms = [
@@ -36,5 +36,5 @@ class Pkd(Method[PkdOptions]):
         return {"correlation": self.weight * torch.stack(terms).sum()}
 
     def notes(self) -> list[str]:
-        """The adapters, and the weight."""
+        """Describe the adapters, and the weight."""
         return [*super().notes(), f"each level weighs {self.weight:g}"]

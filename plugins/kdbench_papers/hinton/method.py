@@ -28,7 +28,7 @@ def check_logits(shapes: Shapes) -> None:
 
 
 def valid_logits(step: Step) -> list[Tensor] | list[None] | None:
-    """Which cells of the teacher's logits see an image; None where the logits are no maps."""
+    """Return which cells of the teacher's logits see an image; None where the logits are no maps."""
     values = step.teacher["logits"].values
     return step.targets.valid(values) if values[0].dim() >= 4 else None
 
@@ -43,7 +43,7 @@ class Hinton(Method[HintonOptions]):
         check_logits(shapes)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The soft term."""
+        """Return the soft term."""
         options, valid, student = self.options, valid_logits(step), step.student["logits"]
         temperature = math.inf if options.matching else options.temperature
         teachers = [captures["logits"] for captures in (step.teacher, *step.others)]
@@ -55,5 +55,5 @@ class Hinton(Method[HintonOptions]):
         }
 
     def task_weight(self, step: Step) -> float:
-        """The weight of the hard targets."""
+        """Return the weight of the hard targets."""
         return self.options.hard

@@ -36,15 +36,15 @@ class Mimic(Method[MimicOptions]):
     """The student's regions, transformed, against the teacher's."""
 
     def needs(self) -> tuple[str, ...]:
-        """The neck, and what the variant takes its regions from."""
+        """Return the neck, and what the variant takes its regions from."""
         return CAPTURES[self.options.variant]
 
     def build(self, shapes: Shapes) -> None:
-        """A transform for each level."""
+        """Build a transform for each level."""
         self.transforms = transforms(shapes.levels("neck"))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The mimic term, and in some variants the RoI head's outputs."""
+        """Return the mimic term, and in some variants the RoI head's outputs."""
         maps = step.teacher["neck"]
         levels = zip(self.transforms, step.student["neck"], maps, strict=True)
         adapted = [transform(ours, theirs.shape[-2:]) for transform, ours, theirs in levels]
@@ -57,7 +57,7 @@ class Mimic(Method[MimicOptions]):
         return terms
 
     def head_weight(self, step: Step) -> float:
-        """0 in the first stage of two-stage: the RPN trains alone."""
+        """Return 0 in the first stage of two-stage: the RPN trains alone."""
         return 0.0 if self._first_stage(step) else 1.0
 
     def _first_stage(self, step: Step) -> bool:
@@ -117,10 +117,10 @@ class Mimic(Method[MimicOptions]):
         return region_l2(*self.compared(*regions))
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """What is compared: the student's values after the transform and the teacher's, as they are."""
+        """Return what is compared: the student's values after the transform and the teacher's, as they are."""
         return student, teacher
 
 
 def _count(like: Tensor, count: int) -> Tensor:
-    """The mean over the processes of how many regions each has."""
+    """Return the mean over the processes of how many regions each has."""
     return reduced(torch.full((), float(count), device=like.device))

@@ -13,7 +13,7 @@ from kdbench.api import Targets, as_rois, largest_overlap
 def proposal_regions(
     proposals: Sequence[Tensor], boxes: Sequence[Tensor], count: int, overlap: float
 ) -> Tensor:
-    """Return the best proposals of each image, at most half of them positive where there are enough others.
+    """Choose the best proposals of each image, at most half of them positive where there are enough others.
 
     Args:
         proposals: One (N, 5) tensor x1, y1, x2, y2, score an image.

@@ -50,7 +50,7 @@ def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
 
 
 def _straight_through(x: Tensor, quantized: Tensor) -> Tensor:
-    """The quantized values exactly (x - x is 0), with the gradient of a ReLU."""
+    """Return the quantized values exactly (x - x is 0), with the gradient of a ReLU."""
     through = x.clamp(min=0)
     return quantized.detach() + (through - through.detach())
 
@@ -93,11 +93,11 @@ class Quantization(nn.Module):
         self.step, self.bins = step, bins
 
     def forward(self, features: Tensor) -> Tensor:
-        """The features on the bins, in their own type."""
+        """Quantize the features, in their own type."""
         return symmetric(features, self.step, self.bins).to(features.dtype)
 
     def extra_repr(self) -> str:
-        """What the printed module adds."""
+        """Describe the module's own settings for its printed form."""
         return f"step={self.step:g}, bins={self.bins}"
 
 
