@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,6 +13,7 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from kdbench import devices
 from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures
@@ -28,7 +30,11 @@ from kdbench.openmmlab.captures import (
     teacher_view,
 )
 from kdbench.openmmlab.looks import Looks
+from kdbench.openmmlab.shares import Shares, parts_of, share_of, shared_parameters
 from kdbench.plugins import title_of
+
+METHOD = "loss_distill_"
+"""What the names of a method's terms begin with, among the losses."""
 
 
 class Teacher:
@@ -150,7 +156,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
         self.iteration = 0
-        self.looks = Looks(iterations)
+        self.looks, self.shares = Looks(iterations), Shares(iterations)
         self.data_preprocessor = student.data_preprocessor
         self.seen: Step | None = None
         """What the last iteration saw, for the method's adversary, which trains after the student's step."""
@@ -186,7 +192,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             losses = {
                 name: scaled(value, weight) if "loss" in name else value for name, value in losses.items()
             }
-        return losses | {f"loss_distill_{name}": term for name, term in terms.items()}
+        return losses | {f"{METHOD}{name}": term for name, term in terms.items()}
 
     def _computed(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
         """Return what :meth:`compute` gives; if it fails, an earlier non-finite loss is the better reason."""
@@ -239,8 +245,22 @@ class Distiller(BaseModel):  # type: ignore[misc]
         Raises:
             NonFiniteLoss: For the first loss that is not finite, when it is looked at.
         """
+        self._measure_share(losses)
         total, logged = super().parse_losses(losses)
         return total, self.looks.note(self.iteration, logged)
+
+    def _measure_share(self, losses: dict[str, Any]) -> None:
+        """Measure the method's share of the gradient in the iterations that count, if it has terms."""
+        method, task = parts_of(losses, METHOD)
+        if not method or not self.shares.due(self.iteration):
+            return
+        device = self.data_preprocessor.device
+        devices.synchronize(device)
+        begun = time.perf_counter()
+        ours, theirs = (super(Distiller, self).parse_losses(part)[0] for part in (method, task))
+        self.shares.note(self.iteration, share_of(ours, theirs, shared_parameters(self.student)))
+        devices.synchronize(device)
+        self.shares.seconds = time.perf_counter() - begun
 
 
 def scaled(value: Any, weight: float) -> Any:
@@ -264,7 +284,7 @@ def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, An
 
 
 def head_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
-    """The losses, with those of a two-stage detector's RoI head (all but ``loss_rpn_...``) times a weight.
+    """Scale the losses of a two-stage detector's RoI head (all but ``loss_rpn_...``).
 
     Raises:
         UserError: If the weight is not 1 and there is no RPN.

@@ -52,7 +52,7 @@ class StepHook(Hook):  # type: ignore[misc]
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock after the batch was loaded; a preprocessor's random sizes follow from the iteration."""
         model = bare(runner)
-        model.iteration = runner.iter
+        model.iteration, model.shares.seconds = runner.iter, 0.0
         reseed(model.seed, "batch", runner.iter)
         device = model.data_preprocessor.device
         if model.looks.due(runner.iter, device):
@@ -64,13 +64,16 @@ class StepHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Stop the clock if the losses were read, so that the device is done, and report the last that were.
 
+        The time in which the method's share of the gradient was measured does not count.
+
         A lane of a pack is charged what it took from the others, so that its time is that of a run alone.
         """
         if outputs:
             model = bare(runner)
             devices.synchronize(model.data_preprocessor.device)
             borrowed = sum(teacher.borrowed for teacher in model.teachers)
-            self.durations[runner.iter] = time.perf_counter() - self.started + borrowed
+            taken = time.perf_counter() - self.started - model.shares.seconds
+            self.durations[runner.iter] = taken + borrowed
             self.losses = {name: value for name, value in outputs.items() if "loss" in name}
         self.progress.advance(runner.iter + 1, self.losses)
 

@@ -136,13 +136,10 @@ def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
         )
 
 
-def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
+def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
     """First losses: finite, and the distillation terms neither nothing nor everything.
 
     They are looked at in the first iteration and in the middle, since a method may hold its loss back.
-
-    Returns:
-        One line on what was seen.
 
     Raises:
         GateError: With what to look at.
@@ -171,7 +168,6 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
             f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
             "whether teacher and student features are normalised alike."
         )
-    return [f"distillation loss is {ratios[0]:.3g} of the task loss at the start, {ratios[1]:.3g} half-way"]
 
 
 def check_loaded(missed: Mapping[str, str], file: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, distributed
 from two_processes import in_two
@@ -48,7 +50,7 @@ def test_alone_a_count_is_at_least_1_and_rows_are_the_own() -> None:
 
 
 def test_two_processes_equal_one_with_all_images(tmp_path) -> None:
-    found = in_two("test_processes:seen", tmp_path)
+    found = in_two("test_processes:seen", tmp_path, Path(__file__).parent)
     student, teacher = maps()
     masked_loss(student, teacher, SIZES).backward()  # type: ignore[no-untyped-call]
     for process in found:

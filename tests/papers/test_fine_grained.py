@@ -4,6 +4,7 @@ import pytest
 import torch
 from fake_steps import IMAGE, built, leaves, step, targets, total
 from pydantic import ValidationError
+from torch import nn
 from torch.nn import functional
 
 from kdbench.distill import FAMILIES, Step, Targets
@@ -84,15 +85,31 @@ def test_terms():
 
 def test_defaults_and_card():
     options = FineGrainedOptions()
-    assert (options.variant, options.weight, options.threshold, options.relu) == (
-        "imitation",
-        0.01,
-        0.5,
-        True,
-    )
+    assert (options.variant, options.weight, options.threshold) == ("imitation", 0.01, 0.5)
+    assert (options.relu, options.channels, options.temperature) == (None, 512, 1.0)
     assert CARD.tasks == ("detection",)
-    for number in ("0.01", "0.5", "1e-4", "400", "T = 2"):
+    for number in ("0.01", "0.5", "1e-4", "400", "T = 1", "512"):
         assert number in CARD.equations
+
+
+@pytest.mark.parametrize("negative", [True, False])
+def test_a_relu_follows_where_the_teachers_map_has_no_negative_values(negative):
+    on = example()
+    if not negative:
+        on.teacher["neck"] = tuple(level.detach().relu() for level in on.teacher["neck"])
+    made = method(on)
+    assert any(isinstance(part, nn.ReLU) for part in made.modules()) is not negative
+    assert any(isinstance(part, nn.ReLU) for part in method(on, relu=True).modules())
+
+
+def test_lambda_is_for_512_channels():
+    on = example()
+    made = {channels: method(on, channels=channels, weight=1) for channels in (512, 6, None)}
+    for other in made.values():
+        other.load_state_dict(made[None].state_dict())
+    values = {channels: other.losses(on)["imitation"] for channels, other in made.items()}
+    torch.testing.assert_close(values[6], values[None])  # the teacher's maps have 6
+    torch.testing.assert_close(values[512], values[None] * 512 / 6)
 
 
 @pytest.mark.parametrize(("letter", "variant"), LETTERS.items())

@@ -30,7 +30,7 @@ def proposal_regions(
 
 
 def _sampled(proposals: Tensor, boxes: Tensor, count: int, overlap: float) -> Tensor:
-    """The best positives up to half of the count, the best negatives up to the count: (n, 4).
+    """Choose the best positives up to half of the count, the best negatives up to the count: (n, 4).
 
     Further positives follow where the negatives run out, so that the host knows the number of regions.
     """

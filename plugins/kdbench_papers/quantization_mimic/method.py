@@ -22,7 +22,7 @@ class QuantizationMimic(Mimic):
         self.deviation = 0.0
 
     def build(self, shapes: Shapes) -> None:
-        """The transforms, and a step that leaves something to mimic.
+        """Build the transforms, and check for a step that leaves something to mimic.
 
         Raises:
             UserError: If nearly all of the teacher's features would be rounded to 0.

@@ -148,7 +148,7 @@ def _directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor |
 
 
 def _pooled(maps: Tensor, nodes: tuple[int, int] | None) -> Tensor:
-    """The maps' average at the nodes; of those with cells that are not there it has the right direction."""
+    """Average the maps at the nodes; absent cells, which are 0, change the length of a feature alone."""
     return maps if nodes is None else functional.adaptive_avg_pool2d(maps, nodes)
 
 

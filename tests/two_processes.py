@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 
-def in_two(function: str, folder: Path) -> list[Any]:
-    """Return what a function without arguments returns in each of two processes; it must fit into JSON."""
-    command = [sys.executable, __file__, function, str(folder)]
+def in_two(function: str, folder: Path, source: Path) -> list[Any]:
+    """Return what a function without arguments returns in each of two processes; it must fit into JSON.
+
+    Args:
+        function: ``module:function``.
+        folder: Empty folder, where the processes meet.
+        source: Folder of the module.
+    """
+    command = [sys.executable, __file__, function, str(folder), str(source)]
     running = [
         subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for rank in range(2)
@@ -23,9 +29,10 @@ def in_two(function: str, folder: Path) -> list[Any]:
     return [json.loads(output) for (output, _), _ in ended]
 
 
-def main(function: str, folder: str, rank: str) -> None:
+def main(function: str, folder: str, source: str, rank: str) -> None:
     from torch import distributed
 
+    sys.path.append(source)
     module, _, name = function.partition(":")
     meeting = f"file://{folder}/meeting"
     distributed.init_process_group("gloo", init_method=meeting, rank=int(rank), world_size=2)
