@@ -318,7 +318,7 @@ def test_recording_leaves_nothing_behind(bench, kind):
     [
         ("mimic", "gfl", "proposals", "two-stage"),
         ("mimic", "pspnet", "proposals", "two-stage"),
-        ("mimic[variant=two-stage]", "fcos", "proposals, roi_boxes, roi_logits", "two-stage"),
+        ("mimic[variant=two-stage]", "fcos", "proposals, roi_targets", "two-stage"),
     ],
 )
 def test_a_family_that_lacks_a_capture_is_refused_before_anything_is_built(

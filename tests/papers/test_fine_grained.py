@@ -199,7 +199,7 @@ def test_the_gradient_is_zero_outside_of_the_region(variant):
 
 def test_the_loss_is_the_papers_over_all_levels():
     on = example()
-    made = method(on, weight=1)
+    made = method(on, weight=1, channels=None)
     squares_sum, cells = torch.zeros(()), 0
     levels = zip(made.adaptations, on.student["neck"], on.teacher["neck"], on.student["anchors"], strict=True)
     own = [BOXES[1:], BOXES[:1]]
@@ -214,7 +214,7 @@ def test_the_loss_is_the_papers_over_all_levels():
 
 def test_full_is_half_the_sum_over_channels_per_cell():
     on = example(channels=(6, 6))
-    made = method(on, variant="F", weight=1)
+    made = method(on, variant="F", weight=1, channels=None)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.zero_()
@@ -265,7 +265,7 @@ def test_a_teacher_of_another_resolution_is_resized_to_the_anchors(strides):
 
 
 def test_the_adaptation_starts_next_to_zero():
-    made = method(example(channels=(32, 48)))
+    made = method(example(channels=(32, 48)), relu=True)
     for convolution, relu in made.adaptations:
         assert convolution.weight.shape == (48, 32, 3, 3)
         assert 0.8e-4 < convolution.weight.std() < 1e-4

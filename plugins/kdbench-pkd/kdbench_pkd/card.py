@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,6 +18,8 @@ WEIGHT = 6.0
 
 class PkdOptions(Options):
     """Options of PKD."""
+
+    typical: ClassVar[Mapping[str, float]] = {"weight": WEIGHT}
 
     weight: float | None = Field(default=None, ge=0)
     """Weight of each level of the neck; unset: 10 in one-stage detectors, 6 in other models."""

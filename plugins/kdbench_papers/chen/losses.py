@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -113,13 +115,16 @@ def regression_l2(student: Tensor, teacher: Tensor) -> Tensor:
     return mean_or_zero((student - teacher).square().sum(dim=1))
 
 
-def hint_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
-    """Mean over all elements of (student - teacher)^2; 0 when there are none.
+def hint_loss(
+    student: Tensor, teacher: Tensor, cells: Tensor | None = None, norm: Literal["l2", "l1"] = "l2"
+) -> Tensor:
+    """Mean over all elements of (student - teacher)^2, or of |student - teacher|; 0 when there are none.
 
     Args:
         student: The student's map after its adaptation, any shape.
         teacher: The teacher's map, of the same shape; receives no gradient.
         cells: (B, H, W) booleans: the cells of a map (B, C, H, W) that count; None: all.
+        norm: ``l2`` or ``l1``.
 
     Returns:
         Scalar, in at least float32.
@@ -129,7 +134,10 @@ def hint_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> 
 
     Source: Chen et al., NeurIPS 2017, section 3.4 (there the sum, not the mean).
     """
-    return mean_square(student, teacher, cells)
+    if norm == "l2":
+        return mean_square(student, teacher, cells)
+    student, teacher = student_and_teacher(student, teacher)
+    return mean_or_zero((student - teacher).abs(), None if cells is None else cells[:, None])
 
 
 def _foreground_mass(logits: Tensor) -> Tensor:

@@ -75,12 +75,11 @@ class Chen(Method[ChenOptions]):
         """Mean of the levels' hints."""
         maps = step.teacher["neck"]
         levels = zip(self.adaptations, step.student["neck"], maps, step.targets.valid(maps), strict=True)
-        return torch.stack(
-            [
-                hint_loss(adapt(ours, theirs.shape[-2:]), theirs, cells)
-                for adapt, ours, theirs, cells in levels
-            ]
-        ).mean()
+        hints = [
+            hint_loss(adapt(ours, theirs.shape[-2:]), theirs, cells, self.options.hint_norm)
+            for adapt, ours, theirs, cells in levels
+        ]
+        return torch.stack(hints).mean()
 
 
 def _with_background(logits: Tensor) -> Tensor:
