@@ -64,7 +64,7 @@ def pair_wise_loss(
     Source: Liu et al., CVPR 2019, equation of l_pa. The released code max-pools, and treats the norms as
         constants.
     """
-    ours, theirs = (_directions(part, nodes, cells) for part in (student, teacher.detach()))
+    ours, theirs = (directions(part, nodes, cells) for part in (student, teacher.detach()))
     if ours.shape[::2] != theirs.shape[::2]:
         raise ValueError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in images or size"
@@ -130,13 +130,13 @@ def critic_loss(
 
 def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
     """Cosine of every position's feature with that of one of them: (N, C, H, W) -> (N, H, W) in [-1, 1]."""
-    directions = _directions(features, None, None)
-    chosen = directions[:, :, row * features.shape[3] + column]
-    cosines = (chosen[:, :, None] * directions).sum(dim=1).clamp(-1, 1)
+    unit = directions(features, None, None)
+    chosen = unit[:, :, row * features.shape[3] + column]
+    cosines = (chosen[:, :, None] * unit).sum(dim=1).clamp(-1, 1)
     return cosines.view(len(features), *features.shape[-2:])
 
 
-def _directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
+def directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
     """(N, C, H, W) -> (N, C, nodes) of unit length, or 0 where there is no cell."""
     features = at_least_float32(features)
     if cells is not None:
