@@ -43,6 +43,7 @@ def run(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    step_limit: float | None = None,
     visualizers: Sequence[str] = (),
     download: bool = False,
     force: bool = False,
@@ -73,6 +74,7 @@ def run(
         results: Folder of the records.
         work_dir: Folder of checkpoints, logs and exported students.
         workers: Data loading processes; default: 0 on a CPU, else one fewer than there are cores, at most 8.
+        step_limit: Seconds that one iteration may take before the run fails; default: any.
         visualizers: Further visualisation backends of mmengine, such as ``TensorboardVisBackend``.
         download: Fetch initial weights that are not on disk.
         force: Continue although a gate failed; the record says so.
@@ -122,6 +124,7 @@ def run(
             work_dir=Path(work_dir),
             results=Path(results),
             workers=workers,
+            step_limit=step_limit,
             visualizers=tuple(visualizers),
             download=download,
             force=force,
@@ -149,6 +152,7 @@ def sweep(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    step_limit: float | None = None,
     download: bool = False,
     force: bool = False,
     rerun: bool = False,
@@ -178,6 +182,7 @@ def sweep(
         results: As of :func:`run`.
         work_dir: As of :func:`run`.
         workers: Data loading processes of each worker, as of :func:`run`.
+        step_limit: As of :func:`run`.
         download: As of :func:`run`.
         force: As of :func:`run`.
         rerun: As of :func:`run`.
@@ -217,6 +222,7 @@ def sweep(
             work_dir=Path(work_dir),
             results=Path(results),
             workers=workers,
+            step_limit=step_limit,
             download=download,
             force=force,
             rerun=rerun,

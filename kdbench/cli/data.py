@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli.listing import counted
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
 
     dataset = registry().dataset(name).value
     folder = locate.prepare(dataset, root, source)
-    click.echo(f"{name} is ready in {folder}.")
+    echo(f"{name} is ready in {folder}.")
 
 
 @command.command(short_help="Count a dataset and check its files.")
@@ -78,18 +79,18 @@ def _bar() -> Iterator[Callable[[int, int], object]]:
 def _print_json(report: Report, folder: Path) -> None:
     import json
 
-    click.echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
+    echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
 
 
 def _print(report: Report, folder: Path) -> None:
     """Print the counts to stdout and a line for each problem to stderr."""
     for split, counts in report.splits.items():
         boxes = f", {counts.boxes} boxes" if counts.boxes else ""
-        click.echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
-        click.echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
+        echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
+        echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
     for problem in report.warnings:
-        click.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)
     for problem in report.errors:
-        click.echo(f"error: {problem}", err=True)
+        echo(f"error: {problem}", err=True)
     state = counted(len(report.errors), "error") if report.errors else "good"
-    click.echo(f"{report.dataset} in {folder}: {state}, {counted(len(report.warnings), 'warning')}")
+    echo(f"{report.dataset} in {folder}: {state}, {counted(len(report.warnings), 'warning')}")

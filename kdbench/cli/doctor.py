@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli.listing import counted
+from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,7 +28,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     environment = inspect()
     if as_json:
-        click.echo(json.dumps(environment.as_dict(), indent=2))
+        echo(json.dumps(environment.as_dict(), indent=2))
     else:
         show(environment)
     context.exit(0 if environment.works else 1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
 
@@ -52,7 +53,7 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     for name, target in zip(PARTS, targets, strict=True):
         with (folder / name).open("rb") as source:
             write_atomically(target, partial(shutil.copyfileobj, source))
-    click.echo("\n".join(lines(folder, library, *targets)))
+    echo("\n".join(lines(folder, library, *targets)))
 
 
 def library_of(folder: Path) -> str:

@@ -11,6 +11,7 @@ import click
 
 from kdbench.cards import Dataset, MethodCard
 from kdbench.cli.listing import cell
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.plugins import Offer, Registry, registry, suggestion
 from kdbench.specs import Pair
@@ -34,9 +35,9 @@ def command(name: str, kind: str | None, as_json: bool) -> None:
     found = registry()
     card = describe(found, *pick(found, name, kind))
     if as_json:
-        click.echo(json.dumps(card, indent=2))
+        echo(json.dumps(card, indent=2))
     else:
-        click.echo("\n".join(lines(card)))
+        echo("\n".join(lines(card)))
 
 
 def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offer[Any]]:

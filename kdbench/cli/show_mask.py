@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
 
@@ -71,7 +72,7 @@ def command(**values: Any) -> None:
     seen = attended(planned.card, planned.options, models, planned.folder, split, index, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
-    click.echo(f"wrote {output}: {planned.cell.selector} on {where}")
+    echo(f"wrote {output}: {planned.cell.selector} on {where}")
 
 
 def image_name(planned: Plan, split: str, index: int) -> str:

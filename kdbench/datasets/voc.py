@@ -133,7 +133,7 @@ def _fetch(year: str, folder: Path) -> None:
         made = Path(temporary) / "VOCdevkit" / year
         if not made.is_dir():
             raise UserError(
-                f"{archives[0]} has no folder VOCdevkit/{year}: get {year} elsewhere and use --from."
+                f"{archives[0]} has no folder VOCdevkit/{year}: get {year} elsewhere and give it as `source`."
             )
         made.rename(folder / year)
     for archive in archives:

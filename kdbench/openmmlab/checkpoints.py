@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -160,7 +161,7 @@ def state_dicts(file: Path) -> list[Mapping[str, Tensor]]:
     """
     if not file.is_file():
         raise UserError(f"checkpoint {file} does not exist: check the path.")
-    content = _load(file)
+    content = load(file)
     parts = content if isinstance(content, Mapping) else {}
     keys = sorted(parts, key=lambda key: (key != "state_dict", "ema" in str(key)))
     found = [_tensors(part) for part in (*(parts[key] for key in keys), parts)]
@@ -176,19 +177,29 @@ def read_state_dict(file: Path) -> Mapping[str, Tensor]:
     return state_dicts(file)[0]
 
 
-def _tensors(part: object) -> dict[str, Tensor]:
+def _tensors(part: object) -> Mapping[str, Tensor]:
     """Return the tensors of a mapping by name; none of anything else."""
     if not isinstance(part, Mapping):
         return {}
     return {str(name): value for name, value in part.items() if isinstance(value, Tensor)}
 
 
-def _load(file: Path) -> Any:
+def inert() -> AbstractContextManager[None]:
+    """Return a context in which torch's safe loader takes what mmengine saves beside the weights."""
+    return torch.serialization.safe_globals([(Inert, name) for name in INERT])  # type: ignore[no-any-return]
+
+
+def load(file: Path, map_location: Any = "cpu") -> Any:
+    """Read what torch saved in a file, without executing it.
+
+    Raises:
+        UserError: As :func:`load_weights` says.
+    """
     try:
         if is_safetensors(file):
             return read_safetensors(file)
-        with torch.serialization.safe_globals([(Inert, name) for name in INERT]):
-            return torch.load(file, map_location="cpu", weights_only=True)
+        with inert():
+            return torch.load(file, map_location=map_location, weights_only=True)
     except UnpicklingError as error:
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
         if culprit is None:

@@ -67,7 +67,7 @@ def batch_of_a_process(schedule: Schedule) -> int:
     Raises:
         UserError: If a batch cannot be dealt out evenly over the processes.
     """
-    processes = get_world_size()
+    processes = int(get_world_size())
     if schedule.batch_size % processes:
         why = f"{schedule.batch_size} images cannot be dealt out over {processes} processes: take a multiple."
         raise ArgumentError("settings", why, "schedule.batch_size or teacher_schedule.batch_size")

@@ -18,15 +18,15 @@ from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
+from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
-from kdbench.openmmlab.checkpoints import load_weights
+from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
-from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
@@ -39,6 +39,7 @@ from kdbench.openmmlab.preflight import (
     probe_shapes,
 )
 from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
+from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
@@ -47,6 +48,7 @@ from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.selectors import canonical
 from kdbench.specs import Model, Schedule, TeacherStage
+from kdbench.text import LONGEST, line
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +113,13 @@ class Outcome:
         curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
         cost: Figures of a record's ``cost``.
         notes: What was chosen and seen on the way.
+        weights: Hash of the trained weights.
     """
 
     curve: list[dict[str, float]]
     cost: dict[str, int | float | None]
     notes: list[str] = field(default_factory=list)
+    weights: str | None = None
 
 
 class Unaided(Method[Options]):
@@ -172,8 +176,8 @@ def train_with(
     model, chosen = assembled(subject, student, teachers, card, options, probe)
     notes = thawing(subject.config(), subject.dataset) + chosen
     notes += _gates(model, probe, canonical(card, options), force=force)
-    for line in notes:
-        log.info("  %s", line)
+    for note in notes:
+        log.info("  %s", note)
     return _finish(subject, model, place, progress, notes)
 
 
@@ -194,9 +198,9 @@ def assembled(
         method = make_method(card, options)
     names = check_family(method, family_of(subject.config()))
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
-    with seeded(subject.seed, "method"), running(title_of(card), "build()"):
+    with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
         method.build(shapes)
-        chosen = [str(line) for line in method.notes()]
+        chosen = [line(str(note), LONGEST) for note in method.notes()]
     return _distiller(subject, student, method, teachers, names), chosen
 
 
@@ -293,7 +297,7 @@ def _finish(
         "student_flops": flops,
         "latency_ms": latency,
     }
-    return Outcome(trained.curve, cost, notes or [])
+    return Outcome(trained.curve, cost, notes or [], weights_hash(student))
 
 
 def _bare(trained: Trained) -> Any:

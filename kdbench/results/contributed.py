@@ -20,9 +20,11 @@ from pydantic import ValidationError
 
 from kdbench.devices import CPU
 from kdbench.errors import UserError, explain
+from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.record import Record, complaint
 from kdbench.results.store import Store
+from kdbench.results.wording import unfit_texts
 from kdbench.selectors import canonical, parse
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
@@ -114,7 +116,7 @@ def _sorted(refused: Iterable[Refusal], files: Sequence[Path]) -> list[Refusal]:
 def _marked(path: Path, reported_by: str | None) -> Record | Refusal:
     """Return the record in a file with its mark."""
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(read_regular(path))
         by = reported_by or record.reported_by or UNNAMED
         if record.reported_by not in (None, by):
             return Refusal(path, f"it is marked as reported by {record.reported_by}, not by {by}")
@@ -156,11 +158,15 @@ class Known:
         self.teachers = {record.identity: record for record in records if record.kind == "teacher"}
         self.metrics: dict[str, set[str]] = {}
         self.values: dict[tuple[str, str], list[float]] = {}
+        self.weights: dict[tuple[str, str | None], set[str]] = {}
+        """Teacher and who reports its students -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
             if record.teacher is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
+                ours = (record.teacher.identity, record.reported_by)
+                self.weights.setdefault(ours, set()).add(record.teacher.weights_sha256)
 
     def problems(self, record: Record) -> Iterator[str]:
         """List what is wrong with a record beside the others."""
@@ -183,6 +189,10 @@ class Known:
             yield f"teacher: its config is {own.spec['model']['config']}, not {taught.config}"
         if own.score is None or abs(taught.value - own.score) > TEACHERS_APART:
             yield f"teacher: its value {taught.value:.3f} is far from its own record ({_score(own)})"
+        if own.reported_by == record.reported_by and own.weights_sha256 not in (None, taught.weights_sha256):
+            yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of its own record"
+        elif len(self.weights[taught.identity, record.reported_by]) > 1:
+            yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of other rows of its ranking"
         same = self.values[taught.identity, taught.weights_sha256]
         if max(same) - min(same) > MEASURED_APART:
             yield f"teacher: the same weights give {min(same):.3f} and {max(same):.3f} in different records"
@@ -224,7 +234,7 @@ def _write(files: Sequence[Filed], store: Store) -> list[Path]:
 
 def problems(record: Record) -> list[str]:
     """List what is implausible or contradictory in a record; empty where all is well."""
-    found = list(_of_the_spec(record))
+    found = [*unfit_texts(record), *_of_the_spec(record)]
     if not found:
         for rule in (_of_the_names, _of_the_result, _of_the_cost, _of_the_teacher, _of_the_origin):
             found += rule(record)

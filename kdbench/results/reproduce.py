@@ -89,7 +89,7 @@ def find_row(
         rows = {_row(cell): cell for cell in found}
     if len(rows) > 1:
         shown = ", ".join(sorted(f"{c.identity[:12]} ({c.dataset}, {c.pair_name})" for c in rows.values()))
-        raise UserError(f"'{row}' means several rows: give one of {shown}, or --dataset and --pair.")
+        raise UserError(f"'{row}' means several rows: give one of {shown}, or `dataset` and `pair`.")
     return at_seed(min(found, key=lambda cell: cell.seed), cells, seed)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kdbench.errors import GateError, RunError, UserError
+from kdbench.errors import Disturbed, GateError, RunError, UserError
 from kdbench.results.record import Record
 from kdbench.runs.cells import place_of, title, told
 from kdbench.runs.plan import Plan
@@ -82,6 +82,7 @@ def run_pack(
 
     Raises:
         KeyboardInterrupt: When asked to stop, with a checkpoint of each lane to go on from.
+        Disturbed: If a lane changed what all depend on: the rest is to be trained in other processes.
         OSError: If the disk is full, or another file cannot be used.
     """
     return _PackRun(settings, console, trainer).run(plans)
@@ -96,11 +97,15 @@ class _PackRun:
         """Teachers whose models, and the student's, were looked at: they are the same for all their lanes."""
         self.limit = 1
         """Lanes that train side by side; halved when the memory runs out."""
+        self.disturbed: Disturbed | None = None
+        """What a lane that trained alone changed: no other is trained in this process after it."""
 
     def run(self, plans: Sequence[Plan]) -> Outcome:
         lanes = self._lanes(plans)
         self.limit = len(lanes)
         while lanes:
+            if self.disturbed is not None:
+                raise self.disturbed
             batch, later = lanes[: self.limit], lanes[self.limit :]
             lanes = [*self._train(batch), *later]
         return self.outcome
@@ -151,7 +156,7 @@ class _PackRun:
             }
             results = pack.turns.run(
                 bodies,
-                stop_on=(OutOfMemory, StopNow),
+                stop_on=(OutOfMemory, StopNow, Disturbed),
                 room=lambda: memory.room_for(memory.used(device) - before, device),
             )
         return self._settled(lanes, list(results.values()))
@@ -176,7 +181,7 @@ class _PackRun:
         """Keep the records, and give those lanes back that are to be trained again.
 
         Raises:
-            BaseException: What no lane can go on after: an interruption, a full disk.
+            BaseException: What no lane can go on after: an interruption, a full disk, a changed teacher.
         """
         from kdbench.distill.turns import Stopped
 
@@ -187,6 +192,9 @@ class _PackRun:
             elif isinstance(result, RunError):
                 self.console.say(f"failed: {result}")
                 self.outcome.records.append(result.record)
+                self.disturbed = (
+                    result.__cause__ if isinstance(result.__cause__, Disturbed) else self.disturbed
+                )
             elif isinstance(result, UserError):
                 self._not_run(lane.session, result)
             elif isinstance(result, OutOfMemory | Stopped):

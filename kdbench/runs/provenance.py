@@ -17,6 +17,7 @@ from kdbench import devices
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
 from kdbench.runs.plan import stored
 from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.text import LONGEST, line, printable
 
 PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
@@ -36,6 +37,7 @@ def record_of(
     code: str | None = None,
     command: str = "",
     device: str | None = None,
+    weights: str | None = None,
 ) -> Record:
     """Return the record of a training or evaluation that has just ended in this process.
 
@@ -52,13 +54,14 @@ def record_of(
         code: Hash of that method's source.
         command: Command that makes it again; empty: that of this process.
         device: Name of the device, where it was not this process's.
+        weights: Hash of a teacher's weights.
     """
     return Record(
         kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
         identity=spec.identity(),
         spec=stored(spec),
         status=_status(reason),
-        reason=reason,
+        reason=None if reason is None else line(reason, LONGEST),
         metrics=summary(curve, metric) if curve else None,
         metric=metric,
         teacher=teacher,
@@ -67,10 +70,11 @@ def record_of(
         versions=versions(),
         device=device or devices.name(spec.device),
         host_class=host_class(),
-        notes=list(notes),
+        notes=[line(note, LONGEST) for note in notes],
         plugin=plugin,
         code=code,
         made=_made(work_dir, command),
+        weights_sha256=weights,
     )
 
 
@@ -81,8 +85,8 @@ def _status(reason: str | None) -> Status:
 def _made(work_dir: Path, command: str) -> Made:
     return Made(
         clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        path=str(work_dir),
-        command=command or shlex.join(["kdbench", *sys.argv[1:]]),
+        path=printable(str(work_dir)),
+        command=printable(command or shlex.join(["kdbench", *sys.argv[1:]])),
     )
 
 

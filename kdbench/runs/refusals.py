@@ -50,7 +50,7 @@ def _working_pairs(method: Method[Any], plan: Plan) -> str:
     """Name the pairs of a dataset in whose family the method works, with a leading blank."""
     needed, dataset = set(method.needs()), plan.dataset.name
     working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
-    return f" Pairs of {dataset} that work: {', '.join(working)}." if working else ""
+    return f" Pairs of {dataset} that work: {', '.join(working)} (`pair`)." if working else ""
 
 
 def check_stage(stage: TeacherStage) -> str:

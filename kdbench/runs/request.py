@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from kdbench.cards import Dataset
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.specs import Model, Pair, Precision, Schedule
+
+log = logging.getLogger(__name__)
 
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
@@ -77,8 +80,10 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 def own_model(reference: str) -> Model:
     """Return a model from a user's config."""
-    if "::" not in reference and not Path(reference).is_file():
-        raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+    if "::" not in reference:
+        if not Path(reference).is_file():
+            raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+        log.warning("config '%s' is Python code, which runs now with your rights", reference)
     return Model(config=reference)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
-from kdbench.errors import GateError
+from kdbench.errors import GateError, UserError
 from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
 from kdbench.runs.plan import Plan
@@ -174,17 +174,28 @@ class Session:
         model = self.trainer.load_teacher(
             subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
         )
-        record = record or self._measured(spec, subject, model)
+        weights = weights_hash(model.model)
+        record = record or self._measured(spec, subject, model, weights)
+        self._check_weights(record, weights, spec)
         value = record.score
         assert value is not None, "a done record has its metric"
         self._judge(spec, value)
         measured = Teacher(
             identity=record.identity,
             config=spec.model.config,
-            weights_sha256=weights_hash(model.model),
+            weights_sha256=weights,
             value=value,
         )
         return model, measured
+
+    def _check_weights(self, record: Record, weights: str, spec: TeacherSpec) -> None:
+        """Refuse weights that are not those that the teacher's record is of, since its score is not theirs."""
+        if record.weights_sha256 not in (None, weights):
+            file = self._weights(spec)
+            raise UserError(
+                f"{title(spec)}: the weights in {file} are not those of its record: put them back, or remove "
+                "the file and the teacher is trained again."
+            )
 
     def _judge(self, spec: TeacherSpec, value: float) -> None:
         """Refuse a teacher that is no better than chance, unless forced."""
@@ -220,11 +231,11 @@ class Session:
             return self.plan.checkpoints[spec.checkpoint]
         return self.settings.folder(spec) / WEIGHTS
 
-    def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
+    def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel, weights: str) -> Record:
         """Evaluate a given checkpoint and record it."""
         self.console.say("teacher: evaluating the given checkpoint")
         metrics = self.trainer.evaluate(model.model, subject, self._place(spec))
-        record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}])
+        record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}], weights=weights)
         self.console.say(f"teacher: {score(record)}")
         return record
 

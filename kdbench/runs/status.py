@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdbench.files import write_atomically
+from kdbench.files import read_regular, write_atomically
 from kdbench.results.record import Record
 from kdbench.results.statistics import gains, mean
 from kdbench.results.store import Broken, Store
@@ -45,7 +45,7 @@ class Manifest(Spec):
     def read(cls, work_dir: Path) -> Manifest | None:
         """Read the manifest of a work directory; None where there is none that can be read."""
         try:
-            return cls.model_validate_json((work_dir / CURRENT).read_bytes())
+            return cls.model_validate_json(read_regular(work_dir / CURRENT))
         except (OSError, ValidationError):
             return None
 
@@ -70,7 +70,7 @@ class Report(Spec):
     def read(cls, work_dir: Path) -> Report | None:
         """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
-            told = cls.model_validate_json((work_dir / REPORT).read_bytes())
+            told = cls.model_validate_json(read_regular(work_dir / REPORT))
             age = time.time() - (work_dir / REPORT).stat().st_mtime
         except (OSError, ValidationError):
             return None

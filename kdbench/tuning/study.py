@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from kdbench.errors import UserError
-from kdbench.files import slug, write_atomically
+from kdbench.files import read_regular, slug, write_atomically
 from kdbench.runs.settings import TUNING
 from kdbench.specs import RunSpec, Spec
 from kdbench.tuning.space import Space
@@ -109,7 +109,7 @@ def continued(results: Path, study: Study) -> Study:
     """
     path = path_of(results, study)
     try:
-        found = Study.model_validate_json(path.read_bytes())
+        found = Study.model_validate_json(read_regular(path))
     except FileNotFoundError:
         return study
     except OSError as error:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import subprocess
 import sys
@@ -144,3 +145,36 @@ def test_the_installed_script_is_main():
 
     (script,) = entry_points(group="console_scripts", name="kdbench")
     assert script.load() is cli.main
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("go on with `force=True`.", "go on with --force."),
+        ("name another `data_root`, or `settings`.", "name another --root, or --set."),
+        ("`device` tpu: choose cpu.", "--device tpu: choose cpu."),
+        ("give `max_lanes=2` or `precision=bf16`", "give --max-lanes 2 or --amp bf16"),
+        ("run `kdbench doctor`, see `weights`", "run `kdbench doctor`, see `weights`"),
+    ],
+)
+def test_a_message_names_options_in_place_of_arguments(kdbench, raising, message, shown):
+    raising(UserError(message))
+    assert kdbench("list").err == f"error: {shown}\n"
+
+
+def test_verbose_shows_the_traceback_of_a_mistake_too(kdbench, raising):
+    raising(UserError("no luck"))
+    assert "Traceback" not in kdbench("list").err
+    told = kdbench("-v", "list").err
+    assert "Traceback" in told
+    assert told.endswith("error: no luck\n")
+
+
+def test_quiet_keeps_warnings_and_drops_the_rest(kdbench, monkeypatch):
+    def body() -> None:
+        logging.getLogger("kdbench.datasets").info("drawing")
+        logging.getLogger("kdbench.datasets").warning("a class is missing")
+
+    monkeypatch.setattr("kdbench.cli.listing.command", click.Command("list", callback=body))
+    assert kdbench("list").err == "drawing\na class is missing\n"
+    assert kdbench("-q", "list").err == "a class is missing\n"

@@ -285,6 +285,18 @@ def test_the_same_weights_give_one_value(batch, store, file):
     assert "the same weights give 0.740 and 0.770" in verdict.refused[0].why
 
 
+def test_students_of_one_teacher_have_its_weights(batch, store, file):
+    """Weights that were swapped between two students, or after the teacher was measured."""
+    swapped = student("fitnets")
+    swapped["teacher"]["weights_sha256"] = "b" * 64
+    refused = {refusal.why for refusal in add([*batch, file(swapped, "swapped")], store).refused}
+    told = "teacher: its weights {} are not those of other rows of its ranking"
+    assert refused == {told.format("b" * 12), told.format("e" * 12)}
+    own = teacher() | {"weights_sha256": "b" * 64}
+    (refusal,) = add([file(own, "own"), file(student(), "student")], store).refused
+    assert refusal.why == f"teacher: its weights {'e' * 12} are not those of its own record"
+
+
 def leaves(values, path=()):
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:
