@@ -75,7 +75,7 @@ def test_one_image_in_a_pooled_batch_norm(bench):
 
 def test_sides_that_are_no_multiples(bench):
     subject = with_model(bench.subject("gfl", scale=(72, 64)), RTMDET)
-    told = r"^`settings` teacher\.data_preprocessor\.pad_size_divisor: .* multiples of 32, not 72 x 64: set it to 32"
+    told = r"^`settings` teacher\.data_preprocessor\.pad_size_divisor: .* multiples of 32, not 72 x 64: set"
     with pytest.raises(ArgumentError, match=told):
         checked(bench, subject, "teacher", trained=False)
     padded = edited(subject, **{"data_preprocessor.pad_size_divisor": 32})

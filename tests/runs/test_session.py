@@ -234,7 +234,9 @@ def test_models_that_do_not_go_together_are_refused_before_anything_is_trained(l
 
 def test_a_gate_says_how_to_overrule_it(lab):
     lab.score = 0.001
-    with pytest.raises(GateError, match=r"no better than chance .* To go on all the same, give `force=True`\.$"):
+    with pytest.raises(
+        GateError, match=r"no better than chance .* To go on all the same, give `force=True`\.$"
+    ):
         lab.run()
 
 
