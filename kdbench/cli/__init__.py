@@ -62,7 +62,7 @@ COMMANDS: Mapping[str, Entry] = {
     "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
-    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
+    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."),
 }
 
 

@@ -106,12 +106,12 @@ def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place
         return kdbench(*SWEEP, "--dry-run").out.splitlines()[-1].removeprefix("one after the other: ")
 
     planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"))
-    assert total() == "time unknown, and to train 1 teacher of unknown time"
+    assert total() == "time unknown, plus training 1 teacher (time unknown)"
     other = planned.cell.model_copy(update={"seed": 9})
     recorded(other, other.pair.schedule.iterations)
-    assert total() == "about 2 min 00 s, and to train 1 teacher of unknown time"
+    assert total() == "about 2 min 00 s, plus training 1 teacher (time unknown)"
     recorded(planned.teacher, planned.teacher.recipe.iterations)
-    assert total() == "about 2 min 00 s, and to train 1 teacher about 1 min 00 s"
+    assert total() == "about 2 min 00 s, plus training 1 teacher about 1 min 00 s"
     weights = weights_of(place / "out" / "runs", planned.teacher)
     weights.parent.mkdir(parents=True)
     weights.touch()

@@ -362,7 +362,7 @@ def test_a_cascade_is_refused_in_words(bench):
         student.rpn_head(student.extract_feat(images))
     assert traces(student) == before
     seen = captures_of(student, raw, frozenset({"backbone", "neck", "rpn", "anchors"}))
-    assert [len(maps) for maps in (seen["backbone"], seen["neck"], seen["rpn"].logits)] == [3, 3, 3]
+    assert [len(maps) for maps in (seen["backbone"], seen["neck"], seen["rpn"].logits)] == [4, 3, 3]
     with pytest.raises(
         UserError, match=r"has a cascade of heads, .* \(logits, rois\): choose another model, or a"
     ):
