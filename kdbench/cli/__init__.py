@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import click
 from kdbench import __version__
 from kdbench.cli.screen import echo
 from kdbench.errors import ERROR, ArgumentError, UserError
-from kdbench.surroundings import check_folder, with_streams
+from kdbench.surroundings import check_arguments, check_folder, with_streams
 from kdbench.threads import wait_well
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ def main(args: Sequence[str] | None = None) -> int:
     wait_well()
     try:
         check_folder()
+        check_arguments(sys.argv[1:] if args is None else args)
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:
         return _fail(str(error))

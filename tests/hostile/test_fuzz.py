@@ -75,7 +75,9 @@ def of_parts(*parts: str) -> st.SearchStrategy[str]:
 def test_selectors(text):
     with suppress(UserError):
         card, options = method_of(text)
-        assert method_of(canonical(card, options)) == (card, options)
+        selector = canonical(card, options)
+        assert selector.isprintable()
+        assert method_of(selector) == (card, options)
 
 
 @quick
