@@ -317,7 +317,7 @@ def test_recording_leaves_nothing_behind(bench, kind):
     ("selector", "kind", "lacks", "works"),
     [
         ("mimic", "gfl", "proposals", "two-stage"),
-        ("mimic", "pspnet", "proposals", "two-stage"),
+        ("mimic", "pspnet", "box_levels, proposals", "two-stage"),
         ("mimic[variant=two-stage]", "fcos", "proposals, roi_targets", "two-stage"),
     ],
 )
