@@ -17,8 +17,6 @@ from pydantic import BaseModel, ConfigDict
 
 from kdbench.specs import TASKS, Task, TeacherStage
 
-METRICS = {"detection": ("AP50", "AP50_11point"), "segmentation": ("mIoU",)}
-"""Task -> the metrics that can rank."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -144,7 +142,8 @@ class Dataset:
         title: One line for humans.
         task: ``detection`` (VOC XML annotations) or ``segmentation`` (indexed PNG masks).
         classes: Class names; in masks the index is the position here.
-        metric: Metric that ranks: ``AP50`` (area under the curve), ``AP50_11point`` or ``mIoU``.
+        metric: Metric that ranks, see ``kdbench list metrics``: ``AP50`` (area under the curve), ``AP50_11point``,
+            ``mIoU``, or one of a plugin that can rank.
         splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
         image_suffix: Ending of the image files.
         prepare: ``package.module:function(folder, source)`` that gets or links the data.
@@ -177,8 +176,8 @@ class Dataset:
         _check_reference(self.name, "prepare", self.prepare)
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
-        if self.metric not in METRICS[self.task]:
-            known = " or ".join(METRICS[self.task])
+        if self.metric in METRICS and self.task not in METRICS[self.metric].tasks:
+            known = " or ".join(name for name, card in METRICS.items() if self.task in card.tasks)
             raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {known}")
         if not _is_tuple(self.classes, str) or not self.classes:
             raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
@@ -218,27 +217,47 @@ class ExecutorCard:
 
 @dataclass(frozen=True)
 class MetricCard:
-    """A further column of the leaderboards: a score that a record's own metrics give.
+    """A metric: a fraction in [0, 1], shown x100, that ranks datasets or stands beside what does.
 
-    It ranks nothing: what ranks is the dataset's metric. It is computed for each record when a leaderboard is made
-    and is no part of the record, so that old results have it too.
+    One with ``tasks`` ranks the datasets that name it. It is measured at each evaluation and is part of the record.
+    Any other is a further column ``metric:NAME`` of the leaderboards, computed when one is made: old results have
+    it too.
 
     Attributes:
-        name: Name of the column, which is ``metric:NAME``: lower case, digits and dashes.
+        name: Its name: letters, digits, dashes and underscores.
         title: One line for humans.
-        function: ``package.module:function``, which is given a record's metrics after the last iteration, name ->
-            fraction (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None
-            where these metrics do not give one. Imports no torch.
-        higher_is_better: Whether sorting by it begins with the largest.
+        function: ``package.module:function``, which is given the other metrics of an evaluation, name -> fraction
+            (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None where
+            these metrics do not give one. Imports no torch. Empty for what kdbench's own evaluation measures.
+        higher_is_better: Whether more is better. Ranks, differences, the share of the gap and verdicts follow it.
+        tasks: Tasks of the datasets that it can rank; empty where it ranks nothing.
     """
 
     name: str
     title: str
     function: str
     higher_is_better: bool = True
+    tasks: tuple[Task, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_reference(self.name, "function", self.function)
+        if self.function:
+            _check_reference(self.name, "function", self.function)
+        if not _is_tuple(self.tasks, str) or not set(self.tasks) <= set(TASKS):
+            raise ValueError(
+                f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
+            )
+
+
+METRICS: Mapping[str, MetricCard] = {
+    card.name: card
+    for card in (
+        MetricCard("AP50", "VOC's AP at IoU 0.5, area under the curve", "", tasks=("detection",)),
+        MetricCard("AP50_11point", "VOC 2007's AP at IoU 0.5, at 11 recalls", "", tasks=("detection",)),
+        MetricCard("mIoU", "Mean IoU over the classes", "", tasks=("segmentation",)),
+        MetricCard("pixel_accuracy", "Share of pixels that are right", "", tasks=("segmentation",)),
+    )
+}
+"""Name -> metric that kdbench's own evaluation measures and that can rank."""
 
 
 def _check_options(card: MethodCard | ExecutorCard) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.specs import Pair
 
@@ -96,8 +96,10 @@ class Registry:
         return self._find("method", self.methods, name)
 
     def dataset(self, name: str) -> Offer[Dataset]:
-        """Return the dataset of that name. Raises UserError with the nearest names."""
-        return self._find("dataset", self.datasets, name)
+        """Return the dataset of that name. Raises UserError with the nearest names, or if nothing can rank it."""
+        offer = self._find("dataset", self.datasets, name)
+        self._check_metric(offer)
+        return offer
 
     def pair(self, name: str) -> Offer[Pair]:
         """Return the pair of that name. Raises UserError with the nearest names."""
@@ -107,9 +109,26 @@ class Registry:
         """Return the executor of that name. Raises UserError with the nearest names."""
         return self._find("executor", self.executors, name)
 
+    def metric(self, name: str) -> MetricCard:
+        """Return the metric of that name, kdbench's own or a plugin's. Raises UserError with the nearest names."""
+        return METRICS[name] if name in METRICS else self._find("metric", self.metrics, name).value
+
     def pairs_of(self, dataset: str) -> list[Pair]:
         """Return the pairs of a dataset, its default first."""
         return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
+
+    def _check_metric(self, offer: Offer[Dataset]) -> None:
+        """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
+        task, known = (
+            offer.value.task,
+            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
+        )
+        fitting = [name for name, card in known.items() if task in card.tasks]
+        if offer.value.metric not in fitting:
+            raise UserError(
+                f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
+                f"{suggestion(offer.value.metric, fitting)}{self.note()}"
+            )
 
     def _find(self, kind: str, offers: Mapping[str, Offer[T]], name: str) -> Offer[T]:
         conflict = self.conflicts.get(f"{kind} {name}")
@@ -293,7 +312,8 @@ def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
     for value in values:
         if not isinstance(value, expected):
             raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
-        if not NAME.fullmatch(value.name):
+        name = value.name.lower() if expected is MetricCard else value.name
+        if not NAME.fullmatch(name):
             raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
 
 

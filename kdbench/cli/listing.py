@@ -78,10 +78,11 @@ def executors(found: Registry) -> list[Row]:
 
 
 def metrics(found: Registry) -> list[Row]:
-    """Return a row for each metric that leaderboards show besides those of the records."""
+    """Return a row for each metric: those that rank datasets, and those that leaderboards show besides."""
     return [
         {
             "name": offer.value.name,
+            "ranks": list(offer.value.tasks),
             "higher is better": offer.value.higher_is_better,
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,

@@ -16,6 +16,7 @@ from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
@@ -91,7 +92,16 @@ def evaluation_loader(
 
 
 def evaluator_of(dataset: Dataset) -> dict[str, Any]:
-    """Config of the metric."""
+    """Return the config of what evaluates a dataset; a plugin's metric that ranks it is measured too."""
+    judge = _judge(dataset)
+    if not registry().metric(dataset.metric).function:
+        return judge
+    import kdbench.openmmlab.evaluator  # noqa: F401
+
+    return {"type": "KdbenchEvaluator", "metrics": [judge], "ranked_by": dataset.metric}
+
+
+def _judge(dataset: Dataset) -> dict[str, Any]:
     if dataset.task == "detection":
         import kdbench.openmmlab.metrics
 

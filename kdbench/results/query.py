@@ -22,17 +22,8 @@ from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
 from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
-HIGH_FIRST = {
-    "mean",
-    "std",
-    "difference",
-    "low",
-    "high",
-    "gap_closed",
-    "relative_gain",
-    "best",
-    "paper_difference",
-}
+SCORES = {"mean", "best"}
+HIGH_FIRST = {*SCORES, "std", "difference", "low", "high", "gap_closed", "relative_gain", "paper_difference"}
 
 Boards = dict[str, list[Ranking]]
 """Name of a dataset or a benchmark file's stem -> its rankings."""
@@ -171,10 +162,12 @@ def _check_column(column: str, found: Boards) -> None:
 def ordered(ranking: Ranking, column: str) -> Ranking:
     """Return a ranking sorted by a column, below its teacher and plain student.
 
-    Scores and gains go from high to low, others from low to high, blanks last, equals in the order of their rank.
+    Scores and gains go from the best to the worst, others from low to high; blanks are last, equals in the order
+    of their rank.
     """
-    secondary = column.startswith(METRIC) and column.removeprefix(METRIC) not in low_first()
-    high = column in HIGH_FIRST or secondary
+    high = column in HIGH_FIRST or column.startswith(METRIC)
+    if column.removeprefix(METRIC) in low_first() or (column in SCORES and ranking.sign < 0):
+        high = False
 
     def place(row: Row) -> tuple[bool, Any]:
         value = row.get(column, math.nan)
