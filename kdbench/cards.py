@@ -17,6 +17,19 @@ from pydantic import BaseModel, ConfigDict
 
 from kdbench.specs import TASKS, Task, TeacherStage
 
+TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
+    "detection": ("voc", "coco", "kitti"),
+    "segmentation": ("masks",),
+}
+"""Task -> formats of its datasets, the default first."""
+MEASURED = {
+    "AP50": ("voc", "coco"),
+    "AP50_11point": ("voc",),
+    "mAP": ("coco",),
+    "AP40_moderate": ("kitti",),
+    "AP11_moderate": ("kitti",),
+}
+"""Metric -> the formats whose evaluation measures it, where not all of its task do."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -121,9 +134,10 @@ class Split:
     """Where one part of a split lies, relative to the dataset's folder.
 
     Attributes:
-        names: Text file with one image a line (its stem, or a path that ends in it).
+        names: Text file with one image a line (its stem, or a path that ends in it); empty where the annotations
+            name the images (``coco``).
         images: Folder of the images.
-        annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
+        annotations: Folder of the VOC XML files or label masks; the COCO json itself.
         take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
@@ -131,6 +145,11 @@ class Split:
     images: str
     annotations: str
     take: Literal["all", "kept", "held-out"] = "all"
+
+    @property
+    def listing(self) -> str:
+        """The file that names the images."""
+        return self.names or self.annotations
 
 
 @dataclass(frozen=True)
@@ -140,12 +159,12 @@ class Dataset:
     Attributes:
         name: Name on the command line.
         title: One line for humans.
-        task: ``detection`` (VOC XML annotations) or ``segmentation`` (indexed PNG masks).
+        task: ``detection`` or ``segmentation``.
         classes: Class names; in masks the index is the position here.
         metric: Metric that ranks, see ``kdbench list metrics``: ``AP50`` (area under the curve), ``AP50_11point``,
-            ``mIoU``, or one of a plugin that can rank.
+            ``mAP`` (COCO's), ``AP40_moderate`` (KITTI's), ``mIoU``, or one of a plugin that can rank.
         splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
-        image_suffix: Ending of the image files.
+        image_suffix: Ending of the image files; empty where names have it (``coco``).
         prepare: ``package.module:function(folder, source)`` that gets or links the data.
         folder: Folder under the data root (two datasets may share one).
         license: Licence of the data, in words.
@@ -153,6 +172,8 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
+        format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` (a text an
+            image) or ``masks`` (indexed PNG; default for segmentation).
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
@@ -171,14 +192,18 @@ class Dataset:
     ignore_index: int = 255
     mask_suffix: str = ".png"
     embedded: bool = False
+    format: str = ""
 
     def __post_init__(self) -> None:
         _check_reference(self.name, "prepare", self.prepare)
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
-        if self.metric in METRICS and self.task not in METRICS[self.metric].tasks:
-            known = " or ".join(name for name, card in METRICS.items() if self.task in card.tasks)
-            raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {known}")
+        object.__setattr__(self, "format", self.format or TASK_FORMATS[self.task][0])
+        if self.format not in TASK_FORMATS[self.task]:
+            known = " or ".join(TASK_FORMATS[self.task])
+            raise ValueError(f"the format of '{self.name}' is {self.format!r}: give {known}")
+        if self.metric in METRICS and self.metric not in (fitting := self._own_metrics()):
+            raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {' or '.join(fitting)}")
         if not _is_tuple(self.classes, str) or not self.classes:
             raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
@@ -186,6 +211,11 @@ class Dataset:
         for name, parts in self.splits.items():
             if not _is_tuple(parts, Split) or not parts:
                 raise TypeError(f"the split '{name}' of '{self.name}' is no tuple of kdbench.api.Split")
+
+    def _own_metrics(self) -> list[str]:
+        """Return the metrics that kdbench's own evaluation of such a dataset measures."""
+        fitting = [name for name, card in METRICS.items() if self.task in card.tasks]
+        return [name for name in fitting if self.format in MEASURED.get(name, (self.format,))]
 
 
 @dataclass(frozen=True)
@@ -248,18 +278,6 @@ class MetricCard:
             )
 
 
-METRICS: Mapping[str, MetricCard] = {
-    card.name: card
-    for card in (
-        MetricCard("AP50", "VOC's AP at IoU 0.5, area under the curve", "", tasks=("detection",)),
-        MetricCard("AP50_11point", "VOC 2007's AP at IoU 0.5, at 11 recalls", "", tasks=("detection",)),
-        MetricCard("mIoU", "Mean IoU over the classes", "", tasks=("segmentation",)),
-        MetricCard("pixel_accuracy", "Share of pixels that are right", "", tasks=("segmentation",)),
-    )
-}
-"""Name -> metric that kdbench's own evaluation measures and that can rank."""
-
-
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
         raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
@@ -272,3 +290,20 @@ def _check_reference(name: str, field: str, value: object) -> None:
 
 def _is_tuple(values: object, kind: type) -> bool:
     return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
+
+
+METRICS: Mapping[str, MetricCard] = {
+    card.name: card
+    for card in (
+        MetricCard(
+            "AP50", "AP at IoU 0.5: area under the curve, or COCO's of a COCO json", "", tasks=("detection",)
+        ),
+        MetricCard("AP50_11point", "VOC 2007's AP at IoU 0.5, at 11 recalls", "", tasks=("detection",)),
+        MetricCard("mAP", "COCO's AP, the mean over IoU 0.50 to 0.95", "", tasks=("detection",)),
+        MetricCard("AP40_moderate", "KITTI's AP at 40 recalls, moderate level", "", tasks=("detection",)),
+        MetricCard("AP11_moderate", "KITTI's AP at 11 recalls, moderate level", "", tasks=("detection",)),
+        MetricCard("mIoU", "Mean IoU over the classes", "", tasks=("segmentation",)),
+        MetricCard("pixel_accuracy", "Share of pixels that are right", "", tasks=("segmentation",)),
+    )
+}
+"""Name -> metric that kdbench's own evaluation measures and that can rank."""

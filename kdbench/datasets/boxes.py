@@ -1,4 +1,4 @@
-"""Reads and judges the boxes of a VOC annotation.
+"""Read the boxes of a VOC annotation, and judge those of any.
 
 VOC counts pixels from 1 and includes the last one, so a box of the whole image is (1, 1, width, height).
 Published annotations are not quite clean, and a dataset must be usable as published, so there are two grades:
@@ -24,18 +24,34 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Labelled:
-    """One object: its class, and (xmin, ymin, xmax, ymax) in pixels as in the file."""
+    """One object.
+
+    Attributes:
+        name: Its class; empty for what is none of the dataset's (DontCare).
+        box: (xmin, ymin, xmax, ymax) in pixels.
+        ignored: Whether it is neither a target nor background (difficult, crowd).
+        skipped: Whether it is left out of the training (it has no area).
+    """
 
     name: str
     box: tuple[float, float, float, float]
+    ignored: bool = False
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """What an annotation says: width and height of the image, or None, and the objects."""
+    """What an annotation says of an image.
+
+    Attributes:
+        size: Width and height of the image, or None.
+        objects: The objects.
+        first: Coordinate of the image's left and upper edge: 1 where pixels are counted from 1 (VOC), or 0.
+    """
 
     size: Size | None
     objects: tuple[Labelled, ...]
+    first: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,21 +92,21 @@ def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bo
         findings.append(Finding(False, f"says that the image is {stated}, it is {real}"))
     for number, entry in enumerate(found.objects, 1):
         where = f"object {number} ({entry.name})"
-        if entry.name not in classes:
+        if entry.name and entry.name not in classes:
             findings.append(Finding(True, f"{where}: unknown class '{entry.name}'"))
-        finding = _judged(entry.box, size)
+        finding = _judged(entry.box, size, found.first)
         if finding is not None:
             findings.append(Finding(finding.fatal, f"{where}: {finding.what}"))
     return findings
 
 
-def _judged(box: tuple[float, float, float, float], size: Size) -> Finding | None:
+def _judged(box: tuple[float, float, float, float], size: Size, first: int) -> Finding | None:
     left, top, right, bottom = box
     width, height = size
     text = f"box ({', '.join(f'{value:g}' for value in box)})"
     if right < left or bottom < top:
         return Finding(True, f"{text} has its corners in the wrong order")
-    beyond = max(1 - left, 1 - top, right - width, bottom - height)
+    beyond = max(first - left, first - top, right - width, bottom - height)
     if beyond > TOLERANCE:
         return Finding(True, f"{text} is outside the image of {width} x {height}")
     if right == left or bottom == top:
@@ -105,7 +121,15 @@ def _object(node: Xml.Element, number: int) -> Labelled:
     if not name:
         raise ValueError(f"object {number} has no name")
     left, top, right, bottom = (_number(node.findtext(f"bndbox/{key}"), key, number) for key in CORNERS)
-    return Labelled(name, (left, top, right, bottom))
+    empty = right <= left or bottom <= top
+    return Labelled(name, (left, top, right, bottom), ignored=_is_difficult(node, number), skipped=empty)
+
+
+def _is_difficult(node: Xml.Element, number: int) -> bool:
+    try:
+        return bool(int(node.findtext("difficult", "0") or 0))
+    except ValueError:
+        raise ValueError(f"object {number} has no number for difficult") from None
 
 
 def _number(text: str | None, key: str, number: int) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
+from kdbench.datasets.formats import format_of
 from kdbench.datasets.holdout import held_out
 from kdbench.errors import UserError
 
@@ -29,11 +30,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}"
-
-
-def annotation_suffix(dataset: Dataset) -> str:
-    """Return the ending of the annotation files."""
-    return ".xml" if dataset.task == "detection" else dataset.mask_suffix
 
 
 def names_of(text: str, suffix: str) -> list[str]:
@@ -87,17 +83,19 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
 
 
 def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
-    """Return the images of one part of a split."""
+    """Yield the images of one part of a split. Raises UserError where its list cannot be used."""
     images, annotations = folder / part.images, folder / part.annotations
-    suffix = annotation_suffix(dataset)
+    suffix = dataset.mask_suffix if dataset.format == "masks" else format_of(dataset).suffix
     for name in part_names(dataset, part, folder):
-        yield Item(name, images / f"{name}{dataset.image_suffix}", annotations / f"{name}{suffix}")
+        own = annotations / f"{name}{suffix}" if suffix else annotations
+        yield Item(name, images / f"{name}{dataset.image_suffix}", own)
 
 
 def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
-    """Names of the images of one part of a split. Raises UserError where its list cannot be used."""
-    path = folder / part.names
-    names = read_names(path, dataset.image_suffix)
+    """Return the names of the images of one part of a split. Raises UserError where its list cannot be used."""
+    path = folder / part.listing
+    read = format_of(dataset).names
+    names = read_names(path, dataset.image_suffix) if read is None else _named_in(path, read)
     if part.take == "all":
         return names
     held = held_out(names)
@@ -105,6 +103,19 @@ def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
     if not taken:
         raise UserError(f"{path} names too few images to hold some out.")
     return taken
+
+
+def _named_in(path: Path, read: Callable[[Path], list[str]]) -> list[str]:
+    """Return the names that a file of annotations gives. Raises UserError where it cannot be used."""
+    try:
+        names = read(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from error
+    if not names:
+        raise UserError(f"{path} names no image: is the copy complete?")
+    return names
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -123,20 +134,26 @@ def missing(dataset: Dataset, folder: Path) -> list[Problem]:
 
 def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
     """List what one part lacks; each folder is read once, as asking for each file is slow on network disks."""
-    absent = [name for name in (part.images, part.annotations) if not (folder / name).is_dir()]
+    folders = (part.images, part.annotations) if format_of(dataset).suffix else (part.images,)
+    absent = [name for name in folders if not (folder / name).is_dir()]
     problems = [Problem(name, "missing folder") for name in absent]
     try:
         wanted = list(part_items(dataset, part, folder))
     except UserError as error:
-        there = (folder / part.names).is_file()
-        return [*problems, Problem(part.names, str(error) if there else "missing")]
-    present = {name: _listed(folder / name) for name in (part.images, part.annotations) if name not in absent}
+        there = (folder / part.listing).is_file()
+        return [*problems, Problem(part.listing, str(error) if there else "missing")]
+    present: dict[Path, set[str]] = {}
     for item in wanted:
         for where, path in ((part.images, item.image), (part.annotations, item.annotation)):
-            if where in present and path.name not in present[where]:
+            if where in absent:
+                continue
+            if path.parent not in present:
+                present[path.parent] = _listed(path.parent)
+            if path.name not in present[path.parent]:
                 problems.append(Problem(relative(path, folder), "missing"))
     return problems
 
 
 def _listed(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    """Return the names of a folder's files; none where it is missing."""
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
 Truth = str | Path | Mapping[str, Any]
 Detections = str | Path | Sequence[Mapping[str, Any]]
@@ -37,15 +38,38 @@ def coco_ap(truth: Truth, detections: Detections) -> dict[str, float]:
         ValueError: If the truth or the detections are no such content, or of other images than each other.
         OSError: If a file cannot be read.
     """
+    return summary(evaluated(_read(truth), _read(detections)))
+
+
+def evaluated(truth: Any, detections: Any) -> COCOeval:
+    """Return pycocotools' evaluation of boxes; it writes into what it is given. Raises as :func:`coco_ap`.
+
+    Args:
+        truth: What a COCO json holds.
+        detections: A list of results.
+    """
     from pycocotools.cocoeval import COCOeval
 
     with contextlib.redirect_stdout(io.StringIO()):
-        expected = _truth(_read(truth))
-        evaluation = COCOeval(expected, _results(expected, _read(detections)), "bbox")
+        expected = _truth(truth)
+        evaluation = COCOeval(expected, _results(expected, detections), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
+    return evaluation
+
+
+def summary(evaluation: COCOeval) -> dict[str, float]:
+    """Return the figures of :func:`coco_ap` from an evaluation."""
     return {name: float(evaluation.stats[place]) for name, place in STATISTICS.items()}
+
+
+def class_averages(evaluation: COCOeval) -> dict[int, float]:
+    """Return category id -> AP over boxes of all sizes; -1 for a class without a box to find."""
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds, recalls, classes
+    values = (column[column > -1] for column in precision.transpose(2, 0, 1))
+    averages = [float(each.mean()) if each.size else -1.0 for each in values]
+    return dict(zip(evaluation.params.catIds, averages, strict=True))
 
 
 def _read(source: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,7 +70,11 @@ def kitti_ap(truth: str | Path, detections: str | Path, name: str) -> dict[str, 
     """
     if name not in OVERLAPS:
         raise ValueError(f"KITTI judges {', '.join(OVERLAPS)}: not {name!r}")
-    frames = list(_pairs(Path(truth), Path(detections)))
+    return averages(list(_pairs(Path(truth), Path(detections))), name)
+
+
+def averages(frames: Sequence[tuple[Objects, Objects]], name: str) -> dict[str, float]:
+    """Return what :func:`kitti_ap` does, of the truth and the detections of each frame."""
     result = {}
     for level, limits in LEVELS.items():
         precision = precisions(frames, name, limits)

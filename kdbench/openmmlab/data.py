@@ -10,7 +10,8 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import part_names
+from kdbench.datasets.formats import format_of
+from kdbench.datasets.layout import items
 from kdbench.errors import UserError
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages
@@ -24,29 +25,20 @@ EVALUATION_BATCH = 16
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
-    parts = [
-        (
-            part_names(dataset, part, folder),
-            str(folder / part.images),
-            str(folder / part.annotations),
-        )
-        for part in dataset.splits[split]
-    ]
     common: dict[str, Any] = {
-        "parts": parts,
-        "suffix": dataset.image_suffix,
+        "items": items(dataset, split, folder),
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",
     }
     init_default_scope(LIBRARIES[dataset.task])
     if dataset.task == "detection":
-        from kdbench.openmmlab.images import VocImages
+        from kdbench.openmmlab.images import BoxImages
 
-        return VocImages(**common)
+        return BoxImages(dataset=dataset, **common)
     from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(**common, mask_suffix=dataset.mask_suffix, ignore_index=dataset.ignore_index)
+    return MaskImages(ignore_index=dataset.ignore_index, **common)
 
 
 def training_loader(
@@ -102,6 +94,14 @@ def evaluator_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def _judge(dataset: Dataset) -> dict[str, Any]:
+    if dataset.format == "coco":
+        import kdbench.openmmlab.coco_metric
+
+        return {"type": "KdbenchCoco"}
+    if dataset.format == "kitti":
+        import kdbench.openmmlab.kitti_metric
+
+        return {"type": "KdbenchKitti"}
     if dataset.task == "detection":
         import kdbench.openmmlab.metrics
 
@@ -134,10 +134,11 @@ def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, 
     resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if dataset.task == "segmentation":
         return [{"type": "LoadImageFromFile"}, resize, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
-    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    keys = ["img_id", "img_path", "ori_shape", "img_shape", "scale_factor"]
+    keys += ["truth"] if format_of(dataset).truth else []
     return [
         {"type": "LoadImageFromFile"},
         resize,
         {"type": "LoadAnnotations", "with_bbox": True},
-        {"type": "PackDetInputs", "meta_keys": keys},
+        {"type": "PackDetInputs", "meta_keys": tuple(keys)},
     ]
