@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import pluggy
@@ -75,7 +76,8 @@ class Offer(Generic[T]):
     @property
     def title(self) -> str:
         """How messages name it: ``dataset 'screws' of my-screws 1.0``."""
-        return f"{_kind(self.value)} '{self.value.name}' of {self.plugin.distribution} {self.plugin.version}"
+        of = f"{self.plugin.distribution} {self.plugin.version}".strip()
+        return f"{_kind(self.value)} '{self.value.name}' of {of}"
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,21 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
     kinds = (tables["method"], tables["dataset"], tables["pair"])
     return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
+
+
+def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
+    """Make what a benchmark file defines known in this process, in the place of what it defined before.
+
+    Raises:
+        UserError: If something else has the name.
+    """
+    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
+        for value in values:
+            there = known.get(value.name)
+            if there is not None and there.plugin.module != plugin.module:
+                raise UserError(f"{there.title} has the name already: choose another.")
+            cast("dict[str, Any]", known)[value.name] = Offer(value, plugin)
 
 
 KINDS: Mapping[str, tuple[str, type[Any]]] = {

@@ -158,7 +158,8 @@ class Pair(Spec):
     """One line for humans. A label."""
     dataset: str
     task: Task
-    family: Family
+    family: Family | None = None
+    """Family of the student's model, for lists; None: see its config. A label."""
     teacher: Model
     student: Model
     schedule: Schedule

@@ -37,7 +37,11 @@ def _working_pairs(method: Method[Any], dataset: str) -> str:
     from kdbench.distill import FAMILIES
 
     needed = set(method.needs())
-    working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
+    working = [
+        pair.name
+        for pair in registry().pairs_of(dataset)
+        if pair.family is None or needed <= FAMILIES[pair.family]
+    ]
     return f" Pairs of {dataset} that work: {', '.join(working)} (--pair)." if working else ""
 
 
