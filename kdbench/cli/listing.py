@@ -30,13 +30,17 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset."""
+    """Return a row for each dataset, and whether there is anything in its folder."""
+    from kdbench.datasets.locate import folder_of, has_files
+
     return [
         {
             "name": offer.value.name,
             "task": offer.value.task,
+            "format": offer.value.format,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
+            "on disk": has_files(folder_of(offer.value)),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }

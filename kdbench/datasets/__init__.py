@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kdbench.cards import METRICS, Dataset, MetricCard
-from kdbench.datasets import bccd, camvid, digits, voc
+from kdbench.datasets import bccd, camvid, digits, linked, voc
 from kdbench.hookspecs import hookimpl
 
 
 @hookimpl
 def kdbench_datasets() -> list[Dataset]:
     """Return all cards."""
-    return [digits.detection, digits.segmentation, voc.voc, voc.voc07, bccd.card, camvid.card]
+    embedded = [digits.detection, digits.segmentation]
+    return [*embedded, voc.voc, voc.voc07, bccd.card, camvid.card, linked.coco, linked.kitti]
 
 
 @hookimpl

@@ -7,12 +7,15 @@ background. Truck, Tram and Misc are background, as in the benchmark.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kdbench.datasets.boxes import Annotation, Labelled
-from kdbench.metrics.kitti import OVERLAPS, Objects, read_objects
 
-JUDGED = {name.lower(): name for name in OVERLAPS}
-"""Type as it is read -> class."""
+if TYPE_CHECKING:
+    from kdbench.metrics.kitti import Objects
+
+JUDGED = {"car": "Car", "pedestrian": "Pedestrian", "cyclist": "Cyclist"}
+"""Type in lower case -> class."""
 IGNORED = ("dontcare", "van", "person_sitting")
 OTHERS = ("truck", "tram", "misc")
 
@@ -24,13 +27,15 @@ def annotation_of(path: Path, name: str) -> Annotation:
         path: The label file.
         name: The image's name, which the file does not repeat.
     """
-    found = read_objects(path, scored=False)
+    found = truth_of(path, name, ())
     boxes = zip(found.types, found.boxes.tolist(), strict=True)
     return Annotation(None, tuple(_labelled(kind, box) for kind, box in boxes), first=0)
 
 
 def truth_of(path: Path, name: str, classes: object) -> Objects:
     """Return a label file as the benchmark's evaluation wants it; see :func:`annotation_of`."""
+    from kdbench.metrics.kitti import read_objects  # imports numpy
+
     return read_objects(path, scored=False)
 
 

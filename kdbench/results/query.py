@@ -117,14 +117,17 @@ def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
         if cell.pair == pair:
             asked.setdefault(cell.method, []).append(cell.seed)
     absent = [not_run(ranking.first, method) for method in asked if ranking.row(method) is None]
-    return ranking.with_rows(_counted(row, asked, benchmark.dataset) for row in (*ranking.rows, *absent))
+    return ranking.with_rows(_counted(row, asked, benchmark) for row in (*ranking.rows, *absent))
 
 
-def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
+def _counted(row: Row, asked: Mapping[str, Sequence[int]], benchmark: Benchmark) -> Row:
     """Count a row's missing cells, with a command for them where it has none."""
     seeds = asked.get(row["method"], ())
     known = row["seeds"] + row["failed"] + row["skipped"]
-    told = row["command"] or (command(row["method"], dataset, row["pair"], seeds) if seeds else "")
+    told = row["command"]
+    if seeds and not told:
+        file = benchmark.inline and benchmark.inline.file
+        told = command(row["method"], benchmark.dataset, row["pair"], seeds, benchmark=file)
     return row.but(missing=max(0, len(seeds) - known), command=told)
 
 

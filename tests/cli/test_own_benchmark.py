@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 from pathlib import Path
@@ -90,7 +91,10 @@ def test_a_cell_is_ranked_under_the_files_recipe_and_found_again_by_its_command(
     assert plan(Request("none", "", benchmark=Path("screws.yaml"))).cell == found.plain
     registry.cache_clear()
     asked = kdbench("run", "--method", "pkd", "--benchmark", "screws.yaml", "--dataset", "other")
-    assert (asked.code, asked.err.strip()) == (2, "--benchmark screws.yaml: it is for dataset 'screws'.")
+    assert (asked.code, asked.err.strip()) == (
+        2,
+        "error: --benchmark screws.yaml: it is for dataset 'screws'.",
+    )
     assert "--dataset: name one, or a benchmark file." in kdbench("run", "--method", "pkd").err
 
 
@@ -120,8 +124,13 @@ def test_its_results_are_shown(screws, kdbench):
     registry.cache_clear()
     done = kdbench("leaderboard", "screws.yaml", "--format", "csv")
     assert done.code == 0, done.err
-    assert "62.5" in done.out
-    assert "+12.5" in done.out
+    rows = {row["method"]: row for row in csv.DictReader(done.out.splitlines())}
+    assert (rows["pkd"]["mean"], rows["pkd"]["difference"]) == ("0.625", "0.125")
+    assert (rows["pkd"]["missing"], rows["cwd[weight=2]"]["missing"]) == ("2", "3")
+    expected = (
+        "for seed in 0 1 2; do kdbench run --method 'cwd[weight=2]' --benchmark screws.yaml --pair screws-gfl"
+    )
+    assert rows["cwd[weight=2]"]["command"].startswith(expected)
 
 
 OWN = yaml.safe_load(SCREWS)
@@ -142,7 +151,7 @@ OWN = yaml.safe_load(SCREWS)
             {"dataset": {**OWN["dataset"], "format": "voc"}},
             "dataset: 'screws' names no classes: give them as a list",
         ),
-        ({"dataset": {**OWN["dataset"], "name": "digits"}}, "dataset 'digits' of kdbench 0"),
+        ({"dataset": {**OWN["dataset"], "name": "digits"}}, "dataset: dataset 'digits' of kdbench 0"),
         ({"dataset": {**OWN["dataset"], "name": "My screws"}}, "dataset.name: String should match pattern"),
         ({"dataset": {**OWN["dataset"], "trian": {}}}, "dataset.trian: Extra inputs are not permitted"),
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import lacking
 import numpy as np
 import pytest
 from datasets_support import card
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kdbench.cards import Split
-from kdbench.datasets import coco
+from kdbench.datasets import coco, linked
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.layout import items, missing
+from kdbench.datasets.locate import prepare
 from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
 
@@ -177,6 +179,17 @@ def test_the_fingerprint_is_of_the_json_and_of_the_images(folder):
     assert fingerprint(DATASET, folder) == before
     write(folder, changed("annotations", iscrowd=1))
     assert fingerprint(DATASET, folder) != before
+
+
+def test_the_published_layout_is_linked_and_without_errors(shared_data, tmp_path):
+    """Thirty of the photos, under COCO's own names."""
+    source = shared_data / "tiny_coco"
+    if not source.is_dir():
+        lacking.skip("data", "no tiny_coco in the folder that KDBENCH_TEST_DATA names")
+    folder = prepare(linked.coco, tmp_path, source)
+    report = verify(linked.coco, folder, pixels=False)
+    assert report.errors == []
+    assert (report.splits["train"].boxes, report.splits["test"].boxes) == (237, 181)
 
 
 @pytest.mark.parametrize(
