@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from kdbench.specs import TASKS, Task, TeacherStage
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
-    "detection": ("voc", "coco", "kitti"),
+    "detection": ("voc", "coco", "kitti", "caltech", "widerface"),
     "segmentation": ("masks",),
 }
 """Task -> formats of its datasets, the default first."""
@@ -28,6 +28,10 @@ MEASURED = {
     "mAP": ("coco",),
     "AP40_moderate": ("kitti",),
     "AP11_moderate": ("kitti",),
+    "MR": ("caltech",),
+    "AP_easy": ("widerface",),
+    "AP_medium": ("widerface",),
+    "AP_hard": ("widerface",),
 }
 """Metric -> the formats whose evaluation measures it, where not all of its task do."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -135,9 +139,9 @@ class Split:
 
     Attributes:
         names: Text file with one image a line (its stem, or a path that ends in it); empty where the annotations
-            name the images (``coco``).
+            name the images (``coco``, ``widerface``).
         images: Folder of the images.
-        annotations: Folder of the VOC XML files or label masks; the COCO json itself.
+        annotations: Folder of the images' annotations or masks; where one file has all, that file.
         take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
@@ -162,7 +166,8 @@ class Dataset:
         task: ``detection`` or ``segmentation``.
         classes: Class names; in masks the index is the position here.
         metric: Metric that ranks, see ``kdbench list metrics``: ``AP50`` (area under the curve), ``AP50_11point``,
-            ``mAP`` (COCO's), ``AP40_moderate`` (KITTI's), ``mIoU``, or one of a plugin that can rank.
+            ``mAP`` (COCO's), ``AP40_moderate`` (KITTI's), ``MR`` (Caltech's), ``mIoU``, or one of a plugin that can
+            rank.
         splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
         image_suffix: Ending of the image files; empty where names have it (``coco``).
         prepare: ``package.module:function(folder, source)`` that gets or links the data.
@@ -172,8 +177,9 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
-        format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` (a text an
-            image) or ``masks`` (indexed PNG; default for segmentation).
+        format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
+            ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
+            segmentation).
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
@@ -292,18 +298,24 @@ def _is_tuple(values: object, kind: type) -> bool:
     return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
 
 
+def _measured(name: str, task: Task, title: str, *, higher_is_better: bool = True) -> MetricCard:
+    return MetricCard(name, title, "", higher_is_better=higher_is_better, tasks=(task,))
+
+
 METRICS: Mapping[str, MetricCard] = {
     card.name: card
     for card in (
-        MetricCard(
-            "AP50", "AP at IoU 0.5: area under the curve, or COCO's of a COCO json", "", tasks=("detection",)
-        ),
-        MetricCard("AP50_11point", "VOC 2007's AP at IoU 0.5, at 11 recalls", "", tasks=("detection",)),
-        MetricCard("mAP", "COCO's AP, the mean over IoU 0.50 to 0.95", "", tasks=("detection",)),
-        MetricCard("AP40_moderate", "KITTI's AP at 40 recalls, moderate level", "", tasks=("detection",)),
-        MetricCard("AP11_moderate", "KITTI's AP at 11 recalls, moderate level", "", tasks=("detection",)),
-        MetricCard("mIoU", "Mean IoU over the classes", "", tasks=("segmentation",)),
-        MetricCard("pixel_accuracy", "Share of pixels that are right", "", tasks=("segmentation",)),
+        _measured("AP50", "detection", "AP at IoU 0.5: area under the curve, or COCO's of a COCO json"),
+        _measured("AP50_11point", "detection", "VOC 2007's AP at IoU 0.5, at 11 recalls"),
+        _measured("mAP", "detection", "COCO's AP, the mean over IoU 0.50 to 0.95"),
+        _measured("AP40_moderate", "detection", "KITTI's AP at 40 recalls, moderate level"),
+        _measured("AP11_moderate", "detection", "KITTI's AP at 11 recalls, moderate level"),
+        _measured("MR", "detection", "Caltech's log-average miss rate, Reasonable", higher_is_better=False),
+        _measured("AP_easy", "detection", "WIDER FACE's AP, easy subset"),
+        _measured("AP_medium", "detection", "WIDER FACE's AP, medium subset"),
+        _measured("AP_hard", "detection", "WIDER FACE's AP, hard subset"),
+        _measured("mIoU", "segmentation", "Mean IoU over the classes"),
+        _measured("pixel_accuracy", "segmentation", "Share of pixels that are right"),
     )
 }
 """Name -> metric that kdbench's own evaluation measures and that can rank."""

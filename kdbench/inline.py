@@ -18,7 +18,14 @@ from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
 from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task
 
-METRICS = {"voc": "AP50", "coco": "mAP", "kitti": "AP40_moderate", "masks": "mIoU"}
+METRICS = {
+    "voc": "AP50",
+    "coco": "mAP",
+    "kitti": "AP40_moderate",
+    "caltech": "MR",
+    "widerface": "AP_hard",
+    "masks": "mIoU",
+}
 """Format -> the metric that ranks where the file names none."""
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 

@@ -3,8 +3,8 @@
 VOC counts pixels from 1 and includes the last one, so a box of the whole image is (1, 1, width, height).
 Published annotations are not quite clean, and a dataset must be usable as published, so there are two grades:
 
-- an error: a corner more than ``TOLERANCE`` pixels outside the image, corners in the wrong order, a class
-  that the dataset does not have, something that is no number, a missing part;
+- an error: a corner more than ``TOLERANCE`` pixels outside the image (but for formats whose boxes reach beyond it),
+  corners in the wrong order, a class that the dataset does not have, something that is no number, a missing part;
 - a warning: a corner at most ``TOLERANCE`` pixels outside (as from tools that count from 0), a box without
   area (two in BCCD; the loader skips them), a stated image size that is not the image's.
 """
@@ -47,11 +47,13 @@ class Annotation:
         size: Width and height of the image, or None.
         objects: The objects.
         first: Coordinate of the image's left and upper edge: 1 where pixels are counted from 1 (VOC), or 0.
+        loose: Whether boxes may reach beyond the image, as they do where published.
     """
 
     size: Size | None
     objects: tuple[Labelled, ...]
     first: int = 1
+    loose: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,20 +96,20 @@ def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bo
         where = f"object {number} ({entry.name})"
         if entry.name and entry.name not in classes:
             findings.append(Finding(True, f"{where}: unknown class '{entry.name}'"))
-        finding = _judged(entry.box, size, found.first)
+        finding = _judged(entry.box, size, found)
         if finding is not None:
             findings.append(Finding(finding.fatal, f"{where}: {finding.what}"))
     return findings
 
 
-def _judged(box: tuple[float, float, float, float], size: Size, first: int) -> Finding | None:
+def _judged(box: tuple[float, float, float, float], size: Size, found: Annotation) -> Finding | None:
     left, top, right, bottom = box
     width, height = size
     text = f"box ({', '.join(f'{value:g}' for value in box)})"
     if right < left or bottom < top:
         return Finding(True, f"{text} has its corners in the wrong order")
-    beyond = max(first - left, first - top, right - width, bottom - height)
-    if beyond > TOLERANCE:
+    beyond = max(found.first - left, found.first - top, right - width, bottom - height)
+    if beyond > TOLERANCE and not found.loose:
         return Finding(True, f"{text} is outside the image of {width} x {height}")
     if right == left or bottom == top:
         return Finding(False, f"{text} has no area and is skipped")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.cards import Dataset
-from kdbench.datasets import coco, kitti
+from kdbench.datasets import caltech, coco, kitti, widerface
 from kdbench.datasets.boxes import Annotation, read_annotation
 
 
@@ -38,6 +38,8 @@ FORMATS = {
     "masks": Format(".png"),
     "coco": Format("", coco.names_of, coco.annotation_of, coco.truth_of, ignores=True),
     "kitti": Format(".txt", None, kitti.annotation_of, kitti.truth_of, ignores=True),
+    "caltech": Format(".jpg.txt", None, caltech.annotation_of, caltech.truth_of, ignores=True),
+    "widerface": Format("", widerface.names_of, widerface.annotation_of, widerface.truth_of, ignores=True),
 }
 """Name in a dataset's card -> format."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,15 @@ from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
+JUDGES = {
+    "voc": ("metrics", "KdbenchBoxes"),
+    "coco": ("coco_metric", "KdbenchCoco"),
+    "kitti": ("kitti_metric", "KdbenchKitti"),
+    "caltech": ("official_metrics", "KdbenchCaltech"),
+    "widerface": ("official_metrics", "KdbenchWiderFace"),
+    "masks": ("segmentation_metric", "KdbenchMasks"),
+}
+"""Format -> module of this room and name of what evaluates it."""
 
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
@@ -94,21 +104,9 @@ def evaluator_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def _judge(dataset: Dataset) -> dict[str, Any]:
-    if dataset.format == "coco":
-        import kdbench.openmmlab.coco_metric
-
-        return {"type": "KdbenchCoco"}
-    if dataset.format == "kitti":
-        import kdbench.openmmlab.kitti_metric
-
-        return {"type": "KdbenchKitti"}
-    if dataset.task == "detection":
-        import kdbench.openmmlab.metrics
-
-        return {"type": "KdbenchBoxes"}
-    import kdbench.openmmlab.segmentation_metric  # noqa: F401
-
-    return {"type": "KdbenchMasks", "ignore_index": dataset.ignore_index}
+    module, name = JUDGES[dataset.format]
+    importlib.import_module(f"kdbench.openmmlab.{module}")
+    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.format == "masks" else {})
 
 
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
