@@ -1,9 +1,9 @@
 """Caltech Pedestrian's text annotations (bbGt, version 3), with the targets of its subset "Reasonable".
 
 A frame's file has the line ``% bbGt version=3`` and then, for each object, ``label x y w h occluded``, the visible
-box ``xv yv wv hv``, ``ignore`` and an angle. As in the benchmark with the new annotations (Zhang et al., CVPR 2016),
-ignored is what says so, is under 50 pixels high, is less than 65 % visible, or leaves the frame's margin. A target has
-0.41 times its height as its width, about its centre.
+box ``xv yv wv hv``, ``ignore`` and an angle. As in the benchmark with the new annotations (Zhang et al., CVPR
+2016), ignored is what says so, is under 50 pixels high, is less than 65 % visible, or leaves the frame's margin. A
+target has 0.41 times its height as its width, about its centre.
 """
 
 from __future__ import annotations

@@ -10,8 +10,11 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from kdbench.datasets.boxes import Annotation, Labelled
+from kdbench.errors import UserError
 
 CLASS = "face"
+OFFICIAL = ("face", "easy", "medium", "hard")
+"""Parts of the names of the files that the evaluation reads."""
 COLUMNS = 10
 INVALID = 7
 """Column that says that a face is not judged."""
@@ -30,7 +33,15 @@ def annotation_of(path: Path, name: str) -> Annotation:
 
 
 def truth_of(path: Path, name: str, classes: object) -> str:
-    """Return the folder with the official ``.mat`` files, which are beside the text file."""
+    """Return the folder with the official ``.mat`` files, which are beside the text file.
+
+    Raises:
+        UserError: If one is missing.
+    """
+    for part in OFFICIAL:
+        file = path.parent / f"wider_{part}_val.mat"
+        if not file.is_file():
+            raise UserError(f"{file} is missing: it is in eval_tools.zip of WIDER FACE.")
     return str(path.parent)
 
 

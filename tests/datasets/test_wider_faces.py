@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kdbench.datasets.widerface import annotation_of, names_of, truth_of
+from kdbench.errors import UserError
 
 TEXT = """\
 0--Parade/0_Parade_marchingband_1_849.jpg
@@ -31,6 +32,10 @@ def test_faces_are_learned_ignored_or_skipped(tmp_path):
     ]
     assert annotation_of(path, none).objects == ()
     assert annotation_of(path, invalid).objects[0].ignored
+    with pytest.raises(UserError, match=r"wider_face_val\.mat is missing: it is in eval_tools\.zip"):
+        truth_of(path, first, ())
+    for part in ("face", "easy", "medium", "hard"):
+        (tmp_path / f"wider_{part}_val.mat").touch()
     assert truth_of(path, first, ()) == str(tmp_path)
 
 
