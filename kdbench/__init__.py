@@ -44,6 +44,7 @@ def run(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    step_limit: float | None = None,
     visualizers: Sequence[str] = (),
     download: bool = False,
     force: bool = False,
@@ -75,6 +76,7 @@ def run(
         results: Folder of the records.
         work_dir: Folder of checkpoints, logs and exported students.
         workers: Data loading processes; default: 0 on a CPU, else one fewer than there are cores, at most 8.
+        step_limit: Seconds that one iteration may take before the run fails; default: any.
         visualizers: Further visualisation backends of mmengine, such as ``TensorboardVisBackend``.
         download: Fetch initial weights that are not on disk.
         force: Continue although a gate failed; the record says so.
@@ -125,6 +127,7 @@ def run(
             work_dir=Path(work_dir),
             results=Path(results),
             workers=workers,
+            step_limit=step_limit,
             visualizers=tuple(visualizers),
             download=download,
             force=force,
@@ -152,6 +155,7 @@ def sweep(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    step_limit: float | None = None,
     download: bool = False,
     force: bool = False,
     rerun: bool = False,
@@ -170,7 +174,7 @@ def sweep(
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked; default: what the
             files say.
         dry_run: Only find out what there is to run: ``plan`` of the result has it.
-        retry_failed: Run cells again that have failed.
+        retry_failed: Run failed cells again.
         max_lanes: Most students that train side by side in one worker, at least 1; default: no limit.
         share_teacher: Train students with the same teacher side by side.
         executor: Where workers run, such as ``ray[address=auto]`` or ``slurm[partition=gpu,time=120]``.
@@ -181,6 +185,7 @@ def sweep(
         results: As of :func:`run`.
         work_dir: As of :func:`run`.
         workers: Data loading processes of each worker, as of :func:`run`.
+        step_limit: As of :func:`run`.
         download: As of :func:`run`.
         force: As of :func:`run`.
         rerun: As of :func:`run`.
@@ -220,6 +225,7 @@ def sweep(
             work_dir=Path(work_dir),
             results=Path(results),
             workers=workers,
+            step_limit=step_limit,
             download=download,
             force=force,
             rerun=rerun,

@@ -30,7 +30,7 @@ def seed_range(value: Any) -> Any:
         return value
     match = RANGE.fullmatch(value)
     if match is None:
-        raise ValueError(f"{value!r} is no range of seeds: write 0..2 or [0, 1, 2]")
+        raise ValueError(f"{value!r} is not a range of seeds: write 0..2 or [0, 1, 2]")
     first, last = int(match[1]), int(match[2])
     if not first <= last < first + MOST_SEEDS:
         raise ValueError(f"'{value}' must run upwards, over at most {MOST_SEEDS} seeds")

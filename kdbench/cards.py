@@ -212,11 +212,14 @@ class Dataset:
             raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {' or '.join(fitting)}")
         if not _is_tuple(self.classes, str) or not self.classes:
             raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
+        judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
+        if self.task == "segmentation" and judged < 2:
+            raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():
             if not _is_tuple(parts, Split) or not parts:
-                raise TypeError(f"the split '{name}' of '{self.name}' is no tuple of kdbench.api.Split")
+                raise TypeError(f"the split '{name}' of '{self.name}' is not a tuple of kdbench.api.Split")
 
     def _own_metrics(self) -> list[str]:
         """Return the metrics that kdbench's own evaluation of such a dataset measures."""
@@ -286,7 +289,7 @@ class MetricCard:
 
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
-        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
+        raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
 
 
 def _check_reference(name: str, field: str, value: object) -> None:

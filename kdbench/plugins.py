@@ -22,6 +22,7 @@ import pluggy
 from kdbench import hookspecs
 from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
+from kdbench.guests import Interruption, hosted
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
 V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
+MOST_OFFERS = 10_000
+"""What one hook of a plugin may provide: one that never ends must end somewhere."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
 
@@ -215,7 +218,7 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
         try:
             check_python(distribution)
             offers = _offers_of(manager, plugin, point.load)
-        except KeyboardInterrupt:
+        except Interruption:
             raise
         except BaseException as error:
             plugin.error = reason(error)
@@ -289,7 +292,11 @@ def _offers_of(
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
     """Return what a part of a plugin's import returns; note it if it prints."""
     printed = io.StringIO()
-    with redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+    with (
+        hosted(),
+        redirect_stdout(printed),
+        reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")),
+    ):
         value = work()
     if text := printed.getvalue().strip():
         plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")
@@ -304,8 +311,7 @@ def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[
     """Return what one plugin's hooks provide, by kind."""
     offers: dict[str, list[Any]] = {}
     for kind, (hook, expected) in KINDS.items():
-        offers[kind] = _call(hooks[hook], key) if hook in hooks else []
-        _check_values(hook, offers[kind], expected)
+        offers[kind] = _call(hooks[hook], key, expected) if hook in hooks else []
     return offers
 
 
@@ -316,22 +322,21 @@ def _check_marked(module: object) -> None:
             raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
 
 
-def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
-    """Return what one plugin's implementation of a hook provides."""
+def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
+    """Return what one plugin's implementation of a hook provides; each is checked as it comes."""
+    parts = [part for part in hook.get_hookimpls() if part.plugin_name == key]
+    given = (value for part in parts for value in cast("Iterable[Any]", part.function()))
     values: list[Any] = []
-    for part in hook.get_hookimpls():
-        if part.plugin_name == key:
-            values += cast("Iterable[Any]", part.function())
-    return values
-
-
-def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
-    for value in values:
+    for value in given:
         if not isinstance(value, expected):
-            raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
+            raise TypeError(f"{hook.name} gave {type(value).__name__}, not {expected.__name__}")
         name = value.name.lower() if expected is MetricCard else value.name
         if not NAME.fullmatch(name):
-            raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
+            raise ValueError(f"{hook.name} gave the name '{value.name}': use lower case, digits and dashes")
+        if len(values) == MOST_OFFERS:
+            raise ValueError(f"{hook.name} gave more than {MOST_OFFERS} values")
+        values.append(value)
+    return values
 
 
 def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:
@@ -394,7 +399,9 @@ def make_method(card: MethodCard, options: Options) -> Method[Any]:
         PluginError: If its class cannot be imported or made.
     """
     kind = load_method(card)
-    with running(title_of(card), "its constructor"):
+    from kdbench.distill.settings import unchanged
+
+    with running(title_of(card), "its constructor"), unchanged():
         return kind(options)
 
 
@@ -405,8 +412,10 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
         PluginError: If the import fails, or the class is no method.
     """
     from kdbench.distill import Method
+    from kdbench.distill.settings import unchanged
 
-    loaded = load_target(title_of(card), card.method)
+    with running(title_of(card), f"the import of {card.method}"), unchanged():
+        loaded = load_target(title_of(card), card.method)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
+        raise PluginError(f"{title_of(card)}: {card.method} is not a subclass of kdbench.api.Method")
     return loaded

@@ -29,7 +29,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     """
     match = SELECTOR.fullmatch(text)
     if match is None:
-        raise UserError(f"'{text}' is no selector: write name or name[option=value,option=value].")
+        raise UserError(f"'{text}' is not a selector: write name or name[option=value,option=value].")
     name, inside = match.groups()
     raw: dict[str, str] = {}
     for part in split(inside or "", text):

@@ -126,7 +126,7 @@ class Schedule(Spec):
     crop: tuple[int, int] | None = None
     """Random training crop, height and width (segmentation)."""
     validations: int = Field(default=1, gt=0)
-    """Evaluations, evenly spaced, the last one at the end."""
+    """Evaluations, at most: a whole number of iterations apart, the last one at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
     """Share of the newest weights, in (0, 0.5], that an optimizer step mixes into an exponential moving average of
     the weights (1 - the decay of other libraries); the average is evaluated and exported."""

@@ -22,8 +22,9 @@ MM = {"mmengine", "mmcv", "mmdet", "mmseg"}
 NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
+    {"guests", "text"},
     {"errors", "files", "threads"},
-    {"specs", "devices"},
+    {"specs", "devices", "surroundings"},
     {"cards", "metrics", "source"},
     {"hookspecs", "distill"},
     {"plugins"},

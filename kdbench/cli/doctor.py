@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.listing import counted
+from kdbench.cli.screen import echo
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,7 +28,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     environment = inspect()
     if as_json:
-        click.echo(json.dumps(environment.as_dict(), indent=2))
+        echo(json.dumps(environment.as_dict(), indent=2))
     else:
         show(environment)
     context.exit(0 if environment.works else 1)
@@ -80,7 +83,7 @@ def _mps(environment: Environment) -> dict[str, str]:
 
 
 def _offers(offers: dict[str, list[str]]) -> str:
-    return ", ".join(f"{len(names)} {kind}s" for kind, names in offers.items()) or "nothing"
+    return ", ".join(counted(len(names), kind) for kind, names in offers.items()) or "nothing"
 
 
 def _facts(console: Console, rows: dict[str, str]) -> None:

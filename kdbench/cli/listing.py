@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from kdbench.cli.screen import console, echo
 from kdbench.plugins import Registry, registry
 
 Row = dict[str, Any]
@@ -134,27 +135,31 @@ def command(kind: str, as_json: bool) -> None:
     found = registry()
     rows = KINDS[kind](found)
     if as_json:
-        click.echo(json.dumps({kind: rows, "errors": found.errors()}, indent=2))
+        echo(json.dumps({kind: rows, "errors": found.errors()}, indent=2))
         return
     emit(rows)
     for error in found.errors():
-        click.echo(f"warning: {error}", err=True)
+        echo(f"warning: {error}", err=True)
 
 
 def emit(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows of equal keys: a table in a terminal, else tab-separated values without a header."""
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(cell(value) for value in row.values()))
+            echo("\t".join(cell(value) for value in row.values()))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*(rows[0] if rows else ["nothing found"]), box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row.values()))
-    Console().print(table)
+    console().print(table)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts: ``1 error``, ``2 errors``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def cell(value: Any) -> str:

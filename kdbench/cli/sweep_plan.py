@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import click
-
+from kdbench.cli.screen import echo
 from kdbench.runs.cells import Spec
 from kdbench.runs.dealing import dealt
 from kdbench.runs.elapsed import span
@@ -38,7 +37,7 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
     rates.learn(store.records)
     packs = packs if slots is None else dealt(packs, slots, rates)
     left = {item.identity for pack in packs for item in pack.items}
-    click.echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
+    echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
 
 
 def _cells(items: Mapping[str, Item], store: Known, left: set[str]) -> list[str]:

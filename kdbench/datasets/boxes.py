@@ -5,7 +5,8 @@ Published annotations are not quite clean, and a dataset must be usable as publi
 
 - an error: a corner more than ``TOLERANCE`` pixels outside the image (but for formats whose boxes reach beyond it),
   corners in the wrong order, a class that the dataset does not have, something that is no number, a missing part;
-- a warning: a corner at most ``TOLERANCE`` pixels outside (as from tools that count from 0), a box without
+- a warning: a word for ``difficult`` that is neither yes nor no, a corner at most ``TOLERANCE`` pixels
+  outside (as from tools that count from 0), a box without
   area (two in BCCD; the loader skips them), a stated image size that is not the image's.
 """
 
@@ -18,6 +19,9 @@ from xml.etree import ElementTree as Xml
 TOLERANCE = 1.0
 """Pixels that a corner may be outside the image and be only warned about."""
 
+DIFFICULT = {"": False, "false": False, "no": False, "true": True, "yes": True}
+"""Words that tools write instead of a number for whether an object is difficult."""
+
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 Size = tuple[int, int]
 
@@ -28,14 +32,16 @@ class Labelled:
 
     Attributes:
         name: Its class; empty for what is none of the dataset's (DontCare).
-        box: (xmin, ymin, xmax, ymax) in pixels.
+        box: xmin, ymin, xmax, ymax in pixels, as in the file.
         ignored: Whether it is neither a target nor background (difficult, crowd).
+        unclear: What the file says of that, if it is neither yes nor no (it counts as no).
         skipped: Whether it is left out of the training (it has no area).
     """
 
     name: str
     box: tuple[float, float, float, float]
     ignored: bool = False
+    unclear: str | None = None
     skipped: bool = False
 
 
@@ -96,6 +102,8 @@ def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bo
         where = f"object {number} ({entry.name})"
         if entry.name and entry.name not in classes:
             findings.append(Finding(True, f"{where}: unknown class '{entry.name}'"))
+        if entry.unclear is not None:
+            findings.append(Finding(False, f"{where}: difficult is '{entry.unclear}', which counts as 0"))
         finding = _judged(entry.box, size, found)
         if finding is not None:
             findings.append(Finding(finding.fatal, f"{where}: {finding.what}"))
@@ -123,15 +131,11 @@ def _object(node: Xml.Element, number: int) -> Labelled:
     if not name:
         raise ValueError(f"object {number} has no name")
     left, top, right, bottom = (_number(node.findtext(f"bndbox/{key}"), key, number) for key in CORNERS)
+    word = (node.findtext("difficult") or "").strip()
+    known = int(word) > 0 if word.isdecimal() else DIFFICULT.get(word.lower())
+    unclear = word if known is None else None
     empty = right <= left or bottom <= top
-    return Labelled(name, (left, top, right, bottom), ignored=_is_difficult(node, number), skipped=empty)
-
-
-def _is_difficult(node: Xml.Element, number: int) -> bool:
-    try:
-        return bool(int(node.findtext("difficult", "0") or 0))
-    except ValueError:
-        raise ValueError(f"object {number} has no number for difficult") from None
+    return Labelled(name, (left, top, right, bottom), bool(known), unclear, skipped=empty)
 
 
 def _number(text: str | None, key: str, number: int) -> float:

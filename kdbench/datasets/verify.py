@@ -111,7 +111,7 @@ def verify(
     missed = {problem.file for problem in errors}
     report = Report(dataset.name, {split: _empty(dataset) for split in dataset.splits}, errors, [])
     listed = {split: _listed(dataset, split, folder) for split in dataset.splits}
-    report.errors += _repeated(listed, folder)
+    _check_repeated(listed, folder, report)
     reader = Reader(pixels, index)
     total, done = sum(map(len, listed.values())), 0
     for split, found in listed.items():
@@ -160,21 +160,21 @@ def _listed(dataset: Dataset, split: str, folder: Path) -> list[Item]:
         return []
 
 
-def _repeated(listed: dict[str, list[Item]], folder: Path) -> list[Problem]:
-    """Images that are named twice, in one split or in two."""
+def _check_repeated(listed: dict[str, list[Item]], folder: Path, report: Report) -> None:
+    """Find images that two splits name, or one names twice, which is only for training to weigh them."""
     seen: dict[Path, str] = {}
-    problems = []
     for split, found in listed.items():
         for item in found:
-            if item.image in seen:
-                both = (
-                    f"in {seen[item.image]} and in {split}"
-                    if seen[item.image] != split
-                    else f"twice in {split}"
-                )
-                problems.append(Problem(relative(item.image, folder), f"named {both}"))
+            first, image = seen.get(item.image), relative(item.image, folder)
             seen.setdefault(item.image, split)
-    return problems
+            if first == split == "train":
+                report.warnings.append(Problem(image, "named twice in train, which learns it twice as often"))
+            elif first == split:
+                report.errors.append(Problem(image, f"named twice in {split}"))
+            elif first is not None:
+                report.errors.append(
+                    Problem(image, f"named in {first} and in {split}: splits share no image")
+                )
 
 
 def _check(

@@ -134,6 +134,8 @@ def check_terms(terms: Any) -> None:
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
+    elif hidden := [name for name in terms if not name.isprintable()]:
+        wrong = f"the name {hidden[0]!a}"
     else:
         wrong = next((f"'{name}': {_kind(term)}" for name, term in terms.items() if not _is_term(term)), "")
     if wrong:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import seeded
+from kdbench.distill.settings import unchanged
 from kdbench.errors import running
 from kdbench.openmmlab.hooks import bare
 
@@ -69,7 +70,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
     def _losses(self, model: Any) -> tuple[Tensor, dict[str, float]]:
         """Return the sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
-        with seeded(*model.stream(), "adversary"), running(model.title, "adversary_losses()"):
+        with seeded(*model.stream(), "adversary"), running(model.title, "adversary_losses()"), unchanged():
             terms = model.method.adversary_losses(step)
             check_terms(terms)
         summed: tuple[Tensor, dict[str, float]] = model.parse_losses(

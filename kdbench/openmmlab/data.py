@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
@@ -48,7 +49,7 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
         return BoxImages(dataset=dataset, **common)
     from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(ignore_index=dataset.ignore_index, **common)
+    return MaskImages(**common, ignore_index=dataset.ignore_index)
 
 
 def training_loader(
@@ -61,20 +62,28 @@ def training_loader(
     """
     images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), seed)
     sampler = PositionSampler(len(images))
-    if schedule.batch_size % sampler.world_size:
-        raise UserError(
-            f"batches of {schedule.batch_size} images cannot be dealt out over {sampler.world_size} processes: "
-            "use another number of GPUs, or --set schedule.batch_size and teacher_schedule.batch_size."
-        )
     return DataLoader(
         images,
-        batch_size=schedule.batch_size // sampler.world_size,
+        batch_size=batch_of_a_process(schedule),
         sampler=sampler,
         num_workers=workers,
         worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
+
+
+def batch_of_a_process(schedule: Schedule) -> int:
+    """Return the images that one process has in a batch.
+
+    Raises:
+        UserError: If a batch cannot be dealt out evenly over the processes.
+    """
+    processes = int(get_world_size())
+    if schedule.batch_size % processes:
+        why = f"{schedule.batch_size} images cannot be dealt out over {processes} processes: take a multiple."
+        raise ArgumentError("settings", why, "schedule.batch_size or teacher_schedule.batch_size")
+    return schedule.batch_size // processes
 
 
 def evaluation_loader(
@@ -91,6 +100,12 @@ def evaluation_loader(
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
+
+
+def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list[tuple[int, int]]:
+    """Return the width and height of every test image after resizing, each once."""
+    images = images_of(dataset, folder, "test", evaluation_pipeline(dataset, schedule))
+    return list(dict.fromkeys(SortedImages(images, schedule).sizes))
 
 
 def evaluator_of(dataset: Dataset) -> dict[str, Any]:

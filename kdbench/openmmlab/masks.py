@@ -14,7 +14,7 @@ from kdbench.openmmlab.sampling import naming_bad_files
 
 @SEGMENTATION_DATASETS.register_module(name="KdbenchMaskImages")
 class MaskImages(BaseSegDataset):  # type: ignore[misc]
-    """Images with indexed masks.
+    """Images and indexed masks.
 
     Args:
         items: The images of the split.

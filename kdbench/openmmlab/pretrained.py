@@ -35,12 +35,12 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
             continue
         if not remote:
             raise UserError(
-                f"the config starts from {reference}, which does not exist: check its path, or add "
-                "--from-scratch to train without it."
+                f"the config starts from {reference}, which does not exist: check its path; "
+                "`from_scratch=True` trains without it."
             )
         raise UserError(
-            f"the config starts from {reference}, which is not in {file.parent}: add --download to fetch it, "
-            "or --from-scratch to train without it."
+            f"the config starts from {reference}, which is not in {file.parent}: `download=True` fetches it, "
+            "`from_scratch=True` trains without it."
         )
 
 
@@ -69,8 +69,8 @@ def location(reference: str) -> tuple[Path, bool]:
     address = reference if scheme in ("http", "https") else _address(scheme, name)
     if address is None:
         raise UserError(
-            f"the config starts from {reference}, which is unknown to mmengine: correct it, or add "
-            "--from-scratch to train without it."
+            f"the config starts from {reference}, which is unknown to mmengine: correct it; "
+            "`from_scratch=True` trains without it."
         )
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(address).path).name, True
 

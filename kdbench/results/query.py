@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdbench.benchmarks import Benchmark, load
+from kdbench.cards import METRICS
 from kdbench.errors import UserError
 from kdbench.plugins import suggestion
 from kdbench.results.ablations import current, not_run, nothing
@@ -66,8 +67,7 @@ def query(
     chosen = _chosen(found, methods) if methods else found
     if sort is None:
         return chosen
-    _check_column(sort, chosen)
-    return {name: [ordered(one, sort) for one in board] for name, board in chosen.items()}
+    return {name: [ordered(one, _column(sort, one)) for one in board] for name, board in chosen.items()}
 
 
 def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Source]:
@@ -139,7 +139,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     for method in methods:
         fitting = {label for label in labels if method in (label, _selector(label), names[label])}
         if not fitting:
-            raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
+            raise UserError(f"no row is named '{method}'.{suggestion(method, labels | set(names.values()))}")
         kept |= fitting
     restricted = {name: [_with_methods(one, kept) for one in board] for name, board in found.items()}
     some = {name: [one for one in board if one.methods] for name, board in restricted.items()}
@@ -155,11 +155,14 @@ def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
     return ranking.with_rows(row for row in ranking.rows if row["method"] in kept)
 
 
-def _check_column(column: str, found: Boards) -> None:
-    """Raise UserError for a column that no row has."""
-    known = {*COLUMNS, *chain(*(row for ranking in chain(*found.values()) for row in ranking.rows))}
-    if column not in known:
-        raise UserError(f"no column '{column}' to sort by.{suggestion(column, known)}")
+def _column(name: str, ranking: Ranking) -> str:
+    """Return the column of a name, or of a heading as tables show it. Raises UserError where there is none."""
+    metrics = dict.fromkeys(chain(*METRICS.values()), "mean")
+    headings = {**metrics, "vs plain": "difference", "time": "time_ratio"}
+    known = {*COLUMNS, *chain(*ranking.rows), *headings}
+    if name not in known:
+        raise UserError(f"no column '{name}' to sort by.{suggestion(name, known)}")
+    return headings.get(name, name)
 
 
 def ordered(ranking: Ranking, column: str) -> Ranking:

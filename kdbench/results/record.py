@@ -177,6 +177,8 @@ class Record(_Part):
     code: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Hash of that method's source, see :mod:`kdbench.source`; None where it has no part, or is unknown."""
     made: Made
+    weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Hash of a teacher's weights; None for a student, and where an older kdbench wrote it."""
     reported_by: str | None = Field(
         default=None, max_length=100, pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$"
     )
@@ -304,6 +306,7 @@ class Record(_Part):
         values = self.model_dump(mode="json", exclude={"higher_is_better"} if self.higher_is_better else None)
         for part, name in (
             (values, "reported_by"),
+            (values, "weights_sha256"),
             (values["cost"], "latency_ms"),
             (values["cost"], "timed_with"),
         ):

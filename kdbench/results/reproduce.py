@@ -89,14 +89,14 @@ def find_row(
         rows = {_row(cell): cell for cell in found}
     if len(rows) > 1:
         shown = ", ".join(sorted(f"{c.identity[:12]} ({c.dataset}, {c.pair_name})" for c in rows.values()))
-        raise UserError(f"'{row}' means several rows: give one of {shown}, or --dataset and --pair.")
+        raise UserError(f"'{row}' means several rows: give one of {shown}, or `dataset` and `pair`.")
     return at_seed(min(found, key=lambda cell: cell.seed), cells, seed)
 
 
 def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record]) -> list[Record]:
     """Return the done cells of a method; smoke runs only where there is nothing else."""
     if row == TEACHER_ROW:
-        raise UserError("the teacher is no row of its own: reproduce one that was taught by it.")
+        raise UserError("the teacher is not a row of its own: reproduce one that was taught by it.")
     known = {cell.selector for cell in everywhere}
     meant = row
     if row not in known:

@@ -19,6 +19,7 @@ from kdbench.plugins import registry
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, best_point
 from kdbench.runs.plan import stored
 from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.text import LONGEST, line, printable
 
 PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
@@ -38,6 +39,7 @@ def record_of(
     code: str | None = None,
     command: str = "",
     device: str | None = None,
+    weights: str | None = None,
 ) -> Record:
     """Return the record of a training or evaluation that has just ended in this process.
 
@@ -54,6 +56,7 @@ def record_of(
         code: Hash of that method's source.
         command: Command that makes it again; empty: that of this process.
         device: Name of the device, where it was not this process's.
+        weights: Hash of a teacher's weights.
     """
     card = registry().metric(metric)
     return Record(
@@ -61,7 +64,7 @@ def record_of(
         identity=spec.identity(),
         spec=stored(spec),
         status=_status(reason),
-        reason=reason,
+        reason=None if reason is None else line(reason, LONGEST),
         metrics=summary(curve, card) if curve else None,
         metric=metric,
         higher_is_better=card.higher_is_better,
@@ -71,10 +74,11 @@ def record_of(
         versions=versions(),
         device=device or devices.name(spec.device),
         host_class=host_class(),
-        notes=list(notes),
+        notes=[line(note, LONGEST) for note in notes],
         plugin=plugin,
         code=code,
         made=_made(work_dir, command),
+        weights_sha256=weights,
     )
 
 
@@ -85,8 +89,8 @@ def _status(reason: str | None) -> Status:
 def _made(work_dir: Path, command: str) -> Made:
     return Made(
         clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        path=str(work_dir),
-        command=command or shlex.join(["kdbench", *sys.argv[1:]]),
+        path=printable(str(work_dir)),
+        command=printable(command or shlex.join(["kdbench", *sys.argv[1:]])),
     )
 
 

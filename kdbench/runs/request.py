@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,8 @@ from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.selectors import parse
 from kdbench.specs import PLAIN, Model, Pair, Precision, Schedule
+
+log = logging.getLogger(__name__)
 
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
 SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
@@ -77,7 +80,7 @@ def pair_of(request: Request, dataset: Dataset) -> Pair:
     if pair.dataset != dataset.name:
         names = ", ".join(p.name for p in pairs)
         raise UserError(
-            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose of {names}."
+            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose from {names}."
         )
     return pair
 
@@ -91,8 +94,9 @@ def overridden(pair: Pair, request: Request) -> Pair:
     if request.from_scratch:
         values["pretrained"] = False
     if request.schedule == "smoke":
-        values["schedule"] |= SMOKE
-        values["teacher_schedule"] |= SMOKE
+        for section in ("schedule", "teacher_schedule"):
+            smallest = min(values[section]["batch_size"], SMOKE["batch_size"])
+            values[section] |= SMOKE | {"batch_size": smallest}
     for setting in request.settings:
         apply(values, setting)
     try:
@@ -104,8 +108,10 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 def own_model(reference: str) -> Model:
     """Return a model from a user's config."""
-    if "::" not in reference and not Path(reference).is_file():
-        raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+    if "::" not in reference:
+        if not Path(reference).is_file():
+            raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+        log.warning("config '%s' is Python code, which runs now with your rights", reference)
     return Model(config=reference)
 
 

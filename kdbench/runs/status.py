@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdbench.files import write_atomically
+from kdbench.files import read_regular, write_atomically
 from kdbench.results.record import Record
 from kdbench.results.statistics import gains, mean
 from kdbench.results.store import Broken, Store
@@ -45,7 +45,7 @@ class Manifest(Spec):
     def read(cls, work_dir: Path) -> Manifest | None:
         """Read the manifest of a work directory; None where there is none that can be read."""
         try:
-            return cls.model_validate_json((work_dir / CURRENT).read_bytes())
+            return cls.model_validate_json(read_regular(work_dir / CURRENT))
         except (OSError, ValidationError):
             return None
 
@@ -70,7 +70,7 @@ class Report(Spec):
     def read(cls, work_dir: Path) -> Report | None:
         """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
-            told = cls.model_validate_json((work_dir / REPORT).read_bytes())
+            told = cls.model_validate_json(read_regular(work_dir / REPORT))
             age = time.time() - (work_dir / REPORT).stat().st_mtime
         except (OSError, ValidationError):
             return None
@@ -111,10 +111,13 @@ class Snapshot:
 
 
 def best_of(records: Iterable[Record]) -> tuple[str, ...]:
-    """For each pair the method with the largest mean difference to the plain student, over shared seeds."""
+    """For each pair the method with the largest mean difference to the plain student, over shared seeds.
+
+    Smoke runs are left out: they are never ranked.
+    """
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        if record.kind == "cell" and record.score is not None:
+        if record.kind == "cell" and record.score is not None and record.schedule != "smoke":
             scores[record.pair_name][record.selector][record.seed] = record.sign * record.score
     return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
 

@@ -106,6 +106,7 @@ def command_of(request: Request, settings: RunSettings) -> str:
         "--device": [request.device],
         "--gpus": [None if request.processes == 1 else request.processes],
         "--workers": [settings.workers],
+        "--step-limit": [settings.step_limit],
         "--visualizer": settings.visualizers,
         "--root": [request.data_root],
         "--work-dir": [_unless_default(settings, "work_dir")],

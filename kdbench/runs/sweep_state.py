@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kdbench.results.record import Record
 from kdbench.results.store import Store
-from kdbench.runs import provenance
+from kdbench.runs import progress, provenance
 from kdbench.runs.cells import Spec
-from kdbench.runs.packs import Pack
+from kdbench.runs.packs import Pack, split
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
 from kdbench.runs.sweep_cells import Item
@@ -77,6 +77,7 @@ class PackState:
 
     def start(self, mark: tuple[int, int], teachers: dict[str, TeacherSpec]) -> None:
         """Note that a worker starts, and which teachers it has to train."""
+        progress.forget(self.folder)
         self.mark = self.mark or mark
         self.began = time.monotonic()
         self.teachers, self.taught = teachers, None
@@ -93,6 +94,12 @@ class PackState:
     def keep(self, items: list[Item]) -> None:
         """Only these cells are left."""
         self.pack = Pack(tuple(items), self.pack.reason)
+
+    def halves(self, store: Store, settings: RunSettings) -> list[PackState]:
+        """Return a pack for each half of the cells, where the death of a worker counts as one on each."""
+        halves = split(self.pack, 2, "a worker died")
+        states = [PackState.of(half, store, settings.pack_folder(half.name)) for half in halves]
+        return [replace(state, deaths=1) for state in states]
 
     def died(self, mark: tuple[int, int]) -> int:
         """Count a worker's death; where it came further than those before, it is the first of a new row."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from kdbench.errors import UserError
-from kdbench.files import slug, write_atomically
+from kdbench.files import read_regular, slug, write_atomically
 from kdbench.runs.settings import TUNING
 from kdbench.specs import RunSpec, Spec
 from kdbench.tuning.space import Space
@@ -112,14 +112,16 @@ def continued(results: Path, study: Study) -> Study:
     """
     path = path_of(results, study)
     try:
-        found = Study.model_validate_json(path.read_bytes())
+        found = Study.model_validate_json(read_regular(path))
     except FileNotFoundError:
         return study
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{path} is no study ({where}: {error.errors()[0]['msg']}): move it away.") from error
+        raise UserError(
+            f"{path} is not a study ({where}: {error.errors()[0]['msg']}): move it away."
+        ) from error
     if found.spec != study.spec:
         raise UserError(f"{path} is another study than its name says: move it away.")
     if [trial.number for trial in found.trials] != list(range(len(found.trials))):

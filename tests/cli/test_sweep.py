@@ -287,6 +287,8 @@ def test_the_best_is_by_the_mean_difference_to_the_plain_student_over_shared_see
     records = [*cells("none", {0: 0.5, 1: 0.6}), *cells("mimic", {0: 0.52, 1: 0.66})]
     records += [*cells("hinton", {0: 0.53, 2: 0.99}), *cells("none", {0: 0.5}, pair="other")]
     assert best_of(records) == ("tiny: mimic +4.0 (2 seeds)",)
+    smoke = [*cells("none", {0: 0.5}, schedule="smoke"), *cells("mimic", {0: 0.6}, schedule="smoke")]
+    assert best_of(smoke) == ()
 
 
 def test_the_command_line_returns_130_when_it_was_stopped(place, monkeypatch):

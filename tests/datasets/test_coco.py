@@ -137,7 +137,7 @@ def test_a_malformed_file_is_refused_with_its_name(folder, content, told):
     write(folder, content)
     with pytest.raises(UserError) as refused:
         items(DATASET, "test", folder)
-    assert str(refused.value).startswith(f"{folder / 'test.json'}: ")
+    assert str(refused.value).startswith(f"the list of images {folder / 'test.json'} cannot be used: ")
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
     assert [(problem.file, told in problem.what) for problem in missing(DATASET, folder)] == [

@@ -9,7 +9,7 @@ import torch
 
 from kdbench.cards import METRICS, MetricCard, Options
 from kdbench.distill import Method
-from kdbench.errors import UserError
+from kdbench.errors import GateError, UserError
 
 
 class Scaled(Method):
@@ -61,16 +61,12 @@ def test_a_loss_that_is_held_back_passes(bench):
 
 
 def test_a_loss_of_zero_fails(bench):
-    from kdbench.openmmlab.preflight import GateError
-
     with pytest.raises(GateError, match="distillation loss of scaled is zero on the first batch"):
         checked(bench, Scaled(0.0))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_loss_far_above_the_tasks_fails(bench, sign):
-    from kdbench.openmmlab.preflight import GateError
-
     task = task_loss(bench)
     assert checked(bench, Scaled(sign * 99 * task))
     with pytest.raises(GateError, match="is 101 times the task loss: lower its weight"):
@@ -79,14 +75,12 @@ def test_a_loss_far_above_the_tasks_fails(bench, sign):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_fails(bench, value):
-    from kdbench.openmmlab.preflight import GateError
-
     with pytest.raises(GateError, match="scaled is not finite on the first batch"):
         checked(bench, Scaled(value))
 
 
 def test_a_task_loss_that_is_not_finite_fails(bench):
-    from kdbench.openmmlab.preflight import GateError, check_losses
+    from kdbench.openmmlab.preflight import check_losses
 
     model = bench.distiller("gfl", "hinton")
     with torch.no_grad():
@@ -96,7 +90,7 @@ def test_a_task_loss_that_is_not_finite_fails(bench):
 
 
 def test_a_teacher_must_be_better_than_chance():
-    from kdbench.openmmlab.preflight import GateError, check_teacher
+    from kdbench.openmmlab.preflight import check_teacher
 
     miou, misses = METRICS["mIoU"], MetricCard("MR", "", "", higher_is_better=False)
     check_teacher(miou, 0.251, 0.25)
@@ -143,12 +137,12 @@ def test_pixels_that_differ_fail(bench, monkeypatch):
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, mean=student.data_preprocessor.mean + 10)
     monkeypatch.setattr(preflight, "renormalise", lambda inputs, *_: inputs)
-    with pytest.raises(preflight.GateError, match=r"different pixels .* compare mean, std, bgr_to_rgb"):
+    with pytest.raises(GateError, match=r"different pixels .* compare mean, std, bgr_to_rgb"):
         preflight.check_same_pixels(student, other, probe)
 
 
 def test_images_of_another_size_fail(bench):
-    from kdbench.openmmlab.preflight import GateError, check_same_pixels
+    from kdbench.openmmlab.preflight import check_same_pixels
 
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, pad_size_divisor=48)
@@ -205,7 +199,6 @@ def test_models_of_two_families_share_feature_maps_only(bench):
 def test_force_goes_on_and_says_so(bench, tmp_path, caplog):
     from small_bench import Silent
 
-    from kdbench.openmmlab.preflight import GateError
     from kdbench.openmmlab.students import train_with
 
     card, options = bench.card("hinton[weight=0]")

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from kdbench.cards import METRICS
+from kdbench.openmmlab.rehearsal import amount, reason
 from kdbench.runs.elapsed import span
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import host_class, record_of, summary, versions
-from kdbench.runs.refusals import amount, reason
 from kdbench.runs.request import Request
 
 

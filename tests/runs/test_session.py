@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from session_lab import METRICS
 
-from kdbench.errors import RunError, UserError
+from kdbench.errors import GateError, PluginError, RunError, UserError
+from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.leaderboard import leaderboard
-from kdbench.runs.cells import OUTDATED, interrupted_at
+from kdbench.runs.cells import OUTDATED
 from kdbench.runs.training import CODE
 
 
@@ -205,6 +206,38 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(lab, monkeypatch
     assert lab.records() == {}
 
 
+def test_a_method_that_fails_between_untrained_models_is_recorded_before_anything_is_trained(
+    lab, monkeypatch
+):
+    def fail(*_: Any, **__: Any) -> None:
+        raise PluginError("method 'hinton' failed in losses(): ValueError: no luck")
+
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", fail)
+    with pytest.raises(RunError, match=r"failed in losses\(\).* The traceback is in "):
+        lab.run()
+    assert lab.trained == []
+    assert set(lab.records()) == {("hinton", "failed")}
+
+
+def test_models_that_do_not_go_together_are_refused_before_anything_is_trained(lab, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UserError("do not line up")
+
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", refuse)
+    with pytest.raises(UserError, match="do not line up"):
+        lab.run()
+    assert lab.trained == []
+    assert lab.records() == {}
+    lab.run("none")
+    monkeypatch.undo()
+
+
+def test_a_gate_says_how_to_overrule_it(lab):
+    lab.score = 0.001
+    with pytest.raises(GateError, match=r"no better than chance .* To go on all the same, give force\.$"):
+        lab.run()
+
+
 def test_a_cut_record_is_told_kept_and_made_again(lab):
     lab.run("none")
     path = lab.store.path_of(lab.records()["none", "done"])
@@ -229,7 +262,7 @@ def test_no_space_for_the_record(lab, monkeypatch):
 def test_a_training_that_goes_on_says_from_where(lab):
     folder = lab.root / "runs" / lab.plan().plain.identity()[:16]
     folder.mkdir(parents=True)
-    (folder / "last_checkpoint").write_text(f"{folder}/iter_120.pth")
+    (folder / "iter_120.pth").touch()
     assert interrupted_at(folder) == 120
     lab.run("none")
     assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
@@ -243,7 +276,6 @@ def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
     folder.mkdir(parents=True)
     checkpoint = folder / "iter_120.pth"
     checkpoint.touch()
-    (folder / "last_checkpoint").write_text(str(checkpoint))
     if code is not None:
         (folder / CODE).write_text(own if code == "same" else code)
     lab.run()

@@ -16,9 +16,9 @@ from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.models import task_of
 from kdbench.conformance.promises import HEAVY
-from kdbench.conformance.settings import noted
 from kdbench.conformance.silence import is_weight
 from kdbench.distill import FAMILIES
+from kdbench.distill.settings import noted
 from kdbench.errors import UserError
 from kdbench.plugins import ENVIRONMENT, load_method, make_method
 from kdbench.selectors import canonical, parse, resolve
