@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import yaml
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from kdbench.changes import change
 from kdbench.errors import UserError, explain
 from kdbench.inline import Inline
 from kdbench.plugins import registry
@@ -107,6 +108,8 @@ class Benchmark(Spec):
     methods: Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], Field(min_length=1)]
     seeds: Seeds
     schedule: Literal["default", "smoke"] = "default"
+    set: tuple[Name, ...] = ()
+    """Changes to the pairs, each ``SECTION.key=value``, as ``--set`` of a run."""
     paper: Paper | None = None
     """For an ablation: what the paper found."""
     _inline: Inline | None = PrivateAttr(None)
@@ -130,11 +133,16 @@ class Benchmark(Spec):
                 raise ValueError(f"{where}.pairs: '{unknown[0]}' is not among the benchmark's pairs")
             if entry.reported is not None and self.paper is None:
                 raise ValueError(f"{where}.reported: there is no 'paper' to look it up in")
-        if self.paper is not None and self.schedule != "default":
-            raise ValueError(f"paper: results of the {self.schedule} schedule are never compared")
+        if self.paper is not None and self.kind != "default":
+            raise ValueError(f"paper: results of the {self.kind} schedule are never compared")
         if self.paper is not None and not any(entry.reported for entry in self.methods):
             raise ValueError("paper: no method says with 'reported' which of its rows it repeats")
         return self
+
+    @property
+    def kind(self) -> Literal["default", "smoke", "custom"]:
+        """What the schedule of its cells is called."""
+        return "custom" if self.set and self.schedule == "default" else self.schedule
 
     def cells(self) -> list[Cell]:
         """All cells, pair by pair and seed by seed, so that whole rows come soon; the plain student first."""
@@ -219,6 +227,9 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
             of = registry().pair(name).value.dataset
             if of != dataset.name:
                 raise UserError(f"pair '{name}' is for dataset '{of}', not '{dataset.name}'.")
+    for index, setting in enumerate(benchmark.set):
+        with at_key(source, f"set.{index}"):
+            change(setting)
     values = benchmark.model_dump(mode="json")
     for index, entry in enumerate(values["methods"]):
         with at_key(source, f"methods.{index}"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from kdbench.specs import TASKS, Task, TeacherStage
 
@@ -37,17 +37,33 @@ MEASURED = {
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-class Options(BaseModel):
-    """Options of a method: subclass it, give each field a default and a ``Field(description=...)``.
+def is_weight(name: str) -> bool:
+    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``."""
+    return name == "weight" or name.endswith("_weight")
 
-    They are the method's command-line options (``mimic[weight=2]``) and part of a result's identity.
+
+class Options(BaseModel):
+    """Options of a method: subclass it, give each field a default and a docstring, and a range by ``Field(ge=0)``.
+
+    They are the method's command-line options (``mimic[weight=2]``) and part of a result's identity. An option
+    ``weight`` or ``..._weight`` must not be negative.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     added_later: ClassVar[tuple[str, ...]] = ()
     """Options added later: left out of the identity at their defaults, so that old results stay valid."""
+    typical: ClassVar[Mapping[str, float]] = {}
+    """Options that are unset by default -> the value around which `kdbench tune` searches them."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run equals the baseline student's; empty: ``weight`` and each ``..._weight`` at 0."""
+    """Values at which a run equals the baseline student's, such as ``{"beta": 0.0}``; empty: ``weight`` and each
+    ``..._weight`` at 0."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_no_negative_weight(cls, value: Any, info: ValidationInfo) -> Any:
+        if is_weight(info.field_name or "") and isinstance(value, float | int) and value < 0:
+            raise ValueError("a weight must not be negative")
+        return value
 
     @property
     def ensemble(self) -> int:
@@ -97,6 +113,7 @@ class MethodCard:
             teacher, or None for the teacher as it is.
         revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
             new version of the package that leaves results as they are keeps it.
+        directional: Why a mirrored batch gives other losses, where the paper means it so; empty: it gives the same.
     """
 
     name: str
@@ -113,6 +130,7 @@ class MethodCard:
     reported: Path | None = None
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
     revision: int = 1
+    directional: str = ""
 
     def __post_init__(self) -> None:
         _check_options(self)

@@ -134,7 +134,7 @@ def running(title: str, part: str, advice: str = "") -> Iterator[None]:
     process with ``os._exit`` is an error like any other.
 
     Args:
-        title: What the plugin provides, as :attr:`kdbench.plugins.Offer.title` names it.
+        title: What the plugin provides, as :attr:`kdbench.offers.Offer.title` names it.
         part: The part, for the message: ``losses()``.
         advice: A sentence to end the message with.
 

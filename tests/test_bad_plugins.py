@@ -9,7 +9,8 @@ import pytest
 
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
-from kdbench.plugins import ENVIRONMENT, load_method, make_method, registry, title_of
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import load_method, make_method, registry, title_of
 from kdbench.runs.plan import plan
 from kdbench.runs.request import Request
 

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from kdbench.cards import Dataset, ExecutorCard, MetricCard, Options, Split
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 PART = (Split("a.txt", "images", "labels"),)
 DATASET = Dataset(

@@ -132,15 +132,9 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
     """Why there is no ranking, and the command that changes it."""
     dataset = targets[0] if len(targets) == 1 else None
     if dataset is not None and not records:
-        from kdbench.plugins import registry
+        from kdbench.results.query import require_dataset
 
-        known = registry()
-        if dataset in known.pairs:
-            of = known.pair(dataset).value.dataset
-            raise UserError(
-                f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`."
-            )
-        known.dataset(dataset)
+        require_dataset(dataset)
     name = dataset or "digits"
     what = f"no records of '{dataset}'" if dataset else "no records"
     if records:

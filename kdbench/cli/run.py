@@ -58,13 +58,7 @@ if TYPE_CHECKING:
     "--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun)."
 )
 @options.amp
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
-)
+@options.settings
 @click.option("--from-scratch", is_flag=True, help="Ignore the initial weights that the pair's configs name.")
 @options.download
 @options.force

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ IGNORED = 0.5
 """Share of an anchor's area in an ignored box from which on it is neither a target nor background."""
 # mmengine looks for _base_ = "mmseg::x" in the distribution mmsegmentation, which may have another name
 MODULE2PACKAGE["mmseg"] = "mmseg"
+FULL_WIDTH = 64
+"""Channels after the stem of a ResNet as published."""
+IMAGE_CHANNELS = 3
+SCALED = re.compile(r"(^|_)channels$|^(num_groups|embed_dims|num_feats)$")
+"""Keys of a config whose numbers grow with the width."""
 
 
 def config_file(reference: str) -> Path:
@@ -96,8 +102,7 @@ def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigD
     """
     config = read_config(model.config)
     check_library(model.config, config, dataset)
-    for key, value in model.edits.items():
-        set_key(config.model, key, value)
+    edit(config.model, model)
     adapt(config.model, dataset, pretrained=pretrained)
     adapted: ConfigDict = config.model
     return adapted
@@ -131,6 +136,41 @@ def family_of(config: ConfigDict) -> Family:
         f"model '{config.get('type')}' is of no known family (two-stage: rpn_head and roi_head; dense: a "
         "convolutional bbox_head; segmentation: decode_head): give another model."
     )
+
+
+def edit(config: ConfigDict, model: Model) -> None:
+    """Apply a model's width and edits to its config, in place.
+
+    Raises:
+        UserError: If the model has no ResNet to be made narrow, or an edit does not fit.
+    """
+    if model.width is not None:
+        make_narrow(config, model.width)
+    for key, value in model.edits.items():
+        set_key(config, key, value)
+
+
+def make_narrow(config: ConfigDict, width: int) -> None:
+    """Scale all channels to a ResNet with so many after its stem, which trains from scratch; in place."""
+    backbone = config.get("backbone", {})
+    if "depth" not in backbone:
+        raise UserError(
+            f"backbone '{backbone.get('type')}' is no ResNet: give its channels as edits, without a width."
+        )
+    for part in list(walk(config)):
+        for name in filter(SCALED.search, list(part)):
+            value = part[name]
+            several = isinstance(value, list | tuple)
+            part[name] = [_scaled(each, width) for each in value] if several else _scaled(value, width)
+    backbone.update(base_channels=width, stem_channels=width, frozen_stages=-1, norm_eval=False)
+    drop_pretrained(config)
+
+
+def _scaled(channels: Any, width: int) -> Any:
+    """Scale a number of channels; those of an image stay."""
+    if not isinstance(channels, int) or channels <= IMAGE_CHANNELS:
+        return channels
+    return max(1, round(channels * width / FULL_WIDTH))
 
 
 def set_key(config: Any, key: str, value: Any) -> None:

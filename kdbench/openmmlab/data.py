@@ -16,7 +16,7 @@ from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError
 from kdbench.openmmlab.loading_process import leave_signals
-from kdbench.openmmlab.same_size import SameSize, SortedImages
+from kdbench.openmmlab.same_size import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.plugins import registry
@@ -60,7 +60,8 @@ def training_loader(
     Raises:
         UserError: If a batch cannot be dealt out evenly over the processes.
     """
-    images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), seed)
+    plain = images_of(dataset, folder, "train", training_pipeline(dataset, schedule))
+    images = SeededImages(plain, seed, schedule.batch_size, upright(plain, schedule))
     sampler = PositionSampler(len(images))
     return DataLoader(
         images,
@@ -84,6 +85,13 @@ def batch_of_a_process(schedule: Schedule) -> int:
         why = f"{schedule.batch_size} images cannot be dealt out over {processes} processes: take a multiple."
         raise ArgumentError("settings", why, "schedule.batch_size or teacher_schedule.batch_size")
     return schedule.batch_size // processes
+
+
+def upright(images: Any, schedule: Schedule) -> list[bool]:
+    """Return whether each image is higher than wide when it is resized; empty where all get one size."""
+    if not schedule.keep_ratio or schedule.crop is not None:
+        return []
+    return [height > width for width, height in sizes_of(images, schedule)]
 
 
 def evaluation_loader(

@@ -208,11 +208,12 @@ def _gates(model: Distiller, probe: Probe, name: str, *, force: bool) -> list[st
     try:
         for teacher in model.teachers:
             check_same_pixels(model.student, teacher.model, probe)
-        return check_losses(model, probe, name)
+        check_losses(model, probe, name)
     except GateError as failed:
         if not force:
             raise
         return [f"a gate failed and was overruled: {failed.why}"]
+    return []
 
 
 def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
@@ -296,6 +297,7 @@ def _finish(
         "student_parameters": parameters,
         "student_flops": flops,
         "latency_ms": latency,
+        **model.shares.means(),
     }
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,18 +11,16 @@ from typing import Any
 
 from kdbench.results.commands import again
 from kdbench.results.model import Estimate, Model
+from kdbench.results.naming import Key, key_of, labels
 from kdbench.results.record import Record
 from kdbench.results.reported_column import published
 from kdbench.results.row import (
     GROUP,
     TEACHER_ROW,
-    Key,
     Row,
     best,
     costs,
-    key_of,
     latest_last,
-    long_label,
     machines,
     secondary,
     time_ratio,
@@ -149,13 +147,13 @@ class Board:
         by_key: dict[Key, list[Record]] = defaultdict(list)
         for cell in self.methods:
             by_key[key_of(cell)].append(cell)
-        selectors = Counter(selector for selector, _, _ in by_key)
-        labels = {key: key[0] if selectors[key[0]] == 1 else long_label(key) for key in by_key}
-        found = [self._method_row(labels[key], cells) for key, cells in by_key.items()]
+        called = labels(by_key)
+        found = [self._method_row(called[key], cells) for key, cells in by_key.items()]
         same = twins(found)
         counted = {row["method"]: row.blocks for row in found if row["method"] not in same}
         model = Model(self._plain_row.blocks, counted)
         rows = [self._judged(row, model, same.get(row["method"], "")) for row in found]
+        selectors = {cell.selector for cell in self.methods}
         rows += [self._smoke_row(selector) for selector in self.smoke.keys() - {PLAIN, *selectors}]
         rows.sort(key=lambda row: (math.isnan(row["difference"]), -row["difference"], row["method"]))
         return Ranking([self._teacher_row(), self._plain_row, *rows], model)

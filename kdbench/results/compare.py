@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import rankings
 from kdbench.results.model import Estimate
+from kdbench.results.naming import fits
 from kdbench.results.record import Record
 from kdbench.results.row import Row
 from kdbench.results.statistics import deviation, gains, mean
-from kdbench.specs import PLAIN, digest
+from kdbench.specs import PLAIN
 
 LEVEL = 1e-6
 """Mean differences up to this are neither a win nor a loss: metrics have single precision."""
@@ -31,7 +32,7 @@ class Side:
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
-        left_out: Earlier revisions or options, whose results are not used here.
+        left_out: Rows of earlier revisions or defaults, whose results are not used here.
     """
 
     method: str
@@ -131,8 +132,8 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
     Args:
         records: Of any dataset, in any order.
-        first: Canonical selector of the one to compare with, often ``none``.
-        second: Canonical selector of the one to judge.
+        first: Selector of the one to compare with, often ``none``.
+        second: Selector of the one to judge.
 
     Returns:
         One comparison a (dataset, pair, recipe, teacher) in which both were run, sorted.
@@ -145,8 +146,10 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
 
 def _rows(ranking: Ranking, selector: str) -> list[Row]:
-    """Return the rows of a selector: one for each revision and each meaning of it, the latest last."""
-    rows = [row for row in ranking.rows if row.cells and row.cells[0].selector == selector]
+    """Return the rows that a selector means, one for each revision and set of defaults, the latest last."""
+    rows = [
+        row for row in ranking.rows if any(cell.kind == "cell" and fits(selector, cell) for cell in row.cells)
+    ]
     return sorted(rows, key=lambda row: max(map(_age, row.cells)))
 
 
@@ -164,10 +167,7 @@ def side(ranking: Ranking, selector: str) -> Side:
         scores=row.scores(),
         failed=tuple(sorted(lost)),
         reported=tuple(sorted(seed for seed, cell in row.done.items() if cell.reported_by is not None)),
-        left_out=tuple(
-            f"revision {cell.revision}, options {digest(dict(cell.options))[:6]}"
-            for cell in (one.cells[0] for one in older)
-        ),
+        left_out=tuple(one["method"] for one in older),
     )
 
 

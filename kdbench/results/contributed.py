@@ -19,13 +19,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.devices import CPU
-from kdbench.errors import UserError, explain
+from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
+from kdbench.results.naming import contradiction
 from kdbench.results.record import Record, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.wording import unfit_texts
-from kdbench.selectors import canonical, parse
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
 UNNAMED = "others"
@@ -270,29 +270,8 @@ def _of_the_names(record: Record) -> Iterator[str]:
         yield f"spec: pair '{record.pair_name}' is for another dataset than {record.dataset}"
     if re.fullmatch(r"\S+ \S+", record.plugin) is None:
         yield f"plugin '{record.plugin}' is not a distribution with its version"
-    try:
-        named = parse(record.selector)[0]
-    except UserError as error:
-        yield f"spec: {error}"
-        return
-    if named != record.method:
-        yield f"spec: selector '{record.selector}' is not of method '{record.method}'"
-    else:
-        yield from _of_the_options(record)
-
-
-def _of_the_options(record: Record) -> Iterator[str]:
-    """Check the options against the selector, where this version of the method is installed."""
-    offer = registry().methods.get(record.method)
-    if offer is None or record.plugin != f"{offer.plugin.distribution} {offer.plugin.version}":
-        return
-    try:
-        meant = offer.value.options.model_validate(dict(record.options))
-    except ValidationError as error:
-        yield f"spec: options: {explain(error)}"
-        return
-    if canonical(offer.value, meant) != record.selector:
-        yield f"spec: these options are '{canonical(offer.value, meant)}', not '{record.selector}'"
+    if wrong := contradiction(record):
+        yield f"spec: {wrong}"
 
 
 def _of_the_result(record: Record) -> Iterator[str]:

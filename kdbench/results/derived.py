@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from kdbench.cards import MetricCard, load_object
 from kdbench.errors import reason, running
-from kdbench.plugins import Offer, registry
+from kdbench.offers import Offer
+from kdbench.plugins import registry
 
 if TYPE_CHECKING:
     from kdbench.results.record import Record

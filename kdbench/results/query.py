@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from kdbench.benchmarks import Benchmark, load
 from kdbench.cards import METRICS
 from kdbench.errors import UserError
-from kdbench.plugins import suggestion
+from kdbench.plugins import registry, suggestion
 from kdbench.results.ablations import current, not_run, nothing
 from kdbench.results.board import Ranking
 from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.leaderboard import rankings
+from kdbench.results.naming import fits
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
@@ -61,7 +62,7 @@ def query(
         sort: Column to sort each ranking by; default: its rank.
 
     Raises:
-        UserError: For a bad benchmark file, an unknown method or an unknown column.
+        UserError: For a bad benchmark file, an unknown dataset, method or column.
     """
     found = {name: list(source.rankings) for name, source in sources(targets, records).items()}
     chosen = _chosen(found, methods) if methods else found
@@ -85,10 +86,26 @@ def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Sour
 
 def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
     if target is None or not target.endswith(BENCHMARK):
+        if target is not None and not any(record.dataset == target for record in records):
+            require_dataset(target)
         return {name: Source("", board, records) for name, board in boards(records, target).items()}
     benchmark = load(Path(target))
     board = of_benchmark(benchmark, records)
     return {Path(target).stem: Source(benchmark.title, board, current(benchmark, records))}
+
+
+def require_dataset(name: str) -> None:
+    """Refuse a name that is not a dataset's.
+
+    Raises:
+        UserError: With the dataset of a pair of that name, or with the nearest dataset.
+    """
+    pair = registry().pairs.get(name)
+    if pair is not None:
+        raise UserError(
+            f"'{name}' is a pair: its rankings are among those of dataset '{pair.value.dataset}'."
+        )
+    registry().dataset(name)
 
 
 def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:
@@ -133,11 +150,13 @@ def _counted(row: Row, asked: Mapping[str, Sequence[int]], benchmark: Benchmark)
 
 def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     """Return the boards with the chosen methods alone; those without any are left out."""
-    labels = {row["method"] for ranking in chain(*found.values()) for row in ranking.rows} - {TEACHER_ROW}
+    rows = [row for ranking in chain(*found.values()) for row in ranking.rows if row["method"] != TEACHER_ROW]
+    labels = {row["method"] for row in rows}
     names = {label: _selector(label).partition("[")[0] for label in labels}
     kept = {TEACHER_ROW, PLAIN}
     for method in methods:
-        fitting = {label for label in labels if method in (label, _selector(label), names[label])}
+        fitting = {label for label in labels if method in (label, names[label])}
+        fitting = fitting or {row["method"] for row in rows if any(fits(method, cell) for cell in row.cells)}
         if not fitting:
             raise UserError(f"no row is named '{method}'.{suggestion(method, labels | set(names.values()))}")
         kept |= fitting
@@ -147,7 +166,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
 
 
 def _selector(label: str) -> str:
-    """Return the selector in a row's label, which may go on with the plugin's version in parentheses."""
+    """Return the selector in a row's label, which may go on with the revision in parentheses."""
     return label.partition(" (")[0]
 
 

@@ -16,7 +16,8 @@ from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require
 from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
-from kdbench.plugins import Offer, registry, title_of
+from kdbench.offers import Offer
+from kdbench.plugins import registry, title_of
 from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
@@ -169,7 +170,10 @@ class Planner:
     def _pair(self, ground: Request, dataset: Dataset) -> Pair:
         """Return the pair; ``ground`` is the request without its method and seed, here and below."""
         if ground not in self._pairs:
-            self._pairs[ground] = resolved(overridden(pair_of(ground, dataset), ground))
+            declared = overridden(pair_of(ground, dataset), ground)
+            self._pairs[ground] = found = resolved(declared)
+            if found.family != declared.family and ground.student is None:
+                log.info(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
@@ -292,13 +296,13 @@ def located(dataset: Dataset, root: Path | None) -> Path:
 
 
 def resolved(pair: Pair) -> Pair:
-    """Return the pair with the hashes of what its models' configs resolve to.
+    """Return the pair with the hashes of what its models' configs resolve to, and the family that its student has.
 
     Raises:
         UserError: If OpenMMLab is missing, a config cannot be read, or an edit does not fit it.
     """
     try:
-        from kdbench.openmmlab.resolved import model_hash
+        from kdbench.openmmlab.resolved import family_in, model_hash
     except ImportError as error:
         raise UserError(
             f"OpenMMLab does not import ({error}): `kdbench doctor` says how to mend it."
@@ -307,7 +311,7 @@ def resolved(pair: Pair) -> Pair:
         role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})
         for role, model in (("teacher", pair.teacher), ("student", pair.student))
     }
-    return pair.model_copy(update=models)
+    return pair.model_copy(update={**models, "family": family_in(pair.student)})
 
 
 def sha256(path: Path) -> str:

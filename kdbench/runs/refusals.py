@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kdbench.distill import FAMILIES
@@ -48,9 +49,13 @@ def _working_variants(plan: Plan, family: str) -> str:
 
 def _working_pairs(method: Method[Any], plan: Plan) -> str:
     """Name the pairs of a dataset in whose family the method works, with a leading blank."""
+    from kdbench.openmmlab.resolved import family_in
+
     needed, dataset = set(method.needs()), plan.dataset.name
-    pairs = [pair for pair in registry().pairs_of(dataset) if pair.family is not None]
-    working = [pair.name for pair in pairs if needed <= FAMILIES[str(pair.family)]]
+    working: list[str] = []
+    for pair in registry().pairs_of(dataset):
+        with suppress(UserError):  # of a pair that does not work itself
+            working += [pair.name] if needed <= FAMILIES[family_in(pair.student)] else []
     return f" Pairs of {dataset} that work: {', '.join(working)} (`pair`)." if working else ""
 
 

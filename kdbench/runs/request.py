@@ -7,21 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from kdbench.benchmarks import load
 from kdbench.cards import Dataset
+from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
-from kdbench.plugins import registry, suggestion
+from kdbench.plugins import registry
 from kdbench.selectors import parse
-from kdbench.specs import PLAIN, Model, Pair, Precision, Schedule
+from kdbench.specs import PLAIN, Model, Pair, Precision
 
 log = logging.getLogger(__name__)
 
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
-SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def overridden(pair: Pair, request: Request) -> Pair:
             smallest = min(values[section]["batch_size"], SMOKE["batch_size"])
             values[section] |= SMOKE | {"batch_size": smallest}
     for setting in request.settings:
-        apply(values, setting)
+        change(setting).apply(values)
     try:
         return Pair.model_validate(values)
     except ValidationError as error:
@@ -113,25 +112,3 @@ def own_model(reference: str) -> Model:
             raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
         log.warning("config '%s' is Python code, which runs now with your rights", reference)
     return Model(config=reference)
-
-
-def apply(values: dict[str, Any], setting: str) -> None:
-    """Apply one ``SECTION.key=value`` to a pair's values; models' keys become edits."""
-    key, equals, text = setting.partition("=")
-    section, _, rest = key.strip().partition(".")
-    if not equals or not rest or section not in SECTIONS:
-        raise ArgumentError(
-            "settings", f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.", setting
-        )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ArgumentError("settings", "the value is not YAML.", setting) from error
-    if section in ("student", "teacher"):
-        values[section]["edits"][rest] = value
-    elif rest in Schedule.model_fields:
-        values[section][rest] = value
-    else:
-        raise ArgumentError(
-            "settings", f"a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}", setting
-        )

@@ -251,7 +251,8 @@ class Session:
         if record is not None:
             other = spec == self.plan.cell and outdated(record, self.plan)
             told = f"{title(spec)}: done already, {score(record)}"
-            self.console.say(f"{told}, {OUTDATED}" if other else told)
+            file = self.settings.store.path_of(record)
+            self.console.say(f"{told}, {OUTDATED}: {file}" if other else told)
         return record
 
     def _train(self, training: Training) -> Record:

@@ -80,6 +80,7 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
         pair=cell.pair,
         seed=cell.seed,
         schedule=benchmark.schedule,
+        settings=(*benchmark.set, *like.settings),
         benchmark=benchmark.inline and benchmark.inline.file,
     )
 
@@ -154,15 +155,19 @@ def known(items: Mapping[str, Item], store: Store) -> Known:
     return Known(done, failed, records)
 
 
-def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) -> list[str]:
-    """Return the selectors with cells that are done, but by other code of the method than there is now.
+def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) -> dict[str, list[Record]]:
+    """Return selector -> the records that are done, but by other code of the method than there is now.
 
     Args:
         items: The cells.
         done: Identity -> record of those that are done.
     """
-    plans = {identity: items[identity].plan for identity in done}
-    return sorted({p.cell.selector for identity, p in plans.items() if outdated(done[identity], p)})
+    found: dict[str, list[Record]] = {}
+    for identity, record in done.items():
+        plan = items[identity].plan
+        if outdated(record, plan):
+            found.setdefault(plan.cell.selector, []).append(record)
+    return found
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:

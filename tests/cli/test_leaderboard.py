@@ -67,7 +67,7 @@ def test_unknown_dataset(root, datasets):
 
 def test_a_pair_is_told_from_a_dataset(root):
     told = message(call(root, "digits-gfl"))
-    assert told == "'digits-gfl' is a pair: its rankings are among those of `kdbench leaderboard digits`."
+    assert told == "'digits-gfl' is a pair: its rankings are among those of dataset 'digits'."
 
 
 def test_no_records(tmp_path, datasets):

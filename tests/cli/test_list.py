@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kdbench.plugins import ENVIRONMENT
+from kdbench.offers import ENVIRONMENT
 
 THEIRS = """
 from kdbench.cards import Dataset, ExecutorCard, Split

@@ -15,7 +15,8 @@ from kdbench import errors
 from kdbench.cli import main
 from kdbench.errors import PluginError
 from kdbench.executors.select import executor_of
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 SOURCE = """
 import subprocess, sys, time

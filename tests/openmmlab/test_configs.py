@@ -16,10 +16,11 @@ from kdbench.openmmlab.configs import (
     set_key,
     walk,
 )
+from kdbench.openmmlab.resolved import model_hash
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
 from kdbench.plugins import registry
-from kdbench.specs import Model, Schedule
+from kdbench.specs import Model, Schedule, narrow
 
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
@@ -303,3 +304,39 @@ def test_every_shipped_pair_builds_in_its_family(name):
     figures = describe(pair, dataset)
     assert 0 < figures["student"]["parameters"] < figures["teacher"]["parameters"]
     assert 0 < figures["student"]["flops"] < figures["teacher"]["flops"]
+
+
+NARROW = {
+    "retinanet": ("mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", digits.detection),
+    "faster": (FASTER, digits.detection),
+    "gfl": ("mmdet::gfl/gfl_r50_fpn_1x_coco.py", digits.detection),
+    "pspnet": (PSPNET, digits.segmentation),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_narrow_model_builds_and_has_a_sixteenth_of_the_weights(name):
+    config, dataset = NARROW[name]
+    schedule = Schedule(iterations=1, batch_size=1, lr=0.1, scale=(32, 32))
+    sizes = []
+    for model in (narrow(config, 16), Model(config=config)):
+        built = build_model(full_config(model, dataset, schedule, pretrained=False), dataset, 0)
+        sizes.append(sum(parameter.numel() for parameter in built.parameters()))
+        thawed = all(parameter.requires_grad for parameter in built.parameters())
+        assert thawed or model.width is None
+    assert sizes[0] < sizes[1] / 12
+
+
+def test_edits_come_after_the_width_and_both_are_hashed():
+    config = model_config(narrow(FASTER, 16, {"neck.out_channels": 24}), digits.detection, pretrained=False)
+    assert config.neck.in_channels == [64, 128, 256, 512]
+    assert (config.neck.out_channels, config.rpn_head.in_channels) == (24, 64)
+    assert model_hash(narrow(FASTER, 16), pretrained=False) != model_hash(
+        Model(config=FASTER), pretrained=False
+    )
+    assert "width" not in Model(config=FASTER).model_dump(mode="json")
+
+
+def test_a_width_needs_a_resnet():
+    told = refused(Model(config="mmdet::ssd/ssd300_coco.py", width=16))
+    assert told == "backbone 'SSDVGG' is no ResNet: give its channels as edits, without a width."

@@ -159,7 +159,7 @@ def test_other_numbers_of_levels(bench):
 
 def test_other_pixels_can_be_overruled(bench):
     teacher = edited(bench.subject("gfl", "teacher"), **{"data_preprocessor.pad_size_divisor": 48})
-    with pytest.raises(GateError, match=r"different size .* To go on all the same, give force\."):
+    with pytest.raises(GateError, match=r"different size .* To go on all the same, give `force=True`\."):
         together(bench, bench.subject("gfl"), teacher, "fitnets")
     together(bench, bench.subject("gfl"), teacher, "fitnets", force=True)
 

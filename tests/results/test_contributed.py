@@ -244,7 +244,7 @@ def changed(values, keys, value):
         (("spec", "seed"), 1.5, "seed"),
         (("spec", "data"), "mine", "no fingerprint"),
         (("spec", "surprise"), 1, "surprise"),
-        (("spec", "selector"), "mimic[weight=2]", "these options are 'mimic', not 'mimic[weight=2]'"),
+        (("spec", "selector"), "mimic[weight=2]", "'mimic[weight=2]' has another 'weight' than the options"),
         (("spec", "selector"), "hinton", "selector 'hinton' is not of method 'mimic'"),
         (("spec", "selector"), "mimic[", "is not a selector"),
         (("plugin",), "mine", "no distribution with its version"),

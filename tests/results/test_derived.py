@@ -9,7 +9,8 @@ import pytest
 
 from kdbench.datasets import digits
 from kdbench.errors import PluginError, UserError
-from kdbench.plugins import ENVIRONMENT, Offer, registry
+from kdbench.offers import ENVIRONMENT, Offer
+from kdbench.plugins import registry
 from kdbench.results.derived import derived, with_derived, with_ranking
 from kdbench.results.pages import check_leaderboards, write_leaderboards
 from kdbench.results.store import Store
