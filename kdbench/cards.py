@@ -222,8 +222,7 @@ class Dataset:
         _check_reference(self.name, "prepare", self.prepare)
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
-        object.__setattr__(self, "format", self.format or TASK_FORMATS[self.task][0])
-        if self.format not in TASK_FORMATS[self.task]:
+        if self.layout not in TASK_FORMATS[self.task]:
             known = " or ".join(TASK_FORMATS[self.task])
             raise ValueError(f"the format of '{self.name}' is {self.format!r}: give {known}")
         if self.metric in METRICS and self.metric not in (fitting := self._own_metrics()):
@@ -239,10 +238,15 @@ class Dataset:
             if not _is_tuple(parts, Split) or not parts:
                 raise TypeError(f"the split '{name}' of '{self.name}' is not a tuple of kdbench.api.Split")
 
+    @property
+    def layout(self) -> str:
+        """The format, or the default of the task."""
+        return self.format or TASK_FORMATS[self.task][0]
+
     def _own_metrics(self) -> list[str]:
         """Return the metrics that kdbench's own evaluation of such a dataset measures."""
         fitting = [name for name, card in METRICS.items() if self.task in card.tasks]
-        return [name for name in fitting if self.format in MEASURED.get(name, (self.format,))]
+        return [name for name in fitting if self.layout in MEASURED.get(name, (self.layout,))]
 
 
 @dataclass(frozen=True)

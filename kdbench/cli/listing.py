@@ -38,7 +38,7 @@ def datasets(found: Registry) -> list[Row]:
         {
             "name": offer.value.name,
             "task": offer.value.task,
-            "format": offer.value.format,
+            "format": offer.value.layout,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
             "on disk": has_files(folder_of(offer.value)),

@@ -150,7 +150,7 @@ def _dataset(card: Dataset) -> dict[str, Any]:
         "name": card.name,
         "title": card.title,
         "task": card.task,
-        "format": card.format,
+        "format": card.layout,
         "metric": card.metric,
         "classes": list(card.classes),
         "splits": {name: [part.listing for part in parts] for name, parts in card.splits.items()},

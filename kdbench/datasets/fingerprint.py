@@ -32,7 +32,7 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
     """
     index = HashIndex(folder, rehash=rehash)
     pixels = dataset.embedded
-    of_annotation = _pixels if pixels and dataset.format == "masks" else file_digest
+    of_annotation = _pixels if pixels and dataset.layout == "masks" else file_digest
     try:
         content = {
             split: [
@@ -52,7 +52,7 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
         ) from error
     index.save()
     card = {name: value for name, value in asdict(dataset).items() if name not in WORDS}
-    if dataset.format == TASK_FORMATS[dataset.task][0]:
+    if dataset.layout == TASK_FORMATS[dataset.task][0]:
         del card["format"]  # fingerprints are older than the field
     return digest({"card": card, "content": content})
 

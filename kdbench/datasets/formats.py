@@ -46,7 +46,7 @@ FORMATS = {
 
 def format_of(dataset: Dataset) -> Format:
     """Return the format of a dataset."""
-    return FORMATS[dataset.format]
+    return FORMATS[dataset.layout]
 
 
 def read_boxes(dataset: Dataset, path: Path, name: str) -> Annotation:

@@ -42,7 +42,7 @@ class Problem:
 
 def annotation_suffix(dataset: Dataset) -> str:
     """Return the ending of the images' annotation files; empty where one file has those of all."""
-    return dataset.mask_suffix if dataset.format == "masks" else format_of(dataset).suffix
+    return dataset.mask_suffix if dataset.layout == "masks" else format_of(dataset).suffix
 
 
 def names_of(text: str, suffix: str, exists: Callable[[str], bool] = lambda _name: False) -> list[str]:

@@ -127,9 +127,9 @@ def evaluator_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def _judge(dataset: Dataset) -> dict[str, Any]:
-    module, name = JUDGES[dataset.format]
+    module, name = JUDGES[dataset.layout]
     importlib.import_module(f"kdbench.openmmlab.{module}")
-    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.format == "masks" else {})
+    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.layout == "masks" else {})
 
 
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ class BoxImages(BaseDetDataset):  # type: ignore[misc]
     def load_data_list(self) -> list[dict[str, Any]]:
         """Return one entry an image; as in mmdet, COCO's images without any object are not trained on."""
         entries = [self._entry(item) for item in self.items]
-        if self.test_mode or self.dataset.format != "coco":
+        if self.test_mode or self.dataset.layout != "coco":
             return entries
         return [entry for entry in entries if entry["instances"]]
 
