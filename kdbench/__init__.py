@@ -27,8 +27,9 @@ __version__ = "0.1.0"
 
 def run(
     method: str,
-    dataset: str,
+    dataset: str = "",
     *,
+    benchmark: str | Path | None = None,
     pair: str | None = None,
     seed: int = 0,
     schedule: Literal["default", "smoke"] = "default",
@@ -59,7 +60,8 @@ def run(
     Args:
         method: Selector of the method, such as ``mimic`` or ``hinton[temperature=4]``.
         dataset: Name of the dataset.
-        pair: Name of the teacher-student pair; default: the dataset's first.
+        benchmark: A benchmark file that names the dataset, or defines it and its pairs.
+        pair: Name of the teacher-student pair; default: the benchmark's or the dataset's first.
         seed: At least 0.
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked.
         teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``.
@@ -119,6 +121,7 @@ def run(
             processes=processes(),
             from_scratch=from_scratch,
             data_root=None if data_root is None else Path(data_root),
+            benchmark=None if benchmark is None else Path(benchmark),
         )
         where = RunSettings(
             work_dir=Path(work_dir),

@@ -14,12 +14,13 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.guests import Interruption, hosted
 from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset
@@ -57,8 +58,10 @@ class Registry:
         return self._find("method", self.methods, name)
 
     def dataset(self, name: str) -> Offer[Dataset]:
-        """Return the dataset of that name. Raises UserError with the nearest names."""
-        return self._find("dataset", self.datasets, name)
+        """Return the dataset of that name. Raises UserError with the nearest names, or if nothing can rank it."""
+        offer = self._find("dataset", self.datasets, name)
+        self._check_metric(offer)
+        return offer
 
     def pair(self, name: str) -> Offer[Pair]:
         """Return the pair of that name. Raises UserError with the nearest names."""
@@ -68,9 +71,26 @@ class Registry:
         """Return the executor of that name. Raises UserError with the nearest names."""
         return self._find("executor", self.executors, name)
 
+    def metric(self, name: str) -> MetricCard:
+        """Return the metric of that name, kdbench's own or a plugin's. Raises UserError with the nearest names."""
+        return METRICS[name] if name in METRICS else self._find("metric", self.metrics, name).value
+
     def pairs_of(self, dataset: str) -> list[Pair]:
         """Return the pairs of a dataset, its default first."""
         return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
+
+    def _check_metric(self, offer: Offer[Dataset]) -> None:
+        """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
+        task, known = (
+            offer.value.task,
+            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
+        )
+        fitting = [name for name, card in known.items() if task in card.tasks]
+        if offer.value.metric not in fitting:
+            raise UserError(
+                f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
+                f"{suggestion(offer.value.metric, fitting)}{self.note()}"
+            )
 
     def _find(self, kind: str, offers: Mapping[str, Offer[T]], name: str) -> Offer[T]:
         conflict = self.conflicts.get(f"{kind} {name}")
@@ -179,6 +199,21 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
 
 
+def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
+    """Make what a benchmark file defines known in this process, in the place of what it defined before.
+
+    Raises:
+        UserError: If something else has the name.
+    """
+    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
+        for value in values:
+            there = known.get(value.name)
+            if there is not None and there.plugin.module != plugin.module:
+                raise UserError(f"{there.title} has the name already: choose another.")
+            cast("dict[str, Any]", known)[value.name] = Offer(value, plugin)
+
+
 def check_python(distribution: Distribution) -> None:
     """Refuse a distribution that is not for this Python, as pip does when it installs one.
 
@@ -254,7 +289,8 @@ def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
     for value in given:
         if not isinstance(value, expected):
             raise TypeError(f"{hook.name} gave {type(value).__name__}, not {expected.__name__}")
-        if not NAME.fullmatch(value.name):
+        name = value.name.lower() if expected is MetricCard else value.name
+        if not NAME.fullmatch(name):
             raise ValueError(f"{hook.name} gave the name '{value.name}': use lower case, digits and dashes")
         if len(values) == MOST_OFFERS:
             raise ValueError(f"{hook.name} gave more than {MOST_OFFERS} values")

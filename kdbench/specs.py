@@ -186,7 +186,7 @@ class Pair(Spec):
     """Name of the dataset."""
     task: Task
     """What the dataset is for."""
-    family: Family
+    family: Family | None = None
     """What lists say of it; a run finds the family in the student's config. A label."""
     teacher: Model
     """The teacher's model."""

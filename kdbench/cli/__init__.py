@@ -61,6 +61,9 @@ COMMANDS: Mapping[str, Entry] = {
     "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
     "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
+    "new-benchmark": Entry(
+        "kdbench.cli.new_benchmark:command", "Write a benchmark file for a folder of images and boxes."
+    ),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
     "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."),

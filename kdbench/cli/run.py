@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 @click.option(
     "--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`."
 )
-@options.dataset
+@click.option("--dataset", default="", metavar="NAME", help="Dataset, see `kdbench list datasets`.")
+@click.option(
+    "--benchmark",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Benchmark file that names the dataset, or defines it and its pairs.",
+)
 @options.pair
 @options.seed
 @click.option(
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
 def command(
     method: str,
     dataset: str,
+    benchmark: Path | None,
     pair: str | None,
     seed: int,
     schedule: Literal["default", "smoke"],
@@ -112,7 +118,8 @@ def command(
     if gpus is not None:
         if device == "cpu":
             raise UserError("--gpus and --device cpu exclude each other: leave one out.")
-        plan(Request(method, dataset, pair=pair, data_root=root))  # before the processes start
+        request = Request(method, dataset, pair=pair, data_root=root, benchmark=benchmark)
+        plan(request)  # before the processes start
         code = relaunch(gpus)
         if code is not None:
             return code
@@ -120,6 +127,7 @@ def command(
         record = kdbench.run(
             method,
             dataset,
+            benchmark=benchmark,
             pair=pair,
             seed=seed,
             schedule=schedule,

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
+from kdbench.datasets.formats import format_of
 from kdbench.datasets.holdout import held_out
 from kdbench.errors import UserError
 
@@ -40,8 +41,8 @@ class Problem:
 
 
 def annotation_suffix(dataset: Dataset) -> str:
-    """Return the ending of the annotation files."""
-    return ".xml" if dataset.task == "detection" else dataset.mask_suffix
+    """Return the ending of the images' annotation files; empty where one file has those of all."""
+    return dataset.mask_suffix if dataset.layout == "masks" else format_of(dataset).suffix
 
 
 def names_of(text: str, suffix: str, exists: Callable[[str], bool] = lambda _name: False) -> list[str]:
@@ -128,11 +129,12 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
 
 
 def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
-    """Return the images of one part of a split."""
+    """Yield the images of one part of a split. Raises UserError where its list cannot be used."""
     images, annotations = folder / part.images, folder / part.annotations
+    suffix = annotation_suffix(dataset)
     for name in part_names(dataset, part, folder):
         image = _file(images, name, dataset.image_suffix)
-        yield Item(name, image, _file(annotations, name, annotation_suffix(dataset)))
+        yield Item(name, image, _file(annotations, name, suffix) if suffix else annotations)
 
 
 def _file(folder: Path, name: str, suffix: str) -> Path:
@@ -153,13 +155,13 @@ def _is_file(path: Path) -> bool:
 
 
 def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
-    """Names of the images of one part of a split. Raises UserError where its list cannot be used."""
-    path, images = folder / part.names, folder / part.images
+    """Return the names of the images of one part of a split. Raises UserError where its list cannot be used."""
+    path, images, read = folder / part.listing, folder / part.images, format_of(dataset).names
 
     def exists(name: str) -> bool:
         return _is_file(_file(images, name, dataset.image_suffix))
 
-    names = read_names(path, dataset.image_suffix, exists)
+    names = read_names(path, dataset.image_suffix, exists) if read is None else _named_in(path, read)
     if part.take == "all":
         return names
     held = held_out(names)
@@ -167,6 +169,19 @@ def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
     if not taken:
         raise ListError(path, "names too few images to hold some out")
     return taken
+
+
+def _named_in(path: Path, read: Callable[[Path], list[str]]) -> list[str]:
+    """Return the names that a file of annotations gives. Raises ListError where it cannot be used."""
+    try:
+        names = read(path)
+    except OSError as error:
+        raise ListError(path, f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ListError(path, f"cannot be used: {error}") from error
+    if not names:
+        raise ListError(path, "names no image: is the copy complete?")
+    return names
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -185,13 +200,14 @@ def missing(dataset: Dataset, folder: Path) -> list[Problem]:
 
 def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
     """List what one part lacks; each folder is read once, as asking for each file is slow on network disks."""
-    absent = [name for name in (part.images, part.annotations) if not (folder / name).is_dir()]
+    folders = (part.images, part.annotations) if format_of(dataset).suffix else (part.images,)
+    absent = [name for name in folders if not (folder / name).is_dir()]
     problems = [Problem(name, "missing folder") for name in absent]
     try:
         wanted = list(part_items(dataset, part, folder))
     except ListError as error:
-        there = (folder / part.names).is_file()
-        return [*problems, Problem(part.names, error.why if there else "missing")]
+        there = (folder / part.listing).is_file()
+        return [*problems, Problem(part.listing, error.why if there else "missing")]
     listed = cache(_listed)
     for item in wanted:
         for where, path in ((part.images, item.image), (part.annotations, item.annotation)):
@@ -202,7 +218,7 @@ def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
 
 def _why(dataset: Dataset, path: Path, there: frozenset[str]) -> str:
     """Say that a file is missing, and which one of its name and another ending is there."""
-    endings = (dataset.image_suffix, annotation_suffix(dataset))
+    endings = (dataset.image_suffix or path.suffix, annotation_suffix(dataset) or path.suffix)
     ending = next(ending for ending in endings if path.name.endswith(ending))
     names = (name := path.name.removesuffix(ending), path.stem, path.name)
     others = [other for other in sorted(there) if not other.endswith(endings)]

@@ -12,10 +12,15 @@ from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE
 
 from kdbench.cards import Dataset
+from kdbench.datasets.formats import format_of
 from kdbench.errors import UserError
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Family, Model
 
+IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
+"""Assigners of mmdet that can leave anchors in ignored boxes alone."""
+IGNORED = 0.5
+"""Share of an anchor's area in an ignored box from which on it is neither a target nor background."""
 # mmengine looks for _base_ = "mmseg::x" in the distribution mmsegmentation, which may have another name
 MODULE2PACKAGE["mmseg"] = "mmseg"
 FULL_WIDTH = 64
@@ -198,6 +203,8 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             part["num_classes"] = len(dataset.classes)
         if part.get("type") in ("SyncBN", "MMSyncBN"):
             part["type"] = "BN"
+        if part.get("type") in IGNORING and format_of(dataset).ignores:
+            part["ignore_iof_thr"] = IGNORED
     if not pretrained:
         drop_pretrained(model)
     if dataset.task == "segmentation":

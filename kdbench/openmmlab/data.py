@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,26 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
+from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
+JUDGES = {
+    "voc": ("metrics", "KdbenchBoxes"),
+    "coco": ("coco_metric", "KdbenchCoco"),
+    "kitti": ("kitti_metric", "KdbenchKitti"),
+    "caltech": ("official_metrics", "KdbenchCaltech"),
+    "widerface": ("official_metrics", "KdbenchWiderFace"),
+    "masks": ("segmentation_metric", "KdbenchMasks"),
+}
+"""Format -> module of this room and name of what evaluates it."""
 
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
@@ -32,9 +44,9 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
     }
     init_default_scope(LIBRARIES[dataset.task])
     if dataset.task == "detection":
-        from kdbench.openmmlab.images import VocImages
+        from kdbench.openmmlab.images import BoxImages
 
-        return VocImages(**common)
+        return BoxImages(dataset=dataset, **common)
     from kdbench.openmmlab.masks import MaskImages
 
     return MaskImages(**common, ignore_index=dataset.ignore_index)
@@ -105,14 +117,19 @@ def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list
 
 
 def evaluator_of(dataset: Dataset) -> dict[str, Any]:
-    """Config of the metric."""
-    if dataset.task == "detection":
-        import kdbench.openmmlab.metrics
+    """Return the config of what evaluates a dataset; a plugin's metric that ranks it is measured too."""
+    judge = _judge(dataset)
+    if not registry().metric(dataset.metric).function:
+        return judge
+    import kdbench.openmmlab.evaluator  # noqa: F401
 
-        return {"type": "KdbenchBoxes"}
-    import kdbench.openmmlab.segmentation_metric  # noqa: F401
+    return {"type": "KdbenchEvaluator", "metrics": [judge], "ranked_by": dataset.metric}
 
-    return {"type": "KdbenchMasks", "ignore_index": dataset.ignore_index}
+
+def _judge(dataset: Dataset) -> dict[str, Any]:
+    module, name = JUDGES[dataset.layout]
+    importlib.import_module(f"kdbench.openmmlab.{module}")
+    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.layout == "masks" else {})
 
 
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
@@ -138,10 +155,11 @@ def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, 
     resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if dataset.task == "segmentation":
         return [{"type": "LoadImageFromFile"}, resize, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
-    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    keys = ["img_id", "img_path", "ori_shape", "img_shape", "scale_factor"]
+    keys += ["truth"] if format_of(dataset).truth else []
     return [
         {"type": "LoadImageFromFile"},
         resize,
         {"type": "LoadAnnotations", "with_bbox": True},
-        {"type": "PackDetInputs", "meta_keys": keys},
+        {"type": "PackDetInputs", "meta_keys": tuple(keys)},
     ]

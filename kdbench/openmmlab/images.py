@@ -1,4 +1,4 @@
-"""A kdbench dataset as an OpenMMLab dataset."""
+"""A kdbench detection dataset as an mmdet dataset."""
 
 from __future__ import annotations
 
@@ -8,46 +8,58 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS as DETECTION_DATASETS
 
-from kdbench.datasets.boxes import Labelled, read_annotation
+from kdbench.cards import Dataset
+from kdbench.datasets.boxes import Annotation
+from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.layout import Item
 from kdbench.openmmlab.sampling import naming_bad_files
 
 
-@DETECTION_DATASETS.register_module(name="KdbenchVoc")
-class VocImages(BaseDetDataset):  # type: ignore[misc]
-    """VOC layout. Coordinates are 1-based in the files and 0-based here; difficult boxes are ignored.
+@DETECTION_DATASETS.register_module(name="KdbenchBoxImages")
+class BoxImages(BaseDetDataset):  # type: ignore[misc]
+    """Images with boxes, whose corners are counted from 0 here.
 
     Args:
+        dataset: The dataset's card.
         items: The images of the split.
     """
 
-    def __init__(self, *, items: Sequence[Item], **kwargs: Any) -> None:
-        self.items = items
+    def __init__(self, *, dataset: Dataset, items: Sequence[Item], **kwargs: Any) -> None:
+        self.dataset, self.items = dataset, items
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry an image."""
-        index = {name: i for i, name in enumerate(self.metainfo["classes"])}
-        return [_entry(item, index) for item in self.items]
+        """Return one entry an image; as in mmdet, COCO's images without any object are not trained on."""
+        entries = [self._entry(item) for item in self.items]
+        if self.test_mode or self.dataset.layout != "coco":
+            return entries
+        return [entry for entry in entries if entry["instances"]]
 
     def prepare_data(self, idx: int) -> Any:
         """Put an image through the pipeline. Raises DataError where its file cannot be read."""
         with naming_bad_files(self.get_data_info(idx)["img_path"]):
             return super().prepare_data(idx)
 
+    def _entry(self, item: Item) -> dict[str, Any]:
+        found = read_boxes(self.dataset, item.annotation, item.name)
+        entry = {
+            "img_id": item.name,
+            "img_path": str(item.image),
+            "instances": _instances(found, self.metainfo["classes"]),
+        }
+        truth = format_of(self.dataset).truth
+        if truth is not None and self.test_mode:
+            entry["truth"] = truth(item.annotation, item.name, self.metainfo["classes"])
+        return entry
 
-def _entry(item: Item, index: dict[str, int]) -> dict[str, Any]:
-    annotation = read_annotation(item.annotation.read_bytes())
-    return {
-        "img_id": item.name,
-        "img_path": str(item.image),
-        "instances": [_instance(entry, index) for entry in annotation.objects if entry.has_area],
-    }
 
-
-def _instance(entry: Labelled, index: dict[str, int]) -> dict[str, Any]:
-    return {
-        "bbox": [corner - 1 for corner in entry.box],
-        "bbox_label": index[entry.name],
-        "ignore_flag": int(entry.difficult),
-    }
+def _instances(found: Annotation, classes: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "bbox": [corner - found.first for corner in one.box],
+            "bbox_label": classes.index(one.name) if one.name in classes else 0,
+            "ignore_flag": int(one.ignored),
+        }
+        for one in found.objects
+        if not one.skipped and (one.ignored or one.name in classes)
+    ]

@@ -12,7 +12,7 @@ from kdbench.datasets.layout import Item
 from kdbench.openmmlab.sampling import naming_bad_files
 
 
-@SEGMENTATION_DATASETS.register_module(name="KdbenchMaskFolders")
+@SEGMENTATION_DATASETS.register_module(name="KdbenchMaskImages")
 class MaskImages(BaseSegDataset):  # type: ignore[misc]
     """Images and indexed masks.
 
@@ -25,7 +25,7 @@ class MaskImages(BaseSegDataset):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry an image."""
+        """Return one entry an image."""
         return [
             {
                 "img_path": str(item.image),

@@ -15,7 +15,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, MetricCard
 from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
 from kdbench.distill.randomness import seeded
@@ -212,21 +212,22 @@ def check_loaded(missed: Mapping[str, str], file: Path) -> None:
         )
 
 
-def check_teacher(metric: str, value: float, chance: float) -> None:
+def check_teacher(metric: MetricCard, value: float, chance: float) -> None:
     """Check that a teacher is better than chance.
 
     Args:
-        metric: The metric's name.
+        metric: The metric.
         value: What the teacher reaches.
-        chance: What takes no skill, see :func:`kdbench.datasets.usable.chance`.
+        chance: How far from the worst value what takes no skill is, see :func:`kdbench.datasets.usable.chance`.
 
     Raises:
         GateError: If it is not.
     """
-    if value <= chance:
+    worse = value <= chance if metric.higher_is_better else value >= (chance := 1 - chance)
+    if worse:
         raise GateError(
-            f"the teacher's {metric} is {value:.3f}, no better than chance ({chance:.3f}): look at its training "
-            "curve, or at whether its checkpoint's classes and preprocessing are this dataset's."
+            f"the teacher's {metric.name} is {value:.3f}, no better than chance ({chance:.3f}): look at its "
+            "training curve, or at whether its checkpoint's classes and preprocessing are this dataset's."
         )
 
 

@@ -23,7 +23,7 @@ from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.naming import contradiction
-from kdbench.results.record import Record, complaint
+from kdbench.results.record import Record, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.wording import unfit_texts
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
@@ -261,6 +261,9 @@ def _of_the_names(record: Record) -> Iterator[str]:
     known = registry().datasets.get(record.dataset)
     if known is not None and record.metric != known.value.metric:
         yield f"metric: {record.dataset} is ranked by {known.value.metric}, not by {record.metric}"
+    metric = registry().metrics.get(record.metric)
+    if metric is not None and record.higher_is_better != metric.value.higher_is_better:
+        yield f"higher_is_better: it is {record.higher_is_better}, and not so of {record.metric}"
     if record.kind == "teacher":
         return
     if record.spec["pair"]["dataset"] != record.dataset:
@@ -284,7 +287,7 @@ def _of_the_result(record: Record) -> Iterator[str]:
     last = {name: value for name, value in record.curve[-1].items() if name != "iteration"}
     if last != record.metrics.last:
         yield "metrics.last is not the curve's last point"
-    best = max(record.curve, key=lambda point: point.get(record.metric, 0.0))
+    best = best_point(record.curve, record.metric, higher_is_better=record.higher_is_better)
     if best != record.metrics.best:
         yield "metrics.best is not the curve's best point"
 

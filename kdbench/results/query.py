@@ -24,17 +24,8 @@ from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
 from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
-HIGH_FIRST = {
-    "mean",
-    "std",
-    "difference",
-    "low",
-    "high",
-    "gap_closed",
-    "relative_gain",
-    "best",
-    "paper_difference",
-}
+SCORES = {"mean", "best"}
+HIGH_FIRST = {*SCORES, "std", "difference", "low", "high", "gap_closed", "relative_gain", "paper_difference"}
 
 Boards = dict[str, list[Ranking]]
 """Name of a dataset or a benchmark file's stem -> its rankings."""
@@ -143,14 +134,17 @@ def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
         if cell.pair == pair:
             asked.setdefault(cell.method, []).append(cell.seed)
     absent = [not_run(ranking.first, method) for method in asked if ranking.row(method) is None]
-    return ranking.with_rows(_counted(row, asked, benchmark.dataset) for row in (*ranking.rows, *absent))
+    return ranking.with_rows(_counted(row, asked, benchmark) for row in (*ranking.rows, *absent))
 
 
-def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
+def _counted(row: Row, asked: Mapping[str, Sequence[int]], benchmark: Benchmark) -> Row:
     """Count a row's missing cells, with a command for them where it has none."""
     seeds = asked.get(row["method"], ())
     known = row["seeds"] + row["failed"] + row["skipped"]
-    told = row["command"] or (command(row["method"], dataset, row["pair"], seeds) if seeds else "")
+    told = row["command"]
+    if seeds and not told:
+        file = benchmark.inline and benchmark.inline.file
+        told = command(row["method"], benchmark.dataset, row["pair"], seeds, benchmark=file)
     return row.but(missing=max(0, len(seeds) - known), command=told)
 
 
@@ -193,10 +187,12 @@ def _column(name: str, ranking: Ranking) -> str:
 def ordered(ranking: Ranking, column: str) -> Ranking:
     """Return a ranking sorted by a column, below its teacher and plain student.
 
-    Scores and gains go from high to low, others from low to high, blanks last, equals in the order of their rank.
+    Scores and gains go from the best to the worst, others from low to high; blanks are last, equals in the order
+    of their rank.
     """
-    secondary = column.startswith(METRIC) and column.removeprefix(METRIC) not in low_first()
-    high = column in HIGH_FIRST or secondary
+    high = column in HIGH_FIRST or column.startswith(METRIC)
+    if column.removeprefix(METRIC) in low_first() or (column in SCORES and ranking.sign < 0):
+        high = False
 
     def place(row: Row) -> tuple[bool, Any]:
         value = row.get(column, math.nan)

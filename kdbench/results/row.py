@@ -42,7 +42,8 @@ COLUMNS = {
 """Column -> dtype.
 
 Scores (mean, std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the
-difference over the plain student's score of the same seeds) are fractions; std is over seeds. ``difference``,
+difference over the plain student's score of the same seeds) are fractions; std is over seeds. A positive difference
+is an improvement, also of a metric of which less is better. ``difference``,
 ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a ranking hold at once
 with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where the row scatters more
 than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict is ``cannot tell``;
@@ -102,8 +103,9 @@ class Row(Mapping[str, Any]):
 
     @property
     def blocks(self) -> dict[Block, float]:
-        """(Seed, whether on the CPU) -> score: two rows are paired where both have one."""
-        return {(seed, self.done[seed].device == "cpu"): score for seed, score in self.scores().items()}
+        """(Seed, whether on the CPU) -> score, negated where less is better: what two rows are paired by."""
+        done = self.done
+        return {(s, done[s].device == "cpu"): done[s].sign * score for s, score in self.scores().items()}
 
     @property
     def is_reference(self) -> bool:

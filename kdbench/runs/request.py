@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from kdbench.benchmarks import load
 from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry
-from kdbench.specs import Model, Pair, Precision
+from kdbench.selectors import parse
+from kdbench.specs import PLAIN, Model, Pair, Precision
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,31 @@ class Request:
     processes: int = 1
     from_scratch: bool = False
     data_root: Path | None = None
+    benchmark: Path | None = None
+    """Benchmark file that defines the dataset or the pair."""
+
+
+def of_benchmark(request: Request) -> Request:
+    """Return a request with what its benchmark file says, once its definitions are known in this process.
+
+    That is the dataset, the file's first pair and the checkpoint of the teacher, where the request has none.
+
+    Raises:
+        UserError: If the file cannot be used, or is for another dataset.
+    """
+    if request.benchmark is None:
+        if not request.dataset:
+            raise ArgumentError("dataset", "name one, or a benchmark file.")
+        return request
+    found = load(request.benchmark)
+    if request.dataset not in ("", found.dataset):
+        raise ArgumentError("benchmark", f"it is for dataset '{found.dataset}'.", request.benchmark)
+    pair = request.pair or found.pairs[0]
+    given = request.teacher_checkpoints
+    if found.inline and not given and parse(request.method)[0] != PLAIN:
+        checkpoint = found.inline.checkpoint(pair)
+        given = () if checkpoint is None else (checkpoint,)
+    return replace(request, dataset=found.dataset, pair=pair, teacher_checkpoints=given)
 
 
 def pair_of(request: Request, dataset: Dataset) -> Pair:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdbench import devices
 from kdbench.errors import GateError, UserError
+from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
 from kdbench.runs.plan import Plan
@@ -206,7 +207,7 @@ class Session:
             return
         dataset = self.plan.dataset
         try:
-            check_teacher(dataset.metric, value, chance(dataset, self.plan.folder))
+            check_teacher(registry().metric(dataset.metric), value, chance(dataset, self.plan.folder))
         except GateError as failed:
             self._overrule(failed, spec)
 

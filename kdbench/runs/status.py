@@ -114,7 +114,7 @@ def best_of(records: Iterable[Record]) -> tuple[str, ...]:
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
         if record.kind == "cell" and record.score is not None and record.schedule != "smoke":
-            scores[record.pair_name][record.selector][record.seed] = record.score
+            scores[record.pair_name][record.selector][record.seed] = record.sign * record.score
     return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
 
 

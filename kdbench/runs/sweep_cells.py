@@ -81,18 +81,21 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
         seed=cell.seed,
         schedule=benchmark.schedule,
         settings=(*benchmark.set, *like.settings),
+        benchmark=benchmark.inline and benchmark.inline.file,
     )
 
 
 def command_of(request: Request, settings: RunSettings) -> str:
     """Return the command that runs a cell by hand, for a shell."""
-    words = ["kdbench", "run", "--method", request.method, "--dataset", request.dataset]
+    words = ["kdbench", "run", "--method", request.method]
     flags = {
         "--from-scratch": request.from_scratch,
         "--download": settings.download,
         "--force": settings.force,
     }
     options: dict[str, Sequence[object]] = {
+        "--benchmark": [request.benchmark],
+        "--dataset": [None if request.benchmark else request.dataset],
         "--pair": [request.pair],
         "--seed": [request.seed],
         "--schedule": [None if request.schedule == "default" else request.schedule],

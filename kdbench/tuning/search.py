@@ -123,7 +123,7 @@ class Tuning:
         start, space, number = self.ground.plan(study.selector), study.spec.space, len(study.trials)
         chosen = {name: getattr(start.options, name) for name in space}
         if number:
-            chosen = choose(space, study.trials, start.cell.seed)
+            chosen = choose(space, study.trials, start.cell.seed, maximize=study.higher_is_better)
         try:
             options = tried(start.options, chosen)
         except ValidationError as error:

@@ -61,7 +61,9 @@ class Study(Spec):
     validation: str
     """Which images judge, in words."""
     metric: str
-    """What is maximised."""
+    """What is made better."""
+    higher_is_better: bool = True
+    """Whether it is maximised."""
     left: dict[str, str]
     """Option -> why it is not searched."""
     teacher: float | None = None
@@ -81,7 +83,8 @@ class Study(Spec):
     def best(self, count: int) -> Trial | None:
         """Return the best of the first ``count`` trials, the first of equals; None where none is done."""
         done = [trial for trial in self.trials[:count] if trial.value is not None]
-        return max(done, key=lambda trial: trial.value or 0.0, default=None)
+        sign = 1 if self.higher_is_better else -1
+        return max(done, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
     def missing(self, count: int) -> list[int]:
         """Numbers of those of the first ``count`` trials that have not ended."""

@@ -128,4 +128,4 @@ def test_words_for_difficult(boxes: Small, word: str, difficult: bool, warned: s
     report = verify(*boxes, pixels=True)
     assert report.errors == []
     assert [problem.what for problem in report.warnings] == ([] if warned is None else [warned])
-    assert [entry.difficult for entry in read_annotation(text.encode()).objects] == [difficult, False]
+    assert [entry.ignored for entry in read_annotation(text.encode()).objects] == [difficult, False]

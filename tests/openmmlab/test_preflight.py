@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from kdbench.cards import Options
+from kdbench.cards import METRICS, MetricCard, Options
 from kdbench.distill import Method
 from kdbench.errors import GateError, UserError
 
@@ -86,10 +86,19 @@ def test_a_task_loss_that_is_not_finite_fails(bench):
 def test_a_teacher_must_be_better_than_chance():
     from kdbench.openmmlab.preflight import check_teacher
 
-    check_teacher("mIoU", 0.251, 0.25)
-    for value in (0.0, 0.25):
-        with pytest.raises(GateError, match=f"the teacher's mIoU is {value:.3f}, no better than chance"):
-            check_teacher("mIoU", value, 0.25)
+    miou, misses = METRICS["mIoU"], MetricCard("MR", "", "", higher_is_better=False)
+    check_teacher(miou, 0.251, 0.25)
+    check_teacher(misses, 0.98, 0.01)
+    for card, value, chance in (
+        (miou, 0.0, 0.25),
+        (miou, 0.25, 0.25),
+        (misses, 0.99, 0.01),
+        (misses, 1.0, 0.01),
+    ):
+        with pytest.raises(
+            GateError, match=f"the teacher's {card.name} is {value:.3f}, no better than chance"
+        ):
+            check_teacher(card, value, chance)
 
 
 def with_settings(model, **settings):
