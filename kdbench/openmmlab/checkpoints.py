@@ -44,6 +44,8 @@ class Inert:
 
 INERT = (
     "mmengine.logging.history_buffer.HistoryBuffer",
+    "argparse.Namespace",
+    "pathlib.PosixPath",
     "builtins.getattr",
     "builtins.slice",
     "numpy.ndarray",
@@ -53,7 +55,7 @@ INERT = (
     "numpy._core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
 )
-"""What mmengine's checkpoints name besides tensors and plain containers."""
+"""What checkpoints of mmengine, torchdistill and DETR name besides tensors and plain containers."""
 
 
 @dataclass(frozen=True)
