@@ -61,6 +61,7 @@ __all__ = [
     "MethodCard",
     "MetricCard",
     "Model",
+    "ModelCard",
     "Options",
     "Pair",
     "Predictions",

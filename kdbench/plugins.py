@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.specs import Pair
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GROUP = "kdbench"
 ENVIRONMENT = "KDBENCH_PLUGINS"
 
-T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
+T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard, ModelCard)
 V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
@@ -90,6 +90,7 @@ class Registry:
     """Kind and name -> error, where two plugins provide the same name."""
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
+    models: Mapping[str, Offer[ModelCard]] = field(default_factory=dict)
 
     def method(self, name: str) -> Offer[MethodCard]:
         """Return the method of that name. Raises UserError with the nearest names."""
@@ -102,6 +103,10 @@ class Registry:
     def pair(self, name: str) -> Offer[Pair]:
         """Return the pair of that name. Raises UserError with the nearest names."""
         return self._find("pair", self.pairs, name)
+
+    def model(self, name: str) -> Offer[ModelCard]:
+        """Return the model of that name. Raises UserError with the nearest names."""
+        return self._find("model", self.models, name)
 
     def executor(self, name: str) -> Offer[ExecutorCard]:
         """Return the executor of that name. Raises UserError with the nearest names."""
@@ -204,7 +209,9 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     conflicts: dict[str, str] = {}
     tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
     kinds = (tables["method"], tables["dataset"], tables["pair"])
-    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
+    return Registry(
+        (*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"], tables["model"]
+    )
 
 
 KINDS: Mapping[str, tuple[str, type[Any]]] = {
@@ -213,6 +220,7 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "pair": ("kdbench_pairs", Pair),
     "executor": ("kdbench_executors", ExecutorCard),
     "metric": ("kdbench_metrics", MetricCard),
+    "model": ("kdbench_models", ModelCard),
 }
 
 

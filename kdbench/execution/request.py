@@ -75,9 +75,14 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 
 def own_model(reference: str) -> Model:
-    """A model from a user's config."""
+    """Return the model that a user names: a plugin's, or one by its config."""
+    models = registry().models
+    if reference in models:
+        return Model(config=models[reference].value.config)
     if "::" not in reference and not Path(reference).is_file():
-        raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+        raise UserError(
+            f"'{reference}' is neither a model of `kdbench list models` nor a config's file.{suggestion(reference, models)}"
+        )
     return Model(config=reference)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -49,7 +49,9 @@ INERT = (
 """What mmengine's checkpoints name besides tensors and plain containers."""
 
 
-def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
+def load_weights(
+    model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, str]] = ()
+) -> dict[str, str]:
     """Load the weights of a checkpoint whose names and shapes match the model's.
 
     The file holds ``{"state_dict": ...}`` or a bare state dict. ``ema_state_dict`` is not read: where
@@ -58,6 +60,7 @@ def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
     Args:
         model: Changed in place.
         file: The checkpoint.
+        revise_keys: Regexes and replacements that give foreign weights the model's names, applied in this order.
 
     Returns:
         Name of each weight or statistic that was not loaded, which keeps its value -> why, in words.
@@ -67,7 +70,7 @@ def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
             architecture. The model is unchanged then.
     """
     own = model.state_dict()
-    found = without_prefixes(read_state_dict(file))
+    found = _renamed(without_prefixes(read_state_dict(file)), revise_keys)
     matching = {
         name: value for name, value in found.items() if name in own and own[name].shape == value.shape
     }
@@ -81,6 +84,12 @@ def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
     model.load_state_dict(matching, strict=False)
     missed = [name for name in own if name not in matching and not name.endswith(COUNTER)]
     return {name: _difference(own[name], found.get(name)) for name in missed}
+
+
+def _renamed(state: Mapping[str, Tensor], revise_keys: Sequence[tuple[str, str]]) -> Mapping[str, Tensor]:
+    for pattern, replacement in revise_keys:
+        state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
+    return state
 
 
 def _difference(wanted: Tensor, found: Tensor | None) -> str:

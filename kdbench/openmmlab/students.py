@@ -20,7 +20,7 @@ from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.checkpoints import load_weights
 from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.configs import family_of
+from kdbench.openmmlab.configs import family_of, own_modules, read_config, revised_keys
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
@@ -91,7 +91,7 @@ class Subject:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
-        return model, load_weights(model, weights)
+        return model, load_weights(model, weights, revised_keys(read_config(self.model.config)))
 
     def _staged(self, model: Any) -> Any:
         if self.stage is not None:
@@ -257,7 +257,8 @@ def _finish(
     )
     student, config = _bare(trained), subject.config()
     if is_main_process():
-        export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
+        modules = own_modules(read_config(subject.model.config))
+        export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
         drop_checkpoints(place.work_dir)
     latency = (
         latency_ms(student, subject.dataset, place.folder, subject.schedule) if is_main_process() else None
