@@ -101,7 +101,7 @@ def evaluation_size(reference: str) -> tuple[tuple[int, int], bool]:
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
-    """The config's ``model``, edited, for the dataset's classes, with plain BN.
+    """Return the config's ``model``, edited, for the dataset's classes, with plain BN.
 
     Args:
         model: Config and edits.
