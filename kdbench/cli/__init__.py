@@ -30,6 +30,7 @@ class Entry(NamedTuple):
 COMMANDS: Mapping[str, Entry] = {
     "run": Entry("kdbench.cli.run:command", "Train, distil and evaluate one method on one dataset."),
     "sweep": Entry("kdbench.cli.sweep:command", "Run many methods, datasets, pairs and seeds, resumably."),
+    "evaluate": Entry("kdbench.cli.evaluate:command", "Measure given weights on a dataset."),
     "tune": Entry("kdbench.cli.tune:command", "Search a method's options on validation images."),
     "status": Entry("kdbench.cli.status:command", "Show how a sweep is getting on, from another shell."),
     "worker": Entry("kdbench.cli.worker:command", ""),

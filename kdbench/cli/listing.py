@@ -61,7 +61,7 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """A row a model."""
+    """Return a row for each model."""
     return [
         {
             "name": offer.value.name,

@@ -172,14 +172,10 @@ def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> No
 
 
 def _rank(store: Store, dataset: str) -> None:
-    from rich.console import Console
-
+    from kdbench.cli.screen import screen
     from kdbench.results.formats import tables
     from kdbench.results.leaderboard import rankings
 
     records, _ = store.records(dataset)
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=200)
     for table in tables(rankings(record for record in records if record.dataset == dataset)):
-        screen.print(table.rich())
+        screen().print(table.rich())

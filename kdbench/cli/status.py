@@ -47,14 +47,10 @@ def _values(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -
 
 
 def _show(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -> None:
-    from rich.console import Console
-
     from kdbench.cli.liveview import picture
+    from kdbench.cli.screen import screen
 
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=200)
-    screen.print(picture(snapshot))
+    screen().print(picture(snapshot))
     for cell, why in failed.items():
         click.echo(f"FAILED {manifest.cells[cell]}: {why}")
         click.echo(f"  by hand: {manifest.commands[cell]}")

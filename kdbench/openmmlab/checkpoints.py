@@ -49,9 +49,7 @@ INERT = (
 """What mmengine's checkpoints name besides tensors and plain containers."""
 
 
-def load_weights(
-    model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, str]] = ()
-) -> dict[str, str]:
+def load_weights(model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     """Load the weights of a checkpoint whose names and shapes match the model's.
 
     The file holds ``{"state_dict": ...}`` or a bare state dict. ``ema_state_dict`` is not read: where

@@ -212,6 +212,19 @@ def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError]
     return Teacher(model)
 
 
+def measure(subject: Subject, weights: Path, place: Place) -> tuple[dict[str, float], dict[str, int]]:
+    """Return the metrics of weights from a file on the test split, and the size of their model.
+
+    Raises:
+        UserError: If the file is no checkpoint, or lacks weights of the model.
+    """
+    model, missed = subject.loaded(weights)
+    check_loaded(missed, weights)
+    parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
+    cost = {"student_parameters": parameters, "student_flops": flops}
+    return evaluate(model, subject, place), cost
+
+
 def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") -> dict[str, float]:
     """Return the metrics of a model on a split."""
     runner = Runner(

@@ -14,16 +14,16 @@ from importlib import metadata
 from pathlib import Path
 
 from kdbench import devices
-from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
+from kdbench.results.record import Cost, Kind, Made, Metrics, Record, Status, Teacher
 from kdbench.runs.plan import stored
-from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 
 PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
 
 
 def record_of(
-    spec: RunSpec | TeacherSpec,
+    spec: RunSpec | TeacherSpec | EvaluationSpec,
     metric: str,
     work_dir: Path,
     *,
@@ -54,7 +54,7 @@ def record_of(
         device: Name of the device, where it was not this process's.
     """
     return Record(
-        kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
+        kind=_kind(spec),
         identity=spec.identity(),
         spec=stored(spec),
         status=_status(reason),
@@ -72,6 +72,12 @@ def record_of(
         code=code,
         made=_made(work_dir, command),
     )
+
+
+def _kind(spec: RunSpec | TeacherSpec | EvaluationSpec) -> Kind:
+    if isinstance(spec, EvaluationSpec):
+        return "evaluation"
+    return "teacher" if isinstance(spec, TeacherSpec) else "cell"
 
 
 def _status(reason: str | None) -> Status:

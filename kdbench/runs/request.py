@@ -81,7 +81,8 @@ def own_model(reference: str) -> Model:
         return Model(config=models[reference].value.config)
     if "::" not in reference and not Path(reference).is_file():
         raise UserError(
-            f"'{reference}' is neither a model of `kdbench list models` nor a config's file.{suggestion(reference, models)}"
+            f"'{reference}' is neither a model's name (`kdbench list models`) nor a config's file."
+            f"{suggestion(reference, models)}"
         )
     return Model(config=reference)
 

@@ -1,7 +1,7 @@
 """ESPNet and ESPNet-C (Mehta et al., ECCV 2018), p = 2 and q = 8, as structured KD distils them on CamVid.
 
 No convolution has a bias; every BatchNorm has an eps of 1e-3 and every PReLU a slope for each channel. The parts of
-the encoder have the names of the authors' code, and the configs' ``revise_keys`` rename what is in their checkpoints.
+the encoder have the names of the authors' code; the configs' ``revise_keys`` rename what is in their checkpoints.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ class ESPNetHead(ESPNetCHead):
         self.coarse_norm = nn.BatchNorm2d(classes, eps=EPS)
         self.up3 = doubled(classes)
         self.lateral = convolution(STAGES[1], classes, 1)
-        self.merge = nn.Sequential(
-            norm_act(2 * classes), DilatedBlock(2 * classes, classes, residual=False)
-        )
+        self.merge = nn.Sequential(norm_act(2 * classes), DilatedBlock(2 * classes, classes, residual=False))
         self.up2 = nn.Sequential(doubled(classes), norm_act(classes))
         self.fuse = norm_act(classes, conv=convolution(STAGES[0] + classes, classes, 3))
         self.up1 = doubled(classes)

@@ -1,4 +1,4 @@
-"""ESPNet-C (Mehta et al., ECCV 2018) for CamVid at 480 x 360, as structured KD (Liu et al., CVPR 2019) trains it."""
+"""ESPNet-C (Mehta et al., ECCV 2018) for CamVid at 480 x 360, with the preprocessing of structured KD's authors."""
 
 custom_imports = {"imports": ["kdbench_models.espnet"], "allow_failed_imports": False}
 default_scope = "mmseg"
