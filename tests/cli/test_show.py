@@ -126,7 +126,7 @@ def test_a_pair(kdbench, add_plugin, counted):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("blob", "no method, dataset or pair is named 'blob'. Did you mean 'blobs'?"),
+        ("blob", "no method, dataset, pair or model is named 'blob'. Did you mean 'blobs'?"),
         ("good-two", "Did you mean 'good-one'?"),
         ("zzzzzz", "Known: blob-pair, blobs, good-one."),
     ],

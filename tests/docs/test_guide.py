@@ -96,7 +96,7 @@ def test_the_notebook_runs(tmp_path, small_digits):
 
 
 def test_a_command_that_fails_fails(environment):
-    with pytest.raises(AssertionError, match="no method, dataset or pair is named"):
+    with pytest.raises(AssertionError, match="no method, dataset, pair or model is named"):
         environment.run("kdbench show there-is-no-such-method")
 
 
