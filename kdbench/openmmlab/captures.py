@@ -110,9 +110,10 @@ def _watch_targets(head: Any, name: str, raw: Raw) -> Callable[[], None]:
     """Keep what a head is trained on."""
 
     def keep(output: Any) -> None:
-        given = (raw["extractor_inputs"] if name == "roi" else raw[name])[1]
-        kind = RoiTraining if name == "roi" else DenseTraining
-        raw[f"{name}_training"] = kind(head, output, given)
+        if name == "roi":
+            raw["roi_training"] = RoiTraining(head, output, raw["extractor_inputs"][1])
+        else:
+            raw[f"{name}_training"] = DenseTraining(head, output, *raw[name][:2])
 
     return _watched(head, "get_targets", keep) if hasattr(head, "get_targets") else lambda: None
 
