@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kdbench.api import ModelCard, Pair, hookimpl
+from kdbench_models import espnet_pairs, ssd_pairs
 from kdbench_models.espnet_card import ESPNET, ESPNET_C
-from kdbench_models.pairs import PAIRS
 
 
 @hookimpl
@@ -15,5 +15,5 @@ def kdbench_models() -> list[ModelCard]:
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
-    """Return the pairs that these networks are in."""
-    return PAIRS
+    """Return the pairs with these networks, and with SSD."""
+    return [*espnet_pairs.PAIRS, *ssd_pairs.PAIRS]

@@ -34,9 +34,15 @@ FAMILIES = {
 """The models that every part is tried on, and the family of each; those of one_stage.py are dense."""
 
 
+def espnet(channels: int) -> Model:
+    """ESPNet as the teacher, ESPNet-C as the student: networks that another package registers."""
+    name = "espnet" if channels == CHANNELS["teacher"] else "espnet_c"
+    return Model(config=f"kdbench_models::configs/{name}.py")
+
+
 def family_of(kind: str) -> str:
     """The family of a small model."""
-    return FAMILIES.get(kind, "dense")
+    return "segmentation" if kind == "espnet" else FAMILIES.get(kind, "dense")
 
 
 def retinanet(channels: int) -> Model:
@@ -90,6 +96,7 @@ MODELS: dict[str, Any] = {
     "pspnet": psp,
     "fcn": fcn,
     "deeplab": deeplab,
+    "espnet": espnet,
     **ONE_STAGE,
 }
 CHANNELS = {"student": 16, "teacher": 24}
