@@ -18,8 +18,10 @@ from torch.nn import functional
 from kdbench.distill import Assignment, at_least_float32
 from kdbench.errors import UserError
 
-DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
+DENSE = ("AnchorHead", "ATSSHead", "GFLHead", "FCOSHead")
 """The classes of convolutional heads whose targets are understood, and those that inherit their targets."""
+DELTAS = ("AnchorHead", "ATSSHead")
+"""Those of them whose boxes are deltas of anchors."""
 SMALLEST_SIDE = 0.1
 """In strides: side of a box under which it does not count as smaller."""
 ROI = ("BBoxHead",)
@@ -68,14 +70,14 @@ class DenseTraining:
             labels, targets = (torch.cat(part) for part in self._output)
             rows = torch.arange(len(labels), device=labels.device)
         else:
-            start = int(kind == "GFLHead")  # which gives the anchors first
+            start = int(kind in ("ATSSHead", "GFLHead"))  # which give the anchors first
             labels, weights = (_joined(part) for part in self._output[start : start + 2])
             targets = _joined(self._output[start + 2], 4)
             rows = self._mined((weights > 0).nonzero().squeeze(1), labels)
         positive = _positive(labels[rows], self.head.num_classes)
         chosen = rows[positive]
         encoded = self._encoded(targets[chosen], chosen)
-        if kind == "AnchorHead":
+        if kind in DELTAS:
             return Positions(rows, labels[rows], positive, encoded)
         sides = _sides(encoded)
         return Positions(rows, labels[rows], positive, encoded / sides, sides)
@@ -104,10 +106,10 @@ class DenseTraining:
         head, kind = self.head, targets_class(self.head)
         if kind == "FCOSHead":
             return targets if head.norm_on_bbox else targets / _strides(head, self._boxes)[rows]
-        if kind == "AnchorHead" and not head.reg_decoded_bbox:
+        if kind in DELTAS and not head.reg_decoded_bbox:
             return targets
         anchors = _anchors(head, self._boxes)[rows]
-        if kind == "AnchorHead":
+        if kind in DELTAS:
             encoded: Tensor = head.bbox_coder.encode(anchors, targets)
             return encoded
         strides = _strides(head, self._boxes)[rows]
@@ -214,16 +216,22 @@ def targets_class(head: Any) -> str:
     return "" if found is None else str(found.__qualname__).partition(".")[0]
 
 
+def is_understood(head: Any) -> bool:
+    """Whether a head's targets are understood."""
+    return targets_class(head) in DENSE + ROI
+
+
 def check_understood(head: Any) -> None:
     """Refuse a head whose targets are not understood.
 
     Raises:
         UserError: With the heads that are.
     """
-    if targets_class(head) not in DENSE + ROI:
+    if not is_understood(head):
         raise UserError(
             f"cannot see what a {type(head).__name__} is trained on: choose a pair whose heads are AnchorHead "
-            "(RPN, RetinaNet), GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of these."
+            "(RPN, RetinaNet, SSD), ATSSHead, GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of "
+            "these."
         )
 
 

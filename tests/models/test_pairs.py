@@ -1,4 +1,4 @@
-"""The pairs of the package: both models are built on shapes alone, and their sizes are a teacher's and a student's."""
+"""The pairs of the package: both models are built on shapes alone, and the teacher is the larger one."""
 
 from __future__ import annotations
 

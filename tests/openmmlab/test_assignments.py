@@ -18,10 +18,10 @@ from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 
 CLASSES = 10
-CELL = {"faster": 3, "retinanet": 9, "gfl": 1, "fcos": 1, "ssd": 6}
+CELL = {"faster": 3, "retinanet": 9, "gfl": 1, "fcos": 1, "ssd": 6, "atss": 1}
 """Anchors of a cell."""
 HEADS = [("faster", "rpn"), ("faster", "roi")]
-HEADS += [(kind, "head") for kind in ("retinanet", "gfl", "fcos", "ssd")]
+HEADS += [(kind, "head") for kind in ("retinanet", "gfl", "fcos", "ssd", "atss")]
 NAMES = {
     "two-stage": ("rpn_targets", "roi_targets", "assignments", "rpn", "rois", "roi_logits", "roi_boxes"),
     "dense": ("head_targets", "assignments", "head"),
@@ -81,6 +81,12 @@ def matching_ious(boxes: torch.Tensor, targets: torch.Tensor, generalized: bool)
     return measure(distance_boxes(boxes), distance_boxes(targets)).diagonal()
 
 
+def generalized_ious(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from torchvision.ops import generalized_box_iou
+
+    return generalized_box_iou(boxes, targets).diagonal()
+
+
 def test_the_rpns_own_losses_come_out_again(bench):
     found = seen(bench, "faster")
     rpn = found.own["rpn_targets"]
@@ -132,6 +138,24 @@ def test_ssds_own_losses_come_out_again(bench):
     torch.testing.assert_close(total_loss / len(head.positive), total(found.losses, "loss_cls"))
     smooth = functional.smooth_l1_loss(head.boxes, head.targets, reduction="sum")
     torch.testing.assert_close(smooth / len(head.positive), total(found.losses, "loss_bbox"))
+
+
+def test_atss_own_losses_come_out_again(bench):
+    """Its boxes are deltas, although it is trained on decoded ones."""
+    from kdbench.openmmlab.assignments import _anchors
+
+    found = seen(bench, "atss")
+    head, own = found.own["head_targets"], found.student.bbox_head
+    loss = focal(head.logits, one_hot(head.labels)) / len(head.positive)
+    torch.testing.assert_close(loss, total(found.losses, "loss_cls"))
+    where = found.raw["head_training"].positions
+    anchors = _anchors(own, found.own["head"].boxes)[where.rows[where.positive]]
+    boxes, targets = (own.bbox_coder.decode(anchors, deltas) for deltas in (head.boxes, head.targets))
+    weight = own.centerness_target(anchors, targets)
+    giou = generalized_ious(boxes, targets)
+    torch.testing.assert_close(
+        2 * (weight * (1 - giou)).sum() / weight.sum(), total(found.losses, "loss_bbox")
+    )
 
 
 def test_gfls_own_losses_come_out_again(bench):
