@@ -35,6 +35,7 @@ COMMANDS: Mapping[str, Entry] = {
     "status": Entry("kdbench.cli.status:command", "Show how a sweep is getting on, from another shell."),
     "worker": Entry("kdbench.cli.worker:command", ""),
     "data": Entry("kdbench.cli.data:command", "Get, link and check datasets."),
+    "weights": Entry("kdbench.cli.weights:command", "List and add ImageNet weights that a package ships."),
     "list": Entry("kdbench.cli.listing:command", "List methods, datasets, pairs or plugins."),
     "show": Entry("kdbench.cli.show:command", "Show the card of a method, dataset or pair."),
     "show-mask": Entry("kdbench.cli.show_mask:command", "Draw what a method attends to in an image."),

@@ -38,7 +38,7 @@ from kdbench.openmmlab.preflight import (
     probe_of,
     probe_shapes,
 )
-from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
+from kdbench.openmmlab.pretrained import initial_weights, origins, require_pretrained
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
@@ -90,6 +90,11 @@ class Subject:
             thaw(model)
         return self._staged(model)
 
+    def notes(self) -> list[str]:
+        """Return lines on the weights that the built model starts from, and on layers that are thawed."""
+        config = self.config()
+        return origins(config) + thawing(config, self.dataset)
+
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
@@ -135,7 +140,7 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
         start: Weights to start from: those of the teacher that a stage trains further.
     """
     if start is None:
-        model, notes = subject.build(), thawing(subject.config(), subject.dataset)
+        model, notes = subject.build(), subject.notes()
     else:
         model, notes = subject.loaded(start)[0], []
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
@@ -176,7 +181,7 @@ def train_with(
         method.build(shapes)
         chosen = [str(line) for line in method.notes()]
     model = _distiller(subject, student, method, teachers, names)
-    notes = thawing(subject.config(), subject.dataset) + chosen
+    notes = subject.notes() + chosen
     notes += _gates(model, probe, card.name, force=force)
     for line in notes:
         log.info("  %s", line)
