@@ -131,6 +131,19 @@ def check_library(reference: str, config: Config, dataset: Dataset) -> None:
         )
 
 
+def check_trainable(config: ConfigDict) -> None:
+    """Refuse a model that cannot be trained here.
+
+    Raises:
+        UserError: For TOOD, whose head is trained otherwise after some epochs.
+    """
+    if any(part.get("type") == "TOODHead" for part in walk(config)):
+        raise UserError(
+            "TOODHead changes how it is trained with the epoch, and recipes here count iterations: use it as a "
+            "teacher with a checkpoint, or choose another model."
+        )
+
+
 def family_of(config: ConfigDict) -> Family:
     """Family of a model's config.
 

@@ -21,7 +21,7 @@ from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.checkpoints import load_weights
 from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.configs import family_of, own_modules, read_config, revised_keys
+from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
@@ -83,6 +83,7 @@ class Subject:
     def build(self) -> Any:
         """Return the initialised model, with its stage; without initial weights all of it is to be trained."""
         config = self.config()
+        check_trainable(config)
         if self.pretrained:
             require_pretrained(config, download=self.download)
         model = build_model(config, self.dataset, self.seed)

@@ -65,10 +65,13 @@ def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
         UserError: If the config, an edit or the initial weights do not work.
     """
     from kdbench.openmmlab.complexity import parameters_and_flops
+    from kdbench.openmmlab.configs import check_trainable
     from kdbench.openmmlab.pretrained import require_pretrained
     from kdbench.openmmlab.thawing import thawing
 
     config = subject.config()
+    if trained:
+        check_trainable(config)
     if subject.pretrained:
         require_pretrained(config, download=subject.download)
     try:

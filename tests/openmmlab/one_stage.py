@@ -55,7 +55,18 @@ ONE_STAGE: dict[str, Callable[[int], Model]] = {
     "paa": on_pyramid("paa/paa_r50_fpn_1x_coco.py", **ANCHORS),
     "vfnet": on_pyramid(
         "vfnet/vfnet_r50_fpn_1x_coco.py",
-        **{"bbox_head.strides": strides(1), "bbox_head.regress_ranges": [[-1, 32], [32, 64], [64, 1e8]]},
+        **{
+            "bbox_head.strides": strides(1),
+            "bbox_head.regress_ranges": [[-1, 32], [32, 64], [64, 1e8]],
+            "bbox_head.anchor_generator": {
+                "type": "AnchorGenerator",
+                "ratios": [1.0],
+                "octave_base_scale": 8,
+                "scales_per_octave": 1,
+                "center_offset": 0.0,
+                "strides": strides(1),
+            },
+        },
     ),
     "tood": on_pyramid("tood/tood_r50_fpn_1x_coco.py", **ANCHORS),
     "rtmdet": as_it_is("rtmdet/rtmdet_tiny_8xb32-300e_coco.py"),

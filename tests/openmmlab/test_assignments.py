@@ -300,7 +300,7 @@ def test_images_without_boxes(bench, kind):
     with seeded("test"), recording(student) as raw:
         student(inputs, samples, mode="loss")
     for found in captures_of(student, raw, frozenset({"assignments"}))["assignments"].values():
-        assert len(found.labels) > 0
+        assert (len(found.labels) > 0) == (kind != "ssd")  # which then counts no negative either
         assert found.positive.shape == (0,)
         assert found.boxes.shape == found.targets.shape == (0, 4)
         found.boxes.sum().backward(retain_graph=True)

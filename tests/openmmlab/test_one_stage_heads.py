@@ -45,9 +45,9 @@ def outcome(bench: Any, kind: str, selector: str) -> str:
     """What both models give for a method: ``yes``, or why it is refused."""
     from kdbench.openmmlab.captures import captures_of
 
-    student, inputs, samples, raw = seen(bench, kind)
     names = frozenset(make_method(*bench.card(selector)).needs())
     try:
+        student, inputs, samples, raw = seen(bench, kind)
         captures_of(student, raw, names)
         bench.teacher(kind).captures(inputs, samples, student, raw, names)
     except UserError as refused:
@@ -71,14 +71,27 @@ def test_the_table_says_what_works(bench, kind):
     ("kind", "selector", "why"),
     [
         ("vfnet", "chen", "cannot see what a VFNetHead is trained on"),
-        ("tood", "hinton", "a TOODHead gives probabilities, not class logits"),
+        ("tood", "pkd", "changes how it is trained with the epoch"),
         ("yolov3", "hinton", "gives classes, boxes and objectness in one map a level"),
         ("yolov3", "pkd", "the maps of a YOLOV3 come coarsest first"),
-        ("yolov3", "fitnets[hint=backbone,start=0]", "yes"),
+        ("yolov3", "fitnets[hint=backbone]", "yes"),
     ],
 )
 def test_a_refusal_says_why(bench, kind, selector, why):
     assert why in outcome(bench, kind, selector)
+
+
+def test_a_teacher_that_gives_probabilities(bench):
+    """TOOD cannot be a student, but its maps can teach one; its class outputs cannot."""
+    from kdbench.openmmlab.distiller import Teacher
+    from kdbench.openmmlab.models import build_model
+
+    subject = bench.subject("tood", "teacher")
+    teacher = Teacher(build_model(subject.config(), subject.dataset, seed=0))
+    student, inputs, samples, raw = seen(bench, "atss")
+    assert teacher.captures(inputs, samples, student, raw, frozenset({"neck"}))["neck"]
+    with pytest.raises(UserError, match="a TOODHead gives probabilities, not class logits"):
+        teacher.captures(inputs, samples, student, raw, frozenset({"logits"}))
 
 
 def test_ssd_is_evaluated(bench, tmp_path):
