@@ -8,6 +8,7 @@ import click
 
 import kdbench
 from kdbench.cli import options
+from kdbench.cli.screen import echo, page
 
 
 @click.command("evaluate")
@@ -62,12 +63,11 @@ def command(
         rehash=rehash,
     )
     if as_json:
-        click.echo(record.to_json(), nl=False)
+        echo(record.to_json(), nl=False)
         return
-    from kdbench.cli.screen import screen
     from kdbench.results.evaluations import evaluations
     from kdbench.results.store import Store
 
     for table in evaluations([record]):
-        screen().print(table.rich())
-    click.echo(f"record    {Store(results).path_of(record)}")
+        page().print(table.rich())
+    echo(f"record    {Store(results).path_of(record)}")

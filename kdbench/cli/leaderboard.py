@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo, page
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def _refuse_contradictions(
     if style == "table" and shown["output"] is not None:
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
     if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
-        raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
+        raise UserError("--format html is sorted and filtered in the page: leave the other options out.")
     if shown["across"] and shown["sort"]:
-        raise UserError("--across has its own order: leave --sort away.")
+        raise UserError("--across has its own order: leave --sort out.")
 
 
 def _is_file(target: str) -> bool:
@@ -129,7 +130,7 @@ def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Bro
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
     records, broken = Store(results).records(only)
     for file in broken:
-        click.echo(str(file), err=True)
+        echo(str(file), err=True)
     for name in targets:
         if not _is_file(name) and not any(record.dataset == name for record in records):
             raise UserError(_nothing([name], [], results))
@@ -140,15 +141,9 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
     """Why there is no ranking, and the command that changes it."""
     dataset = targets[0] if len(targets) == 1 else None
     if dataset is not None and not records:
-        from kdbench.plugins import registry
+        from kdbench.results.query import require_dataset
 
-        known = registry()
-        if dataset in known.pairs:
-            of = known.pair(dataset).value.dataset
-            raise UserError(
-                f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`."
-            )
-        known.dataset(dataset)
+        require_dataset(dataset)
     name = dataset or "digits"
     what = f"no records of '{dataset}'" if dataset else "no records"
     if records:
@@ -167,7 +162,7 @@ def _write(results: Path, targets: Sequence[str], records: Sequence[Record]) -> 
 
 def _name(paths: Sequence[Path]) -> None:
     for path in paths:
-        click.echo(path)
+        echo(path)
 
 
 def _check(results: Path, targets: Sequence[str]) -> None:
@@ -178,31 +173,30 @@ def _check(results: Path, targets: Sequence[str]) -> None:
         problem for name in targets or (None,) for problem in check_leaderboards(results, name, records)
     ]
     for problem in problems:
-        click.echo(problem, err=True)
+        echo(problem, err=True)
     if problems:
-        click.echo("make them anew with `kdbench leaderboard --write`", err=True)
+        echo("make them anew with `kdbench leaderboard --write`", err=True)
         click.get_current_context().exit(1)
-    click.echo("the leaderboards are what the records give")
+    echo("the leaderboards are what the records give")
 
 
 def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
     from kdbench.results.html import write_page
 
-    click.echo(write_page(results, output, targets, _read(results, targets)))
+    echo(write_page(results, output, targets, _read(results, targets)))
 
 
 def _show(found: Mapping[str, Sequence[Ranking]], style: str, further: Sequence[Table]) -> None:
     """Print the rankings and, for people, further tables below them."""
-    from kdbench.cli.screen import screen
     from kdbench.results.formats import legend, tables
     from kdbench.results.pages import TEXTS, to_markdown
 
     rankings = list(chain(*found.values()))
     if style != "table":
         below = f"\n{to_markdown(further)}" if further else ""
-        click.echo(TEXTS[style](rankings) + below, nl=False)
+        echo(TEXTS[style](rankings) + below, nl=False)
         return
-    console = screen()
+    console = page()
     for table in (*tables(rankings), *further):
         console.print(table.rich())
     if rankings:
@@ -210,7 +204,6 @@ def _show(found: Mapping[str, Sequence[Ranking]], style: str, further: Sequence[
 
 
 def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Path | None) -> None:
-    from kdbench.cli.screen import screen
     from kdbench.results.across import across
     from kdbench.results.pages import across_text, write_across
 
@@ -223,9 +216,9 @@ def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Pat
     if output is not None:
         _name(write_across(whole, style, output))
     elif style != "table":
-        click.echo(across_text(whole, style), nl=False)
+        echo(across_text(whole, style), nl=False)
     else:
-        console = screen()
+        console = page()
         for table in whole.tables():
             console.print(table.rich())
         console.print(whole.legend, style="dim", markup=False, highlight=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kdbench.cli.listing import emit
+from kdbench.cli.screen import echo
 
 
 @click.group("weights")
@@ -52,4 +53,4 @@ def add(name: str, source: Path) -> None:
     from kdbench.openmmlab.shipped_weights import add
 
     written = add(name, source)
-    click.echo("\n".join(f"wrote {file}" for file in written) or f"{name} is there already")
+    echo("\n".join(f"wrote {file}" for file in written) or f"{name} is there already")

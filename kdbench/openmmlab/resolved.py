@@ -11,9 +11,9 @@ from typing import Any
 from mmengine.config import Config
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import own_modules, read_config, revised_keys, set_key
+from kdbench.openmmlab.configs import edit, family_of, own_modules, read_config, revised_keys
 from kdbench.source import source_hash
-from kdbench.specs import Model, digest, file_digest
+from kdbench.specs import Family, Model, digest, file_digest
 
 
 def model_hash(model: Model, *, pretrained: bool) -> str:
@@ -30,9 +30,7 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
     Raises:
         UserError: If the config is not there, does not parse or has no model, or an edit does not fit it.
     """
-    config = copy.deepcopy(_read(model.config))
-    for key, value in model.edits.items():
-        set_key(config.model, key, value)
+    config = _edited(model)
     parts: dict[str, Any] = {
         "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
         "modules": {name: source_hash(name) for name in own_modules(config)},
@@ -41,6 +39,21 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
     if renames := revised_keys(config):
         parts["revise_keys"] = renames
     return digest(parts)
+
+
+def family_in(model: Model) -> Family:
+    """Return the family of a model, as its config says.
+
+    Raises:
+        UserError: As :func:`model_hash` does, or if it is of no known family.
+    """
+    return family_of(_edited(model).model)
+
+
+def _edited(model: Model) -> Config:
+    config = copy.deepcopy(_read(model.config))
+    edit(config.model, model)
+    return config
 
 
 def _read(reference: str) -> Config:

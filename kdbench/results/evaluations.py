@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
@@ -10,6 +9,7 @@ from kdbench.results.leaderboard import one_each
 from kdbench.results.record import Record
 from kdbench.results.table import Table
 
+Scored = tuple[float, Record]
 NOTE = "Not ranked: these weights were trained elsewhere, under another recipe."
 
 
@@ -20,32 +20,35 @@ def evaluations(records: Iterable[Record], datasets: Collection[str] = ()) -> li
         records: Of any kind, in any order.
         datasets: Names of the datasets to show; default: all.
     """
-    found: dict[str, list[Record]] = defaultdict(list)
+    found: dict[str, list[Scored]] = defaultdict(list)
     for record in one_each(records):
-        if record.kind == "evaluation" and record.done and (not datasets or record.dataset in datasets):
-            found[record.dataset].append(record)
+        if record.kind != "evaluation" or (datasets and record.dataset not in datasets):
+            continue
+        if record.score is not None:
+            found[record.dataset].append((record.score, record))
     return [_table(name, found[name]) for name in sorted(found)]
 
 
-def _table(dataset: str, records: Sequence[Record]) -> Table:
+def _table(dataset: str, scored: Sequence[Scored]) -> Table:
     titles = [
         "model and checkpoint",
-        records[0].metric,
+        scored[0][1].metric,
         "image size",
         "parameters",
         "multiply-adds",
         "SHA-256",
     ]
-    rows = [_cells(record) for record in sorted(records, key=lambda record: -(record.score or 0))]
+    best_first = sorted(scored, key=lambda one: one[0], reverse=scored[0][1].higher_is_better)
+    rows = [_cells(*one) for one in best_first]
     return Table(titles, rows, "lrrrrl", f"{dataset}: authors' weights, measured here", NOTE)
 
 
-def _cells(record: Record) -> list[str]:
+def _cells(score: float, record: Record) -> list[str]:
     by = f" (reported by {record.reported_by})" if record.reported_by else ""
     width, height = record.spec["scale"]
     return [
         f"{record.selector}{by}",
-        f"{100 * (record.score or math.nan):.2f}",
+        f"{100 * score:.2f}",
         f"{width} x {height}",
         *(_count(number) for number in (record.cost.student_parameters, record.cost.student_flops)),
         record.spec["checkpoint"][:12],
