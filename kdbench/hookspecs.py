@@ -194,10 +194,11 @@ def kdbench_executors() -> Iterable[ExecutorCard]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_metrics() -> Iterable[MetricCard]:  # type: ignore[empty-body]
-    """Further columns of the leaderboards (CSV, parquet and frames), computed from the records' own metrics.
+    """Metrics, computed from what kdbench's own evaluation measures: they rank datasets, or are further columns.
 
-    They rank nothing, are no part of a record, and are not in the leaderboards that ``--write`` commits, which
-    do not depend on what is installed.
+    One with ``tasks`` ranks the datasets whose card names it; it is measured at each evaluation and is in the
+    records. Any other is a further column of the leaderboards (CSV, parquet and frames) and no part of a record; it
+    is not in the leaderboards that ``--write`` commits, which do not depend on what is installed.
 
     Example:
         ```python

@@ -63,9 +63,8 @@ class Offer(Generic[T]):
     @property
     def title(self) -> str:
         """How messages name it: ``dataset 'screws' of my-screws 1.0``."""
-        return (
-            f"{kind_of(self.value)} '{self.value.name}' of {self.plugin.distribution} {self.plugin.version}"
-        )
+        of = f"{self.plugin.distribution} {self.plugin.version}".strip()
+        return f"{kind_of(self.value)} '{self.value.name}' of {of}"
 
 
 def normal(name: str) -> str:

@@ -14,13 +14,15 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
+from kdbench.guests import Interruption, hosted
 from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset
 from kdbench.specs import Pair
 
@@ -32,6 +34,8 @@ GROUP = "kdbench"
 V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
+MOST_OFFERS = 10_000
+"""What one hook of a plugin may provide: one that never ends must end somewhere."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
 
@@ -54,8 +58,10 @@ class Registry:
         return self._find("method", self.methods, name)
 
     def dataset(self, name: str) -> Offer[Dataset]:
-        """Return the dataset of that name. Raises UserError with the nearest names."""
-        return self._find("dataset", self.datasets, name)
+        """Return the dataset of that name. Raises UserError with the nearest names, or if nothing can rank it."""
+        offer = self._find("dataset", self.datasets, name)
+        self._check_metric(offer)
+        return offer
 
     def pair(self, name: str) -> Offer[Pair]:
         """Return the pair of that name. Raises UserError with the nearest names."""
@@ -65,9 +71,26 @@ class Registry:
         """Return the executor of that name. Raises UserError with the nearest names."""
         return self._find("executor", self.executors, name)
 
+    def metric(self, name: str) -> MetricCard:
+        """Return the metric of that name, kdbench's own or a plugin's. Raises UserError with the nearest names."""
+        return METRICS[name] if name in METRICS else self._find("metric", self.metrics, name).value
+
     def pairs_of(self, dataset: str) -> list[Pair]:
         """Return the pairs of a dataset, its default first."""
         return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
+
+    def _check_metric(self, offer: Offer[Dataset]) -> None:
+        """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
+        task, known = (
+            offer.value.task,
+            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
+        )
+        fitting = [name for name, card in known.items() if task in card.tasks]
+        if offer.value.metric not in fitting:
+            raise UserError(
+                f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
+                f"{suggestion(offer.value.metric, fitting)}{self.note()}"
+            )
 
     def _find(self, kind: str, offers: Mapping[str, Offer[T]], name: str) -> Offer[T]:
         conflict = self.conflicts.get(f"{kind} {name}")
@@ -162,7 +185,7 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
         try:
             check_python(distribution)
             offers = _offers_of(manager, plugin, point.load)
-        except KeyboardInterrupt:
+        except Interruption:
             raise
         except BaseException as error:
             plugin.error = reason(error)
@@ -174,6 +197,21 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     pairs = {name: on_own_dataset(offer, tables["dataset"]) for name, offer in tables["pair"].items()}
     kinds = (tables["method"], tables["dataset"], pairs)
     return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
+
+
+def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
+    """Make what a benchmark file defines known in this process, in the place of what it defined before.
+
+    Raises:
+        UserError: If something else has the name.
+    """
+    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
+        for value in values:
+            there = known.get(value.name)
+            if there is not None and there.plugin.module != plugin.module:
+                raise UserError(f"{there.title} has the name already: choose another.")
+            cast("dict[str, Any]", known)[value.name] = Offer(value, plugin)
 
 
 def check_python(distribution: Distribution) -> None:
@@ -213,7 +251,11 @@ def _offers_of(
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
     """Return what a part of a plugin's import returns; note it if it prints."""
     printed = io.StringIO()
-    with redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+    with (
+        hosted(),
+        redirect_stdout(printed),
+        reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")),
+    ):
         value = work()
     if text := printed.getvalue().strip():
         plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")
@@ -228,8 +270,7 @@ def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[
     """Return what one plugin's hooks provide, by kind."""
     offers: dict[str, list[Any]] = {}
     for kind, (hook, expected) in KINDS.items():
-        offers[kind] = _call(hooks[hook], key) if hook in hooks else []
-        _check_values(hook, offers[kind], expected)
+        offers[kind] = _call(hooks[hook], key, expected) if hook in hooks else []
     return offers
 
 
@@ -240,21 +281,21 @@ def _check_marked(module: object) -> None:
             raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
 
 
-def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
-    """Return what one plugin's implementation of a hook provides."""
+def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
+    """Return what one plugin's implementation of a hook provides; each is checked as it comes."""
+    parts = [part for part in hook.get_hookimpls() if part.plugin_name == key]
+    given = (value for part in parts for value in cast("Iterable[Any]", part.function()))
     values: list[Any] = []
-    for part in hook.get_hookimpls():
-        if part.plugin_name == key:
-            values += cast("Iterable[Any]", part.function())
-    return values
-
-
-def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
-    for value in values:
+    for value in given:
         if not isinstance(value, expected):
-            raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
-        if not NAME.fullmatch(value.name):
-            raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
+            raise TypeError(f"{hook.name} gave {type(value).__name__}, not {expected.__name__}")
+        name = value.name.lower() if expected is MetricCard else value.name
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{hook.name} gave the name '{value.name}': use lower case, digits and dashes")
+        if len(values) == MOST_OFFERS:
+            raise ValueError(f"{hook.name} gave more than {MOST_OFFERS} values")
+        values.append(value)
+    return values
 
 
 def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
@@ -297,7 +338,9 @@ def make_method(card: MethodCard, options: Options) -> Method[Any]:
         PluginError: If its class cannot be imported or made.
     """
     kind = load_method(card)
-    with running(title_of(card), "its constructor"):
+    from kdbench.distill.settings import unchanged
+
+    with running(title_of(card), "its constructor"), unchanged():
         return kind(options)
 
 
@@ -308,8 +351,10 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
         PluginError: If the import fails, or the class is no method.
     """
     from kdbench.distill import Method
+    from kdbench.distill.settings import unchanged
 
-    loaded = load_target(title_of(card), card.method)
+    with running(title_of(card), f"the import of {card.method}"), unchanged():
+        loaded = load_target(title_of(card), card.method)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
+        raise PluginError(f"{title_of(card)}: {card.method} is not a subclass of kdbench.api.Method")
     return loaded

@@ -151,7 +151,7 @@ class Schedule(Spec):
     crop: tuple[int, int] | None = None
     """Random training crop, height and width (segmentation)."""
     validations: int = Field(default=1, gt=0)
-    """Evaluations, evenly spaced, the last one at the end."""
+    """Evaluations, at most: a whole number of iterations apart, the last one at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
     """Share of the newest weights, in (0, 0.5], that an optimizer step mixes into an exponential moving average of
     the weights (1 - the decay of other libraries); the average is evaluated and exported."""
@@ -186,7 +186,7 @@ class Pair(Spec):
     """Name of the dataset."""
     task: Task
     """What the dataset is for."""
-    family: Family
+    family: Family | None = None
     """What lists say of it; a run finds the family in the student's config. A label."""
     teacher: Model
     """The teacher's model."""

@@ -164,7 +164,7 @@ def test_selectors_come_back_canonical():
         ({"seeds": "2..0"}, ["seeds: '2..0' must run upwards"]),
         ({"seeds": "0..1000"}, ["seeds:", "at most 1000"]),
         ({"dataset": "two\nlines"}, ["dataset: unknown dataset 'two lines'"]),
-        ({"seeds": "three"}, ["seeds: 'three' is no range of seeds: write 0..2"]),
+        ({"seeds": "three"}, ["seeds: 'three' is not a range of seeds: write 0..2"]),
         ({"seeds": [True]}, ["seeds.0:"]),
         ({"seeds": [-1]}, ["seeds.0:"]),
         ({"seeds": 3}, ["seeds:"]),

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +17,9 @@ import click
 
 import kdbench
 from kdbench import __version__
-from kdbench.errors import UserError
+from kdbench.cli.screen import echo
+from kdbench.errors import ERROR, UserError
+from kdbench.surroundings import check_arguments, check_folder, with_streams
 from kdbench.threads import wait_well
 
 log = logging.getLogger(__name__)
@@ -58,9 +61,12 @@ COMMANDS: Mapping[str, Entry] = {
     "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
     "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
+    "new-benchmark": Entry(
+        "kdbench.cli.new_benchmark:command", "Write a benchmark file for a folder of images and boxes."
+    ),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
-    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
+    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."),
 }
 
 
@@ -87,15 +93,18 @@ class LazyGroup(click.Group):
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
             from kdbench.plugins import suggestion
 
-            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
+            shown = [name for name, entry in COMMANDS.items() if entry.help]
+            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], shown)}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the sub-command; its errors name options in place of arguments."""
         try:
             return super().invoke(ctx)
-        except UserError as error:
+        except (UserError, OSError) as error:
             log.debug("the error's traceback:", exc_info=True)
+            if isinstance(error, OSError):
+                raise
             raise UserError(with_options(str(error))) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -119,7 +128,7 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     context.with_resource(log_on_stderr(level))
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
 
 
 def with_options(text: str) -> str:
@@ -149,7 +158,7 @@ class _Stderr(logging.Handler):
     """Writes to what standard error is at that time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(with_options(self.format(record)), err=True)
+        echo(with_options(self.format(record)), err=True)
 
 
 @contextmanager
@@ -175,27 +184,38 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 where a command says so, 2 after a user's mistake, 130 after Ctrl-C.
     """
+    with_streams()
     wait_well()
     try:
+        check_folder()
+        check_arguments(sys.argv[1:] if args is None else args)
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:
         return _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         return _fail(_with_hint(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
         return _aborted(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return _fail(
-            f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
-        )
+        return _fail(_told(error))
     return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int = 2) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"{ERROR}{' '.join(message.split())}", err=True)
     return code
+
+
+def _told(error: OSError) -> str:
+    """Return a file system's error in one line; raise one that names no file, since it is no user's mistake."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
+    if error.filename is None:
+        raise error
+    return f"cannot use {error.filename}: {error.strerror}. Choose another path, or mend its permissions."
 
 
 def _with_hint(error: click.ClickException) -> str:
@@ -207,7 +227,7 @@ def _with_hint(error: click.ClickException) -> str:
 def _aborted(error: BaseException) -> int:
     """Click turns Ctrl-C into Abort, and so does a refused question."""
     if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
-        click.echo("aborted", err=True)
+        echo("aborted", err=True)
         return 1
-    click.echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
+    echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
     return INTERRUPTED

@@ -51,6 +51,12 @@ workers: Option[Any] = click.option(
     type=click.IntRange(min=0),
     help="Data loading processes; default: 0 on a CPU; with a GPU one fewer than there are cores, at most 8.",
 )
+step_limit: Option[Any] = click.option(
+    "--step-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Fail a run of which one iteration takes longer, such as a method that hangs; default: none.",
+)
 settings: Option[Any] = click.option(
     "--set",
     "settings",

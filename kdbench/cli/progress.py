@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Column
 
 from kdbench.cli import with_options
+from kdbench.cli.screen import console
 from kdbench.runs.lines import LineStage, loss_of
 
 REST_OF_BAR = 68
@@ -54,7 +55,7 @@ class TerminalConsole:
 
 def stderr() -> Console:
     """Return a console on stderr, which is quiet where kdbench's log is."""
-    return Console(stderr=True, quiet=not logging.getLogger("kdbench").isEnabledFor(logging.INFO))
+    return console(stderr=True, quiet=not logging.getLogger("kdbench").isEnabledFor(logging.INFO))
 
 
 def print_line(screen: Console, line: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
 from kdbench.cards import Dataset, MethodCard
 from kdbench.cli.listing import cell
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.offers import Offer
 from kdbench.plugins import Registry, registry, suggestion
@@ -40,9 +41,9 @@ def command(name: str, kind: str | None, as_json: bool) -> None:
     if raw:
         card |= chosen(kind, offer, raw)
     if as_json:
-        click.echo(json.dumps(card, indent=2))
+        echo(json.dumps(card, indent=2))
     else:
-        click.echo("\n".join(lines(card)))
+        echo("\n".join(lines(card)))
 
 
 def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offer[Any]]:
@@ -149,9 +150,10 @@ def _dataset(card: Dataset) -> dict[str, Any]:
         "name": card.name,
         "title": card.title,
         "task": card.task,
+        "format": card.layout,
         "metric": card.metric,
         "classes": list(card.classes),
-        "splits": {name: [part.names for part in parts] for name, parts in card.splits.items()},
+        "splits": {name: [part.listing for part in parts] for name, parts in card.splits.items()},
         "folder": card.folder,
         "license": card.license,
         "link": card.link,
@@ -177,12 +179,22 @@ def lines(card: Mapping[str, Any]) -> list[str]:
         if isinstance(value, str) and "\n" in value:
             printed += ["", key, *(f"  {line}".rstrip() for line in value.splitlines())]
         elif isinstance(value, Mapping) and value:
-            printed += ["", key, *(f"  {name}: {_plain(item)}" for name, item in value.items())]
+            printed += ["", key, *_nested(value, "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             printed += ["", key, *_columns(value)]
         else:
             printed.append(f"{key}: {_plain(value)}")
     return printed
+
+
+def _nested(values: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """Yield a line for each value of a mapping; those of a mapping in it are indented below its name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:"
+            yield from _nested(value, f"{indent}  ")
+        else:
+            yield f"{indent}{name}: {_plain(value)}"
 
 
 def _plain(value: Any) -> str:

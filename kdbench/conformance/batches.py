@@ -161,8 +161,8 @@ class Mirror:
     def _boxes(self, name: str, values: Tensor) -> Tensor:
         """(B, A * 4 * n, H, W): the small dense model's are distributions of distances, an RPN's deltas."""
         if name == "head":
-            return self._distances(self.map(values).unflatten(1, (4, -1)), 1).flatten(1, 2)
-        return self._deltas(self.map(values).unflatten(1, (-1, 4)), 2).flatten(1, 2)
+            return self._distances(_split(self.map(values), (4, -1)), 1).flatten(1, 2)
+        return self._deltas(_split(self.map(values), (-1, 4)), 2).flatten(1, 2)
 
     def _deltas(self, values: Tensor, dim: int) -> Tensor:
         """dx, dy, dw, dh along a dimension."""
@@ -176,6 +176,11 @@ class Mirror:
         return values.index_select(dim, order)
 
 
+def _split(maps: Tensor, channels: tuple[int, int]) -> Tensor:
+    """Return maps (B, C, H, W) with their channels as two dimensions."""
+    return maps.reshape(len(maps), *channels, *maps.shape[2:])
+
+
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """Change the tensors of a capture."""
     if isinstance(value, Tensor):
@@ -185,9 +190,10 @@ def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Predictions):
         return Predictions(_each(value.logits, change), _each(value.boxes, change))
     if isinstance(value, Assignment):
-        return replace(
-            value, **{name: change(part) for name, part in vars(value).items() if isinstance(part, Tensor)}
-        )
+        changed: dict[str, Any] = {
+            name: change(part) for name, part in vars(value).items() if isinstance(part, Tensor)
+        }
+        return replace(value, **changed)
     if isinstance(value, Mapping):
         return {name: _each(part, change) for name, part in value.items()}
     return type(value)(_each(part, change) for part in value)

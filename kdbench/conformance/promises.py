@@ -160,7 +160,7 @@ PROMISES = (
     ),
     Promise(
         "resume",
-        "interrupted and gone on with, it ends as uninterrupted, bit for bit",
+        "interrupted and resumed, it ends as if uninterrupted, bit for bit",
         "state that is neither a parameter nor a buffer is not in the checkpoint.",
         METHOD,
         "training:resume",

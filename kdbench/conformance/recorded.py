@@ -57,9 +57,9 @@ def record(bench: Bench, family: str) -> Recorded:
     model = Distiller(student, recorder, teacher, seed=0, iterations=1, names=names, others=others).train()
     model.compute(*bench.batch(subject, IMAGES).batch(student))
     step = recorder.step
-    shapes = (
+    own, theirs = (
         {name: shapes_of(value) for name, value in captures.items()}
         for captures in (step.student, step.teacher)
     )
-    classes, size = len(subject.dataset.classes), step.targets.image_shape
-    return Recorded(step, Shapes(*shapes, classes, size), frozenset(student.parameters()))
+    shapes = Shapes(own, theirs, len(subject.dataset.classes), step.targets.image_shape)
+    return Recorded(step, shapes, frozenset(student.parameters()))

@@ -30,7 +30,7 @@ def prepare(folder: Path, source: Path | None) -> None:
         UserError: With a ``source``, or when ``folder`` has files that are not these scenes.
     """
     if source is not None:
-        raise UserError("digits is made by kdbench itself: leave `source` away.")
+        raise UserError("digits is made by kdbench itself: leave `source` out.")
     stamp = _stamp(folder)
     if stamp == STAMP:
         return

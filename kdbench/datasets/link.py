@@ -79,7 +79,7 @@ def _found(dataset: Dataset, source: Path, inside: Iterable[str]) -> Path:
     lacking = {candidate: missing(dataset, candidate) for candidate in candidates}
     best = min(candidates, key=lambda candidate: len(lacking[candidate]))
     if lacking[best]:
-        raise UserError(f"`source` {source} is no complete {dataset.name}: {summary(lacking[best])}.")
+        raise UserError(f"`source` {source} is not a complete {dataset.name}: {summary(lacking[best])}.")
     return best
 
 

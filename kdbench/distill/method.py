@@ -90,6 +90,10 @@ class Method(nn.Module, Generic[OptionsT]):
         """Further factor on the classification terms of a detector's own loss in this iteration."""
         return 1.0
 
+    def head_weight(self, step: Step) -> float:
+        """Further factor on the terms of a two-stage detector's RoI head in this iteration (0: its RPN alone)."""
+        return 1.0
+
     def adversary(self) -> nn.Module | None:
         """Return a part, made in ``build``, that is trained against the student.
 
@@ -137,6 +141,8 @@ def check_terms(terms: Any) -> None:
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
+    elif hidden := [name for name in terms if not name.isprintable()]:
+        wrong = f"the name {hidden[0]!a}"
     else:
         wrong = next((f"'{name}': {_kind(term)}" for name, term in terms.items() if not _is_term(term)), "")
     if wrong:

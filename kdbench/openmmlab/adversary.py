@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import generator, seeded
+from kdbench.distill.settings import unchanged
 from kdbench.errors import running
 from kdbench.openmmlab.hooks import bare
 
@@ -72,7 +73,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         step, model.seen = model.seen, None
         key = *model.stream(), "adversary"
         step = replace(step, generator=generator(step.images.device, *key))
-        with seeded(*key), running(model.title, "adversary_losses()"):
+        with seeded(*key), running(model.title, "adversary_losses()"), unchanged():
             terms = model.method.adversary_losses(step)
             check_terms(terms)
         summed: tuple[Tensor, dict[str, float]] = model.parse_losses(

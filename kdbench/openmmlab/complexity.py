@@ -113,8 +113,13 @@ def on_meta(config: ConfigDict, dataset: Dataset) -> Any:
 
 def _forward(model: Any, image: torch.Tensor) -> None:
     """Backbone, neck and heads, up to their raw outputs."""
-    features = model.extract_feat(image)
     family = family_of_model(model)
+    if family == "segmentation" and isinstance(model.decode_head, nn.ModuleList):
+        model.encode_decode(
+            image, [{"img_shape": tuple(image.shape[-2:])}]
+        )  # stages differ in their arguments
+        return
+    features = model.extract_feat(image)
     if family == "segmentation":
         model.decode_head(features)
     elif family == "dense":

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import signal
-import statistics
 import threading
 import time
+from statistics import median
 from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params, get_world_size
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from kdbench import devices
 from kdbench.distill.randomness import reseed
+from kdbench.guests import Interruption
+from kdbench.openmmlab.intact import Watch
+from kdbench.openmmlab.limit import StepLimit
+from kdbench.openmmlab.training_checkpoints import check_fits
 
 WARM_ITERATIONS = 5
 AGAIN = 1.0
@@ -36,12 +42,14 @@ class StepHook(Hook):  # type: ignore[misc]
 
     Args:
         progress: Receives iterations and evaluations.
+        watch: Checks that nothing was changed that other trainings depend on.
+        limit: Seconds that an iteration may take; None: any.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, watch: Watch, limit: float | None = None) -> None:
+        self.progress, self.watch, self.limit = progress, watch, StepLimit(limit)
         self.durations: dict[int, float] = {}
         """Iteration that was looked at -> its seconds, without the loading of its batch."""
         self.started = 0.0
@@ -49,8 +57,9 @@ class StepHook(Hook):  # type: ignore[misc]
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock after the batch was loaded; a preprocessor's random sizes follow from the iteration."""
+        self.limit.start()
         model = bare(runner)
-        model.iteration = runner.iter
+        model.iteration, model.shares.seconds = runner.iter, 0.0
         reseed(model.seed, "batch", runner.iter)
         device = model.data_preprocessor.device
         if model.looks.due(runner.iter, device):
@@ -62,13 +71,17 @@ class StepHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Stop the clock if the losses were read, so that the device is done, and report the last that were.
 
+        The time in which the method's share of the gradient was measured does not count.
+
         A lane of a pack is charged what it took from the others, so that its time is that of a run alone.
         """
+        self.limit.stop()
         if outputs:
             model = bare(runner)
             devices.synchronize(model.data_preprocessor.device)
             borrowed = sum(teacher.borrowed for teacher in model.teachers)
-            self.durations[runner.iter] = time.perf_counter() - self.started + borrowed
+            taken = time.perf_counter() - self.started - model.shares.seconds
+            self.durations[runner.iter] = taken + borrowed
             self.losses = {name: value for name, value in outputs.items() if "loss" in name}
         self.progress.advance(runner.iter + 1, self.losses)
 
@@ -81,11 +94,16 @@ class StepHook(Hook):  # type: ignore[misc]
         warm = [seconds for at, seconds in self.durations.items() if at >= first + WARM_ITERATIONS]
         if not warm and first == 0:
             warm = list(self.durations.values())
-        return statistics.median(warm) if warm else None
+        return median(warm) if warm else None
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with the weights of another model."""
+        check_fits(bare(runner), checkpoint)
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""
+        """Raise NonFiniteLoss or Disturbed before weights are saved that are spoiled."""
         bare(runner).looks.look()
+        self.watch.check(bare(runner).teachers)
 
     def before_val_epoch(self, runner: Any) -> None:
         """Raise NonFiniteLoss before such weights are evaluated."""
@@ -122,7 +140,7 @@ class CurveHook(Hook):  # type: ignore[misc]
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Add a point."""
         curve = [point for point in self.curve(runner) if point["iteration"] < runner.iter]
-        point = {"iteration": runner.iter, **(metrics or {})}
+        point = {"iteration": runner.iter, **{name: float(value) for name, value in (metrics or {}).items()}}
         runner.message_hub.update_info(self.key, [*curve, point])
         self.progress.evaluated(runner.iter, metrics or {})
 
@@ -134,8 +152,8 @@ class CurveHook(Hook):  # type: ignore[misc]
         return points
 
 
-class BuffersHook(Hook):  # type: ignore[misc]
-    """Averages the buffers (BatchNorm's statistics) over the processes, where DDP leaves each with its own."""
+class StatisticsHook(Hook):  # type: ignore[misc]
+    """Averages the statistics of normalisation layers over the processes; other buffers stay as each has them."""
 
     priority = "HIGH"
 
@@ -144,7 +162,13 @@ class BuffersHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Average, before weights are averaged, evaluated or saved."""
         if get_world_size() > 1:
-            all_reduce_params([b for b in runner.model.buffers() if b.is_floating_point()], op="mean")
+            all_reduce_params(statistics_of(runner.model), op="mean")
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """Return the running means and variances of a model's normalisation layers (BatchNorm, InstanceNorm)."""
+    layers = [layer for layer in model.modules() if isinstance(layer, _NormBase)]
+    return [b for layer in layers for b in layer.buffers(recurse=False) if b.is_floating_point()]
 
 
 class AverageHook(EMAHook):  # type: ignore[misc]
@@ -160,7 +184,7 @@ class AverageHook(EMAHook):  # type: ignore[misc]
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
-class StopNow(KeyboardInterrupt):
+class StopNow(Interruption):
     """The second wish to stop: without a checkpoint."""
 
 

@@ -71,6 +71,7 @@ class Ranking:
         first = self.first
         parts = [f"{first['schedule']} schedule" if self.was_run else "not run"]
         parts += [f"{key} {first[key]}" for key in ("recipe", "teacher") if first[key]]
+        parts += [f"less {self.metric} is better, and + is a gain"] if self.sign < 0 else []
         return f"{first['dataset']}: {first['pair']} ({', '.join(parts)})"
 
     @property
@@ -98,13 +99,20 @@ class Ranking:
         return {} if row is None else row.scores(metric)
 
     def differences(self, label: str, metric: str | None = None) -> list[float]:
-        """Differences of a row to the plain student at each shared seed, as fractions.
+        """Return the differences of a row to the plain student at each shared seed, as fractions.
 
         Args:
             label: Of the row.
-            metric: A metric after the last iteration; default: the one that ranks.
+            metric: A metric after the last iteration; default: the one that ranks, of which, also by class, a
+                positive difference is an improvement.
         """
-        return gains(self.scores(label, metric), self.scores(PLAIN, metric))
+        sign = self.sign if metric is None or metric.partition("/")[0] == self.metric else 1
+        return [sign * gain for gain in gains(self.scores(label, metric), self.scores(PLAIN, metric))]
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the metric that ranks is better, -1 where less is."""
+        return next((row.cells[0].sign for row in self.rows if row.cells), 1)
 
     def pair(self, label: str, other: str) -> Estimate | None:
         """Return the difference ``label - other``, with an interval for this pair alone; None where it has none."""
@@ -219,8 +227,10 @@ class Board:
         row = row.but(
             shared_seeds=len(shared),
             difference=gain,
-            gap_closed=gap_closed(gain, level, mean(self._teacher_scores)),
-            relative_gain=gain / level if level > 0 else math.nan,
+            gap_closed=gap_closed(
+                gain, level, (*row.cells, *self.plain)[0].sign * mean(self._teacher_scores)
+            ),
+            relative_gain=gain / abs(level) if level else math.nan,
             same_as=same_as,
         )
         if found is None:

@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def difference(self) -> Estimate | None:
-        """Second less first, with its 95 % interval; None below two shared seeds.
+        """How much better the second is, with its 95 % interval; None below two shared seeds.
 
         Against the plain student the interval is the leaderboard's, which holds for all rows at once; of two other
         methods it is for this pair alone, from the same pooled noise.
@@ -85,7 +85,9 @@ class Comparison:
     def gain(self) -> float:
         """The difference, also of one shared seed; NaN without one."""
         found = self.difference
-        return mean(gains(self.second.scores, self.first.scores)) if found is None else found.mean
+        if found is not None:
+            return found.mean
+        return self.ranking.sign * mean(gains(self.second.scores, self.first.scores))
 
     @property
     def verdict(self) -> str:
@@ -110,8 +112,8 @@ class Overall:
     """Several comparisons together.
 
     Attributes:
-        wins: Blocks in which the second's mean is higher.
-        losses: Blocks in which it is lower.
+        wins: Blocks in which the second's mean is better.
+        losses: Blocks in which it is worse.
         ties: Blocks in which it is the same.
         datasets: Datasets that they are of.
         p: Wilcoxon's signed-rank test over the datasets (of each the mean over its blocks); NaN below 6 datasets:

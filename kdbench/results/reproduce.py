@@ -97,7 +97,7 @@ def find_row(
 def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record]) -> list[Record]:
     """Return the done cells of a method; smoke runs only where there is nothing else."""
     if row == TEACHER_ROW:
-        raise UserError("the teacher is no row of its own: reproduce one that was taught by it.")
+        raise UserError("the teacher is not a row of its own: reproduce one that was taught by it.")
     found = [cell for cell in here if cell.done and fits(row, cell)]
     if not found:
         if other := sorted({cell.pair_name for cell in everywhere if cell.done and fits(row, cell)}):

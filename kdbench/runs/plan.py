@@ -18,7 +18,7 @@ from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
 from kdbench.offers import Offer
 from kdbench.plugins import registry, title_of
-from kdbench.runs.request import Request, overridden, pair_of
+from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
 from kdbench.specs import (
@@ -99,10 +99,12 @@ class Planner:
         self._pairs: dict[Request, Pair] = {}
         self._plain: dict[tuple[Request, int], RunSpec] = {}
         self._members: dict[tuple[Request, int], list[TeacherSpec]] = {}
+        self._requests: dict[Request, Request] = {}
         self._taught_by: dict[tuple[Request, str], tuple[StagedTeacherSpec | None, str | None]] = {}
 
     def plan(self, request: Request) -> Plan:
         """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
+        request = self._of_benchmark(request)
         offer, options, selector = self._method(request.method)
         card = offer.value
         dataset = registry().dataset(request.dataset).value
@@ -147,6 +149,14 @@ class Planner:
             tuple(members[1:]),
             origin(offer),
         )
+
+    def _of_benchmark(self, request: Request) -> Request:
+        """Return :func:`of_benchmark` of a request; a file is read once for all seeds and methods."""
+        plain = parse(request.method)[0] == PLAIN
+        key = replace(request, method=PLAIN if plain else "*", seed=0)
+        if key not in self._requests:
+            self._requests[key] = of_benchmark(request)
+        return replace(self._requests[key], method=request.method, seed=request.seed)
 
     def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
         if text not in self._asked:
@@ -295,7 +305,7 @@ def resolved(pair: Pair) -> Pair:
         from kdbench.openmmlab.resolved import family_in, model_hash
     except ImportError as error:
         raise UserError(
-            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to mend it."
+            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to fix it."
         ) from error
     models = {
         role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})

@@ -81,18 +81,21 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
         seed=cell.seed,
         schedule=benchmark.schedule,
         settings=(*benchmark.set, *like.settings),
+        benchmark=benchmark.inline and benchmark.inline.file,
     )
 
 
 def command_of(request: Request, settings: RunSettings) -> str:
     """Return the command that runs a cell by hand, for a shell."""
-    words = ["kdbench", "run", "--method", request.method, "--dataset", request.dataset]
+    words = ["kdbench", "run", "--method", request.method]
     flags = {
         "--from-scratch": request.from_scratch,
         "--download": settings.download,
         "--force": settings.force,
     }
     options: dict[str, Sequence[object]] = {
+        "--benchmark": [request.benchmark],
+        "--dataset": [None if request.benchmark else request.dataset],
         "--pair": [request.pair],
         "--seed": [request.seed],
         "--schedule": [None if request.schedule == "default" else request.schedule],
@@ -104,6 +107,7 @@ def command_of(request: Request, settings: RunSettings) -> str:
         "--device": [request.device],
         "--gpus": [None if request.processes == 1 else request.processes],
         "--workers": [settings.workers],
+        "--step-limit": [settings.step_limit],
         "--visualizer": settings.visualizers,
         "--root": [request.data_root],
         "--work-dir": [_unless_default(settings, "work_dir")],

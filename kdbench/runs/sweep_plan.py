@@ -82,7 +82,7 @@ def plan_sweep(
         like: What all cells have in common.
         settings: Runtime settings.
         view: Where lines are shown.
-        retry_failed: Run cells again that have failed.
+        retry_failed: Run failed cells again.
         max_lanes: Most cells of a pack; None: no limit.
         share_teacher: Whether cells with the same teacher are run together.
         rehash: Read every file of the data, whatever the index of hashes has of it.

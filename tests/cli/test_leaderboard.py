@@ -122,7 +122,7 @@ def test_methods_and_sort(root):
         "hinton",
         "mimic[weight=2]",
     ]
-    assert "no row is 'x'" in message(call(root, "--methods", "x"))
+    assert "no row is named 'x'" in message(call(root, "--methods", "x"))
     assert "--methods is empty" in message(call(root, "--methods", ","))
     assert "unbalanced" in message(call(root, "--methods", "a[b"))
     assert "no column" in message(call(root, "--sort", "x"))

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from kdbench import __version__, cli
-from kdbench.errors import UserError
+from kdbench.errors import GateError, UserError
 
 
 @pytest.fixture
@@ -68,6 +68,32 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(kdbench, arguments
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
     assert told.lower() in done.err.lower()
+
+
+def test_what_sweeps_call_is_not_suggested(kdbench):
+    assert "'worker'" not in kdbench("workers").err
+
+
+@pytest.mark.parametrize("name", ["data", "records"])
+def test_a_group_alone_prints_its_help_whole(kdbench, name):
+    done = kdbench(name)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == kdbench(name, "--help").out
+    assert "..." not in done.out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "tune"])
+def test_a_gate_names_the_option_that_overrules_it(kdbench, monkeypatch, name):
+    def body(**_):
+        raise GateError("the loss is zero.")
+
+    monkeypatch.setattr(cli.cli.get_command(None, name), "callback", body)
+    required = {
+        "run": ["--method", "none", "--dataset", "digits"],
+        "tune": ["none", "--dataset=digits", "--trials=1"],
+    }
+    done = kdbench(name, *required.get(name, []))
+    assert done == (2, "", "error: the loss is zero. To go on all the same, give --force.\n")
 
 
 def test_a_users_mistake_is_one_line_and_code_2(kdbench, raising):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from kdbench.cards import Options
-from kdbench.cli.show import option
+from kdbench.cli.show import lines, option
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 
@@ -161,6 +161,19 @@ def test_a_pair_whose_dataset_nobody_gives(kdbench, add_plugin, counted):
     done = kdbench("show", "blob-pair")
     assert done.code == 2
     assert "unknown dataset 'blobs'. Did you mean 'blots'?" in done.err
+
+
+def test_values_within_values_have_a_line_each():
+    card = {"teacher": {"config": "x.py", "edits": {"neck.norm_cfg": {"type": "BN", "requires_grad": True}}}}
+    assert lines(card) == [
+        "",
+        "teacher",
+        "  config: x.py",
+        "  edits:",
+        "    neck.norm_cfg:",
+        "      type: BN",
+        "      requires_grad: yes",
+    ]
 
 
 def test_a_method_with_options(kdbench, shown):

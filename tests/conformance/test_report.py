@@ -95,7 +95,7 @@ def test_a_selector_chooses_the_options(quick, capsys):
         ("fitnet", "no method and no distribution with a plugin is named 'fitnet'. Did you mean 'fitnets'?"),
         ("none", "'none' is the plain student"),
         ("mimic[wieght=1]", "mimic has no option 'wieght'. Did you mean 'weight'?"),
-        ("mimic[", "is no selector"),
+        ("mimic[", "is not a selector"),
     ],
 )
 def test_bad_input_is_one_line(capsys, name, told):

@@ -7,7 +7,15 @@ from mmengine.config import ConfigDict
 
 from kdbench.datasets import camvid, digits, voc
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import config_file, family_of, heads_of, model_config, set_key, walk
+from kdbench.openmmlab.configs import (
+    config_file,
+    family_of,
+    heads_of,
+    model_config,
+    read_config,
+    set_key,
+    walk,
+)
 from kdbench.openmmlab.resolved import model_hash
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
@@ -54,6 +62,44 @@ def test_a_config_that_does_not_parse(tmp_path, text, reason):
     told = refused(Model(config=written(tmp_path, text)))
     assert "mine.py' does not parse: " in told
     assert reason in told
+
+
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    [
+        ("mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py", "EncoderDecoder"),
+        ("mmseg::_base_/models/ocrnet_hr18.py", "CascadeEncoderDecoder"),
+        ("mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", "RetinaNet"),
+    ],
+)
+def test_a_config_inherits_from_either_library(tmp_path, base, kind):
+    written(tmp_path, f"_base_ = ['{base}']\nmodel = dict(own=1)\n", "between.py")
+    config = read_config(written(tmp_path, "_base_ = './between.py'\n"))
+    assert (config.model.type, config.model.own) == (kind, 1)
+
+
+@pytest.mark.parametrize("imports", ["['absent_backbone']", "'absent_backbone'", "['needs_absent']"])
+def test_custom_imports_that_fail_name_the_module(tmp_path, monkeypatch, imports):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written(tmp_path, "import absent_backbone\n", "needs_absent.py")
+    told = refused(
+        Model(config=written(tmp_path, f"custom_imports = dict(imports={imports})\nmodel = dict()\n"))
+    )
+    assert (
+        "its custom_imports fail (No module named 'absent_backbone'): put the folder of that module on"
+        in told
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["detr/detr_r50_8xb2-150e_coco.py", "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py"]
+)
+def test_queries_are_of_no_known_family(name):
+    config = model_config(Model(config=f"mmdet::{name}"), digits.detection, pretrained=False)
+    with pytest.raises(
+        UserError, match=r"^model '\w+' is of no known family \(two-stage: .* dense: a convolutional"
+    ):
+        family_of(config)
 
 
 def test_a_file_that_is_no_config(tmp_path):

@@ -69,7 +69,7 @@ def test_methods_are_chosen_by_selector_or_name_and_stay_corrected_over_all(aske
 
 
 def test_unknown_method_and_column():
-    with pytest.raises(UserError, match=r"no row is 'c'\. (Known|Did you mean)"):
+    with pytest.raises(UserError, match=r"no row is named 'c'\. (Known|Did you mean)"):
         frames([], RECORDS, methods=["c"])
     with pytest.raises(UserError, match=r"no column 'diference' .* Did you mean 'difference'"):
         frames([], RECORDS, sort="diference")
@@ -81,6 +81,8 @@ def test_unknown_method_and_column():
         ("method", ["a", "b[x=1]", "b[x=2]"]),
         ("time_ratio", ["b[x=2]", "b[x=1]", "a"]),
         ("mean", ["b[x=1]", "b[x=2]", "a"]),
+        ("AP50", ["b[x=1]", "b[x=2]", "a"]),
+        ("time", ["b[x=2]", "b[x=1]", "a"]),
         ("seeds", ["b[x=1]", "b[x=2]", "a"]),
     ],
 )

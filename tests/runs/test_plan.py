@@ -154,7 +154,7 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
     ("changes", "told"),
     [
         ({"method": "hintn"}, "unknown method 'hintn'. Did you mean 'hinton'?"),
-        ({"method": "hinton["}, "'hinton[' is no selector"),
+        ({"method": "hinton["}, "'hinton[' is not a selector"),
         (
             {"method": "hinton[temprature=2]"},
             "hinton has no option 'temprature'. Did you mean 'temperature'?",
@@ -223,7 +223,7 @@ def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
     if there:
         (tmp_path / "digits").mkdir()
     told = refused(asked, data_root=tmp_path)
-    assert told.endswith(f"run `kdbench data prepare digits --root {tmp_path}`.")
+    assert f"run `kdbench data prepare digits --root {tmp_path}`, with --from DIR" in told
 
 
 def test_settings_never_reach_beyond_their_section():

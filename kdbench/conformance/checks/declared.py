@@ -16,8 +16,8 @@ from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.models import task_of
 from kdbench.conformance.promises import HEAVY
-from kdbench.conformance.settings import noted
 from kdbench.distill import FAMILIES
+from kdbench.distill.settings import noted
 from kdbench.errors import UserError
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import load_method, make_method
