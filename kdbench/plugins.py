@@ -137,10 +137,11 @@ def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
     """Return the offer of a name, with or without its distribution; None where there is none."""
     if name in offers:
         return offers[name]
-    distribution, _, own = name.partition(":")
-    offer = offers.get(own)
-    same = offer is not None and normal(offer.plugin.distribution) == normal(distribution)
-    return offer if same else None
+    given, _, own = name.partition(":")
+    distribution, offer = normal(given), offers.get(own)
+    if offer is not None and normal(offer.plugin.distribution) == distribution:
+        return offer
+    return offers.get(f"{distribution}:{own}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
