@@ -15,7 +15,7 @@ from kdbench.errors import UserError
 from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.hookspecs import hookimpl
 from kdbench.selectors import method_of
-from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage
+from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage, narrow
 
 if TYPE_CHECKING:
     from kdbench.distill import (
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Predictions,
         Shape,
         Shapes,
+        Spread,
         Step,
         Targets,
         adapter,
@@ -35,14 +36,19 @@ if TYPE_CHECKING:
         assign_levels,
         at_least_float32,
         coverage,
+        gathered,
         largest_overlap,
+        level_overlaps,
         mean_or_zero,
         mean_square,
+        overlaps,
         pooled_regions,
+        reduced,
         region_means,
         resized,
         stride_of,
         student_and_teacher,
+        valid_cells,
     )
 
 __all__ = [
@@ -69,6 +75,7 @@ __all__ = [
     "Shape",
     "Shapes",
     "Split",
+    "Spread",
     "Step",
     "Targets",
     "Task",
@@ -79,17 +86,23 @@ __all__ = [
     "assign_levels",
     "at_least_float32",
     "coverage",
+    "gathered",
     "hookimpl",
     "largest_overlap",
+    "level_overlaps",
     "link_or_tell",
     "mean_or_zero",
     "mean_square",
     "method_of",
+    "narrow",
+    "overlaps",
     "pooled_regions",
+    "reduced",
     "region_means",
     "resized",
     "stride_of",
     "student_and_teacher",
+    "valid_cells",
 ]
 
 

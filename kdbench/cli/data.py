@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.listing import counted
 from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
@@ -27,7 +28,7 @@ def command() -> None:
     """Get, link and check datasets."""
 
 
-@command.command()
+@command.command(short_help="Make, download or link a dataset.")
 @click.argument("name")
 @ROOT
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Link this folder; download nothing.")
@@ -41,7 +42,7 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
     echo(f"{name} is ready in {folder}.")
 
 
-@command.command()
+@command.command(short_help="Count a dataset and check its files.")
 @click.argument("name")
 @ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -55,7 +56,7 @@ def verify(context: click.Context, name: str, root: Path | None, as_json: bool) 
     dataset = registry().dataset(name).value
     folder = locate.folder_of(dataset, root)
     if not locate.has_files(folder):
-        raise UserError(f"dataset '{name}' is not in {folder}: run `{locate.command(dataset, root)}`.")
+        raise UserError(locate.absent(dataset, root))
     with _bar() as advance:
         report = check(dataset, folder, pixels=True, advance=advance)
     (_print_json if as_json else _print)(report, folder)
@@ -91,5 +92,5 @@ def _print(report: Report, folder: Path) -> None:
         echo(f"warning: {problem}", err=True)
     for problem in report.errors:
         echo(f"error: {problem}", err=True)
-    state = f"{len(report.errors)} errors" if report.errors else "good"
-    echo(f"{report.dataset} in {folder}: {state}, {len(report.warnings)} warnings")
+    state = counted(len(report.errors), "error") if report.errors else "good"
+    echo(f"{report.dataset} in {folder}: {state}, {counted(len(report.warnings), 'warning')}")

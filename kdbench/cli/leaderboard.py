@@ -82,9 +82,9 @@ def _refuse_contradictions(
     if style == "table" and shown["output"] is not None:
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
     if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
-        raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
+        raise UserError("--format html is sorted and filtered in the page: leave the other options out.")
     if shown["across"] and shown["sort"]:
-        raise UserError("--across has its own order: leave --sort away.")
+        raise UserError("--across has its own order: leave --sort out.")
 
 
 def _is_file(target: str) -> bool:
@@ -132,15 +132,9 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
     """Why there is no ranking, and the command that changes it."""
     dataset = targets[0] if len(targets) == 1 else None
     if dataset is not None and not records:
-        from kdbench.plugins import registry
+        from kdbench.results.query import require_dataset
 
-        known = registry()
-        if dataset in known.pairs:
-            of = known.pair(dataset).value.dataset
-            raise UserError(
-                f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`."
-            )
-        known.dataset(dataset)
+        require_dataset(dataset)
     name = dataset or "digits"
     what = f"no records of '{dataset}'" if dataset else "no records"
     if records:

@@ -31,13 +31,17 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset."""
+    """Return a row for each dataset, and whether there is anything in its folder."""
+    from kdbench.datasets.locate import folder_of, has_files
+
     return [
         {
             "name": offer.value.name,
             "task": offer.value.task,
+            "format": offer.value.layout,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
+            "on disk": has_files(folder_of(offer.value)),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }
@@ -79,10 +83,11 @@ def executors(found: Registry) -> list[Row]:
 
 
 def metrics(found: Registry) -> list[Row]:
-    """Return a row for each metric that leaderboards show besides those of the records."""
+    """Return a row for each metric: those that rank datasets, and those that leaderboards show besides."""
     return [
         {
             "name": offer.value.name,
+            "ranks": list(offer.value.tasks),
             "higher is better": offer.value.higher_is_better,
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
@@ -150,6 +155,11 @@ def emit(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row.values()))
     console().print(table)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts: ``1 error``, ``2 errors``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def cell(value: Any) -> str:

@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
     if len(name) > LONGEST:
         raise UserError(f"'{name}' is too long for a name: use at most {LONGEST} letters.")
     if name.startswith(PREFIX):
-        raise UserError(f"leave '{PREFIX}' away: the package is named so by itself.")
+        raise UserError(f"leave '{PREFIX}' out: the package is named so by itself.")
     taken = registry().methods.get(name)
     if taken is not None:
         raise UserError(f"{taken.plugin.distribution} gives a method '{name}' already: choose another name.")

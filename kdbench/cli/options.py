@@ -57,6 +57,13 @@ step_limit: Option[Any] = click.option(
     metavar="SECONDS",
     help="Fail a run of which one iteration takes longer, such as a method that hangs; default: none.",
 )
+settings: Option[Any] = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
+)
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 
 

@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from kdbench.cli import with_options
 from kdbench.cli.screen import console
 from kdbench.runs.lines import LineStage, loss_of
 
@@ -58,8 +59,8 @@ def stderr() -> Console:
 
 
 def print_line(screen: Console, line: str) -> None:
-    """Print one line, never folded outside of a terminal."""
-    screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    """Print one line, with options in place of arguments, never folded outside of a terminal."""
+    screen.print(with_options(line), highlight=False, markup=False, soft_wrap=True)
 
 
 class BarStage(LineStage):

@@ -21,7 +21,7 @@ def command() -> None:
     """Add the results of others, and check all."""
 
 
-@command.command()
+@command.command(short_help="Copy records of others into the store.")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
 )
@@ -45,7 +45,7 @@ def add(files: tuple[Path, ...], results: Path, reported_by: str | None) -> None
         echo(path)
 
 
-@command.command()
+@command.command(short_help="Check all records of the store.")
 @options.results("Folder of the records.")
 def check(results: Path) -> None:
     """Hold all records of the store to the rules of `add`; the exit code is 2 where one breaks them."""

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 @click.option(
     "--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`."
 )
-@options.dataset
+@click.option("--dataset", default="", metavar="NAME", help="Dataset, see `kdbench list datasets`.")
+@click.option(
+    "--benchmark",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Benchmark file that names the dataset, or defines it and its pairs.",
+)
 @options.pair
 @options.seed
 @click.option(
@@ -53,13 +58,7 @@ if TYPE_CHECKING:
     "--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun)."
 )
 @options.amp
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
-)
+@options.settings
 @click.option("--from-scratch", is_flag=True, help="Ignore the initial weights that the pair's configs name.")
 @options.download
 @options.force
@@ -81,6 +80,7 @@ if TYPE_CHECKING:
 def command(
     method: str,
     dataset: str,
+    benchmark: Path | None,
     pair: str | None,
     seed: int,
     schedule: Literal["default", "smoke"],
@@ -117,8 +117,9 @@ def command(
     console = TerminalConsole()
     if gpus is not None:
         if device == "cpu":
-            raise UserError("--gpus and --device cpu exclude each other: leave one away.")
-        plan(Request(method, dataset, pair=pair, data_root=root))  # before the processes start
+            raise UserError("--gpus and --device cpu exclude each other: leave one out.")
+        request = Request(method, dataset, pair=pair, data_root=root, benchmark=benchmark)
+        plan(request)  # before the processes start
         code = relaunch(gpus)
         if code is not None:
             return code
@@ -126,6 +127,7 @@ def command(
         record = kdbench.run(
             method,
             dataset,
+            benchmark=benchmark,
             pair=pair,
             seed=seed,
             schedule=schedule,

@@ -26,7 +26,7 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 def console(**options: Any) -> Console:
     """Return a console of rich, with the options of its constructor."""
-    from rich.console import Console, ConsoleOptions, RenderableType, RenderHook, RenderResult
+    from rich.console import Console, ConsoleOptions, RenderHook, RenderResult
     from rich.segment import Segment
 
     class Seen:
@@ -38,7 +38,7 @@ def console(**options: Any) -> Console:
                 yield part if part.control else Segment(printable(part.text, keep="\n"), part.style)
 
     class Printable(RenderHook):
-        def process_renderables(self, renderables: Sequence[Any]) -> list[RenderableType]:
+        def process_renderables(self, renderables: Sequence[Any]) -> list[Any]:
             return [Seen(shown) for shown in renderables]
 
     made = Console(**options)

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     type=click.Choice(["default", "smoke"]),
     help="smoke: a handful of iterations of everything, never ranked.",
 )
+@options.settings
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
-@click.option("--retry-failed", is_flag=True, help="Run cells again that have failed.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option("--max-lanes", type=click.IntRange(min=1), help="Most students that train side by side.")
 @click.option(
     "--no-share-teacher",
@@ -71,6 +72,7 @@ def command(
     pairs: str | None,
     seeds: str | None,
     schedule: Literal["default", "smoke"] | None,
+    settings: tuple[str, ...],
     dry_run: bool,
     retry_failed: bool,
     max_lanes: int | None,
@@ -105,6 +107,7 @@ def command(
             pairs=pairs,
             seeds=seeds,
             schedule=schedule,
+            settings=settings,
             dry_run=dry_run,
             retry_failed=retry_failed,
             max_lanes=max_lanes,

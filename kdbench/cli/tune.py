@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @options.device
 @options.amp
 @options.download
+@options.force
 @options.workers
 @options.root
 @options.work_dir("Checkpoints, logs and records of the trials.")
@@ -72,6 +73,7 @@ def command(**values: Any) -> int:
         results=values["work_dir"] / TUNING,
         workers=values["workers"],
         download=values["download"],
+        force=values["force"],
     )
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -92,6 +94,9 @@ def _show(study: Study, count: int, path: Path) -> None:
     failed = sum(trial.status == "failed" for trial in study.trials[:count])
     echo(f"study     {path}")
     echo(f"trials    {count}, of which {failed} failed, on {study.validation}")
+    different = len({trial.run for trial in study.trials[:count]})
+    if different < count:
+        echo(f"          only {different} differ, as the options have few values; none is trained twice")
     if best is None:
         echo(f"chosen    nothing: every trial failed, the last one so: {study.trials[count - 1].reason}")
         return
@@ -100,6 +105,8 @@ def _show(study: Study, count: int, path: Path) -> None:
     echo(f"best      trial {best.number}: {study.metric} {best.value:.3f} ({levels})")
     echo("          the best of several on few images: flattering, and no result; a sweep gives that")
     echo(f"chosen    {best.selector}")
+    if study.plain is not None and best.value is not None and best.value <= study.plain:
+        echo("          no trial is better than the plain student: these options do not help here")
     cell = study.start
     if cell.schedule == "smoke":
         echo("smoke schedule: everything ran; the options mean nothing.")

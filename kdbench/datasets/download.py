@@ -73,7 +73,7 @@ def download(url: str, folder: Path, sha256: str) -> Path:
         part.unlink()
         raise UserError(
             f"{url} sent a file with SHA-256 {found} and not {sha256}; it was removed. Try again, or get the "
-            "data elsewhere and use --from."
+            "data elsewhere and give it as `source`."
         )
     part.replace(target)
     return target
@@ -108,7 +108,7 @@ def need_space(folder: Path, size: int, what: str) -> None:
     if free < size + SPARE:
         needed = (size + SPARE - free) / 2**20
         raise UserError(
-            f"no disk space for {what} in {folder}: free {needed:.0f} MiB or name another --root."
+            f"no disk space for {what} in {folder}: free {needed:.0f} MiB or name another `data_root`."
         )
 
 
@@ -129,7 +129,7 @@ def _fetch(url: str, part: Path) -> None:
                 if failures >= ATTEMPTS or _hopeless(error):
                     raise UserError(
                         f"cannot download {url}: {_reason(error)}. The same command goes on where this one "
-                        "stopped; or get the data elsewhere and use --from."
+                        "stopped; or get the data elsewhere and give it as `source`."
                     ) from error
             time.sleep(PAUSE * 2 ** (failures - 1))
 

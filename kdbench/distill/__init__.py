@@ -12,15 +12,24 @@ from kdbench.distill.captures import (
     Predictions,
     Shape,
     Shapes,
+    Spread,
     Targets,
 )
-from kdbench.distill.losses import at_least_float32, mean_or_zero, mean_square, student_and_teacher
+from kdbench.distill.levels import assign_levels, level_overlaps
+from kdbench.distill.losses import (
+    at_least_float32,
+    mean_or_zero,
+    mean_square,
+    student_and_teacher,
+)
 from kdbench.distill.method import Method, Step
+from kdbench.distill.padding import valid_cells
+from kdbench.distill.processes import gathered, reduced
 from kdbench.distill.regions import (
     as_rois,
-    assign_levels,
     coverage,
     largest_overlap,
+    overlaps,
     pooled_regions,
     region_means,
     stride_of,
@@ -36,6 +45,7 @@ __all__ = [
     "Predictions",
     "Shape",
     "Shapes",
+    "Spread",
     "Step",
     "Targets",
     "adapter",
@@ -43,12 +53,17 @@ __all__ = [
     "assign_levels",
     "at_least_float32",
     "coverage",
+    "gathered",
     "largest_overlap",
+    "level_overlaps",
     "mean_or_zero",
     "mean_square",
+    "overlaps",
     "pooled_regions",
+    "reduced",
     "region_means",
     "resized",
     "stride_of",
     "student_and_teacher",
+    "valid_cells",
 ]

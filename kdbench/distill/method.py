@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
@@ -28,6 +28,8 @@ class Step:
         iteration: Iterations done before this one.
         iterations: Iterations of the whole training.
         others: The captures of an ensemble's further teachers.
+        generator: Where a method's random numbers come from, on the images' device, seeded for this iteration:
+            ``torch.rand(..., generator=step.generator)``. The global generators are the models'.
     """
 
     student: Captures
@@ -37,6 +39,7 @@ class Step:
     iteration: int
     iterations: int
     others: tuple[Captures, ...] = ()
+    generator: Generator = field(default_factory=Generator, repr=False)
 
     @property
     def progress(self) -> float:
@@ -87,6 +90,10 @@ class Method(nn.Module, Generic[OptionsT]):
         """Further factor on the classification terms of a detector's own loss in this iteration."""
         return 1.0
 
+    def head_weight(self, step: Step) -> float:
+        """Further factor on the terms of a two-stage detector's RoI head in this iteration (0: its RPN alone)."""
+        return 1.0
+
     def adversary(self) -> nn.Module | None:
         """Return a part, made in ``build``, that is trained against the student.
 
@@ -98,7 +105,7 @@ class Method(nn.Module, Generic[OptionsT]):
         """Weighted scalar terms of the adversary, by name; the student's captures come detached.
 
         Called after the student's step of the same iteration, on what that step saw, outside of mixed
-        precision, under a random state of its own. Distributed, gradients are averaged over the processes.
+        precision, with a generator of its own. Distributed, gradients are averaged over the processes.
         """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
 

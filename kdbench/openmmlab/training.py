@@ -16,11 +16,12 @@ from kdbench.errors import ArgumentError
 from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import AverageHook, BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
+from kdbench.openmmlab.hooks import AverageHook, CurveHook, Progress, StatisticsHook, StepHook, Stop, StopHook
 from kdbench.openmmlab.intact import Watch
 from kdbench.openmmlab.interrupted import left_in
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.openmmlab.shares import SharesHook
 from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def train(
     watch = place.pack.watch if place.pack else Watch()
     steps, curve = StepHook(progress, watch, place.step_limit), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
-    hooks = [BuffersHook(), steps, curve, stop]
+    hooks = [StatisticsHook(), SharesHook(), steps, curve, stop]
     if model.method.adversary() is not None:
         hooks.append(AdversaryHook())
     runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=hooks)

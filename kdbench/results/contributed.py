@@ -19,13 +19,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.devices import CPU
-from kdbench.errors import UserError, explain
+from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
-from kdbench.results.record import Record, complaint
+from kdbench.results.naming import contradiction
+from kdbench.results.record import Record, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.wording import unfit_texts
-from kdbench.selectors import canonical, parse
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
 UNNAMED = "others"
@@ -132,7 +132,7 @@ def _repeated(files: Iterable[Filed], store: Iterable[Filed]) -> Iterator[Refusa
     there = {record.identity: path for path, record in store}
     for path, record in files:
         if record.identity in there:
-            yield Refusal(path, f"its result is there already, in {there[record.identity]}")
+            yield Refusal(path, f"its result is already in the store: {there[record.identity]}")
         else:
             there[record.identity] = path
 
@@ -253,7 +253,7 @@ def _of_the_spec(record: Record) -> Iterator[str]:
     if spec.seed < 0:
         yield f"spec: seed {spec.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
-        yield "spec: data is no fingerprint of a dataset (64 hex digits)"
+        yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
 
 
 def _of_the_names(record: Record) -> Iterator[str]:
@@ -261,35 +261,17 @@ def _of_the_names(record: Record) -> Iterator[str]:
     known = registry().datasets.get(record.dataset)
     if known is not None and record.metric != known.value.metric:
         yield f"metric: {record.dataset} is ranked by {known.value.metric}, not by {record.metric}"
+    metric = registry().metrics.get(record.metric)
+    if metric is not None and record.higher_is_better != metric.value.higher_is_better:
+        yield f"higher_is_better: it is {record.higher_is_better}, and not so of {record.metric}"
     if record.kind == "teacher":
         return
     if record.spec["pair"]["dataset"] != record.dataset:
         yield f"spec: pair '{record.pair_name}' is for another dataset than {record.dataset}"
     if re.fullmatch(r"\S+ \S+", record.plugin) is None:
-        yield f"plugin '{record.plugin}' is no distribution with its version"
-    try:
-        named = parse(record.selector)[0]
-    except UserError as error:
-        yield f"spec: {error}"
-        return
-    if named != record.method:
-        yield f"spec: selector '{record.selector}' is not of method '{record.method}'"
-    else:
-        yield from _of_the_options(record)
-
-
-def _of_the_options(record: Record) -> Iterator[str]:
-    """Check the options against the selector, where this version of the method is installed."""
-    offer = registry().methods.get(record.method)
-    if offer is None or record.plugin != f"{offer.plugin.distribution} {offer.plugin.version}":
-        return
-    try:
-        meant = offer.value.options.model_validate(dict(record.options))
-    except ValidationError as error:
-        yield f"spec: options: {explain(error)}"
-        return
-    if canonical(offer.value, meant) != record.selector:
-        yield f"spec: these options are '{canonical(offer.value, meant)}', not '{record.selector}'"
+        yield f"plugin '{record.plugin}' is not a distribution with its version"
+    if wrong := contradiction(record):
+        yield f"spec: {wrong}"
 
 
 def _of_the_result(record: Record) -> Iterator[str]:
@@ -305,7 +287,7 @@ def _of_the_result(record: Record) -> Iterator[str]:
     last = {name: value for name, value in record.curve[-1].items() if name != "iteration"}
     if last != record.metrics.last:
         yield "metrics.last is not the curve's last point"
-    best = max(record.curve, key=lambda point: point.get(record.metric, 0.0))
+    best = best_point(record.curve, record.metric, higher_is_better=record.higher_is_better)
     if best != record.metrics.best:
         yield "metrics.best is not the curve's best point"
 
@@ -319,7 +301,7 @@ def _of_the_curve(record: Record) -> Iterator[str]:
     for point in record.curve:
         for name, value in point.items():
             if name != "iteration" and not 0 <= value <= 1:
-                yield f"curve: {name} {value} at iteration {point['iteration']} is no fraction in [0, 1]"
+                yield f"curve: {name} {value} at iteration {point['iteration']} is not a fraction in [0, 1]"
 
 
 def _iterations(spec: dict[str, Any]) -> int:
@@ -346,7 +328,7 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
     if record.method == PLAIN:
         yield "teacher: the plain student has none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
-        yield "teacher: weights_sha256 is no hash (64 hex digits)"
+        yield "teacher: weights_sha256 is not a hash (64 hex digits)"
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:
@@ -364,4 +346,4 @@ def _of_the_origin(record: Record) -> Iterator[str]:
     try:
         datetime.datetime.fromisoformat(record.made.clock.replace("Z", "+00:00"))
     except ValueError:
-        yield f"made: the clock '{record.made.clock}' is no ISO 8601 time"
+        yield f"made: the clock '{record.made.clock}' is not an ISO 8601 time"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ METRIC = "metric:"
 """What the columns of secondary metrics begin with."""
 GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
 """Rows that differ in one of these are never ranked together."""
+SHARES = ("gradient_share_start", "gradient_share_quarter", "gradient_share_half")
+"""Part of the gradient's norm on backbone and neck that is the method's."""
 COLUMNS = {
     **dict.fromkeys([*GROUP, "method"], "str"),
     "seeds": "int64",
@@ -34,13 +35,15 @@ COLUMNS = {
     "best": "float64",
     **dict.fromkeys(("skipped", "smoke", "missing", "reported"), "int64"),
     **dict.fromkeys(("seconds_per_iteration", "peak_memory_mib", "added_parameters"), "float64"),
+    **dict.fromkeys(SHARES, "float64"),
     **dict.fromkeys(("student_parameters", "student_flops", "paper_difference"), "float64"),
     **dict.fromkeys(("paper_setting", "plugin", "command"), "str"),
 }
 """Column -> dtype.
 
 Scores (mean, std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the
-difference over the plain student's score of the same seeds) are fractions; std is over seeds. ``difference``,
+difference over the plain student's score of the same seeds) are fractions; std is over seeds. A positive difference
+is an improvement, also of a metric of which less is better. ``difference``,
 ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a ranking hold at once
 with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where the row scatters more
 than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict is ``cannot tell``;
@@ -48,7 +51,8 @@ than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a
 machine where the plain student's is another one. ``selection`` is which evaluation ranks: the last; ``best`` is the
 mean at the best one, which flatters and never ranks.
 failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark file asks for and
-was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` is the mean over seeds;
+was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` and the gradient shares
+(parts of the gradient's norm on backbone and neck that are the method's, in [0, 1]) are means over seeds;
 ``time_ratio`` compares only seeds in which the method and the plain student took turns in one process; memory,
 parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``.
 Further columns ``metric:NAME`` are means of the other metrics after the last iteration.
@@ -56,7 +60,6 @@ Further columns ``metric:NAME`` are means of the other metrics after the last it
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
-Key = tuple[str, int, str]
 Block = tuple[int, bool]
 
 
@@ -100,8 +103,9 @@ class Row(Mapping[str, Any]):
 
     @property
     def blocks(self) -> dict[Block, float]:
-        """(Seed, whether on the CPU) -> score: two rows are paired where both have one."""
-        return {(seed, self.done[seed].device == "cpu"): score for seed, score in self.scores().items()}
+        """(Seed, whether on the CPU) -> score, negated where less is better: what two rows are paired by."""
+        done = self.done
+        return {(s, done[s].device == "cpu"): done[s].sign * score for s, score in self.scores().items()}
 
     @property
     def is_reference(self) -> bool:
@@ -136,16 +140,6 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
-def key_of(cell: Record) -> Key:
-    """Return what cells of one row have in common: selector, revision, and what the options meant."""
-    return cell.selector, cell.revision, cell.options_text
-
-
-def long_label(key: Key) -> str:
-    """Return a label for one of several rows with the same selector."""
-    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
-
-
 def _rounded(point: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in sorted(point.items())}
 
@@ -164,14 +158,13 @@ def secondary(cells: Sequence[Record]) -> dict[str, float]:
 
 
 def costs(cells: Sequence[Record]) -> dict[str, float]:
-    """Return the mean time of an iteration and the largest memory (MiB), parameters and multiply-adds, or NaN."""
-    spent = [cell.cost for cell in cells]
-    seconds = [cost.seconds_per_iteration for cost in spent if cost.seconds_per_iteration is not None]
-    found = {"seconds_per_iteration": mean(seconds)}
-    for name in LARGEST:
-        values = [value for cost in spent if (value := getattr(cost, name)) is not None]
-        found[name] = float(max(values, default=math.nan))
-    return found
+    """Return the mean time of an iteration and gradient shares, the largest memory, parameters, FLOPs, or NaN."""
+    found = {name: mean(_spent(cells, name)) for name in ("seconds_per_iteration", *SHARES)}
+    return found | {name: float(max(_spent(cells, name), default=math.nan)) for name in LARGEST}
+
+
+def _spent(cells: Iterable[Record], name: str) -> list[float]:
+    return [value for cell in cells if (value := getattr(cell.cost, name)) is not None]
 
 
 def time_ratio(own: Mapping[int, Record], plain: Mapping[int, Record]) -> float:

@@ -97,17 +97,26 @@ class Store:
         path = self.path_of(record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                old = _read(str(path))
+            there = self._there(path, record)
+            for file in there:
+                old = _read(str(file))
                 if isinstance(old, Broken):
                     old.refuse()
-                    _set_aside(path)
+                    _set_aside(file)
                 elif old.done and not record.done and not replace:
-                    return path
+                    return file
             write_atomically(path, record.to_json())
+            for file in there - {path}:
+                file.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(_complaint(path, error)) from error
         return path
+
+    def _there(self, path: Path, record: Record) -> set[Path]:
+        """Return the files that a record takes the place of: its own, and that of an earlier selector."""
+        same = path.parent.glob(f"*-seed{record.seed}-{record.identity[:12]}.json")
+        reported = path.name.startswith(REPORTED)
+        return {file for file in same if file == path or not (reported or file.name.startswith(REPORTED))}
 
     def find(self, identity: str) -> Record | None:
         """Return the done record of that identity, or None: a failure or a broken file does not count.

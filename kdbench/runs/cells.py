@@ -21,7 +21,7 @@ LOADING = 8
 """Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
 
 
-OUTDATED = "with other code of the method than today's (--rerun, or rerun=True, replaces its record)"
+OUTDATED = "with other code of the method than today's (`rerun=True` replaces its record)"
 
 
 def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kdbench.errors import Disturbed, RunError, UserError
+from kdbench.errors import Disturbed, GateError, RunError, UserError
 from kdbench.results.record import Record
 from kdbench.runs.cells import place_of, title, told
 from kdbench.runs.plan import Plan
@@ -121,10 +121,9 @@ class _PackRun:
                 self._not_run(session, failed)
             except RunError as failed:
                 self.console.say(f"failed: {failed}")
-                self.outcome.records += [
-                    failed.record,
-                    self._failed(session, f"what it needs failed: {failed}"),
-                ]
+                self.outcome.records.append(failed.record)
+                if failed.record.identity != plan.cell.identity():
+                    self.outcome.records.append(self._failed(session, f"what it needs failed: {failed}"))
         return sorted(lanes.values(), key=lambda lane: lane.teaching is not None)
 
     def _add(self, lanes: dict[str, Lane], session: Session) -> None:
@@ -213,12 +212,10 @@ class _PackRun:
 
     def _not_run(self, session: Session, why: UserError) -> None:
         """Record a failed gate as a failure; report a user's mistake without a record."""
-        from kdbench.openmmlab.preflight import GateError
-
         cell = session.plan.cell
         if isinstance(why, GateError):
             self.console.say(f"failed: {title(cell)}: {why}")
-            self.outcome.records.append(self._failed(session, str(why)))
+            self.outcome.records.append(self._failed(session, why.why))
             return
         self.console.say(f"refused: {title(cell)}: {why}")
         self.outcome.refused[cell.identity()] = str(why)

@@ -55,4 +55,4 @@ def read(file: Path) -> PackFile:
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}.") from error
     except ValidationError as error:
-        raise UserError(f"{file} is no pack of a sweep: {explain(error)}.") from error
+        raise UserError(f"{file} is not a pack of a sweep: {explain(error)}.") from error

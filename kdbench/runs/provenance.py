@@ -14,7 +14,9 @@ from importlib import metadata
 from pathlib import Path
 
 from kdbench import devices
-from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
+from kdbench.cards import MetricCard
+from kdbench.plugins import registry
+from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, best_point
 from kdbench.runs.plan import stored
 from kdbench.specs import RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable
@@ -56,14 +58,16 @@ def record_of(
         device: Name of the device, where it was not this process's.
         weights: Hash of a teacher's weights.
     """
+    card = registry().metric(metric)
     return Record(
         kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
         identity=spec.identity(),
         spec=stored(spec),
         status=_status(reason),
         reason=None if reason is None else line(reason, LONGEST),
-        metrics=summary(curve, metric) if curve else None,
+        metrics=summary(curve, card) if curve else None,
         metric=metric,
+        higher_is_better=card.higher_is_better,
         teacher=teacher,
         cost=Cost.model_validate(cost or {}),
         curve=[dict(point) for point in curve],
@@ -90,11 +94,10 @@ def _made(work_dir: Path, command: str) -> Made:
     )
 
 
-def summary(curve: Curve, metric: str) -> Metrics:
-    """Last and best evaluation of a curve, the first best one where several are."""
+def summary(curve: Curve, metric: MetricCard) -> Metrics:
+    """Return the last and the best evaluation of a curve."""
     last = {name: value for name, value in curve[-1].items() if name != "iteration"}
-    best = max(curve, key=lambda point: point.get(metric, 0.0))
-    return Metrics(last=last, best=dict(best))
+    return Metrics(last=last, best=best_point(curve, metric.name, higher_is_better=metric.higher_is_better))
 
 
 def versions() -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -101,15 +101,35 @@ class Training:
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
+        subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
+        self._look_back(place.work_dir, console, heading)
+        with self.recording_failures(place), console.stage(heading, subject.schedule.iterations) as progress:
+            outcome = self._outcome(subject, place, progress)
+        cost = {**outcome.cost, "timed_with": self.timed_with}
+        notes = [*self.notes, *outcome.notes]
+        weights = outcome.weights if isinstance(self.spec, TeacherSpec) else None
+        record = self.write(curve=outcome.curve, cost=cost, notes=notes, weights=weights)
+        console.say(f"{title(self.spec)}: {score(record)} in {span(time.monotonic() - begun)}")
+        return record
+
+    @contextmanager
+    def recording_failures(self, place: Place) -> Iterator[None]:
+        """Record as failed what the block raises, unless it is a user's mistake.
+
+        Args:
+            place: Where, and beside what.
+
+        Raises:
+            RunError: If the block failed; the failed record is written.
+            OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            UserError: As it was raised.
+        """
         from kdbench.openmmlab.looks import NonFiniteLoss
         from kdbench.openmmlab.memory import is_out_of_memory
 
-        subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
         name = title(self.spec)
-        self._look_back(place.work_dir, console, heading)
         try:
-            with console.stage(heading, subject.schedule.iterations) as progress:
-                outcome = self._outcome(subject, place, progress)
+            yield
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
@@ -128,12 +148,6 @@ class Training:
                 raise OutOfMemory from failed
             why, trace = self._crashed(failed)
             raise RunError(f"{name}: {why}. The traceback is in {trace}.", self.failed(why)) from failed
-        cost = {**outcome.cost, "timed_with": self.timed_with}
-        notes = [*self.notes, *outcome.notes]
-        weights = outcome.weights if isinstance(self.spec, TeacherSpec) else None
-        record = self.write(curve=outcome.curve, cost=cost, notes=notes, weights=weights)
-        console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
-        return record
 
     def _outcome(self, subject: Subject, place: Place, progress: Progress) -> Outcome:
         if self.teaching is None:

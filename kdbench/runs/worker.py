@@ -40,7 +40,7 @@ def work(file: Path) -> int:
         The exit code, see :mod:`kdbench.executors.base`.
 
     Raises:
-        UserError: If the file is no pack, or the pack cannot be planned as it was when it was written.
+        UserError: If the file is not a pack, or the pack cannot be planned as it was when it was written.
     """
     pack = packs_file.read(file)
     try:

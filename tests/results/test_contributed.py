@@ -157,7 +157,7 @@ def test_what_is_there_already_is_refused(batch, store):
     own = store.write(Record.model_validate(student("none", 0.1)))
     verdict = add(batch, store)
     assert [(r.path, r.why) for r in verdict.refused] == [
-        (batch[2], f"its result is there already, in {own}")
+        (batch[2], f"its result is already in the store: {own}")
     ]
     assert store.records()[0] == [Record.model_validate(student("none", 0.1))]
 
@@ -244,9 +244,9 @@ def changed(values, keys, value):
         (("spec", "seed"), 1.5, "seed"),
         (("spec", "data"), "mine", "no fingerprint"),
         (("spec", "surprise"), 1, "surprise"),
-        (("spec", "selector"), "mimic[weight=2]", "these options are 'mimic', not 'mimic[weight=2]'"),
+        (("spec", "selector"), "mimic[weight=2]", "'mimic[weight=2]' has another 'weight' than the options"),
         (("spec", "selector"), "hinton", "selector 'hinton' is not of method 'mimic'"),
-        (("spec", "selector"), "mimic[", "is no selector"),
+        (("spec", "selector"), "mimic[", "is not a selector"),
         (("plugin",), "mine", "no distribution with its version"),
         (("device",), "NVIDIA H100", "not of the spec's class, cpu"),
         (("spec", "pair", "dataset"), "voc", "for another dataset"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from kdbench.api import Method, Shapes, Step, UserError
 from kdbench_papers.hinton.card import HintonOptions
-from kdbench_papers.hinton.losses import ensemble_logits, logits_loss
+from kdbench_papers.hinton.losses import ensemble_logits, logits_loss, matching_loss
 
 
 def check_logits(shapes: Shapes) -> None:
@@ -25,6 +27,12 @@ def check_logits(shapes: Shapes) -> None:
             )
 
 
+def valid_logits(step: Step) -> list[Tensor] | list[None] | None:
+    """Return which cells of the teacher's logits see an image; None where the logits are no maps."""
+    values = step.teacher["logits"].values
+    return step.targets.valid(values) if values[0].dim() >= 4 else None
+
+
 class Hinton(Method[HintonOptions]):
     """Soft targets on the class logits."""
 
@@ -36,11 +44,15 @@ class Hinton(Method[HintonOptions]):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the soft term."""
-        options = self.options
+        options, valid, student = self.options, valid_logits(step), step.student["logits"]
+        temperature = math.inf if options.matching else options.temperature
         teachers = [captures["logits"] for captures in (step.teacher, *step.others)]
-        teacher = ensemble_logits(teachers, options.temperature)
-        loss = logits_loss(step.student["logits"], teacher, options.temperature, options.normaliser)
-        return {"soft": options.weight * loss}
+        teacher = ensemble_logits(teachers, temperature)
+        if options.matching:
+            return {"soft": options.weight * matching_loss(student, teacher, valid)}
+        return {
+            "soft": options.weight * logits_loss(student, teacher, temperature, options.normaliser, valid)
+        }
 
     def task_weight(self, step: Step) -> float:
         """Return the weight of the hard targets."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from kdbench.api import Shapes
 from kdbench_papers.mimic.method import Mimic
 from kdbench_papers.quantization_mimic.card import QuantizationMimicOptions
-from kdbench_papers.quantization_mimic.losses import BINS
+from kdbench_papers.quantization_mimic.losses import symmetric
+
+WIDE = 6.0
+"""Standard deviations of a step of which half is more than nearly all features."""
 
 
 class QuantizationMimic(Mimic):
@@ -15,13 +19,19 @@ class QuantizationMimic(Mimic):
     def __init__(self, options: QuantizationMimicOptions) -> None:
         super().__init__(options.as_mimic())
         self.quantized = options
+        self.deviation = 0.0
+
+    def build(self, shapes: Shapes) -> None:
+        """Build the transforms; see how wide the teacher's features spread."""
+        super().build(shapes)
+        self.deviation = min((level.deviation for level in shapes.spreads.get("neck", ())), default=0.0)
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides after Q, where the variant has it."""
-        own, quantize = self.quantized, BINS[self.quantized.bins]
+        own = self.quantized
         return (
-            quantize(student, own.step) if own.quantizes_student else student,
-            quantize(teacher, own.step) if own.quantizes_teacher else teacher,
+            symmetric(student, own.step, own.bins) if own.quantizes_student else student,
+            symmetric(teacher, own.step, own.bins) if own.quantizes_teacher else teacher,
         )
 
     def notes(self) -> list[str]:
@@ -29,4 +39,12 @@ class QuantizationMimic(Mimic):
         own = self.quantized
         sides = [name for name in ("student", "teacher") if getattr(own, f"quantizes_{name}")]
         said = f"Q with {own.bins} bins of {own.step:g} on the regions of: {', '.join(sides)}"
-        return super().notes() + ([said] if sides else [])
+        return super().notes() + ([said + self._width()] if sides else [])
+
+    def _width(self) -> str:
+        """Say what the step is beside the teacher's features."""
+        if not self.deviation:
+            return ""
+        width = self.quantized.step / self.deviation
+        lost = ", so that nearly all become 0: choose a smaller step" if width > WIDE else ""
+        return f" ({width:.2g} standard deviations of the teacher's features{lost})"

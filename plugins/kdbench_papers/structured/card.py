@@ -13,10 +13,12 @@ from kdbench.api import TASKS, MethodCard, Options
 class StructuredOptions(Options):
     """Options of structured distillation."""
 
-    variant: Literal["pixel", "pair", "holistic", "pixel+pair", "pixel+pair+holistic"] = "pixel+pair+holistic"
+    variant: Literal[
+        "pixel", "pair", "holistic", "local", "pixel+local", "pixel+pair", "pixel+pair+holistic"
+    ] = "pixel+pair+holistic"
     """The terms."""
     weight: float = Field(default=10.0, ge=0)
-    """lambda_1, of pixel and pair."""
+    """lambda_1, of pixel, pair and local."""
     adversarial_weight: float = Field(default=0.1, ge=0)
     """lambda_2, of holistic."""
     nodes: int | None = Field(default=None, ge=1, le=256)
@@ -72,14 +74,17 @@ Choices:
   schedule; its loss is not multiplied by lambda_2, as it is there. The paper is silent.
 - Features are the neck's: in segmentation the map that the classifier reads, in detection every level (the
   mean over levels). Pixels and the critic need a segmentation model's logits: use variant=pair in detection.
-- The student's maps are resized (bilinear) to the teacher's size where they differ.""",
+- The student's maps are resized (bilinear) to the teacher's size where they differ.
+- Pixels and nodes that see padding alone do not count; the critic sees whole padded images.""",
     method="kdbench_papers.structured.method:Structured",
     options=StructuredOptions,
     variants={
         "pixel": "class probabilities of each pixel",
         "pair": "similarities between nodes of the features (also in detection)",
         "holistic": "a critic compares the class maps of whole images",
-        "pixel+pair": "both",
+        "local": "similarities between neighbouring cells alone (the paper's rival of pair, also in detection)",
+        "pixel+local": "pixel and local",
+        "pixel+pair": "pixel and pair",
         "pixel+pair+holistic": "all three",
     },
     reported=Path(__file__).with_name("reported.csv"),

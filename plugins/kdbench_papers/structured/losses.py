@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional
 
 from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher
@@ -17,7 +17,7 @@ SHORTEST = 1e-8
 """Norm under which a feature has no direction: it is similar to nothing and gets no gradient."""
 
 
-def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def pixel_wise_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
     """l_pi = mean over pixels of KL(teacher || student).
 
     Reduction: summed over classes, mean over N, H and W; 0 when there are no pixels.
@@ -25,6 +25,7 @@ def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: Logits, (N, C, H, W).
         teacher: Logits of the same shape; receive no gradient.
+        cells: (N, H, W) booleans: the pixels that count; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -36,10 +37,12 @@ def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
         takes the cross-entropy with the teacher as target (the same gradient as here), summed over the batch
         and divided by H W only.
     """
-    return soft_target_loss(student, teacher, 1.0)
+    return soft_target_loss(student, teacher, 1.0, where=cells)
 
 
-def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | None = None) -> Tensor:
+def pair_wise_loss(
+    student: Tensor, teacher: Tensor, nodes: tuple[int, int] | None = None, cells: Tensor | None = None
+) -> Tensor:
     """l_pa = mean over pairs of nodes of (a_ij^s - a_ij^t)^2, a_ij the cosine of the features at i and j.
 
     Reduction: mean over N and the (ordered) pairs; 0 when there are none. A feature of norm 0 has cosine 0
@@ -49,6 +52,7 @@ def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | No
         student: Features, (N, C, H, W).
         teacher: Features, (N, C', H, W), C' any; receive no gradient. With ``nodes`` the size is free, too.
         nodes: Rows and columns to average-pool to first; None: every cell is a node.
+        cells: (N, H, W) booleans: the cells of an image that are there, in maps of one size; None: all.
 
     Returns:
         Scalar, in at least float32. Neither time nor memory grow with (H W)^2 where H W is more than C and
@@ -60,13 +64,16 @@ def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | No
     Source: Liu et al., CVPR 2019, equation of l_pa. The released code max-pools, and treats the norms as
         constants.
     """
-    ours, theirs = (_directions(part, nodes) for part in (student, teacher.detach()))
+    ours, theirs = (directions(part, nodes, cells) for part in (student, teacher.detach()))
     if ours.shape[::2] != theirs.shape[::2]:
         raise ValueError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in images or size"
         )
     pairs = ours.shape[0] * ours.shape[2] ** 2
     with torch.autocast(ours.device.type, enabled=False):
+        if cells is not None:
+            present = _pooled(cells[:, None].float(), nodes).flatten(1) > 0
+            return mean_or_zero(_gram_distance(ours, theirs) / present.sum(dim=1).square().clamp(min=1))
         if ours.shape[2] <= max(ours.shape[1], theirs.shape[1]):
             return mean_or_zero((ours.mT @ ours - theirs.mT @ theirs).square())
         return _gram_distance(ours, theirs).sum() / max(pairs, 1)
@@ -91,11 +98,16 @@ def adversarial_loss(critic: Critic, student: Tensor, image: Tensor) -> Tensor:
 
 
 def critic_loss(
-    critic: Critic, student: Tensor, teacher: Tensor, image: Tensor, penalty_weight: float = 10.0
+    critic: Critic,
+    student: Tensor,
+    teacher: Tensor,
+    image: Tensor,
+    penalty_weight: float = 10.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Return the critic's loss: E[D(Q^s | I)] - E[D(Q^t | I)] + penalty_weight E[(||grad D(Q | I)|| - 1)^2].
 
-    The penalty is taken at one random Q an image, on the line between Q^s and Q^t (torch's random state).
+    The penalty is taken at one random Q an image, on the line between Q^s and Q^t.
 
     Args:
         critic: D.
@@ -103,6 +115,7 @@ def critic_loss(
         teacher: Logits of the same shape; receive no gradient.
         image: (N, 3, H', W').
         penalty_weight: Weight of the gradient penalty.
+        generator: Draws the places; None: torch's own.
 
     Returns:
         Scalar, in at least float32; 0 when there are no images.
@@ -118,26 +131,31 @@ def critic_loss(
         ours, theirs = _probabilities(student), _probabilities(teacher)
         seen = _at(image, ours)
         distance = mean_or_zero(_scores(critic, ours, seen)) - mean_or_zero(_scores(critic, theirs, seen))
-        return distance + penalty_weight * _penalty(critic, ours, theirs, seen)
+        return distance + penalty_weight * _penalty(critic, ours, theirs, seen, generator)
 
 
 def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
     """Cosine of every position's feature with that of one of them: (N, C, H, W) -> (N, H, W) in [-1, 1]."""
-    directions = _directions(features, None)
-    chosen = directions[:, :, row * features.shape[3] + column]
-    cosines = (chosen[:, :, None] * directions).sum(dim=1).clamp(-1, 1)
+    unit = directions(features, None, None)
+    chosen = unit[:, :, row * features.shape[3] + column]
+    cosines = (chosen[:, :, None] * unit).sum(dim=1).clamp(-1, 1)
     return cosines.view(len(features), *features.shape[-2:])
 
 
-def _directions(features: Tensor, nodes: tuple[int, int] | None) -> Tensor:
-    """(N, C, H, W) -> (N, C, nodes) of unit length, or 0."""
+def directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
+    """(N, C, H, W) -> (N, C, nodes) of unit length, or 0 where there is no cell."""
     features = at_least_float32(features)
-    if nodes is not None:
-        features = functional.adaptive_avg_pool2d(features, nodes)
-    features = features.flatten(2)
+    if cells is not None:
+        features = features.masked_fill(~cells[:, None], 0)
+    features = _pooled(features, nodes).flatten(2)
     norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
     long = norm > SHORTEST
     return torch.where(long, features / torch.where(long, norm, 1.0), 0.0)
+
+
+def _pooled(maps: Tensor, nodes: tuple[int, int] | None) -> Tensor:
+    """Average the maps at the nodes; absent cells, which are 0, change the length of a feature alone."""
+    return maps if nodes is None else functional.adaptive_avg_pool2d(maps, nodes)
 
 
 def _gram_distance(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -172,9 +190,12 @@ def _scores(critic: Critic, maps: Tensor, image: Tensor) -> Tensor:
     return said.unsqueeze(1).flatten(1).mean(dim=1)
 
 
-def _penalty(critic: Critic, ours: Tensor, theirs: Tensor, image: Tensor) -> Tensor:
+def _penalty(
+    critic: Critic, ours: Tensor, theirs: Tensor, image: Tensor, generator: Generator | None
+) -> Tensor:
     """E[(||grad D|| - 1)^2] at random places between the maps."""
-    share = torch.rand(len(ours), 1, 1, 1, dtype=ours.dtype, device=ours.device)
+    size = (len(ours), 1, 1, 1)
+    share = torch.rand(size, generator=generator, dtype=ours.dtype, device=ours.device)
     between = (share * theirs + (1 - share) * ours).requires_grad_()
     total = _scores(critic, between, image).sum()
     (gradient,) = torch.autograd.grad(total, between, create_graph=True)
