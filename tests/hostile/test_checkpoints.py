@@ -154,7 +154,8 @@ def test_nothing_of_a_checkpoint_that_a_training_needs_is_lost(folder):
     assert set(read) == set(written)
     for part in ("optimizer", "param_schedulers", "meta"):
         assert repr(read[part]) == repr(written[part]), part
-    assert read["message_hub"]["runtime_info"] == written["message_hub"]["runtime_info"]
+    info = written["message_hub"]["runtime_info"]
+    assert read["message_hub"]["runtime_info"] == {name: info[name] for name in info if name != "eta"}
 
 
 def test_the_checkpoint_of_another_model_is_refused(bench, folder):
