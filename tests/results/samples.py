@@ -5,6 +5,7 @@ import hashlib
 from kdbench.results.leaderboard import frame_of
 from kdbench.results.query import query
 from kdbench.results.record import Record
+from kdbench.selectors import parse
 from kdbench.specs import digest, unlabelled
 
 TEACHER = hashlib.sha256(b"teacher").hexdigest()
@@ -19,7 +20,7 @@ def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", 
     iterations, described = more.pop("iterations", 100), more.pop("described", {})
     spec = {
         "method": method,
-        "options": {"selector": selector},
+        "options": parse(selector)[1],
         "selector": selector,
         "revision": 1,
         "dataset": dataset,

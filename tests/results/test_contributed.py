@@ -157,7 +157,7 @@ def test_what_is_there_already_is_refused(batch, store):
     own = store.write(Record.model_validate(student("none", 0.1)))
     verdict = add(batch, store)
     assert [(r.path, r.why) for r in verdict.refused] == [
-        (batch[2], f"its result is there already, in {own}")
+        (batch[2], f"its result is already in the store: {own}")
     ]
     assert store.records()[0] == [Record.model_validate(student("none", 0.1))]
 
@@ -244,9 +244,9 @@ def changed(values, keys, value):
         (("spec", "seed"), 1.5, "seed"),
         (("spec", "data"), "mine", "no fingerprint"),
         (("spec", "surprise"), 1, "surprise"),
-        (("spec", "selector"), "mimic[weight=2]", "these options are 'mimic', not 'mimic[weight=2]'"),
+        (("spec", "selector"), "mimic[weight=2]", "'mimic[weight=2]' has another 'weight' than the options"),
         (("spec", "selector"), "hinton", "selector 'hinton' is not of method 'mimic'"),
-        (("spec", "selector"), "mimic[", "is no selector"),
+        (("spec", "selector"), "mimic[", "is not a selector"),
         (("plugin",), "mine", "no distribution with its version"),
         (("device",), "NVIDIA H100", "not of the spec's class, cpu"),
         (("spec", "pair", "dataset"), "voc", "for another dataset"),
@@ -283,6 +283,18 @@ def test_the_same_weights_give_one_value(batch, store, file):
     other["teacher"]["value"] = 0.74
     verdict = add([*batch, file(other, "other")], store)
     assert "the same weights give 0.740 and 0.770" in verdict.refused[0].why
+
+
+def test_students_of_one_teacher_have_its_weights(batch, store, file):
+    """Weights that were swapped between two students, or after the teacher was measured."""
+    swapped = student("fitnets")
+    swapped["teacher"]["weights_sha256"] = "b" * 64
+    refused = {refusal.why for refusal in add([*batch, file(swapped, "swapped")], store).refused}
+    told = "teacher: its weights {} are not those of other rows of its ranking"
+    assert refused == {told.format("b" * 12), told.format("e" * 12)}
+    own = teacher() | {"weights_sha256": "b" * 64}
+    (refusal,) = add([file(own, "own"), file(student(), "student")], store).refused
+    assert refusal.why == f"teacher: its weights {'e' * 12} are not those of its own record"
 
 
 def leaves(values, path=()):

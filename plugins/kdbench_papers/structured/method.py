@@ -74,7 +74,8 @@ class Structured(Method[StructuredOptions]):
     def adversary_losses(self, step: Step) -> dict[str, Tensor]:
         """Return the critic's loss."""
         assert self.critic is not None
-        return {"critic": critic_loss(self.critic, *_logits(step), step.images)}
+        loss = critic_loss(self.critic, *_logits(step), step.images, generator=step.generator)
+        return {"critic": loss}
 
     def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         """Return the optimizer of the released code."""
