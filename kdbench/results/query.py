@@ -176,7 +176,7 @@ def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
 
 def _column(name: str, ranking: Ranking) -> str:
     """Return the column of a name, or of a heading as tables show it. Raises UserError where there is none."""
-    metrics = dict.fromkeys(chain(*METRICS.values()), "mean")
+    metrics = dict.fromkeys(METRICS, "mean")
     headings = {**metrics, "vs plain": "difference", "time": "time_ratio"}
     known = {*COLUMNS, *chain(*ranking.rows), *headings}
     if name not in known:
