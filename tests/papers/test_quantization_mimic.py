@@ -43,7 +43,7 @@ def pair(options: QuantizationMimicOptions, on: Step) -> tuple[QuantizationMimic
 
 
 def values(method: Mimic, on: Step) -> dict[str, torch.Tensor]:
-    torch.manual_seed(3)
+    on.generator.manual_seed(3)
     return method.losses(on)
 
 
