@@ -81,11 +81,9 @@ class Registry:
 
     def _check_metric(self, offer: Offer[Dataset]) -> None:
         """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
-        task, known = (
-            offer.value.task,
-            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
-        )
-        fitting = [name for name, card in known.items() if task in card.tasks]
+        task, theirs = offer.value.task, (found.value for found in self.metrics.values())
+        known = [*METRICS.values(), *(card for card in theirs if card.function)]
+        fitting = [card.name for card in known if task in card.tasks]
         if offer.value.metric not in fitting:
             raise UserError(
                 f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
@@ -298,7 +296,7 @@ def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
     return values
 
 
-def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
+def title_of(given: MethodCard | Dataset | ExecutorCard | MetricCard | type[Method[Any]]) -> str:
     """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
 
     Args:
