@@ -36,6 +36,8 @@ Found = tuple[Distribution, EntryPoint]
 
 MOST_OFFERS = 10_000
 """What one hook of a plugin may provide: one that never ends must end somewhere."""
+BENCHMARK = "benchmark file"
+"""Stands for the entry point of what a benchmark file defines."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
 
@@ -197,13 +199,20 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
 
 
+def typed_name(dataset: Dataset) -> str:
+    """Return what a command is given to find a dataset: its name, or the benchmark file that defines it."""
+    offer = registry().datasets.get(dataset.name)
+    own = offer is not None and offer.plugin.name == BENCHMARK
+    return os.path.relpath(offer.plugin.module) if own and offer else dataset.name
+
+
 def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
     """Make what a benchmark file defines known in this process, in the place of what it defined before.
 
     Raises:
         UserError: If something else has the name.
     """
-    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    plugin = Plugin(BENCHMARK, str(file.resolve()), file.name, "")
     for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
         for value in values:
             there = known.get(value.name)
