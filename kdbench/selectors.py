@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from kdbench.cards import ExecutorCard, MethodCard, Options
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
+from kdbench.text import line
 
 SELECTOR = re.compile(r"\s*([^\s\[\]=,]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|,|[^\"\[{\]},]+|\"", re.DOTALL)
@@ -25,8 +26,10 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     A comma inside a value must stand in brackets or double quotes: ``stages=[2,3]``.
 
     Raises:
-        UserError: If it is not ``name`` or ``name[option=value,...]``.
+        UserError: If it is not ``name`` or ``name[option=value,...]``, or has characters that cannot be seen.
     """
+    if not "".join(text.split()).isprintable():
+        raise UserError(f"'{line(text)}' has characters that cannot be seen: leave them out.")
     match = SELECTOR.fullmatch(text)
     if match is None:
         raise UserError(f"'{text}' is not a selector: write name or name[option=value,option=value].")

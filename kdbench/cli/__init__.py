@@ -7,6 +7,7 @@ import importlib
 import inspect
 import logging
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -18,7 +19,7 @@ import kdbench
 from kdbench import __version__
 from kdbench.cli.screen import echo
 from kdbench.errors import ERROR, UserError
-from kdbench.surroundings import check_folder, with_streams
+from kdbench.surroundings import check_arguments, check_folder, with_streams
 from kdbench.threads import wait_well
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
-    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
+    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."),
 }
 
 
@@ -187,6 +188,7 @@ def main(args: Sequence[str] | None = None) -> int:
     wait_well()
     try:
         check_folder()
+        check_arguments(sys.argv[1:] if args is None else args)
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:
         return _fail(str(error))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """Say what is installed, what is wrong and how to mend it.
+    """Say what is installed, what is wrong and how to fix it.
 
     Exits with 0 only when a run would work, else with 1.
     """
@@ -44,7 +44,7 @@ def show(environment: Environment) -> None:
         console.print("[yellow]warning:[/]", _plain(warning))
     for problem in environment.problems:
         console.print("[bold red]problem:[/]", _plain(problem.what))
-        console.print("  [bold]mend it:[/]", _plain(problem.fix))
+        console.print("  [bold]fix it:[/]", _plain(problem.fix))
     if environment.works:
         console.print("[green]A run would work here.[/]")
 

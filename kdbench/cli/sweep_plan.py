@@ -73,8 +73,8 @@ def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[Spec], bool]) -
     timed = [seconds for seconds in each if seconds is not None]
     words = [f"one after the other: {_time(packs, rates)}"]
     words += [f"{_teachers(len(timed))} about {span(sum(timed))}"] if timed else []
-    words += [f"{_teachers(each.count(None))} of unknown time"] if None in each else []
-    return ", and to train ".join(words)
+    words += [f"{_teachers(each.count(None))} (time unknown)"] if None in each else []
+    return ", plus training ".join(words)
 
 
 def _teachers(number: int) -> str:

@@ -71,7 +71,7 @@ def gates(exam: Exam, family: str) -> None:
 
 
 def training(exam: Exam, family: str) -> None:
-    """Train it cut off and gone on with, and in a pack beside a plain student: it comes to the same."""
+    """Train it interrupted and resumed, and in a pack beside a plain student: it comes to the same."""
     from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.compare import same
     from kdbench.conformance.exam import Interrupted, Telling

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from kdbench.errors import UserError
+from kdbench.errors import UserError, reason
 from kdbench.specs import file_digest
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,12 @@ SPARE = 64 * 1024 * 1024
 """Bytes of the disk that stay free."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of the disk, not of the network: trying again is of no use."""
+
+DAMAGED = (
+    *(zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError),
+    *(KeyError, ValueError, OverflowError, RuntimeError),
+)
+"""Errors that an archive's content causes; the latter come from links and numbers in its headers."""
 
 
 def download(url: str, folder: Path, sha256: str) -> Path:
@@ -88,8 +94,12 @@ def extract(archive: Path, into: Path) -> None:
             tar.extractall(into, filter="data")
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is not safe to unpack ({error}): get it elsewhere.") from error
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
-        raise UserError(f"{archive} is damaged ({error}): remove it and get it again.") from error
+    except (tarfile.TarError, *DAMAGED) as error:
+        raise UserError(f"{archive} is damaged ({reason(error)}): remove it and get it again.") from error
+    except OSError as error:
+        if error.errno in DISK:
+            raise
+        raise UserError(f"{archive} cannot be unpacked ({reason(error)}): get it elsewhere.") from error
 
 
 def need_space(folder: Path, size: int, what: str) -> None:

@@ -200,8 +200,8 @@ def _gradient_in_layout(value: Any) -> Any:
     return view
 
 
-def _laid_out(gradient: Tensor, strides: tuple[int, ...]) -> Tensor:
-    if gradient.stride() == strides:
+def _laid_out(gradient: Tensor | None, strides: tuple[int, ...]) -> Tensor | None:
+    if gradient is None or gradient.stride() == strides:
         return gradient
     return torch.empty_strided(gradient.shape, strides, dtype=gradient.dtype, device=gradient.device).copy_(
         gradient

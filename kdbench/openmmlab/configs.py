@@ -55,7 +55,7 @@ def _installed(library: str) -> Path:
     """Folder of a library's package, which is not imported."""
     found = importlib.util.find_spec(library)
     if found is None or found.origin is None:
-        raise UserError(f"{library} is not installed: `kdbench doctor` says how to mend it.")
+        raise UserError(f"{library} is not installed: `kdbench doctor` says how to fix it.")
     return Path(found.origin).parent
 
 

@@ -12,6 +12,7 @@ from mmengine.config import ConfigDict
 from kdbench.errors import UserError
 from kdbench.openmmlab.checkpoints import read_state_dict
 from kdbench.openmmlab.configs import walk
+from kdbench.openmmlab.safetensors import is_safetensors
 
 
 def require_pretrained(config: ConfigDict, *, download: bool) -> None:
@@ -28,6 +29,10 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
     """
     for reference in initial_weights(config):
         file, remote = location(reference)
+        if file.is_file() and is_safetensors(file):
+            raise UserError(
+                f"the config starts from {reference}, which mmengine cannot read: save it with torch.save."
+            )
         if file.is_file():
             read_state_dict(file)
             continue

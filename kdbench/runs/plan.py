@@ -305,7 +305,7 @@ def resolved(pair: Pair) -> Pair:
         from kdbench.openmmlab.resolved import family_in, model_hash
     except ImportError as error:
         raise UserError(
-            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to mend it."
+            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to fix it."
         ) from error
     models = {
         role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})

@@ -57,8 +57,6 @@ class Report(Spec):
     """The sweep's process."""
     ends: float | None
     """When it will end, s since the epoch; None where that is unknown."""
-    untimed_teachers: int
-    """To be trained, and left out of that."""
     refused: dict[str, str]
     """Identity -> why, of cells that cannot be run and have no record."""
 
@@ -75,7 +73,7 @@ class Report(Spec):
         except (OSError, ValidationError):
             return None
         gone = told.owner.dead() or age > FORGET
-        return told.model_copy(update={"ends": None, "untimed_teachers": 0}) if gone else told
+        return told.model_copy(update={"ends": None}) if gone else told
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,6 @@ class Snapshot:
         running: Of them, in a worker now.
         workers: What each worker does.
         seconds_left: Until the end, s; None where it cannot be told.
-        untimed_teachers: Teachers to be trained whose time is unknown, and left out of that.
         best: The best method of each pair so far, a line each.
     """
 
@@ -99,7 +96,6 @@ class Snapshot:
     running: int
     workers: tuple[Progress, ...] = ()
     seconds_left: float | None = None
-    untimed_teachers: int = 0
     best: tuple[str, ...] = ()
 
     @property
@@ -164,7 +160,6 @@ def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str
             running=len(running),
             workers=tuple(workers),
             seconds_left=None if ends is None else max(0.0, ends - time.time()),
-            untimed_teachers=report.untimed_teachers if report is not None else 0,
             best=best_of(done.values()),
         ),
         failed,

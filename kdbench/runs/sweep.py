@@ -27,9 +27,9 @@ from kdbench.runs.claims import Claims
 from kdbench.runs.dealing import dealt
 from kdbench.runs.estimate import Rates, in_order, teachers_of
 from kdbench.runs.packs import Pack
+from kdbench.runs.progress import Progress
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Report, Snapshot, best_of, last_lines
-from kdbench.runs.sweep_eta import time_left
 from kdbench.runs.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.runs.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.specs import TeacherSpec
@@ -101,7 +101,8 @@ class Sweep:
         order = in_order(dealt(task.packs, executor.slots, self.rates), self.rates)
         self.pending = [PackState.of(p, self.store, task.settings.pack_folder(p.name)) for p in order]
         self.running: dict[str, PackState] = {}
-        self.records = list(task.done)
+        self.records, self.done_before = list(task.done), len(task.done)
+        self.start = time.monotonic()
         self.failed_before = task.failed
         self.failures: list[Settled] = []
         self.failed_needs: dict[str, str] = {}
@@ -158,9 +159,7 @@ class Sweep:
         self.view.show(now)
         ends = None if now.seconds_left is None else time.time() + now.seconds_left
         refused = {failure.item.identity: failure.why for failure in self.failures if failure.record is None}
-        untimed = now.untimed_teachers
-        report = Report(owner=claims.owner, ends=ends, untimed_teachers=untimed, refused=refused)
-        report.write(self.settings.work_dir)
+        Report(owner=claims.owner, ends=ends, refused=refused).write(self.settings.work_dir)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -201,7 +200,7 @@ class Sweep:
             if state is None:
                 return
             mark = mark_of(state.pack, self.settings.work_dir, self.there)
-            state.start(mark, teachers_of(state.pack.items, self.there))
+            state.start(mark)
             file = packs_file.write(state.pack, state.name, self.settings)
             handle = self.executor.submit(self.command(file), self.executor.resources, state.log)
             self.running[handle] = state
@@ -344,14 +343,26 @@ class Sweep:
         """Return the sweep as it is now."""
         running = list(self.running.values())
         told = [worker_progress.read(state.folder) for state in running]
-        seconds, untimed = time_left(running, self.pending, self.rates, self.there, self.executor.slots)
+        workers = tuple(progress for progress in told if progress is not None and not progress.ended)
         return Snapshot(
             total=self.total,
             done=len(self.records),
             failed=self.failed_before + len(self.failures),
             running=sum(len(state.pack.items) for state in running),
-            workers=tuple(progress for progress in told if progress is not None and not progress.ended),
-            seconds_left=seconds,
-            untimed_teachers=untimed,
+            workers=workers,
+            seconds_left=self._seconds_left(workers),
             best=best_of(self.records),
         )
+
+    def _seconds_left(self, workers: Sequence[Progress]) -> float | None:
+        """Estimate the time to the end from the mean time of this sweep's finished cells; before any, from records.
+
+        It is no shorter than what any worker still needs.
+        """
+        left = [item for state in (*self.running.values(), *self.pending) for item in state.pack.items]
+        spent, finished = time.monotonic() - self.start, len(self.records) - self.done_before
+        known, unknown = self.rates.total(left)
+        if not left or (not finished and unknown):
+            return None
+        shared = spent / finished * len(left) if finished else known / self.executor.slots - spent
+        return max(0.0, shared, *(worker.seconds_left or 0.0 for worker in workers))

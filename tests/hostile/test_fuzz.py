@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import tarfile
 from contextlib import suppress
 
 import numpy as np
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from kdbench.benchmarks import looked_up, parsed
 from kdbench.cards import Options
 from kdbench.datasets.boxes import judge, read_annotation
+from kdbench.datasets.download import extract
 from kdbench.datasets.layout import names_of
 from kdbench.datasets.pictures import read_mask, read_picture
 from kdbench.errors import UserError
@@ -73,7 +75,9 @@ def of_parts(*parts: str) -> st.SearchStrategy[str]:
 def test_selectors(text):
     with suppress(UserError):
         card, options = method_of(text)
-        assert method_of(canonical(card, options)) == (card, options)
+        selector = canonical(card, options)
+        assert selector.isprintable()
+        assert method_of(selector) == (card, options)
 
 
 @quick
@@ -176,6 +180,25 @@ def test_pictures_and_masks(tmp_path, mode, kind, seed):
         for pixels in (False, True):
             with suppress(ValueError):
                 read(file, pixels)
+
+
+@quick
+@given(st.sampled_from(["w", "w:gz", "w:bz2", "w:xz"]), st.integers(0, 2**32 - 1), st.text(max_size=300))
+def test_archives(tmp_path, mode, seed, name):
+    """With some bytes changed, and names that no file system takes."""
+    draw, file = random.Random(seed), tmp_path / "archive.tar"
+    with tarfile.open(file, mode) as archive:
+        for number in range(3):
+            member = tarfile.TarInfo(draw.choice([name, f"{name}/x", f"a{number}", "a0/x"]) or "x")
+            member.type = draw.choice([tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE])
+            member.linkname = draw.choice(["", "a0", "../a0", name])
+            archive.addfile(member)
+    content = bytearray(file.read_bytes())
+    for _ in range(draw.randrange(6)):
+        content[draw.randrange(min(len(content), 2000))] ^= 1 << draw.randrange(8)
+    file.write_bytes(content)
+    with suppress(UserError):
+        extract(file, tmp_path / f"out{seed}")
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,11 @@ def test_a_working_directory_that_was_removed(tmp_path, monkeypatch, capsys):
     assert one_line(capsys) == "error: the working directory was removed: change to one that is there."
 
 
+def test_an_argument_that_is_no_utf_8(capsys):
+    assert main(["status", "--work-dir", "caf\udce9"]) == 2
+    assert one_line(capsys) == "error: the argument 'caf\ufffd' is no UTF-8: rename the file."
+
+
 @pytest.mark.parametrize("option", ["--work-dir", "--results"])
 def test_a_path_below_a_file(tmp_path, small_digits, capsys, monkeypatch, option):
     monkeypatch.chdir(tmp_path)

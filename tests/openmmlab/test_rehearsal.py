@@ -63,11 +63,11 @@ def test_a_model_that_trains_is_told_in_one_line(bench):
 def test_one_image_in_a_pooled_batch_norm(bench):
     subject = bench.subject("pspnet", batch_size=1)
     with pytest.raises(
-        ArgumentError, match=r"^settings schedule\.batch_size: the student normalises over a batch"
+        ArgumentError, match=r"^`settings` schedule\.batch_size: the student normalises over a batch"
     ):
         checked(bench, subject)
     with pytest.raises(
-        ArgumentError, match=r"^settings teacher_schedule\.batch_size: the teacher normalises"
+        ArgumentError, match=r"^`settings` teacher_schedule\.batch_size: the teacher normalises"
     ):
         checked(bench, subject, "teacher")
     assert checked(bench, bench.subject("fcn", batch_size=1))
@@ -75,7 +75,7 @@ def test_one_image_in_a_pooled_batch_norm(bench):
 
 def test_sides_that_are_no_multiples(bench):
     subject = with_model(bench.subject("gfl", scale=(72, 64)), RTMDET)
-    told = r"^settings teacher\.data_preprocessor\.pad_size_divisor: .* multiples of 32, not 72 x 64: set it to 32"
+    told = r"^`settings` teacher\.data_preprocessor\.pad_size_divisor: .* multiples of 32, not 72 x 64: set"
     with pytest.raises(ArgumentError, match=told):
         checked(bench, subject, "teacher", trained=False)
     padded = edited(subject, **{"data_preprocessor.pad_size_divisor": 32})
@@ -108,7 +108,7 @@ def test_masks_of_objects_are_not_there(bench):
     }
     subject = edited(bench.subject("faster"), **masks)
     with pytest.raises(
-        ArgumentError, match=r"^settings student\.roi_head\.mask_head: .* digits has not: set this"
+        ArgumentError, match=r"^`settings` student\.roi_head\.mask_head: .* digits has not: set this"
     ):
         checked(bench, subject)
 
