@@ -45,6 +45,8 @@ Found = tuple[Distribution, EntryPoint]
 
 MOST_OFFERS = 10_000
 """What one hook of a plugin may provide: one that never ends must end somewhere."""
+BENCHMARK = "benchmark file"
+"""Stands for the entry point of what a benchmark file defines."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
 
@@ -95,11 +97,9 @@ class Registry:
 
     def _check_metric(self, offer: Offer[Dataset]) -> None:
         """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
-        task, known = (
-            offer.value.task,
-            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
-        )
-        fitting = [name for name, card in known.items() if task in card.tasks]
+        task, theirs = offer.value.task, (found.value for found in self.metrics.values())
+        known = [*METRICS.values(), *(card for card in theirs if card.function)]
+        fitting = [card.name for card in known if task in card.tasks]
         if offer.value.metric not in fitting:
             raise UserError(
                 f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
@@ -216,13 +216,20 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     )
 
 
+def typed_name(dataset: Dataset) -> str:
+    """Return what a command is given to find a dataset: its name, or the benchmark file that defines it."""
+    offer = registry().datasets.get(dataset.name)
+    own = offer is not None and offer.plugin.name == BENCHMARK
+    return os.path.relpath(offer.plugin.module) if own and offer else dataset.name
+
+
 def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
     """Make what a benchmark file defines known in this process, in the place of what it defined before.
 
     Raises:
         UserError: If something else has the name.
     """
-    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    plugin = Plugin(BENCHMARK, str(file.resolve()), file.name, "")
     for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
         for value in values:
             there = known.get(value.name)
@@ -315,7 +322,7 @@ def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
     return values
 
 
-def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
+def title_of(given: MethodCard | Dataset | ExecutorCard | MetricCard | type[Method[Any]]) -> str:
     """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
 
     Args:

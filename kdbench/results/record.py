@@ -357,7 +357,10 @@ def best_point(
         higher_is_better: Whether more of it is better.
     """
     sign = 1 if higher_is_better else -1
-    return dict(max(curve, key=lambda point: sign * point.get(metric, float(not higher_is_better))))
+    best: Mapping[str, float] = max(
+        curve, key=lambda point: sign * point.get(metric, float(not higher_is_better))
+    )
+    return dict(best)
 
 
 def newer(error: ValidationError) -> str | None:
