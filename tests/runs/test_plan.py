@@ -127,7 +127,9 @@ def test_an_own_config_counts_with_its_content(asked, tmp_path):
 def test_a_plain_student_has_no_teacher_to_give(asked, tmp_path):
     file = tmp_path / "teacher.pth"
     file.write_bytes(b"weights")
-    with pytest.raises(UserError, match="`teacher_checkpoints`: method \'none\' has no teacher: leave them out"):
+    with pytest.raises(
+        UserError, match="`teacher_checkpoints`: method 'none' has no teacher: leave them out"
+    ):
         asked(method="none", teacher_checkpoints=(file,))
 
 
