@@ -41,8 +41,10 @@ if TYPE_CHECKING:
         pooled_regions,
         region_means,
         resized,
+        resized_labels,
         stride_of,
         student_and_teacher,
+        unit_vectors,
     )
 
 __all__ = [
@@ -88,8 +90,10 @@ __all__ = [
     "pooled_regions",
     "region_means",
     "resized",
+    "resized_labels",
     "stride_of",
     "student_and_teacher",
+    "unit_vectors",
 ]
 
 

@@ -3,7 +3,7 @@
 Plugins import these names from ``kdbench.api``.
 """
 
-from kdbench.distill.adapters import Adapter, adapter, resized
+from kdbench.distill.adapters import Adapter, adapter, resized, resized_labels
 from kdbench.distill.captures import (
     FAMILIES,
     Assignment,
@@ -14,7 +14,13 @@ from kdbench.distill.captures import (
     Shapes,
     Targets,
 )
-from kdbench.distill.losses import at_least_float32, mean_or_zero, mean_square, student_and_teacher
+from kdbench.distill.losses import (
+    at_least_float32,
+    mean_or_zero,
+    mean_square,
+    student_and_teacher,
+    unit_vectors,
+)
 from kdbench.distill.method import Method, Step
 from kdbench.distill.regions import (
     as_rois,
@@ -49,6 +55,8 @@ __all__ = [
     "pooled_regions",
     "region_means",
     "resized",
+    "resized_labels",
     "stride_of",
     "student_and_teacher",
+    "unit_vectors",
 ]

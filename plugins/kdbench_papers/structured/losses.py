@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher
+from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher, unit_vectors
 from kdbench_papers.hinton.losses import soft_target_loss
 
 Critic = Callable[[Tensor], Tensor]
 """(N, C + 3, H, W) class probabilities and image -> scores, any number an image: their mean is its score."""
-SHORTEST = 1e-8
-"""Norm under which a feature has no direction: it is similar to nothing and gets no gradient."""
 
 
 def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -131,13 +129,9 @@ def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
 
 def _directions(features: Tensor, nodes: tuple[int, int] | None) -> Tensor:
     """(N, C, H, W) -> (N, C, nodes) of unit length, or 0."""
-    features = at_least_float32(features)
     if nodes is not None:
-        features = functional.adaptive_avg_pool2d(features, nodes)
-    features = features.flatten(2)
-    norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    long = norm > SHORTEST
-    return torch.where(long, features / torch.where(long, norm, 1.0), 0.0)
+        features = functional.adaptive_avg_pool2d(at_least_float32(features), nodes)
+    return unit_vectors(features.flatten(2))
 
 
 def _gram_distance(ours: Tensor, theirs: Tensor) -> Tensor:
