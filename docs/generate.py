@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def methods() -> Iterator[str]:
-    """A section for each method that kdbench itself brings."""
+    """Write a section for each method that kdbench itself brings."""
     yield "# The methods\n"
     yield "Made from the cards; `kdbench show NAME` has the same, and the papers' published numbers.\n"
     found = registry()
@@ -42,7 +42,7 @@ def methods() -> Iterator[str]:
 
 
 def method(card: Mapping[str, Any]) -> Iterator[str]:
-    """What a card says: the paper, where it runs, the equations, the variants, the options."""
+    """Write what a card says: the paper, where it runs, the equations, the variants, the options."""
     yield f"## {card['name']}\n"
     paper = f"[{card['title']}]({card['link']})" if card["link"] else card["title"]
     yield f"{paper}{', '.join(['', card['authors'], str(card['year'])]) if card['authors'] else ''}.\n"
@@ -56,7 +56,7 @@ def method(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def executors() -> Iterator[str]:
-    """A section for each executor that kdbench itself brings."""
+    """Write a section for each executor that kdbench itself brings."""
     yield "# The executors\n"
     yield "Options stand in brackets: `--executor 'ray[address=auto]'`. `kdbench list executors` has all.\n"
     for offer in registry().executors.values():
@@ -70,20 +70,20 @@ def executors() -> Iterator[str]:
 
 
 def options(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A table of options, if there are any."""
+    """Write a table of options, if there are any."""
     if entries:
         yield from table(("option", "type", "default", "what it is"), map(option_row, entries))
 
 
 def option_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """An option's cells."""
+    """Return an option's cells."""
     kind = entry["type"] + (f", {entry['range']}" if entry["range"] else "")
     default = "" if entry["default"] is None else f"`{json.dumps(entry['default']).strip(chr(34))}`"
     return f"`{entry['name']}`", kind, default, entry["help"] or ""
 
 
 def promises() -> Iterator[str]:
-    """What `kdbench test-plugin` looks at, in its order."""
+    """List what `kdbench test-plugin` checks, in its order."""
     yield "# What a method promises\n"
     yield "`kdbench test-plugin NAME` looks at each, in this order; what rests on a broken one is left out.\n"
     rows = ((f"`{promise.name}`", promise.says, promise.why) for promise in PROMISES)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from kdbench.execution.sweep import View
-    from kdbench.execution.sweep_run import SweepResult
-    from kdbench.execution.training import Console
     from kdbench.results.compare import Comparison
     from kdbench.results.record import Record
+    from kdbench.runs.sweep import View
+    from kdbench.runs.sweep_plan import SweepResult
+    from kdbench.runs.training import Console
     from kdbench.specs import Precision
 
 __all__ = ["__version__", "compare", "leaderboard", "run", "sweep"]
@@ -93,11 +93,11 @@ def run(
 
     from kdbench.devices import choose
     from kdbench.errors import checking_arguments
-    from kdbench.execution.launch import processes
-    from kdbench.execution.lines import LineConsole
-    from kdbench.execution.request import Request
-    from kdbench.execution.run import run
-    from kdbench.execution.settings import RunSettings
+    from kdbench.runs.launch import processes
+    from kdbench.runs.lines import LineConsole
+    from kdbench.runs.request import Request
+    from kdbench.runs.run import run
+    from kdbench.runs.settings import RunSettings
     from kdbench.threads import wait_well
 
     wait_well()
@@ -195,11 +195,11 @@ def sweep(
     from pathlib import Path
 
     from kdbench.errors import checking_arguments
-    from kdbench.execution.lines import LineView
-    from kdbench.execution.request import Request
-    from kdbench.execution.settings import RunSettings
-    from kdbench.execution.sweep_run import SweepResult, device_of, plan_sweep, run_sweep
-    from kdbench.execution.sweep_wish import benchmarks_of
+    from kdbench.runs.lines import LineView
+    from kdbench.runs.request import Request
+    from kdbench.runs.settings import RunSettings
+    from kdbench.runs.sweep_plan import SweepResult, device_of, plan_sweep, run_sweep
+    from kdbench.runs.sweep_wish import benchmarks_of
 
     benchmarks = benchmarks_of(
         [Path(file) for file in files],

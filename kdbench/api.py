@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
 from kdbench.datasets.link import link_or_tell
 from kdbench.errors import UserError
-from kdbench.execution.executors import Ended, Executor, Resources
+from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.hookspecs import hookimpl
 from kdbench.selectors import method_of
 from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage

@@ -34,7 +34,7 @@ def seed_range(value: Any) -> Any:
 
 
 def _entry(value: Any) -> Any:
-    """A method with nothing to add may stand as a bare selector."""
+    """Turn a bare selector into a method with no options of its own."""
     return {"method": value} if isinstance(value, str) else value
 
 
@@ -154,7 +154,7 @@ def load(path: Path) -> Benchmark:
 
 
 def parsed(text: str | bytes, source: str) -> Benchmark:
-    """The benchmark in a YAML text, names taken as they are; ``source`` is what an error calls it.
+    """Parse the benchmark in a YAML text without looking names up; ``source`` names it in errors.
 
     Raises:
         UserError: One line with the source, the key and what is wrong with it.
@@ -169,7 +169,7 @@ def parsed(text: str | bytes, source: str) -> Benchmark:
 
 
 def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
-    """The benchmark with canonical selectors, when its dataset, pairs and methods exist and fit.
+    """Return the benchmark with canonical selectors, checked against the registry.
 
     Raises:
         UserError: One line with the source, the key and what is wrong with it.
@@ -225,7 +225,7 @@ class _Loader(yaml.SafeLoader):
     """YAML in which a key that is given twice is a mistake, not a replacement."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """A mapping, its keys checked."""
+        """Build a mapping after checking its keys."""
         keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         for key in keys:
             if keys.count(key) > 1:

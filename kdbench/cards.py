@@ -147,7 +147,7 @@ class Dataset:
         metric: Metric that ranks: ``AP50`` (area under the curve), ``AP50_11point`` or ``mIoU``.
         splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
         image_suffix: Ending of the image files.
-        prepare: ``package.module:function(folder, source, report)`` that gets or links the data.
+        prepare: ``package.module:function(folder, source)`` that gets or links the data.
         folder: Folder under the data root (two datasets may share one).
         license: Licence of the data, in words.
         link: Where it comes from.

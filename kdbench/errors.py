@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from kdbench.results.record import Record
 
+log = logging.getLogger(__name__)
 SECONDS = 20.0
 """How long a plugin's code may take before :func:`reminder` names it."""
 
@@ -129,27 +130,17 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def reminder(
-    line: str, report: Callable[[str], object] | None = None, after: float = 0.0
-) -> Iterator[threading.Timer]:
-    """Report a line when the block takes longer than it should, so that code that hangs is named.
+def reminder(line: str, after: float = 0.0) -> Iterator[None]:
+    """Log a warning when the block takes longer than it should, so that code that hangs is named.
 
     Args:
-        line: The line.
-        report: Receives it; by default it is written to standard error.
+        line: The warning.
         after: Seconds that the block should take at most; ``SECONDS`` more are waited.
-
-    Yields:
-        The timer, which can be cancelled.
     """
-    timer = threading.Timer(after + SECONDS, report or _write_error, (line,))
+    timer = threading.Timer(after + SECONDS, log.warning, (line,))
     timer.daemon = True
     timer.start()
     try:
-        yield timer
+        yield
     finally:
         timer.cancel()
-
-
-def _write_error(line: str) -> None:
-    sys.stderr.write(f"{line}\n")

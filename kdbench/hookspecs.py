@@ -91,9 +91,9 @@ def kdbench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
             yield SCREWS
 
 
-        def prepare(folder, source, report):
+        def prepare(folder, source):
             # kdbench data prepare screws --from SOURCE
-            link_or_tell(SCREWS, folder, source, report)
+            link_or_tell(SCREWS, folder, source)
         ```
     """
 

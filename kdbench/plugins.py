@@ -173,7 +173,7 @@ def _wanted() -> set[str] | None:
 
 
 def _normal(name: str) -> str:
-    """A distribution's name as packaging tools compare it."""
+    """Return a distribution's name as packaging tools compare it."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 

@@ -29,7 +29,7 @@ class Reported:
 
 
 def reported(benchmark: Benchmark, source: str) -> list[Reported]:
-    """The published comparisons of an ablation; none for a benchmark without a paper.
+    """Return the published comparisons of an ablation; none for a benchmark without a paper.
 
     Args:
         benchmark: With its selectors looked up.
@@ -81,7 +81,7 @@ def _fitting(rows: Sequence[Row], where: Mapping[str, str]) -> list[Row]:
 
 
 def _one(method: str, rows: Sequence[Row], where: Mapping[str, str]) -> Row:
-    """The row that fits. Raises UserError where none or several do."""
+    """Return the row that fits. Raises UserError where none or several do."""
     fitting = _fitting(rows, where)
     if len(fitting) == 1:
         return fitting[0]

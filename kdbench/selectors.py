@@ -65,7 +65,7 @@ def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
 
 
 def method_of(selector: str) -> tuple[MethodCard, Options]:
-    """What ``my-method[weight=0.5]`` means: the card that a plugin gives, and its options, checked.
+    """Return the card and the checked options that ``my-method[weight=0.5]`` means.
 
     Raises:
         UserError: One line, where no plugin gives the method, or the options are not its own.
@@ -76,7 +76,7 @@ def method_of(selector: str) -> tuple[MethodCard, Options]:
 
 
 def canonical(card: MethodCard, options: Options) -> str:
-    """The selector of these options: the name and what differs from the defaults, sorted.
+    """Return the selector of these options: the name and what differs from the defaults, sorted.
 
     ``resolve(card, parse(canonical(card, options))[1]) == options``.
     """
@@ -106,7 +106,7 @@ def split(inside: str, text: str) -> Iterator[str]:
 
 
 def _readings(text: str) -> tuple[Any, ...]:
-    """What a value may mean, the likeliest first: JSON or a flow list, and the bare word.
+    """Yield what a value may mean, the likeliest first: JSON or a flow list, and the bare word.
 
     A boolean stays a word, which pydantic reads where a boolean is due: ``weight=true`` must not be 1.
     """
@@ -118,7 +118,7 @@ def _readings(text: str) -> tuple[Any, ...]:
 
 
 def _flow(text: str) -> Any:
-    """A list of bare words, left as words: pydantic makes numbers of them where numbers are due."""
+    """Parse a list of bare words, left as words: pydantic makes numbers of them where numbers are due."""
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError:
@@ -126,7 +126,7 @@ def _flow(text: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as it is written in a selector."""
+    """Format a value as it is written in a selector."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, str) and BARE.fullmatch(value) and _readings(value) == (value,):

@@ -63,7 +63,7 @@ def _sub_package(module: str) -> Iterator[str]:
 
 
 def _file(name: str) -> Path | None:
-    """The Python file of a module; None where there is none."""
+    """Return the Python file of a module; None where there is none."""
     top, *rest = name.split(".")
     try:
         found = importlib.util.find_spec(top)

@@ -210,7 +210,7 @@ class TeacherStage(Spec):
         return f"{self.name} teacher"
 
     def recipe(self, own: Schedule) -> Schedule:
-        """The fine-tuning that follows a teacher's own recipe: shorter, evaluated at its end."""
+        """Return the fine-tuning that follows a teacher's own recipe: shorter, evaluated at its end."""
         return own.model_copy(
             update={
                 "iterations": max(1, round(self.share * own.iterations)),
@@ -262,7 +262,7 @@ class RunSpec(Spec):
     """Processes that share a batch."""
 
     def identity(self) -> str:
-        """The same as of any spec; a pair, which thousands of cells share, is put into canonical form once."""
+        """Return the identity; a pair, which thousands of cells share, is put into canonical form once."""
         parts = self.model_dump(mode="json", exclude={"pair", *LABELS})
         texts = {key: canonical(value) for key, value in parts.items()}
         texts["pair"] = _in_canonical_form(self.pair.model_dump_json(exclude=set(PAIR_LABELS)))

@@ -15,6 +15,7 @@ import pytest
 from kdbench.plugins import ENVIRONMENT, registry
 
 ROOT = Path(__file__).parents[1]
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in a process a core
 
 CARDS = """
 from kdbench.cards import MethodCard, Options
@@ -51,7 +52,7 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from kdbench.datasets.digits_files import STAMP, write
 
     root = tmp_path_factory.mktemp("data")
-    write(root / "digits", {"train": 12, "test": 6}, 0, lambda _line: None)
+    write(root / "digits", {"train": 12, "test": 6}, 0)
     (root / "digits" / "scenes.json").write_text(json.dumps(STAMP))
     return root
 
@@ -102,3 +103,29 @@ def write_distribution(folder: Path, distribution: str, version: str, module: st
     (folder / f"{module}.py").write_text(source)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
     (info / "entry_points.txt").write_text(f"[kdbench]\nmain = {module}\n")
+
+
+@pytest.fixture(scope="session")
+def local_records(tmp_path_factory, small_digits):
+    """What the sweep of pretended trainings records under the executor ``local``."""
+    from sweep_support import results, sweep_of
+
+    folder = tmp_path_factory.mktemp("local")
+    assert sweep_of(folder, small_digits).run()
+    return results(folder)
+
+
+@pytest.fixture
+def pretend_checks(monkeypatch):
+    """Checks of models that cost nothing."""
+    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "abc")
+    monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
+    monkeypatch.setattr("kdbench.runs.refusals.check_model", lambda role, _, **__: f"{role}: checked")
+
+
+@pytest.fixture
+def lab(pretend_checks, small_digits, tmp_path):
+    """Sessions whose trainings are made up."""
+    from session_lab import Lab
+
+    return Lab(small_digits, tmp_path)

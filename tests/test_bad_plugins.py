@@ -9,9 +9,9 @@ import pytest
 
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
-from kdbench.execution.plan import plan
-from kdbench.execution.request import Request
 from kdbench.plugins import ENVIRONMENT, load_method, make_method, registry, title_of
+from kdbench.runs.plan import plan
+from kdbench.runs.request import Request
 
 METHOD = "from kdbench.api import Method\nclass Bad(Method):\n    pass\n"
 GOOD = "@hookimpl\ndef kdbench_methods():\n    return [card('good-one')]\n"
@@ -190,7 +190,7 @@ def test_options_and_stages_that_raise_are_blamed_before_anything_runs(
         ),
     ]:
         with pytest.raises(UserError) as failed:
-            plan(Request(method, "digits", data_root=small_digits), lambda _line: None)
+            plan(Request(method, "digits", data_root=small_digits))
         assert str(failed.value) == told
         said = capsys.readouterr()
         assert (said.out, "hello" in said.err) == ("", True)
@@ -201,12 +201,12 @@ def test_the_version_of_a_plugin_is_no_part_of_a_record_s_identity(
 ):
     add_method(add_plugin, tmp_path, monkeypatch, "")
     request = Request("bad-one", "digits", data_root=small_digits)
-    first = plan(request, lambda _line: None)
+    first = plan(request)
     assert first.plugin == "bad-kd 1.5"
     metadata = next((tmp_path / "site_bad-kd").glob("*.dist-info")) / "METADATA"
     metadata.write_text(metadata.read_text().replace("1.5", "1.6"))
     registry.cache_clear()
-    second = plan(request, lambda _line: None)
+    second = plan(request)
     assert second.plugin == "bad-kd 1.6"
     assert first.cell.identity() == second.cell.identity()
     assert first.plain.identity() == second.plain.identity()

@@ -82,7 +82,7 @@ def test_the_plugin_is_broken_and_no_other(add_plugin, monkeypatch):
 
 
 def test_what_an_executor_requires_may_be_in_a_package_that_is_not_there():
-    from kdbench.execution.executors import lacking_of
+    from kdbench.executors.select import lacking_of
 
     assert lacking_of(dataclasses.replace(EXECUTOR, requires=("no_such_package.part", "json.decoder"))) == [
         "no_such_package.part"

@@ -69,7 +69,7 @@ def test_a_dataset_is_prepared_and_verified(installed, tmp_path):
 
     dataset = installed("kdbench_datasets")
     with pytest.raises(UserError, match="prepare screws --from DIR"):
-        prepare(dataset, tmp_path / "data", None, print)
+        prepare(dataset, tmp_path / "data", None)
     source = tmp_path / "screws"
     for folder in ("ImageSets/Main", "JPEGImages", "Annotations"):
         (source / folder).mkdir(parents=True)
@@ -81,7 +81,7 @@ def test_a_dataset_is_prepared_and_verified(installed, tmp_path):
             "<name>bent</name><bndbox><xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
             "</object></annotation>"
         )
-    folder = prepare(dataset, tmp_path / "data", source, print)
+    folder = prepare(dataset, tmp_path / "data", source)
     assert verify(dataset, folder, pixels=True).errors == []
 
 
@@ -92,7 +92,7 @@ def test_a_pair_is_one_of_its_dataset(installed):
 
 
 def test_an_executor_runs_a_worker(installed, tmp_path):
-    from kdbench.execution.executors import executor_of
+    from kdbench.executors.select import executor_of
 
     installed("kdbench_executors")
     executor = executor_of("in-turn", None, None)

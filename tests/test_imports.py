@@ -32,7 +32,7 @@ FLOORS = (
     {"reported"},
     {"datasets", "pairs", "results", "executors"},
     {"openmmlab"},
-    {"runs", "execution"},
+    {"runs"},
     {"tuning"},
     {"kdbench", "api"},
     {"conformance"},

@@ -76,7 +76,7 @@ def test_a_training_that_fails_raises_an_error_with_its_record(place, monkeypatc
     def fail(self):
         raise RunError("the loss is NaN", record)
 
-    monkeypatch.setattr("kdbench.execution.session.Session.run", fail)
+    monkeypatch.setattr("kdbench.runs.session.Session.run", fail)
     with pytest.raises(RunError, match="the loss is NaN") as failed:
         kdbench.run("hinton", "digits", **SMOKE)
     assert failed.value.record is record

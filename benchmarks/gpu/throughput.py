@@ -23,7 +23,7 @@ from endless_pairs import ITERATIONS, SUFFIX
 from measuring import pair_of
 from watch import Watch
 
-from kdbench.execution.worker_progress import Progress, read
+from kdbench.runs.progress import Progress, read
 
 HERE = Path(__file__).parent
 WARM = 5

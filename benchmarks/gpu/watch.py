@@ -30,7 +30,7 @@ class Watch(threading.Thread):
         """Sample until the context is left."""
         if self.device == "cpu":
             return
-        from kdbench.execution.nvml import Sensors, Unavailable
+        from kdbench.executors.nvml import Sensors, Unavailable
 
         try:
             sensors = Sensors([os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]])

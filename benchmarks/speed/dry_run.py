@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 from kdbench.benchmarks import load
-from kdbench.execution.plan import stored
-from kdbench.execution.request import Request
-from kdbench.execution.settings import RunSettings
-from kdbench.execution.sweep_cells import Item, items_of
 from kdbench.results.record import Made, Metrics, Record
 from kdbench.results.store import Store
+from kdbench.runs.plan import stored
+from kdbench.runs.request import Request
+from kdbench.runs.settings import RunSettings
+from kdbench.runs.sweep_cells import Item, items_of
 
 CELLS, RECORDS, RUNS = 10_000, 5_000, 5
 LIMIT = 5.0
@@ -59,7 +59,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, store = benchmark(folder), Store(folder / "results")
-        items = items_of([load(file)], Request(method="", dataset=""), print, RunSettings())
+        items = items_of([load(file)], Request(method="", dataset=""), RunSettings())
         for item in list(items.values())[:RECORDS]:
             path = store.path_of(made := record(item))
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,7 @@ class Trial:
         card = registry().method(parse(selector)[0]).value
         teacher = self.teacher if pack is None else pack.shared(self.teacher)
         options = resolve(card, parse(selector)[1])
-        train_with(subject, [teacher], card, options, place, clock, report=lambda _: None, force=True)
+        train_with(subject, [teacher], card, options, place, clock, force=True)
 
     def alone(self, selector):
         """Seconds of an iteration of one run."""

@@ -104,9 +104,9 @@ class Bench:
     """A pair with a method and a teacher that knows nothing (it takes as long), trained as `kdbench run` does."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
-        from kdbench.execution.launch import start
-        from kdbench.execution.plan import plan
-        from kdbench.execution.request import Request
+        from kdbench.runs.launch import start
+        from kdbench.runs.plan import plan
+        from kdbench.runs.request import Request
 
         request = Request(
             asked.method,
@@ -117,7 +117,7 @@ class Bench:
             data_root=asked.root,
         )
         self.asked = asked
-        self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset), print)
+        self.plan = plan(replace(request, dataset=pair_of(asked.pair).dataset))
         self.schedule = self.plan.cell.pair.schedule.model_copy(
             update={"iterations": 10_000, "validations": 1, "warmup": 0}
         )

@@ -126,7 +126,7 @@ def start(folder: Path) -> None:
         prepare_libraries(library)
     hush()
     use_device(pretend.NAME)
-    write(folder, {"train": 16, "test": 1}, 0, lambda _line: None)
+    write(folder, {"train": 16, "test": 1}, 0)
 
 
 def places() -> Counter[str]:

@@ -15,6 +15,7 @@ from kdbench import __version__
 from kdbench.errors import ArgumentError, UserError
 from kdbench.threads import wait_well
 
+log = logging.getLogger(__name__)
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -67,7 +68,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The sub-command that ``args`` start with. Raises UserError with the nearest names."""
+        """Return the sub-command that ``args`` start with. Raises UserError with the nearest names."""
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
             from kdbench.plugins import suggestion
 
@@ -78,13 +79,16 @@ class LazyGroup(click.Group):
         """Run the sub-command; an argument that cannot be used is named as its option."""
         try:
             return super().invoke(ctx)
-        except ArgumentError as error:
+        except UserError as error:
+            log.debug("the error's traceback:", exc_info=True)
+            if not isinstance(error, ArgumentError):
+                raise
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             flags = {option.name: max(option.opts, key=len) for option in getattr(command, "params", ())}
             raise UserError(error.message(lambda name: flags.get(name, name))) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table in the help, without importing any sub-command; one without a line is for sweeps alone."""
+        """Write the table of commands without importing any; those without a line are for sweeps alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.help])
 
@@ -96,10 +100,13 @@ class LazyGroup(click.Group):
     epilog="First run: kdbench run --method mimic --dataset digits",
 )
 @click.version_option(__version__, prog_name="kdbench")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress: warnings, errors and results alone.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the traceback of an error too.")
 @click.pass_context
-def cli(context: click.Context) -> None:
+def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
     """Benchmark knowledge distillation for detection and segmentation."""
-    context.with_resource(log_on_stderr())
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    context.with_resource(log_on_stderr(level))
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
@@ -112,14 +119,17 @@ class _Stderr(logging.Handler):
 
 
 @contextmanager
-def log_on_stderr() -> Iterator[None]:
-    """Show what kdbench logs on standard error while the block lasts: warnings, unless its level is set."""
+def log_on_stderr(level: int) -> Iterator[None]:
+    """Show what kdbench logs, from a level on, on standard error while the block lasts."""
     logger, handler = logging.getLogger("kdbench"), _Stderr()
+    before = logger.level
+    logger.setLevel(level)
     logger.addHandler(handler)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(before)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -18,7 +18,7 @@ def command(work_dir: Path, results: Path, yes: bool) -> None:
 
     Exported students, the weights of teachers and what an interrupted run goes on from are never in the list.
     """
-    from kdbench.execution.waste import wasted
+    from kdbench.runs.waste import wasted
 
     found = wasted(work_dir, results)
     total = 0

@@ -43,7 +43,7 @@ def command(
 
 
 def lines(block: Comparison) -> list[str]:
-    """A comparison for people."""
+    """Return a comparison as lines of text."""
     found, one, two = block.difference, block.first.method, block.second.method
     rows = [(side.method, _summary(block, side)) for side in (block.first, block.second)]
     if block.seeds:
@@ -63,7 +63,7 @@ def lines(block: Comparison) -> list[str]:
 
 
 def _kind(block: Comparison) -> str:
-    """What an interval is from and for."""
+    """Say what an interval is computed from and what it is for."""
     own = "from this pair alone" if block.difference and block.difference.own else "pooled noise of all rows"
     scope = "for all rows at once" if block.against_plain else "for this pair alone"
     return f"{own}, {scope}"
@@ -84,7 +84,7 @@ def _summary(block: Comparison, side: Side) -> str:
 
 
 def spoken(block: Comparison) -> str:
-    """The verdict as a sentence."""
+    """Return the verdict as a sentence."""
     one, two = block.first.method, block.second.method
     return {
         "better": f"{two} is better than {one}",
@@ -96,7 +96,7 @@ def spoken(block: Comparison) -> str:
 
 
 def closing(blocks: Sequence[Comparison], together: Overall) -> list[str]:
-    """The line over several blocks; nothing for one."""
+    """Return the summary over several blocks; nothing for one."""
     from kdbench.results.compare import LEAST_DATASETS
 
     counted = together.wins + together.losses + together.ties

@@ -36,7 +36,7 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
     from kdbench.plugins import registry
 
     dataset = registry().dataset(name).value
-    folder = locate.prepare(dataset, root, source, lambda line: click.echo(line, err=True))
+    folder = locate.prepare(dataset, root, source)
     click.echo(f"{name} is ready in {folder}.")
 
 
@@ -64,7 +64,7 @@ def verify(context: click.Context, name: str, root: Path | None, as_json: bool) 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], object]]:
-    """A progress bar on stderr where that is a terminal."""
+    """Show a progress bar on stderr where that is a terminal."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -81,7 +81,7 @@ def _print_json(report: Report, folder: Path) -> None:
 
 
 def _print(report: Report, folder: Path) -> None:
-    """Counts on stdout, one line a problem on stderr."""
+    """Print the counts to stdout and a line for each problem to stderr."""
     for split, counts in report.splits.items():
         boxes = f", {counts.boxes} boxes" if counts.boxes else ""
         click.echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")

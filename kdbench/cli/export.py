@@ -56,7 +56,7 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
 
 
 def library_of(folder: Path) -> str:
-    """The library that a run's config is for. Raises UserError if it is no config of ours."""
+    """Return the library that a run's config is for. Raises UserError if it is no config of ours."""
     file = folder / PARTS[1]
     found = re.search(r"^default_scope = '(\w+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None or found[1] not in HOW:
@@ -65,7 +65,7 @@ def library_of(folder: Path) -> str:
 
 
 def lines(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
-    """What was written and how it is loaded."""
+    """Say what was written and how to load it."""
     load, infer = HOW[library]
     return [
         f"wrote {weights} and {config}, the student of {folder}. With {library}, and without kdbench:",
@@ -97,7 +97,7 @@ def find(run: str, work_dir: Path, results: Path) -> Path:
 
 
 def read(path: Path) -> Record:
-    """The record in a file. Raises UserError if it is none, or cut."""
+    """Return the record in a file. Raises UserError if it is none, or cut."""
     from pydantic import ValidationError
 
     from kdbench.results.record import Record, complaint
@@ -109,7 +109,7 @@ def read(path: Path) -> Record:
 
 
 def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:
-    """The run whose identity starts so, among the records and the runs' folders."""
+    """Return the run whose identity starts with a prefix, among the records and the runs' folders."""
     from kdbench.results.store import Store
 
     records = {record.identity[:FOLDER_DIGITS]: record for record in Store(results).records()[0]}
@@ -124,7 +124,7 @@ def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:
 
 
 def finished(folder: Path, record: Record | None = None) -> Path:
-    """The folder, where a finished run left its student in it.
+    """Return the folder of a finished run, which has its student in it.
 
     Raises:
         UserError: If it did not, with what is known of the run.

@@ -93,7 +93,7 @@ def _is_file(target: str) -> bool:
 def _found(
     targets: Sequence[str], methods: str | None, sort: str | None, results: Path
 ) -> dict[str, list[Ranking]]:
-    """The rankings that are asked for. Raises UserError where there are none."""
+    """Return the rankings that are asked for. Raises UserError where there are none."""
     from kdbench.results.query import query
     from kdbench.selectors import split
 
@@ -109,12 +109,12 @@ def _found(
 
 
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:
-    """The records of what is asked for; broken files are named on standard error."""
+    """Return the records that are asked for; name broken files on standard error."""
     return _read(results, targets)[0]
 
 
 def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Broken]]:
-    """The records of what is asked for, and the broken files, which are named on standard error."""
+    """Return the records that are asked for and the broken files, which are named on standard error."""
     from kdbench.results.store import Store
 
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
@@ -218,7 +218,7 @@ def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Pat
 
 
 def _console() -> Any:
-    """The screen; as wide as it takes where the output is no terminal."""
+    """Return the console; as wide as needed where the output is no terminal."""
     from rich.console import Console
 
     console = Console()

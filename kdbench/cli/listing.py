@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def methods(found: Registry) -> list[Row]:
-    """A row a method."""
+    """Return a row for each method."""
     return [
         {
             "name": offer.value.name,
@@ -30,7 +30,7 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """A row a dataset."""
+    """Return a row for each dataset."""
     return [
         {
             "name": offer.value.name,
@@ -45,7 +45,7 @@ def datasets(found: Registry) -> list[Row]:
 
 
 def pairs(found: Registry) -> list[Row]:
-    """A row a pair; the first of a dataset is its default."""
+    """Return a row for each pair; the first of a dataset is its default."""
     return [
         {
             "name": offer.value.name,
@@ -61,8 +61,8 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def executors(found: Registry) -> list[Row]:
-    """A row an executor, also where what it needs is not installed."""
-    from kdbench.execution.executors import lacking_of
+    """Return a row for each executor, also where what it needs is not installed."""
+    from kdbench.executors.select import lacking_of
 
     return [
         {
@@ -78,7 +78,7 @@ def executors(found: Registry) -> list[Row]:
 
 
 def metrics(found: Registry) -> list[Row]:
-    """A row a metric that leaderboards show besides those of the records."""
+    """Return a row for each metric that leaderboards show besides those of the records."""
     return [
         {
             "name": offer.value.name,
@@ -91,7 +91,7 @@ def metrics(found: Registry) -> list[Row]:
 
 
 def plugins(found: Registry) -> list[Row]:
-    """A row a plugin, broken ones too."""
+    """Return a row for each plugin, broken ones too."""
     return [
         {
             "distribution": plugin.distribution,
@@ -124,7 +124,7 @@ def command(kind: str, as_json: bool) -> None:
     """List what plugins give: KIND is methods, datasets, pairs, executors, metrics or plugins.
 
     A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
-    twice are told on stderr and change nothing else.
+    twice are named on stderr and change nothing else.
     """
     found = registry()
     rows = KINDS[kind](found)
@@ -153,7 +153,7 @@ def emit(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def cell(value: Any) -> str:
-    """A value as one line of text: lists by commas, nothing as a dash."""
+    """Format a value as one line of text: lists with commas, nothing as a dash."""
     if value in (None, "", [], (), {}):
         return "-"
     if isinstance(value, bool):

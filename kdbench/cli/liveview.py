@@ -11,11 +11,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from kdbench.cli.progress import print_line
-from kdbench.execution.elapsed import span
-from kdbench.execution.lines import LineView, summary
-from kdbench.execution.status import Snapshot
-from kdbench.execution.worker_progress import Progress
+from kdbench.cli.progress import print_line, stderr
+from kdbench.runs.elapsed import span
+from kdbench.runs.lines import LineView, summary
+from kdbench.runs.progress import Progress
+from kdbench.runs.status import Snapshot
 
 
 class LiveView(LineView):
@@ -36,8 +36,8 @@ class LiveView(LineView):
 
 @contextmanager
 def view_of(screen: Console | None = None) -> Iterator[LineView]:
-    """The view that fits where the sweep is shown, on stderr by default."""
-    shown = screen or Console(stderr=True)
+    """Return the view that fits where the sweep is shown, by default stderr."""
+    shown = screen or stderr()
     if not shown.is_terminal:
         yield LineView(partial(print_line, shown))
         return
@@ -46,7 +46,7 @@ def view_of(screen: Console | None = None) -> Iterator[LineView]:
 
 
 def picture(snapshot: Snapshot) -> Group:
-    """A sweep as counts, a row a worker, and the best so far."""
+    """Draw a sweep as counts, a row for each worker, and the best score so far."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")
@@ -59,7 +59,7 @@ def picture(snapshot: Snapshot) -> Group:
 
 
 def row(worker: Progress) -> tuple[str, str, str, str]:
-    """A worker: its pack, what it trains, how far that is, and when it ends."""
+    """Draw a worker: its pack, what it trains, how far it is, and its ETA."""
     if not worker.training:
         return worker.title, "starts", "", ""
     metrics = " ".join(f"{name} {value:.3f}" for name, value in list(worker.metrics.items())[:1])

@@ -81,12 +81,12 @@ def check_name(name: str) -> None:
 
 
 def module_of(name: str) -> str:
-    """The package that is imported."""
+    """Return the name of the package that is imported."""
     return f"{PREFIX}{name}".replace("-", "_")
 
 
 def values_of(name: str, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """What the templates are filled with."""
+    """Return the values that the templates are filled with."""
     from datetime import date
 
     return {

@@ -28,7 +28,7 @@ LINES = ((0, 0, 0), (255, 255, 255))
 
 
 def draw(seen: Seen, title: str) -> Image.Image:
-    """The picture.
+    """Draw the picture.
 
     Args:
         seen: The image and the maps.
@@ -57,7 +57,7 @@ def caption(name: str, weights: npt.NDArray[np.float32]) -> str:
 
 
 def panel(seen: Seen, weights: npt.NDArray[np.float32]) -> Image.Image:
-    """The image with a map over it and its ground truth, without padding."""
+    """Draw an image with a map over it and its ground truth, without padding."""
     height, width = seen.image.shape[:2]
     scale = max(1.0, WIDTH / seen.size[1])
     whole = (round(width * scale), round(height * scale))
@@ -73,7 +73,7 @@ def panel(seen: Seen, weights: npt.NDArray[np.float32]) -> Image.Image:
 
 
 def rectangle(pen: ImageDraw.ImageDraw, box: Any) -> None:
-    """A box that is seen on dark and on bright."""
+    """Draw a box that stands out on dark and on bright images."""
     for inset, colour in enumerate(LINES):
         left, top, right, bottom = (float(value) for value in box)
         corners = (left + inset, top + inset, right - inset, bottom - inset)
@@ -82,12 +82,12 @@ def rectangle(pen: ImageDraw.ImageDraw, box: Any) -> None:
 
 
 def enlarged(mask: npt.NDArray[np.int64], size: tuple[int, int]) -> Bytes:
-    """A mask at the size of the panel, width first."""
+    """Enlarge a mask to the size of the panel, width first."""
     return np.asarray(Image.fromarray(mask.astype(np.uint8)).resize(size, Image.Resampling.NEAREST))
 
 
 def outlined(picture: Bytes, mask: Bytes) -> Bytes:
-    """A picture (H, W, 3) with lines where the classes of the mask (H, W) change."""
+    """Draw lines in a picture (H, W, 3) where the classes of the mask (H, W) change."""
     edge = np.zeros(mask.shape, dtype=bool)
     edge[:, 1:] |= mask[:, 1:] != mask[:, :-1]
     edge[1:] |= mask[1:] != mask[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from kdbench.execution.lines import LineStage, loss_of
+from kdbench.runs.lines import LineStage, loss_of
 
 REST_OF_BAR = 68
 """Columns of a terminal that the parts of a bar besides its title take."""
@@ -28,12 +29,11 @@ class TerminalConsole:
     """Shows a session on stderr.
 
     Args:
-        quiet: Show nothing (the other processes of a distributed run).
         screen: Where to show it; default: stderr.
     """
 
-    def __init__(self, *, quiet: bool = False, screen: Console | None = None) -> None:
-        self.screen = screen or Console(stderr=True, quiet=quiet)
+    def __init__(self, screen: Console | None = None) -> None:
+        self.screen = screen or stderr()
 
     def say(self, line: str) -> None:
         """Print one line, never folded outside of a terminal."""
@@ -41,7 +41,7 @@ class TerminalConsole:
 
     @contextmanager
     def stage(self, title: str, iterations: int) -> Iterator[LineStage]:
-        """A training's bar or lines, while it lasts."""
+        """Show a training's bar or lines while it lasts."""
         self.say(f"{title}, {iterations} iterations")
         if not self.screen.is_terminal:
             yield LineStage(self.say, iterations)
@@ -49,6 +49,11 @@ class TerminalConsole:
         with bar(self.screen) as shown:
             task = shown.add_task(escape(title), total=iterations, loss="")
             yield BarStage(self, shown, task, iterations)
+
+
+def stderr() -> Console:
+    """Return a console on stderr, which is quiet where kdbench's log is."""
+    return Console(stderr=True, quiet=not logging.getLogger("kdbench").isEnabledFor(logging.INFO))
 
 
 def print_line(screen: Console, line: str) -> None:
@@ -76,7 +81,7 @@ class BarStage(LineStage):
 
 
 def bar(screen: Console) -> Progress:
-    """A bar that goes away when its training ends; long titles are cut, never the ETA."""
+    """Make a progress bar that goes away when its training ends; long titles are cut, never the ETA."""
     title = Column(no_wrap=True, overflow="ellipsis", max_width=max(16, screen.width - REST_OF_BAR))
     return Progress(
         TextColumn("{task.description}", table_column=title),

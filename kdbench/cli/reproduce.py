@@ -16,13 +16,13 @@ from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    from kdbench.execution.plan import Plan
-    from kdbench.execution.request import Request
-    from kdbench.execution.settings import RunSettings
-    from kdbench.execution.training import Console
     from kdbench.results.record import Record
     from kdbench.results.reproduce import Agreement
     from kdbench.results.store import Store
+    from kdbench.runs.plan import Plan
+    from kdbench.runs.request import Request
+    from kdbench.runs.settings import RunSettings
+    from kdbench.runs.training import Console
     from kdbench.specs import Pair, TeacherSpec
 
 FOLDER = "reproduced"
@@ -59,17 +59,15 @@ def command(row: str, **values: Any) -> int:
     which is the spread over the row's seeds.
     """
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.launch import start
-    from kdbench.execution.plan import plan
     from kdbench.results.reproduce import judge, noise_of
     from kdbench.results.store import Store
+    from kdbench.runs.launch import start
+    from kdbench.runs.plan import plan
 
     console, store = TerminalConsole(), Store(values["results"])
     records = store.records()[0]
     then = recorded(row, records, values)
-    planned = plan(
-        request_of(then, values["root"], values["teacher_checkpoints"], values["device"]), console.say
-    )
+    planned = plan(request_of(then, values["root"], values["teacher_checkpoints"], values["device"]))
     changed = not_as_then(then, planned, store)
     if changed:
         refuse_or_tell(changed, values["anyway"])
@@ -87,7 +85,7 @@ def command(row: str, **values: Any) -> int:
 
 
 def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Record:
-    """The record of the row. Raises UserError where there is none, or no result in it."""
+    """Return the record of the row. Raises UserError where there is none, or it has no result."""
     from kdbench.cli.export import read
     from kdbench.results.reproduce import at_seed, find_row
 
@@ -106,8 +104,8 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
         device: Where to run it; None: on the record's class of device.
     """
     from kdbench.devices import choose
-    from kdbench.execution.request import Request, overridden
     from kdbench.plugins import registry
+    from kdbench.runs.request import Request, overridden
     from kdbench.specs import Pair
 
     request = Request(
@@ -134,7 +132,7 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
 
 
 def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
-    """The ``--set`` that turn a pair into the wanted one, as far as they can."""
+    """Return the ``--set`` options that turn a pair into the wanted one, as far as they can."""
     import yaml
 
     now, then = pair.model_dump(mode="json"), wanted.model_dump(mode="json")
@@ -149,9 +147,9 @@ def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
 
 
 def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
-    """What the present code, plugins and data would run differently, a line a key."""
-    from kdbench.execution.plan import stored
+    """List what the present code, plugins and data would run differently, a line for each key."""
     from kdbench.results.reproduce import differences
+    from kdbench.runs.plan import stored
     from kdbench.specs import unlabelled
 
     found = differences(unlabelled(then.spec), unlabelled(stored(planned.cell)))
@@ -174,9 +172,9 @@ def refuse_or_tell(changed: list[str], anyway: bool) -> None:
 
 
 def settings_of(planned: Plan, values: Mapping[str, Any]) -> RunSettings:
-    """A store and a folder of runs of its own, where only an interrupted reproduction is gone on with."""
-    from kdbench.execution.settings import RunSettings, run_folder
+    """Return settings with a store and a work directory of their own: only an interrupted reproduction resumes."""
     from kdbench.results.store import Store
+    from kdbench.runs.settings import RunSettings, run_folder
 
     identity = planned.cell.identity()
     folder = run_folder(values["work_dir"] / FOLDER, identity)
@@ -222,19 +220,19 @@ def weights_of(teacher: TeacherSpec, settings: RunSettings) -> Path:
 
 def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     """Hash of a teacher's weights, as records have it."""
-    from kdbench.execution.cells import subject_of
     from kdbench.openmmlab.checkpoints import weights_hash
     from kdbench.openmmlab.students import load_teacher
+    from kdbench.runs.cells import subject_of
 
     subject = subject_of(teacher, planned, settings)
-    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _line: None, lambda _failed: None)
+    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _failed: None)
     return weights_hash(loaded.model)
 
 
 def again(planned: Plan, settings: RunSettings, console: Console) -> Record:
     """Run the cell; a training that fails gives its failed record."""
     from kdbench.errors import RunError
-    from kdbench.execution.session import Session
+    from kdbench.runs.session import Session
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result

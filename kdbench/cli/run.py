@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import time
 from pathlib import Path
@@ -98,17 +99,19 @@ def command(
 ) -> int:
     """Train, distil, measure and rank one method."""
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.execution.elapsed import span
-    from kdbench.execution.launch import is_main_process, relaunch
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.elapsed import span
+    from kdbench.runs.launch import is_main_process, relaunch
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
     begun = time.monotonic()
-    console = TerminalConsole(quiet=not is_main_process())
+    if not is_main_process():
+        logging.getLogger("kdbench").setLevel(logging.WARNING)
+    console = TerminalConsole()
     if gpus is not None:
         if device == "cpu":
             raise UserError("--gpus and --device cpu exclude each other: leave one away.")
-        plan(Request(method, dataset, pair=pair, data_root=root), console.say)  # before the processes start
+        plan(Request(method, dataset, pair=pair, data_root=root))  # before the processes start
         code = relaunch(gpus)
         if code is not None:
             return code
@@ -148,8 +151,8 @@ def command(
 
 def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> None:
     """Print the record, or the leaderboard that it is in and where everything is."""
-    from kdbench.execution.settings import run_folder
     from kdbench.results.store import Store
+    from kdbench.runs.settings import run_folder
 
     if as_json:
         click.echo(record.to_json(), nl=False)

@@ -40,7 +40,7 @@ def command(name: str, kind: str | None, as_json: bool) -> None:
 
 
 def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offer[Any]]:
-    """The kind and the offer that a name stands for.
+    """Find the kind and the offer that a name stands for.
 
     Raises:
         UserError: If no plugin gives the name, or several kinds have it and ``kind`` does not choose.
@@ -97,7 +97,7 @@ def _method(card: MethodCard) -> dict[str, Any]:
 
 
 def option(name: str, field: FieldInfo) -> dict[str, Any]:
-    """An option of a method: name, type, default, range and help."""
+    """Describe an option of a method: name, type, default, range and help."""
     bounds = [
         f"{sign} {getattr(rule, attribute)}"
         for rule in field.metadata
@@ -153,7 +153,7 @@ def _pair(pair: Pair, dataset: Dataset) -> dict[str, Any]:
 
 
 def lines(card: Mapping[str, Any]) -> list[str]:
-    """A card for people: short values beside their names, long ones and tables below."""
+    """Return a card as text: short values beside their names, long ones and tables below."""
     printed: list[str] = []
     for key, value in card.items():
         if isinstance(value, str) and "\n" in value:

@@ -17,8 +17,8 @@ from kdbench.files import write_atomically
 if TYPE_CHECKING:
     from PIL import Image
 
-    from kdbench.execution.plan import Plan
     from kdbench.openmmlab.attention import RunModel
+    from kdbench.runs.plan import Plan
 
 
 @click.command("show-mask")
@@ -43,13 +43,11 @@ def command(**values: Any) -> None:
 
     Shown is what the method sees in a training step on the image, without augmentation.
     """
-    from kdbench.cli.progress import TerminalConsole
     from kdbench.devices import choose
-    from kdbench.execution.launch import start
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.launch import start
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
-    console = TerminalConsole()
     request = Request(
         method=values["method"],
         dataset=values["dataset"],
@@ -58,19 +56,19 @@ def command(**values: Any) -> None:
         device=choose(values["device"]),
         data_root=values["root"],
     )
-    planned = plan(request, console.say)
+    planned = plan(request)
     output, split, index = values["output"], values["split"], values["index"]
     name = image_name(planned, split, index)
     check_attention(planned)
     check_output(output)
     device = start(planned.cell.device, planned.dataset)
     from kdbench.cli.panels import draw
-    from kdbench.execution.refusals import check_method
     from kdbench.openmmlab.attention import attended
+    from kdbench.runs.refusals import check_method
 
     models = models_of(planned, values["work_dir"])
     check_method(planned, models["student"].subject)
-    seen = attended(planned.card, planned.options, models, planned.folder, split, index, console.say, device)
+    seen = attended(planned.card, planned.options, models, planned.folder, split, index, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
     click.echo(f"wrote {output}: {planned.cell.selector} on {where}")
@@ -114,10 +112,10 @@ def check_attention(planned: Plan) -> None:
 
 def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     """Student and teacher, with the weights of their runs where these are there."""
-    from kdbench.execution.cells import subject_of
-    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab.attention import RunModel
     from kdbench.openmmlab.students import WEIGHTS
+    from kdbench.runs.cells import subject_of
+    from kdbench.runs.settings import RunSettings
 
     settings = RunSettings(work_dir=work_dir)
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}

@@ -14,7 +14,7 @@ from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    from kdbench.execution.status import Manifest, Snapshot
+    from kdbench.runs.status import Manifest, Snapshot
 
 
 @click.command("status")
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(work_dir: Path, as_json: bool) -> None:
     """Show the last sweep in a work directory: its cells, its workers, the best so far, what failed."""
-    from kdbench.execution.status import Manifest, from_outside
+    from kdbench.runs.status import Manifest, from_outside
 
     manifest = Manifest.read(work_dir)
     if manifest is None:

@@ -12,7 +12,7 @@ import kdbench
 from kdbench.cli import INTERRUPTED, options
 
 if TYPE_CHECKING:
-    from kdbench.execution.sweep_run import SweepResult
+    from kdbench.runs.sweep_plan import SweepResult
     from kdbench.specs import Precision
 
 
@@ -91,7 +91,7 @@ def command(
     What has a done record is not run again. Ctrl-C once writes checkpoints and stops, and the same command goes on.
     """
     from kdbench.cli.liveview import view_of
-    from kdbench.execution.elapsed import span
+    from kdbench.runs.elapsed import span
 
     begun = time.monotonic()
     with view_of() as view:

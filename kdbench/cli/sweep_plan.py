@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from kdbench.execution.cells import Spec
-from kdbench.execution.dealing import dealt
-from kdbench.execution.elapsed import span
-from kdbench.execution.packs import Pack
-from kdbench.execution.packs_estimate import Rates, teachers_of
-from kdbench.execution.sweep_cells import Item, Known
-from kdbench.execution.sweep_records import weights_of
-from kdbench.execution.sweep_run import SweepPlan
+from kdbench.runs.cells import Spec
+from kdbench.runs.dealing import dealt
+from kdbench.runs.elapsed import span
+from kdbench.runs.estimate import Rates, teachers_of
+from kdbench.runs.packs import Pack
+from kdbench.runs.sweep_cells import Item, Known
+from kdbench.runs.sweep_plan import SweepPlan
+from kdbench.runs.sweep_records import weights_of
 from kdbench.specs import TeacherSpec
 
 
@@ -42,7 +42,7 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
 
 
 def _cells(items: Mapping[str, Item], store: Known, left: set[str]) -> list[str]:
-    """A line a pair and method."""
+    """Return a line for each pair and method."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for identity, item in items.items():
         cell = item.plan.cell
@@ -66,7 +66,7 @@ def _packs(packs: Sequence[Pack], rates: Rates) -> list[str]:
 
 
 def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[Spec], bool]) -> str:
-    """The time of the cells, and that of the teachers that are not there."""
+    """Return the time of the cells, and that of the teachers that are still to be trained."""
     if not packs:
         return "nothing to run"
     teachers = teachers_of((item for pack in packs for item in pack.items), there)
@@ -83,7 +83,7 @@ def _teachers(number: int) -> str:
 
 
 def _time(packs: Sequence[Pack], rates: Rates) -> str:
-    """The time of packs as earlier records tell it."""
+    """Estimate the time of packs from earlier records."""
     cells = [item for pack in packs for item in pack.items]
     seconds, unknown = rates.total(cells)
     if unknown == len(cells):

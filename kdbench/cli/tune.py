@@ -14,7 +14,7 @@ from kdbench.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kdbench.execution.tuning_study import Study
+    from kdbench.tuning.study import Study
 
 
 @click.command("tune")
@@ -52,23 +52,23 @@ def command(**values: Any) -> int:
     from kdbench.cli.progress import TerminalConsole
     from kdbench.devices import choose
     from kdbench.errors import RunError
-    from kdbench.execution.launch import start
-    from kdbench.execution.request import Request
-    from kdbench.execution.settings import RunSettings
-    from kdbench.execution.tuning import Tuning
-    from kdbench.execution.tuning_ground import Ground
-    from kdbench.execution.tuning_sampler import require_optuna
-    from kdbench.execution.tuning_study import FOLDER, path_of
+    from kdbench.runs.launch import start
+    from kdbench.runs.request import Request
+    from kdbench.runs.settings import TUNING, RunSettings
+    from kdbench.tuning.ground import Ground
+    from kdbench.tuning.sampler import require_optuna
+    from kdbench.tuning.search import Tuning
+    from kdbench.tuning.study import path_of
 
     require_optuna()
     console = TerminalConsole()
     same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "precision")}
     device = choose(values["device"])
-    ground = Ground.of(Request(**same, device=device, data_root=values["root"]), console.say)
+    ground = Ground.of(Request(**same, device=device, data_root=values["root"]))
     start(device, ground.asked.dataset)
     settings = RunSettings(
         work_dir=values["work_dir"],
-        results=values["work_dir"] / FOLDER,
+        results=values["work_dir"] / TUNING,
         workers=values["workers"],
         download=values["download"],
     )
@@ -86,7 +86,7 @@ def command(**values: Any) -> int:
 
 
 def _show(study: Study, count: int, path: Path) -> None:
-    """What was chosen, what it was chosen for, and how to go on."""
+    """Print the best options, how they were judged, and the command to run next."""
     best, start = study.best(count), study.trials[0]
     failed = sum(trial.status == "failed" for trial in study.trials[:count])
     click.echo(f"study     {path}")

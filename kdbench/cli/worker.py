@@ -15,6 +15,6 @@ def command(pack: Path) -> int:
     Its exit code is 0 when all are done, 1 when some failed (which is recorded), 2 after a user's mistake, 10
     when another process runs them, 75 when it was interrupted and can be resumed by the same command.
     """
-    from kdbench.execution.worker import work
+    from kdbench.runs.worker import work
 
     return work(pack)

@@ -27,7 +27,7 @@ TEACHER_SEED = 7
 
 
 class Silent:
-    """A training that tells nobody."""
+    """A training that reports nothing."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         """Nothing."""
@@ -57,13 +57,13 @@ class Bench:
         self.work = Path(self._temporary.name)
         self.folder = folder or self.work / "digits"
         if folder is None:
-            write(self.folder, SCENES, 0, lambda _line: None)
+            write(self.folder, SCENES, 0)
         self._numbers = itertools.count()
         self.probe = cache(self._probe)
         _leave_imports_alone()
 
     def subject(self, family: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
-        """A student or a teacher; ``changes`` are of its schedule."""
+        """Return a student or a teacher; ``changes`` are of its schedule."""
         from kdbench.openmmlab.students import Subject
 
         schedule = SCHEDULE.model_copy(update=changes)
@@ -71,7 +71,7 @@ class Bench:
         return Subject(f"{family}-{role}", model, schedule, dataset_of(family), seed, pretrained=False)
 
     def teacher(self, family: str, number: int, stage: TeacherStage | None) -> Any:
-        """A teacher that is not trained, the ``number``-th of an ensemble; with a stage its maps go through it."""
+        """Return an untrained teacher, the ``number``-th of an ensemble; with a stage, its maps go through it."""
         from kdbench.openmmlab.distiller import Teacher
 
         subject = self.subject(family, "teacher", seed=TEACHER_SEED + number)

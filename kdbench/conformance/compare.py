@@ -31,7 +31,7 @@ def same(ours: TrainingResult, theirs: TrainingResult, what: str) -> None:
 
 
 def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:
-    """The first tensor of ``theirs`` that ``ours`` does not have, or has with other bits."""
+    """Return the first tensor of ``theirs`` that ``ours`` lacks or has with other bits."""
     for name, value in theirs.items():
         if name not in ours or not torch.equal(ours[name], value):
             return name
@@ -39,7 +39,7 @@ def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -
 
 
 def _since(ours: TrainingResult, theirs: TrainingResult) -> str:
-    """The first iteration with another loss, counted from the end, as a resumed training has only its last ones."""
+    """Return the first iteration with another loss, counted from the end: a resumed training lacks the first."""
     total, shared = len(theirs.losses), min(len(ours.losses), len(theirs.losses))
     for back in range(shared, 0, -1):
         one, other = ours.losses[-back], theirs.losses[-back]

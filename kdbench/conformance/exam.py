@@ -103,7 +103,7 @@ class Exam:
         return found
 
     def families(self, options: Options | None = None) -> list[str]:
-        """The families of the card's tasks that have what the method captures."""
+        """Return the families of the card's tasks that have what the method captures."""
         from kdbench.distill import FAMILIES
 
         needed = set(make_method(self.card, options or self.options).needs())
@@ -112,7 +112,7 @@ class Exam:
         ]
 
     def teachers(self, family: str, options: Options) -> list[Any]:
-        """The teachers that these options ask for, the same at every call."""
+        """Return the teachers that these options ask for, the same at every call."""
         key = family, f"{options.ensemble} {self._stage(options)}"
         if key not in self._teachers:
             self._teachers[key] = self.new_teachers(family, options)
@@ -129,7 +129,7 @@ class Exam:
     def distiller(
         self, family: str, options: Options | None = None, pack: Any = None, **changes: Any
     ) -> Distiller:
-        """A student with the method, as a run makes it, without the gates."""
+        """Build a student with the method as a run does, without the gates."""
         from kdbench.distill.randomness import seeded
         from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.preflight import check_family, probe_shapes
@@ -158,7 +158,7 @@ class Exam:
             setattr(method, name, noted(self.changed)(getattr(method, name)))
 
     def trained(self, family: str, options: Options | None = None) -> TrainingResult:
-        """The training of some iterations, watched; made once."""
+        """Train some iterations while watching the method, once."""
         key = family, (options or self.options).model_dump_json()
         if key not in self._ended:
             self._ended[key] = self.train(family, options, watched=True)
@@ -175,7 +175,7 @@ class Exam:
         pack: Any = None,
         **changes: Any,
     ) -> TrainingResult:
-        """A training from the start, or from the last checkpoint in the folder."""
+        """Train from the start, or from the last checkpoint in the folder."""
         changes = {**RUN, **changes}
         model = self.distiller(family, options, pack, **changes)
         seen = watch(model) if watched else Seen()
@@ -186,7 +186,7 @@ class Exam:
         )
 
     def plain(self, family: str) -> TrainingResult:
-        """The training of the plain student, made once."""
+        """Train the plain student, once."""
         key = family, "plain"
         if key not in self._ended:
             self._ended[key] = self.train_plain(family)
@@ -207,5 +207,5 @@ class Exam:
 
 
 def state_of(module: Any) -> dict[str, Tensor]:
-    """A copy of a module's state dict."""
+    """Copy a module's state dict."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -34,10 +34,10 @@ MODELS: Mapping[str, Callable[[int], Model]] = {
 
 
 def task_of(family: str) -> Task:
-    """What the models of a family do."""
+    """Return the task of a family's models."""
     return "segmentation" if family == "segmentation" else "detection"
 
 
 def dataset_of(family: str) -> Dataset:
-    """The drawn scenes, as the family's models need them."""
+    """Return the drawn scenes, as the family's models need them."""
     return digits.segmentation if family == "segmentation" else digits.detection

@@ -103,11 +103,11 @@ def picture(exam: Exam, family: str) -> None:
     absent = exam.bench.work / "none.pth"
     models = {role: RunModel(exam.bench.subject(family, role), absent) for role in ("student", "teacher")}
     device, folder = exam.bench.device, exam.bench.folder
-    attended(exam.card, exam.options, models, folder, "train", 0, lambda _line: None, device)
+    attended(exam.card, exam.options, models, folder, "train", 0, device)
 
 
 def mixed(exam: Exam, family: str) -> None:
-    """A step in both half precisions."""
+    """Take a step in both half precisions."""
     from kdbench.conformance.checks.conditions import mixed_in
 
     mixed_in(exam, family)

@@ -134,7 +134,7 @@ class PretendTensor(torch.Tensor):
         return run(func, args, kwargs or {})
 
     def tolist(self) -> Any:
-        """The values, for which the host waits."""
+        """Return the values, for which the host waits."""
         sync("tolist")
         return self.host.tolist()
 

@@ -72,7 +72,7 @@ def _name(overload: Any) -> str:
 
 
 def _cast(operator: Any, device: str, dtype: Callable[[list[Tensor]], torch.dtype]) -> Callable[..., Any]:
-    """The operator on arguments of another dtype; integers and float64 stay as they are."""
+    """Run the operator on arguments of another dtype; integers and float64 stay as they are."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         found = [leaf for leaf in pytree.arg_tree_leaves(*args, **kwargs) if _casts(leaf, device)]

@@ -106,7 +106,7 @@ PROMISES = (
     Promise(
         "seed",
         "the same seed gives the same weights, bit for bit",
-        "results must be had again; random numbers come from torch, numpy or random, which the run seeds.",
+        "results must be reproducible; random numbers come from torch, numpy or random, which the run seeds.",
         f"{METHOD}.losses",
         "training:seed",
         ("teacher",),

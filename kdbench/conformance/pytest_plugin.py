@@ -108,7 +108,7 @@ class PromiseItem(pytest.Item):
             raise NotKept(finding, self.conformance.target.card.name)
 
     def repr_failure(self, excinfo: ExceptionInfo[BaseException], style: Any = None) -> str | TerminalRepr:
-        """What was seen, why it matters and where to look, without a traceback."""
+        """Say what was seen, why it matters and where to look, without a traceback."""
         if not isinstance(excinfo.value, NotKept):
             return super().repr_failure(excinfo, style)
         from kdbench.conformance.report import lines
@@ -122,7 +122,7 @@ class PromiseItem(pytest.Item):
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """A line for the README for each method all of whose promises were looked at."""
+    """Print a line for the README for each method all of whose promises were checked."""
     if LOOKED_AT not in config.stash:
         return
     from kdbench.conformance.report import summary

@@ -27,7 +27,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def as_dict(target: Target, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The report on one method, JSON-able."""
+    """Return the report on one method, JSON-able."""
     return {
         "method": target.name,
         "distribution": target.plugin.distribution,
@@ -54,7 +54,7 @@ def _row(finding: Finding) -> dict[str, Any]:
 
 
 def lines(finding: Finding) -> list[str]:
-    """A broken promise: what was seen, why it matters, where to look."""
+    """Describe a broken promise: what was seen, why it matters, where to look."""
     promise = finding.promise
     return [finding.what, f"why it matters: {promise.why}", f"where to look: {promise.look}"]
 

@@ -54,7 +54,7 @@ class Conformance:
         self._findings: dict[str, Finding] = {}
 
     def finding(self, name: str) -> Finding:
-        """What became of a promise."""
+        """Check one promise and return the finding."""
         if name not in self._findings:
             self._findings[name] = self._look(BY_NAME[name])
         return self._findings[name]
@@ -92,7 +92,7 @@ class Conformance:
 
 
 def check_of(promise: Promise) -> Callable[[Exam], None]:
-    """The function that looks at a promise."""
+    """Return the function that checks a promise."""
     module, _, name = promise.check.partition(":")
     check: Callable[[Exam], None] = getattr(
         importlib.import_module(f"kdbench.conformance.checks.{module}"), name

@@ -10,7 +10,7 @@ from kdbench.conformance.exam import Exam
 
 
 def silenced(exam: Exam) -> Options:
-    """The options asked for, with the values at which a run is the plain student's."""
+    """Return the options with the values at which a run is the plain student's."""
     kind = exam.card.options
     values: dict[str, Any] = dict(kind.plain) or {name: 0.0 for name in kind.model_fields if is_weight(name)}
     require(

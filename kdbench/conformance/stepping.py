@@ -32,7 +32,7 @@ def stepped(
     precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     **changes: Any,
 ) -> list[dict[str, Tensor]]:
-    """The terms on a batch at the start and half-way, each after its backward pass; an adversary takes part.
+    """Compute the terms on a batch at the start and half-way, with backward passes and the adversary's steps.
 
     Args:
         exam: The method.

@@ -56,7 +56,7 @@ class Target:
 
 
 def targets(name: str) -> list[Target]:
-    """The method of that name (or selector), or all methods of the distribution of that name.
+    """Return the method of that name (or selector), or all methods of the distribution of that name.
 
     Raises:
         UserError: If there is neither, the distribution's plugin does not load, or the options are wrong.
@@ -93,5 +93,5 @@ def _of_distribution(found: Registry, name: str) -> list[Target]:
 
 
 def _normal(name: str) -> str:
-    """A distribution's name as packaging tools compare it."""
+    """Normalise a distribution's name as packaging tools do."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()

@@ -80,7 +80,7 @@ def _versions(value: Any) -> list[int]:
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors of a capture."""
+    """Return the tensors of a capture."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Logits):

@@ -13,7 +13,7 @@ SIDE = 96
 
 
 def backdrop(rng: np.random.Generator) -> Floats:
-    """A textured, cluttered canvas of shape (96, 96, 3), about 0 to 255."""
+    """Draw a textured, cluttered canvas of shape (96, 96, 3), about 0 to 255."""
     base = (rng.integers(40, 216) + rng.integers(-30, 31, size=3)).astype(np.float64)
     canvas = np.zeros((SIDE, SIDE, 3)) + base
     canvas = canvas + _gradient(rng)
@@ -34,7 +34,7 @@ def painted(canvas: Floats, alpha: Floats, colour: Floats, opacity: float) -> Fl
 
 
 def near(rng: np.random.Generator, base: Floats, spread: int) -> Floats:
-    """A colour around ``base``: a common shift and a smaller one a channel."""
+    """Draw a colour around ``base``: a common shift and a smaller one for each channel."""
     shift = rng.integers(-spread, spread + 1) + rng.integers(-spread // 2, spread // 2 + 1, size=3)
     colour: Floats = np.clip(base + shift, 0, 255).astype(np.float64)
     return colour
@@ -58,7 +58,7 @@ def _noise(rng: np.random.Generator, cells: int) -> Floats:
 
 
 def _stroke(rng: np.random.Generator) -> Floats:
-    """A line or an arc, as thick as the pen of a digit."""
+    """Draw a line or an arc as thick as the pen of a digit."""
     image = Image.new("L", (SIDE, SIDE))
     draw = ImageDraw.Draw(image)
     width = int(rng.integers(1, 6))
@@ -82,7 +82,7 @@ def _blob(rng: np.random.Generator) -> Floats:
 
 
 def _soft(image: Image.Image) -> Floats:
-    """The picture with edges one pixel soft: shrunk and enlarged again in 8-bit arithmetic."""
+    """Soften the edges by one pixel: shrink and enlarge the picture in 8-bit arithmetic."""
     small = image.resize((SIDE // 2, SIDE // 2), Image.Resampling.BOX)
     alpha: Floats = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR)) / 255.0
     return alpha

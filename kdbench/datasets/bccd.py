@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
@@ -28,8 +27,8 @@ card = Dataset(
 )
 
 
-def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+def prepare(folder: Path, source: Path | None) -> None:
     """Link ``folder`` to ``source``: the repository's BCCD folder, or the repository."""
     from kdbench.datasets.link import link_or_tell
 
-    link_or_tell(card, folder, source, report, inside=("BCCD",))
+    link_or_tell(card, folder, source, inside=("BCCD",))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
@@ -38,8 +37,8 @@ card = Dataset(
 )
 
 
-def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+def prepare(folder: Path, source: Path | None) -> None:
     """Link ``folder`` to ``source``: the tutorial's CamVid folder, or the tutorial."""
     from kdbench.datasets.link import link_or_tell
 
-    link_or_tell(card, folder, source, report, inside=("CamVid",))
+    link_or_tell(card, folder, source, inside=("CamVid",))

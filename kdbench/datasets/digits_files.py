@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 from kdbench.errors import UserError
+
+log = logging.getLogger(__name__)
 
 COUNTS = {"train": 1200, "test": 500}
 SEED = 0
@@ -17,13 +19,12 @@ STAMP = {"scenes": 2, "seed": SEED, "counts": COUNTS}
 PARTS = ("Annotations", "JPEGImages", "SegmentationClass", "ImageSets/Main", "ImageSets/Segmentation")
 
 
-def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+def prepare(folder: Path, source: Path | None) -> None:
     """Write the scenes into ``folder`` unless they are there; older ones are replaced.
 
     Args:
         folder: Where they go: Annotations, JPEGImages, SegmentationClass and ImageSets.
         source: Must be None, as the scenes are made and not taken from elsewhere.
-        report: Gets lines of progress.
 
     Raises:
         UserError: With a ``source``, or when ``folder`` has files that are not these scenes.
@@ -38,10 +39,10 @@ def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) ->
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary) / "made"
-        write(made, COUNTS, SEED, report)
+        write(made, COUNTS, SEED)
         (made / "scenes.json").write_text(json.dumps(STAMP), encoding="utf-8")
         _put(made, folder, Path(temporary) / "old")
-    report(f"Made {sum(COUNTS.values())} scenes of digits in {folder}.")
+    log.info(f"Made {sum(COUNTS.values())} scenes of digits in {folder}.")
 
 
 def _stamp(folder: Path) -> object:
@@ -62,7 +63,7 @@ def _put(made: Path, folder: Path, old: Path) -> None:
             raise
 
 
-def write(folder: Path, counts: dict[str, int], seed: int, report: Callable[[str], None]) -> None:
+def write(folder: Path, counts: dict[str, int], seed: int) -> None:
     """Draw ``counts`` scenes of each split from ``seed`` and write them to the new folder ``folder``."""
     from PIL import Image
 
@@ -71,7 +72,7 @@ def write(folder: Path, counts: dict[str, int], seed: int, report: Callable[[str
     for part in PARTS:
         (folder / part).mkdir(parents=True)
     for split, count in counts.items():
-        report(f"Drawing {count} scenes for {split}.")
+        log.info(f"Drawing {count} scenes for {split}.")
         names = [f"{split}_{number:04d}" for number in range(count)]
         for number, name in enumerate(names):
             drawn = scene(split, number, seed)
@@ -87,7 +88,7 @@ def write(folder: Path, counts: dict[str, int], seed: int, report: Callable[[str
 def annotation(
     filename: str, size: tuple[int, ...], digits: tuple[tuple[int, tuple[int, int, int, int]], ...]
 ) -> str:
-    """A VOC annotation; VOC counts pixels from 1 and includes the last one.
+    """Return a VOC annotation; VOC counts pixels from 1 and includes the last one.
 
     Args:
         filename: Name of the image file.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gzip
 import http.client
+import logging
 import lzma
 import re
 import shutil
@@ -24,6 +25,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from kdbench.errors import UserError
 from kdbench.specs import file_digest
 
+log = logging.getLogger(__name__)
+
 TIMEOUT = 60.0
 """Seconds without a byte after which a connection counts as lost."""
 ATTEMPTS = 5
@@ -37,14 +40,13 @@ DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of the disk, not of the network: trying again is of no use."""
 
 
-def download(url: str, folder: Path, sha256: str, report: Callable[[str], None]) -> Path:
-    """Get a file, going on with what an earlier call left in ``NAME.part``.
+def download(url: str, folder: Path, sha256: str) -> Path:
+    """Download a file with a bar on stderr, going on with what an earlier call left in ``NAME.part``.
 
     Args:
         url: Address, http or https.
         folder: Where the file goes, under its own name; made when missing.
         sha256: Hash that it must have, in hex.
-        report: Gets lines of progress; a bar is drawn on stderr besides.
 
     Returns:
         The file.
@@ -55,10 +57,10 @@ def download(url: str, folder: Path, sha256: str, report: Callable[[str], None])
     target = folder / PurePosixPath(urlsplit(url).path).name
     folder.mkdir(parents=True, exist_ok=True)
     if target.exists() and file_digest(target) == sha256:
-        report(f"{target} is there already.")
+        log.info(f"{target} is there already.")
         return target
     part = target.with_name(f"{target.name}.part")
-    report(f"Downloading {url}.")
+    log.info(f"Downloading {url}.")
     _fetch(url, part)
     found = file_digest(part)
     if found != sha256:

@@ -49,7 +49,7 @@ def glyphs() -> tuple[Glyph, ...]:
 
 
 def block(split: str) -> tuple[Glyph, ...]:
-    """The digits of ``train`` or ``test``: disjoint sheets of handwriting."""
+    """Return the digits of ``train`` or ``test``: disjoint sheets of handwriting."""
     return glyphs()[:SHEET] if split == "train" else glyphs()[SHEET:]
 
 
@@ -60,7 +60,7 @@ def _enlarged(image: Bytes) -> Bytes:
 
 
 def warped(ink: Bytes, height: int, aspect: float, angle: float, shear: float) -> Floats:
-    """The ink of a digit, ``height`` pixels high before it is turned, in a frame that just holds it.
+    """Warp the ink of a digit, ``height`` pixels high before it is turned, into a frame that just holds it.
 
     Args:
         ink: Ink of shape (48, 48), 0 to 255.

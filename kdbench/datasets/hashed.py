@@ -1,4 +1,4 @@
-"""Hashes of a dataset's files, each read once: an index in the user's cache tells which have changed since."""
+"""Hashes of a dataset's files, each read once: an index in the user's cache shows which have changed since."""
 
 from __future__ import annotations
 

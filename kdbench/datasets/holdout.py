@@ -18,7 +18,7 @@ SHARE = 5
 
 
 def held_out(names: Iterable[str]) -> frozenset[str]:
-    """The images that are held out: a fifth of the names, rounded up, those with the smallest SHA-256.
+    """Hold out a fifth of the images, rounded up: those whose names have the smallest SHA-256.
 
     That is a choice by name alone: the same on every machine, in whatever order the names are, and spread over a
     list that is sorted by class. Near copies (frames of one film) may fall on both sides, which flatters every
@@ -29,7 +29,7 @@ def held_out(names: Iterable[str]) -> frozenset[str]:
 
 
 def for_tuning(dataset: Dataset) -> Dataset:
-    """The dataset as a tuning study sees it: another name, and validation images for its ``test``.
+    """Return the dataset as a tuning study sees it: another name, and validation images for its ``test``.
 
     With a split ``val``: trained on ``train`` alone, judged on ``val``. Without: a fifth of each list of ``train``
     is held out (:func:`held_out`) and judged on, the rest is trained on. The teacher of a study is trained on that

@@ -32,7 +32,7 @@ class Problem:
 
 
 def annotation_suffix(dataset: Dataset) -> str:
-    """Ending of the annotation files."""
+    """Return the ending of the annotation files."""
     return ".xml" if dataset.task == "detection" else dataset.mask_suffix
 
 
@@ -73,7 +73,7 @@ def read_names(path: Path, suffix: str) -> list[str]:
 
 
 def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
-    """The images of a split in order, whether their files are there or not.
+    """Return the images of a split in order, whether their files are there or not.
 
     Args:
         dataset: The dataset.
@@ -87,7 +87,7 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
 
 
 def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
-    """The images of one part of a split."""
+    """Return the images of one part of a split."""
     images, annotations = folder / part.images, folder / part.annotations
     suffix = annotation_suffix(dataset)
     for name in part_names(dataset, part, folder):
@@ -113,7 +113,7 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def missing(dataset: Dataset, folder: Path) -> list[Problem]:
-    """What the layout lacks: lists of names, folders, and the files that the lists name; none is opened."""
+    """List what the layout lacks: lists of names, folders, and files that the lists name; none is opened."""
     problems: dict[Problem, None] = {}
     for split in dataset.splits.values():
         for part in split:
@@ -122,7 +122,7 @@ def missing(dataset: Dataset, folder: Path) -> list[Problem]:
 
 
 def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
-    """What one part lacks; each folder is listed once, as asking for each file is slow on network disks."""
+    """List what one part lacks; each folder is read once, as asking for each file is slow on network disks."""
     absent = [name for name in (part.images, part.annotations) if not (folder / name).is_dir()]
     problems = [Problem(name, "missing folder") for name in absent]
     try:

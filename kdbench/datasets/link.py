@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from kdbench.cards import Dataset
@@ -11,17 +12,16 @@ from kdbench.datasets.layout import missing
 from kdbench.datasets.locate import has_files, summary
 from kdbench.errors import UserError
 
+log = logging.getLogger(__name__)
 
-def link(
-    dataset: Dataset, folder: Path, source: Path, report: Callable[[str], None], inside: Iterable[str] = ()
-) -> None:
+
+def link(dataset: Dataset, folder: Path, source: Path, inside: Iterable[str] = ()) -> None:
     """Make ``folder`` a symbolic link to the dataset in ``source``.
 
     Args:
         dataset: What must be there.
         folder: Where kdbench looks for it.
         source: Folder of the dataset, or one that has it under a name of ``inside``.
-        report: Gets a line when done.
         inside: Names of the dataset's folder in its usual package.
 
     Raises:
@@ -29,7 +29,7 @@ def link(
     """
     found = _found(dataset, source, inside).resolve()
     if folder.is_dir() and folder.resolve() == found:
-        report(f"{folder} is {found} already.")
+        log.info(f"{folder} is {found} already.")
         return
     if not folder.is_symlink() and (folder.is_file() or has_files(folder)):
         raise UserError(f"{folder} has files already: move it away or name another --root.")
@@ -37,14 +37,13 @@ def link(
     if folder.is_dir() and not folder.is_symlink():
         folder.rmdir()
     _point(folder, found)
-    report(f"Linked {folder} to {found}.")
+    log.info(f"Linked {folder} to {found}.")
 
 
 def link_or_tell(
     dataset: Dataset,
     folder: Path,
     source: Path | None,
-    report: Callable[[str], None],
     inside: Iterable[str] = (),
 ) -> None:
     """Link a dataset that is not downloaded: all that the ``prepare`` of most datasets does.
@@ -55,7 +54,6 @@ def link_or_tell(
         dataset: Its card.
         folder: Where kdbench looks for it, as ``prepare`` is given it.
         source: The folder that the user names with ``--from``, or None, as ``prepare`` is given it.
-        report: Gets a line when done, as ``prepare`` is given it.
         inside: Names of the dataset's folder in its usual package: ``source`` may be the package.
 
     Raises:
@@ -63,9 +61,9 @@ def link_or_tell(
             it says where to get the dataset.
     """
     if source is not None:
-        link(dataset, folder, source, report, inside)
+        link(dataset, folder, source, inside)
     elif has_files(folder) and not missing(dataset, folder):
-        report(f"{folder} has {dataset.name} already.")
+        log.info(f"{folder} has {dataset.name} already.")
     else:
         raise UserError(
             f"kdbench does not download {dataset.name}: get it from {dataset.link}, then run "
@@ -74,7 +72,7 @@ def link_or_tell(
 
 
 def _found(dataset: Dataset, source: Path, inside: Iterable[str]) -> Path:
-    """The candidate that is the dataset; else UserError with what the likeliest one lacks."""
+    """Return the candidate that is the dataset. Raises UserError with what the likeliest one lacks."""
     if not source.is_dir():
         raise UserError(f"--from {source}: there is no such folder.")
     candidates = [source, *(source / name for name in inside if (source / name).is_dir())]

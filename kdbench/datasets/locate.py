@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 
-from kdbench import errors
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import Problem, missing
 from kdbench.errors import PluginError, UserError, reason, reminder, running
@@ -19,17 +17,17 @@ ADVICE = "Tell its authors."
 
 
 def data_root(root: Path | None = None) -> Path:
-    """The folder of all datasets: ``root``, else the variable KDBENCH_DATA, else ``data``."""
+    """Return the folder of all datasets: ``root``, else the variable KDBENCH_DATA, else ``data``."""
     return root if root is not None else Path(os.environ.get(ENVIRONMENT) or "data")
 
 
 def folder_of(dataset: Dataset, root: Path | None = None) -> Path:
-    """The folder of a dataset, whether it exists or not."""
+    """Return the folder of a dataset, whether it exists or not."""
     return data_root(root) / dataset.folder
 
 
 def require(dataset: Dataset, root: Path | None = None) -> Path:
-    """The folder of a dataset that has all its files (none of them is opened).
+    """Return the folder of a dataset that has all its files (none of them is opened).
 
     Raises:
         UserError: When something is missing; it says the command that gets the dataset.
@@ -46,14 +44,13 @@ def require(dataset: Dataset, root: Path | None = None) -> Path:
     return folder
 
 
-def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Callable[[str], None]) -> Path:
+def prepare(dataset: Dataset, root: Path | None, source: Path | None = None) -> Path:
     """Get a dataset, or link what is on disk, and return its folder; quick where it is there already.
 
     Args:
         dataset: The dataset.
         root: Data root, as in :func:`data_root`.
         source: Folder on disk to link, or None.
-        report: Gets lines of progress.
 
     Raises:
         UserError: When it cannot be had; the message says what to do, and whose dataset it is.
@@ -61,8 +58,9 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
     folder, who = folder_of(dataset, root), title_of(dataset)
     function = load_target(who, dataset.prepare, ADVICE)
     try:
-        with running(who, "prepare()", ADVICE), redirect_stdout(sys.stderr), _heard(who, report) as hear:
-            function(folder, source, hear)
+        slow = f"{who} is still at work in prepare(): Ctrl-C ends it."
+        with running(who, "prepare()", ADVICE), redirect_stdout(sys.stderr), reminder(slow):
+            function(folder, source)
     except PluginError as error:
         if not isinstance(error.__cause__, OSError):
             raise
@@ -77,21 +75,8 @@ def prepare(dataset: Dataset, root: Path | None, source: Path | None, report: Ca
         ) from error
 
 
-@contextmanager
-def _heard(who: str, report: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Pass on what is reported; when nothing is for a while, report whose code is at work."""
-    line = f"{who} has reported nothing for {errors.SECONDS:g} s in prepare(): Ctrl-C ends it."
-    with reminder(line, report) as silence:
-
-        def hear(said: str) -> None:
-            silence.cancel()
-            report(said)
-
-        yield hear
-
-
 def _told(error: OSError) -> str:
-    """What a system call says, and of which file."""
+    """Say what a system call reported, and of which file."""
     return ": ".join(str(part) for part in (error.strerror or reason(error), error.filename) if part)
 
 
@@ -101,11 +86,11 @@ def has_files(folder: Path) -> bool:
 
 
 def command(dataset: Dataset, root: Path | None = None) -> str:
-    """The command that gets a dataset."""
+    """Return the command that gets a dataset."""
     return f"kdbench data prepare {dataset.name}" + (f" --root {root}" if root is not None else "")
 
 
 def summary(problems: list[Problem]) -> str:
-    """The first problem and how many follow."""
+    """Return the first problem and how many follow."""
     more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{problems[0]}{more}"

@@ -95,13 +95,13 @@ def read_mask(path: Path, pixels: bool) -> tuple[Size, dict[int, int] | None]:
 
 
 def mask_as_text(path: Path) -> str:
-    """What :func:`read_mask` gives, as JSON: width, height, and value -> pixels."""
+    """Format what :func:`read_mask` gives as JSON: width, height, and value -> pixels."""
     (width, height), values = read_mask(path, pixels=True)
     return json.dumps([width, height, values])
 
 
 def mask_from_text(text: str) -> tuple[Size, dict[int, int]]:
-    """The reverse of :func:`mask_as_text`."""
+    """Parse what :func:`mask_as_text` wrote."""
     width, height, values = json.loads(text)
     return (width, height), {int(value): count for value, count in values.items()}
 

@@ -133,7 +133,7 @@ def _placed(rng: np.random.Generator, ink: Floats) -> Floats:
 
 
 def _contrast(rng: np.random.Generator, canvas: Floats, alpha: Floats) -> Floats:
-    """A colour lighter or darker than what lies under the ink, by 60 to 140 levels where there is room."""
+    """Choose a colour 60 to 140 levels lighter or darker than what lies under the ink, where there is room."""
     inked = canvas[alpha >= INK]
     under = np.rint(np.median(inked, axis=0)) if len(inked) else np.full(3, 128.0)
     lighter = rng.random() < 0.5
@@ -144,7 +144,7 @@ def _contrast(rng: np.random.Generator, canvas: Floats, alpha: Floats) -> Floats
 
 
 def _finished(rng: np.random.Generator, canvas: Floats) -> Bytes:
-    """The canvas as bytes, after a mild blur and the grain of a camera."""
+    """Return the canvas as bytes, after a mild blur and a camera's grain."""
     weight = rng.uniform(0.0, 0.22)
     for axis in (0, 1):
         before, after = (np.take(canvas, NEIGHBOURS[side], axis) for side in (0, 1))

@@ -53,7 +53,7 @@ class Report:
     turned: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """The report as JSON-able values."""
+        """Return the report as JSON-able values."""
         return asdict(self)
 
 
@@ -152,7 +152,7 @@ def _empty(dataset: Dataset) -> Counts:
 
 
 def _listed(dataset: Dataset, split: str, folder: Path) -> list[Item]:
-    """The images of a split; none where its lists are missing, which :func:`missing` tells."""
+    """Return the images of a split; none where its lists are missing, which :func:`missing` reports."""
     try:
         return items(dataset, split, folder)
     except UserError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
 from kdbench.errors import UserError
+
+log = logging.getLogger(__name__)
 
 CLASSES = (
     "aeroplane",
@@ -82,23 +84,23 @@ voc07 = replace(
 )
 
 
-def prepare(folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+def prepare(folder: Path, source: Path | None) -> None:
     """Link a VOCdevkit (or its parent) on disk, or download VOC 2007 and 2012 (2.7 GiB)."""
-    _prepare(voc, folder, source, report)
+    _prepare(voc, folder, source)
 
 
-def prepare07(folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+def prepare07(folder: Path, source: Path | None) -> None:
     """Link a VOCdevkit (or its parent) on disk, or download VOC 2007 (0.9 GiB)."""
-    _prepare(voc07, folder, source, report)
+    _prepare(voc07, folder, source)
 
 
-def _prepare(dataset: Dataset, folder: Path, source: Path | None, report: Callable[[str], None]) -> None:
+def _prepare(dataset: Dataset, folder: Path, source: Path | None) -> None:
     from kdbench.datasets.layout import missing
     from kdbench.datasets.link import link
     from kdbench.datasets.locate import summary
 
     if source is not None:
-        link(dataset, folder, source, report, inside=("VOCdevkit",))
+        link(dataset, folder, source, inside=("VOCdevkit",))
         return
     problems = missing(dataset, folder) if folder.exists() else []
     half = [problem for problem in problems if (folder / problem.file.split("/")[0]).exists()]
@@ -111,22 +113,22 @@ def _prepare(dataset: Dataset, folder: Path, source: Path | None, report: Callab
         )
     for year in ("VOC2007", "VOC2012") if dataset is voc else ("VOC2007",):
         if not (folder / year).exists():
-            _fetch(year, folder, report)
-    report(f"{folder} has {dataset.name}.")
+            _fetch(year, folder)
+    log.info(f"{folder} has {dataset.name}.")
 
 
-def _fetch(year: str, folder: Path, report: Callable[[str], None]) -> None:
+def _fetch(year: str, folder: Path) -> None:
     """Download and unpack one year; its folder appears only when it is whole."""
     import tempfile
 
     from kdbench.datasets.download import download, extract
 
     downloads = folder.parent / "downloads"
-    archives = [download(url, downloads, sha256, report) for url, sha256 in ARCHIVES[year]]
+    archives = [download(url, downloads, sha256) for url, sha256 in ARCHIVES[year]]
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{year}-", dir=folder) as temporary:
         for archive in archives:
-            report(f"Unpacking {archive.name}.")
+            log.info(f"Unpacking {archive.name}.")
             extract(archive, Path(temporary))
         made = Path(temporary) / "VOCdevkit" / year
         if not made.is_dir():

@@ -10,7 +10,7 @@ from kdbench.distill.losses import at_least_float32
 
 
 def resized(features: Tensor, like: Tensor) -> Tensor:
-    """A map at the size of another: bilinear, in at least float32; as it is where the sizes agree.
+    """Resize a map to the size of another: bilinear, in at least float32; unchanged where the sizes agree.
 
     Args:
         features: (B, C, h, w).
@@ -83,7 +83,7 @@ class Adapter(nn.Module):
         return functional.interpolate(adapted, size=size, mode="bilinear", align_corners=False)
 
     def extra_repr(self) -> str:
-        """What the printed module adds."""
+        """Describe the module's own settings for its printed form."""
         return "then bilinear to the teacher's size" if self.resize else "same size"
 
 

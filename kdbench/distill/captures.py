@@ -154,7 +154,7 @@ class Shapes:
 
 
 def detached(value: Any) -> Any:
-    """A capture's value without gradients."""
+    """Return a capture's value without gradients."""
     if isinstance(value, torch.Tensor):
         return value.detach()
     if isinstance(value, Logits):

@@ -11,7 +11,7 @@ SHORTEST = 1e-8
 
 
 def at_least_float32(value: Tensor) -> Tensor:
-    """The tensor in float32, or as it is where it is float32 or float64."""
+    """Return the tensor in float32, or unchanged where it is float32 or float64."""
     return value if value.dtype in (torch.float32, torch.float64) else value.float()
 
 

@@ -44,7 +44,7 @@ class Step:
         return self.iteration / self.iterations
 
     def detached(self) -> Step:
-        """The same step, the student's captures without gradients."""
+        """Return the same step with the student's captures detached."""
         return replace(self, student={name: detached(value) for name, value in self.student.items()})
 
 
@@ -88,7 +88,7 @@ class Method(nn.Module, Generic[OptionsT]):
         return 1.0
 
     def adversary(self) -> nn.Module | None:
-        """A part, made in ``build``, that is trained against the student.
+        """Return a part, made in ``build``, that is trained against the student.
 
         It is in no optimizer but its own and gets no gradient of ``losses``, which may run through it.
         """
@@ -103,7 +103,7 @@ class Method(nn.Module, Generic[OptionsT]):
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
 
     def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """The adversary's own optimizer; its state is saved and resumed with the run.
+        """Return the adversary's own optimizer; its state is saved and resumed with the run.
 
         Its learning rates follow the run's schedule: multiplied, each iteration, by what the student's has
         become of its peak.
@@ -111,7 +111,7 @@ class Method(nn.Module, Generic[OptionsT]):
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not give its optimizer")
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """What it attends to in a batch, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
+        """Return where the method attends, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
 
         Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
         It is asked without ``build``, as adapters are not kept with a run.
@@ -119,7 +119,7 @@ class Method(nn.Module, Generic[OptionsT]):
         return {}
 
     def notes(self) -> list[str]:
-        """What was chosen while building, one line each: printed and recorded."""
+        """Return what was chosen while building, a line each: printed and recorded."""
         return [f"{name}: {brief(part)}" for name, part in self.named_children()]
 
 
@@ -130,7 +130,7 @@ def check_terms(terms: Any) -> None:
         terms: What a method returned.
 
     Raises:
-        TypeError: With what was returned instead.
+        TypeError: If it returned anything else.
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
@@ -151,7 +151,7 @@ def _kind(term: Any) -> str:
 
 
 def brief(module: nn.Module) -> str:
-    """A module in one line: its parts, equal ones counted, and what they add to their name."""
+    """Describe a module in one line: its parts, equal ones counted, with their settings."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return _convolution(module)
     parts = [brief(part) for part in module.children()]

@@ -19,7 +19,7 @@ from kdbench import devices
 
 
 def seed_of(*key: int | str) -> int:
-    """A 32-bit seed from a key: the same on every machine and in every process."""
+    """Return a 32-bit seed from a key: the same on every machine and in every process."""
     text = "/".join(map(str, key))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
 

@@ -75,7 +75,7 @@ class Turns(Generic[T]):
         return {lane.name: lane.outcome() for lane in self._lanes}
 
     def wait(self, *position: int) -> None:
-        """Called from within a body: let the lanes go first that are behind this position."""
+        """Let the lanes go first that are behind this position; called from within a body."""
         lane = self._running()
         lane.position = position
         lane.waits += 1

@@ -58,7 +58,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         outputs.update({name: value for name, value in losses.items() if name != "loss"})
 
     def _update(self, gradients: list[Tensor]) -> None:
-        """A step with the mean of what has gathered, over iterations and processes."""
+        """Take a step with the mean of the gathered gradients, over iterations and processes."""
         if self.gathered > 1:
             torch._foreach_div_(gradients, float(self.gathered))
         all_reduce_params(gradients, op="mean")
@@ -67,7 +67,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         self.gathered = 0
 
     def _losses(self, model: Any) -> tuple[Tensor, dict[str, float]]:
-        """The sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
+        """Return the sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
         with seeded(*model.stream(), "adversary"), running(model.title, "adversary_losses()"):
             terms = model.method.adversary_losses(step)
@@ -78,7 +78,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         return summed
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """The optimizer's state travels in the checkpoint; the weights are in the model's."""
+        """Save the optimizer's state in the checkpoint; the weights are part of the model's."""
         checkpoint[self.key] = self.optimizer.state_dict()
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
@@ -88,7 +88,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
 
 @contextmanager
 def _training(adversary: nn.Module) -> Iterator[list[nn.Parameter]]:
-    """The adversary's parameters, which need gradients in this block only."""
+    """Let the adversary's parameters require gradients within this block only."""
     adversary.requires_grad_(True)
     try:
         yield list(adversary.parameters())

@@ -95,7 +95,7 @@ class DenseTraining:
         return distances
 
     def seen_by(self, head: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> Assignment:
-        """What a head, the student's own or the teacher's, says at the positions.
+        """Return what a head, the student's own or the teacher's, predicts at the positions.
 
         Args:
             head: The head.
@@ -151,7 +151,7 @@ class RoiTraining:
         return Positions(torch.arange(len(labels), device=labels.device), labels, positive, chosen)
 
     def seen_by(self, head: Any, logits: Tensor, boxes: Tensor) -> Assignment:
-        """What a head, the student's own or the teacher's, says of the RoIs.
+        """Return what a head, the student's own or the teacher's, predicts for the RoIs.
 
         Args:
             head: The head.
@@ -266,13 +266,13 @@ def _integral(head: Any, rows: Tensor) -> Tensor:
 
 
 def _coder(head: Any) -> tuple[Any, ...]:
-    """What the encoding of a head's boxes depends on."""
+    """Return what the encoding of a head's boxes depends on."""
     coder = head.bbox_coder
     return (type(coder).__name__, *(getattr(coder, name, None) for name in ("means", "stds", "normalizer")))
 
 
 def _layout(head: Any) -> tuple[Any, ...]:
-    """What must agree of two convolutional heads: kind, classes, encoding of boxes, anchors on a cell."""
+    """Return what must agree between two convolutional heads: kind, classes, box encoding, anchors at a cell."""
     generator = head.prior_generator
     anchors = [base.tolist() for base in getattr(generator, "base_anchors", ())]
     classes = head.use_sigmoid_cls, head.cls_out_channels

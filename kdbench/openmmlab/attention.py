@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +28,7 @@ from kdbench.openmmlab.preflight import Probe, check_family
 from kdbench.openmmlab.students import Subject
 from kdbench.plugins import make_method, title_of
 
-Report = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class RunModel:
     subject: Subject
     weights: Path
 
-    def build(self, role: str, device: str, report: Report) -> Any:
+    def build(self, role: str, device: str) -> Any:
         """Build the model in training mode, its normalisation frozen: one image has no statistics of its own."""
         if self.weights.is_file():
             model, _ = self.subject.loaded(self.weights)
-            report(f"{role}: trained, {self.weights}")
+            log.info(f"{role}: trained, {self.weights}")
         else:
             model = replace(self.subject, pretrained=False).build()
-            report(f"{role}: untrained, seed {self.subject.seed}; there is no {self.weights}")
+            log.info(f"{role}: untrained, seed {self.subject.seed}; there is no {self.weights}")
         for module in model.train().modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
@@ -82,7 +83,6 @@ def attended(
     folder: Path,
     split: str,
     index: int,
-    report: Report,
     device: str = devices.CPU,
 ) -> Seen:
     """Run one image through the student as a training does, without augmentation, and ask the method.
@@ -94,7 +94,6 @@ def attended(
         folder: Data of the dataset.
         split: Split of the image.
         index: Position of the image in the split.
-        report: Gets one line on each model: where its weights are from.
         device: Type of the device.
 
     Raises:
@@ -103,7 +102,7 @@ def attended(
     """
     subject = models["student"].subject
     method = make_method(card, options).to(device)
-    student = models["student"].build("student", device, report)
+    student = models["student"].build("student", device)
     names = check_family(method, family_of_model(student))
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
@@ -112,7 +111,7 @@ def attended(
     with torch.no_grad(), seeded(subject.seed, "attention"):
         with recording(student) as raw:
             student(inputs, samples, mode="loss")
-        teacher = TeacherCaptures(models["teacher"], report, (inputs, samples, student, raw, names))
+        teacher = TeacherCaptures(models["teacher"], (inputs, samples, student, raw, names))
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
@@ -143,18 +142,17 @@ class TeacherCaptures(Mapping[str, Any]):
 
     Args:
         model: The teacher.
-        report: Gets one line on its weights.
         arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
     """
 
-    def __init__(self, model: RunModel, report: Report, arguments: tuple[Any, ...]) -> None:
-        self.model, self.report, self.arguments = model, report, arguments
+    def __init__(self, model: RunModel, arguments: tuple[Any, ...]) -> None:
+        self.model, self.arguments = model, arguments
 
     @cached_property
     def values_seen(self) -> Captures:
         """The captures."""
         inputs = self.arguments[0]
-        model = self.model.build("teacher", inputs.device.type, self.report)
+        model = self.model.build("teacher", inputs.device.type)
         return Teacher(model).captures(*self.arguments)
 
     def __getitem__(self, name: str) -> Any:
@@ -168,14 +166,14 @@ class TeacherCaptures(Mapping[str, Any]):
 
 
 def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
-    """A normalised batch (B, 3, H, W) as bytes, red first."""
+    """Convert a normalised batch (B, 3, H, W) to bytes, red first."""
     pixels = inputs * preprocessor.std + preprocessor.mean if preprocessor._enable_normalize else inputs
     ordered = pixels if preprocessor._channel_conversion else pixels.flip(1)
     return ordered.round().clamp(0, 255).byte()
 
 
 def seen_of(pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]) -> Seen:
-    """The first image of a batch, as arrays."""
+    """Return the first image of a batch, as arrays."""
     boxes = targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
     return Seen(
         image=pixels[0].permute(1, 2, 0).cpu().numpy(),

@@ -136,7 +136,7 @@ def _boxes(results: Any) -> list[Tensor]:
 
 
 def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
-    """The named captures from a raw record."""
+    """Return the named captures from a raw record."""
     family, raw = family_of_model(model), _InLayout(raw)
     return {name: _capture(model, raw, name, family) for name in names}
 
@@ -159,7 +159,7 @@ class _InLayout(Raw):
 
 
 def _gradient_in_layout(value: Any) -> Any:
-    """The tensors of an output, each through a view that gives its gradient the tensor's own memory layout.
+    """Pass each tensor of an output through a view that gives its gradient the tensor's own memory layout.
 
     A method's gradient of another layout (of transposed logits, say) would be added to the task's, and the sum's
     layout would choose other kernels: then even a weight of 0 changes the last bits of the student.
@@ -204,7 +204,7 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
 
 
 def _assignment(model: Any, raw: Raw, name: str) -> Assignment:
-    """What a model says where the student's head was trained."""
+    """Return what a model predicts where the student's head was trained."""
     head, training = _assigned_head(model, name), raw.get(f"{name}_training")
     check_understood(head)
     if training is None:
@@ -239,7 +239,7 @@ def _dense_logits(head: Any, scores: list[Tensor]) -> Logits:
 
 
 def _anchors(model: Any, family: str, maps: tuple[Tensor, ...]) -> list[Tensor]:
-    """The head's own priors on the maps, as boxes."""
+    """Return the head's own priors on the maps, as boxes."""
     head = model.rpn_head if family == "two-stage" else model.bbox_head
     priors = head.prior_generator.grid_priors([level.shape[-2:] for level in maps], device=maps[0].device)
     strides = head.prior_generator.strides
@@ -254,7 +254,7 @@ def _squares(points: Tensor, stride: Any) -> Tensor:
 
 @torch.no_grad()
 def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
-    """What the teacher makes of a batch whoever the student is: the raw record of the parts that are needed.
+    """Run the teacher on a batch and record the parts that are needed, whichever student asks.
 
     Args:
         teacher: The teacher, in eval mode.
@@ -274,7 +274,7 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
 
 @torch.no_grad()
 def teacher_view(teacher: Any, record: Raw, student: Raw, names: frozenset[str]) -> Captures:
-    """The teacher's named captures of a batch, beside one student.
+    """Return the teacher's named captures of a batch, on one student's RoIs.
 
     Args:
         teacher: The teacher, in eval mode.
@@ -308,7 +308,7 @@ def _run_head(teacher: Any, features: Any, names: frozenset[str]) -> None:
 
 @contextmanager
 def _encoding_as_in_training(head: nn.Module) -> Iterator[None]:
-    """Some heads (FCOS with ``norm_on_bbox``) decode their boxes in eval mode; the parts within stay in it."""
+    """Decode boxes as in training, for heads that differ in eval mode (FCOS with ``norm_on_bbox``)."""
     head.training = True
     try:
         yield

@@ -91,7 +91,7 @@ def _difference(wanted: Tensor, found: Tensor | None) -> str:
 
 
 def read_state_dict(file: Path) -> Mapping[str, Tensor]:
-    """The state dict in a checkpoint, on the CPU.
+    """Return the state dict in a checkpoint, on the CPU.
 
     Raises:
         UserError: As :func:`load_weights` says.
@@ -133,7 +133,7 @@ def _unreadable(file: Path) -> str:
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The part under each of :data:`PREFIXES` that is there, without it."""
+    """Return the part under each of :data:`PREFIXES` that is present, without the prefix."""
     for prefix in PREFIXES:
         inner = {n.removeprefix(prefix): value for n, value in state.items() if n.startswith(prefix)}
         state = inner or state

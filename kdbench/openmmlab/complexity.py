@@ -97,5 +97,5 @@ def _roi_head(head: Any, proposals: int) -> None:
 
 
 def _stages(part: nn.Module) -> list[Any]:
-    """The stages of a cascade, or the one part itself."""
+    """Return the stages of a cascade, or the one part itself."""
     return list(part) if isinstance(part, nn.ModuleList) else [part]

@@ -66,7 +66,7 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
-    """The config's ``model``, edited, for the dataset's classes, with plain BN.
+    """Return the config's ``model``, edited, for the dataset's classes, with plain BN.
 
     Args:
         model: Config and edits.

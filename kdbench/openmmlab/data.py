@@ -22,7 +22,7 @@ EVALUATION_BATCH = 16
 
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
-    """The OpenMMLab dataset of one split."""
+    """Return the OpenMMLab dataset of one split."""
     parts = [
         (
             part_names(dataset, part, folder),

@@ -58,16 +58,16 @@ class Teacher:
     def captures(
         self, inputs: Tensor, samples: Any, student: Any, raw: Raw, names: frozenset[str]
     ) -> Captures:
-        """Captures of a batch that was normalised for the student."""
+        """Return the captures of a batch that was normalised for the student."""
         return self.beside(raw, self.look(inputs, samples, student, names), names)
 
     def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
-        """What the teacher makes of a batch, normalised for the student, before it knows what the student does."""
+        """Run the teacher on a batch that was normalised for the student, before the student's own pass."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
         return teacher_record(self.model, inputs, names)
 
     def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
-        """Captures of a batch that it looked at, on the RoIs of the student's raw record where there are any."""
+        """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""
         return teacher_view(self.model, record, student, names)
 
     def check_untouched(self) -> None:
@@ -189,7 +189,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         return losses | {f"loss_distill_{name}": term for name, term in terms.items()}
 
     def _computed(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
-        """What :meth:`compute` gives; if it fails, a loss that was not finite before is the better reason."""
+        """Return what :meth:`compute` gives; if it fails, an earlier non-finite loss is the better reason."""
         try:
             return self.compute(inputs, data_samples)
         except Exception:
@@ -201,7 +201,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         return self.seed, "step", self.iteration, get_rank()
 
     def compute(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
-        """The student's losses, the method's terms, and the factor on the former.
+        """Compute the student's losses, the method's terms, and the factor on the former.
 
         The teacher looks first: while it does, none of what the student keeps for its backward takes memory.
         Random states are set and not put back: whatever draws a number next sets its own.
@@ -243,12 +243,12 @@ class Distiller(BaseModel):  # type: ignore[misc]
 
 
 def scaled(value: Any, weight: float) -> Any:
-    """A loss, or a list of losses, times a weight."""
+    """Multiply a loss, or each of a list of losses, by a weight."""
     return value * weight if isinstance(value, Tensor) else [part * weight for part in value]
 
 
 def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
-    """The losses, with a detector's classification terms (``loss_cls``, ``loss_rpn_cls``) times a weight.
+    """Multiply a detector's classification terms (``loss_cls``, ``loss_rpn_cls``) by a weight.
 
     Raises:
         UserError: If the weight is not 1 and no term has such a name.

@@ -1,4 +1,4 @@
-"""What ``kdbench doctor`` tells: what is installed, what is wrong, and the command that mends it."""
+"""Finds out for ``kdbench doctor`` what is installed, what is wrong, and the command that repairs it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def inspect() -> Environment:
 
 
 def library_problems(installed: dict[str, list[str]]) -> list[Problem]:
-    """What is wrong with the OpenMMLab set; a mixed one is not imported, its files overlap."""
+    """Say what is wrong with the OpenMMLab set; a mixed one is not imported, since its files overlap."""
     mixed = mixture_problem(installed)
     if mixed is not None:
         return [mixed]
@@ -164,7 +164,7 @@ def registry_problems(found: Registry) -> list[Problem]:
 
 
 def data_state(found: Registry) -> DataRoot:
-    """The root and the state of each known dataset in it."""
+    """Return the root and the state of each known dataset in it."""
     offers = found.datasets.items()
     return DataRoot(str(data_root()), {name: _state(offer.value) for name, offer in offers})
 

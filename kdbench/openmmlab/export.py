@@ -50,7 +50,7 @@ def export(
 
 
 def exported_model(file: Path) -> ConfigDict:
-    """The student's config in a file that :func:`export` wrote beside its weights."""
+    """Return the student's config from a file that :func:`export` wrote beside its weights."""
     return Config.fromfile(str(file)).model
 
 

@@ -22,20 +22,20 @@ AGAIN = 1.0
 
 
 class Progress(Protocol):
-    """What a training tells about itself while it runs."""
+    """Receives the progress of a training."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """``iteration`` iterations are done; ``losses`` are the last ones that were read."""
+        """Report that ``iteration`` iterations are done; ``losses`` are the last ones that were read."""
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        """The model after ``iteration`` iterations has these metrics."""
+        """Report the metrics of the model after ``iteration`` iterations."""
 
 
 class StepHook(Hook):  # type: ignore[misc]
     """Tell the model the iteration, measure the time of one that is looked at, report progress.
 
     Args:
-        progress: Who is told.
+        progress: Receives iterations and evaluations.
     """
 
     priority = "VERY_LOW"
@@ -101,7 +101,7 @@ class CurveHook(Hook):  # type: ignore[misc]
     """Collects the metrics of each evaluation; they travel in the checkpoint, so a resumed run has them all.
 
     Args:
-        progress: Who is told.
+        progress: Receives iterations and evaluations.
     """
 
     priority = "VERY_LOW"
@@ -127,7 +127,7 @@ class CurveHook(Hook):  # type: ignore[misc]
         self.progress.evaluated(runner.iter, metrics or {})
 
     def curve(self, runner: Any) -> list[dict[str, float]]:
-        """The points so far."""
+        """Return the points so far."""
         points: list[dict[str, float]] = (
             runner.message_hub.get_info(self.key) if self.key in runner.message_hub.runtime_info else []
         )

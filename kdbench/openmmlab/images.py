@@ -35,7 +35,7 @@ class VocImages(BaseDetDataset):  # type: ignore[misc]
         ]
 
     def prepare_data(self, idx: int) -> Any:
-        """An image through the pipeline. Raises DataError where its file cannot be read."""
+        """Put an image through the pipeline. Raises DataError where its file cannot be read."""
         with naming_bad_files(self.get_data_info(idx)["img_path"]):
             return super().prepare_data(idx)
 

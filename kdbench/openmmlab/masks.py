@@ -42,7 +42,7 @@ class MaskImages(BaseSegDataset):  # type: ignore[misc]
         ]
 
     def prepare_data(self, idx: int) -> Any:
-        """An image and its mask through the pipeline. Raises DataError where a file cannot be read."""
+        """Put an image and its mask through the pipeline. Raises DataError where a file cannot be read."""
         info = self.get_data_info(idx)
         with naming_bad_files(info["img_path"], info["seg_map_path"]):
             return super().prepare_data(idx)

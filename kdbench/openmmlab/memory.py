@@ -23,7 +23,7 @@ def keep_freed() -> None:
     """Let a process keep what a step frees for its next step, instead of giving it back and asking again.
 
     Each step takes and frees the same hundreds of MiB. Pages that come from the system have to be filled with
-    zeros first: a tenth of a small pair's step on a CPU (benchmarks/speed/step.py). Only glibc is told.
+    zeros first: a tenth of a small pair's step on a CPU (benchmarks/speed/step.py). Only glibc is asked.
     """
     if _GLIBC is not None:
         _GLIBC.mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -18,7 +18,7 @@ from kdbench.specs import Model, Schedule
 
 
 def full_config(model: Model, dataset: Dataset, schedule: Schedule, *, pretrained: bool) -> ConfigDict:
-    """The model's config for a dataset, with what depends on the schedule's image size."""
+    """Return the model's config for a dataset, with what depends on the schedule's image size."""
     config = model_config(model, dataset, pretrained=pretrained)
     if dataset.task == "segmentation":
         width, height = schedule.scale
@@ -27,7 +27,7 @@ def full_config(model: Model, dataset: Dataset, schedule: Schedule, *, pretraine
 
 
 def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
-    """An initialised model: its weights depend on the config and the seed alone."""
+    """Return an initialised model: its weights depend on the config and the seed alone."""
     if dataset.task == "detection":
         from mmdet.registry import MODELS
     else:
@@ -41,5 +41,5 @@ def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
 
 
 def parameters_of(model: nn.Module) -> int:
-    """Number of parameters."""
+    """Return the number of parameters."""
     return sum(p.numel() for p in model.parameters())

@@ -48,7 +48,7 @@ class Probe:
     raw: Any
 
     def batch(self, model: Any) -> tuple[Tensor, Any]:
-        """The batch as a model's own preprocessor gives it in training."""
+        """Return the batch as a model's own preprocessor gives it in training."""
         MessageHub.get_current_instance().update_info("iter", 0)  # a batch's random size asks for it
         with seeded(0, "probe"):
             data = model.data_preprocessor(copy.deepcopy(self.raw), True)
@@ -56,7 +56,7 @@ class Probe:
 
 
 def probe_of(images: Any) -> Probe:
-    """The first images of a training."""
+    """Return the first images of a training."""
     return Probe(pseudo_collate([images[position] for position in range(PROBED_IMAGES)]))
 
 
@@ -113,7 +113,7 @@ def probe_shapes(
 
 
 def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
-    """The teacher must see the pixels that its own preprocessor would give.
+    """Check that the teacher sees the pixels that its own preprocessor would give.
 
     Raises:
         GateError: If it would not.
@@ -173,7 +173,7 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
 
 
 def check_loaded(missed: Mapping[str, str], file: Path) -> None:
-    """A teacher's checkpoint must have all of its layers, or the student learns from random ones.
+    """Check that a teacher's checkpoint has all of its layers, since missing ones would stay random.
 
     Auxiliary heads are not asked for: they take no part in a prediction, and published checkpoints lack them.
 
@@ -195,7 +195,7 @@ def check_loaded(missed: Mapping[str, str], file: Path) -> None:
 
 
 def check_teacher(metric: str, value: float, chance: float) -> None:
-    """A teacher must be better than chance.
+    """Check that a teacher is better than chance.
 
     Args:
         metric: The metric's name.

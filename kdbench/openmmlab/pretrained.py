@@ -45,7 +45,7 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
 
 
 def initial_weights(config: ConfigDict) -> list[str]:
-    """References to the checkpoints that building the model would load, each once."""
+    """List the checkpoints that building the model would load, each once."""
     named = [reference for part in walk(config) for reference in _named_by(part)]
     return list(dict.fromkeys(named))
 

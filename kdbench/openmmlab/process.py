@@ -61,7 +61,7 @@ def join_processes(device: str) -> None:
 
 
 def make_repeatable() -> None:
-    """The same convolution algorithms in every run of a GPU."""
+    """Use the same convolution algorithms in every run on a GPU."""
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
 

@@ -42,7 +42,7 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
 
 
 def _read(reference: str) -> Config:
-    """The config; a library's own does not change while this process lives."""
+    """Read the config; a library's own does not change while this process lives."""
     return _of_a_library(reference) if "::" in reference else read_config(reference, import_modules=False)
 
 
@@ -58,7 +58,7 @@ def _own_modules(config: Config) -> list[str]:
 
 
 def _weights(model: Any) -> dict[str, str]:
-    """Reference -> hash of the file, of the initial weights that are one on this machine."""
+    """Return the hash of each file of initial weights on this machine, by reference."""
     from kdbench.openmmlab.pretrained import initial_weights
 
     files = {name: Path(name).expanduser() for name in initial_weights(model) if "://" not in name}

@@ -59,7 +59,7 @@ def prepare_libraries(library: str) -> None:
 
 
 def torchvision_problem() -> Problem | None:
-    """What is wrong with torch and torchvision: they import, and the ops run on each device."""
+    """Say what is wrong with torch and torchvision: whether they import and the ops run on each device."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -81,7 +81,7 @@ def torchvision_problem() -> Problem | None:
 
 
 def library_problem(library: str) -> Problem | None:
-    """What keeps mmcv's ops or a library's modules from loading; loads them. Needs torchvision to load."""
+    """Load mmcv's ops and a library's modules and say what keeps them from loading. Needs torchvision to load."""
     try:
         with quiet():
             used = ops.install()
@@ -100,14 +100,14 @@ def distributions() -> dict[str, list[str]]:
 
 
 def replace_all(installed: dict[str, list[str]]) -> str:
-    """The command that replaces every OpenMMLab distribution by the set that kdbench depends on."""
+    """Return the command that replaces every OpenMMLab distribution by the set that kdbench depends on."""
     names = sorted({name for names in installed.values() for name in names})
     wanted = " ".join(requirement(name) for name in ONEDL.values())
     return f"pip uninstall -y {' '.join(names)} && pip install {wanted}"
 
 
 def requirement(distribution: str) -> str:
-    """What kdbench requires of a distribution, quoted for a shell."""
+    """Return what kdbench requires of a distribution, quoted for a shell."""
     for line in metadata.requires("kdbench") or []:
         if line.startswith(distribution) and line[len(distribution)] in "<>=!~ ":
             return shlex.quote(line)
@@ -123,7 +123,7 @@ def version(distribution: str) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where there is none."""
+    """Return the first line of an error's message, or its type where there is none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -136,7 +136,7 @@ def quiet() -> Iterator[None]:
 
 
 def _matching_pair() -> str:
-    """The command that installs the torchvision of the torch that is here, from the index of its variant."""
+    """Return the command that installs the torchvision for the installed torch, from the index of its variant."""
     import torch
 
     release, _, local = torch.__version__.partition("+")

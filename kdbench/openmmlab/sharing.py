@@ -35,23 +35,23 @@ class Pack:
         self.evaluation: Shelf | None = None
 
     def training_loader(self, make: Callable[[], DataLoader[Any]]) -> DataLoader[Any]:
-        """A lane's loader of training batches; ``make`` makes that of a run alone."""
+        """Return a lane's loader of training batches; ``make`` makes that of a run alone."""
         loader = make()
         self.training = self.training or Shelf(loader, endless=True)
         return LaneLoader(loader, self.training, self._wait_for_training)
 
     def evaluation_loader(self, make: Callable[[], DataLoader[Any]]) -> DataLoader[Any]:
-        """A lane's loader of the images that it is judged by."""
+        """Return a lane's loader of the evaluation images."""
         loader = make()
         self.evaluation = self.evaluation or Shelf(loader, endless=False)
         return LaneLoader(loader, self.evaluation, self._wait_for_evaluation)
 
     def shared(self, teacher: Teacher) -> SharedTeacher:
-        """The one that stands for a teacher in all lanes."""
+        """Return the teacher that stands for this one in all lanes."""
         return self.teachers.setdefault(id(teacher), SharedTeacher(teacher.model, self.batch))
 
     def batch(self) -> Any:
-        """What the running lane trains on now, to be compared; None before its first batch, while it is built."""
+        """Return what the running lane trains on now, to be compared; None before its first batch."""
         if self.training is None or self.turns.position == START:
             return None
         return self.training.indices
@@ -60,13 +60,13 @@ class Pack:
         self.turns.wait(first, 0, 0)
 
     def _wait_for_evaluation(self, first: int) -> None:
-        """An evaluation stands after the batch that the lane trained on last."""
+        """Wait with an evaluation until the lanes have reached the batch that this lane trained on last."""
         trained = self.turns.position[0] if self.turns.position else -1
         self.turns.wait(trained, 1, first)
 
 
 def make_pack() -> Pack:
-    """A pack without lanes."""
+    """Return a pack without lanes."""
     return Pack(Turns())
 
 
@@ -97,7 +97,7 @@ class Shelf:
         self._next = -1
 
     def take(self, indices: Indices) -> Any:
-        """A batch, as a copy: a lane may change its own.
+        """Return a copy of a batch: a lane may change its own.
 
         Args:
             indices: Consecutive positions of its images.
@@ -152,7 +152,7 @@ class LaneLoader(DataLoader[Any]):
         self._shelf, self._wait = shelf, wait
 
     def __iter__(self) -> Any:
-        """The batches, each when it is this lane's turn."""
+        """Yield the batches, each when it is this lane's turn."""
         for indices in self.batch_sampler:  # type: ignore[union-attr]
             self._wait(indices[0])
             yield self._shelf.take(list(indices))
@@ -177,7 +177,7 @@ class SharedTeacher(Teacher):
         self._seconds = 0.0
 
     def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
-        """What the teacher makes of a batch, for all that any of the lanes needs."""
+        """Run the teacher on a batch for all captures that any of the lanes needs."""
         batch = self.batch()
         self.borrowed = 0.0
         if batch is None:

@@ -13,7 +13,7 @@ from kdbench.specs import TeacherStage
 
 
 def transform_of(stage: TeacherStage) -> nn.Module:
-    """The transform that a stage names.
+    """Return the transform that a stage names.
 
     Raises:
         UserError: If it cannot be imported or made, is no module, or has parameters or buffers: a staged

@@ -1,7 +1,8 @@
-"""One student or teacher from its specs to its measured weights: what the execution room calls."""
+"""One student or teacher from its specs to its measured weights: what `kdbench.runs` calls."""
 
 from __future__ import annotations
 
+import logging
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.specs import Model, Schedule, TeacherStage
 
+log = logging.getLogger(__name__)
+
 WEIGHTS = "student.pth"
 
 
@@ -74,7 +77,7 @@ class Subject:
     stage: TeacherStage | None = None
 
     def config(self) -> Any:
-        """The model's config for the dataset."""
+        """Return the model's config for the dataset."""
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
@@ -122,17 +125,20 @@ class Unaided(Method[Options]):
         return {}
 
 
-def train_alone(subject: Subject, place: Place, progress: Progress) -> Outcome:
-    """Train a model on its own."""
-    student = subject.build()
-    notes = thawing(subject.config(), subject.dataset)
-    return _finish(subject, _distiller(subject, student, Unaided(Options())), place, progress, notes)
+def train_alone(subject: Subject, place: Place, progress: Progress, start: Path | None = None) -> Outcome:
+    """Train a plain student or a teacher.
 
-
-def fine_tune(subject: Subject, weights: Path, place: Place, progress: Progress) -> Outcome:
-    """Train a teacher further in its stage, from the weights of the teacher it comes from."""
-    teacher, _ = subject.loaded(weights)
-    return _finish(subject, _distiller(subject, teacher, Unaided(Options())), place, progress)
+    Args:
+        subject: The model.
+        place: Folders, device and precision.
+        progress: Receives the iterations.
+        start: Weights to start from: those of the teacher that a stage trains further.
+    """
+    if start is None:
+        model, notes = subject.build(), thawing(subject.config(), subject.dataset)
+    else:
+        model, notes = subject.loaded(start)[0], []
+    return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
 
 
 def train_with(
@@ -143,7 +149,6 @@ def train_with(
     place: Place,
     progress: Progress,
     *,
-    report: Callable[[str], None],
     force: bool = False,
 ) -> Outcome:
     """Train a student with a method, after the gates.
@@ -153,9 +158,8 @@ def train_with(
         teachers: The trained teacher; several for an ensemble.
         card: The method's card.
         options: Its options.
-        place: Where.
-        progress: Who is told of iterations.
-        report: Gets one line for each choice that was made.
+        place: Folders, device and precision.
+        progress: Receives the iterations.
         force: Go on although a gate failed; the record says so.
 
     Raises:
@@ -175,7 +179,7 @@ def train_with(
     notes = thawing(subject.config(), subject.dataset) + chosen
     notes += _gates(model, probe, card.name, force=force)
     for line in notes:
-        report(line)
+        log.info("  %s", line)
     return _finish(subject, model, place, progress, notes)
 
 
@@ -190,20 +194,17 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
         return [f"a gate failed and was overruled: {failed}"]
 
 
-def load_teacher(
-    subject: Subject, weights: Path, report: Callable[[str], None], overrule: Callable[[GateError], None]
-) -> Teacher:
+def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
     """Return a teacher with weights from a file.
 
     Args:
         subject: The teacher.
         weights: The file.
-        report: Gets one line on what was loaded.
         overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
     """
     model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
-    report(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
+    log.info(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
     try:
         check_loaded(missed, weights)
     except GateError as failed:
@@ -212,7 +213,7 @@ def load_teacher(
 
 
 def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") -> dict[str, float]:
-    """Metrics of a model on a split."""
+    """Return the metrics of a model on a split."""
     runner = Runner(
         model=_distiller(subject, model, Unaided(Options())),
         work_dir=str(place.work_dir),
@@ -278,7 +279,7 @@ def _finish(
 
 
 def _bare(trained: Trained) -> Any:
-    """The trained student; where weights are averaged, the average (mmengine keeps it in its hook)."""
+    """Return the trained student, or the average of its weights where that is kept (by mmengine's hook)."""
     model = getattr(trained.runner.model, "module", trained.runner.model)
     for hook in trained.runner.hooks:
         average = getattr(hook, "ema_model", None)

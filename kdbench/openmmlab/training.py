@@ -82,8 +82,8 @@ def train(
         model: Student with its method.
         dataset: What it is trained and judged on.
         schedule: The recipe.
-        place: Where.
-        progress: Who is told.
+        place: Folders, device and precision.
+        progress: Receives iterations and evaluations.
         seed: Seed of the run.
         name: Unique name of the experiment.
 
@@ -161,7 +161,7 @@ def make_runner(
 
 
 def checkpoint_interval(schedule: Schedule) -> int:
-    """Iterations between checkpoints; none is written while a gradient gathers, since it would be lost."""
+    """Return the iterations between checkpoints; none is written while gradients accumulate."""
     steps = -(-schedule.iterations // (CHECKPOINTS * schedule.accumulate))
     return steps * schedule.accumulate
 

@@ -9,5 +9,5 @@ from kdbench.specs import Pair
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
-    """The pairs: small ones first, so they are their datasets' defaults."""
+    """Provide the pairs: small ones first, so they are their datasets' defaults."""
     return [*cpu.PAIRS, *gpu.PAIRS, *scratch.PAIRS]

@@ -1,4 +1,4 @@
-"""CPU-sized pairs: train from scratch in minutes on two cores, and tell methods apart."""
+"""CPU-sized pairs: train from scratch in minutes on two cores, and separate methods."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pair(
     recipes: tuple[Schedule, Schedule],
     kind: str = "",
 ) -> Pair:
-    """A pair whose names follow from what it is: teacher first, then student; ``kind`` ends its name."""
+    """Return a pair named after what it is: teacher first, then student, with ``kind`` at the end."""
     titles = {"gfl": "GFL", "faster-rcnn": "Faster R-CNN", "pspnet": "PSPNet"}
     widths = [model.edits["backbone.base_channels"] for model in models]
     return Pair(

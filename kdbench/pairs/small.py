@@ -18,7 +18,7 @@ SMALLER_ANCHORS = (2, 4)
 
 
 def resnet(depth: int, width: int) -> Edits:
-    """A ResNet trained from scratch with ``width`` channels after the stem (64 is full width)."""
+    """Return a ResNet trained from scratch with ``width`` channels after the stem (64 is full width)."""
     return {
         "backbone.depth": depth,
         "backbone.base_channels": width,
@@ -35,7 +35,7 @@ def stages(depth: int, width: int) -> list[int]:
 
 
 def pyramid(depth: int, width: int, channels: int, first: int) -> Edits:
-    """A feature pyramid of three levels; ``first`` is 0 for strides 4, 8, 16 and 1 for 8, 16, 32."""
+    """Return a feature pyramid of three levels; ``first`` is 0 for strides 4, 8, 16 and 1 for 8, 16, 32."""
     used = stages(depth, width)[: first + 3]
     return {
         "backbone.num_stages": len(used),

@@ -141,7 +141,7 @@ def _gains(rankings: Sequence[Ranking]) -> tuple[list[str], dict[str, dict[int, 
 
 
 def _name(ranking: Ranking, rankings: Sequence[Ranking]) -> str:
-    """Dataset and pair, and what else is needed to tell it from others."""
+    """Dataset and pair, and what else distinguishes it from others."""
     own = ranking.first
     same = [
         r.first for r in rankings if (r.first["dataset"], r.first["pair"]) == (own["dataset"], own["pair"])

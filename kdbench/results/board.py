@@ -86,7 +86,7 @@ class Ranking:
         return [row for row in self.rows if not row.is_reference]
 
     def row(self, label: str) -> Row | None:
-        """The row with that label, if there is one."""
+        """Return the row with that label, if there is one."""
         return next((row for row in self.rows if row["method"] == label), None)
 
     def level(self, label: str) -> float:
@@ -137,7 +137,7 @@ class Board:
     smoke: Mapping[str, int]
 
     def ranking(self) -> Ranking:
-        """The teacher, the plain student and the sorted methods."""
+        """Return the teacher, the plain student and the sorted methods."""
         by_key: dict[Key, list[Record]] = defaultdict(list)
         for cell in self.methods:
             by_key[key_of(cell)].append(cell)
@@ -153,7 +153,7 @@ class Board:
         return Ranking([self._teacher_row(), self._plain_row, *rows], model)
 
     def _row(self, method: str, cells: Sequence[Record], **more: Any) -> Row:
-        """A row of the cells of one method; those that are done are averaged, the others counted."""
+        """Make a row of the cells of one method; done cells are averaged, the others counted."""
         first, row = (*self.plain, *self.methods)[0], Row(cells, {})
         scores = more.pop("scores", row.scores().values())
         done = list(row.done.values())
@@ -212,7 +212,7 @@ class Board:
         )
 
     def _judged(self, row: Row, model: Model, same_as: str) -> Row:
-        """A method's row with its difference to the plain student and its verdict."""
+        """Return a method's row with its difference to the plain student and its verdict."""
         baseline, own = self._plain_row.blocks, row.blocks
         shared = own.keys() & baseline.keys()
         level = mean(baseline[block] for block in shared)

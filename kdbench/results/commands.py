@@ -10,10 +10,10 @@ from kdbench.results.record import Record
 
 
 def again(cells: Iterable[Record]) -> str:
-    """A shell command that runs these cells, a loop over the seeds where there are several; blank for none.
+    """Return a shell command that runs these cells, with a loop over several seeds; blank for none.
 
-    A cell of the default schedule is told by its spec. One that changed the pair, or was given a teacher's
-    checkpoint, is told by the command that made it.
+    A cell of the default schedule is named by its spec. One that changed the pair, or was given a teacher's
+    checkpoint, is named by the command that made it.
     """
     cells = sorted(cells, key=lambda cell: (cell.seed, cell.identity))
     if any(_is_special(cell) for cell in cells):

@@ -143,7 +143,7 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
 
 def _rows(ranking: Ranking, selector: str) -> list[Row]:
-    """The rows of a selector: one for each revision and each meaning of it, the latest last."""
+    """Return the rows of a selector: one for each revision and each meaning of it, the latest last."""
     rows = [row for row in ranking.rows if row.cells and row.cells[0].selector == selector]
     return sorted(rows, key=lambda row: max(map(_age, row.cells)))
 

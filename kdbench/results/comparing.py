@@ -28,7 +28,7 @@ def compare(
 
 
 def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, results: Path) -> list[Record]:
-    """The records of that dataset and pair. Raises UserError where there are none."""
+    """Return the records of that dataset and pair. Raises UserError where there are none."""
     records = list(records)
     if not records and dataset is not None:
         registry().dataset(dataset)
@@ -45,7 +45,7 @@ def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, res
 
 
 def selector(text: str, records: Iterable[Record], results: Path) -> str:
-    """The canonical selector of a method that has results.
+    """Return the canonical selector of a method that has results.
 
     Raises:
         UserError: If there is no such method or option, or it has no results here.

@@ -2,7 +2,7 @@
 
 The mark is the record's ``reported_by``. It is no part of the identity, and the name of the record's file seals it
 (:meth:`kdbench.results.store.Store.path_of`): whoever edits the file, or the mark away, leaves a broken record that
-is told and not counted.
+is named and not counted.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _sorted(refused: Iterable[Refusal], files: Sequence[Path]) -> list[Refusal]:
 
 
 def _marked(path: Path, reported_by: str | None) -> Record | Refusal:
-    """The record in a file with its mark."""
+    """Return the record in a file with its mark."""
     try:
         record = Record.model_validate_json(path.read_bytes())
         by = reported_by or record.reported_by or UNNAMED
@@ -136,7 +136,7 @@ def _repeated(files: Iterable[Filed], store: Iterable[Filed]) -> Iterator[Refusa
 
 
 def _implausible(files: Sequence[Filed], store: Iterable[Filed]) -> Iterator[Refusal]:
-    """What is wrong with each file by itself and, of those that are good so far, beside all others."""
+    """List what is wrong with each file by itself and, for those that are good so far, beside all others."""
     own = [(path, record, problems(record)) for path, record in files]
     good = [record for _, record, found in own if not found]
     beside = Known([*good, *(record for _, record in store)])
@@ -163,7 +163,7 @@ class Known:
                 self.values.setdefault(same, []).append(record.teacher.value)
 
     def problems(self, record: Record) -> Iterator[str]:
-        """What is wrong with a record beside the others."""
+        """List what is wrong with a record beside the others."""
         if len(self.metrics[record.dataset]) > 1:
             names = ", ".join(sorted(self.metrics[record.dataset]))
             yield f"metric: records of {record.dataset} are ranked by {names}, where one is due"
@@ -223,7 +223,7 @@ def _write(files: Sequence[Filed], store: Store) -> list[Path]:
 
 
 def problems(record: Record) -> list[str]:
-    """What is implausible or contradicts itself in a record; empty where all is well."""
+    """List what is implausible or contradictory in a record; empty where all is well."""
     found = list(_of_the_spec(record))
     if not found:
         for rule in (_of_the_names, _of_the_result, _of_the_cost, _of_the_teacher, _of_the_origin):
@@ -269,7 +269,7 @@ def _of_the_names(record: Record) -> Iterator[str]:
 
 
 def _of_the_options(record: Record) -> Iterator[str]:
-    """The selector says the options: it can be checked where this version of the method is installed."""
+    """Check the options against the selector, where this version of the method is installed."""
     offer = registry().methods.get(record.method)
     if offer is None or record.plugin != f"{offer.plugin.distribution} {offer.plugin.version}":
         return
@@ -283,7 +283,7 @@ def _of_the_options(record: Record) -> Iterator[str]:
 
 
 def _of_the_result(record: Record) -> Iterator[str]:
-    """A done record tells its result twice, as metrics and as the curve's last and best points."""
+    """Check that a done record's metrics agree with the last and best points of its curve."""
     if not record.done or record.metrics is None:
         if record.metrics is not None or record.curve:
             yield f"status '{record.status}' contradicts its metrics or curve"
@@ -340,7 +340,7 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:
-    """Provenance: with what, on what, when and how it was made."""
+    """Provenance: software, machine, time and command of a result."""
     needed = NEEDED if record.reported_by is None else (*NEEDED, "kdbench")
     for name in needed:
         if not record.versions.get(name, "").strip():

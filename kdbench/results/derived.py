@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def with_derived(records: Iterable[Record]) -> list[Record]:
-    """The records, those with metrics with the installed plugins' metrics beside their own."""
+    """Return the records, with the installed plugins' metrics beside their own where they have any."""
     records = list(records)
     return [_with_derived(record) for record in records] if registry().metrics else records
 
@@ -31,7 +31,7 @@ def _with_derived(record: Record) -> Record:
 
 
 def derived(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What the installed plugins' metrics make of a record's.
+    """Compute the installed plugins' metrics from a record's.
 
     A metric that fails is warned of, with the distribution that gives it, and left out.
 

@@ -19,7 +19,7 @@ _scalar = lru_cache(maxsize=4096, typed=True)(canonical)
 
 
 class Hashes(NamedTuple):
-    """What tells a spec from others.
+    """What distinguishes a spec from others.
 
     Attributes:
         identity: :func:`kdbench.specs.digest` of it without its labels.

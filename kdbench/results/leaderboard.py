@@ -112,7 +112,7 @@ def _boards(cells: Sequence[Record], teachers: Sequence[Record], smoke: Mapping[
 
 
 def _only_teacher(plain: Sequence[Record], teachers: Sequence[Record]) -> str:
-    """The teacher that awaits methods, where there are only plain students."""
+    """Return the teacher that awaits methods, where there are only plain students."""
     known = {cell.teacher.identity for cell in plain if cell.teacher}
     known = known or {t.identity for t in teachers if _is_teacher_of(t, plain[0])}
     return known.pop() if len(known) == 1 else ""

@@ -85,7 +85,7 @@ def details(found: Iterable[Ranking]) -> str:
 
 
 def _cost(ranking: Ranking) -> str:
-    """What the pair's models cost, then the table of what each method costs in training."""
+    """Write what the pair's models cost, then the table of each method's training cost."""
     titles = ["method", "time", "memory, MiB", "added parameters", "best"]
     table = Table(titles, [_cost_cells(row) for row in ranking.rows], "lrrrr").markdown()
     return "\n\n".join([*(escape(line) for line in models(ranking)), table])
@@ -136,7 +136,7 @@ def _paper_cells(row: Row) -> list[str]:
 
 
 def _commands(ranking: Ranking) -> str:
-    """A list: a command is too long for a table."""
+    """Write the commands as a list: a command is too long for a table."""
     told = [row for row in ranking.rows if row["command"]]
     return "\n".join(f"- {escape(_name(row))}: {_code(row['command'])}" for row in told)
 
@@ -156,7 +156,7 @@ def _code(text: str) -> str:
 
 
 def _runs(text: str) -> list[str]:
-    """The runs of backticks in a text."""
+    """Return the runs of backticks in a text."""
     return "".join(c if c == "`" else " " for c in text).split()
 
 

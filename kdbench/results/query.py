@@ -119,7 +119,7 @@ def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Rankin
 
 
 def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
-    """A ranking with a row for what was not run, and the missing cells of each row counted."""
+    """Add a row for each method that was not run, and count the missing cells of each row."""
     pair = ranking.first["pair"]
     asked: dict[str, list[int]] = {}
     for cell in benchmark.cells():
@@ -130,7 +130,7 @@ def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
 
 
 def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
-    """A row with its missing cells counted, and a command for them where it has none."""
+    """Count a row's missing cells, with a command for them where it has none."""
     seeds = asked.get(row["method"], ())
     known = row["seeds"] + row["failed"] + row["skipped"]
     told = row["command"] or (command(row["method"], dataset, row["pair"], seeds) if seeds else "")
@@ -138,7 +138,7 @@ def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
 
 
 def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
-    """The boards with the chosen methods alone; those without any are left out."""
+    """Return the boards with the chosen methods alone; those without any are left out."""
     labels = {row["method"] for ranking in chain(*found.values()) for row in ranking.rows} - {TEACHER_ROW}
     names = {label: _selector(label).partition("[")[0] for label in labels}
     kept = {TEACHER_ROW, PLAIN}
@@ -153,7 +153,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
 
 
 def _selector(label: str) -> str:
-    """The selector in a row's label, which may go on with the plugin's version in parentheses."""
+    """Return the selector in a row's label, which may go on with the plugin's version in parentheses."""
     return label.partition(" (")[0]
 
 

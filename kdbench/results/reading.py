@@ -18,7 +18,7 @@ _STAND_IN = f'\n  "pair": {{"{_MARK}": 0}},\n'.encode()
 
 
 def read(text: bytes) -> Record:
-    """The record in a file's text, as :meth:`Record.model_validate_json` gives it.
+    """Return the record in a file's text, as :meth:`Record.model_validate_json` gives it.
 
     The text of a pair that was met before is not parsed again: the rest is parsed with a stand-in, whose place in
     the result tells that the text was that of the spec's pair. Cells with equal texts share the pair's dict.
@@ -40,6 +40,6 @@ def read(text: bytes) -> Record:
 
 @lru_cache(maxsize=1024)
 def _parsed(text: bytes) -> Shared:
-    """A pair. Raises ValueError where the text is no JSON object, or holds a number that is not finite."""
+    """Return an object's pairs. Raises ValueError where the text is no JSON object or a number is not finite."""
     value = from_json(text)
     return Shared({_MARK: 0}, value, canonical(unlabelled({"pair": value})["pair"]))

@@ -333,5 +333,5 @@ def _older(error: ValidationError) -> str | None:
 
 
 def complaint(error: ValidationError) -> str:
-    """What is wrong with a record's file, in one line."""
+    """Say what is wrong with a record's file, in one line."""
     return newer(error) or _older(error) or explain(error)

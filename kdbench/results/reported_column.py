@@ -46,7 +46,7 @@ NOTHING = Published(math.nan, "")
 
 
 def published(cell: Record) -> Published:
-    """The published number nearest to a cell.
+    """Return the published number nearest to a cell.
 
     Only the variant that the cell ran, with every other option at its default, or, of a method without variants,
     the options that the cell ran; and only a metric of the cell's task of which more is better. Among those: the
@@ -66,7 +66,7 @@ def published(cell: Record) -> Published:
 
 
 def _variant(card: MethodCard, cell: Record) -> str | None:
-    """What the column ``variant`` calls the cell's options; None where it has no name for them."""
+    """Return what the column ``variant`` calls the cell's options; None where it has no name for them."""
     given = dict(cell.options)
     named = "variant" in card.options.model_fields
     try:
@@ -96,7 +96,7 @@ def _candidates(file: Path, variant: str, task: str) -> tuple[tuple[Row, Row], .
 
 @lru_cache(maxsize=256)
 def _rows(file: Path) -> tuple[Row, ...]:
-    """The rows with all columns and a number; a plugin's other rows are for readers."""
+    """Return the rows with all columns and a number; a plugin's other rows are for readers."""
     with file.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     return tuple(row for row in rows if all(row.get(name) is not None for name in NEEDED) and _is_number(row))
@@ -107,7 +107,7 @@ def _is_number(row: Row) -> bool:
 
 
 def _where(row: Row) -> tuple[str, ...]:
-    """The setting; what a table is called may have a remark in parentheses."""
+    """Return the setting, without the remark in parentheses that a table's name may have."""
     return row["table"].partition(" (")[0], row["dataset"], row["student"], row["metric"]
 
 

@@ -65,7 +65,7 @@ class Agreement:
 def find_row(
     row: str, records: Iterable[Record], dataset: str | None, pair: str | None, seed: int | None
 ) -> Record:
-    """The cell that a user means.
+    """Find the cell that a user means.
 
     Args:
         row: The first digits (at least 6) of its identity, or a selector.
@@ -94,7 +94,7 @@ def find_row(
 
 
 def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record]) -> list[Record]:
-    """The done cells of a method; smoke runs only where there is nothing else."""
+    """Return the done cells of a method; smoke runs only where there is nothing else."""
     if row == TEACHER_ROW:
         raise UserError("the teacher is no row of its own: reproduce one that was taught by it.")
     known = {cell.selector for cell in everywhere}
@@ -112,7 +112,7 @@ def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record])
 
 
 def at_seed(cell: Record, records: Iterable[Record], seed: int | None) -> Record:
-    """The cell of the same row at a seed; itself for None. Raises UserError where there is none, or it failed."""
+    """Return the cell of the same row at a seed; itself for None. Raises UserError if it is missing or failed."""
     if seed is not None and seed != cell.seed:
         found = {other.seed: other for other in row_of(cell, records)}
         if seed not in found:
@@ -127,7 +127,7 @@ def at_seed(cell: Record, records: Iterable[Record], seed: int | None) -> Record
 
 
 def row_of(cell: Record, records: Iterable[Record]) -> list[Record]:
-    """The done cells of a cell's row: they differ in their seeds only."""
+    """Return the done cells of a cell's row, which differ in their seeds only."""
     return [other for other in records if other.kind == "cell" and other.done and _row(other) == _row(cell)]
 
 
@@ -143,7 +143,7 @@ def noise_of(cell: Record, records: Iterable[Record]) -> Noise:
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """What differs between two specs, a line a key: ``pair.schedule.lr: 0.01 then, 0.02 now``."""
+    """List what differs between two specs, a line for each key: ``pair.schedule.lr: 0.01 then, 0.02 now``."""
     one, two = dict(_leaves(then, prefix)), dict(_leaves(now, prefix))
     keys = [key for key in {**one, **two} if one.get(key, ABSENT) != two.get(key, ABSENT)]
     return [f"{key}: {one.get(key, ABSENT)} then, {two.get(key, ABSENT)} now" for key in keys]
@@ -188,7 +188,7 @@ def judge(then: Record, now: Record, noise: Noise, same_spec: bool = True) -> Ag
 
 
 def _furthest(then: Record, now: Record) -> float:
-    """The largest difference between two metrics of one name; infinite where one is missing."""
+    """Return the largest difference between two metrics of one name; infinite where one is missing."""
     old, new = ({} if record.metrics is None else record.metrics.last for record in (then, now))
     return max((abs(value - new.get(name, math.inf)) for name, value in old.items()), default=math.inf)
 

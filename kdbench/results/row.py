@@ -82,7 +82,7 @@ class Row(Mapping[str, Any]):
         return len(self._values)
 
     def but(self, **changes: Any) -> Row:
-        """The same row with other values in some columns."""
+        """Return the same row with other values in some columns."""
         return Row(self.cells, self._values | changes)
 
     @cached_property
@@ -137,12 +137,12 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
 
 
 def key_of(cell: Record) -> Key:
-    """What cells of one row have in common: selector, revision, and what the options meant."""
+    """Return what cells of one row have in common: selector, revision, and what the options meant."""
     return cell.selector, cell.revision, cell.options_text
 
 
 def long_label(key: Key) -> str:
-    """A label for one of several rows with the same selector."""
+    """Return a label for one of several rows with the same selector."""
     return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 

@@ -19,7 +19,7 @@ def mean(values: Iterable[float]) -> float:
 
 
 def deviation(values: Iterable[float]) -> float:
-    """Standard deviation with n - 1 degrees of freedom, independent of the order; NaN below two values."""
+    """Return the standard deviation (n - 1 degrees of freedom) in any order of values; NaN below two."""
     numbers = list(values)
     if len(numbers) < 2:
         return math.nan
@@ -111,5 +111,5 @@ def ranks(scores: Mapping[str, Sequence[float]]) -> Ranks:
 
 
 def standard_error(methods: int, rankings: int) -> float:
-    """Standard error of a difference of average ranks where all methods are alike."""
+    """Return the standard error of a difference of average ranks where all methods are alike."""
     return math.sqrt(methods * (methods + 1) / (6 * rankings))

@@ -110,7 +110,7 @@ class Store:
         return path
 
     def find(self, identity: str) -> Record | None:
-        """The done record of that identity, or None: a failure or a broken file does not count.
+        """Return the done record of that identity, or None: a failure or a broken file does not count.
 
         An own one comes before one that others report.
 
@@ -127,7 +127,7 @@ class Store:
         return None
 
     def own(self, path: Path) -> Record | None:
-        """The record in one of the store's files, done or not; None where there is none that can be read.
+        """Return the record in one of the store's files, done or not; None where there is none that can be read.
 
         Raises:
             UserError: When a newer kdbench wrote it.
@@ -160,7 +160,7 @@ class Store:
         return {folder: count for folder, count in found.items() if count}
 
     def in_folder(self, dataset: str | None, pair: str | None = None) -> tuple[list[Record], list[Broken]]:
-        """The same of the ``folders`` of a dataset, a pair, or both."""
+        """Return the records in the ``folders`` of a dataset, a pair, or both, and the broken files."""
         chosen = [f for f in self._folders() if dataset in (None, f.dataset) and pair in (None, f.pair)]
         files = sorted(file for folder in chosen for file in self._files(folder))
         with _without_collections():
@@ -184,7 +184,7 @@ class Store:
 
 
 def _names(folder: str) -> list[str]:
-    """What is in a folder, sorted; nothing where there is no such folder."""
+    """List what is in a folder, sorted; nothing where there is no such folder."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
@@ -204,7 +204,7 @@ def _read(path: str) -> Record | Broken:
 
 
 def _content(path: str) -> bytes:
-    """What ``Path.read_bytes()`` gives, in half of its time."""
+    """Read a file as ``Path.read_bytes()`` does, in half the time."""
     file, blocks = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
     try:
         while block := os.read(file, 1 << 16):

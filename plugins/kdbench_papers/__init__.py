@@ -15,5 +15,5 @@ from kdbench_papers.structured.card import CARD as STRUCTURED
 
 @hookimpl
 def kdbench_methods() -> list[MethodCard]:
-    """The plain student first, then the papers by year."""
+    """Provide the plain student first, then the papers by year."""
     return [NONE, HINTON, FITNETS, CHEN, MIMIC, QUANTIZATION_MIMIC, FINE_GRAINED, STRUCTURED]

@@ -12,8 +12,8 @@ import pytest
 from endless_pairs import ITERATIONS, SUFFIX, kdbench_pairs
 from throughput import HERE, plugin, rate
 
-from kdbench.execution.claims_owner import Owner
-from kdbench.execution.worker_progress import Progress
+from kdbench.runs.claims_owner import Owner
+from kdbench.runs.progress import Progress
 
 
 def worker(name: str, iteration: int, lanes: int) -> Progress:

@@ -26,9 +26,9 @@ def sensors(monkeypatch) -> list[list[str]]:
         def sample(self):
             return [self.left.pop(0)] if self.left else []
 
-    module = ModuleType("kdbench.execution.nvml")
+    module = ModuleType("kdbench.executors.nvml")
     module.Sensors, module.Unavailable = Sensors, RuntimeError
-    monkeypatch.setitem(sys.modules, "kdbench.execution.nvml", module)
+    monkeypatch.setitem(sys.modules, "kdbench.executors.nvml", module)
     monkeypatch.setattr(watch, "EVERY", 0.001)
     return asked
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 
 from kdbench.cli import main
-from kdbench.execution.plan import Plan, plan
-from kdbench.execution.request import Request
+from kdbench.runs.plan import Plan, plan
+from kdbench.runs.request import Request
 
 
 class Done(NamedTuple):
@@ -34,4 +34,4 @@ def planned(tmp_path: Path, small_digits: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
     request = Request(method="hinton", dataset="digits", pair="digits-gfl", schedule="smoke")
-    return plan(request, lambda _line: None)
+    return plan(request)

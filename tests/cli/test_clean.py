@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from kdbench.execution.claims import Claims
-from kdbench.execution.provenance import record_of
-from kdbench.execution.status import Manifest
-from kdbench.execution.waste import OLD
 from kdbench.results.store import Store
+from kdbench.runs.claims import Claims
+from kdbench.runs.provenance import record_of
+from kdbench.runs.status import Manifest
+from kdbench.runs.waste import OLD
 
 CURVE = [{"iteration": 1, "AP50": 0.5}]
 

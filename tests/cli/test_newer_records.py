@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.execution.provenance import record_of
-from kdbench.execution.sweep import Sweep
 from kdbench.results.record import Record
 from kdbench.results.store import Store
+from kdbench.runs.provenance import record_of
+from kdbench.runs.sweep import Sweep
 
 CELLS = ("--methods", "hinton", "--datasets", "digits", "--pairs", "digits-gfl", "--schedule", "smoke")
 RUN = ("run", "--method", "hinton", "--dataset", "digits", "--pair", "digits-gfl", "--schedule", "smoke")

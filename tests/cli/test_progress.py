@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 
 import pytest
 from rich.console import Console
 
+from kdbench.cli import log_on_stderr
 from kdbench.cli.progress import TerminalConsole
-from kdbench.execution import lines
+from kdbench.runs import lines
 
 TITLE = "3 of 3: mimic[variant=whole-map], seed 0"
 
@@ -15,7 +17,7 @@ TITLE = "3 of 3: mimic[variant=whole-map], seed 0"
 def console(terminal: bool, width: int = 120) -> tuple[TerminalConsole, io.StringIO]:
     file = io.StringIO()
     screen = Console(file=file, force_terminal=terminal, width=width, color_system=None, legacy_windows=False)
-    return TerminalConsole(screen=screen), file
+    return TerminalConsole(screen), file
 
 
 @pytest.fixture
@@ -83,8 +85,9 @@ def test_lines_are_never_folded_and_brackets_are_no_markup():
     assert file.getvalue() == "a/" * 60 + "[bold]x[/bold]\n"
 
 
-def test_the_other_processes_are_quiet(capsys):
-    told = TerminalConsole(quiet=True)
+def test_it_is_quiet_where_the_log_is(capsys):
+    with log_on_stderr(logging.WARNING):
+        told = TerminalConsole()
     told.say("nothing")
     with told.stage("nothing", 3) as stage:
         stage.advance(3, {})
@@ -92,5 +95,6 @@ def test_the_other_processes_are_quiet(capsys):
 
 
 def test_everything_goes_to_stderr(capsys):
-    TerminalConsole().say("a line")
+    with log_on_stderr(logging.INFO):
+        TerminalConsole().say("a line")
     assert capsys.readouterr() == ("", "a line\n")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from kdbench.execution.plan import plan
-from kdbench.execution.request import Request
-from kdbench.execution.session import Session
-from kdbench.execution.settings import RunSettings
 from kdbench.results.record import Record
 from kdbench.results.store import Store
+from kdbench.runs.plan import plan
+from kdbench.runs.request import Request
+from kdbench.runs.session import Session
+from kdbench.runs.settings import RunSettings
 
 PAIR = ("--dataset", "digits", "--pair", "digits-gfl")
 
@@ -39,9 +39,9 @@ class Lab:
 
     def run(self, method: str = "hinton", **changes: Any) -> Record:
         request = Request(method=method, dataset="digits", pair="digits-gfl", **changes)
-        quiet = SimpleNamespace(say=lambda _line: None, stage=_stage)
+        quiet = SimpleNamespace(say=print, stage=_stage)
         settings = RunSettings(work_dir=self.root / "out/runs", results=self.root / "results")
-        return Session(plan(request, quiet.say), settings, quiet).run()
+        return Session(plan(request), settings, quiet).run()
 
 
 def _stage(_title: str, _iterations: int) -> Any:
@@ -52,8 +52,8 @@ def _stage(_title: str, _iterations: int) -> Any:
 
 @pytest.fixture
 def lab(monkeypatch, small_digits, tmp_path):
-    from kdbench.execution import launch, refusals
     from kdbench.openmmlab import checkpoints, preflight, students
+    from kdbench.runs import launch, refusals
 
     made = Lab(tmp_path)
     monkeypatch.chdir(tmp_path)

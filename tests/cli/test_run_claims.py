@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kdbench.execution.claims import Claims
-from kdbench.execution.session import Session
+from kdbench.runs.claims import Claims
+from kdbench.runs.session import Session
 
 RUN = ("run", "--method", "hinton", "--dataset", "digits", "--pair", "digits-gfl", "--schedule", "smoke")
 

@@ -152,11 +152,11 @@ def test_the_same_again_and_other_images(kdbench, place):
 
 
 def test_what_the_method_sees_of_trained_models(kdbench, place):
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
     from kdbench.openmmlab.models import build_model, full_config
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
-    planned = plan(Request(method="mimic", dataset="digits"), print)
+    planned = plan(Request(method="mimic", dataset="digits"))
     told = kdbench("show-mask", "mimic", "--dataset", "digits").err
     assert "student: untrained" in told
     assert "teacher: untrained" in told

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kdbench import devices
-from kdbench.execution import local
+from kdbench.executors import local
 
-FakeNvml = runpy.run_path(str(Path(__file__).parents[1] / "execution" / "fake_nvml.py"))["FakeNvml"]
+FakeNvml = runpy.run_path(str(Path(__file__).parents[1] / "executors" / "fake_nvml.py"))["FakeNvml"]
 WORKER = """#!/bin/sh
 echo "$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS" > {folder}/$$
 until [ $(ls {folder} | wc -l) -ge {workers} ]; do sleep 0.05; done

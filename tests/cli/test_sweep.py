@@ -16,17 +16,17 @@ from rich.console import Console
 
 from kdbench.cli import main
 from kdbench.cli.liveview import picture, view_of
-from kdbench.execution.claims import Claims
-from kdbench.execution.claims_owner import Owner
-from kdbench.execution.lines import summary
-from kdbench.execution.plan import plan
-from kdbench.execution.provenance import record_of
-from kdbench.execution.request import Request
-from kdbench.execution.status import Manifest, Report, Snapshot, best_of
-from kdbench.execution.sweep_records import weights_of
-from kdbench.execution.sweep_state import Settled
-from kdbench.execution.worker_progress import Progress, WorkerConsole
 from kdbench.results.store import Store
+from kdbench.runs.claims import Claims
+from kdbench.runs.claims_owner import Owner
+from kdbench.runs.lines import summary
+from kdbench.runs.plan import plan
+from kdbench.runs.progress import Progress, WorkerConsole
+from kdbench.runs.provenance import record_of
+from kdbench.runs.request import Request
+from kdbench.runs.status import Manifest, Report, Snapshot, best_of
+from kdbench.runs.sweep_records import weights_of
+from kdbench.runs.sweep_state import Settled
 
 cells = runpy.run_path(str(Path(__file__).parents[1] / "results" / "samples.py"))["cells"]
 SWEEP = (
@@ -105,7 +105,7 @@ def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place
     def total() -> str:
         return kdbench(*SWEEP, "--dry-run").out.splitlines()[-1].removeprefix("one after the other: ")
 
-    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"), lambda _line: None)
+    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"))
     assert total() == "time unknown, and to train 1 teacher of unknown time"
     other = planned.cell.model_copy(update={"seed": 9})
     recorded(other, other.pair.schedule.iterations)
@@ -163,7 +163,7 @@ def test_a_real_sweep_and_again_from_the_store(place, kdbench):
     assert "other code" not in again.err
     (record,) = [record for record in records if record.selector == "hinton"]
     Store(place / "results").write(record.model_copy(update={"code": "0" * 64}))
-    assert "hinton: done with other code of the method than today's: --rerun" in kdbench(*SWEEP).err
+    assert "hinton: done with other code of the method than today's (--rerun" in kdbench(*SWEEP).err
     (command,) = [text for text in manifest(place)["commands"].values() if "hinton" in text]
     assert record.made.command == command
     by_hand = kdbench(*shlex.split(command)[1:])
@@ -231,7 +231,7 @@ def test_a_failed_cell_shows_its_last_lines_and_the_command_that_runs_it_again()
 
 def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_now(place, kdbench):
     """A worker of this process, a failed record, a cell that waits, and one that was refused."""
-    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"), lambda _line: None)
+    planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"))
     running, failed = planned.plain, planned.cell
     waiting, refused = (failed.model_copy(update={"seed": seed}) for seed in (1, 2))
     titles = {
@@ -290,7 +290,7 @@ def test_the_best_is_by_the_mean_difference_to_the_plain_student_over_shared_see
 
 
 def test_the_command_line_returns_130_when_it_was_stopped(place, monkeypatch):
-    monkeypatch.setattr("kdbench.execution.sweep.Sweep.run", lambda self: False)
+    monkeypatch.setattr("kdbench.runs.sweep.Sweep.run", lambda self: False)
     assert main([*SWEEP, "--device", "cpu"]) == 130
 
 

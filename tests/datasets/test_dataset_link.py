@@ -11,10 +11,6 @@ from kdbench.errors import UserError
 Small = tuple[Dataset, Path]
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 def test_the_root_is_the_argument_else_the_variable_else_data(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KDBENCH_DATA", raising=False)
     assert data_root() == Path("data")
@@ -48,12 +44,15 @@ def test_require_names_what_a_half_copy_lacks(boxes: Small) -> None:
         require(boxes[0], boxes[1].parent)
 
 
-def test_a_link_is_made_and_made_again(boxes: Small, tmp_path: Path) -> None:
-    folder, lines = tmp_path / "root2" / "small", []
-    link(boxes[0], folder, boxes[1], lines.append)
+def test_a_link_is_made_and_made_again(
+    boxes: Small, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    folder = tmp_path / "root2" / "small"
+    link(boxes[0], folder, boxes[1])
     assert folder.resolve() == boxes[1].resolve()
-    link(boxes[0], folder, boxes[1], lines.append)
-    assert "already" in lines[-1]
+    link(boxes[0], folder, boxes[1])
+    assert "already" in caplog.messages[-1]
     assert require(boxes[0], tmp_path / "root2") == folder
 
 
@@ -61,7 +60,7 @@ def test_a_dead_link_or_an_empty_folder_is_replaced(boxes: Small, tmp_path: Path
     (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     for name in ("dead", "empty"):
-        link(boxes[0], tmp_path / name, boxes[1], quiet)
+        link(boxes[0], tmp_path / name, boxes[1])
         assert (tmp_path / name).resolve() == boxes[1].resolve()
 
 
@@ -71,21 +70,21 @@ def test_the_users_files_are_kept(boxes: Small, tmp_path: Path) -> None:
     (full / "mine").write_text("mine")
     for folder in (full, full / "mine"):
         with pytest.raises(UserError, match="has files already"):
-            link(boxes[0], folder, boxes[1], quiet)
+            link(boxes[0], folder, boxes[1])
     assert (full / "mine").read_text() == "mine"
 
 
 def test_the_usual_package_is_looked_into(boxes: Small, tmp_path: Path) -> None:
-    link(boxes[0], tmp_path / "x", boxes[1].parent, quiet, inside=("small",))
+    link(boxes[0], tmp_path / "x", boxes[1].parent, inside=("small",))
     assert (tmp_path / "x").resolve() == boxes[1].resolve()
 
 
 def test_a_wrong_source_says_what_it_lacks(boxes: Small, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        link(boxes[0], tmp_path / "x", tmp_path / "nowhere", quiet)
+        link(boxes[0], tmp_path / "x", tmp_path / "nowhere")
     (boxes[1] / "labels" / "a.xml").unlink()
     with pytest.raises(UserError, match=r"is no complete boxes: labels/a\.xml: missing"):
-        link(boxes[0], tmp_path / "x", boxes[1], quiet)
+        link(boxes[0], tmp_path / "x", boxes[1])
     assert not (tmp_path / "x").exists()
 
 
@@ -94,21 +93,19 @@ def test_what_is_not_downloaded_says_where_to_get_it(card: Dataset, tmp_path: Pa
     with pytest.raises(
         UserError, match=f"{card.link}, then run `kdbench data prepare {card.name} --from DIR`"
     ):
-        prepare(card, tmp_path, None, quiet)
+        prepare(card, tmp_path, None)
 
 
 def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     digits = kdbench_datasets()[0]
     with pytest.raises(UserError, match="cannot prepare dataset 'digits' of kdbench"):
-        prepare(digits, tmp_path / "file", None, quiet)
+        prepare(digits, tmp_path / "file", None)
 
 
 def test_bccd_and_camvid_as_published_are_linked(
     published_bccd: Path, published_camvid: Path, tmp_path: Path
 ) -> None:
-    assert prepare(bccd.card, tmp_path, published_bccd, quiet).resolve() == published_bccd.resolve()
-    assert prepare(bccd.card, tmp_path, None, quiet) == tmp_path / "bccd"
-    assert (
-        prepare(camvid.card, tmp_path, published_camvid.parent, quiet).resolve() == published_camvid.resolve()
-    )
+    assert prepare(bccd.card, tmp_path, published_bccd).resolve() == published_bccd.resolve()
+    assert prepare(bccd.card, tmp_path, None) == tmp_path / "bccd"
+    assert prepare(camvid.card, tmp_path, published_camvid.parent).resolve() == published_camvid.resolve()

@@ -29,10 +29,6 @@ print(digest.hexdigest())
 PINNED = "5855bdc29927e076f405115a38045d7e46532086271d3f1eb2fdcf759f14b9be"
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def drawn() -> list[Scene]:
     return [scene(split, number, 0) for split, number in SAMPLE]
@@ -41,7 +37,7 @@ def drawn() -> list[Scene]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("digits") / "digits"
-    digits_files.write(folder, {"train": 6, "test": 4}, 0, quiet)
+    digits_files.write(folder, {"train": 6, "test": 4}, 0)
     return folder
 
 
@@ -161,19 +157,21 @@ def test_both_datasets_verify(written: Path) -> None:
 
 
 def test_prepare_writes_once_and_replaces_older_scenes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     monkeypatch.setattr(digits_files, "COUNTS", {"train": 2, "test": 1})
-    folder, lines = tmp_path / "root" / "digits", []
-    digits_files.prepare(folder, None, lines.append)
+    folder = tmp_path / "root" / "digits"
+    digits_files.prepare(folder, None)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    told = list(lines)
-    digits_files.prepare(folder, None, lines.append)
+    told = list(caplog.messages)
+    digits_files.prepare(folder, None)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-    assert lines == told
+    assert told
+    assert caplog.messages == told
     (folder / "scenes.json").write_text(json.dumps(digits_files.STAMP | {"scenes": 0}))
     (folder / "Annotations" / "train_0000.xml").unlink()
-    digits_files.prepare(folder, None, lines.append)
+    digits_files.prepare(folder, None)
     assert (folder / "Annotations" / "train_0000.xml").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["digits"]
 
@@ -184,24 +182,24 @@ def test_nothing_is_left_of_a_failed_writing(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr("kdbench.datasets.scenes.scene", broken)
     with pytest.raises(KeyboardInterrupt):
-        digits_files.prepare(tmp_path / "digits", None, quiet)
+        digits_files.prepare(tmp_path / "digits", None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_prepare_keeps_the_users_files(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="other files"):
-        digits_files.prepare(tmp_path, None, quiet)
+        digits_files.prepare(tmp_path, None)
     assert (tmp_path / "mine.txt").read_text() == "mine"
     with pytest.raises(UserError, match="leave --from away"):
-        digits_files.prepare(tmp_path / "digits", tmp_path, quiet)
+        digits_files.prepare(tmp_path / "digits", tmp_path)
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digits_files, "COUNTS", {"train": 1, "test": 1})
     folder = tmp_path / "digits"
     folder.mkdir()
-    digits_files.prepare(folder, None, quiet)
+    digits_files.prepare(folder, None)
     assert (folder / "ImageSets" / "Main" / "train.txt").read_text() == "train_0000\n"
 
 

@@ -84,7 +84,7 @@ Get = Callable[[], Path]
 
 @pytest.fixture
 def get(server: Server, tmp_path: Path) -> Get:
-    return lambda: download.download(server.url, tmp_path / "downloads", SHA256, lambda line: None)
+    return lambda: download.download(server.url, tmp_path / "downloads", SHA256)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_nobody_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/data.tar"
         with pytest.raises(UserError, match=r"cannot download http.*refused.*--from"):
-            download.download(url, tmp_path, SHA256, lambda line: None)
+            download.download(url, tmp_path, SHA256)
 
 
 def test_a_disk_that_is_too_small_is_told_before(

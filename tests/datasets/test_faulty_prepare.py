@@ -25,7 +25,7 @@ def kdbench_datasets():
                     splits={"train": PART, "test": PART}, image_suffix=".png", prepare="PREPARE",
                     folder="screws", license="", link="", citation="")]
 
-def prepare(folder, source, report):
+def prepare(folder, source):
     BODY
 """
 HERE = "their_data:prepare"
@@ -66,7 +66,6 @@ for name in ("images", "labels"):
             f"{WHO} failed in prepare(): ValueError: no luck. Tell its authors.",
         ),
         ("sys.exit(3)", f"{WHO} failed in prepare(): SystemExit: 3. Tell its authors."),
-        ("report()", f"{WHO} failed in prepare(): TypeError: "),
         (
             "open(folder / 'missing')",
             f"cannot prepare {WHO} in FOLDER: No such file or directory: FOLDER/missing.",
@@ -106,18 +105,11 @@ def test_what_it_prints_is_no_output_and_what_it_returns_is_nothing(prepared):
     assert err == ["hello"]
 
 
-@pytest.mark.parametrize(
-    ("says", "told"),
-    [
-        ("", [f"{WHO} has reported nothing for 0.2 s in prepare(): Ctrl-C ends it."]),
-        ("report('at work')\n", ["at work"]),
-    ],
-)
-def test_who_is_silent_is_named_and_ctrl_c_ends_it(prepared, monkeypatch, says, told):
+def test_one_that_is_slow_is_named_and_ctrl_c_ends_it(prepared, monkeypatch):
     monkeypatch.setattr(errors, "SECONDS", 0.2)
-    code, _, err = prepared(f"{says}time.sleep(0.6)\nraise KeyboardInterrupt")
+    code, _, err = prepared("time.sleep(0.6)\nraise KeyboardInterrupt")
     assert code == 130
-    assert [line for line in err[:-1] if line] == told
+    assert [line for line in err[:-1] if line] == [f"{WHO} is still at work in prepare(): Ctrl-C ends it."]
 
 
 def test_a_module_that_is_slow_to_import_is_named(prepared, tmp_path, monkeypatch):
@@ -133,4 +125,4 @@ def test_a_run_blames_it_too(prepared, tmp_path, monkeypatch):
     prepared("1 / 0")
     card = registry().dataset("screws").value
     with pytest.raises(PluginError, match=r"screws' of their-data 2\.5 failed in prepare\(\): ZeroDivision"):
-        locate.prepare(card, tmp_path, None, print)
+        locate.prepare(card, tmp_path, None)

@@ -2,7 +2,6 @@
 
 import hashlib
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,7 +42,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Makes ``download`` give small archives of the same names; returns the addresses asked for."""
     asked: list[str] = []
 
-    def deliver(url: str, folder: Path, sha256: str, report: Callable[[str], None]) -> Path:
+    def deliver(url: str, folder: Path, sha256: str) -> Path:
         asked.append(url)
         name = url.rpartition("/")[2]
         year = "VOC2012" if "2012" in name else "VOC2007"
@@ -60,26 +59,22 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-def quiet(line: str) -> None:
-    pass
-
-
 def test_download_makes_the_folder_and_leaves_nothing_else(tmp_path: Path, served: list[str]) -> None:
     folder = tmp_path / "root" / "voc"
-    voc.prepare07(folder, None, quiet)
+    voc.prepare07(folder, None)
     assert [url.rpartition("/")[2] for url in served] == [
         "VOCtrainval_06-Nov-2007.tar",
         "VOCtest_06-Nov-2007.tar",
     ]
     assert verify(voc.voc07, folder, pixels=True).errors == []
-    voc.prepare(folder, None, quiet)
+    voc.prepare(folder, None)
     assert len(served) == 3
     report = verify(voc.voc, folder, pixels=True)
     assert report.errors == []
     assert {name: split.images for name, split in report.splits.items()} == {"train": 3, "test": 1}
     assert sorted(path.name for path in folder.iterdir()) == ["VOC2007", "VOC2012"]
     assert not list((folder.parent / "downloads").iterdir())
-    voc.prepare(folder, None, quiet)
+    voc.prepare(folder, None)
     assert len(served) == 3
 
 
@@ -93,7 +88,7 @@ def test_the_hashes_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(download, "_fetch", arrive)
     with pytest.raises(UserError, match=hashlib.sha256(b"").hexdigest()):
-        voc.prepare(tmp_path / "voc", None, quiet)
+        voc.prepare(tmp_path / "voc", None)
     assert len(seen) == 1
     assert not (tmp_path / "voc").exists()
 
@@ -105,23 +100,23 @@ def test_the_parts_are_concatenated(devkit: Path) -> None:
 @pytest.mark.parametrize("up", [False, True])
 def test_from_takes_the_devkit_or_its_parent(tmp_path: Path, devkit: Path, up: bool) -> None:
     folder = tmp_path / "root" / "voc"
-    voc.prepare(folder, devkit.parent if up else devkit, quiet)
+    voc.prepare(folder, devkit.parent if up else devkit)
     assert folder.resolve() == devkit.resolve()
-    voc.prepare(folder, None, quiet)
+    voc.prepare(folder, None)
 
 
 def test_a_half_copied_year_is_told(tmp_path: Path, devkit: Path, served: list[str]) -> None:
     (devkit / "VOC2007" / "JPEGImages" / "000007.jpg").unlink()
     with pytest.raises(UserError, match=r"no complete voc: VOC2007/JPEGImages/000007\.jpg: missing"):
-        voc.prepare(tmp_path / "voc", devkit, quiet)
+        voc.prepare(tmp_path / "voc", devkit)
     with pytest.raises(UserError, match="half copy"):
-        voc.prepare(devkit, None, quiet)
+        voc.prepare(devkit, None)
     assert not served
 
 
 def test_nothing_is_written_into_a_linked_folder(tmp_path: Path, devkit: Path, served: list[str]) -> None:
     (devkit / "VOC2012").rename(tmp_path / "VOC2012")
-    voc.prepare07(tmp_path / "voc", devkit, quiet)
+    voc.prepare07(tmp_path / "voc", devkit)
     with pytest.raises(UserError, match=r"links to .* no complete voc \(VOC2012"):
-        voc.prepare(tmp_path / "voc", None, quiet)
+        voc.prepare(tmp_path / "voc", None)
     assert not served

@@ -12,5 +12,5 @@ from kdbench.datasets.digits_files import write
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The few drawn scenes of the conformance suite."""
     folder = tmp_path_factory.mktemp("device") / "digits"
-    write(folder, SCENES, 0, lambda _line: None)
+    write(folder, SCENES, 0)
     return folder

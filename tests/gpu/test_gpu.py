@@ -66,7 +66,7 @@ def test_a_run_in_mixed_precision(bench, device, tmp_path, method, family):
     subject, teachers = bench.subject(family), exam.teachers(family, exam.options)
     place = bench.place(tmp_path, precision="fp16" if device == "cuda" else "bf16")
     # Forced: a teacher that is not trained says little of whether a loss is too large.
-    outcome = train_with(subject, teachers, exam.card, exam.options, place, told, report=print, force=True)
+    outcome = train_with(subject, teachers, exam.card, exam.options, place, told, force=True)
     assert outcome.curve[-1]["iteration"] == subject.schedule.iterations
     assert outcome.cost["latency_ms"] > 0
     assert outcome.cost["peak_memory_mib"] > 0
@@ -202,12 +202,12 @@ class Told:
 
 def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
     """The lanes that find no memory side by side are trained one after the other."""
-    from kdbench.execution.launch import start
-    from kdbench.execution.pack import run_pack
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
-    from kdbench.execution.settings import RunSettings
     from kdbench.openmmlab import students
+    from kdbench.runs.launch import start
+    from kdbench.runs.pack import run_pack
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
+    from kdbench.runs.settings import RunSettings
 
     train = students.train_with
 
@@ -218,7 +218,7 @@ def test_out_of_memory_splits_a_pack(device, place, monkeypatch):
 
     monkeypatch.setattr(students, "train_with", hungry)
     asked = {"dataset": "digits", "pair": "digits-gfl", "schedule": "smoke", "device": device}
-    plans, told = [plan(Request(method, **asked), print) for method in ("none", "hinton")], Told()
+    plans, told = [plan(Request(method, **asked)) for method in ("none", "hinton")], Told()
     start(device, plans[0].dataset)
     outcome = run_pack(plans, RunSettings(work_dir=Path("runs"), force=True), told)
     assert any(line.startswith("not enough memory for 2 lanes") for line in told.lines), told.lines

@@ -17,5 +17,5 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         prepare_libraries(library)
     hush()
     folder = tmp_path_factory.mktemp("data") / "digits"
-    write(folder, {"train": 6, "test": 3}, 0, lambda _line: None)
+    write(folder, {"train": 6, "test": 3}, 0)
     return Bench(folder)

@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
         prepare_libraries(library)
     hush()
     use_device(pretend.NAME)
-    write(folder, {"train": 8, "test": 1}, 0, lambda _line: None)
+    write(folder, {"train": 8, "test": 1}, 0)
     bench = Bench(folder)
     for kind in KINDS:
         model = bench.distiller(kind).train()

@@ -239,11 +239,10 @@ def test_it_changes_the_student_in_each_family(bench, tmp_path, kind, selector):
     from kdbench.openmmlab.students import train_with
 
     card, options = bench.card(selector)
-    notes = []
     place, teacher = bench.place(tmp_path), bench.teacher(kind)
-    outcome = train_with(bench.subject(kind), [teacher], card, options, place, Silent(), report=notes.append)
+    outcome = train_with(bench.subject(kind), [teacher], card, options, place, Silent())
     assert outcome.curve[-1]["iteration"] == 4
-    assert any(line.startswith("distillation loss is") for line in notes)
+    assert any(line.startswith("distillation loss is") for line in outcome.notes)
     assert (outcome.cost["added_parameters"] > 0) == ("pair" not in selector)
     assert not any("critic" in name for name in torch.load(tmp_path / "student.pth")["state_dict"])
 
@@ -256,7 +255,7 @@ def test_what_needs_pixels_is_refused_in_detection(bench, tmp_path, kind, select
     with pytest.raises(
         UserError, match=r"structured' of kdbench .* needs pixel_logits, .*; it works in: segmentation\."
     ):
-        train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), None, report=print)
+        train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), None)
 
 
 @pytest.fixture(scope="module")

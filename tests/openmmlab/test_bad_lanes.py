@@ -100,7 +100,6 @@ def test_one_that_cannot_be_built_is_blamed(bench, bad, tmp_path):
             options,
             bench.place(tmp_path),
             Silent(),
-            report=print,
         )
     assert random.getstate() == states[0]
     assert np.random.get_state()[1].tolist() == states[1]

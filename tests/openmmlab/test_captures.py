@@ -327,7 +327,7 @@ def test_a_family_that_lacks_a_capture_is_refused_before_anything_is_built(
     card, options = bench.card(selector)
     place = bench.place(tmp_path)
     with pytest.raises(UserError) as caught:
-        students.train_with(bench.subject(kind), [], card, options, place, None, report=print)
+        students.train_with(bench.subject(kind), [], card, options, place, None)
     expected = f"needs {lacks}, which {FAMILIES[kind]} models do not have; it works in: {works}."
     assert str(caught.value).endswith(expected)
 

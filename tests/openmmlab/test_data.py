@@ -143,8 +143,8 @@ def test_a_random_crop_of_masks_is_as_large_as_it_says(bench, tmp_path):
 @pytest.fixture
 def planned(bench, tmp_path):
     """Plans a run on a copy of the scenes that a test damaged, and gives what it was refused with."""
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
     folder = tmp_path / "root" / "digits"
     shutil.copytree(bench.folder, folder)
@@ -152,7 +152,7 @@ def planned(bench, tmp_path):
 
     def refused(dataset="digits"):
         with pytest.raises(UserError) as caught:
-            plan(Request("hinton", dataset, data_root=tmp_path / "root"), lambda _line: None)
+            plan(Request("hinton", dataset, data_root=tmp_path / "root"))
         assert "\n" not in str(caught.value)
         return str(caught.value)
 

@@ -169,7 +169,7 @@ def test_a_training(bench, tmp_path, monkeypatch, selector, kind, iterations):
     before = weights_hash(teacher.model)
     place = bench.place(tmp_path)
     # Forced: a teacher that is not trained says little of whether a loss is too large.
-    students.train_with(subject, [teacher], card, options, place, progress, report=print, force=True)
+    students.train_with(subject, [teacher], card, options, place, progress, force=True)
     (found,) = seen
 
     assert len(progress.losses) == iterations
@@ -192,7 +192,7 @@ def test_a_family_that_lacks_something_is_refused_with_those_that_work(
 
     card, options = bench.card(selector)
     with pytest.raises(UserError) as refused:
-        train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), Silent(), report=print)
+        train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), Silent())
     told = str(refused.value)
     assert re.match(rf"method '{card.name}' of kdbench \S+ needs ", told)
     assert f"which {FAMILIES[kind]} models do not have" in told
@@ -201,11 +201,11 @@ def test_a_family_that_lacks_something_is_refused_with_those_that_work(
 
 @pytest.mark.parametrize(("card", "task"), OTHER_TASKS)
 def test_another_task_is_refused_with_its_own(card, task):
-    from kdbench.execution.plan import plan
-    from kdbench.execution.request import Request
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
 
     with pytest.raises(UserError) as refused:
-        plan(Request(method=card.name, dataset=DATASETS[task]), print)
+        plan(Request(method=card.name, dataset=DATASETS[task]))
     assert f"is for {' and '.join(card.tasks)}; '{DATASETS[task]}' is {task}." in str(refused.value)
 
 

@@ -24,4 +24,4 @@ def test_regions_are_refused(bench, tmp_path):
     card, options = bench.card("cwd[where=logits]")
     teacher, place = bench.teacher("faster"), bench.place(tmp_path)
     with pytest.raises(UserError, match=r"use cwd\[where=neck\]"):
-        train_with(bench.subject("faster"), [teacher], card, options, place, Silent(), report=print)
+        train_with(bench.subject("faster"), [teacher], card, options, place, Silent())

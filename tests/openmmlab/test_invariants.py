@@ -109,9 +109,7 @@ def test_a_cpu_trains_in_bfloat16(bench, tmp_path, kind, selector):
     weights = {}
     for precision in ("fp32", "bf16"):
         place = bench.place(tmp_path / precision, precision=precision)
-        outcome = train_with(
-            bench.subject(kind), [bench.teacher(kind)], card, options, place, Silent(), report=print
-        )
+        outcome = train_with(bench.subject(kind), [bench.teacher(kind)], card, options, place, Silent())
         assert outcome.curve[-1]["iteration"] == 4
         weights[precision] = torch.load(place.work_dir / "student.pth", weights_only=False)["state_dict"]
     assert all(bool(torch.isfinite(value).all()) for value in weights["bf16"].values())

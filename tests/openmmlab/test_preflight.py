@@ -193,7 +193,7 @@ def test_models_of_two_families_share_feature_maps_only(bench):
 
 
 @pytest.mark.slow
-def test_force_goes_on_and_says_so(bench, tmp_path):
+def test_force_goes_on_and_says_so(bench, tmp_path, caplog):
     from small_bench import Silent
 
     from kdbench.openmmlab.preflight import GateError
@@ -201,12 +201,10 @@ def test_force_goes_on_and_says_so(bench, tmp_path):
 
     card, options = bench.card("hinton[weight=0]")
     subject, teacher = bench.subject("pspnet", iterations=1), bench.teacher("pspnet")
-    lines = []
+    caplog.set_level("INFO", "kdbench")
     with pytest.raises(GateError):
-        train_with(subject, [teacher], card, options, bench.place(tmp_path), Silent(), report=lines.append)
+        train_with(subject, [teacher], card, options, bench.place(tmp_path), Silent())
     assert not list(tmp_path.rglob("*.pth"))
-    outcome = train_with(
-        subject, [teacher], card, options, bench.place(tmp_path), Silent(), report=lines.append, force=True
-    )
+    outcome = train_with(subject, [teacher], card, options, bench.place(tmp_path), Silent(), force=True)
     assert any("a gate failed and was overruled: the distillation" in line for line in outcome.notes)
-    assert lines == outcome.notes
+    assert caplog.messages == [f"  {line}" for line in outcome.notes]

@@ -143,7 +143,7 @@ def broken(tmp_path):
     """Scenes of which one training image is no image."""
     from kdbench.datasets.digits_files import write
 
-    write(tmp_path / "digits", {"train": 3, "test": 1}, 0, lambda _line: None)
+    write(tmp_path / "digits", {"train": 3, "test": 1}, 0)
     return tmp_path / "digits"
 
 

@@ -134,7 +134,7 @@ def test_a_cascade_is_refused(bench):
 
 
 def test_the_session_says_what_the_stage_does():
-    from kdbench.execution.refusals import check_stage
+    from kdbench.runs.refusals import check_stage
 
     assert check_stage(QUANTIZED) == (
         "quantized teacher: the teacher, fine-tuned with Quantization(step=0.25, bins=uniform) on its feature maps"
@@ -144,20 +144,22 @@ def test_the_session_says_what_the_stage_does():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["faster", "pspnet"])
 @pytest.mark.parametrize("average", [None, 0.3])
-def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind, average):
+def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind, average, caplog):
     from kdbench.openmmlab.checkpoints import read_state_dict
-    from kdbench.openmmlab.students import evaluate, fine_tune, load_teacher
+    from kdbench.openmmlab.students import evaluate, load_teacher, train_alone
 
     before = base[kind].read_bytes()
     subject = staged(bench, kind, average=average, **RUN)
-    outcome = fine_tune(subject, base[kind], bench.place(tmp_path), Silent())
+    outcome = train_alone(subject, bench.place(tmp_path), Silent(), start=base[kind])
     assert base[kind].read_bytes() == before
     ours, theirs = read_state_dict(tmp_path / "student.pth"), read_state_dict(base[kind])
     assert ours.keys() == theirs.keys()
     assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
-    said = []
-    teacher = load_teacher(subject, tmp_path / "student.pth", said.append, said.append)
-    assert said == [f"quantized teacher: all of its weights loaded from {tmp_path / 'student.pth'}"]
+    caplog.set_level("INFO", "kdbench")
+    teacher = load_teacher(subject, tmp_path / "student.pth", pytest.fail)
+    assert caplog.messages == [
+        f"quantized teacher: all of its weights loaded from {tmp_path / 'student.pth'}"
+    ]
     assert on_grid(neck_of(teacher.model, kind))
     # The curve was measured with the transform: the loaded teacher, which has it, gives the same again.
     again = evaluate(teacher.model, subject, bench.place(tmp_path / "again"))
@@ -168,10 +170,10 @@ def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind
 def test_it_starts_from_the_base_weights(bench, base, tmp_path):
     """With (almost) no learning rate the parameters are still the base's, and not those of an initialisation."""
     from kdbench.openmmlab.checkpoints import read_state_dict
-    from kdbench.openmmlab.students import fine_tune
+    from kdbench.openmmlab.students import train_alone
 
     subject = staged(bench, "faster", lr=1e-12, **RUN)
-    fine_tune(subject, base["faster"], bench.place(tmp_path), Silent())
+    train_alone(subject, bench.place(tmp_path), Silent(), start=base["faster"])
     ours, theirs = read_state_dict(tmp_path / "student.pth"), read_state_dict(base["faster"])
     for name, _ in subject.build().named_parameters():
         torch.testing.assert_close(ours[name], theirs[name], rtol=0, atol=1e-8)
@@ -190,15 +192,15 @@ class Interrupting(Silent):
 @pytest.mark.slow
 def test_an_interrupted_stage_goes_on_to_the_same_weights(bench, base, tmp_path):
     from kdbench.openmmlab.checkpoints import read_state_dict
-    from kdbench.openmmlab.students import fine_tune
+    from kdbench.openmmlab.students import train_alone
 
     subject = staged(bench, "faster", **RUN)
-    whole = fine_tune(subject, base["faster"], bench.place(tmp_path / "whole"), Silent())
+    whole = train_alone(subject, bench.place(tmp_path / "whole"), Silent(), start=base["faster"])
     place = bench.place(tmp_path / "cut")
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(subject, base["faster"], place, Interrupting(2))
+        train_alone(subject, place, Interrupting(2), start=base["faster"])
     progress = Interrupting(None)
-    resumed = fine_tune(subject, base["faster"], place, progress)
+    resumed = train_alone(subject, place, progress, start=base["faster"])
     assert progress.seen == [3, 4]
     assert resumed.curve == whole.curve
     ours, theirs = (read_state_dict(tmp_path / part / "student.pth") for part in ("cut", "whole"))
@@ -209,7 +211,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_weights(bench, base, tmp_path)
 def test_plain_mmdet_loads_its_weights(bench, base, tmp_path):
     from mmdet.apis import init_detector
 
-    from kdbench.openmmlab.students import fine_tune
+    from kdbench.openmmlab.students import train_alone
 
-    fine_tune(staged(bench, "faster", **RUN), base["faster"], bench.place(tmp_path), Silent())
+    train_alone(staged(bench, "faster", **RUN), bench.place(tmp_path), Silent(), start=base["faster"])
     init_detector(str(tmp_path / "student.py"), str(tmp_path / "student.pth"), device="cpu")

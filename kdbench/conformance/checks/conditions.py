@@ -79,13 +79,13 @@ def _resized(raw: Raw) -> Raw:
 
 
 def mixed(exam: Exam) -> None:
-    """What --amp does, in both half precisions."""
+    """Check training under --amp, in both half precisions."""
     for family in exam.families():
         mixed_in(exam, family)
 
 
 def mixed_in(exam: Exam, family: str) -> None:
-    """A step in each half precision, on the device of the bench."""
+    """Take a step in each half precision, on the device of the bench."""
     for dtype in DTYPES:
         for terms in stepped(exam, family, precision=partial(torch.autocast, exam.bench.device, dtype)):
             for name, term in terms.items():
@@ -120,7 +120,7 @@ def two(exam: Exam) -> None:
 
 
 def _train(exam: Exam, family: str) -> list[list[dict[str, str]]]:
-    """What each of the processes told of each iteration."""
+    """Return what each process reported of each iteration."""
     out, port = exam.bench.new_folder(), _free_port()
     arguments = [exam.target.name, family, str(exam.bench.folder), str(out)]
     running = [_started(arguments, rank, port, _log(out, rank)) for rank in range(PROCESSES)]

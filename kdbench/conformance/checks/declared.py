@@ -66,7 +66,7 @@ def _published(card: MethodCard) -> None:
 
 
 def light(exam: Exam) -> None:
-    """A fresh process reads the plugin's cards and has imported nothing heavy."""
+    """Check that reading the plugin's cards in a fresh process imports nothing heavy."""
     plugin = exam.target.plugin
     environment = {
         **os.environ,
@@ -105,7 +105,7 @@ def validated(exam: Exam) -> None:
 
 
 def _chosen(exam: Exam) -> list[dict[str, Any]]:
-    """What checks choose: each variant, and what makes the plain student."""
+    """Return what the checks run: each variant, and the options that make the plain student."""
     return [*({"variant": name} for name in exam.card.variants), dict(exam.card.options.plain)]
 
 
@@ -134,7 +134,7 @@ def _range(kind: type[Options], name: str, field: FieldInfo) -> None:
 
 
 def _pasted_back(exam: Exam) -> None:
-    """The selector of each variant gives its options again."""
+    """Check that the selector of each variant gives its options again."""
     for options in exam.variants:
         selector = canonical(exam.card, options)
         try:

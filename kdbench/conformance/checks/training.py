@@ -18,7 +18,7 @@ from kdbench.selectors import canonical
 
 
 def trains(exam: Exam) -> None:
-    """Some iterations in each family; of the other variants one step."""
+    """Train some iterations in each family; a single step for the other variants."""
     for family in exam.families():
         try:
             ended = exam.trained(family)
@@ -37,7 +37,7 @@ def trains(exam: Exam) -> None:
 
 
 def leaves_settings(exam: Exam) -> None:
-    """Importing, building and training it changed no setting of the process."""
+    """Check that importing, building and training the method changed no setting of the process."""
     require(not exam.changed, f"it changes {' and '.join(sorted(exam.changed))}")
 
 
@@ -77,7 +77,7 @@ MANY = 50
 
 
 def fifty(exam: Exam) -> None:
-    """A longer training in each family, judged at its end alone."""
+    """Train for longer in each family and judge the end alone."""
     for family in exam.families():
         try:
             exam.train(family, iterations=MANY, validations=1)
@@ -96,7 +96,7 @@ def seed(exam: Exam) -> None:
 
 
 def resume(exam: Exam) -> None:
-    """A training that was cut off goes on in its folder, from the checkpoint of the iteration before."""
+    """Check that a training that was cut off resumes from the checkpoint of the iteration before."""
     for family in exam.families():
         folder = exam.bench.new_folder()
         with suppress(Interrupted):
@@ -105,7 +105,7 @@ def resume(exam: Exam) -> None:
 
 
 def pack(exam: Exam) -> None:
-    """The plain student, the method, and the method without its weights, side by side."""
+    """Train the plain student, the method, and the method without its weights side by side."""
     quiet = silenced(exam)
     for family in exam.families():
         where = f"in a pack of {family} models"
@@ -135,7 +135,7 @@ def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any
 
 
 def plain(exam: Exam) -> None:
-    """The student's weights, bit for bit, and its evaluations."""
+    """Check that a method without weights gives the plain student's weights, bit for bit, and its evaluations."""
     quiet = silenced(exam)
     for family in exam.families(quiet):
         ours, theirs = exam.trained(family, quiet), exam.plain(family)
@@ -149,7 +149,7 @@ def plain(exam: Exam) -> None:
 
 
 def clean(exam: Exam) -> None:
-    """The exported config builds a plain model, which takes the exported weights with strict=True."""
+    """Check that the exported config builds a plain model that takes the exported weights with strict=True."""
     from kdbench.openmmlab.export import export, exported_model
     from kdbench.openmmlab.models import build_model
 

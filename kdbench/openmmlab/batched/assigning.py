@@ -44,12 +44,12 @@ class Truth:
         return self.labels >= 0
 
     def part(self, start: int, stop: int) -> Truth:
-        """That of some of the images."""
+        """Return the part that belongs to some of the images."""
         return Truth(self.boxes[start:stop], self.labels[start:stop], self.counts[start:stop])
 
 
 def truth_of(instances: Sequence[Any]) -> Truth:
-    """The boxes of mmdet's ``gt_instances``; at least one column, for images without boxes."""
+    """Return the boxes of mmdet's ``gt_instances``; at least one column, for images without boxes."""
     boxes, labels = [each.bboxes for each in instances], [each.labels for each in instances]
     counts = [len(each) for each in boxes]
     if not max(counts):
@@ -75,7 +75,7 @@ def covers(assigner: Any) -> bool:
 
 
 def max_iou(assigner: Any, boxes: Tensor, truth: Truth, inside: Tensor | None = None) -> Tensor:
-    """What mmdet's ``MaxIoUAssigner`` assigns.
+    """Assign as mmdet's ``MaxIoUAssigner`` does.
 
     Args:
         assigner: Its options.
@@ -119,7 +119,7 @@ def _low_quality(assigner: Any, overlaps: Tensor, real: Tensor) -> Tensor:
 
 
 def atss(assigner: Any, anchors: Tensor, levels: Sequence[int], truth: Truth) -> Tensor:
-    """What mmdet's ``ATSSAssigner`` assigns.
+    """Assign as mmdet's ``ATSSAssigner`` does.
 
     Args:
         assigner: Its options.

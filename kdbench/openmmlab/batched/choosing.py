@@ -29,7 +29,7 @@ class Chosen:
     negatives: list[int]
 
     def average(self, *, with_negatives: bool) -> int:
-        """What mmdet divides a head's loss by: of each image at least one, and at least one negative."""
+        """Return mmdet's divisor of a head's loss: for each image at least one, and at least one negative."""
         total = sum(max(count, 1) for count in self.positives)
         return total + sum(max(count, 1) for count in self.negatives) * with_negatives
 
@@ -40,7 +40,7 @@ def covers(sampler: Any) -> bool:
 
 
 def choose(sampler: Any, assigned: Tensor) -> Chosen:
-    """What mmdet's sampler takes of the assigned (B, N); random numbers are drawn as it does, image by image."""
+    """Sample from the assigned (B, N) as mmdet's sampler does, drawing random numbers image by image."""
     positive, negative = assigned > 0, assigned == 0
     both = torch.stack([positive, negative])
     positives, negatives = both.sum(2).tolist()  # the one time that the host waits

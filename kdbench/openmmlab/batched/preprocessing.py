@@ -18,7 +18,7 @@ class MovedAtOnce(ImgDataPreprocessor):  # type: ignore[misc]
     _channel_conversion: bool
 
     def forward(self, data: Any, training: bool = False) -> Any:
-        """The batch on the device, normalised and padded."""
+        """Return the batch on the device, normalised and padded."""
         swaps = self._channel_conversion
         if self.device.type == CPU:
             return super().forward(data, training)

@@ -23,7 +23,7 @@ class StandardRoIHead(roi_heads.StandardRoIHead):  # type: ignore[misc]
     """The second stage of Faster R-CNN."""
 
     def loss(self, x: Any, rpn_results_list: Any, batch_data_samples: Any) -> dict[str, Tensor]:
-        """The losses, and the accuracy, on sampled proposals."""
+        """Compute the losses and the accuracy on sampled proposals."""
         boxes = [results.bboxes for results in rpn_results_list]
         instances, _, _ = unpack_gt_instances(batch_data_samples)
         if boxes[0].device.type == CPU or not self.at_once(boxes, instances):
@@ -47,7 +47,7 @@ class StandardRoIHead(roi_heads.StandardRoIHead):  # type: ignore[misc]
         )
 
     def sampled_at_once(self, boxes: list[Tensor], instances: Any) -> list[SamplingResult]:
-        """What mmdet's assigner and sampler give for each image."""
+        """Return what mmdet's assigner and sampler give for each image."""
         truth, priors = truth_of(instances), pad_sequence(boxes, batch_first=True)
         assigned = max_iou(self.bbox_assigner, priors, truth, _there(boxes))
         columns = truth.boxes.shape[1]

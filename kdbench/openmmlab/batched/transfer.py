@@ -39,12 +39,12 @@ def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
 
 
 def _part(buffer: Tensor, like: Tensor, start: int) -> Tensor:
-    """The part of a buffer of bytes that holds a tensor like another one."""
+    """Return the part of a buffer of bytes that holds a tensor like another one."""
     return buffer[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
 def batch_to_device(data: Any, device: torch.device) -> Any:
-    """A loaded batch with all its tensors on a device.
+    """Move a loaded batch with all its tensors to a device.
 
     Args:
         data: Containers, mmengine's data elements and boxes, with tensors of the CPU.
@@ -57,7 +57,7 @@ def batch_to_device(data: Any, device: torch.device) -> Any:
 
 
 def replaced(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A nest of containers and data elements with each tensor replaced, in a fixed order."""
+    """Replace each tensor in a nest of containers and data elements, in a fixed order."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, BaseDataElement):

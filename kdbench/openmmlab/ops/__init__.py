@@ -31,7 +31,7 @@ def install() -> str:
 
 
 def in_use() -> str | None:
-    """What :func:`install` returned, None before."""
+    """Return what :func:`install` returned, or None before."""
     return install() if EXTENSION in sys.modules else None
 
 

@@ -42,7 +42,7 @@ class Call(NamedTuple):
     modulated: bool
 
     def forward(self) -> Tensor:
-        """The convolution, ``(B, C_out, H_out, W_out)``."""
+        """Return the convolution, ``(B, C_out, H_out, W_out)``."""
         result: Tensor = torch.ops.torchvision.deform_conv2d(*self[:5], *self.sizes, self.modulated)
         return result
 

@@ -12,12 +12,12 @@ from kdbench.openmmlab.ops.unsupported import Op, unsupported
 
 
 def get_compiler_version() -> str:
-    """What mmcv's environment report shows as the compiler of the ops."""
+    """Return what mmcv's environment report shows as the compiler of the ops."""
     return f"none (ops of torchvision {torchvision.__version__})"
 
 
 def get_compiling_cuda_version() -> str:
-    """What mmcv's environment report shows as the CUDA of the ops."""
+    """Return what mmcv's environment report shows as the CUDA of the ops."""
     return "not available"
 
 

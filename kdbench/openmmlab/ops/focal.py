@@ -97,7 +97,7 @@ def _picked(softmax: Tensor, target: Tensor) -> Tensor:
 
 
 def _weights(weight: Tensor, target: Tensor) -> Tensor:
-    """The weight of each sample."""
+    """Return the weight of each sample."""
     if bool(((target < 0) | (target >= weight.numel())).any()):
         raise ValueError(f"focal loss: {weight.numel()} class weights, but a target outside of them")
     return widened(weight)[target]

@@ -18,7 +18,7 @@ NAIVE, LINEAR, GAUSSIAN = 0, 1, 2
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices of the boxes that stay, by falling score.
+    """Return the indices of the boxes that stay, by falling score.
 
     A box is dropped when its IoU with a kept one is above the threshold, both taken as float32 as mmcv does.
 
@@ -89,7 +89,7 @@ def _iou(box: Floats, others: Floats, offset: int) -> Floats:
 
 
 def _decay(overlap: Floats, iou_threshold: float, sigma: float, method: int) -> Floats:
-    """What the scores of overlapped boxes are multiplied with."""
+    """Return the factors on the scores of overlapped boxes."""
     if method == GAUSSIAN:
         return np.exp(-(overlap**2) / overlap.dtype.type(sigma))
     hit = overlap >= overlap.dtype.type(iou_threshold)

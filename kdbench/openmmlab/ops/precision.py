@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def widened(tensor: Tensor) -> Tensor:
-    """The tensor itself, or a float32 copy of a float16 or bfloat16 one."""
+    """Return the tensor itself, or a float32 copy of a float16 or bfloat16 one."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

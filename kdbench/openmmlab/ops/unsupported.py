@@ -16,7 +16,7 @@ FIX = (
 
 @cache
 def unsupported(name: str) -> Op:
-    """A callable that raises NotImplementedError, naming the op and the fix, when it is called."""
+    """Return a callable that raises NotImplementedError, naming the op and the fix, when it is called."""
 
     def op(*_: Any, **__: Any) -> NoReturn:
         raise NotImplementedError(f"mmcv's op '{name}' has no stand-in in torchvision; {FIX}.")

@@ -90,7 +90,7 @@ class Table:
 
 
 def table(ranking: Ranking) -> Table:
-    """The table of a ranking, its rows in rank order."""
+    """Return the table of a ranking, its rows in rank order."""
     columns = [*_main(ranking), *_further(ranking)]
     references = [row for row in ranking.rows if row.is_reference]
     return Table(
@@ -167,7 +167,7 @@ def _command(row: Values) -> Cell:
 
 
 def _further(ranking: Ranking) -> list[Column]:
-    """The columns that the main ones do not show and that hold something."""
+    """Return the columns that the main ones do not show and that hold something."""
     found = []
     for name in (*COLUMNS, *secondary_columns(ranking.rows)):
         if name not in _SHOWN and any(_filled(row.get(name, "")) for row in ranking.rows):
@@ -208,7 +208,7 @@ def _key(value: float) -> str:
 
 
 def anchor(label: str) -> str:
-    """The id of the card of a row's method: ``method-mimic`` for ``mimic[weight=2]``.
+    """Return the id of the card of a row's method: ``method-mimic`` for ``mimic[weight=2]``.
 
     A name that no plugin could have gets a hash in its place: an id then holds nothing but letters and digits.
     """
@@ -218,5 +218,5 @@ def anchor(label: str) -> str:
 
 
 def method_of(label: str) -> str:
-    """The method that a row's label begins with."""
+    """Return the method that a row's label begins with."""
     return label.partition("[")[0].partition(" (")[0]

@@ -26,7 +26,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Result:
-    """A row of a ranking, as the card of its method tells it."""
+    """A row of a ranking, as the card of its method shows it."""
 
     ranking: str
     title: str
@@ -69,7 +69,7 @@ class Method:
 
 
 def methods(sections: Iterable[Section]) -> list[Method]:
-    """A card for each installed method and for each in the rankings, by name.
+    """Return a card for each installed method and for each in the rankings, by name.
 
     Args:
         sections: The rankings of the page.

@@ -92,7 +92,7 @@ def _refuse(targets: Sequence[str], found: Mapping[str, Source], root: Path) -> 
 
 
 def _counted(found: Mapping[str, Source]) -> list[Record]:
-    """The records that the rankings are about, each once."""
+    """Return the records that the rankings are about, each once."""
     about = [
         record
         for source in found.values()
@@ -103,7 +103,7 @@ def _counted(found: Mapping[str, Source]) -> list[Record]:
 
 
 def _write(output: Path, html: str, figures: Sequence[Figure]) -> None:
-    """The folder; pictures of an earlier page that this one has not are removed."""
+    """Write the folder and remove pictures of an earlier page that this one lacks."""
     wanted = {output / figure.file: figure.svg for figure in figures}
     write_pages({output / "index.html": html, **wanted})
     for pattern in ("ranking-*.svg", "across-*.svg"):
@@ -139,19 +139,19 @@ def _environment() -> Environment:
 
 
 def visible(value: Any) -> Any:
-    """A value that a template prints; text loses what is neither visible nor a line break."""
+    """Return a value as a template prints it, without characters that are neither visible nor a line break."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in value)
 
 
 def breakable(selector: str) -> Markup:
-    """A selector as HTML that a narrow column breaks between its parts before it breaks a word."""
+    """Return a selector as HTML that a narrow column breaks between its parts before it breaks a word."""
     return Markup("<wbr>").join(pieces(visible(selector)))
 
 
 def web(link: str) -> str:
-    """The link, if it is one that a page may have: http or https with a host; else empty."""
+    """Return the link if it is one that a page may have: http or https with a host; else empty."""
     try:
         parts = urlsplit(link)
     except ValueError:

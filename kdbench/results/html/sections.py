@@ -85,7 +85,7 @@ class Answer:
         seeds: How many seeds that is over.
         reported: How many of its seeds others report.
         time: Time of its iteration relative to the plain student's, or empty.
-        ties: How far it is told from the others.
+        ties: Which of the others it cannot be told from.
         command: Runs its first seed.
     """
 
@@ -196,7 +196,7 @@ class Section:
 
 
 def section(ranking: Ranking, name: str, benchmark: str = "") -> Section:
-    """What the page shows of a ranking.
+    """Return what the page shows of a ranking.
 
     Args:
         ranking: The ranking.
@@ -229,7 +229,7 @@ def _css(value: float, largest: float) -> str:
 
 
 def left_out(records: Iterable[Record], broken: int, missing: int = 0) -> list[str]:
-    """What the rankings do not hold, a sentence each.
+    """Say what the rankings leave out, a sentence each.
 
     Args:
         records: What the rankings were made from.

@@ -41,7 +41,7 @@ class PerClass:
 
 
 def per_class(ranking: Ranking) -> PerClass | None:
-    """The differences of the first rows of a ranking; None where no record has values a class."""
+    """Return the differences by class of the first rows of a ranking; None where no record has values by class."""
     plain = ranking.row(PLAIN)
     last = [cell.metrics.last for cell in plain.done.values() if cell.metrics] if plain else []
     keys = sorted({key for values in last for key in values if "/" in key})
@@ -65,7 +65,7 @@ def colour(value: float, largest: float) -> tuple[float, float, float, float]:
 
 
 def classes(ranking: Ranking) -> Picture | None:
-    """The heat map; None where no record has values a class."""
+    """Draw the heat map; None where no record has values by class."""
     found = per_class(ranking)
     if found is None:
         return None

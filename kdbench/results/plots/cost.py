@@ -92,7 +92,7 @@ def cost(ranking: Ranking) -> Picture | None:
 
 
 def _spaced(axis: Axes, costs: Sequence[float]) -> None:
-    """A logarithmic axis where a few dear methods would press the others together."""
+    """Make the axis logarithmic where a few costly methods would press the others together."""
     if max(costs) <= FAR * min(costs):
         return
     axis.set_xscale("log")
@@ -102,7 +102,7 @@ def _spaced(axis: Axes, costs: Sequence[float]) -> None:
 
 
 def _stairs(points: Sequence[Point]) -> list[Point]:
-    """The corners of the front: what can be had for a cost."""
+    """Return the corners of the front: the best score for each cost."""
     corners = [points[0]]
     for point in points[1:]:
         corners += [(point[0], corners[-1][1]), point]
@@ -159,7 +159,7 @@ def apart(points: Sequence[Point], size: float) -> list[Point]:
 
 
 def _around(point: Point, size: float) -> Iterator[Point]:
-    """A point, then points on wider and wider rings around it."""
+    """Yield a point, then points on wider and wider rings around it."""
     yield point
     for ring in count(2):
         for step in range(DIRECTIONS):

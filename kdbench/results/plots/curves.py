@@ -21,7 +21,7 @@ Curve = dict[float, float]
 
 
 def curves(ranking: Ranking) -> Picture | None:
-    """The ranking metric on the test split while training; None where no record has a curve."""
+    """Draw the ranking metric on the test split during training; None where no record has a curve."""
     names = [row["method"] for row in ranking.methods][:MOST]
     drawn = {name: _each(ranking.row(name), ranking.metric) for name in (PLAIN, *names)}
     plain = average(drawn.pop(PLAIN))
@@ -53,7 +53,7 @@ def curves(ranking: Ranking) -> Picture | None:
 
 
 def average(found: Mapping[int, Curve]) -> Curve:
-    """The mean over the seeds, at the iterations where every seed was evaluated."""
+    """Average the curves over the seeds, at the iterations where every seed was evaluated."""
     at: dict[float, list[float]] = defaultdict(list)
     for curve in found.values():
         for iteration, value in curve.items():

@@ -17,7 +17,7 @@ from kdbench.specs import PLAIN
 
 
 def intervals(rankings: Sequence[Ranking]) -> Picture | None:
-    """A panel a ranking; None where none has a difference."""
+    """Draw a panel for each ranking; None where none has a difference."""
     shown = [(ranking, rows) for ranking in rankings if (rows := _measured(ranking)[:MOST])]
     if not shown:
         return None
@@ -36,7 +36,7 @@ def intervals(rankings: Sequence[Ranking]) -> Picture | None:
 
 
 def words(row: Row) -> str:
-    """A row's difference as a sentence."""
+    """Return a row's difference as a sentence."""
     return f"{row['method']}: {gain(row)}, {row['verdict']}."
 
 

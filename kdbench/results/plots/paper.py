@@ -15,7 +15,7 @@ from kdbench.results.row import Row
 
 
 def published(ranking: Ranking) -> list[Row]:
-    """The measured rows for which a paper prints a difference."""
+    """Return the measured rows for which a paper prints a difference."""
     rows = [row for row in ranking.methods if not math.isnan(row["difference"])]
     return [row for row in rows if not math.isnan(row["paper_difference"])][:MOST]
 

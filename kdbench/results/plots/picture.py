@@ -83,11 +83,11 @@ class Picture:
             return self.draw()
 
     def svg(self) -> str:
-        """A light SVG file for papers; the same records give the same bytes."""
+        """Draw a light SVG file for papers; the same records give the same bytes."""
         return '<?xml version="1.0" encoding="utf-8"?>\n' + _text(self._tree()) + "\n"
 
     def inline(self, name: str) -> str:
-        """An ``<svg>`` element for an HTML page: colours are CSS variables, ids begin with ``name``.
+        """Return an ``<svg>`` element for an HTML page: colours are CSS variables, ids begin with ``name``.
 
         Args:
             name: Distinguishes the pictures of a page: letters, digits, dots and dashes.
@@ -109,7 +109,7 @@ class Picture:
         return _text(tree)
 
     def png(self, dpi: int = 130) -> bytes:
-        """A light PNG image."""
+        """Draw a light PNG image."""
         return self._save("png", dpi=dpi)
 
     @cached_property
@@ -127,7 +127,7 @@ class Picture:
         return buffer.getvalue()
 
     def _tree(self) -> ElementTree.Element:
-        """The SVG with its title and description, without matplotlib's metadata."""
+        """Return the SVG with its title and description, without matplotlib's metadata."""
         tree = ElementTree.fromstring(self._drawn)
         for extra in tree.findall(f"{{{SVG}}}metadata"):
             tree.remove(extra)

@@ -10,7 +10,7 @@ from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
 
 
 def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture | None:
-    """The diagram; a bar joins methods whose ranks differ by less than the critical difference.
+    """Draw the diagram; a bar joins methods whose ranks differ by less than the critical difference.
 
     Args:
         average: Method -> average rank over the same rankings, 1 is best.
@@ -53,7 +53,7 @@ def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture
 
 
 def cliques(values: Sequence[float], critical: float) -> list[tuple[int, int]]:
-    """The longest runs of sorted ranks that lie within the critical difference, as first and last place."""
+    """Return the longest runs of sorted ranks within the critical difference, as first and last place."""
     found: list[tuple[int, int]] = []
     for first in range(len(values)):
         last = max(i for i in range(first, len(values)) if values[i] - values[first] < critical)

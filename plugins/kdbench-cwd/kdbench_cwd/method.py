@@ -16,11 +16,11 @@ class ChannelWise(Method[CwdOptions]):
     """Every channel of the student looks where the teacher's does."""
 
     def needs(self) -> tuple[str, ...]:
-        """The maps that are compared."""
+        """Return the maps that are compared."""
         return (self.options.where,)
 
     def build(self, shapes: Shapes) -> None:
-        """An adapter for each level; it does nothing where channels and sizes agree.
+        """Build an adapter for each level; it does nothing where channels and sizes agree.
 
         It has no bias: the softmax over positions takes a constant away again.
         """
@@ -28,7 +28,7 @@ class ChannelWise(Method[CwdOptions]):
         self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The sum over the levels."""
+        """Return the sum over the levels."""
         where, options = self.options.where, self.options
         levels = zip(self.adapters, _maps(step.student[where]), _maps(step.teacher[where]), strict=True)
         terms = [
@@ -39,13 +39,13 @@ class ChannelWise(Method[CwdOptions]):
 
 
 def _maps(capture: Logits | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The levels of a capture as (B, C, H, W); the anchors of a dense head are channels."""
+    """Return the levels of a capture as (B, C, H, W); the anchors of a dense head are channels."""
     values = capture.values if isinstance(capture, Logits) else capture
     return tuple(value.flatten(1, -3) for value in values)
 
 
 def _as_map(shape: Shape) -> Shape:
-    """The shape of what :func:`_maps` makes of it."""
+    """Return the shape of what :func:`_maps` returns."""
     if len(shape) < 4:
         raise UserError(
             f"cwd compares maps, and these models' logits {shape} are of regions: use cwd[where=neck]."

@@ -8,5 +8,5 @@ from kdbench_pkd.card import CARD
 
 @hookimpl
 def kdbench_methods() -> list[MethodCard]:
-    """The one method of this package."""
+    """Provide the one method of this package."""
     return [CARD]

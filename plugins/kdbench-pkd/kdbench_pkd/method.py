@@ -16,7 +16,7 @@ class Pkd(Method[PkdOptions]):
     captures = ("neck",)
 
     def build(self, shapes: Shapes) -> None:
-        """An adapter for each level; it does nothing where channels and sizes agree.
+        """Build an adapter for each level; it does nothing where channels and sizes agree.
 
         It has no bias: the standardisation takes a constant away again.
         """
@@ -24,7 +24,7 @@ class Pkd(Method[PkdOptions]):
         self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The sum over the levels."""
+        """Return the sum over the levels."""
         levels = zip(self.adapters, step.student["neck"], step.teacher["neck"], strict=True)
         terms = [pearson_loss(adapt(ours, theirs.shape[-2:]), theirs) for adapt, ours, theirs in levels]
         return {"correlation": self.options.weight * torch.stack(terms).sum()}

@@ -20,13 +20,13 @@ class Chen(Method[ChenOptions]):
     """The parts of a variant, in the RPN and the RoI head, or in the head of a dense detector."""
 
     def needs(self) -> tuple[str, ...]:
-        """The neck for hints, what the heads are trained on for the rest."""
+        """Return the neck for hints, and what the heads are trained on for the rest."""
         hints = self.options.has("hints", "hints-a")
         heads = self.options.has("l2", "l2-b", "cls", "cls-w")
         return ("neck",) * hints + ("assignments",) * heads
 
     def build(self, shapes: Shapes) -> None:
-        """An adaptation for each hinted level."""
+        """Build an adaptation for each hinted level."""
         if self.options.has("hints", "hints-a"):
             always, pairs = self.options.has("hints-a"), shapes.levels("neck")
             self.adaptations = nn.ModuleList(adapter(*pair, always=always) for pair in pairs)
@@ -36,7 +36,7 @@ class Chen(Method[ChenOptions]):
         return self.options.mu if self.options.has("cls", "cls-w") else 1.0
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The terms of each head, and the hints.
+        """Return the terms of each head, and the hints.
 
         A part of weight 0 is left out: its gradient of zeros would change the order in which the task's is summed.
         """

@@ -65,7 +65,7 @@ class FineGrainedOptions(Options):
         return frozenset(idle if "imitation" in self.variant else {*idle, "threshold"})
 
     def hold(self, iterations: int) -> int:
-        """Iterations of a training of so many in which the imitation is held at 0."""
+        """Return the iterations, of a training of so many, in which the imitation is held at 0."""
         return min(HELD, iterations // HELD_SHARE) if self.held is None else self.held
 
 

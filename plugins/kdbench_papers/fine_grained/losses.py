@@ -134,7 +134,7 @@ def _check(anchors: Tensor, num_anchors: int, grid: tuple[int, int]) -> None:
 
 
 def _parts(rois: Tensor, anchors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The rows in parts whose overlaps with all anchors fit into :data:`LARGEST_TABLE`; at least one part."""
+    """Yield the rows in parts whose overlaps with all anchors fit into :data:`LARGEST_TABLE`; at least one part."""
     return torch.split(rois, max(1, LARGEST_TABLE // sum(len(level) for level in anchors)))
 
 

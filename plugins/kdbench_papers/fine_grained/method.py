@@ -19,14 +19,14 @@ class FineGrained(Method[FineGrainedOptions]):
     """The student's adapted maps against the teacher's, in the imitation region."""
 
     def needs(self) -> tuple[str, ...]:
-        """The maps, the anchors that make the region, and the logits, each where the variant takes it."""
+        """Return the maps, the anchors that make the region, and the logits, each where the variant takes it."""
         options = self.options
         maps = ("neck",) if options.imitates else ()
         anchors = ("anchors",) if options.imitates and options.variant != "full" else ()
         return maps + anchors + (("logits",) if options.softens else ())
 
     def build(self, shapes: Shapes) -> None:
-        """An adaptation for each level."""
+        """Build an adaptation for each level."""
         if self.options.softens:
             check_logits(shapes)
         if self.options.imitates:
@@ -34,7 +34,7 @@ class FineGrained(Method[FineGrainedOptions]):
             self.adaptations = nn.ModuleList(adaptation(*pair, relu=self.options.relu) for pair in channels)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The imitation, 0 while it is held, and the soft targets of the variants that have them."""
+        """Return the imitation, 0 while it is held, and the soft targets of the variants that have them."""
         options, terms = self.options, {}
         if options.imitates:
             terms["imitation"] = options.weight * self._imitation(step)
@@ -44,7 +44,7 @@ class FineGrained(Method[FineGrainedOptions]):
         return terms
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """The imitation region of each level."""
+        """Return the imitation region of each level."""
         if not self.options.imitates:
             return {}
         strides = [stride_of(features, step.targets.image_shape) for features in step.student["neck"]]

@@ -16,11 +16,11 @@ class Fitnets(Method[FitnetsOptions]):
     """Hints on every level of the neck or the backbone, or on the pooled RoIs."""
 
     def needs(self) -> tuple[str, ...]:
-        """The hinted maps, and the logits where soft targets have a weight."""
+        """Return the hinted maps, and the logits where soft targets have a weight."""
         return (self.options.hint, "logits") if self.options.start else (self.options.hint,)
 
     def build(self, shapes: Shapes) -> None:
-        """A regressor for each level."""
+        """Build a regressor for each level."""
         pairs = shapes.levels(self.options.hint)
         self.regressors = nn.ModuleList(adapter(student, teacher, always=True) for student, teacher in pairs)
         if self.options.start:
@@ -63,5 +63,5 @@ class Fitnets(Method[FitnetsOptions]):
 
 
 def maps(capture: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A capture's maps: the pooled RoIs are one."""
+    """Return a capture's maps; pooled RoIs count as one."""
     return (capture,) if isinstance(capture, Tensor) else capture

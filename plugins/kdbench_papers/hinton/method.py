@@ -35,7 +35,7 @@ class Hinton(Method[HintonOptions]):
         check_logits(shapes)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The soft term."""
+        """Return the soft term."""
         options = self.options
         teachers = [captures["logits"] for captures in (step.teacher, *step.others)]
         teacher = ensemble_logits(teachers, options.temperature)
@@ -43,5 +43,5 @@ class Hinton(Method[HintonOptions]):
         return {"soft": options.weight * loss}
 
     def task_weight(self, step: Step) -> float:
-        """The weight of the hard targets."""
+        """Return the weight of the hard targets."""
         return self.options.hard

@@ -22,13 +22,13 @@ class Mimic(Method[MimicOptions]):
     captures = ("neck", "proposals")
 
     def needs(self) -> tuple[str, ...]:
-        """The neck, and what the variant takes its regions from."""
+        """Return the neck, and what the variant takes its regions from."""
         if self.options.variant in ("gt-boxes", "whole-map"):
             return ("neck",)
         return (*self.captures, *HEAD) if self.options.variant == "two-stage" else self.captures
 
     def build(self, shapes: Shapes) -> None:
-        """A transform for each level."""
+        """Build a transform for each level."""
         self.transforms = transforms(shapes.levels("neck"))
         for name in HEAD if self.options.variant == "two-stage" else ():
             student, teacher = shapes.levels(name)[0]
@@ -39,7 +39,7 @@ class Mimic(Method[MimicOptions]):
                 )
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The mimic term, and in two-stage the RoI head's outputs."""
+        """Return the mimic term, and in two-stage the RoI head's outputs."""
         maps = step.teacher["neck"]
         levels = zip(self.transforms, step.student["neck"], maps, strict=True)
         adapted = [transform(ours, theirs.shape[-2:]) for transform, ours, theirs in levels]
@@ -103,5 +103,5 @@ class Mimic(Method[MimicOptions]):
         return region_l2(*self.compared(*regions))
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """What is compared: the student's values after the transform and the teacher's, as they are."""
+        """Return what is compared: the student's values after the transform and the teacher's, as they are."""
         return student, teacher

@@ -13,7 +13,7 @@ from kdbench.api import Targets, as_rois, largest_overlap
 def proposal_regions(
     proposals: Sequence[Tensor], boxes: Sequence[Tensor], count: int, overlap: float
 ) -> Tensor:
-    """The student's best proposals, positives to negatives 1:1.
+    """Choose the student's best proposals, positives to negatives 1:1.
 
     Args:
         proposals: One (N, 5) tensor x1, y1, x2, y2, score an image.
@@ -44,7 +44,7 @@ def box_regions(targets: Targets, overlap: float) -> Tensor:
 
 
 def balanced(positive: Tensor) -> Tensor:
-    """Indices of equally many positives and negatives, at random; all indices where one kind is missing.
+    """Return the indices of equally many positives and negatives, at random; all indices where one kind is missing.
 
     Args:
         positive: (N,) booleans.

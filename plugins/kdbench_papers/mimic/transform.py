@@ -23,7 +23,7 @@ class Upsampled(nn.Module):
 
 
 def transforms(levels: list[tuple[Shape, Shape]]) -> nn.ModuleList:
-    """A transform for each level: 3x3; upsampled first where the finest student map is half the teacher's.
+    """Build a 3x3 transform for each level; upsampled first where the finest student map is half the teacher's.
 
     Args:
         levels: Student's and teacher's shapes (B, C, H, W), finest first.

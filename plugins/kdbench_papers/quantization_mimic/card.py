@@ -65,7 +65,7 @@ class QuantizationMimicOptions(Options):
 
 
 def teacher_stage(options: Options) -> TeacherStage | None:
-    """The quantized teacher, where the variant has one."""
+    """Return the quantized teacher, where the variant has one."""
     assert isinstance(options, QuantizationMimicOptions)
     if not options.quantizes_teacher:
         return None

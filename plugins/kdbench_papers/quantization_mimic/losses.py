@@ -51,7 +51,7 @@ def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
 
 
 def _straight_through(x: Tensor, quantized: Tensor) -> Tensor:
-    """The quantized values exactly (x - x is 0), with the gradient of x."""
+    """Return the quantized values exactly (x - x is 0), with the gradient of x."""
     return quantized.detach() + (x - x.detach())
 
 
@@ -74,11 +74,11 @@ class Quantization(nn.Module):
         self.step, self.bins = step, bins
 
     def forward(self, features: Tensor) -> Tensor:
-        """The features on the bins, in their own type."""
+        """Quantize the features, in their own type."""
         return BINS[self.bins](features, self.step).to(features.dtype)
 
     def extra_repr(self) -> str:
-        """What the printed module adds."""
+        """Describe the module's own settings for its printed form."""
         return f"step={self.step:g}, bins={self.bins}"
 
 

@@ -25,7 +25,7 @@ class QuantizationMimic(Mimic):
         )
 
     def notes(self) -> list[str]:
-        """The transforms, and where Q is."""
+        """Say which transforms are used and where Q is."""
         own = self.quantized
         sides = [name for name in ("student", "teacher") if getattr(own, f"quantizes_{name}")]
         said = f"Q with {own.bins} bins of {own.step:g} on the regions of: {', '.join(sides)}"

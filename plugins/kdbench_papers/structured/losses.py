@@ -71,7 +71,7 @@ def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | No
 
 
 def adversarial_loss(critic: Critic, student: Tensor, image: Tensor) -> Tensor:
-    """The student's part of the holistic term, to be minimised: -E[D(Q^s | I)].
+    """Return the student's part of the holistic term, to be minimised: -E[D(Q^s | I)].
 
     Args:
         critic: D. Its parameters get a gradient where they require one.
@@ -91,7 +91,7 @@ def adversarial_loss(critic: Critic, student: Tensor, image: Tensor) -> Tensor:
 def critic_loss(
     critic: Critic, student: Tensor, teacher: Tensor, image: Tensor, penalty_weight: float = 10.0
 ) -> Tensor:
-    """The critic's loss: E[D(Q^s | I)] - E[D(Q^t | I)] + penalty_weight E[(||grad D(Q | I)|| - 1)^2].
+    """Return the critic's loss: E[D(Q^s | I)] - E[D(Q^t | I)] + penalty_weight E[(||grad D(Q | I)|| - 1)^2].
 
     The penalty is taken at one random Q an image, on the line between Q^s and Q^t (torch's random state).
 
@@ -153,7 +153,7 @@ def _probabilities(logits: Tensor) -> Tensor:
 
 
 def _at(image: Tensor, maps: Tensor) -> Tensor:
-    """The image at the maps' size, of their type."""
+    """Resize the image to the maps' size, in their type."""
     resized: Tensor = functional.interpolate(
         image.detach().to(maps.dtype), size=maps.shape[-2:], mode="bilinear", align_corners=False
     )

@@ -29,7 +29,7 @@ class Structured(Method[StructuredOptions]):
         self.terms = frozenset(self.options.variant.split("+"))
 
     def needs(self) -> tuple[str, ...]:
-        """The neck for pairs, the pixels' logits for the others."""
+        """Return the neck for pairs, the pixels' logits for the others."""
         return ("neck",) * ("pair" in self.terms) + ("pixel_logits",) * (self.terms != {"pair"})
 
     def build(self, shapes: Shapes) -> None:
@@ -48,7 +48,7 @@ class Structured(Method[StructuredOptions]):
             self.critic = Critic(teacher[1] + IMAGE_CHANNELS, spectral=self.options.spectral_norm)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """The terms, weighted."""
+        """Return the weighted terms."""
         options, terms = self.options, {}
         if "pixel" in self.terms:
             terms["pixel"] = options.weight * pixel_wise_loss(*_logits(step))
@@ -62,16 +62,16 @@ class Structured(Method[StructuredOptions]):
         return terms
 
     def adversary(self) -> nn.Module | None:
-        """The critic."""
+        """Return the critic."""
         return self.critic
 
     def adversary_losses(self, step: Step) -> dict[str, Tensor]:
-        """The critic's loss."""
+        """Return the critic's loss."""
         assert self.critic is not None
         return {"critic": critic_loss(self.critic, *_logits(step), step.images)}
 
     def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """That of the released code."""
+        """Return the optimizer of the released code."""
         return SGD(parameters, lr=self.options.critic_lr, momentum=0.9, weight_decay=1e-4)
 
     def attention(self, step: Step) -> dict[str, Tensor]:

@@ -1,0 +1,99 @@
+"""What a session trains and where: subjects, folders and names on the screen, from specs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench import devices
+from kdbench.results.record import Record
+from kdbench.runs.plan import Plan
+from kdbench.runs.settings import RunSettings
+from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
+from kdbench.threads import chosen, cores
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.students import Subject
+    from kdbench.openmmlab.training import Place
+
+Spec = RunSpec | TeacherSpec
+LOADING = 8
+"""Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
+
+
+OUTDATED = "with other code of the method than today's (--rerun, or rerun=True, replaces its record)"
+
+
+def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
+    """Return the model that a spec is about: the teacher, or the pair's student."""
+    from kdbench.openmmlab.students import Subject
+
+    if isinstance(spec, TeacherSpec):
+        model, recipe, pretrained = spec.model, spec.recipe, spec.pretrained
+    else:
+        model, recipe, pretrained = spec.pair.student, spec.pair.schedule, spec.pair.pretrained
+    return Subject(
+        name=spec.identity(),
+        model=model,
+        schedule=recipe,
+        dataset=plan.dataset,
+        seed=spec.seed,
+        pretrained=pretrained,
+        download=settings.download,
+        stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
+    )
+
+
+def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
+    """Where and on what a spec is run."""
+    from kdbench.openmmlab.training import Place
+
+    return Place(
+        folder=plan.folder,
+        work_dir=settings.folder(spec),
+        device=spec.device,
+        precision=spec.precision,
+        workers=loading_processes(settings.workers, spec.device),
+        visualizers=("LocalVisBackend", *settings.visualizers),
+    )
+
+
+def title(spec: Spec) -> str:
+    """Return the name of a spec for people."""
+    if isinstance(spec, StagedTeacherSpec):
+        return spec.stage.title
+    if isinstance(spec, TeacherSpec):
+        return "teacher" if spec.seed == 0 else f"teacher, seed {spec.seed}"
+    name = "plain student" if spec.teacher is None else spec.selector
+    return f"{name}, seed {spec.seed}"
+
+
+def loading_processes(wanted: int | None, device: str) -> int:
+    """Return the data loading processes: as asked for, else those that a GPU's worker has cores for, at least 1."""
+    if wanted is not None:
+        return wanted
+    return 0 if device == devices.CPU else max(1, min(LOADING, (chosen() or cores()) - 1))
+
+
+def told(metrics: Mapping[str, float]) -> str:
+    """Metrics for the screen, without those of single classes."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
+
+
+def score(record: Record) -> str:
+    """Format the ranking metric of a record, in [0, 1], with its name."""
+    return f"{record.metric} {record.score:.3f}" if record.score is not None else record.status
+
+
+def outdated(record: Record, plan: Plan) -> bool:
+    """Whether a record was made with other source of the plan's method than there is now."""
+    return record.code is not None and record.code != plan.code
+
+
+def interrupted_at(work_dir: Path) -> int | None:
+    """Return the iteration of the checkpoint that mmengine will go on from, or None."""
+    pointer = work_dir / "last_checkpoint"
+    found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
+    return None if found is None else int(found[1])

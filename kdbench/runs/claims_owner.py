@@ -1,0 +1,78 @@
+"""Who holds a claim: a process of a host, and whether it is certainly dead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from functools import lru_cache
+from pathlib import Path
+
+from kdbench.specs import Spec
+
+
+class Owner(Spec):
+    """A process that holds claims."""
+
+    host: str
+    """Name of the host."""
+    kernel: str
+    """What a process number is valid in: this boot of the host and, on Linux, this container."""
+    pid: int
+    started: str
+    """When the process began, by the kernel's clock; empty where the system does not say."""
+    token: str
+    """Unique to one holder in one process."""
+
+    @classmethod
+    def here(cls) -> Owner:
+        """Return a new holder in this process."""
+        pid = os.getpid()
+        return cls(
+            host=socket.gethostname(),
+            kernel=kernel(),
+            pid=pid,
+            started=started(pid),
+            token=uuid.uuid4().hex,
+        )
+
+    @property
+    def title(self) -> str:
+        """What it is called on the screen."""
+        return f"process {self.pid} on {self.host}" if self.pid else "a process of another kdbench"
+
+    def dead(self) -> bool:
+        """Whether it was a process of this host that has ended; False where this cannot be seen from here."""
+        if (self.host, self.kernel) != (socket.gethostname(), kernel()):
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
+        return self.started != started(self.pid)
+
+
+@lru_cache(maxsize=1)
+def kernel() -> str:
+    """Identity of this boot and of this process number space; empty parts where the system has none."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    space = Path("/proc/self/ns/pid")
+    try:
+        return f"{boot.read_text().strip()} {space.readlink()}"
+    except OSError:
+        return ""
+
+
+def started(pid: int) -> str:
+    """When a process began, in clock ticks since the boot; empty where the system does not say.
+
+    A zombie has ended: it is marked as such, so that it differs from the living process.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    fields = text.rpartition(")")[2].split()  # the name before it may hold blanks
+    return "ended" if fields[0] in "ZX" else fields[19]

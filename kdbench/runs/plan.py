@@ -1,0 +1,314 @@
+"""From what a user asks for to the specs of a run, without importing torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.datasets.fingerprint import fingerprint
+from kdbench.datasets.locate import prepare, require
+from kdbench.datasets.usable import check_files
+from kdbench.errors import ArgumentError, UserError, running
+from kdbench.plugins import Offer, registry, title_of
+from kdbench.runs.request import Request, overridden, pair_of
+from kdbench.selectors import canonical, parse, resolve
+from kdbench.source import source_hash
+from kdbench.specs import (
+    PLAIN,
+    Pair,
+    RunSpec,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    file_digest,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request, resolved: every name looked up, every value checked.
+
+    Attributes:
+        card: The method's card.
+        options: Its options.
+        dataset: The dataset's card.
+        folder: Where its files are.
+        teacher: Spec of the teacher; None where the method is the plain student.
+        plain: Spec of the plain student of the same seed.
+        cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
+        checkpoints: The teachers' checkpoints, if they were given, by their hash.
+        staged: Spec of the teacher after the stage that the method asks for, or None.
+        others: Specs of an ensemble's further teachers.
+        plugin: Distribution and version that the method comes from.
+        command: Command that runs the cell by hand; empty where that is this process's own.
+    """
+
+    card: MethodCard
+    options: Options
+    dataset: Dataset
+    folder: Path
+    teacher: TeacherSpec | None
+    plain: RunSpec
+    cell: RunSpec
+    checkpoints: Mapping[str, Path]
+    staged: StagedTeacherSpec | None = None
+    others: tuple[TeacherSpec, ...] = ()
+    plugin: str = ""
+    command: str = ""
+
+    @property
+    def code(self) -> str:
+        """Hash of the method's own source as it is now."""
+        return source_hash(self.card.method.partition(":")[0], self.plugin.rpartition(" ")[0])
+
+
+def plan(request: Request, *, rehash: bool = False) -> Plan:
+    """Resolve a request.
+
+    Args:
+        request: What the user asks for.
+        rehash: Read every file of the dataset, whatever the index of hashes has of it.
+
+    Raises:
+        UserError: For anything unknown, malformed or missing, in one line.
+    """
+    return Planner(rehash=rehash).plan(request)
+
+
+class Planner:
+    """Resolves requests; what several share (the data, a pair, its teacher, a selector) is looked at once.
+
+    Args:
+        rehash: Read every file of a dataset, whatever the index of hashes has of it.
+    """
+
+    def __init__(self, *, rehash: bool = False) -> None:
+        self.rehash = rehash
+        self._asked: dict[str, tuple[Offer[MethodCard], Options, str]] = {}
+        self._content: dict[tuple[str, Path | None], tuple[Path, str]] = {}
+        self._pairs: dict[Request, Pair] = {}
+        self._plain: dict[tuple[Request, int], RunSpec] = {}
+        self._members: dict[tuple[Request, int], list[TeacherSpec]] = {}
+        self._taught_by: dict[tuple[Request, str], tuple[StagedTeacherSpec | None, str | None]] = {}
+
+    def plan(self, request: Request) -> Plan:
+        """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
+        offer, options, selector = self._method(request.method)
+        card = offer.value
+        dataset = registry().dataset(request.dataset).value
+        if dataset.task not in card.tasks:
+            raise UserError(
+                f"method '{card.name}' is for {' and '.join(card.tasks)}; '{dataset.name}' is {dataset.task}."
+            )
+        ground = replace(request, method="", seed=0)
+        pair = self._pair(ground, dataset)
+        folder, data = self._data(dataset, request.data_root)
+        common: dict[str, Any] = {
+            "dataset": dataset.name,
+            "data": data,
+            "seed": request.seed,
+            "schedule": kind_of(request),
+            "precision": request.precision,
+            "device": request.device,
+            "processes": request.processes,
+        }
+        checkpoints = given_checkpoints(request, options)
+        members = [] if card.name == PLAIN else self._ensemble(ground, pair, common, options, checkpoints)
+        staged, taught_by = self._teaching(ground, members, card, options, selector)
+        cell = RunSpec(
+            **common,
+            method=card.name,
+            selector=selector,
+            options=options.recorded(),
+            revision=card.revision,
+            pair=pair,
+            teacher=taught_by,
+        )
+        return Plan(
+            card,
+            options,
+            dataset,
+            folder,
+            members[0] if members else None,
+            self._plain_student(ground, pair, common),
+            cell,
+            checkpoints,
+            staged,
+            tuple(members[1:]),
+            origin(offer),
+        )
+
+    def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
+        if text not in self._asked:
+            name, raw = parse(text)
+            offer = registry().method(name)
+            with running(offer.title, "its options"), redirect_stdout(sys.stderr):
+                options = resolve(offer.value, raw)
+                self._asked[text] = offer, options, canonical(offer.value, options)
+        return self._asked[text]
+
+    def _pair(self, ground: Request, dataset: Dataset) -> Pair:
+        """Return the pair; ``ground`` is the request without its method and seed, here and below."""
+        if ground not in self._pairs:
+            self._pairs[ground] = resolved(overridden(pair_of(ground, dataset), ground))
+        return self._pairs[ground]
+
+    def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
+        """Check the dataset's files and return its folder and fingerprint."""
+        key = (dataset.name, root)
+        if key not in self._content:
+            folder = located(dataset, root)
+            for line in check_files(dataset, folder, root, rehash=self.rehash):
+                log.warning(line)
+            self._content[key] = folder, fingerprint(dataset, folder, rehash=self.rehash)
+        return self._content[key]
+
+    def _plain_student(self, ground: Request, pair: Pair, common: dict[str, Any]) -> RunSpec:
+        key = (ground, common["seed"])
+        if key not in self._plain:
+            self._plain[key] = RunSpec(
+                **common,
+                method=PLAIN,
+                selector=PLAIN,
+                options={},
+                revision=registry().method(PLAIN).value.revision,
+                pair=pair,
+                teacher=None,
+            )
+        return self._plain[key]
+
+    def _ensemble(
+        self,
+        ground: Request,
+        pair: Pair,
+        common: dict[str, Any],
+        options: Options,
+        checkpoints: Mapping[str, Path],
+    ) -> list[TeacherSpec]:
+        key = (ground, options.ensemble)
+        if key not in self._members:
+            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints))
+        return self._members[key]
+
+    def _teaching(
+        self, ground: Request, members: list[TeacherSpec], card: MethodCard, options: Options, selector: str
+    ) -> tuple[StagedTeacherSpec | None, str | None]:
+        """Return the teacher after the method's stage, if any, and the identity of the one that teaches."""
+        key = (ground, selector)
+        if key not in self._taught_by:
+            staged = staged_teacher(members[0], card, options) if members else None
+            self._taught_by[key] = staged, taught_by([staged] if staged else members)
+        return self._taught_by[key]
+
+
+def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
+    """Return the name of a request's schedule; ``custom`` where anything of the pair was changed."""
+    if request.schedule == "smoke":
+        return "smoke"
+    changed = request.settings or request.teacher or request.student or request.from_scratch
+    return "custom" if changed else "default"
+
+
+def origin(offer: Offer[MethodCard]) -> str:
+    """Distribution and version that a method comes from."""
+    return f"{offer.plugin.distribution} {offer.plugin.version}"
+
+
+def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
+    """Return the checkpoints of the teachers, by their hash.
+
+    Raises:
+        UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
+    """
+    if request.teacher_checkpoints and request.method == PLAIN:
+        raise ArgumentError(
+            "teacher_checkpoints", f"method '{PLAIN}' has no teacher: leave them out, or name another method."
+        )
+    checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
+    if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
+        raise ArgumentError(
+            "teacher_checkpoints",
+            f"{len(checkpoints)} different ones for {options.ensemble} teacher(s) of '{request.method}': "
+            "give one for each, or none to have them trained.",
+        )
+    return checkpoints
+
+
+def ensemble(pair: Pair, common: dict[str, Any], size: int, checkpoints: list[str]) -> list[TeacherSpec]:
+    """Specs of the pair's teacher from seeds 0 up to ``size``, or of the given checkpoints' teachers."""
+    return [
+        TeacherSpec(
+            **{**common, "seed": 0 if checkpoints else seed},
+            model=pair.teacher,
+            recipe=pair.teacher_schedule,
+            pretrained=pair.pretrained and not checkpoints,
+            checkpoint=checkpoints[seed] if checkpoints else None,
+        )
+        for seed in range(size)
+    ]
+
+
+def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
+    """Identity of a teacher, or of an ensemble; None where there is none."""
+    identities = [teacher.identity() for teacher in teachers]
+    return digest(identities) if len(identities) > 1 else next(iter(identities), None)
+
+
+def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
+    """Return the teacher after the stage that a method asks for with these options; None where it asks for none."""
+    with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
+        stage = None if card.teacher_stage is None else card.teacher_stage(options)
+    if stage is not None and options.ensemble > 1:
+        raise UserError(
+            f"method '{card.name}' asks for several teachers and for a stage: it can have one of both."
+        )
+    return None if stage is None else StagedTeacherSpec.after(teacher, stage, card.revision)
+
+
+def located(dataset: Dataset, root: Path | None) -> Path:
+    """Folder of a dataset's files; an embedded dataset is written where it is missing."""
+    if dataset.embedded:
+        return prepare(dataset, root)
+    return require(dataset, root)
+
+
+def resolved(pair: Pair) -> Pair:
+    """Return the pair with the hashes of what its models' configs resolve to.
+
+    Raises:
+        UserError: If OpenMMLab is missing, a config cannot be read, or an edit does not fit it.
+    """
+    try:
+        from kdbench.openmmlab.resolved import model_hash
+    except ImportError as error:
+        raise UserError(
+            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to mend it."
+        ) from error
+    models = {
+        role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})
+        for role, model in (("teacher", pair.teacher), ("student", pair.student))
+    }
+    return pair.model_copy(update=models)
+
+
+def sha256(path: Path) -> str:
+    """Hash of a user's file. Raises UserError where it cannot be read."""
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}.") from error
+
+
+def stored(spec: RunSpec | TeacherSpec) -> dict[str, Any]:
+    """Return a spec as a record keeps it; its digest is the identity."""
+    values: dict[str, Any] = json.loads(spec.model_dump_json())
+    return values

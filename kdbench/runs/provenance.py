@@ -1,0 +1,118 @@
+"""Makes records with their provenance: software, machine, command."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from kdbench import devices
+from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
+from kdbench.runs.plan import stored
+from kdbench.specs import RunSpec, TeacherSpec
+
+PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
+Curve = Sequence[Mapping[str, float]]
+
+
+def record_of(
+    spec: RunSpec | TeacherSpec,
+    metric: str,
+    work_dir: Path,
+    *,
+    reason: str | None = None,
+    curve: Curve = (),
+    cost: Mapping[str, int | float | str | None] | None = None,
+    teacher: Teacher | None = None,
+    notes: Sequence[str] = (),
+    plugin: str = "",
+    code: str | None = None,
+    command: str = "",
+    device: str | None = None,
+) -> Record:
+    """Return the record of a training or evaluation that has just ended in this process.
+
+    Args:
+        spec: What was run.
+        metric: The metric that ranks.
+        work_dir: The run's folder.
+        reason: Why it failed; None where it is done.
+        curve: One mapping an evaluation, the last one at the end; empty where it failed.
+        cost: Figures of the record's ``cost``.
+        teacher: The teacher that was distilled from.
+        notes: What was chosen on the way.
+        plugin: Distribution and version of the method that had a part in it.
+        code: Hash of that method's source.
+        command: Command that makes it again; empty: that of this process.
+        device: Name of the device, where it was not this process's.
+    """
+    return Record(
+        kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
+        identity=spec.identity(),
+        spec=stored(spec),
+        status=_status(reason),
+        reason=reason,
+        metrics=summary(curve, metric) if curve else None,
+        metric=metric,
+        teacher=teacher,
+        cost=Cost.model_validate(cost or {}),
+        curve=[dict(point) for point in curve],
+        versions=versions(),
+        device=device or devices.name(spec.device),
+        host_class=host_class(),
+        notes=list(notes),
+        plugin=plugin,
+        code=code,
+        made=_made(work_dir, command),
+    )
+
+
+def _status(reason: str | None) -> Status:
+    return "done" if reason is None else "failed"
+
+
+def _made(work_dir: Path, command: str) -> Made:
+    return Made(
+        clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        path=str(work_dir),
+        command=command or shlex.join(["kdbench", *sys.argv[1:]]),
+    )
+
+
+def summary(curve: Curve, metric: str) -> Metrics:
+    """Last and best evaluation of a curve, the first best one where several are."""
+    last = {name: value for name, value in curve[-1].items() if name != "iteration"}
+    best = max(curve, key=lambda point: point.get(metric, 0.0))
+    return Metrics(last=last, best=dict(best))
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on: import name -> distribution and version."""
+    return dict(_versions())
+
+
+@cache  # a process runs what it has imported; looking takes a second
+def _versions() -> Mapping[str, str]:
+    providers = metadata.packages_distributions()
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        distribution = min(providers.get(name, [name]))  # an editable installation lists no packages
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = f"{distribution} {metadata.version(distribution)}"
+    return found
+
+
+def host_class() -> str:
+    """Kind of machine, without its name: system, architecture, number of cores and of threads."""
+    import torch
+
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    )

@@ -1,0 +1,240 @@
+"""Runs a plan in this process: teachers, plain student and distilled student, each with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdbench import devices
+from kdbench.errors import UserError
+from kdbench.results.record import Record, Teacher
+from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
+from kdbench.runs.plan import Plan
+from kdbench.runs.settings import RunSettings
+from kdbench.runs.trainer import Trainer, openmmlab
+from kdbench.runs.training import Console, Teaching, Training
+from kdbench.specs import StagedTeacherSpec, TeacherSpec
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Teacher as TeacherModel
+    from kdbench.openmmlab.students import Subject
+
+
+class Session:
+    """One plan on its way to its records.
+
+    Args:
+        plan: What to run.
+        settings: Runtime settings.
+        console: Where progress is shown.
+        trainer: Trains and loads the models.
+    """
+
+    def __init__(
+        self, plan: Plan, settings: RunSettings, console: Console, trainer: Trainer | None = None
+    ) -> None:
+        self.plan, self.settings, self.console = plan, settings, console
+        self.trainer = trainer or openmmlab()
+        self.total = self.position = 0
+        """Trainings that this session needs, and which of them it is at."""
+        self.overruled: list[str] = []
+        """Gates that failed and were overruled."""
+
+    def run(self) -> Record:
+        """Everything that has no record yet, and the record of the method's own cell.
+
+        Raises:
+            RunError: If a training failed; its failed record is written.
+            UserError: If a gate fails or a file is bad.
+            KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
+        """
+        plan = self.plan
+        for broken in self.settings.store.records(plan.dataset.name)[1]:
+            self.console.say(str(broken))
+        self.introduce()
+        if plan.teacher is None:
+            return self._plain()
+        done = self.known(plan.cell)
+        if done is not None:
+            self._plain()
+            return done
+        teaching = self.teaching()
+        self._plain()
+        return self._train(self.distillation(teaching))
+
+    def introduce(self, *, models: bool = True) -> None:
+        """Say what is ahead, and refuse what cannot work before anything is trained.
+
+        Args:
+            models: Whether to look at the models too.
+        """
+        plan = self.plan
+        needed = [self._find(plan.plain) is None]
+        if plan.teacher is not None and self._find(plan.cell) is None:
+            needed += [True, *map(self._must_train, self._teachers(plan.teacher))]
+        self.total = sum(needed)
+        where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
+        self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
+        warning = devices.untried(plan.cell.device)
+        if warning is not None:
+            self.console.say(warning)
+        if self.total:
+            self._check(models)
+
+    def _check(self, models: bool) -> None:
+        from kdbench.runs.refusals import check_method, check_model, check_stage
+
+        plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.settings)
+        check_method(plan, student)
+        if not models:
+            return
+        if plan.teacher is not None:
+            subject = subject_of(plan.teacher, plan, self.settings)
+            self.console.say(check_model("teacher", subject, trained=plan.teacher.checkpoint is None))
+        if plan.staged is not None:
+            self.console.say(check_stage(plan.staged.stage))
+        self.console.say(check_model("student", student))
+
+    def _plain(self) -> Record:
+        return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
+
+    def alone(self, spec: Spec) -> Training:
+        """Return the training of a plain student or of a teacher."""
+        return Training(self.plan, self.settings, spec, self.trainer)
+
+    def teaching(self) -> Teaching:
+        """Return the method's teachers: given, made before, or trained now.
+
+        Raises:
+            RunError: If the training of one failed.
+            UserError: If one is no better than chance or its checkpoint does not fit.
+        """
+        assert self.plan.teacher is not None, "a plain student has no teacher"
+        taught_by = [self._taught_by(self.plan.teacher)]
+        taught_by += [self._teacher(spec) for spec in self.plan.others]
+        return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
+
+    def distillation(self, teaching: Teaching) -> Training:
+        """Return the training with the method; an ensemble is measured against its first, the pair's own."""
+        members = [] if len(teaching.measured) == 1 else [ensemble_note(teaching.measured)]
+        return replace(self.alone(self.plan.cell), teaching=teaching, notes=[*self.overruled, *members])
+
+    def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
+        """Return the teachers that the method's cell needs, in the order in which they are made."""
+        staged = self.plan.staged
+        if staged is None:
+            return [base, *self.plan.others]
+        return [base, staged] if self._must_train(staged) else [staged]
+
+    def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, Teacher]:
+        """Return the teacher to distil from: as it is, or after the stage that the method asks for."""
+        staged = self.plan.staged
+        if staged is None:
+            return self._teacher(base)
+        if not self._must_train(staged):
+            return self._teacher(staged)
+        origin = self._teacher(base)[1]
+        return self._teacher(staged, start=self._weights(base), origin=origin)
+
+    def _teacher(
+        self, spec: TeacherSpec, *, start: Path | None = None, origin: Teacher | None = None
+    ) -> tuple[TeacherModel, Teacher]:
+        """Return a teacher: from its checkpoint, from an earlier run, or trained now; it is measured once.
+
+        Args:
+            spec: The teacher.
+            start: Weights that a stage starts from.
+            origin: The teacher whose they are, as measured.
+        """
+        from kdbench.openmmlab.checkpoints import weights_hash
+
+        subject = subject_of(spec, self.plan, self.settings)
+        if self._must_train(spec):
+            training = replace(self.alone(spec), start=start, origin=origin)
+            record: Record | None = self._train(training)
+        else:
+            record = self.known(spec)
+        model = self.trainer.load_teacher(
+            subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
+        )
+        record = record or self._measured(spec, subject, model)
+        value = record.score
+        assert value is not None, "a done record has its metric"
+        self._judge(spec, value)
+        measured = Teacher(
+            identity=record.identity,
+            config=spec.model.config,
+            weights_sha256=weights_hash(model.model),
+            value=value,
+        )
+        return model, measured
+
+    def _judge(self, spec: TeacherSpec, value: float) -> None:
+        """Refuse a teacher that is no better than chance, unless forced."""
+        from kdbench.datasets.usable import chance
+        from kdbench.openmmlab.preflight import check_teacher
+
+        if spec.schedule == "smoke":
+            return
+        dataset = self.plan.dataset
+        try:
+            check_teacher(dataset.metric, value, chance(dataset, self.plan.folder))
+        except UserError as failed:
+            self._overrule(failed, spec)
+
+    def _overrule(self, failed: UserError, spec: TeacherSpec) -> None:
+        """Raise the error of a gate, unless forced: then the record of the method says so."""
+        why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
+        if not self.settings.force:
+            raise UserError(f"{why} Or go on with --force.") from failed
+        self.overruled.append(f"a gate failed and was overruled: {why}")
+        self.console.say(self.overruled[-1])
+
+    def _must_train(self, spec: TeacherSpec) -> bool:
+        """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""
+        if spec.checkpoint is not None:
+            return False
+        return self._find(spec) is None or not self._weights(spec).is_file()
+
+    def _weights(self, spec: TeacherSpec) -> Path:
+        from kdbench.openmmlab.students import WEIGHTS
+
+        if spec.checkpoint is not None:
+            return self.plan.checkpoints[spec.checkpoint]
+        return self.settings.folder(spec) / WEIGHTS
+
+    def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
+        """Evaluate a given checkpoint and record it."""
+        self.console.say("teacher: evaluating the given checkpoint")
+        metrics = self.trainer.evaluate(model.model, subject, place_of(spec, self.plan, self.settings))
+        record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}])
+        self.console.say(f"teacher: {score(record)}")
+        return record
+
+    def _find(self, spec: Spec) -> Record | None:
+        """Return the done record of a spec; None where there is none, or it is to be made again."""
+        again = self.settings.rerun and spec == self.plan.cell
+        return None if again else self.settings.store.find(spec.identity())
+
+    def known(self, spec: Spec) -> Record | None:
+        """Return the done record of a spec, after reporting it, or None."""
+        record = self._find(spec)
+        if record is not None:
+            other = spec == self.plan.cell and outdated(record, self.plan)
+            told = f"{title(spec)}: done already, {score(record)}"
+            self.console.say(f"{told}, {OUTDATED}" if other else told)
+        return record
+
+    def _train(self, training: Training) -> Record:
+        """Train one student or teacher and write its record, also when it fails."""
+        self.position += 1
+        heading = f"{self.position} of {self.total}: {title(training.spec)}"
+        return training.run(place_of(training.spec, self.plan, self.settings), self.console, heading)
+
+
+def ensemble_note(members: Sequence[Teacher]) -> str:
+    """Say in one line what an ensemble's teachers reach."""
+    values = ", ".join(f"{member.identity[:12]} {member.value:.3f}" for member in members)
+    return f"ensemble of {len(members)} teachers: {values}"

@@ -1,0 +1,181 @@
+"""How a sweep is getting on: what its own view and ``kdbench status`` show."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kdbench.files import write_atomically
+from kdbench.results.record import Record
+from kdbench.results.statistics import gains, mean
+from kdbench.results.store import Broken, Store
+from kdbench.runs import progress as worker_progress
+from kdbench.runs.claims import Claims
+from kdbench.runs.claims_owner import Owner
+from kdbench.runs.progress import Progress, tell_others
+from kdbench.runs.settings import PACKS
+from kdbench.specs import PLAIN, Spec
+
+CURRENT = "sweep.json"
+REPORT = "sweep-report.json"
+FORGET = 60.0
+"""Seconds after which a report that is not written again has nobody left who makes it true."""
+
+
+class Manifest(Spec):
+    """The last sweep in a work directory, for ``kdbench status``."""
+
+    results: Path
+    cells: dict[str, str]
+    """Identity -> title."""
+    commands: dict[str, str]
+    """Identity -> the command that runs the cell by hand."""
+
+    def write(self, work_dir: Path) -> None:
+        """Write it in one step. Raises OSError."""
+        work_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(work_dir / CURRENT, self.model_dump_json(indent=1) + "\n")
+
+    @classmethod
+    def read(cls, work_dir: Path) -> Manifest | None:
+        """Read the manifest of a work directory; None where there is none that can be read."""
+        try:
+            return cls.model_validate_json((work_dir / CURRENT).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+
+class Report(Spec):
+    """What the last sweep in a work directory says of itself, beyond what its files show."""
+
+    owner: Owner
+    """The sweep's process."""
+    ends: float | None
+    """When it will end, s since the epoch; None where that is unknown."""
+    untimed_teachers: int
+    """To be trained, and left out of that."""
+    refused: dict[str, str]
+    """Identity -> why, of cells that cannot be run and have no record."""
+
+    def write(self, work_dir: Path) -> None:
+        """Write it; a full disk does not stop a sweep."""
+        tell_others(work_dir / REPORT, self)
+
+    @classmethod
+    def read(cls, work_dir: Path) -> Report | None:
+        """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
+        try:
+            told = cls.model_validate_json((work_dir / REPORT).read_bytes())
+            age = time.time() - (work_dir / REPORT).stat().st_mtime
+        except (OSError, ValidationError):
+            return None
+        gone = told.owner.dead() or age > FORGET
+        return told.model_copy(update={"ends": None, "untimed_teachers": 0}) if gone else told
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A sweep at one moment.
+
+    Attributes:
+        total: Its cells.
+        done: Of them, with a done record.
+        failed: Of them, with a failed record, or refused.
+        running: Of them, in a worker now.
+        workers: What each worker does.
+        seconds_left: Until the end, s; None where it cannot be told.
+        untimed_teachers: Teachers to be trained whose time is unknown, and left out of that.
+        best: The best method of each pair so far, a line each.
+    """
+
+    total: int
+    done: int
+    failed: int
+    running: int
+    workers: tuple[Progress, ...] = ()
+    seconds_left: float | None = None
+    untimed_teachers: int = 0
+    best: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> str:
+        """The cells in one line."""
+        waiting = self.total - self.done - self.failed - self.running
+        parts = [f"{self.done} done", f"{self.running} running", f"{waiting} to run"]
+        return ", ".join([*parts, *([f"{self.failed} failed"] if self.failed else [])])
+
+
+def best_of(records: Iterable[Record]) -> tuple[str, ...]:
+    """For each pair the method with the largest mean difference to the plain student, over shared seeds."""
+    scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for record in records:
+        if record.kind == "cell" and record.score is not None:
+            scores[record.pair_name][record.selector][record.seed] = record.score
+    return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
+
+
+def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
+    plain = methods.get(PLAIN, {})
+    found = {method: gains(scores, plain) for method, scores in methods.items() if method != PLAIN}
+    paired = {method: of for method, of in found.items() if of}
+    if not paired:
+        return ""
+    method, best = max(paired.items(), key=lambda item: mean(item[1]))
+    return f"{pair}: {method} {100 * mean(best):+.1f} ({len(best)} seed{'s' if len(best) > 1 else ''})"
+
+
+def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:
+    """Return the progress of the living workers below a work directory."""
+    found = [worker_progress.read(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
+    return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
+
+
+def _lives(progress: Progress, claims: Claims) -> bool:
+    """Whether the worker still holds one of its cells."""
+    return any(claims.holder(identity) == progress.owner for identity in progress.cells)
+
+
+def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str, str], list[Broken]]:
+    """Return a sweep as its files show it, why cells failed by identity, and the files that cannot be read."""
+    records, broken = Store(manifest.results).records()
+    ours = [record for record in records if record.identity in manifest.cells]
+    done = {record.identity: record for record in ours if record.done}
+    report = Report.read(work_dir)
+    failed = dict(report.refused) if report is not None else {}
+    failed |= {record.identity: record.reason or "" for record in ours if not record.done}
+    failed = {cell: why for cell, why in failed.items() if cell in manifest.cells and cell not in done}
+    workers = progress_in(work_dir, Claims(manifest.results))
+    running = {identity for worker in workers for identity in worker.cells} & manifest.cells.keys()
+    running -= done.keys() | failed.keys()
+    ends = report.ends if report is not None else None
+    return (
+        Snapshot(
+            total=len(manifest.cells),
+            done=len(done),
+            failed=len(failed),
+            running=len(running),
+            workers=tuple(workers),
+            seconds_left=None if ends is None else max(0.0, ends - time.time()),
+            untimed_teachers=report.untimed_teachers if report is not None else 0,
+            best=best_of(done.values()),
+        ),
+        failed,
+        broken,
+    )
+
+
+def last_lines(log: Path, start: int = 0, most: int = 8) -> Sequence[str]:
+    """Return the last lines of a log, from the byte ``start`` on."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(start, size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-most:]

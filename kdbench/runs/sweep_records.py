@@ -1,0 +1,79 @@
+"""Records and trained weights of single specs, found without reading the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kdbench.files import slug
+from kdbench.results.record import TEACHERS, Record
+from kdbench.results.store import Store
+from kdbench.runs.cells import Spec, interrupted_at
+from kdbench.runs.plan import Plan
+from kdbench.runs.settings import RunSettings, run_folder
+from kdbench.specs import RunSpec, TeacherSpec
+
+WEIGHTS = "student.pth"
+"""Of :mod:`kdbench.openmmlab.students`, which is heavy to import."""
+
+
+def path_of(store: Store, spec: Spec) -> Path:
+    """Where a spec's own record is or would be."""
+    pair, prefix = (TEACHERS, "teacher") if isinstance(spec, TeacherSpec) else _names(spec)
+    name = f"{prefix}-seed{spec.seed}-{spec.identity()[:12]}.json"
+    return store.root / "records" / slug(spec.dataset) / slug(pair) / name
+
+
+def _names(spec: RunSpec) -> tuple[str, str]:
+    return spec.pair.name, slug(spec.selector)
+
+
+def record_of(store: Store, spec: Spec) -> Record | None:
+    """Return a spec's own record, done or not; None where there is none that can be read.
+
+    Raises:
+        UserError: When a newer kdbench wrote it.
+    """
+    record = store.own(path_of(store, spec))
+    return record if record is not None and record.identity == spec.identity() else None
+
+
+def stamp(store: Store, spec: Spec) -> tuple[int, int] | None:
+    """Return a value that changes when a spec's record is written anew; None where there is none."""
+    try:
+        found = path_of(store, spec).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def weights_of(work_dir: Path, spec: Spec) -> Path:
+    """Where the trained weights of a spec are or would be."""
+    return run_folder(work_dir, spec.identity()) / WEIGHTS
+
+
+def is_there(settings: RunSettings, spec: Spec) -> bool:
+    """Whether a spec need not be run: a student has its record, a teacher its weights too."""
+    if isinstance(spec, TeacherSpec) and not weights_of(settings.work_dir, spec).is_file():
+        return False
+    record = record_of(settings.store, spec)
+    return record.done if record is not None else settings.store.find(spec.identity()) is not None
+
+
+def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
+    """Return the teachers, by identity, that must be trained before a plan's cell."""
+    wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
+    if plan.teacher is not None and not (plan.staged is not None and there(plan.staged)):
+        wanted += [plan.teacher, *plan.others]
+    return {spec.identity(): spec for spec in wanted if not there(spec)}
+
+
+def specs_of(plan: Plan) -> dict[str, Spec]:
+    """All that a plan may have to train, by identity."""
+    specs = [plan.cell, plan.plain, plan.teacher, plan.staged, *plan.others]
+    return {spec.identity(): spec for spec in specs if spec is not None}
+
+
+def checkpoints_of(plan: Plan, work_dir: Path) -> int:
+    """Sum the iterations, over all that a plan trains, from which interrupted trainings resume."""
+    return sum(interrupted_at(run_folder(work_dir, identity)) or 0 for identity in specs_of(plan))

@@ -1,0 +1,190 @@
+"""One training of a plan: from its spec to its record, also where it fails."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kdbench.errors import PluginError, RunError, UserError
+from kdbench.plugins import registry
+from kdbench.results.record import Record, Teacher
+from kdbench.runs.cells import Spec, interrupted_at, score, subject_of, title
+from kdbench.runs.elapsed import span
+from kdbench.runs.launch import is_main_process
+from kdbench.runs.plan import Plan, origin
+from kdbench.runs.provenance import record_of
+from kdbench.runs.settings import RunSettings
+from kdbench.runs.trainer import Trainer
+from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
+
+CODE = "method-code.txt"
+"""In a run's folder: the hash of the method's source that its training began with."""
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.distiller import Teacher as TeacherModel
+    from kdbench.openmmlab.hooks import Progress
+    from kdbench.openmmlab.students import Outcome, Subject
+    from kdbench.openmmlab.training import Place
+
+
+class Console(Protocol):
+    """Shows the progress of a session."""
+
+    def say(self, line: str) -> None:
+        """One line."""
+
+    def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
+        """Show a training of so many iterations while it lasts."""
+
+
+class OutOfMemory(Exception):
+    """A lane of a pack found no memory: with fewer lanes there may be enough."""
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """The teachers that a student learns from.
+
+    Attributes:
+        models: Their models: one, or an ensemble's.
+        measured: What each reaches; the students are compared with the first, the pair's own.
+    """
+
+    models: Sequence[TeacherModel]
+    measured: Sequence[Teacher]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training and the record that it is for.
+
+    Attributes:
+        plan: The plan that it is part of.
+        settings: Runtime settings.
+        spec: The student or teacher.
+        trainer: Does it.
+        teaching: The teachers that a student learns from; None for a plain student and for a teacher.
+        start: Weights to start from, of the teacher that a stage trains further.
+        origin: That teacher, as measured.
+        timed_with: Names the trainings that it takes turns with; None where it is alone.
+        notes: What is to stand in the record before the training's own notes.
+    """
+
+    plan: Plan
+    settings: RunSettings
+    spec: Spec
+    trainer: Trainer
+    teaching: Teaching | None = None
+    start: Path | None = None
+    origin: Teacher | None = None
+    timed_with: str | None = None
+    notes: Sequence[str] = ()
+
+    def run(self, place: Place, console: Console, heading: str) -> Record:
+        """Train and write the record.
+
+        Args:
+            place: Where, and beside what.
+            console: Receives progress messages.
+            heading: What it is called there.
+
+        Raises:
+            RunError: If it failed; its failed record is written.
+            OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            UserError: If a gate fails or a file is bad.
+            KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
+        """
+        from kdbench.openmmlab.looks import NonFiniteLoss
+        from kdbench.openmmlab.memory import is_out_of_memory
+
+        subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
+        name = title(self.spec)
+        self._look_back(place.work_dir, console, heading)
+        try:
+            with console.stage(heading, subject.schedule.iterations) as progress:
+                outcome = self._outcome(subject, place, progress)
+        except NonFiniteLoss as failed:
+            why = f"{name}: {failed}. Look at the learning rate and the method's weight."
+            raise RunError(why, self.failed(str(failed))) from failed
+        except PluginError as failed:
+            _, trace = self._crashed(failed)
+            told = self.failed(str(failed))
+            raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
+        except (UserError, OSError):
+            raise
+        except Exception as failed:
+            if place.pack is not None and is_out_of_memory(failed):
+                raise OutOfMemory from failed
+            reason, trace = self._crashed(failed)
+            raise RunError(f"{name}: {reason}. The traceback is in {trace}.", self.failed(reason)) from failed
+        cost = {**outcome.cost, "timed_with": self.timed_with}
+        record = self.write(curve=outcome.curve, cost=cost, notes=[*self.notes, *outcome.notes])
+        console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
+        return record
+
+    def _outcome(self, subject: Subject, place: Place, progress: Progress) -> Outcome:
+        if self.teaching is None:
+            return self.trainer.train_alone(subject, place, progress, self.start)
+        return self.trainer.train_with(
+            subject,
+            self.teaching.models,
+            self.plan.card,
+            self.plan.options,
+            place,
+            progress,
+            force=self.settings.force,
+        )
+
+    def _look_back(self, folder: Path, console: Console, heading: str) -> None:
+        """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
+        from kdbench.openmmlab.interrupted import of_this_code
+
+        stopped = interrupted_at(folder)
+        if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
+            console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
+        elif stopped is not None:
+            console.say(f"{heading} goes on from iteration {stopped}")
+
+    @property
+    def _runs_method(self) -> bool:
+        """Whether the method's code has a part in it."""
+        if isinstance(self.spec, TeacherSpec):
+            return isinstance(self.spec, StagedTeacherSpec)
+        return self.spec.teacher is not None
+
+    def _code(self) -> dict[str, str]:
+        """Return the plugin and the hash of the source that have a part in it."""
+        if self._runs_method:
+            return {"plugin": self.plan.plugin, "code": self.plan.code}
+        return {} if isinstance(self.spec, TeacherSpec) else {"plugin": origin(registry().method(PLAIN))}
+
+    def failed(self, reason: str) -> Record:
+        """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
+        from kdbench.openmmlab.interrupted import drop_checkpoints
+
+        if is_main_process():
+            drop_checkpoints(self.settings.folder(self.spec))
+        return self.write(reason=reason)
+
+    def write(self, **values: Any) -> Record:
+        """Make the record and store it (one process of a distributed run does)."""
+        plan = self.plan
+        measured = self.teaching.measured[0] if self.teaching else self.origin
+        values |= self._code() | {"teacher": measured, "command": plan.command}
+        record = record_of(self.spec, plan.dataset.metric, self.settings.folder(self.spec), **values)
+        if is_main_process():
+            self.settings.store.write(record, replace=self.settings.rerun and self.spec == plan.cell)
+        return record
+
+    def _crashed(self, error: Exception) -> tuple[str, Path]:
+        """Reason of a training that raised, in one line, and the file with its traceback."""
+        lines = traceback.format_exception(error)
+        trace = self.settings.folder(self.spec) / "traceback.txt"
+        trace.parent.mkdir(parents=True, exist_ok=True)
+        trace.write_text("".join(lines), encoding="utf-8")
+        return lines[-1].strip().splitlines()[0].rstrip("."), trace
