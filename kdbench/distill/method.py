@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -11,9 +11,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
-from kdbench.distill.captures import Captures, Shapes, Targets, detached
+from kdbench.distill.captures import Captures, Predictions, Shapes, Targets, detached
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def no_head(*_given: Any, **_named: Any) -> Any:
+    """Raise, as the method did not ask for the inside of a head."""
+    raise RuntimeError("teacher_tail and teacher_boxes are for methods that capture head_hidden")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,10 @@ class Step:
         iteration: Iterations done before this one.
         iterations: Iterations of the whole training.
         others: The captures of an ensemble's further teachers.
+        teacher_tail: ``teacher_tail(hidden, after=k)`` runs the teacher's dense head from behind its k-th
+            convolution on a pair of maps for each level, as in ``head_hidden[k - 1]``, and returns its
+            ``Predictions``. The teacher is frozen; gradients reach the maps.
+        teacher_boxes: ``teacher_boxes(predictions)`` decodes such predictions, as in ``head_boxes``.
     """
 
     student: Captures
@@ -37,6 +46,8 @@ class Step:
     iteration: int
     iterations: int
     others: tuple[Captures, ...] = ()
+    teacher_tail: Callable[..., Predictions] = no_head
+    teacher_boxes: Callable[[Predictions], list[Tensor]] = no_head
 
     @property
     def progress(self) -> float:
@@ -71,6 +82,10 @@ class Method(nn.Module, Generic[OptionsT]):
         Override it where a variant asks for others than ``captures``.
         """
         return self.captures
+
+    def wants(self) -> tuple[str, ...]:
+        """Return the captures that it takes in families that have them and does without in the others."""
+        return ()
 
     def build(self, shapes: Shapes) -> None:
         """Make the adapters. Called once, before training, under the method's own random state."""

@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor
 
-from kdbench.distill import Assignment, at_least_float32
+from kdbench.distill import Assignment, at_least_float32, rows_of
 from kdbench.errors import UserError
 
 DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
@@ -34,6 +35,7 @@ class Positions:
     Attributes:
         rows: (N,) the sampled ones.
         labels: (N,) their classes; the background is the head's number of classes.
+        weights: (N,) what their classification counts.
         positive: (P,) which of the N are positive.
         targets: (P, 4) encoded regression targets of the positives.
         sides: (P, 4) what distances in strides are divided by; None where the regressions are deltas.
@@ -41,9 +43,17 @@ class Positions:
 
     rows: Tensor
     labels: Tensor
+    weights: Tensor
     positive: Tensor
     targets: Tensor
     sides: Tensor | None = None
+
+    @cached_property
+    def normaliser(self) -> Tensor:
+        """The number of positives, () in float32: the mean over all processes, at least 1."""
+        count = torch.full((), float(len(self.positive)), device=self.rows.device)
+        all_reduce(count, op="mean")
+        return count.clamp(min=1)
 
 
 class DenseTraining:
@@ -64,7 +74,7 @@ class DenseTraining:
         kind = targets_class(self.head)
         if kind == "FCOSHead":
             labels, targets = (torch.cat(part) for part in self._output)
-            rows = torch.arange(len(labels), device=labels.device)
+            rows, weights = torch.arange(len(labels), device=labels.device), torch.ones_like(labels).float()
         else:
             start = int(kind == "GFLHead")  # which gives the anchors first
             labels, weights = (_joined(part) for part in self._output[start : start + 2])
@@ -74,9 +84,9 @@ class DenseTraining:
         chosen = rows[positive]
         encoded = self._encoded(targets[chosen], chosen)
         if kind == "AnchorHead":
-            return Positions(rows, labels[rows], positive, encoded)
+            return Positions(rows, labels[rows], weights[rows], positive, encoded)
         sides = _sides(encoded)
-        return Positions(rows, labels[rows], positive, encoded / sides, sides)
+        return Positions(rows, labels[rows], weights[rows], positive, encoded / sides, sides)
 
     def _encoded(self, targets: Tensor, rows: Tensor) -> Tensor:
         """Targets (P, 4) of these rows, as the head gives them -> deltas, or distances in strides."""
@@ -113,18 +123,21 @@ class DenseTraining:
             )
         where = self.positions
         chosen = where.rows[where.positive]
-        found = _rows(boxes, _width(head))[chosen]
+        found = rows_of(boxes, _width(head))[chosen]
         if targets_class(head) == "GFLHead":
-            found = _integral(head, found)
+            found = integral(head, found)
         elif targets_class(head) == "FCOSHead" and not head.norm_on_bbox:
             found = found / _strides(head, boxes)[chosen]
         return Assignment(
-            _rows(logits, head.cls_out_channels)[where.rows],
+            rows_of(logits, head.cls_out_channels)[where.rows],
             "sigmoid" if head.use_sigmoid_cls else "softmax",
             where.labels,
             where.positive,
             found if where.sides is None else found / where.sides,
             where.targets,
+            where.rows,
+            where.weights,
+            where.normaliser,
         )
 
 
@@ -143,12 +156,13 @@ class RoiTraining:
     @cached_property
     def positions(self) -> Positions:
         """Where it was trained: every sampled RoI."""
-        labels, _, targets = self._output[:3]
+        labels, weights, targets = self._output[:3]
         positive = _positive(labels, self.head.num_classes)
         chosen = targets[positive]
         if self.head.reg_decoded_bbox:
             chosen = self.head.bbox_coder.encode(self._rois[positive, 1:], chosen)
-        return Positions(torch.arange(len(labels), device=labels.device), labels, positive, chosen)
+        rows = torch.arange(len(labels), device=labels.device)
+        return Positions(rows, labels, weights, positive, chosen)
 
     def seen_by(self, head: Any, logits: Tensor, boxes: Tensor) -> Assignment:
         """Return what a head, the student's own or the teacher's, predicts for the RoIs.
@@ -168,7 +182,17 @@ class RoiTraining:
             )
         where = self.positions
         own = own_class_boxes(boxes[where.positive], where.labels[where.positive])
-        return Assignment(logits, "softmax", where.labels, where.positive, own, where.targets)
+        return Assignment(
+            logits,
+            "softmax",
+            where.labels,
+            where.positive,
+            own,
+            where.targets,
+            where.rows,
+            where.weights,
+            where.normaliser,
+        )
 
 
 def own_class_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
@@ -215,11 +239,6 @@ def _joined(levels: Sequence[Tensor], *width: int) -> Tensor:
     return torch.cat([level.reshape(-1, *width) for level in levels])
 
 
-def _rows(levels: Sequence[Tensor], width: int) -> Tensor:
-    """(B, A * width, H_i, W_i) a level -> (rows, width)."""
-    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, width) for level in levels])
-
-
 def _width(head: Any) -> int:
     """Numbers that a convolutional head gives for a box."""
     return 4 * (int(head.reg_max) + 1) if targets_class(head) == "GFLHead" else 4
@@ -230,15 +249,20 @@ def _cells(boxes: Sequence[Tensor]) -> list[tuple[int, ...]]:
     return [(len(level), *level.shape[-2:]) for level in boxes]
 
 
+def stride_of_level(head: Any, level: int) -> float:
+    """Return the stride of a level, in input pixels."""
+    stride = head.prior_generator.strides[level]
+    return float(stride[0] if isinstance(stride, tuple) else stride)
+
+
 def _strides(head: Any, boxes: Sequence[Tensor]) -> Tensor:
     """(rows, 1) the stride of each."""
-    strides = [stride[0] if isinstance(stride, tuple) else stride for stride in head.prior_generator.strides]
     counts = [level.numel() // _width(head) for level in boxes]
     device = boxes[0].device
     return torch.cat(
         [
-            torch.full((count, 1), float(stride), device=device)
-            for count, stride in zip(counts, strides, strict=True)
+            torch.full((count, 1), stride_of_level(head, level), device=device)
+            for level, count in enumerate(counts)
         ]
     )
 
@@ -258,8 +282,8 @@ def _sides(distances: Tensor) -> Tensor:
     return (distances[:, :2] + distances[:, 2:]).clamp(min=SMALLEST_SIDE).repeat(1, 2)
 
 
-def _integral(head: Any, rows: Tensor) -> Tensor:
-    """Mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
+def integral(head: Any, rows: Tensor) -> Tensor:
+    """Return the mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
     with torch.autocast(rows.device.type, enabled=False):
         distances: Tensor = head.integral(at_least_float32(rows))
     return distances

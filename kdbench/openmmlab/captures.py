@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.errors import UserError
 from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood
+from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
 
 POINT_BOX_STRIDES = 8
 """Side, in strides, of the square that stands for an anchor-free head's point."""
@@ -24,8 +25,13 @@ POINT_BOX_STRIDES = 8
 ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "segmentation": ()}
 """Family -> the heads that have an assignment."""
 
-AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "logits", "roi_targets", "assignments"})
+AT_ROIS = frozenset(
+    {"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits", "roi_targets", "assignments"}
+)
 """Captures for which a two-stage teacher looks at the student's RoIs."""
+
+AT_HEAD = frozenset({"head", "head_boxes", "head_hidden", "logits", "head_targets", "assignments"})
+"""Captures for which a dense teacher's head runs."""
 
 Raw = dict[str, Any]
 
@@ -38,8 +44,12 @@ def family_of_model(model: nn.Module) -> str:
 
 
 @contextmanager
-def recording(model: nn.Module) -> Iterator[Raw]:
+def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator[Raw]:
     """Record the outputs of a model's parts while it runs; the raw record fills as it does.
+
+    Args:
+        model: The model.
+        names: Captures that are asked for: a head's hidden maps are recorded where they are.
 
     Raises:
         UserError: If the model's head is a cascade.
@@ -51,6 +61,8 @@ def recording(model: nn.Module) -> Iterator[Raw]:
             f"{type(model).__name__} has a cascade of heads: methods can only see into single ones."
         )
     handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
+    if "head_hidden" in names:
+        handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
     undo = _watch(model, raw)
     try:
         yield raw
@@ -195,6 +207,10 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if name in ("neck", "anchors"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
         return maps if name == "neck" else _anchors(model, family, maps)
+    if name == "head_boxes":
+        return decoded_boxes(model.bbox_head, raw["head"][1])
+    if name == "head_hidden":
+        return hidden_maps(raw["head_hidden"])
     if name in ("rpn", "head"):
         output = raw[name]
         return Predictions(tuple(output[0]), tuple(output[1]))
@@ -261,7 +277,7 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
         inputs: (B, 3, H, W) images, normalised for the teacher.
         names: Captures that are asked for.
     """
-    with recording(teacher) as raw:
+    with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
             pass
         elif names <= {"backbone", "proposals", "rois"}:
@@ -299,18 +315,8 @@ def _run_head(teacher: Any, features: Any, names: frozenset[str]) -> None:
     if family == "segmentation":
         teacher.decode_head(features)
     elif family == "dense":
-        if names & {"head", "logits", "head_targets", "assignments"}:
-            with _encoding_as_in_training(teacher.bbox_head):
+        if names & AT_HEAD:
+            with encoding_as_in_training(teacher.bbox_head):
                 teacher.bbox_head(features)
     elif names & {"rpn", "rpn_targets", "assignments"}:
         teacher.rpn_head(features)
-
-
-@contextmanager
-def _encoding_as_in_training(head: nn.Module) -> Iterator[None]:
-    """Decode boxes as in training, for heads that differ in eval mode (FCOS with ``norm_on_bbox``)."""
-    head.training = True
-    try:
-        yield
-    finally:
-        head.training = False

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kdbench.distill import Logits, Method, Shapes, Step, Targets
 from kdbench.distill.captures import shapes_of
+from kdbench.specs import Family
 
 IMAGE = (64, 96)
 CLASSES = 3
@@ -41,6 +42,8 @@ def captures(family: str, channels: int, strides: Sequence[int], regions: Any = 
         "segmentation": Logits((torch.randn(2, CLASSES, *maps[0].shape[-2:]),), "softmax"),
     }
     values = {"neck": maps, "backbone": maps, "logits": logits[family]}
+    if family != "dense":
+        values["softmax_logits"] = logits[family]
     if family == "segmentation":
         values["pixel_logits"] = torch.randn(2, CLASSES, *maps[0].shape[-2:])
     if family == "two-stage":
@@ -89,15 +92,22 @@ def step(
     return Step(student, teacher, truth, images, iteration, 100)
 
 
+def family_of(on: Step) -> Family:
+    if "pixel_logits" in on.student:
+        return "segmentation"
+    return "two-stage" if "roi_logits" in on.student else "dense"
+
+
 def built(method: type[Method[Any]], options: Any, on: Step) -> Method[Any]:
     made = method(options)
-    names = made.needs()
+    names = [*made.needs(), *(name for name in made.wants() if name in on.student)]
     made.build(
         Shapes(
             {name: shapes_of(on.student[name]) for name in names},
             {name: shapes_of(on.teacher[name]) for name in names},
             CLASSES,
             IMAGE,
+            family_of(on),
         )
     )
     return made
