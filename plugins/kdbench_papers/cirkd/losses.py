@@ -161,7 +161,7 @@ class Memory(nn.Module):
         return self.vectors[:, places].flatten(0, 1)
 
     def _chosen(self, rows: Tensor) -> Tensor:
-        """Some pixels, or their mean."""
+        """Return some pixels, or their mean."""
         if not self.pixels:
             return unit_vectors(rows.mean(dim=0, keepdim=True))
         return rows[torch.randperm(len(rows), device=rows.device)[: self.pixels]]

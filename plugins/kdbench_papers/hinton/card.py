@@ -13,7 +13,7 @@ from kdbench.api import TASKS, MethodCard, Options
 class HintonOptions(Options):
     """Options of soft targets."""
 
-    added_later: ClassVar[tuple[str, ...]] = ("teachers",)
+    added_later: ClassVar[tuple[str, ...]] = ("teachers", "standardise")
 
     temperature: float = Field(default=2.0, gt=0, le=100)
     """T: both models' logits are divided by it."""
@@ -25,6 +25,8 @@ class HintonOptions(Options):
     """Sigmoid heads: the mean over positions, weighted by the teacher's foreground, or over all alike."""
     teachers: int = Field(default=1, ge=1, le=16)
     """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
+    standardise: bool = False
+    """Logit standardization: every position's logits get mean 0 and deviation 1 over the classes first."""
 
     @property
     def settled(self) -> frozenset[str]:
@@ -65,6 +67,8 @@ Choices, where the paper (on classification) is silent:
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
 - teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
   probabilities; in two-stage detection all judge the student's RoIs.
+- standardise=true: logit standardization (Sun et al., CVPR 2024), of student and teacher alike, not for sigmoid
+  heads. Its published T = 2 and a = 9 are for classification; for detection and segmentation nothing is published.
 - T = 2 and a = b = 1 are ours. The paper found a much smaller b than a best for classification; a detector's
   own loss also holds its boxes, which have no soft targets here, so b stays 1.""",
     method="kdbench_papers.hinton.method:Hinton",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.api import Method, Shapes, Step, UserError
+from kdbench.api import Logits, Method, Shapes, Step, UserError, resized
 from kdbench_papers.hinton.card import HintonOptions
 from kdbench_papers.hinton.losses import ensemble_logits, logits_loss
+from kdbench_papers.lskd.losses import standardised_logits
 
 
-def check_logits(shapes: Shapes) -> None:
+def check_logits(shapes: Shapes, capture: str = "logits") -> None:
     """Refuse a pair whose class logits cannot be compared.
 
     Raises:
         UserError: If levels, classes, anchors or (in detection) map sizes differ.
     """
-    for student, teacher in shapes.levels("logits"):
+    for student, teacher in shapes.levels(capture):
         # Rows (R, C) and resizable maps (B, C, H, W) need the classes alone, (B, C, A, H, W) every size.
         end = None if len(student) == 5 else 2
         if len(student) != len(teacher) or student[1:end] != teacher[1:end]:
@@ -25,21 +26,46 @@ def check_logits(shapes: Shapes) -> None:
             )
 
 
+def check_standardised(shapes: Shapes) -> None:
+    """Refuse models whose logits cannot be standardised.
+
+    Raises:
+        UserError: If their classes are independent, or there is one class alone.
+    """
+    if shapes.family == "dense" or shapes.student["logits"][0][1] < 2:
+        raise UserError(
+            "standardise=true is for the logits of at least two classes that exclude each other: choose a "
+            "two-stage or a segmentation pair, or leave it out."
+        )
+
+
+def standardised(student: Logits, teacher: Logits) -> tuple[Logits, Logits]:
+    """Standardise the logits of softmax heads; the student's maps are resized to the teacher's size first."""
+    (ours,), (theirs,) = student.values, teacher.values
+    ours = resized(ours, theirs) if ours.dim() == 4 else ours
+    return Logits((standardised_logits(ours),), "softmax"), Logits((standardised_logits(theirs),), "softmax")
+
+
 class Hinton(Method[HintonOptions]):
     """Soft targets on the class logits."""
 
     captures = ("logits",)
 
     def build(self, shapes: Shapes) -> None:
-        """Check that the logits line up."""
+        """Check that the logits line up, and that they can be standardised where that is asked for."""
         check_logits(shapes)
+        if self.options.standardise:
+            check_standardised(shapes)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the soft term."""
         options = self.options
         teachers = [captures["logits"] for captures in (step.teacher, *step.others)]
         teacher = ensemble_logits(teachers, options.temperature)
-        loss = logits_loss(step.student["logits"], teacher, options.temperature, options.normaliser)
+        student = step.student["logits"]
+        if options.standardise:
+            student, teacher = standardised(student, teacher)
+        loss = logits_loss(student, teacher, options.temperature, options.normaliser)
         return {"soft": options.weight * loss}
 
     def task_weight(self, step: Step) -> float:

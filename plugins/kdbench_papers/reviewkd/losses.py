@@ -86,7 +86,7 @@ class Fusion(nn.Module):
         return outputs[::-1]
 
     def _fused(self, level: int, own: Tensor, coarser: Tensor | None) -> Tensor:
-        """The level's own map, mixed with the residual of the coarser one where there is one."""
+        """Mix the level's own map with the residual of the coarser one where there is one."""
         if coarser is None:
             return own
         coarser = _nearest(coarser, (own.shape[2], own.shape[3]))
@@ -106,7 +106,7 @@ class _Norm(nn.BatchNorm2d):
 
 
 def _convolution(entering: int, leaving: int, size: int) -> nn.Sequential:
-    """A convolution without bias, kaiming uniform with a = 1, and its norm."""
+    """Make a convolution without bias, kaiming uniform with a = 1, and its norm."""
     convolution = nn.Conv2d(entering, leaving, size, padding=size // 2, bias=False)
     nn.init.kaiming_uniform_(convolution.weight, a=1)
     return nn.Sequential(convolution, _Norm(leaving))
