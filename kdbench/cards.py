@@ -31,6 +31,8 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     added_later: ClassVar[tuple[str, ...]] = ()
     """Options added later: left out of the identity at their defaults, so that old results stay valid."""
+    typical: ClassVar[Mapping[str, float]] = {}
+    """Options that are unset by default -> the value around which `kdbench tune` searches them."""
     plain: ClassVar[Mapping[str, Any]] = {}
     """Values at which a run equals the baseline student's; empty: ``weight`` and each ``..._weight`` at 0."""
 

@@ -13,9 +13,11 @@ from kdbench.distill.captures import (
     Predictions,
     Shape,
     Shapes,
+    Spread,
     Targets,
     rows_of,
 )
+from kdbench.distill.levels import assign_levels, level_overlaps
 from kdbench.distill.losses import (
     at_least_float32,
     mean_or_zero,
@@ -24,11 +26,13 @@ from kdbench.distill.losses import (
     unit_vectors,
 )
 from kdbench.distill.method import Method, Step
+from kdbench.distill.padding import valid_cells
+from kdbench.distill.processes import gathered, reduced
 from kdbench.distill.regions import (
     as_rois,
-    assign_levels,
     coverage,
     largest_overlap,
+    overlaps,
     pooled_regions,
     region_means,
     stride_of,
@@ -45,6 +49,7 @@ __all__ = [
     "Predictions",
     "Shape",
     "Shapes",
+    "Spread",
     "Step",
     "Targets",
     "adapter",
@@ -52,10 +57,14 @@ __all__ = [
     "assign_levels",
     "at_least_float32",
     "coverage",
+    "gathered",
     "largest_overlap",
+    "level_overlaps",
     "mean_or_zero",
     "mean_square",
+    "overlaps",
     "pooled_regions",
+    "reduced",
     "region_means",
     "resized",
     "resized_labels",
@@ -63,4 +72,5 @@ __all__ = [
     "stride_of",
     "student_and_teacher",
     "unit_vectors",
+    "valid_cells",
 ]

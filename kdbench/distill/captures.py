@@ -22,6 +22,8 @@
 - ``assignments``: dict of the family's assignments: ``rpn`` and ``roi`` (two-stage), ``head`` (dense)
 - ``anchors``: list over levels of (H_i * W_i * A, 4) boxes in row-major (y, x, a) order (two-stage: the RPN's;
   dense: the head's; an anchor-free head's points as squares of 8 strides)
+- ``box_levels``: function of boxes (N, 4): the level of the neck, (N,) integers, that the model itself takes each
+  from (two-stage: as its RoI extractor; dense: the level whose anchors reach the largest IoU)
 
 Ground truth (boxes, labels, masks) is in ``Targets``, in every family that has it.
 """
@@ -29,12 +31,16 @@ Ground truth (boxes, labels, masks) is in ``Targets``, in every family that has 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
+from kdbench.distill.padding import valid_cells
+from kdbench.distill.processes import processes
+from kdbench.distill.regions import stride_of
 from kdbench.errors import UserError
 from kdbench.specs import Family
 
@@ -44,10 +50,10 @@ Captures = Mapping[str, Any]
 FAMILIES: Mapping[str, frozenset[str]] = {
     "two-stage": frozenset(
         {"backbone", "neck", "rpn", "proposals", "rois", "roi_features", "roi_logits", "roi_boxes", "logits"}
-        | {"anchors", "rpn_targets", "roi_targets", "assignments", "softmax_logits"}
+        | {"anchors", "box_levels", "rpn_targets", "roi_targets", "assignments", "softmax_logits"}
     ),
     "dense": frozenset(
-        {"backbone", "neck", "head", "logits", "anchors", "head_targets", "assignments"}
+        {"backbone", "neck", "head", "logits", "anchors", "box_levels", "head_targets", "assignments"}
         | {"head_boxes", "head_hidden"}
     ),
     "segmentation": frozenset({"backbone", "neck", "logits", "softmax_logits", "pixel_logits"}),
@@ -105,7 +111,7 @@ class Assignment:
         rows: (N,) place of each position among all of the head's, counted over levels, then images, then cells
             (y, x) and anchors, as :func:`kdbench.api.rows_of` orders its maps; of a RoI head over its RoIs.
         weights: (N,) what the classification of each position counts in the head's own loss.
-        normaliser: () number of positives, the mean over all processes, at least 1.
+        normaliser: () number of positives: the mean over all processes, whose sum counts as at least 1.
     """
 
     logits: Tensor
@@ -129,6 +135,8 @@ class Targets:
         masks: (B, H, W) class indices, or None in detection.
         image_shape: Height and width of the padded batch.
         ignore_index: Value in ``masks`` that is not judged.
+        sizes: Height and width of each image, which lies in the upper left corner of the padded batch; empty
+            where no image is padded.
     """
 
     boxes: tuple[Tensor, ...]
@@ -136,6 +144,21 @@ class Targets:
     masks: Tensor | None
     image_shape: tuple[int, int]
     ignore_index: int = 255
+    sizes: tuple[tuple[int, int], ...] = ()
+
+    def valid(self, maps: Sequence[Tensor]) -> list[Tensor] | list[None]:
+        """Return which cells of each map see their image, as :func:`valid_cells` does, or None where all do.
+
+        Args:
+            maps: (B, ..., H, W) each; their strides follow from their sizes.
+
+        Returns:
+            (B, H, W) booleans each, in a distributed run always; None each where no image is padded: a mean
+            over all cells costs nothing more then.
+        """
+        if not self.sizes and processes() == 1:
+            return [None] * len(maps)
+        return valid_cells(maps, self.sizes, [stride_of(level, self.image_shape) for level in maps])
 
 
 def rows_of(levels: Sequence[Tensor], width: int) -> Tensor:
@@ -155,6 +178,19 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
+class Spread:
+    """What values one of the teacher's tensors has on the probed batch.
+
+    Attributes:
+        lowest: The smallest.
+        deviation: Their standard deviation.
+    """
+
+    lowest: float
+    deviation: float
+
+
+@dataclass(frozen=True)
 class Shapes:
     """Probed shapes of the captures that a method asked for.
 
@@ -163,14 +199,16 @@ class Shapes:
         teacher: The same for the teacher.
         classes: Number of classes, without background.
         image_shape: Height and width of the probed batch.
-        family: The student's family.
+        family: The student's, None if unknown.
+        spreads: Capture name -> values of each of the teacher's tensors, where they are known.
     """
 
     student: Mapping[str, tuple[Shape, ...]]
     teacher: Mapping[str, tuple[Shape, ...]]
     classes: int
     image_shape: tuple[int, int]
-    family: Family
+    family: Family | None = None
+    spreads: Mapping[str, tuple[Spread, ...]] = field(default_factory=dict)
 
     def levels(self, capture: str) -> list[tuple[Shape, Shape]]:
         """Student's and teacher's shape of each of a capture's tensors.
@@ -191,6 +229,8 @@ def detached(value: Any) -> Any:
     """Return a capture's value without gradients."""
     if isinstance(value, torch.Tensor):
         return value.detach()
+    if isinstance(value, LevelsByScale | LevelsByAnchors):
+        return value
     if isinstance(value, Logits):
         return Logits(detached(value.values), value.activation)
     if isinstance(value, Predictions):
@@ -202,16 +242,29 @@ def detached(value: Any) -> Any:
     return type(value)(detached(part) for part in value)
 
 
+def tensors_of(value: Any) -> tuple[Tensor, ...]:
+    """Every tensor in a capture's value."""
+    if isinstance(value, torch.Tensor):
+        return (value,)
+    if isinstance(value, LevelsByScale | LevelsByAnchors):
+        return ()
+    if isinstance(value, Logits):
+        return tensors_of(value.values)
+    if isinstance(value, Predictions):
+        return tensors_of(value.logits) + tensors_of(value.boxes)
+    if isinstance(value, Assignment):
+        return tensors_of((value.logits, value.boxes))
+    if isinstance(value, Mapping):
+        return tensors_of(tuple(value.values()))
+    return tuple(tensor for part in value for tensor in tensors_of(part))
+
+
 def shapes_of(value: Any) -> tuple[Shape, ...]:
     """Shapes of every tensor in a capture's value."""
-    if isinstance(value, torch.Tensor):
-        return (tuple(value.shape),)
-    if isinstance(value, Logits):
-        return shapes_of(value.values)
-    if isinstance(value, Predictions):
-        return shapes_of(value.logits) + shapes_of(value.boxes)
-    if isinstance(value, Assignment):
-        return shapes_of((value.logits, value.boxes))
-    if isinstance(value, Mapping):
-        return shapes_of(tuple(value.values()))
-    return tuple(shape for part in value for shape in shapes_of(part))
+    return tuple(tuple(tensor.shape) for tensor in tensors_of(value))
+
+
+def spreads_of(value: Any) -> tuple[Spread, ...]:
+    """Values of every tensor in a capture's value that has some."""
+    known = [tensor.float() for tensor in tensors_of(value) if tensor.numel()]
+    return tuple(Spread(float(tensor.min()), float(tensor.std(correction=0))) for tensor in known)

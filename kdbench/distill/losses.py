@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from kdbench.distill.processes import reduced
+
 SHORTEST = 1e-8
 """Norm up to which a vector has no direction."""
 
@@ -30,19 +32,32 @@ def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
     return at_least_float32(student), at_least_float32(teacher.detach())
 
 
-def mean_or_zero(values: Tensor) -> Tensor:
-    """Mean of all elements; of none it is exactly 0, with a valid zero gradient."""
-    return values.sum() / max(values.numel(), 1)
+def mean_or_zero(values: Tensor, where: Tensor | None = None) -> Tensor:
+    """Mean of all elements, or of some; of none it is exactly 0, with a valid zero gradient.
+
+    Args:
+        values: Any shape.
+        where: Booleans that broadcast to that shape, 1 where they do not tell elements apart: those that count, in
+            all processes of a distributed run; None: every element of this process.
+
+    Returns:
+        Scalar. Elements that do not count have a gradient of exactly 0, also where they are not finite.
+    """
+    if where is None:
+        return values.sum() / max(values.numel(), 1)
+    each = values.numel() // max(where.numel(), 1)
+    return values.masked_fill(~where, 0).sum() / reduced(where.sum() * each)
 
 
-def mean_square(student: Tensor, teacher: Tensor) -> Tensor:
+def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
     """Mean of all squared differences; of none it is exactly 0, with a valid zero gradient.
 
     The bits of ``mean_or_zero((student - teacher).square())``, without the maps in between.
 
     Args:
-        student: Any shape.
+        student: Any shape; (B, C, H, W) with ``cells``.
         teacher: The same shape; receives no gradient.
+        cells: (B, H, W) booleans: the cells that count, in all processes; None: every element.
 
     Returns:
         Scalar, in at least float32.
@@ -51,6 +66,8 @@ def mean_square(student: Tensor, teacher: Tensor) -> Tensor:
         ValueError: If the shapes differ.
     """
     student, teacher = student_and_teacher(student, teacher)
+    if cells is not None:
+        return mean_or_zero((student - teacher).square(), cells[:, None])
     return functional.mse_loss(student, teacher, reduction="sum") / max(student.numel(), 1)
 
 

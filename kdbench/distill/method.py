@@ -102,6 +102,10 @@ class Method(nn.Module, Generic[OptionsT]):
         """Further factor on the classification terms of a detector's own loss in this iteration."""
         return 1.0
 
+    def head_weight(self, step: Step) -> float:
+        """Further factor on the terms of a two-stage detector's RoI head in this iteration (0: its RPN alone)."""
+        return 1.0
+
     def adversary(self) -> nn.Module | None:
         """Return a part, made in ``build``, that is trained against the student.
 

@@ -1,4 +1,4 @@
-"""Regions of feature maps: strides, pyramid levels, overlaps, pooling.
+"""Regions of feature maps: strides, overlaps, pooling.
 
 Boxes are x1, y1, x2, y2 in input pixels.
 """
@@ -29,30 +29,17 @@ def stride_of(features: Tensor, image_shape: tuple[int, int]) -> int:
     return min(candidates, key=lambda s: sum(abs(-(-image // s) - cells) for image, cells in sizes))
 
 
-def assign_levels(boxes: Tensor, levels: int, finest: float) -> Tensor:
-    """Level of each box in a pyramid of octaves, as mmdet's SingleRoIExtractor chooses it.
+def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
+    """Return the IoU of each box (N, 4) with each of the others (M, 4): (N, M), 0 for boxes without area."""
+    from torchvision.ops import box_iou
 
-    floor(log2(sqrt(area) / finest + 1e-6)), clamped to the levels there are.
-
-    Args:
-        boxes: (N, 4).
-        levels: Number of levels, finest first.
-        finest: Boxes under twice this scale, in pixels, are on the finest level (mmdet: 56 at stride 4).
-
-    Returns:
-        (N,) integers in [0, levels).
-    """
-    sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0)
-    scale = sides.prod(dim=1).sqrt()
-    return torch.floor(torch.log2(scale / finest + 1e-6)).clamp(0, levels - 1).long()
+    table: Tensor = box_iou(at_least_float32(boxes), at_least_float32(others))
+    return table.nan_to_num(0.0)
 
 
 def largest_overlap(boxes: Tensor, others: Tensor) -> Tensor:
     """Largest IoU of each box (N, 4) with any of the others (G, 4): (N,), 0 where there are no others."""
-    from torchvision.ops import box_iou
-
-    overlaps: Tensor = box_iou(boxes.float(), others.float())
-    return functional.pad(overlaps.nan_to_num(0.0), (0, 1)).amax(dim=1)
+    return functional.pad(overlaps(boxes, others), (0, 1)).amax(dim=1)
 
 
 def pooled_regions(features: Tensor, rois: Tensor, stride: int, size: int) -> Tensor:

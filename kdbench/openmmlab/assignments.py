@@ -12,10 +12,9 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from torch import Tensor
 
-from kdbench.distill import Assignment, at_least_float32, rows_of
+from kdbench.distill import Assignment, at_least_float32, reduced, rows_of
 from kdbench.errors import UserError
 
 DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
@@ -50,10 +49,8 @@ class Positions:
 
     @cached_property
     def normaliser(self) -> Tensor:
-        """The number of positives, () in float32: the mean over all processes, at least 1."""
-        count = torch.full((), float(len(self.positive)), device=self.rows.device)
-        all_reduce(count, op="mean")
-        return count.clamp(min=1)
+        """The number of positives, () in float32, as :func:`kdbench.api.reduced` has it."""
+        return reduced(torch.full((), float(len(self.positive)), device=self.rows.device))
 
 
 class DenseTraining:

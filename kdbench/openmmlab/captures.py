@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
+from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
 from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood
 from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
+from kdbench.specs import Family
 
 POINT_BOX_STRIDES = 8
 """Side, in strides, of the square that stands for an anchor-free head's point."""
@@ -36,7 +38,7 @@ AT_HEAD = frozenset({"head", "head_boxes", "head_hidden", "logits", "head_target
 Raw = dict[str, Any]
 
 
-def family_of_model(model: nn.Module) -> str:
+def family_of_model(model: nn.Module) -> Family:
     """Family of a built model: see :data:`kdbench.distill.captures.FAMILIES`."""
     if hasattr(model, "decode_head"):
         return "segmentation"
@@ -204,8 +206,10 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         if name == "neck":
             return (raw["classifier_inputs"][0],)
         return raw["head"] if name == "pixel_logits" else Logits((raw["head"],), "softmax")
-    if name in ("neck", "anchors"):
+    if name in ("neck", "anchors", "box_levels"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
+        if name == "box_levels":
+            return _box_levels(model, family, maps)
         return maps if name == "neck" else _anchors(model, family, maps)
     if name == "head_boxes":
         return decoded_boxes(model.bbox_head, raw["head"][1])
@@ -252,6 +256,19 @@ def _dense_logits(head: Any, scores: list[Tensor]) -> Logits:
     classes = head.cls_out_channels
     values = tuple(s.reshape(len(s), -1, classes, *s.shape[-2:]).transpose(1, 2) for s in scores)
     return Logits(values, "sigmoid" if head.use_sigmoid_cls else "softmax")
+
+
+def _box_levels(model: Any, family: str, maps: tuple[Tensor, ...]) -> LevelsByScale | LevelsByAnchors:
+    """How the model chooses the level of a box."""
+    if family == "dense":
+        return LevelsByAnchors(tuple(_anchors(model, family, maps)))
+    extractor = model.roi_head.bbox_roi_extractor
+    if not hasattr(extractor, "finest_scale"):
+        raise UserError(
+            f"a {type(extractor).__name__} pools each RoI from several levels, so a box has no level of its own: "
+            "choose a pair with a SingleRoIExtractor, or another variant of the method."
+        )
+    return LevelsByScale(len(extractor.featmap_strides), float(extractor.finest_scale))
 
 
 def _anchors(model: Any, family: str, maps: tuple[Tensor, ...]) -> list[Tensor]:

@@ -13,7 +13,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets.layout import part_names
 from kdbench.errors import UserError
 from kdbench.openmmlab.loading_process import leave_signals
-from kdbench.openmmlab.same_size import SameSize, SortedImages
+from kdbench.openmmlab.same_size import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
@@ -56,7 +56,8 @@ def training_loader(
     Raises:
         UserError: If a batch cannot be dealt out evenly over the processes.
     """
-    images = SeededImages(images_of(dataset, folder, "train", training_pipeline(dataset, schedule)), seed)
+    plain = images_of(dataset, folder, "train", training_pipeline(dataset, schedule))
+    images = SeededImages(plain, seed, schedule.batch_size, upright(plain, schedule))
     sampler = PositionSampler(len(images))
     if schedule.batch_size % sampler.world_size:
         raise UserError(
@@ -72,6 +73,13 @@ def training_loader(
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
+
+
+def upright(images: Any, schedule: Schedule) -> list[bool]:
+    """Return whether each image is higher than wide when it is resized; empty where all get one size."""
+    if not schedule.keep_ratio or schedule.crop is not None:
+        return []
+    return [height > width for width, height in sizes_of(images, schedule)]
 
 
 def evaluation_loader(

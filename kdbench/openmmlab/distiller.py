@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -13,6 +14,7 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from kdbench import devices
 from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures, Predictions
@@ -30,7 +32,11 @@ from kdbench.openmmlab.captures import (
 )
 from kdbench.openmmlab.heads import decoded_boxes, tail
 from kdbench.openmmlab.looks import Looks
+from kdbench.openmmlab.shares import Shares, parts_of, share_of, shared_parameters
 from kdbench.plugins import title_of
+
+METHOD = "loss_distill_"
+"""What the names of a method's terms begin with, among the losses."""
 
 
 class Teacher:
@@ -160,7 +166,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
         self.iteration = 0
-        self.looks = Looks(iterations)
+        self.looks, self.shares = Looks(iterations), Shares(iterations)
         self.data_preprocessor = student.data_preprocessor
         self.seen: Step | None = None
         """What the last iteration saw, for the method's adversary, which trains after the student's step."""
@@ -196,7 +202,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             losses = {
                 name: scaled(value, weight) if "loss" in name else value for name, value in losses.items()
             }
-        return losses | {f"loss_distill_{name}": term for name, term in terms.items()}
+        return losses | {f"{METHOD}{name}": term for name, term in terms.items()}
 
     def _computed(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
         """Return what :meth:`compute` gives; if it fails, an earlier non-finite loss is the better reason."""
@@ -238,6 +244,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         reseed(*stream, "method")
         with running(self.title, "losses()"):
             losses = classification_scaled(losses, self.method.classification_weight(step))
+            losses = head_scaled(losses, self.method.head_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
             check_terms(terms)
         for teacher in self.teachers:
@@ -250,8 +257,22 @@ class Distiller(BaseModel):  # type: ignore[misc]
         Raises:
             NonFiniteLoss: For the first loss that is not finite, when it is looked at.
         """
+        self._measure_share(losses)
         total, logged = super().parse_losses(losses)
         return total, self.looks.note(self.iteration, logged)
+
+    def _measure_share(self, losses: dict[str, Any]) -> None:
+        """Measure the method's share of the gradient in the iterations that count, if it has terms."""
+        method, task = parts_of(losses, METHOD)
+        if not method or not self.shares.due(self.iteration):
+            return
+        device = self.data_preprocessor.device
+        devices.synchronize(device)
+        begun = time.perf_counter()
+        ours, theirs = (super(Distiller, self).parse_losses(part)[0] for part in (method, task))
+        self.shares.note(self.iteration, share_of(ours, theirs, shared_parameters(self.student)))
+        devices.synchronize(device)
+        self.shares.seconds = time.perf_counter() - begun
 
 
 def scaled(value: Any, weight: float) -> Any:
@@ -265,24 +286,44 @@ def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, An
     Raises:
         UserError: If the weight is not 1 and no term has such a name.
     """
-    if weight == 1.0:
-        return losses
     named = {name for name in losses if "loss" in name and "cls" in name}
-    if not named:
+    if weight != 1.0 and not named:
         raise UserError(
             f"the method weights the student's classification, but none of its losses ({', '.join(losses)}) is "
             "named so: choose a detector whose heads give loss_cls."
         )
-    return {name: scaled(value, weight) if name in named else value for name, value in losses.items()}
+    return _scaled_where(losses, weight, named)
+
+
+def head_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
+    """Scale the losses of a two-stage detector's RoI head (all but ``loss_rpn_...``).
+
+    Raises:
+        UserError: If the weight is not 1 and there is no RPN.
+    """
+    named = {name for name in losses if "loss" in name and not name.startswith("loss_rpn")}
+    if weight != 1.0 and not any(name.startswith("loss_rpn") for name in losses):
+        raise UserError("the method weights the student's RoI head: choose a two-stage detector.")
+    return _scaled_where(losses, weight, named)
+
+
+def _scaled_where(losses: dict[str, Any], weight: float, names: set[str]) -> dict[str, Any]:
+    if weight == 1.0:
+        return losses
+    return {name: scaled(value, weight) if name in names else value for name, value in losses.items()}
 
 
 def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:
     """Ground truth of a batch."""
     height, width = inputs.shape[-2:]
+    sizes = tuple((int(sample.img_shape[0]), int(sample.img_shape[1])) for sample in samples)
+    if set(sizes) == {(height, width)}:
+        sizes = ()
     if family_of_model(model) == "segmentation":
         masks = torch.stack([sample.gt_sem_seg.data[0] for sample in samples])
         head = model.decode_head
         last: Any = head[-1] if isinstance(head, nn.ModuleList) else head
-        return Targets((), (), masks, (height, width), last.ignore_index)
+        return Targets((), (), masks, (height, width), last.ignore_index, sizes)
     boxes = tuple(getattr(b := sample.gt_instances.bboxes, "tensor", b) for sample in samples)
-    return Targets(boxes, tuple(sample.gt_instances.labels for sample in samples), None, (height, width))
+    labels = tuple(sample.gt_instances.labels for sample in samples)
+    return Targets(boxes, labels, None, (height, width), sizes=sizes)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
-import statistics
 import threading
 import time
+from statistics import median
 from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from mmengine.dist import all_reduce, all_reduce_params, get_world_size
 from mmengine.hooks import CheckpointHook, EMAHook, Hook
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from kdbench import devices
 from kdbench.distill.randomness import reseed
@@ -50,7 +52,7 @@ class StepHook(Hook):  # type: ignore[misc]
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock after the batch was loaded; a preprocessor's random sizes follow from the iteration."""
         model = bare(runner)
-        model.iteration = runner.iter
+        model.iteration, model.shares.seconds = runner.iter, 0.0
         reseed(model.seed, "batch", runner.iter)
         device = model.data_preprocessor.device
         if model.looks.due(runner.iter, device):
@@ -62,13 +64,16 @@ class StepHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Stop the clock if the losses were read, so that the device is done, and report the last that were.
 
+        The time in which the method's share of the gradient was measured does not count.
+
         A lane of a pack is charged what it took from the others, so that its time is that of a run alone.
         """
         if outputs:
             model = bare(runner)
             devices.synchronize(model.data_preprocessor.device)
             borrowed = sum(teacher.borrowed for teacher in model.teachers)
-            self.durations[runner.iter] = time.perf_counter() - self.started + borrowed
+            taken = time.perf_counter() - self.started - model.shares.seconds
+            self.durations[runner.iter] = taken + borrowed
             self.losses = {name: value for name, value in outputs.items() if "loss" in name}
         self.progress.advance(runner.iter + 1, self.losses)
 
@@ -81,7 +86,7 @@ class StepHook(Hook):  # type: ignore[misc]
         warm = [seconds for at, seconds in self.durations.items() if at >= first + WARM_ITERATIONS]
         if not warm and first == 0:
             warm = list(self.durations.values())
-        return statistics.median(warm) if warm else None
+        return median(warm) if warm else None
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""
@@ -134,8 +139,8 @@ class CurveHook(Hook):  # type: ignore[misc]
         return points
 
 
-class BuffersHook(Hook):  # type: ignore[misc]
-    """Averages the buffers (BatchNorm's statistics) over the processes, where DDP leaves each with its own."""
+class StatisticsHook(Hook):  # type: ignore[misc]
+    """Averages the statistics of normalisation layers over the processes; other buffers stay as each has them."""
 
     priority = "HIGH"
 
@@ -144,7 +149,13 @@ class BuffersHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Average, before weights are averaged, evaluated or saved."""
         if get_world_size() > 1:
-            all_reduce_params([b for b in runner.model.buffers() if b.is_floating_point()], op="mean")
+            all_reduce_params(statistics_of(runner.model), op="mean")
+
+
+def statistics_of(model: nn.Module) -> list[Tensor]:
+    """Return the running means and variances of a model's normalisation layers (BatchNorm, InstanceNorm)."""
+    layers = [layer for layer in model.modules() if isinstance(layer, _NormBase)]
+    return [b for layer in layers for b in layer.buffers(recurse=False) if b.is_floating_point()]
 
 
 class AverageHook(EMAHook):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kdbench.cards import Dataset
 from kdbench.distill import Method, Shapes
-from kdbench.distill.captures import FAMILIES, shapes_of
+from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import PluginError, UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
@@ -109,6 +109,7 @@ def probe_shapes(
         foreground,
         (inputs.shape[-2], inputs.shape[-1]),
         families[0],
+        {name: spreads_of(value) for name, value in seen.items()},
     )
 
 
@@ -134,13 +135,10 @@ def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
         )
 
 
-def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
+def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
     """First losses: finite, and the distillation terms neither nothing nor everything.
 
     They are looked at in the first iteration and in the middle, since a method may hold its loss back.
-
-    Returns:
-        One line on what was seen.
 
     Raises:
         GateError: With what to look at.
@@ -169,7 +167,6 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> list[str]:
             f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
             "whether teacher and student features are normalised alike."
         )
-    return [f"distillation loss is {ratios[0]:.3g} of the task loss at the start, {ratios[1]:.3g} half-way"]
 
 
 def check_loaded(missed: Mapping[str, str], file: Path) -> None:

@@ -25,9 +25,7 @@ class SortedImages(Dataset[Any]):
     """
 
     def __init__(self, images: Any, schedule: Schedule) -> None:
-        images.full_init()
-        paths = tuple(str(images.get_data_info(index)["img_path"]) for index in range(len(images)))
-        sizes = _resized(paths, schedule.scale, schedule.keep_ratio)
+        paths, sizes = _paths(images), sizes_of(images, schedule)
         self.order = sorted(range(len(images)), key=lambda index: (sizes[index], paths[index]))
         self.sizes = [sizes[index] for index in self.order]
         self.images, self.metainfo = images, images.metainfo
@@ -58,6 +56,20 @@ class SameSize(Sampler[list[int]]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def sizes_of(images: Any, schedule: Schedule) -> list[Size]:
+    """Return the width and height of each image of an OpenMMLab dataset after resizing.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    return _resized(_paths(images), schedule.scale, schedule.keep_ratio)
+
+
+def _paths(images: Any) -> tuple[str, ...]:
+    images.full_init()
+    return tuple(str(images.get_data_info(index)["img_path"]) for index in range(len(images)))
 
 
 @lru_cache(maxsize=8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,17 +70,46 @@ class PositionSampler(Sampler[int]):
             position += self.world_size
 
 
+def grouped(
+    order: npt.NDArray[np.int64], upright: Sequence[bool], batch_size: int, before: int
+) -> npt.NDArray[np.int64]:
+    """Bring images of one kind together in batches, each where its last image was.
+
+    Args:
+        order: Indices of an epoch's images.
+        upright: Kind of each image.
+        batch_size: Images of a batch.
+        before: So many images belong to the last batch of the epoch before: they stay where they are.
+
+    Returns:
+        The same indices; those that fill no batch are at the end. With one kind alone they are as they were.
+    """
+    found: list[int] = list(order[:before])
+    waiting: dict[bool, list[int]] = {False: [], True: []}
+    for index in order[before:]:
+        group = waiting[upright[index]]
+        group.append(index)
+        if len(group) == batch_size:
+            found += group
+            group.clear()
+    return np.array([*found, *waiting[False], *waiting[True]], dtype=np.int64)
+
+
 class SeededImages(Dataset[Any]):
     """An image and its augmentation by position: each epoch a new permutation.
 
     Args:
         images: The dataset with its augmenting pipeline.
         seed: Seed of the run.
+        batch_size: Images of a batch in all processes together.
+        upright: Whether each image is higher than wide: batches hold images of one kind, but for the last ones
+            of an epoch, so that little of them is padding. Empty: the order does not depend on it.
     """
 
-    def __init__(self, images: Any, seed: int) -> None:
+    def __init__(self, images: Any, seed: int, batch_size: int = 1, upright: Sequence[bool] = ()) -> None:
         self.images = images
         self.seed = seed
+        self.batch_size, self.upright = batch_size, upright
         self.metainfo = images.metainfo
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
 
@@ -95,9 +124,14 @@ class SeededImages(Dataset[Any]):
         """Index of the image at a position."""
         epoch, offset = divmod(position, len(self.images))
         if self._order[0] != epoch:
-            generator = np.random.default_rng(seed_of(self.seed, "order", epoch))
-            self._order = epoch, generator.permutation(len(self.images))
+            self._order = epoch, self._epoch(epoch)
         return int(self._order[1][offset])
+
+    def _epoch(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Return the images of an epoch in their order."""
+        order = np.random.default_rng(seed_of(self.seed, "order", epoch)).permutation(len(self.images))
+        before = -epoch * len(order) % self.batch_size
+        return grouped(order, self.upright, self.batch_size, before) if self.upright else order
 
     def __getitem__(self, position: int) -> Any:
         with seeded(self.seed, "image", position):

@@ -187,11 +187,12 @@ def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]
     try:
         for teacher in model.teachers:
             check_same_pixels(model.student, teacher.model, probe)
-        return check_losses(model, probe, name)
+        check_losses(model, probe, name)
     except UserError as failed:
         if not force:
             raise
         return [f"a gate failed and was overruled: {failed}"]
+    return []
 
 
 def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
@@ -274,6 +275,7 @@ def _finish(
         "student_parameters": parameters,
         "student_flops": flops,
         "latency_ms": latency,
+        **model.shares.means(),
     }
     return Outcome(trained.curve, cost, notes or [])
 

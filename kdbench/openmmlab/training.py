@@ -16,9 +16,10 @@ from kdbench.errors import ArgumentError
 from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
-from kdbench.openmmlab.hooks import AverageHook, BuffersHook, CurveHook, Progress, StepHook, Stop, StopHook
+from kdbench.openmmlab.hooks import AverageHook, CurveHook, Progress, StatisticsHook, StepHook, Stop, StopHook
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.openmmlab.shares import SharesHook
 from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def train(
     devices.reset_peak_memory(place.device)
     steps, curve = StepHook(progress), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
-    hooks = [BuffersHook(), steps, curve, stop]
+    hooks = [StatisticsHook(), SharesHook(), steps, curve, stop]
     if model.method.adversary() is not None:
         hooks.append(AdversaryHook())
     runner = make_runner(model, dataset, schedule, place, seed=seed, name=name, hooks=hooks)

@@ -111,6 +111,12 @@ class Cost(_Part):
     """Multiply-adds of one forward pass of the student."""
     latency_ms: float | None = Field(default=None, ge=0)
     """Median time of the student's inference for one test image, ms, on the record's device."""
+    gradient_share_start: float | None = Field(default=None, ge=0, le=1)
+    """Part of the gradient's norm on backbone and neck that is the method's, as the training begins."""
+    gradient_share_quarter: float | None = Field(default=None, ge=0, le=1)
+    """The same after a quarter of the iterations."""
+    gradient_share_half: float | None = Field(default=None, ge=0, le=1)
+    """The same half-way."""
     timed_with: str | None = Field(default=None, pattern="^[0-9a-f]{12}$")
     """Names the trainings that took turns in one process, iteration by iteration: only the times of iterations of
     those with the same one can be compared. None for a training alone."""

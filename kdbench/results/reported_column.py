@@ -51,7 +51,8 @@ def published(cell: Record) -> Published:
     Only the variant that the cell ran, with every other option at its default, or, of a method without variants,
     the options that the cell ran; and only a metric of the cell's task of which more is better. Among those: the
     cell's own dataset before VOC (detection) or Cityscapes (segmentation) before others; the cell's metric; a
-    student of the same depth; the paper's table before other sources; then the first that is listed.
+    student of as many stages; one of the same depth; the paper's table before other sources; then the first that is
+    listed.
     """
     offer = registry().methods.get(cell.method)
     variant = None if offer is None else _variant(offer.value, cell)
@@ -118,7 +119,20 @@ def _distance(row: Row, cell: Record, task: str) -> tuple[Any, ...]:
     same_depth = depth and re.search(rf"R(es(Net)?)?-?{depth}(?!\d)", row["student"], re.IGNORECASE)
     source = SOURCES.index(row["source"]) if row["source"] in SOURCES else len(SOURCES)
     preferred = dataset.startswith(PREFERRED[task])
-    return not own, not preferred, row["metric"] != cell.metric, not same_depth, source
+    return (
+        not own,
+        not preferred,
+        row["metric"] != cell.metric,
+        not _same_stages(row, cell),
+        not same_depth,
+        source,
+    )
+
+
+def _same_stages(row: Row, cell: Record) -> bool:
+    """Whether both students are two-stage detectors (an R-CNN or R-FCN), or neither is."""
+    two_stage = re.search(r"R-?CNN|R-?FCN", row["student"]) is not None
+    return two_stage == (cell.spec["pair"].get("family") == "two-stage")
 
 
 def _depth(student: Mapping[str, Any]) -> str:

@@ -19,6 +19,8 @@ METRIC = "metric:"
 """What the columns of secondary metrics begin with."""
 GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
 """Rows that differ in one of these are never ranked together."""
+SHARES = ("gradient_share_start", "gradient_share_quarter", "gradient_share_half")
+"""Part of the gradient's norm on backbone and neck that is the method's."""
 COLUMNS = {
     **dict.fromkeys([*GROUP, "method"], "str"),
     "seeds": "int64",
@@ -34,6 +36,7 @@ COLUMNS = {
     "best": "float64",
     **dict.fromkeys(("skipped", "smoke", "missing", "reported"), "int64"),
     **dict.fromkeys(("seconds_per_iteration", "peak_memory_mib", "added_parameters"), "float64"),
+    **dict.fromkeys(SHARES, "float64"),
     **dict.fromkeys(("student_parameters", "student_flops", "paper_difference"), "float64"),
     **dict.fromkeys(("paper_setting", "plugin", "command"), "str"),
 }
@@ -48,7 +51,8 @@ than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a
 machine where the plain student's is another one. ``selection`` is which evaluation ranks: the last; ``best`` is the
 mean at the best one, which flatters and never ranks.
 failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark file asks for and
-was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` is the mean over seeds;
+was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` and the gradient shares
+(parts of the gradient's norm on backbone and neck that are the method's, in [0, 1]) are means over seeds;
 ``time_ratio`` compares only seeds in which the method and the plain student took turns in one process; memory,
 parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``.
 Further columns ``metric:NAME`` are means of the other metrics after the last iteration.
@@ -164,14 +168,13 @@ def secondary(cells: Sequence[Record]) -> dict[str, float]:
 
 
 def costs(cells: Sequence[Record]) -> dict[str, float]:
-    """Return the mean time of an iteration and the largest memory (MiB), parameters and multiply-adds, or NaN."""
-    spent = [cell.cost for cell in cells]
-    seconds = [cost.seconds_per_iteration for cost in spent if cost.seconds_per_iteration is not None]
-    found = {"seconds_per_iteration": mean(seconds)}
-    for name in LARGEST:
-        values = [value for cost in spent if (value := getattr(cost, name)) is not None]
-        found[name] = float(max(values, default=math.nan))
-    return found
+    """Return the mean time of an iteration and gradient shares, the largest memory, parameters, FLOPs, or NaN."""
+    found = {name: mean(_spent(cells, name)) for name in ("seconds_per_iteration", *SHARES)}
+    return found | {name: float(max(_spent(cells, name), default=math.nan)) for name in LARGEST}
+
+
+def _spent(cells: Iterable[Record], name: str) -> list[float]:
+    return [value for cell in cells if (value := getattr(cell.cost, name)) is not None]
 
 
 def time_ratio(own: Mapping[int, Record], plain: Mapping[int, Record]) -> float:

@@ -59,7 +59,7 @@ def space_of(
 
     A positive number is searched from a tenth to ten times its value here, within its bounds, on a logarithmic
     scale; any other number within its bounds, evenly, if it has both; booleans and literals over all values that
-    are usable. An option that may be unset and is so has no scale, and stays unset.
+    are usable. An option that is unset stays so unless the card has a typical value.
 
     Args:
         options: The method's options as the selector gives them.
@@ -104,6 +104,7 @@ def _searched(
     if name in options.settled:
         return "left alone by the method's card"
     kind, value = _kind(field.annotation), getattr(options, name)
+    value = options.typical.get(name) if value is None else value
     if kind is bool:
         return _choice(name, (False, True), options, usable)
     if get_origin(kind) is Literal:

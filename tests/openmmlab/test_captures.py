@@ -10,7 +10,7 @@ import torch
 from small_bench import CHANNELS, FAMILIES, IMAGE, MODELS, WIDTH
 
 from kdbench.distill.captures import FAMILIES as NAMES
-from kdbench.distill.captures import Assignment, Logits, Predictions
+from kdbench.distill.captures import tensors_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 
@@ -22,7 +22,7 @@ BOXES = {"faster": 4, "retinanet": 4, "gfl": 4 * 17, "fcos": 4}
 CLASSES = 10
 STRIDES = (8, 16, 32)
 SIZES = tuple(IMAGE // stride for stride in STRIDES)
-SHARED = {"proposals", "rois", "anchors"}
+SHARED = {"proposals", "rois", "anchors", "box_levels"}
 """Captures that carry no gradient."""
 
 
@@ -49,27 +49,13 @@ def seen(bench: Any, kind: str) -> dict[str, Any]:
     }
 
 
-def tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, Logits):
-        return list(value.values)
-    if isinstance(value, Predictions):
-        return [*value.logits, *value.boxes]
-    if isinstance(value, Assignment):
-        return [value.logits, value.boxes]
-    if isinstance(value, dict):
-        return tensors(list(value.values()))
-    return [part for item in value for part in tensors(item)]
-
-
 def both(bench, kind, name):
     found = seen(bench, kind)
     return ("student", found["own"][name]), ("teacher", found["theirs"][name])
 
 
 def shapes(value):
-    return [tuple(part.shape) for part in tensors(value)]
+    return [tuple(part.shape) for part in tensors_of(value)]
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -86,6 +72,26 @@ def test_backbone(bench, kind):
 def test_neck_of_a_detector(bench, kind):
     for role, value in both(bench, kind, "neck"):
         assert shapes(value) == [(2, CHANNELS[role], size, size) for size in SIZES]
+
+
+def test_a_box_is_on_the_level_that_the_models_own_extractor_pools_it_from(bench):
+    boxes = torch.rand(200, 2) * 20
+    boxes = torch.cat([boxes, boxes + 1 + 300 * torch.rand(200, 2) ** 3], dim=1)
+    for role, levels in both(bench, "faster", "box_levels"):
+        extractor = seen(bench, "faster")[role].roi_head.bbox_roi_extractor
+        rois = torch.nn.functional.pad(boxes, (1, 0))
+        expected = extractor.map_roi_levels(rois, extractor.num_inputs)
+        assert set(expected.tolist()) == {0, 1, 2}
+        assert torch.equal(levels(boxes), expected)
+
+
+@pytest.mark.parametrize("kind", DENSE)
+def test_a_box_of_a_dense_head_is_on_the_level_of_its_anchors(bench, kind):
+    levels, anchors = (both(bench, kind, name)[0][1] for name in ("box_levels", "anchors"))
+    for level, boxes in enumerate(anchors):
+        found = levels(boxes[: 2 * ANCHORS[kind]])
+        assert (found == level).float().mean() > 0.5
+        assert (found <= level).all()  # an anchor that a finer level has as well is on that
 
 
 @pytest.mark.parametrize("kind", SEGMENTORS)
@@ -228,8 +234,8 @@ def test_only_the_students_captures_carry_gradients(bench, kind):
     stem = found["student"].backbone.conv1 if hasattr(found["student"].backbone, "conv1") else None
     weight = stem.weight if stem is not None else next(found["student"].backbone.stem.parameters())
     for name in NAMES[FAMILIES[kind]]:
-        assert not any(part.requires_grad for part in tensors(found["theirs"][name]))
-        parts = tensors(found["own"][name])
+        assert not any(part.requires_grad for part in tensors_of(found["theirs"][name]))
+        parts = tensors_of(found["own"][name])
         assert all(part.requires_grad == (name not in SHARED) for part in parts), name
         if name not in SHARED:
             total = sum(part.sum() for part in parts)
@@ -312,7 +318,7 @@ def test_recording_leaves_nothing_behind(bench, kind):
     [
         ("mimic", "gfl", "proposals", "two-stage"),
         ("mimic", "pspnet", "proposals", "two-stage"),
-        ("mimic[variant=two-stage]", "fcos", "proposals, roi_boxes, roi_logits", "two-stage"),
+        ("mimic[variant=two-stage]", "fcos", "proposals, roi_targets", "two-stage"),
     ],
 )
 def test_a_family_that_lacks_a_capture_is_refused_before_anything_is_built(

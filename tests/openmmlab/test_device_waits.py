@@ -18,8 +18,8 @@ ASKING = {
     "aten::_unique2",
     "aten::equal",
 }
-SAMPLING = {"mimic": 6, "quantization-mimic": 6}
-"""Methods that draw regions: how often they may ask a step, whatever the number of images."""
+SAMPLING = {"mimic": 3, "quantization-mimic": 3}
+"""Methods that deal regions out to levels: they may ask once a level, whatever the number of images."""
 FIRST = {kinds[0] for kinds in KINDS.values()}
 DEFAULTS = [p for p in TRAININGS if p.values[1] in FIRST and p.values[2] == ITERATIONS[True]]
 

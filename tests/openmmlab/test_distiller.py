@@ -245,3 +245,28 @@ def test_prediction_is_the_students_own(bench):
         assert torch.equal(mine.pred_instances.scores, other.pred_instances.scores)
         assert torch.equal(mine.pred_instances.bboxes, other.pred_instances.bboxes)
     assert model.method.steps == []
+
+
+def test_targets_have_the_size_of_each_padded_image():
+    from kdbench.openmmlab.distiller import targets_of
+
+    model = SimpleNamespace(roi_head=None)
+    inputs, samples = batch_of(preprocessor(pad_size_divisor=32), images((20, 30), (17, 24)))
+    targets = targets_of(model, inputs, samples)
+    assert targets.image_shape == (32, 32)
+    assert targets.sizes == ((20, 30), (17, 24))
+    inputs, samples = batch_of(preprocessor(), images((20, 30), (20, 30)))
+    assert targets_of(model, inputs, samples).sizes == ()
+
+
+def test_statistics_of_normalisation_are_averaged_and_a_methods_own_buffers_are_not():
+    from torch import nn
+
+    from kdbench.openmmlab.hooks import statistics_of
+
+    model = nn.Sequential(
+        nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.InstanceNorm2d(2, track_running_stats=True)
+    )
+    model.register_buffer("memory", torch.zeros(4))
+    expected = [model[0].running_mean, model[0].running_var, model[2].running_mean, model[2].running_var]
+    assert [id(found) for found in statistics_of(model)] == [id(buffer) for buffer in expected]

@@ -35,7 +35,7 @@ def checked(bench, method, kind="gfl"):
     model = Distiller(student, method, bench.teacher(kind), seed=0, iterations=4, names=names)
     before = copy.deepcopy(model.state_dict())
     try:
-        return check_losses(model, bench.probe(kind), "scaled")
+        check_losses(model, bench.probe(kind), "scaled")
     finally:
         after = model.state_dict()
         assert all(torch.equal(value, after[name]) for name, value in before.items())
@@ -50,14 +50,8 @@ def task_loss(bench, kind="gfl"):
     return float(total.detach())
 
 
-def test_losses_that_pass_are_told(bench):
-    (line,) = checked(bench, Scaled(task_loss(bench) / 2))
-    assert line == "distillation loss is 0.5 of the task loss at the start, 0.5 half-way"
-
-
 def test_a_loss_that_is_held_back_passes(bench):
-    (line,) = checked(bench, Scaled(task_loss(bench), late=True))
-    assert line == "distillation loss is 0 of the task loss at the start, 1 half-way"
+    checked(bench, Scaled(task_loss(bench), late=True))
 
 
 def test_a_loss_of_zero_fails(bench):
@@ -72,7 +66,7 @@ def test_a_loss_far_above_the_tasks_fails(bench, sign):
     from kdbench.openmmlab.preflight import GateError
 
     task = task_loss(bench)
-    assert checked(bench, Scaled(sign * 99 * task))
+    checked(bench, Scaled(sign * 99 * task))
     with pytest.raises(GateError, match="is 101 times the task loss: lower its weight"):
         checked(bench, Scaled(sign * 101 * task))
 

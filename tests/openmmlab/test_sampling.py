@@ -182,3 +182,36 @@ def test_a_file_that_is_gone_stops_the_evaluation(bench, broken, tmp_path):
     place = bench.place(tmp_path / "run", folder=broken)
     with pytest.raises(UserError, match=r"test_0000\.png: unreadable"):
         evaluate(subject.build(), subject, place)
+
+
+UPRIGHT = [index % 3 == 0 for index in range(50)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 8, 64])
+def test_batches_hold_images_of_one_orientation(batch_size):
+    images = SeededImages(Numbers(50), 0, batch_size, UPRIGHT)
+    positions = [images.index(position) for position in range(150)]
+    assert all(sorted(positions[begin : begin + 50]) == list(range(50)) for begin in (0, 50, 100))
+    batches = [positions[at : at + batch_size] for at in range(0, 150, batch_size)]
+    mixed = [batch for batch in batches if len({UPRIGHT[index] for index in batch}) == 2]
+    assert len(mixed) <= 3 * 2
+    if batch_size == 4:
+        assert len(batches) - len(mixed) > 30
+        alone = SeededImages(Numbers(50), 0)
+        assert [alone.index(position) for position in range(150)] != positions
+
+
+def test_images_of_one_orientation_keep_their_order():
+    alone, same = SeededImages(Numbers(50), 0), SeededImages(Numbers(50), 0, 8, [False] * 50)
+    assert [alone.index(at) for at in range(120)] == [same.index(at) for at in range(120)]
+
+
+def test_a_detectors_batches_are_grouped_and_those_of_one_size_are_not(monkeypatch):
+    from kdbench.openmmlab import data
+    from kdbench.specs import Schedule
+
+    monkeypatch.setattr(data, "sizes_of", lambda _images, _schedule: [(20, 30), (30, 20)])
+    base = {"iterations": 1, "batch_size": 2, "lr": 0.1, "scale": (30, 30)}
+    assert data.upright(None, Schedule(**base, keep_ratio=True)) == [True, False]
+    assert data.upright(None, Schedule(**base)) == []
+    assert data.upright(None, Schedule(**base, keep_ratio=True, crop=(16, 16))) == []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kdbench.distill import Logits, Method, Shapes, Step, Targets
-from kdbench.distill.captures import shapes_of
+from kdbench.distill import Assignment, Logits, Method, Shapes, Step, Targets
+from kdbench.distill.captures import shapes_of, spreads_of, tensors_of
+from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.specs import Family
 
 IMAGE = (64, 96)
@@ -34,7 +36,9 @@ def targets(counts: Sequence[int] = (2, 1)) -> Targets:
     return Targets(boxes, labels, None, IMAGE)
 
 
-def captures(family: str, channels: int, strides: Sequence[int], regions: Any = None) -> dict[str, Any]:
+def captures(
+    family: str, channels: int, strides: Sequence[int], regions: Any = None, finest: float = 112
+) -> dict[str, Any]:
     maps = neck(channels, strides)
     logits: dict[str, Logits] = {
         "two-stage": Logits((torch.randn(10, CLASSES + 1),), "softmax"),
@@ -52,8 +56,30 @@ def captures(family: str, channels: int, strides: Sequence[int], regions: Any = 
             "roi_logits": torch.randn(10, CLASSES + 1),
             "roi_boxes": torch.randn(10, 4 * CLASSES),
             "roi_features": torch.randn(10, channels, 5, 5),
+            "roi_targets": assignment(),
+            "box_levels": LevelsByScale(len(maps), finest),
         }
+    if family == "dense":
+        values["box_levels"] = LevelsByAnchors(tuple(squares(level) for level in maps))
     return values
+
+
+def assignment() -> Assignment:
+    """What a RoI head says of 10 RoIs, of which 3 have a box."""
+    labels = torch.tensor([0, 2, 1] + [CLASSES] * 7)
+    logits, boxes, truth = torch.randn(10, CLASSES + 1), torch.randn(3, 4), torch.randn(3, 4)
+    rows = torch.arange(10)
+    return Assignment(
+        logits, "softmax", labels, torch.arange(3), boxes, truth, rows, torch.ones(10), torch.tensor(3.0)
+    )
+
+
+def squares(level: Tensor) -> Tensor:
+    """One anchor of four strides on each cell of a map."""
+    stride = IMAGE[0] // level.shape[-2]
+    rows, columns = torch.meshgrid(*(torch.arange(n) * stride for n in level.shape[-2:]), indexing="ij")
+    centres = torch.stack([columns, rows], dim=-1).flatten(0, 1).float() + stride / 2
+    return torch.cat([centres - 2 * stride, centres + 2 * stride], dim=1)
 
 
 def requiring(values: dict[str, Any]) -> dict[str, Any]:
@@ -64,16 +90,17 @@ def requiring(values: dict[str, Any]) -> dict[str, Any]:
             return value.detach().clone().requires_grad_()
         if isinstance(value, Logits):
             return Logits(tuple(leaf(v) for v in value.values), value.activation)
+        if isinstance(value, Assignment):
+            return replace(value, logits=leaf(value.logits), boxes=leaf(value.boxes))
+        if isinstance(value, LevelsByScale | LevelsByAnchors):
+            return value
         return type(value)(leaf(v) for v in value)
 
     return {name: leaf(value) for name, value in values.items()}
 
 
 def leaves(values: dict[str, Any], name: str) -> list[Tensor]:
-    value = values[name]
-    if isinstance(value, Tensor):
-        return [value]
-    return list(value.values if isinstance(value, Logits) else value)
+    return list(tensors_of(values[name]))
 
 
 def step(
@@ -84,9 +111,10 @@ def step(
     iteration: int = 0,
     truth: Targets | None = None,
     regions: Any = None,
+    finest: float = 112,
 ) -> Step:
-    student = requiring(captures(family, channels[0], strides, regions))
-    teacher = requiring(captures(family, channels[1], teacher_strides or strides, regions))
+    student = requiring(captures(family, channels[0], strides, regions, finest))
+    teacher = requiring(captures(family, channels[1], teacher_strides or strides, regions, finest))
     truth = truth or targets()
     images = torch.randn(2, 3, *truth.image_shape)
     return Step(student, teacher, truth, images, iteration, 100)
@@ -98,7 +126,7 @@ def family_of(on: Step) -> Family:
     return "two-stage" if "roi_logits" in on.student else "dense"
 
 
-def built(method: type[Method[Any]], options: Any, on: Step) -> Method[Any]:
+def built(method: type[Method[Any]], options: Any, on: Step, family: Family | None = None) -> Method[Any]:
     made = method(options)
     names = [*made.needs(), *(name for name in made.wants() if name in on.student)]
     made.build(
@@ -107,7 +135,8 @@ def built(method: type[Method[Any]], options: Any, on: Step) -> Method[Any]:
             {name: shapes_of(on.teacher[name]) for name in names},
             CLASSES,
             IMAGE,
-            family_of(on),
+            family,
+            {name: spreads_of(on.teacher[name]) for name in names},
         )
     )
     return made

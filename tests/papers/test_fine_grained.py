@@ -4,6 +4,7 @@ import pytest
 import torch
 from fake_steps import IMAGE, built, leaves, step, targets, total
 from pydantic import ValidationError
+from torch import nn
 from torch.nn import functional
 
 from kdbench.distill import FAMILIES, Step, Targets
@@ -84,15 +85,31 @@ def test_terms():
 
 def test_defaults_and_card():
     options = FineGrainedOptions()
-    assert (options.variant, options.weight, options.threshold, options.relu) == (
-        "imitation",
-        0.01,
-        0.5,
-        True,
-    )
+    assert (options.variant, options.weight, options.threshold) == ("imitation", 0.01, 0.5)
+    assert (options.relu, options.channels, options.temperature) == (None, 512, 1.0)
     assert CARD.tasks == ("detection",)
-    for number in ("0.01", "0.5", "1e-4", "400", "T = 2"):
+    for number in ("0.01", "0.5", "1e-4", "400", "T = 1", "512"):
         assert number in CARD.equations
+
+
+@pytest.mark.parametrize("negative", [True, False])
+def test_a_relu_follows_where_the_teachers_map_has_no_negative_values(negative):
+    on = example()
+    if not negative:
+        on.teacher["neck"] = tuple(level.detach().relu() for level in on.teacher["neck"])
+    made = method(on)
+    assert any(isinstance(part, nn.ReLU) for part in made.modules()) is not negative
+    assert any(isinstance(part, nn.ReLU) for part in method(on, relu=True).modules())
+
+
+def test_lambda_is_for_512_channels():
+    on = example()
+    made = {channels: method(on, channels=channels, weight=1) for channels in (512, 6, None)}
+    for other in made.values():
+        other.load_state_dict(made[None].state_dict())
+    values = {channels: other.losses(on)["imitation"] for channels, other in made.items()}
+    torch.testing.assert_close(values[6], values[None])  # the teacher's maps have 6
+    torch.testing.assert_close(values[512], values[None] * 512 / 6)
 
 
 @pytest.mark.parametrize(("letter", "variant"), LETTERS.items())
@@ -182,7 +199,7 @@ def test_the_gradient_is_zero_outside_of_the_region(variant):
 
 def test_the_loss_is_the_papers_over_all_levels():
     on = example()
-    made = method(on, weight=1)
+    made = method(on, weight=1, channels=None)
     squares_sum, cells = torch.zeros(()), 0
     levels = zip(made.adaptations, on.student["neck"], on.teacher["neck"], on.student["anchors"], strict=True)
     own = [BOXES[1:], BOXES[:1]]
@@ -197,7 +214,7 @@ def test_the_loss_is_the_papers_over_all_levels():
 
 def test_full_is_half_the_sum_over_channels_per_cell():
     on = example(channels=(6, 6))
-    made = method(on, variant="F", weight=1)
+    made = method(on, variant="F", weight=1, channels=None)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.zero_()
@@ -248,7 +265,7 @@ def test_a_teacher_of_another_resolution_is_resized_to_the_anchors(strides):
 
 
 def test_the_adaptation_starts_next_to_zero():
-    made = method(example(channels=(32, 48)))
+    made = method(example(channels=(32, 48)), relu=True)
     for convolution, relu in made.adaptations:
         assert convolution.weight.shape == (48, 32, 3, 3)
         assert 0.8e-4 < convolution.weight.std() < 1e-4

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 
 from kdbench.distill import Logits
 from kdbench.errors import UserError
-from kdbench_papers.hinton.card import HintonOptions
+from kdbench_papers.hinton.card import CARD, HintonOptions
 from kdbench_papers.hinton.losses import (
     ensemble_logits,
     logits_loss,
+    matching_loss,
     sigmoid_soft_target_loss,
     soft_target_loss,
 )
@@ -105,6 +106,33 @@ def test_empty_is_exactly_zero(loss, shape):
     value.backward()
     assert value.item() == 0
     assert student.grad is not None
+
+
+def test_the_defaults_leave_a_detectors_other_terms_their_part():
+    """At T = 2 the factor T^2 lets the soft targets outweigh the boxes and proposals."""
+    assert HintonOptions().temperature == 1
+    assert HintonOptions().weight == 1
+    assert CARD.revision == 2
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_matching_is_the_limit_of_a_high_temperature(activation):
+    student, teacher = (Logits((torch.randn(6, 4).double(),), activation) for _ in range(2))
+    limit = logits_loss(student, teacher, 1e4, "positions")
+    torch.testing.assert_close(matching_loss(student, teacher), limit, rtol=1e-3, atol=0)
+    several = [Logits((torch.randn(6, 4).double(),), activation) for _ in range(3)]
+    means = [ensemble_logits(several, temperature).values[0] for temperature in (math.inf, 1e5)]
+    if activation == "softmax":  # whose logits are known up to a constant
+        means = [mean - mean.mean(dim=1, keepdim=True) for mean in means]
+    torch.testing.assert_close(*means, rtol=1e-3, atol=1e-4)
+
+
+def test_matching_takes_the_place_of_the_soft_targets():
+    on = step("two-stage")
+    (term,) = built(Hinton, HintonOptions(matching=True, weight=3), on).losses(on).values()
+    expected = 3 * matching_loss(on.student["logits"], on.teacher["logits"])
+    torch.testing.assert_close(term, expected)
+    assert {"temperature", "normaliser"} <= HintonOptions(matching=True).settled
 
 
 def test_one_class_and_one_pixel():
@@ -277,7 +305,7 @@ def test_method_with_an_ensemble(family):
     method = built(Hinton, HintonOptions(teachers=3), on)
     term = method.losses(replace(on, others=others))["soft"]
     members = [on.teacher["logits"], *(captures["logits"] for captures in others)]
-    expected = logits_loss(on.student["logits"], ensemble_logits(members, 2.0), 2.0)
+    expected = logits_loss(on.student["logits"], ensemble_logits(members, 1.0), 1.0)
     torch.testing.assert_close(term, expected)
     assert not torch.allclose(term, method.losses(on)["soft"])
 

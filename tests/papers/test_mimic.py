@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fake_steps import IMAGE, built, leaves, proposals, step, targets, total
 from pydantic import ValidationError
 
-from kdbench.distill import Step, Targets, largest_overlap
+from kdbench.distill import FAMILIES, Step, Targets, largest_overlap
+from kdbench.distill.levels import LevelsByScale
 from kdbench.errors import UserError
 from kdbench_papers.mimic.card import CARD, MimicOptions
 from kdbench_papers.mimic.method import Mimic
-from kdbench_papers.mimic.sampling import balanced, box_regions, proposal_regions
+from kdbench_papers.mimic.sampling import box_regions, proposal_regions
 
 VARIANTS = tuple(CARD.variants)
 DENSE = ("gt-boxes", "whole-map")
@@ -20,8 +23,9 @@ DENSE = ("gt-boxes", "whole-map")
 def test_every_variant_trains_student_and_transform(variant, pooling):
     # Two scales of region, so that both levels have some.
     regions = [torch.tensor([[0.0, 0, 8, 8, 0.9], [0, 0, 90, 60, 0.8]])] * 2
-    on = step(regions=regions, truth=Targets((regions[0][:, :4],) * 2, (), None, IMAGE))
-    options = MimicOptions(variant=variant, pooling=pooling, finest=2)
+    truth = Targets((regions[0][:, :4],) * 2, (), None, IMAGE)
+    on = step(regions=regions, truth=truth, finest=16, iteration=50)
+    options = MimicOptions(variant=variant, pooling=pooling)
     method = built(Mimic, options, on)
     total(method.losses(on)).backward()
     grads = [leaf.grad for leaf in [*method.parameters(), *leaves(on.student, "neck")]]
@@ -34,7 +38,7 @@ def test_every_variant_trains_student_and_transform(variant, pooling):
 def test_variants_of_dense_detectors_need_no_proposals(variant):
     on = step("dense")
     options = MimicOptions(variant=variant)
-    assert Mimic(options).needs() == ("neck",)
+    assert set(Mimic(options).needs()) <= FAMILIES["dense"]
     assert total(built(Mimic, options, on).losses(on)) > 0
 
 
@@ -66,8 +70,8 @@ def test_no_objects_still_mimic_the_background():
 
 @pytest.mark.parametrize("pooling", ["roi-align", "crop"])
 def test_equal_regions_cost_nothing_and_constant_difference_its_half_square(pooling):
-    on = step(channels=(3, 3))
-    method = built(Mimic, MimicOptions(pooling=pooling, finest=2), on)
+    on = step(channels=(3, 3), finest=16)
+    method = built(Mimic, MimicOptions(pooling=pooling), on)
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.zero_()
@@ -87,9 +91,10 @@ def test_multi_level_is_the_mean_over_levels_of_all_regions():
     both = built(Mimic, MimicOptions(variant="multi-level"), on)
     parts = []
     for finest in (1000.0, 0.01):
-        one = built(Mimic, MimicOptions(finest=finest), on)
+        levels = {**on.student, "box_levels": LevelsByScale(2, finest)}
+        one = built(Mimic, MimicOptions(), on)
         one.load_state_dict(both.state_dict())
-        parts.append(one.losses(on)["mimic"])
+        parts.append(one.losses(replace(on, student=levels))["mimic"])
     torch.testing.assert_close(both.losses(on)["mimic"], (parts[0] + parts[1]) / 2)
 
 
@@ -118,16 +123,35 @@ def test_quarter_resolution_is_interpolated():
     assert any("bilinear" in note for note in method.notes())
 
 
-def test_two_stage_adds_the_heads_outputs():
+def test_head_outputs_are_all_logits_and_the_positives_boxes():
     on = step()
-    options = MimicOptions(variant="two-stage", weight=2)
-    assert Mimic(options).needs() == ("neck", "proposals", "roi_logits", "roi_boxes")
+    options = MimicOptions(variant="head-outputs", weight=2)
+    assert Mimic(options).needs() == ("neck", "proposals", "box_levels", "roi_targets")
     terms = built(Mimic, options, on).losses(on)
-    for name in ("roi_logits", "roi_boxes"):
-        torch.testing.assert_close(terms[name], (on.student[name] - on.teacher[name]).square().mean())
-    on.teacher["roi_boxes"] = torch.randn(10, 4)
-    with pytest.raises(UserError, match="roi_boxes"):
-        built(Mimic, options, on)
+    ours, theirs = on.student["roi_targets"], on.teacher["roi_targets"]
+    assert len(ours.boxes) == 3
+    for name in ("logits", "boxes"):
+        torch.testing.assert_close(terms[name], (getattr(ours, name) - getattr(theirs, name)).square().mean())
+
+
+def test_two_stage_trains_the_rpn_with_mimic_first():
+    method = built(Mimic, MimicOptions(variant="two-stage", stage=0.5), step())
+    early, late = step(iteration=49), step(iteration=50)
+    assert (method.head_weight(early), set(method.losses(early))) == (0.0, {"mimic"})
+    assert (method.head_weight(late), set(method.losses(late))) == (1.0, {"mimic", "logits", "boxes"})
+    assert built(Mimic, MimicOptions(variant="head-outputs"), early).head_weight(early) == 1.0
+
+
+def test_a_dense_detector_cuts_each_box_from_the_level_of_its_anchors(monkeypatch):
+    boxes = torch.tensor([[0.0, 0, 30, 30], [0, 0, 62, 62]])
+    on = step("dense", truth=Targets((boxes, boxes[:0]), (), None, IMAGE))
+    assert on.student["box_levels"](boxes).tolist() == [0, 1]
+    method, taken = built(Mimic, MimicOptions(variant="gt-boxes"), on), []
+    monkeypatch.setattr(
+        Mimic, "_level", lambda _self, ours, _theirs, rois, _stride: taken.append(rois) or ours.sum() * 0
+    )
+    method.losses(on)
+    assert [rois[0, 1:].tolist() for rois in taken] == boxes.tolist()
 
 
 def test_other_numbers_of_levels_are_refused():
@@ -136,10 +160,8 @@ def test_other_numbers_of_levels_are_refused():
 
 
 def test_random_choices_follow_the_global_seed():
-    regions = proposals((40, 40))
-    truth = Targets(tuple(part[:6, :4] for part in regions), (), None, IMAGE)
-    on = step(regions=regions, truth=truth)
-    method = built(Mimic, MimicOptions(), on)
+    on = step(truth=targets((6, 6)))
+    method = built(Mimic, MimicOptions(variant="gt-boxes"), on)
     values = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -147,35 +169,40 @@ def test_random_choices_follow_the_global_seed():
     assert values[0] == values[1] != values[2]
 
 
-def test_proposals_are_the_best_and_balanced():
-    truth = torch.tensor([[10.0, 10, 30, 30]])
-    near = torch.tensor([[10.0, 10, 30, 29, 0.9], [11, 10, 30, 30, 0.2], [10, 10, 29, 30, 0.1]])
-    far = torch.cat(
-        [torch.tensor([[40.0, 40, 60, 60]]).repeat(20, 1), torch.linspace(0.3, 0.8, 20)[:, None]], 1
+TRUTH = torch.tensor([[10.0, 10, 30, 30]])
+
+
+def scored(positives: int, negatives: int) -> torch.Tensor:
+    """Proposals on the truth and far from it; the positives' scores are the higher ones, and all differ."""
+    near, far = TRUTH.repeat(positives, 1), TRUTH.repeat(negatives, 1) + 30
+    return torch.cat(
+        [torch.cat([near, far]), torch.linspace(0.9, 0.1, positives + negatives)[:, None]], dim=1
     )
-    rois = proposal_regions([torch.cat([far, near])], [truth], 22, 0.5)
-    # The worst of the 23 falls out of the candidates; the two other positives meet two negatives.
-    assert rois.shape == (4, 5)
-    assert (largest_overlap(rois[:, 1:], truth) >= 0.5).sum() == 2
-    assert not (rois[:, 1:] == near[2, :4]).all(dim=1).any()
-    nothing = proposal_regions([torch.zeros(0, 5)] * 2, [truth, truth], 22, 0.5)
-    assert nothing.shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "kept"),
+    [(9, 30, (4, 4)), (2, 30, (2, 6)), (0, 30, (0, 8)), (2, 3, (2, 3)), (20, 1, (7, 1)), (0, 0, (0, 0))],
+)
+def test_the_sampler_fills_up_with_negatives(positives, negatives, kept):
+    proposals = scored(positives, negatives)
+    shuffled = proposals[torch.randperm(len(proposals))]
+    rois = proposal_regions([shuffled, shuffled[:0]], [TRUTH, TRUTH], 8, 0.5)
+    near = largest_overlap(rois[:, 1:], TRUTH) >= 0.5
+    assert (int(near.sum()), int((~near).sum())) == kept
+    assert not rois[:, 0].any()
+
+
+def test_the_best_of_each_kind_are_taken():
+    proposals = scored(6, 6)
+    proposals[:, :4] += torch.linspace(0, 1, 12)[:, None]  # so that boxes differ
+    rois = proposal_regions([proposals.flip(0)], [TRUTH], 4, 0.5)
+    assert torch.equal(rois[:, 1:], proposals[[0, 1, 6, 7], :4])
 
 
 def test_rois_name_their_image():
     rois = proposal_regions(proposals((3, 0, 4)), [torch.zeros(0, 4)] * 3, 256, 0.5)
     assert rois[:, 0].tolist() == [0, 0, 0, 2, 2, 2, 2]
-
-
-@pytest.mark.parametrize(
-    ("positives", "negatives", "kept"), [(5, 9, 10), (9, 5, 10), (0, 7, 7), (4, 0, 4), (0, 0, 0)]
-)
-def test_balanced(positives, negatives, kept):
-    positive = torch.cat([torch.ones(positives), torch.zeros(negatives)]).bool()
-    index = balanced(positive)
-    assert len(index) == len(index.unique()) == kept
-    if positives and negatives:
-        assert positive[index].sum() == kept // 2
 
 
 def test_random_boxes_lie_inside_and_elsewhere():
@@ -189,6 +216,15 @@ def test_random_boxes_lie_inside_and_elsewhere():
         assert (moved[:, [2, 0]] <= IMAGE[1] + 1e-4).all()
         assert (moved[:, [3, 1]] <= IMAGE[0] + 1e-4).all()
         assert (largest_overlap(moved, truth.boxes[0]) < 0.5).all()
+
+
+def test_random_boxes_lie_in_the_image_and_not_in_its_padding():
+    box = torch.tensor([[0.0, 0, 20, 20]])
+    truth = Targets((box,), (), None, IMAGE, sizes=((40, 50),))
+    for _ in range(20):
+        moved = box_regions(truth, 0.5)[1:, 1:]
+        assert (moved[:, 2] <= 50 + 1e-4).all()
+        assert (moved[:, 3] <= 40 + 1e-4).all()
 
 
 def test_whole_map_is_the_mean_over_levels():

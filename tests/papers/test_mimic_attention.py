@@ -13,9 +13,9 @@ TRUTH = Targets((REGIONS[0][:, :4], torch.zeros(0, 4)), (), None, IMAGE)
 
 
 def maps(variant: str) -> dict[str, torch.Tensor]:
-    on = step(regions=REGIONS, truth=TRUTH)
+    on = step(regions=REGIONS, truth=TRUTH, finest=16)
     # As `kdbench show-mask` asks: not built.
-    return Mimic(MimicOptions(variant=variant, finest=2)).attention(on)
+    return Mimic(MimicOptions(variant=variant)).attention(on)
 
 
 @pytest.mark.parametrize("variant", CARD.variants)
@@ -41,8 +41,8 @@ def test_cells_weigh_by_the_regions_that_cover_them():
 
 
 def test_it_shows_the_regions_that_the_loss_takes(monkeypatch):
-    on = step(regions=REGIONS, truth=TRUTH)
-    method = built(Mimic, MimicOptions(finest=2), on)
+    on = step(regions=REGIONS, truth=TRUTH, finest=16)
+    method = built(Mimic, MimicOptions(), on)
     taken: list[torch.Tensor] = []
     monkeypatch.setattr(
         Mimic,

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from fake_steps import IMAGE, built, leaves, proposals, step, targets, total
 from pydantic import ValidationError
 
 from kdbench.distill import Step, Targets
+from kdbench.errors import UserError
 from kdbench_papers.mimic.card import CARD as MIMIC
 from kdbench_papers.mimic.card import MimicOptions
 from kdbench_papers.mimic.method import Mimic
 from kdbench_papers.quantization_mimic.card import CARD, QuantizationMimicOptions, teacher_stage
-from kdbench_papers.quantization_mimic.losses import BINS, quantized_region_l2
+from kdbench_papers.quantization_mimic.losses import symmetric
 from kdbench_papers.quantization_mimic.method import QuantizationMimic
 
 VARIANTS = tuple(CARD.variants)
@@ -28,7 +31,7 @@ SIDES = {
 def large_step():
     """Features of several bins, and regions on both levels."""
     regions = [torch.tensor([[0.0, 0, 8, 8, 0.9], [0, 0, 90, 60, 0.8]])] * 2
-    on = step(regions=regions, truth=Targets((regions[0][:, :4],) * 2, (), None, IMAGE))
+    on = step(regions=regions, truth=Targets((regions[0][:, :4],) * 2, (), None, IMAGE), finest=16)
     teacher = {**on.teacher, "neck": tuple((4 * level).detach() for level in on.teacher["neck"])}
     return Step(on.student, teacher, on.targets, on.images, 0, 100)
 
@@ -49,7 +52,7 @@ def values(method: Mimic, on: Step) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("pooling", ["roi-align", "crop"])
 def test_every_variant_trains_student_and_transform(variant, pooling):
     on = large_step()
-    options = QuantizationMimicOptions(variant=variant, pooling=pooling, finest=2, step=0.25)
+    options = QuantizationMimicOptions(variant=variant, pooling=pooling, step=0.25)
     method = built(QuantizationMimic, options, on)
     total(method.losses(on)).backward()
     grads = [leaf.grad for leaf in [*method.parameters(), *leaves(on.student, "neck")]]
@@ -87,9 +90,13 @@ def test_none_builds_what_mimic_builds_from_one_seed():
 def test_crops_are_mimic_of_quantized_maps(variant, regions):
     """Exact crops of a map after Q are the crops after Q."""
     on = large_step()
-    options = QuantizationMimicOptions(variant=variant, regions=regions, pooling="crop", finest=2, step=0.5)
+    options = QuantizationMimicOptions(variant=variant, regions=regions, pooling="crop", step=0.5)
     quantized, mimic = pair(options, on)
-    rounded = BINS["power-of-two" if variant == "power-of-two" else "uniform"]
+    bins = "power-of-two" if variant == "power-of-two" else "uniform"
+
+    def rounded(features: torch.Tensor, width: float) -> torch.Tensor:
+        return symmetric(features, width, bins)
+
     student, teacher = SIDES[variant]
     if student:
         for transform in mimic.transforms:
@@ -101,21 +108,32 @@ def test_crops_are_mimic_of_quantized_maps(variant, regions):
     torch.testing.assert_close(values(quantized, on)["mimic"], values(mimic, by_hand)["mimic"])
 
 
-def test_whole_maps_of_both_are_the_papers_function():
+def test_whole_maps_of_both_are_quantized_on_both_sides():
     on = large_step()
     method = built(QuantizationMimic, QuantizationMimicOptions(regions="whole-map"), on)
     adapted = [t.conv(m) for t, m in zip(method.transforms, on.student["neck"], strict=True)]
     levels = zip(adapted, on.teacher["neck"], strict=True)
-    expected = torch.stack([quantized_region_l2(ours, theirs, 1.0) for ours, theirs in levels]).mean()
+    parts = [0.5 * (symmetric(ours, 1.0) - symmetric(theirs, 1.0)).square().mean() for ours, theirs in levels]
+    expected = torch.stack(parts).mean()
     torch.testing.assert_close(method.losses(on)["mimic"], expected)
 
 
 def test_pooled_regions_are_quantized_after_pooling():
     """A step beyond every value leaves nothing of either side: no difference, whatever the maps."""
     on = large_step()
-    assert total(built(QuantizationMimic, QuantizationMimicOptions(step=1e6), on).losses(on)) == 0
-    only = built(QuantizationMimic, QuantizationMimicOptions(step=1e6, variant="student-only"), on)
-    assert total(only.losses(on)) > 0
+    for variant, different in (("both", False), ("student-only", True)):
+        method = built(QuantizationMimic, QuantizationMimicOptions(variant=variant), on)
+        method.quantized = QuantizationMimicOptions(variant=variant, step=1e6)
+        assert bool(total(method.losses(on)) > 0) is different
+
+
+def test_a_step_that_leaves_nothing_is_refused():
+    on = large_step()
+    with pytest.raises(
+        UserError, match=r"rounds nearly all .* deviation is 4.*use quantization-mimic\[step=4\]"
+    ):
+        built(QuantizationMimic, QuantizationMimicOptions(step=30), on)
+    built(QuantizationMimic, QuantizationMimicOptions(step=30, variant="none"), on)
 
 
 def test_no_regions_and_zero_weight():
@@ -164,8 +182,11 @@ def test_notes_say_where_q_is():
     notes = {
         v: built(QuantizationMimic, QuantizationMimicOptions(variant=v), on).notes()[-1] for v in VARIANTS
     }
-    assert notes["both"] == "Q with uniform bins of 1 on the regions of: student, teacher"
-    assert notes["teacher-only"] == "Q with uniform bins of 1 on the regions of: teacher"
+    said = (
+        r"Q with uniform bins of 1 on the regions of: student, teacher \(\S+ times the teacher's deviation\)"
+    )
+    assert re.fullmatch(said, notes["both"])
+    assert notes["teacher-only"].startswith("Q with uniform bins of 1 on the regions of: teacher (")
     assert notes["power-of-two"].startswith("Q with power-of-two bins of 1")
     assert "Q" not in notes["none"]
 

@@ -16,6 +16,7 @@ from kdbench_papers.quantization_mimic.losses import (
     quantize,
     quantize_power_of_two,
     quantized_region_l2,
+    symmetric,
 )
 
 VALUES = arrays(np.float64, array_shapes(max_dims=3, max_side=5), elements=st.floats(-60, 60))
@@ -70,11 +71,36 @@ def test_the_papers_rounding_by_hand():
 
 
 @pytest.mark.parametrize("kind", BINS)
-def test_the_gradient_goes_straight_through_every_bin(kind):
+def test_the_gradient_goes_straight_through_every_bin_and_ends_at_negatives(kind):
     x = torch.linspace(-3, 9, 200, requires_grad=True)
     weights = torch.randn(200)
     (BINS[kind](x, 0.7) * weights).sum().backward()
-    assert torch.equal(x.grad, weights)
+    assert torch.equal(x.grad, torch.where(x >= 0, weights, 0.0))
+
+
+@pytest.mark.parametrize("kind", BINS)
+def test_symmetric_is_q_on_both_sides_with_the_gradient_of_the_identity(kind):
+    x = torch.cat([torch.linspace(0, 9, 100), torch.zeros(1)])
+    torch.testing.assert_close(symmetric(x, 0.7, kind), BINS[kind](x, 0.7))
+    both = torch.cat([x, -x]).requires_grad_()
+    value = symmetric(both, 0.7, kind)
+    torch.testing.assert_close(value, torch.cat([BINS[kind](x, 0.7), -BINS[kind](x, 0.7)]))
+    value.sum().backward()
+    assert torch.equal(both.grad, torch.ones_like(both))
+
+
+def test_a_student_meets_a_negative_teacher_in_a_finite_place():
+    """The paper's Q alone has no end there: the student runs to minus infinity and the loss stays."""
+    teacher = torch.linspace(-3, 3, 64)
+    student = torch.nn.Parameter(torch.zeros(64))
+    optimizer = torch.optim.Adam([student], lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = region_l2(symmetric(student, 1.0).view(1, 1, 8, 8), teacher.view(1, 1, 8, 8))
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.06  # half the mean square that rounding to whole numbers leaves is 1/24
+    assert student.abs().max() < 4
 
 
 @pytest.mark.parametrize("kind", BINS)
@@ -126,12 +152,13 @@ def test_the_gradient_is_that_of_mimic_at_the_bins():
     teacher = (torch.randn(2, 3, 2, 2).double() * 2).requires_grad_()
     quantized_region_l2(student, teacher, 0.5).backward()
     at, target = quantize(student, 0.5).detach(), quantize(teacher, 0.5).detach()
+    student_side = student.detach() >= 0
     expected = torch.zeros_like(at)
     for index in np.ndindex(*at.shape):
         shift = torch.zeros_like(at)
         shift[index] = 1e-4
         expected[index] = (region_l2(at + shift, target) - region_l2(at - shift, target)) / 2e-4
-    torch.testing.assert_close(student.grad, expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(student.grad, expected * student_side, rtol=1e-6, atol=1e-9)
     assert teacher.grad is None
 
 

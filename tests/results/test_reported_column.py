@@ -73,8 +73,7 @@ def test_blank_where_nothing_is_published(record):
         ("cwd", "detection", 0.031, "COCO mAP, RetinaNet-X101-64x4d to RetinaNet-R50 [C]"),
         ("cwd[where=logits]", "detection", 0.017, "COCO mAP, GFL-R101 to GFL-R50 [C]"),
         ("cwd[where=logits]", "segmentation", 0.0067, "Cityscapes mIoU, PSPNet-R101 to PSPNet-R18 [C]"),
-        ("pkd", "detection", 0.019, "COCO mAP, FasterRCNN-R101 to FasterRCNN-R50 2x [C]"),
-        ("pkd[weight=10]", "detection", 0.038, "COCO mAP, FCOS-X101 to RetinaNet-R50 1x [C]"),
+        ("pkd[weight=6]", "detection", 0.041, "COCO mAP, MaskRCNN-Swin to RetinaNet-R50 2x [C]"),
         ("cwd", "segmentation", math.nan, ""),
         ("cwd[weight=3]", "detection", math.nan, ""),
         ("pkd[weight=2]", "detection", math.nan, ""),
@@ -128,3 +127,16 @@ def test_it_stands_in_the_leaderboard():
     assert frame.loc["chen", "paper_difference"] == pytest.approx(0.047)
     assert frame.loc["chen", "paper_setting"] == "VOC07 mAP, VGG16 to Tucker [P]"
     assert math.isnan(frame.loc["none", "paper_difference"])
+
+
+@pytest.mark.parametrize(
+    ("family", "difference", "setting"),
+    [
+        ("two-stage", 0.019, "COCO mAP, FasterRCNN-R101 to FasterRCNN-R50 2x [C]"),
+        ("dense", 0.038, "COCO mAP, FCOS-X101 to RetinaNet-R50 1x [C]"),
+    ],
+)
+def test_a_detector_is_compared_with_one_of_as_many_stages(family, difference, setting):
+    lacking.extra("kdbench_pkd", "pip install -e plugins/kdbench-pkd")
+    got = published(run("pkd", described={"family": family}))
+    assert (got.difference, got.setting) == (pytest.approx(difference), setting)

@@ -12,7 +12,7 @@ from kdbench.plugins import NAME
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, left_out, percent, seeds, spread, times, verdict
 from kdbench.results.leaderboard import secondary_columns
-from kdbench.results.row import COLUMNS, GROUP, METRIC, TEACHER_ROW
+from kdbench.results.row import COLUMNS, GROUP, METRIC, SHARES, TEACHER_ROW
 from kdbench.results.row import Row as Values
 
 VERDICTS = ("better", "no evidence", "cannot tell", "one seed", "worse", "no plain student", "no result")
@@ -27,6 +27,9 @@ HELP = {
     "seconds_per_iteration": "Mean over the seeds, whatever else ran then: compare by time, not by this",
     "peak_memory_mib": "Peak memory, MiB",
     "added_parameters": "Trained beside the student and not exported",
+    "gradient_share_start": "Part of the gradient on backbone and neck that is the method's, x100, at the start",
+    "gradient_share_quarter": "The same after a quarter of the training, x100",
+    "gradient_share_half": "The same half-way, x100",
     "student_flops": "Multiply-adds of the student for one image",
 }
 GROUPED = 1000
@@ -182,7 +185,7 @@ def _filled(value: Any) -> bool:
 
 def _reader(name: str) -> Callable[[Values], Cell]:
     sign = "+" if name in SIGNED else ""
-    fraction = sign or name == "best" or name.startswith(METRIC)
+    fraction = sign or name in ("best", *SHARES) or name.startswith(METRIC)
 
     def read(row: Values) -> Cell:
         value = row.get(name, "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,12 +13,21 @@ from kdbench.api import TASKS, MethodCard, Options
 class CwdOptions(Options):
     """Options of channel-wise distillation."""
 
+    added_later: ClassVar[tuple[str, ...]] = ("normalise",)
+
     where: Literal["neck", "logits"] = "neck"
     """The maps: those that the heads read (every family), or the class maps (segmentation and dense detection)."""
     temperature: float = Field(default=1.0, gt=0, le=100)
     """T: the maps are divided by it."""
     weight: float = Field(default=5.0, ge=0)
     """Weight of each level."""
+    normalise: Literal["softmax", "l2", "none"] = "softmax"
+    """What a channel goes through: softmax over its positions, division by its length, or nothing."""
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """The temperature where there is no softmax."""
+        return frozenset() if self.normalise == "softmax" else frozenset({"temperature"})
 
 
 CARD = MethodCard(
@@ -51,7 +60,12 @@ Choices:
 - where=logits in dense detection: the class maps of every anchor, each a channel. A two-stage detector judges
   regions, whose logits are no maps: it is refused.
 - The student's maps are resized (bilinear) to the teacher's size where they differ.
-- All levels of the neck count; the code leaves out the coarsest of RetinaNet's five.""",
+- All levels of the neck count; the code leaves out the coarsest of RetinaNet's five.
+- The defaults are those of the authors' detection code (w 5, T 1 on four levels). mmrazor has w 10 on five levels;
+  for segmentation the authors' checkpoints have w 3, T 5 on the logits, CIRKD's script w 3, T 4.
+- Positions that see padding alone are left out of the softmax.
+- normalise=l2 and none are the rivals of the paper's ablation: squared differences, summed over the positions of
+  channels of length 1, or averaged over those of the maps as they are; the weight is that of the softmax.""",
     method="kdbench_cwd.method:ChannelWise",
     options=CwdOptions,
     reported=Path(__file__).with_name("reported.csv"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api import mean_or_zero, student_and_teacher
+from kdbench.api import mean_or_zero, mean_square, student_and_teacher
 
 
-def channel_wise_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+def channel_wise_loss(
+    student: Tensor, teacher: Tensor, temperature: float = 1.0, cells: Tensor | None = None
+) -> Tensor:
     """T^2 / (N C) sum over images and channels of KL(teacher || student) of the softmax over the positions.
 
     Reduction: summed over positions, mean over images and channels; 0 when there are none.
@@ -17,6 +20,7 @@ def channel_wise_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0
         student: Maps, (N, C, H, W), any range.
         teacher: Maps of the same shape; receive no gradient.
         temperature: T > 0.
+        cells: (N, H, W) booleans: the positions that there are, at least one an image; None: all.
 
     Returns:
         Scalar, at least 0, in at least float32.
@@ -30,6 +34,45 @@ def channel_wise_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}: it must be positive")
     student, teacher = student_and_teacher(student, teacher)
-    ours, theirs = ((maps.flatten(2) / temperature).log_softmax(dim=2) for maps in (student, teacher))
+    ours, theirs = (_log_softmax(maps / temperature, cells) for maps in (student, teacher))
     divergence = functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=2)
     return temperature**2 * mean_or_zero(divergence)
+
+
+def channel_l2_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None, *, unit: bool) -> Tensor:
+    """Squared differences of channels of unit length, or of the channels as they are.
+
+    Reduction: mean over images and channels of the sum over positions (``unit``) or of their mean; 0 of none.
+
+    Args:
+        student: Maps, (N, C, H, W), any range.
+        teacher: Maps of the same shape; receive no gradient.
+        cells: (N, H, W) booleans: the positions that there are; None: all.
+        unit: Divide each channel by its length first; a channel of zeros stays so.
+
+    Returns:
+        Scalar, at least 0, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source: Shu et al., ICCV 2021, the normalisations that the softmax is compared with.
+    """
+    if not unit:
+        return mean_square(student, teacher, cells)
+    ours, theirs = (_unit(maps, cells) for maps in student_and_teacher(student, teacher))
+    return mean_or_zero((ours - theirs).square().sum(dim=2))
+
+
+def _unit(maps: Tensor, cells: Tensor | None) -> Tensor:
+    """Return channels of length 1 over the positions that there are: (N, C, H, W) -> (N, C, H * W)."""
+    if cells is not None:
+        maps = maps.masked_fill(~cells[:, None], 0)
+    return functional.normalize(maps.flatten(2), dim=2)
+
+
+def _log_softmax(maps: Tensor, cells: Tensor | None) -> Tensor:
+    """Return the logarithm of the softmax over the positions that there are: (N, C, H, W) -> (N, C, H * W)."""
+    if cells is not None:
+        maps = maps.masked_fill(~cells[:, None], torch.finfo(maps.dtype).min)
+    return maps.flatten(2).log_softmax(dim=2)

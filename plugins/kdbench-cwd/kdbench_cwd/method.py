@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdbench.api import Logits, Method, Shape, Shapes, Step, UserError, adapter
 from kdbench_cwd.card import CwdOptions
-from kdbench_cwd.losses import channel_wise_loss
+from kdbench_cwd.losses import channel_l2_loss, channel_wise_loss
 
 
 class ChannelWise(Method[CwdOptions]):
@@ -22,20 +22,29 @@ class ChannelWise(Method[CwdOptions]):
     def build(self, shapes: Shapes) -> None:
         """Build an adapter for each level; it does nothing where channels and sizes agree.
 
-        It has no bias: the softmax over positions takes a constant away again.
+        It has no bias where the softmax over positions takes a constant away again.
         """
         pairs = [(_as_map(ours), _as_map(theirs)) for ours, theirs in shapes.levels(self.options.where)]
-        self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
+        bias = self.options.normalise != "softmax"
+        self.adapters = nn.ModuleList(adapter(ours, theirs, bias=bias) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""
-        where, options = self.options.where, self.options
-        levels = zip(self.adapters, _maps(step.student[where]), _maps(step.teacher[where]), strict=True)
+        where = self.options.where
+        teacher = _maps(step.teacher[where])
+        valid = step.targets.valid(teacher)
+        levels = zip(self.adapters, _maps(step.student[where]), teacher, valid, strict=True)
         terms = [
-            channel_wise_loss(adapt(ours, theirs.shape[-2:]), theirs, options.temperature)
-            for adapt, ours, theirs in levels
+            self._level(adapt(ours, theirs.shape[-2:]), theirs, cells)
+            for adapt, ours, theirs, cells in levels
         ]
-        return {"channels": options.weight * torch.stack(terms).sum()}
+        return {"channels": self.options.weight * torch.stack(terms).sum()}
+
+    def _level(self, student: Tensor, teacher: Tensor, cells: Tensor | None) -> Tensor:
+        """Return the loss of one level."""
+        if self.options.normalise == "softmax":
+            return channel_wise_loss(student, teacher, self.options.temperature, cells)
+        return channel_l2_loss(student, teacher, cells, unit=self.options.normalise == "l2")
 
 
 def _maps(capture: Logits | tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdbench_cwd.losses import channel_wise_loss
+from kdbench_cwd.losses import channel_l2_loss, channel_wise_loss
 
 SHAPES = [(2, 3, 4, 5), (1, 1, 1, 7), (3, 2, 6, 1)]
 
@@ -108,3 +108,18 @@ def test_misuse_is_refused() -> None:
         channel_wise_loss(maps(2, 3, 4, 4), maps(2, 1, 4, 4))
     with pytest.raises(ValueError, match="must be positive"):
         channel_wise_loss(maps(1, 1, 2, 2), maps(1, 1, 2, 2), 0.0)
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_the_rivals_of_the_softmax(unit: bool) -> None:
+    student, teacher = maps(2, 3, 4, 5).requires_grad_(), maps(2, 3, 4, 5, seed=1).requires_grad_()
+    sides = [part.detach().flatten(2) for part in (student, teacher)]
+    if unit:
+        sides = [side / side.square().sum(dim=2, keepdim=True).sqrt() for side in sides]
+    squares = (sides[0] - sides[1]).square()
+    value = channel_l2_loss(student, teacher, unit=unit)
+    torch.testing.assert_close(value.detach(), squares.sum(dim=2).mean() if unit else squares.mean())
+    value.backward()  # type: ignore[no-untyped-call]
+    assert teacher.grad is None
+    zero = torch.zeros(0, 3, 4, 5, requires_grad=True)
+    assert channel_l2_loss(zero, zero.detach(), unit=unit).item() == 0

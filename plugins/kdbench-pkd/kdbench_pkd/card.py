@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
 from kdbench.api import TASKS, MethodCard, Options
 
+ONE_STAGE_WEIGHT = 10.0
+"""Weight of a level in the public configurations of one-stage detectors."""
+WEIGHT = 6.0
+"""Weight of a level in the public configurations of Faster R-CNN."""
+
 
 class PkdOptions(Options):
     """Options of PKD."""
 
-    weight: float = Field(default=6.0, ge=0)
-    """Weight of each level of the neck."""
+    typical: ClassVar[Mapping[str, float]] = {"weight": WEIGHT}
+
+    weight: float | None = Field(default=None, ge=0)
+    """Weight of each level of the neck; unset: 10 in one-stage detectors, 6 in other models."""
 
 
 CARD = MethodCard(
@@ -34,8 +43,9 @@ CARD = MethodCard(
     equations="""s', t' = each channel of student and teacher with mean 0 and deviation 1 over batch and positions
 L = L_task + w mean (s' - t')^2 / 2 = L_task + w mean over channels of (1 - r), r their Pearson correlation
 
-As in the public code (mmrazor): the levels of the neck, each with the weight 6, added up; the student's maps
-are resized (bilinear) to the teacher's size where they differ.
+As in the public code (mmrazor): the levels of the neck, each with the weight 6 in Faster R-CNN and 10 in pairs of
+one-stage detectors (RetinaNet, RepPoints, FCOS), added up; the student's maps are resized (bilinear) to the
+teacher's size where they differ.
 
 Choices:
 - The deviation is that of the batch itself (divided by n, not n - 1), so that the loss is 1 - r exactly.
@@ -45,8 +55,12 @@ Choices:
   code compares necks that agree.
 - All levels of the neck count. The public configuration of Faster R-CNN leaves the last one out, which is
   pooled from the one before.
-- Segmentation, which the paper does not have: the map that the classifier reads.""",
+- Segmentation, which the paper does not have: the map that the classifier reads, with the weight 6.
+- Cells that see padding alone do not count. The statistics are of each process's own batch, as in the public code.
+- The gradient is large (on a small Faster R-CNN ten times the task's), so that gradient clipping acts in most
+  steps and shrinks the task's gradient too.""",
     method="kdbench_pkd.method:Pkd",
     options=PkdOptions,
     reported=Path(__file__).with_name("reported.csv"),
+    revision=2,
 )

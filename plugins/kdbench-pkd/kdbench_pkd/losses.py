@@ -11,7 +11,7 @@ FLAT = 1e-6
 """A channel whose deviation is not above this part of 1 + its mean does not vary: the rest is rounding."""
 
 
-def pearson_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def pearson_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
     """Half the mean square of the difference of the standardised maps: the mean over channels of 1 - r.
 
     Reduction: mean over all elements; 0 when there are none.
@@ -19,6 +19,7 @@ def pearson_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: Maps, (N, C, H, W), any range.
         teacher: Maps of the same shape; receive no gradient.
+        cells: (N, H, W) booleans: the cells that count; None: all.
 
     Returns:
         Scalar in [0, 2], in at least float32. A channel that varies in one of the two maps alone gives 1/2, one
@@ -30,23 +31,31 @@ def pearson_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Source: Cao et al., NeurIPS 2022, the loss on normalised features, which the paper shows to be 1 - r.
     """
     student, teacher = student_and_teacher(student, teacher)
-    return 0.5 * mean_or_zero((standardised(student) - standardised(teacher)).square())
+    difference = standardised(student, cells) - standardised(teacher, cells)
+    return 0.5 * mean_or_zero(difference.square(), None if cells is None else cells[:, None])
 
 
-def standardised(features: Tensor) -> Tensor:
+def standardised(features: Tensor, cells: Tensor | None = None) -> Tensor:
     """Each channel with mean 0 and deviation 1 over images and positions; 0 where it does not vary.
 
     Args:
         features: (N, C, H, W), any range.
+        cells: (N, H, W) booleans: the cells that the statistics are taken over; None: all.
 
     Returns:
-        The same shape, in at least float32.
+        The same shape, in at least float32; 0 in the other cells.
 
     Source: Cao et al., NeurIPS 2022, the normalisation before the loss.
     """
     features = at_least_float32(features)
-    mean = features.mean(dim=(0, 2, 3), keepdim=True)
-    centred = features - mean
-    variance = centred.square().mean(dim=(0, 2, 3), keepdim=True)
+    if cells is None:
+        mean = features.mean(dim=(0, 2, 3), keepdim=True)
+        centred = features - mean
+        variance = centred.square().mean(dim=(0, 2, 3), keepdim=True)
+    else:
+        count = cells.sum().clamp(min=1)
+        mean = features.masked_fill(~cells[:, None], 0).sum(dim=(0, 2, 3), keepdim=True) / count
+        centred = (features - mean).masked_fill(~cells[:, None], 0)
+        variance = centred.square().sum(dim=(0, 2, 3), keepdim=True) / count
     varies = variance > (FLAT * (1 + mean.abs())).square()
     return torch.where(varies, centred / torch.where(varies, variance, 1.0).sqrt(), 0.0)

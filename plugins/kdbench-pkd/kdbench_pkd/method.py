@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.api import Method, Shapes, Step, adapter
-from kdbench_pkd.card import PkdOptions
+from kdbench_pkd.card import ONE_STAGE_WEIGHT, WEIGHT, PkdOptions
 from kdbench_pkd.losses import pearson_loss
 
 
@@ -21,10 +21,20 @@ class Pkd(Method[PkdOptions]):
         It has no bias: the standardisation takes a constant away again.
         """
         pairs = shapes.levels("neck")
+        default = ONE_STAGE_WEIGHT if shapes.family == "dense" else WEIGHT
+        self.weight = default if self.options.weight is None else self.options.weight
         self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""
-        levels = zip(self.adapters, step.student["neck"], step.teacher["neck"], strict=True)
-        terms = [pearson_loss(adapt(ours, theirs.shape[-2:]), theirs) for adapt, ours, theirs in levels]
-        return {"correlation": self.options.weight * torch.stack(terms).sum()}
+        maps = step.teacher["neck"]
+        levels = zip(self.adapters, step.student["neck"], maps, step.targets.valid(maps), strict=True)
+        terms = [
+            pearson_loss(adapt(ours, theirs.shape[-2:]), theirs, cells)
+            for adapt, ours, theirs, cells in levels
+        ]
+        return {"correlation": self.weight * torch.stack(terms).sum()}
+
+    def notes(self) -> list[str]:
+        """Describe the adapters, and the weight."""
+        return [*super().notes(), f"each level weighs {self.weight:g}"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import FAMILIES, TASKS, Shapes, Step, Targets, UserError, method_of
+from kdbench.api import FAMILIES, TASKS, Family, Shapes, Step, Targets, UserError, method_of
 from kdbench_pkd.card import CARD, PkdOptions
 from kdbench_pkd.losses import pearson_loss
 from kdbench_pkd.method import Pkd
@@ -73,6 +73,17 @@ def test_maps_of_another_size_are_resized_to_the_teacher_s() -> None:
     student, teacher = (torch.randn(2, 4, 4, 6),), (torch.randn(2, 4, 8, 12),)
     method = built(student, teacher)
     assert torch.isfinite(method.losses(step(student, teacher))["correlation"])
+
+
+@pytest.mark.parametrize(("family", "weight"), [("dense", 10), ("two-stage", 6), ("segmentation", 6)])
+def test_the_weight_is_the_authors_for_the_family(family: Family, weight: int) -> None:
+    student, teacher = (neck(family, 4, seed) for seed in (0, 1))
+    shapes = tuple(tuple(value.shape) for value in student)
+    method = Pkd(PkdOptions())
+    method.build(Shapes({"neck": shapes}, {"neck": shapes}, CLASSES, IMAGE, family))
+    expected = sum(pearson_loss(ours, theirs) for ours, theirs in zip(student, teacher, strict=True))
+    torch.testing.assert_close(method.losses(step(student, teacher))["correlation"], weight * expected)
+    assert method.notes()[-1] == f"each level weighs {weight}"
 
 
 def test_other_numbers_of_levels_are_refused() -> None:

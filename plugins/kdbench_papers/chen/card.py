@@ -26,6 +26,7 @@ PARTS: dict[str, tuple[str, ...]] = {
 class ChenOptions(Options):
     """Options of Chen et al."""
 
+    added_later: ClassVar[tuple[str, ...]] = ("hint_norm",)
     plain: ClassVar[Mapping[str, Any]] = {"mu": 1.0, "nu": 0.0, "gamma": 0.0}
 
     variant: Literal["l2", "l2-b", "cls", "cls-w", "hints", "hints-a", "l2-b+cls-w", "all"] = "all"
@@ -40,6 +41,8 @@ class ChenOptions(Options):
     """m: a box is pulled until its squared error is this much under the teacher's."""
     gamma: float = Field(default=0.5, ge=0)
     """Weight of the hints."""
+    hint_norm: Literal["l2", "l1"] = "l2"
+    """Hints: the mean of squared or of absolute differences."""
 
     def has(self, *parts: str) -> bool:
         """Whether the variant has any of these parts."""
@@ -54,6 +57,7 @@ class ChenOptions(Options):
             "nu": self.has("l2", "l2-b"),
             "margin": self.has("l2-b"),
             "gamma": self.has("hints", "hints-a"),
+            "hint_norm": self.has("hints", "hints-a"),
         }
         return frozenset(name for name, needed in used.items() if not needed)
 
@@ -95,7 +99,9 @@ Choices, where the paper is silent:
 - l2: squared distance to the teacher's regression, not bounded, with nu. L2-B pulls to the ground truth, as above.
 - Hints are on every level of the neck's maps: the mean of squares over a level's elements, then over levels.
   hints convolves only where channels differ (there it cannot be helped), hints-a always; bilinear interpolation
-  where sizes differ.""",
+  where sizes differ. Cells that see padding alone do not count. hint_norm=l1 takes absolute differences, the other
+  norm that the paper speaks of.
+- Numbers of boxes and positions that sums are divided by are means over the processes.""",
     method="kdbench_papers.chen.method:Chen",
     options=ChenOptions,
     variants={

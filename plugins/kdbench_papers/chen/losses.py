@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api import mean_or_zero, mean_square, student_and_teacher
+from kdbench.api import mean_or_zero, mean_square, reduced, student_and_teacher
 
 
 def weighted_soft_cross_entropy(
@@ -43,7 +45,7 @@ def weighted_sigmoid_cross_entropy(
     """- sum_c [P_t(c) log P_s(c) + w (1 - P_t(c)) log(1 - P_s(c))], with sigmoid probabilities.
 
     Reduction: summed over classes and rows, divided by the teacher's foreground mass: its largest probability of
-    each row summed, at least 1. 0 when there are no rows.
+    each row summed, over all processes at least 1. 0 when there are no rows.
 
     Args:
         student: Logits (N, C).
@@ -113,12 +115,16 @@ def regression_l2(student: Tensor, teacher: Tensor) -> Tensor:
     return mean_or_zero((student - teacher).square().sum(dim=1))
 
 
-def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over all elements of (student - teacher)^2; 0 when there are none.
+def hint_loss(
+    student: Tensor, teacher: Tensor, cells: Tensor | None = None, norm: Literal["l2", "l1"] = "l2"
+) -> Tensor:
+    """Mean over all elements of (student - teacher)^2, or of |student - teacher|; 0 when there are none.
 
     Args:
         student: The student's map after its adaptation, any shape.
         teacher: The teacher's map, of the same shape; receives no gradient.
+        cells: (B, H, W) booleans: the cells of a map (B, C, H, W) that count; None: all.
+        norm: ``l2`` or ``l1``.
 
     Returns:
         Scalar, in at least float32.
@@ -128,9 +134,12 @@ def hint_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
     Source: Chen et al., NeurIPS 2017, section 3.4 (there the sum, not the mean).
     """
-    return mean_square(student, teacher)
+    if norm == "l2":
+        return mean_square(student, teacher, cells)
+    student, teacher = student_and_teacher(student, teacher)
+    return mean_or_zero((student - teacher).abs(), None if cells is None else cells[:, None])
 
 
 def _foreground_mass(logits: Tensor) -> Tensor:
-    """Largest class probability of each of the rows (N, C), summed; at least 1."""
-    return functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum().clamp(min=1)
+    """Largest class probability of each of the rows (N, C), summed, as a normaliser over all processes."""
+    return reduced(functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Assignment, Method, Shapes, Step, adapter
+from kdbench.api import Assignment, Method, Shapes, Step, adapter, reduced
 from kdbench_papers.chen.card import ChenOptions
 from kdbench_papers.chen.losses import (
     hint_loss,
@@ -68,14 +68,18 @@ class Chen(Method[ChenOptions]):
             mean = regression_l2(student.boxes, teacher.boxes)
         else:
             mean = teacher_bounded_l2(student.boxes, teacher.boxes, student.targets, self.options.margin)
-        return mean if name == "head" else mean * (len(student.boxes) / max(len(student.logits), 1))
+        sampled = student.boxes if name == "head" else student.logits
+        return mean * (len(student.boxes) / reduced(mean.new_full((), float(len(sampled)))))
 
     def _hint(self, step: Step) -> Tensor:
         """Mean of the levels' hints."""
-        levels = zip(self.adaptations, step.student["neck"], step.teacher["neck"], strict=True)
-        return torch.stack(
-            [hint_loss(adapt(ours, theirs.shape[-2:]), theirs) for adapt, ours, theirs in levels]
-        ).mean()
+        maps = step.teacher["neck"]
+        levels = zip(self.adaptations, step.student["neck"], maps, step.targets.valid(maps), strict=True)
+        hints = [
+            hint_loss(adapt(ours, theirs.shape[-2:]), theirs, cells, self.options.hint_norm)
+            for adapt, ours, theirs, cells in levels
+        ]
+        return torch.stack(hints).mean()
 
 
 def _with_background(logits: Tensor) -> Tensor:

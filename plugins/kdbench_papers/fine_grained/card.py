@@ -30,15 +30,17 @@ class FineGrainedOptions(Options):
     """What is imitated; the paper's letters I, F, G, D and ID are read too."""
     weight: float = Field(default=0.01, ge=0)
     """lambda, the weight of the imitation."""
+    channels: int | None = Field(default=512, ge=1)
+    """Channels that lambda is meant for: the sum over C of them counts 512 / C; unset: the plain sum."""
     threshold: float = Field(default=0.5, ge=0, lt=1)
     """psi: share of a box's largest IoU that an anchor must exceed."""
     held: int | None = Field(default=None, ge=0)
     """Iterations in which the imitation is held at 0; unset: 400, at most a tenth of the training."""
-    relu: bool = True
-    """A ReLU after the adaptation's convolution."""
+    relu: bool | None = None
+    """A ReLU after the adaptation's convolution; unset: where the teacher's map has no negative values."""
     logits_weight: float = Field(default=1.0, ge=0)
     """Variants with logits: weight of the soft targets."""
-    temperature: float = Field(default=2.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, gt=0, le=100)
     """Variants with logits: T of the soft targets."""
 
     @field_validator("variant", mode="before")
@@ -61,7 +63,7 @@ class FineGrainedOptions(Options):
         """Those of the imitation or of the soft targets, where the variant has none."""
         idle = set() if self.softens else {"logits_weight", "temperature"}
         if not self.imitates:
-            idle |= {"weight", "held", "relu"}
+            idle |= {"weight", "channels", "held", "relu"}
         return frozenset(idle if "imitation" in self.variant else {*idle, "threshold"})
 
     def hold(self, iterations: int) -> int:
@@ -93,22 +95,27 @@ Choices, where the paper is silent, differs from its released code, or its singl
 - The maps are the neck's, the anchors those that the student's own head (two-stage: its RPN) uses, also those
   that cross the border.
 - Pyramid: a box makes its region on one level, that whose anchors reach the largest IoU with it (the finest of
-  equals), and M is taken there. N_p is summed over levels and batch.
+  equals), and M is taken there. N_p is summed over levels and batch, and averaged over the processes (released:
+  of one process).
 - mmdet centres anchors on the upper left corner of their cell, so regions lie up to half a cell lower and
   further right than their boxes.
 - Anchor-free heads: a point counts as one anchor, a square of 8 strides around it.
 - IoU > psi M is strict, as in the released code, so psi = 0 keeps the locations one of whose anchors overlaps a
   box; the paper says all locations, which is full here.
-- f: 3x3 convolution and ReLU, as released, one a level; weights normal, standard deviation 1e-4, cut at
-  two of them; biases 0 (released: torch's default). The released code imitates a map behind a ReLU; a neck's
-  map has negative values, which the ReLU cannot reach: relu=false takes it away.
+- lambda: the released code has .01 with the sum over the 512 channels of VGG's conv5 or the 1024 of ResNet's res4.
+  A neck has 256, a small one 48: the sum is scaled by 512 / C (channels=null: not scaled).
+- f: 3x3 convolution, one a level, and a ReLU as released where the teacher's map has no negative values, as behind
+  a ReLU; a neck's map has some, which a ReLU could not reach (DeFeat's public code leaves it out there, too).
+  Weights normal, standard deviation 1e-4, cut at two of them; biases 0 (released: torch's default).
 - The 3x3 convolution reads one cell around the region, so the student gets gradients there too.
 - Maps of another size: the teacher's is resized (bilinear) to the student's, where the anchors are.
 - held: the released code holds the loss at 0 for the first 400 iterations, to let the student settle. Short
   schedules would lose most of their training to it, so it is a tenth of the iterations where that is less. Soft
   targets are not held.
-- gt-boxes: every cell that a box touches, on the box's level.
-- logits: soft targets as in `hinton`, T = 2 and weight 1; the paper does not give them.""",
+- gt-boxes: every cell that a box touches, on the box's level (the paper's Table 1 scales the boxes; it does not
+  say by how much).
+- full: every cell that sees an image, not those in the padding.
+- logits: soft targets as in `hinton`, T = 1 and weight 1; the paper does not give them.""",
     method="kdbench_papers.fine_grained.method:FineGrained",
     options=FineGrainedOptions,
     variants={
@@ -119,4 +126,5 @@ Choices, where the paper is silent, differs from its released code, or its singl
         "imitation+logits": "ID: I and D together (in the paper less than I)",
     },
     reported=Path(__file__).with_name("reported.csv"),
+    revision=2,
 )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api import as_rois, at_least_float32, coverage, student_and_teacher
+from kdbench.api import as_rois, coverage, level_overlaps, overlaps, reduced, student_and_teacher
 
 LARGEST_TABLE = 1 << 24
 """Overlaps of boxes and anchors that are held at once: 64 MiB of float32."""
@@ -39,13 +39,13 @@ def imitation_mask(
     Source: Wang et al., CVPR 2019, section 3.2.
     """
     _check(anchors, num_anchors, grid)
-    table = _overlaps(gt_boxes, anchors)
+    table = overlaps(gt_boxes, anchors)
     near = table > threshold * table.amax(dim=1, keepdim=True)
     return near.view(len(gt_boxes), *grid, num_anchors).any(dim=3).any(dim=0)
 
 
 def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """1 / (2 N_p) sum_ij I_ij sum_c (s_ijc - t_ijc)^2; N_p, the number of cells in I, is of the whole batch.
+    """1 / (2 N_p) sum_ij I_ij sum_c (s_ijc - t_ijc)^2; N_p, the number of cells in I, is of all processes.
 
     Args:
         student: Adapted map, (B, C, H, W).
@@ -63,8 +63,13 @@ def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
     student, teacher = student_and_teacher(student, teacher)
     if mask.shape != student.shape[:1] + student.shape[2:]:
         raise ValueError(f"mask {tuple(mask.shape)} does not fit maps {tuple(student.shape)}")
-    difference = (student - teacher).masked_fill(~mask[:, None], 0)
-    return 0.5 * difference.square().sum() / mask.sum().clamp(min=1)
+    return imitation_sum(student, teacher, mask) / reduced(mask.sum())
+
+
+def imitation_sum(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
+    """1/2 sum_ij I_ij sum_c (s_ijc - t_ijc)^2: :func:`imitation_loss` before it is divided by N_p."""
+    student, teacher = student_and_teacher(student, teacher)
+    return 0.5 * (student - teacher).masked_fill(~mask[:, None], 0).square().sum()
 
 
 def pyramid_masks(
@@ -89,8 +94,8 @@ def pyramid_masks(
     counts = [len(level) // (height * width) for level, (height, width) in zip(anchors, grids, strict=True)]
     masks = [torch.zeros(len(boxes), *grid, dtype=torch.bool, device=anchors[0].device) for grid in grids]
     for rois in _parts(as_rois(boxes), anchors):
-        tables = [_overlaps(rois[:, 1:], level) for level in anchors]
-        largest = _largest(tables)
+        tables = [overlaps(rois[:, 1:], level) for level in anchors]
+        largest = torch.stack([table.amax(dim=1) for table in tables], dim=1)
         own = largest.argmax(dim=1)
         image = functional.one_hot(rois[:, 0].long(), len(boxes)).float()
         for index, (table, count, grid) in enumerate(zip(tables, counts, grids, strict=True)):
@@ -119,8 +124,7 @@ def box_masks(
         (B, H_i, W_i) booleans a level.
     """
     rois = as_rois(boxes)
-    parts = _parts(rois, anchors)
-    largest = torch.cat([_largest([_overlaps(part[:, 1:], level) for level in anchors]) for part in parts])
+    largest = level_overlaps(rois[:, 1:], anchors)
     best, own = largest.max(dim=1).values, largest.argmax(dim=1)
     return [
         coverage(rois, len(boxes), grid, stride, ((own == index) & (best > 0)).float()) > 0
@@ -136,16 +140,3 @@ def _check(anchors: Tensor, num_anchors: int, grid: tuple[int, int]) -> None:
 def _parts(rois: Tensor, anchors: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Yield the rows in parts whose overlaps with all anchors fit into :data:`LARGEST_TABLE`; at least one part."""
     return torch.split(rois, max(1, LARGEST_TABLE // sum(len(level) for level in anchors)))
-
-
-def _overlaps(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """IoU of each box (G, 4) with each anchor (N, 4): (G, N), 0 for boxes without area."""
-    from torchvision.ops import box_iou
-
-    table: Tensor = box_iou(at_least_float32(boxes), at_least_float32(anchors))
-    return table.nan_to_num(0.0)
-
-
-def _largest(tables: Sequence[Tensor]) -> Tensor:
-    """Largest IoU of each box with the anchors of each level: (G, levels)."""
-    return torch.stack([table.amax(dim=1) for table in tables], dim=1)

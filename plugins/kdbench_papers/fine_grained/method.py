@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Method, Shapes, Step, at_least_float32, resized, stride_of
+from kdbench.api import Method, Shapes, Step, at_least_float32, reduced, resized, stride_of, valid_cells
 from kdbench_papers.fine_grained.card import FineGrainedOptions
-from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, pyramid_masks
+from kdbench_papers.fine_grained.losses import box_masks, imitation_sum, pyramid_masks
 from kdbench_papers.hinton.losses import logits_loss
-from kdbench_papers.hinton.method import check_logits
+from kdbench_papers.hinton.method import check_logits, valid_logits
 
 DEVIATION = 1e-4
 """Standard deviation of the adaptation's first weights."""
@@ -31,7 +31,10 @@ class FineGrained(Method[FineGrainedOptions]):
             check_logits(shapes)
         if self.options.imitates:
             channels = [(ours[1], theirs[1]) for ours, theirs in shapes.levels("neck")]
-            self.adaptations = nn.ModuleList(adaptation(*pair, relu=self.options.relu) for pair in channels)
+            relu = self.options.relu
+            if relu is None:
+                relu = all(level.lowest >= 0 for level in shapes.spreads.get("neck", ()))
+            self.adaptations = nn.ModuleList(adaptation(*pair, relu=relu) for pair in channels)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the imitation, 0 while it is held, and the soft targets of the variants that have them."""
@@ -40,7 +43,8 @@ class FineGrained(Method[FineGrainedOptions]):
             terms["imitation"] = options.weight * self._imitation(step)
         if options.softens:
             student, teacher = step.student["logits"], step.teacher["logits"]
-            terms["soft"] = options.logits_weight * logits_loss(student, teacher, options.temperature)
+            soft = logits_loss(student, teacher, options.temperature, valid=valid_logits(step))
+            terms["soft"] = options.logits_weight * soft
         return terms
 
     def attention(self, step: Step) -> dict[str, Tensor]:
@@ -60,18 +64,23 @@ class FineGrained(Method[FineGrainedOptions]):
             return at_least_float32(step.student["neck"][0][:0]).sum()
         masks = self._masks(step)
         levels = zip(self.adaptations, step.student["neck"], step.teacher["neck"], masks, strict=True)
-        means = [
-            imitation_loss(adapt(ours), resized(theirs, ours), mask) for adapt, ours, theirs, mask in levels
+        sums = [
+            self._scale(theirs) * imitation_sum(adapt(ours), resized(theirs, ours), mask)
+            for adapt, ours, theirs, mask in levels
         ]
-        cells = torch.stack([mask.sum() for mask in masks])
-        return (torch.stack(means) * cells).sum() / cells.sum().clamp(min=1)
+        return torch.stack(sums).sum() / reduced(torch.stack([mask.sum() for mask in masks]).sum())
+
+    def _scale(self, teacher: Tensor) -> float:
+        """Factor on the sum over a map's channels, so that lambda means the same for any number of them."""
+        basis = self.options.channels
+        return 1.0 if basis is None else basis / teacher.shape[1]
 
     def _masks(self, step: Step) -> list[Tensor]:
         """(B, H, W) booleans a level of the student's: where it imitates."""
         maps, truth = step.student["neck"], step.targets
         grids = [(level.shape[-2], level.shape[-1]) for level in maps]
         if self.options.variant == "full":
-            return [level.new_ones(len(level), *level.shape[-2:], dtype=torch.bool) for level in maps]
+            return valid_cells(maps, truth.sizes, [stride_of(level, truth.image_shape) for level in maps])
         anchors = step.student["anchors"]
         if self.options.variant == "gt-boxes":
             strides = [stride_of(level, truth.image_shape) for level in maps]

@@ -63,7 +63,7 @@ CARD = MethodCard(
 Soft targets: L_KD = L_task + lambda H(P_T^tau, P_S^tau), tau = 3, lambda falling linearly from 4.
 
 Choices, where the paper (on classification) is silent:
-- The square is averaged over all elements of a level, and then over the levels of the hinted maps.
+- The square is averaged over all elements of a level that see an image, and then over the levels of the maps.
 - r is a 1x1 convolution, always there; bilinear interpolation follows where the maps differ in size,
   instead of the paper's kernel as large as the difference, which would change with the image.
 - H less the teacher's entropy (the same gradient), without T^2, as in the paper; heads as in `hinton`.

@@ -9,7 +9,7 @@ from kdbench.api import Method, Shapes, Step, adapter
 from kdbench_papers.fitnets.card import FitnetsOptions
 from kdbench_papers.fitnets.losses import hint_loss
 from kdbench_papers.hinton.losses import logits_loss
-from kdbench_papers.hinton.method import check_logits
+from kdbench_papers.hinton.method import check_logits, valid_logits
 
 
 class Fitnets(Method[FitnetsOptions]):
@@ -32,7 +32,7 @@ class Fitnets(Method[FitnetsOptions]):
         terms = {"hint": hint_weight * self._hint(step)}
         if self.options.start:
             tau = self.options.temperature
-            soft = logits_loss(step.student["logits"], step.teacher["logits"], tau)
+            soft = logits_loss(step.student["logits"], step.teacher["logits"], tau, valid=valid_logits(step))
             terms["soft"] = soft_weight / tau**2 * soft
         return terms
 
@@ -56,9 +56,14 @@ class Fitnets(Method[FitnetsOptions]):
     def _hint(self, step: Step) -> Tensor:
         """Mean of the levels' hints."""
         name = self.options.hint
-        levels = zip(self.regressors, maps(step.student[name]), maps(step.teacher[name]), strict=True)
+        student, teacher = maps(step.student[name]), maps(step.teacher[name])
+        valid = [None] if name == "roi_features" else step.targets.valid(teacher)
+        levels = zip(self.regressors, student, teacher, valid, strict=True)
         return torch.stack(
-            [hint_loss(regressor(ours, theirs.shape[-2:]), theirs) for regressor, ours, theirs in levels]
+            [
+                hint_loss(adapt(ours, theirs.shape[-2:]), theirs, cells)
+                for adapt, ours, theirs, cells in levels
+            ]
         ).mean()
 
 

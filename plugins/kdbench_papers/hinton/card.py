@@ -15,8 +15,10 @@ class HintonOptions(Options):
 
     added_later: ClassVar[tuple[str, ...]] = ("teachers", "standardise")
 
-    temperature: float = Field(default=2.0, gt=0, le=100)
+    temperature: float = Field(default=1.0, gt=0, le=100)
     """T: both models' logits are divided by it."""
+    matching: bool = False
+    """Match the logits themselves, which is the limit of a high temperature."""
     weight: float = Field(default=1.0, ge=0)
     """a: weight of the soft targets, whose gradient T^2 makes comparable over temperatures."""
     hard: float = Field(default=1.0, ge=0)
@@ -30,8 +32,8 @@ class HintonOptions(Options):
 
     @property
     def settled(self) -> frozenset[str]:
-        """The number of teachers: it is the cost, and more are trained for each number tried."""
-        return frozenset({"teachers"})
+        """The number of teachers (more would be trained for each number tried), and what matching lacks."""
+        return frozenset({"teachers"} | ({"temperature", "normaliser"} if self.matching else set()))
 
     @property
     def ensemble(self) -> int:
@@ -65,13 +67,21 @@ Choices, where the paper (on classification) is silent:
   mean). Dividing the plain sum by that mass instead, as detectors do with their own losses, let the background
   outweigh the task: 26 points of AP50 less in one seed on digits-gfl.
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
+- Maps of logits: positions that see padding alone do not count.
+- matching: the paper's limit of a high temperature, 1 / (2 C) sum_c of the squared difference of the logits, less
+  their mean over the C classes (sigmoid: 1/8 of the sum).
 - teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
   probabilities; in two-stage detection all judge the student's RoIs.
 - standardise=true: logit standardization (Sun et al., CVPR 2024), of student and teacher alike, not for sigmoid
   heads. Its published T = 2 and a = 9 are for classification; for detection and segmentation nothing is published.
-- T = 2 and a = b = 1 are ours. The paper found a much smaller b than a best for classification; a detector's
-  own loss also holds its boxes, which have no soft targets here, so b stays 1.""",
+- T = 1 and a = b = 1 are ours. The paper has T up to 20 in classification. At T = 2 the factor T^2 lets the soft
+  targets outweigh a detector's other terms: their gradient on backbone and neck is several times the task's, and
+  proposals and boxes learn more slowly. Public code for RoI logits has T = 1 (mdistiller's DKD, DeFeat, Chen), and
+  so has that for segmentation (CIRKD).
+- The paper found a much smaller b than a best for classification; a detector's own loss also holds its boxes,
+  which have no soft targets here, so b stays 1.""",
     method="kdbench_papers.hinton.method:Hinton",
     options=HintonOptions,
     reported=Path(__file__).with_name("reported.csv"),
+    revision=2,
 )

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.api import Logits, at_least_float32, mean_or_zero, resized, student_and_teacher
+from kdbench.api import Logits, at_least_float32, mean_or_zero, reduced, resized, student_and_teacher
 
 
-def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+def soft_target_loss(
+    student: Tensor, teacher: Tensor, temperature: float, dim: int = 1, where: Tensor | None = None
+) -> Tensor:
     """T^2 KL(teacher || student) of the softmax over ``dim``.
 
     Reduction: summed over ``dim``, mean over all other positions; 0 when there are none.
@@ -23,6 +25,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: 
         teacher: Logits of the same shape; receive no gradient.
         temperature: T > 0.
         dim: Dimension of the classes.
+        where: Booleans of the shape without ``dim``: the positions that count; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -32,7 +35,7 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: 
 
     Source: Hinton et al., arXiv 1503.02531, section 2 (its cross-entropy less the teacher's entropy).
     """
-    return temperature**2 * mean_or_zero(softmax_divergence(student, teacher, temperature, dim))
+    return temperature**2 * mean_or_zero(softmax_divergence(student, teacher, temperature, dim), where)
 
 
 def softmax_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
@@ -57,7 +60,9 @@ def softmax_divergence(student: Tensor, teacher: Tensor, temperature: float, dim
     return functional.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim)
 
 
-def sigmoid_soft_target_loss(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+def sigmoid_soft_target_loss(
+    student: Tensor, teacher: Tensor, temperature: float, dim: int = 1, where: Tensor | None = None
+) -> Tensor:
     """T^2 KL(teacher || student) of independent Bernoulli variables, one a class.
 
     Reduction: summed over ``dim``, mean over all other positions; 0 when there are none.
@@ -67,6 +72,7 @@ def sigmoid_soft_target_loss(student: Tensor, teacher: Tensor, temperature: floa
         teacher: Logits of the same shape; receive no gradient.
         temperature: T > 0.
         dim: Dimension of the classes.
+        where: Booleans of the shape without ``dim``: the positions that count; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -77,7 +83,7 @@ def sigmoid_soft_target_loss(student: Tensor, teacher: Tensor, temperature: floa
     Source: ours, for heads whose classes are not exclusive.
     """
     student, teacher = softened(student, teacher, temperature)
-    return temperature**2 * mean_or_zero(_bernoulli_divergence(student, teacher, dim))
+    return temperature**2 * mean_or_zero(_bernoulli_divergence(student, teacher, dim), where)
 
 
 def _bernoulli_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
@@ -93,6 +99,7 @@ def logits_loss(
     teacher: Logits,
     temperature: float,
     normaliser: Literal["foreground", "positions"] = "foreground",
+    valid: Sequence[Tensor | None] | None = None,
 ) -> Tensor:
     """Soft targets of a whole head: its levels are one set of positions.
 
@@ -101,8 +108,9 @@ def logits_loss(
         teacher: The teacher's, of the same activation, which receive no gradient.
         temperature: T > 0.
         normaliser: How a sigmoid head's positions are averaged: ``positions``, all alike; ``foreground``, weighted
-            by the teacher's largest class probability, whose sum counts as at least 1. Those of a softmax head
-            are always alike.
+            by the teacher's largest class probability, whose sum over all processes counts as at least 1. Those of
+            a softmax head are always alike.
+        valid: (B, H, W) booleans of each of the teacher's maps: the cells that count; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -110,6 +118,47 @@ def logits_loss(
     Raises:
         ValueError: If activations or shapes differ.
     """
+    ours, theirs, where = _head_rows(student, teacher, valid)
+    if student.activation == "softmax":
+        return soft_target_loss(ours, theirs, temperature, where=where)
+    if normaliser == "positions":
+        return sigmoid_soft_target_loss(ours, theirs, temperature, where=where)
+    divergence = _bernoulli_divergence(*softened(ours, theirs, temperature), 1)
+    weight = theirs.sigmoid().amax(dim=1)
+    weight = weight if where is None else weight.masked_fill(~where, 0)
+    return temperature**2 * (weight * divergence).sum() / reduced(weight.sum())
+
+
+def matching_loss(student: Logits, teacher: Logits, valid: Sequence[Tensor | None] | None = None) -> Tensor:
+    """Logit matching, what soft targets become at a high temperature: squared differences of logits.
+
+    Reduction: mean over all positions. Softmax: half the mean over the classes, of logits less their mean over the
+    classes; sigmoid: an eighth of the sum over the classes.
+
+    Args:
+        student: The student's logits; maps (B, C, H, W) of another size are resized to the teacher's.
+        teacher: The teacher's, of the same activation, which receive no gradient.
+        valid: (B, H, W) booleans of each of the teacher's maps: the cells that count; None: all.
+
+    Returns:
+        Scalar, in at least float32.
+
+    Raises:
+        ValueError: If activations or shapes differ.
+
+    Source: Hinton et al., arXiv 1503.02531, section 2.1 (equation 4 is its gradient); sigmoid: the same limit.
+    """
+    ours, theirs, where = _head_rows(student, teacher, valid)
+    if student.activation == "sigmoid":
+        return mean_or_zero((ours - theirs).square().sum(dim=1), where) / 8
+    ours, theirs = (logits - logits.mean(dim=1, keepdim=True) for logits in (ours, theirs))
+    return mean_or_zero((ours - theirs).square().mean(dim=1), where) / 2
+
+
+def _head_rows(
+    student: Logits, teacher: Logits, valid: Sequence[Tensor | None] | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Both models' logits (positions, C) of all levels, the teacher's without gradient, and which of them count."""
     if student.activation != teacher.activation:
         raise ValueError(f"student has {student.activation} logits, teacher {teacher.activation}")
     pairs = list(zip(student.values, teacher.values, strict=True))
@@ -117,13 +166,15 @@ def logits_loss(
         [_rows(resized(value, target) if value.dim() == 4 else value) for value, target in pairs]
     )
     theirs = torch.cat([_rows(target) for _, target in pairs]).detach()
-    if student.activation == "softmax":
-        return soft_target_loss(ours, theirs, temperature)
-    if normaliser == "positions":
-        return sigmoid_soft_target_loss(ours, theirs, temperature)
-    divergence = _bernoulli_divergence(*softened(ours, theirs, temperature), 1)
-    weight = theirs.sigmoid().amax(dim=1)
-    return temperature**2 * (weight * divergence).sum() / weight.sum().clamp(min=1)
+    levels = zip(teacher.values, valid or (), strict=False)
+    kept = [_cell_rows(value, cells) for value, cells in levels if cells is not None]
+    return *student_and_teacher(ours, theirs), torch.cat(kept) if kept else None
+
+
+def _cell_rows(values: Tensor, cells: Tensor) -> Tensor:
+    """Cells (B, H, W) in the order of :func:`_rows` of a map (B, C, H, W) or (B, C, A, H, W): (positions,)."""
+    anchors = values.shape[2] if values.dim() == 5 else 1
+    return cells[:, None].expand(-1, anchors, -1, -1).flatten()
 
 
 def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
@@ -133,7 +184,7 @@ def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
 
     Args:
         teachers: Their logits, of one activation and of the same shapes; at least one.
-        temperature: T > 0.
+        temperature: T > 0; infinite: the mean of the logits, which is the limit.
 
     Returns:
         Logits of the teachers' shapes, in at least float32, without gradient.
@@ -148,9 +199,11 @@ def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
     activations = {teacher.activation for teacher in teachers}
     if len(activations) > 1:
         raise ValueError(f"teachers have different activations: {', '.join(sorted(activations))}")
+    levels = [_stacked(level) for level in zip(*(teacher.values for teacher in teachers), strict=True)]
+    if math.isinf(temperature):
+        return Logits(tuple(level.mean(dim=0) for level in levels), teachers[0].activation)
     mean = _mean_softmax if teachers[0].activation == "softmax" else _mean_sigmoid
-    levels = zip(*(teacher.values for teacher in teachers), strict=True)
-    values = tuple(temperature * mean(_stacked(level) / temperature) for level in levels)
+    values = tuple(temperature * mean(level / temperature) for level in levels)
     return Logits(values, teachers[0].activation)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from kdbench.api import Logits, Method, Shapes, Step, UserError, resized
 from kdbench_papers.hinton.card import HintonOptions
-from kdbench_papers.hinton.losses import ensemble_logits, logits_loss
+from kdbench_papers.hinton.losses import ensemble_logits, logits_loss, matching_loss
 from kdbench_papers.lskd.losses import standardised_logits
 
 
@@ -24,6 +26,12 @@ def check_logits(shapes: Shapes, capture: str = "logits") -> None:
                 f"the student's logits {student} and the teacher's {teacher} do not line up: "
                 "choose a pair with the same kind of head, classes, anchors and strides."
             )
+
+
+def valid_logits(step: Step) -> list[Tensor] | list[None] | None:
+    """Return which cells of the teacher's logits see an image; None where the logits are no maps."""
+    values = step.teacher["logits"].values
+    return step.targets.valid(values) if values[0].dim() >= 4 else None
 
 
 def check_standardised(shapes: Shapes) -> None:
@@ -59,14 +67,17 @@ class Hinton(Method[HintonOptions]):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the soft term."""
-        options = self.options
+        options, valid, student = self.options, valid_logits(step), step.student["logits"]
+        temperature = math.inf if options.matching else options.temperature
         teachers = [captures["logits"] for captures in (step.teacher, *step.others)]
-        teacher = ensemble_logits(teachers, options.temperature)
-        student = step.student["logits"]
+        teacher = ensemble_logits(teachers, temperature)
         if options.standardise:
             student, teacher = standardised(student, teacher)
-        loss = logits_loss(student, teacher, options.temperature, options.normaliser)
-        return {"soft": options.weight * loss}
+        if options.matching:
+            return {"soft": options.weight * matching_loss(student, teacher, valid)}
+        return {
+            "soft": options.weight * logits_loss(student, teacher, temperature, options.normaliser, valid)
+        }
 
     def task_weight(self, step: Step) -> float:
         """Return the weight of the hard targets."""

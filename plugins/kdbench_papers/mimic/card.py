@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kdbench.api import MethodCard, Options
 
-Regions = Literal["proposals", "gt-boxes", "whole-map", "multi-level", "two-stage"]
+Regions = Literal["proposals", "gt-boxes", "whole-map", "multi-level", "head-outputs", "two-stage"]
 
 
 class MimicOptions(Options):
@@ -24,20 +24,20 @@ class MimicOptions(Options):
     size: int = Field(default=7, ge=1, le=32)
     """roi-align: height and width of a region."""
     proposals: int = Field(default=256, ge=2, le=4096)
-    """Proposals of the student that are candidates, an image, best scores first."""
+    """Regions of an image, from the student's proposals: at most half of them positive."""
     overlap: float = Field(default=0.5, gt=0, le=1)
     """IoU with a ground-truth box from which a region is positive."""
-    finest: float = Field(default=14.0, gt=0)
-    """Boxes under twice as many cells of the finest map are cut from it (mmdet: 14, 56 px at stride 4)."""
+    stage: float = Field(default=0.25, gt=0, lt=1)
+    """two-stage: part of the iterations in which the RoI head does not train."""
 
     @property
     def settled(self) -> frozenset[str]:
         """Those of regions that the variant does not have, the size of regions that are not pooled."""
+        idle = set() if self.variant == "two-stage" else {"stage"}
         if self.variant == "whole-map":
-            return frozenset({"pooling", "size", "proposals", "overlap", "finest"})
-        idle = {"size"} if self.pooling == "crop" else set()
-        idle |= {"proposals"} if self.variant == "gt-boxes" else set()
-        return frozenset(idle | ({"finest"} if self.variant == "multi-level" else set()))
+            return frozenset(idle | {"pooling", "size", "proposals", "overlap"})
+        idle |= {"size"} if self.pooling == "crop" else set()
+        return frozenset(idle | ({"proposals"} if self.variant == "gt-boxes" else set()))
 
 
 CARD = MethodCard(
@@ -56,17 +56,26 @@ CARD = MethodCard(
     equations="""L = lambda_1 L_m + L_task, L_m = 1 / (2N) sum_i 1 / m_i || u_i - r(v_i) ||^2 over N regions;
 u_i, v_i: the region cut from teacher's and student's map, m_i its number of elements, r a transform.
 
-Regions: the best 256 proposals of the student's RPN, positives to negatives 1:1.
+Regions: 256 an image from the proposals of the student's RPN, positives to negatives 1:1 (the authors, asked).
 r: a 3x3 convolution; for a student of half the teacher's resolution a transposed convolution before it.
 
 Choices, where the paper is silent or its single map meets a pyramid:
-- The maps are the neck's. Each region is cut from the level that mmdet would pool it from, by its scale.
+- The maps are the neck's. Each region is cut from the level that the student's own RoI extractor pools it from;
+  in a dense detector from the level whose anchors reach the largest IoU with it.
 - r works on the whole map before the cut: the same but at a region's border.
-- 1:1 holds over the batch: the more frequent kind is thinned at random; with one kind alone, all are kept.
+- 1:1 as in any R-CNN sampler: the best-scored positives up to half of the regions, the best-scored negatives up
+  to their number. N is the mean over the processes.
 - crop takes the cells that a box touches, at least one.
 - Random negatives of gt-boxes: the boxes' sizes at random places, without those that overlap a box.
+- whole-map leaves out the cells that see padding alone.
+- head-outputs: half the mean square of the class logits of the student's sampled RoIs, and of the positives'
+  regressions of their own class: the teacher's other regressions were never trained.
+- two-stage: as the paper trains, the RPN with mimic first, then the head on the teacher's outputs too. The length
+  of the first stage is ours.
 - lambda_1 = 1, IoU 0.5 for a positive, and regions of 7 x 7 are ours.
-- Dense detectors have no proposals: use gt-boxes or whole-map there.""",
+- Dense detectors have no proposals: use gt-boxes or whole-map there.
+- A public re-implementation (United-Perception) pools the teacher's proposals, without a transform: its numbers
+  are those of another variant.""",
     method="kdbench_papers.mimic.method:Mimic",
     options=MimicOptions,
     variants={
@@ -74,7 +83,9 @@ Choices, where the paper is silent or its single map meets a pyramid:
         "gt-boxes": "ground-truth boxes and as many random boxes (worse in the authors' trials)",
         "whole-map": "every cell of every level (in the paper worse than no mimicking)",
         "multi-level": "each region from every level of the neck, not from its own alone",
-        "two-stage": "proposals, and the teacher's class and box outputs as L2 targets in the RoI head",
+        "head-outputs": "proposals, and the teacher's class and box outputs as L2 targets in the RoI head",
+        "two-stage": "head-outputs after a stage in which the RPN alone trains, with mimic",
     },
     reported=Path(__file__).with_name("reported.csv"),
+    revision=2,
 )

@@ -7,47 +7,61 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kdbench.api import Method, Shapes, Step, UserError, assign_levels, coverage, pooled_regions, stride_of
+from kdbench.api import (
+    Method,
+    Shapes,
+    Step,
+    coverage,
+    mean_square,
+    pooled_regions,
+    reduced,
+    stride_of,
+)
 from kdbench_papers.mimic.card import MimicOptions
 from kdbench_papers.mimic.losses import cropped_region_l2, region_l2
 from kdbench_papers.mimic.sampling import box_regions, proposal_regions
 from kdbench_papers.mimic.transform import transforms
 
-HEAD = ("roi_logits", "roi_boxes")
+CAPTURES = {
+    "whole-map": ("neck",),
+    "gt-boxes": ("neck", "box_levels"),
+    "multi-level": ("neck", "proposals"),
+    "proposals": ("neck", "proposals", "box_levels"),
+    "head-outputs": ("neck", "proposals", "box_levels", "roi_targets"),
+    "two-stage": ("neck", "proposals", "box_levels", "roi_targets"),
+}
 
 
 class Mimic(Method[MimicOptions]):
     """The student's regions, transformed, against the teacher's."""
 
-    captures = ("neck", "proposals")
-
     def needs(self) -> tuple[str, ...]:
         """Return the neck, and what the variant takes its regions from."""
-        if self.options.variant in ("gt-boxes", "whole-map"):
-            return ("neck",)
-        return (*self.captures, *HEAD) if self.options.variant == "two-stage" else self.captures
+        return CAPTURES[self.options.variant]
 
     def build(self, shapes: Shapes) -> None:
         """Build a transform for each level."""
         self.transforms = transforms(shapes.levels("neck"))
-        for name in HEAD if self.options.variant == "two-stage" else ():
-            student, teacher = shapes.levels(name)[0]
-            if student[1:] != teacher[1:]:
-                raise UserError(
-                    f"the student's {name} {student} and the teacher's {teacher} differ: choose a pair whose "
-                    "RoI heads have the same outputs, or another variant of mimic."
-                )
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the mimic term, and in two-stage the RoI head's outputs."""
+        """Return the mimic term, and in some variants the RoI head's outputs."""
         maps = step.teacher["neck"]
         levels = zip(self.transforms, step.student["neck"], maps, strict=True)
         adapted = [transform(ours, theirs.shape[-2:]) for transform, ours, theirs in levels]
         terms = {"mimic": self.options.weight * self._mimic(adapted, maps, step)}
-        if self.options.variant == "two-stage":
-            for name in HEAD:
-                terms[name] = self.options.weight * region_l2(step.student[name], step.teacher[name])
+        if "roi_targets" in self.needs() and not self._first_stage(step):
+            ours, theirs = step.student["roi_targets"], step.teacher["roi_targets"]
+            terms["logits"] = self.options.weight * region_l2(ours.logits, theirs.logits)
+            share = len(ours.boxes) / _count(ours.boxes, len(ours.boxes))
+            terms["boxes"] = self.options.weight * share * region_l2(ours.boxes, theirs.boxes)
         return terms
+
+    def head_weight(self, step: Step) -> float:
+        """Return 0 in the first stage of two-stage: the RPN trains alone."""
+        return 0.0 if self._first_stage(step) else 1.0
+
+    def _first_stage(self, step: Step) -> bool:
+        return self.options.variant == "two-stage" and step.progress < self.options.stage
 
     def attention(self, step: Step) -> dict[str, Tensor]:
         """Per level of the teacher's, how many regions are cut from each cell, the most as 1."""
@@ -68,8 +82,8 @@ class Mimic(Method[MimicOptions]):
     def _mimic(self, student: Sequence[Tensor], teacher: Sequence[Tensor], step: Step) -> Tensor:
         """Mean over the regions of all levels."""
         if self.options.variant == "whole-map":
-            levels = zip(student, teacher, strict=True)
-            whole = [region_l2(*self.compared(ours, theirs)) for ours, theirs in levels]
+            levels = zip(student, teacher, step.targets.valid(teacher), strict=True)
+            whole = [0.5 * mean_square(*self.compared(ours, theirs), cells) for ours, theirs, cells in levels]
             return torch.stack(whole).mean()
         strides = [stride_of(level, step.targets.image_shape) for level in teacher]
         parts = self._regions(step, strides)
@@ -77,14 +91,14 @@ class Mimic(Method[MimicOptions]):
             len(part) * self._level(ours, theirs, part, stride)
             for ours, theirs, part, stride in zip(student, teacher, parts, strides, strict=True)
         ]
-        return torch.stack(sums).sum() / max(sum(len(part) for part in parts), 1)
+        return torch.stack(sums).sum() / _count(sums[0], sum(len(part) for part in parts))
 
     def _regions(self, step: Step, strides: Sequence[int]) -> list[Tensor]:
         """(R, 5) image, x1, y1, x2, y2: the regions that are cut from each level."""
         rois = self._rois(step)
         if self.options.variant == "multi-level":
             return [rois for _ in strides]
-        assigned = assign_levels(rois[:, 1:], len(strides), self.options.finest * strides[0])
+        assigned = step.student["box_levels"](rois[:, 1:])
         return [rois[assigned == level] for level in range(len(strides))]
 
     def _rois(self, step: Step) -> Tensor:
@@ -105,3 +119,8 @@ class Mimic(Method[MimicOptions]):
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is compared: the student's values after the transform and the teacher's, as they are."""
         return student, teacher
+
+
+def _count(like: Tensor, count: int) -> Tensor:
+    """Return the mean over the processes of how many regions each has."""
+    return reduced(torch.full((), float(count), device=like.device))

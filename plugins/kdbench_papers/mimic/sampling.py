@@ -13,24 +13,36 @@ from kdbench.api import Targets, as_rois, largest_overlap
 def proposal_regions(
     proposals: Sequence[Tensor], boxes: Sequence[Tensor], count: int, overlap: float
 ) -> Tensor:
-    """Choose the student's best proposals, positives to negatives 1:1.
+    """Choose the best proposals of each image, at most half of them positive where there are enough others.
 
     Args:
         proposals: One (N, 5) tensor x1, y1, x2, y2, score an image.
         boxes: Ground truth, one (G, 4) tensor an image.
-        count: Candidates an image, best scores first.
+        count: Regions of an image.
         overlap: IoU with a ground-truth box from which a proposal is positive.
 
     Returns:
-        (R, 5) image, x1, y1, x2, y2.
+        (R, 5) image, x1, y1, x2, y2: of an image ``count``, or all of its proposals if they are fewer.
     """
-    best = [part[part[:, 4].topk(min(count, len(part))).indices, :4] for part in proposals]
-    positive = [largest_overlap(part, truth) >= overlap for part, truth in zip(best, boxes, strict=True)]
-    return as_rois(best)[balanced(torch.cat(positive))]
+    return as_rois(
+        [_sampled(part, truth, count, overlap) for part, truth in zip(proposals, boxes, strict=True)]
+    )
+
+
+def _sampled(proposals: Tensor, boxes: Tensor, count: int, overlap: float) -> Tensor:
+    """Choose the best positives up to half of the count, the best negatives up to the count: (n, 4).
+
+    Further positives follow where the negatives run out, so that the host knows the number of regions.
+    """
+    ranked = proposals[proposals[:, 4].argsort(descending=True, stable=True), :4]
+    positive = largest_overlap(ranked, boxes) >= overlap
+    surplus = positive & (positive.cumsum(0) > count // 2)
+    order = torch.where(surplus, 2, torch.where(positive, 0, 1)).argsort(stable=True)
+    return ranked[order[:count]]
 
 
 def box_regions(targets: Targets, overlap: float) -> Tensor:
-    """Ground-truth boxes, and boxes of the same sizes at random places that overlap none of them as much.
+    """Return the ground-truth boxes, and boxes of their sizes at random places that overlap none of them as much.
 
     Args:
         targets: Ground truth of the batch.
@@ -39,26 +51,14 @@ def box_regions(targets: Targets, overlap: float) -> Tensor:
     Returns:
         (R, 5) image, x1, y1, x2, y2.
     """
-    parts = [torch.cat([boxes, _elsewhere(boxes, targets.image_shape, overlap)]) for boxes in targets.boxes]
-    return as_rois(parts)
+    sizes = targets.sizes or (targets.image_shape,) * len(targets.boxes)
+    images = zip(targets.boxes, sizes, strict=True)
+    return as_rois([torch.cat([boxes, _elsewhere(boxes, size, overlap)]) for boxes, size in images])
 
 
-def balanced(positive: Tensor) -> Tensor:
-    """Return the indices of equally many positives and negatives, at random; all indices where one kind is missing.
-
-    Args:
-        positive: (N,) booleans.
-    """
-    kinds = (positive.nonzero().flatten(), (~positive).nonzero().flatten())
-    count = min(len(kind) for kind in kinds)
-    if count == 0:
-        return torch.cat(kinds)
-    return torch.cat([kind[torch.randperm(len(kind), device=kind.device)[:count]] for kind in kinds])
-
-
-def _elsewhere(boxes: Tensor, image_shape: tuple[int, int], overlap: float) -> Tensor:
-    """Boxes (G, 4) moved to random places inside the image, less those that overlap an original."""
-    height, width = image_shape
+def _elsewhere(boxes: Tensor, size: tuple[int, int], overlap: float) -> Tensor:
+    """Boxes (G, 4) moved to random places inside an image, less those that overlap an original."""
+    height, width = size
     sides = boxes[:, 2:] - boxes[:, :2]
     room = (boxes.new_tensor([width, height]) - sides).clamp(min=0)
     corner = torch.rand_like(room) * room

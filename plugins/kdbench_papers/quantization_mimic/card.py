@@ -32,11 +32,11 @@ class QuantizationMimicOptions(Options):
     size: int = Field(default=7, ge=1, le=32)
     """roi-align: height and width of a region."""
     proposals: int = Field(default=256, ge=2, le=4096)
-    """Proposals of the student that are candidates, an image, best scores first."""
+    """Regions of an image, from the student's proposals: at most half of them positive."""
     overlap: float = Field(default=0.5, gt=0, le=1)
     """IoU with a ground-truth box from which a region is positive."""
-    finest: float = Field(default=14.0, gt=0)
-    """Boxes under twice as many cells of the finest map are cut from it (mmdet: 14, 56 px at stride 4)."""
+    stage: float = Field(default=0.25, gt=0, lt=1)
+    """regions=two-stage: part of the iterations in which the RoI head does not train."""
 
     @property
     def settled(self) -> frozenset[str]:
@@ -100,11 +100,12 @@ The teacher is trained, then fine-tuned with Q on its feature maps: the quantize
 Its regions are cut from those maps, and Q is applied to both sides' regions. Regions and r are mimic's.
 
 Choices, where the paper is silent or its single map meets a pyramid:
-- s = 1 is ours. It is absolute, so it asks for features of about that scale: on the small pairs, whose necks
-  are normalised, they have a standard deviation of 0.7 to 0.9, and a quarter of them is above s / 2. Where
-  nearly none is, Q leaves nothing to mimic: choose a smaller step.
-- The paper's maps come after a ReLU. A neck's do not: here half of the features are negative and become 0, in
-  the teacher's heads too, which learn to do without them. Straight-through gradients reach negatives as well.
+- The paper's maps come after a ReLU. Half of a neck's features are negative, which Q would all send to 0, and a
+  gradient straight through would then drive the student to minus infinity there. So Q is symmetric, sign(x) Q(|x|),
+  which is the paper's Q on maps without negatives.
+- s = 1 is ours; the paper gives none. It is absolute, so it asks for features of about that scale: on the small
+  pairs, whose necks are normalised, they have a standard deviation of 0.7 to 0.9. A run notes what s is in standard
+  deviations of the teacher's features, and refuses one that rounds nearly all of them to 0.
 - The fine-tuning takes {SHARE:g} of the teacher's iterations at {LR_FACTOR:g} of its learning rate.
 - Regions of a quantized map are interpolated by roi-align, so that Q rounds them again; crop leaves them.
 - 1 / m_i is mimic's; lambda = 1.
@@ -122,4 +123,5 @@ Choices, where the paper is silent or its single map meets a pyramid:
     },
     reported=Path(__file__).with_name("reported.csv"),
     teacher_stage=teacher_stage,
+    revision=2,
 )

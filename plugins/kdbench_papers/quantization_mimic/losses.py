@@ -14,8 +14,7 @@ from kdbench_papers.mimic.losses import region_l2
 def quantize(x: Tensor, step: float) -> Tensor:
     """Nearest of {0, s, 2s, 3s, ...}, ties down, negatives to 0: Q(x) = max(0, ceil(x / s - 1/2) s).
 
-    The gradient goes straight through: it is that of the identity for every x, also for negatives, which
-    the paper's maps after a ReLU do not have.
+    The gradient goes straight through where x is at least 0, and is 0 for negatives, where Q stays at 0.
 
     Args:
         x: Features of any shape.
@@ -31,7 +30,7 @@ def quantize(x: Tensor, step: float) -> Tensor:
 
 
 def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
-    """Nearest of {0, s, 2s, 4s, 8s, ...}, ties down, negatives to 0; the gradient goes straight through.
+    """Nearest of {0, s, 2s, 4s, 8s, ...}, ties down, negatives to 0; gradients as in :func:`quantize`.
 
     Args:
         x: Features of any shape.
@@ -51,8 +50,9 @@ def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
 
 
 def _straight_through(x: Tensor, quantized: Tensor) -> Tensor:
-    """Return the quantized values exactly (x - x is 0), with the gradient of x."""
-    return quantized.detach() + (x - x.detach())
+    """Return the quantized values exactly (x - x is 0), with the gradient of a ReLU."""
+    through = x.clamp(min=0)
+    return quantized.detach() + (through - through.detach())
 
 
 BINS: dict[str, Callable[[Tensor, float], Tensor]] = {
@@ -61,8 +61,27 @@ BINS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 
 
+def symmetric(x: Tensor, step: float, bins: str = "uniform") -> Tensor:
+    """Q on maps that have negatives: sign(x) Q(|x|). On maps behind a ReLU it is Q.
+
+    With Q itself, a gradient that never ends would drive a student to minus infinity where its teacher is negative.
+
+    Args:
+        x: Features of any shape.
+        step: s, > 0.
+        bins: ``uniform`` or ``power-of-two``.
+
+    Returns:
+        The same shape, in at least float32. Its gradient is that of the identity.
+
+    Source: ours; the paper's maps are not negative.
+    """
+    x, rounded = at_least_float32(x), BINS[bins]
+    return (rounded(x, step) - rounded(-x, step)).detach() + (x - x.detach())
+
+
 class Quantization(nn.Module):
-    """Q as a part of a model.
+    """Q, symmetric, as a part of a model.
 
     Args:
         step: s.
@@ -75,7 +94,7 @@ class Quantization(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Quantize the features, in their own type."""
-        return BINS[self.bins](features, self.step).to(features.dtype)
+        return symmetric(features, self.step, self.bins).to(features.dtype)
 
     def extra_repr(self) -> str:
         """Describe the module's own settings for its printed form."""

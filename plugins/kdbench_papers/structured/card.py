@@ -72,7 +72,8 @@ Choices:
   schedule; its loss is not multiplied by lambda_2, as it is there. The paper is silent.
 - Features are the neck's: in segmentation the map that the classifier reads, in detection every level (the
   mean over levels). Pixels and the critic need a segmentation model's logits: use variant=pair in detection.
-- The student's maps are resized (bilinear) to the teacher's size where they differ.""",
+- The student's maps are resized (bilinear) to the teacher's size where they differ.
+- Pixels and nodes that see padding alone do not count; the critic sees whole padded images.""",
     method="kdbench_papers.structured.method:Structured",
     options=StructuredOptions,
     variants={

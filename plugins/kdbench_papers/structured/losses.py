@@ -15,7 +15,7 @@ Critic = Callable[[Tensor], Tensor]
 """(N, C + 3, H, W) class probabilities and image -> scores, any number an image: their mean is its score."""
 
 
-def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
+def pixel_wise_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
     """l_pi = mean over pixels of KL(teacher || student).
 
     Reduction: summed over classes, mean over N, H and W; 0 when there are no pixels.
@@ -23,6 +23,7 @@ def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student: Logits, (N, C, H, W).
         teacher: Logits of the same shape; receive no gradient.
+        cells: (N, H, W) booleans: the pixels that count; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -34,10 +35,12 @@ def pixel_wise_loss(student: Tensor, teacher: Tensor) -> Tensor:
         takes the cross-entropy with the teacher as target (the same gradient as here), summed over the batch
         and divided by H W only.
     """
-    return soft_target_loss(student, teacher, 1.0)
+    return soft_target_loss(student, teacher, 1.0, where=cells)
 
 
-def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | None = None) -> Tensor:
+def pair_wise_loss(
+    student: Tensor, teacher: Tensor, nodes: tuple[int, int] | None = None, cells: Tensor | None = None
+) -> Tensor:
     """l_pa = mean over pairs of nodes of (a_ij^s - a_ij^t)^2, a_ij the cosine of the features at i and j.
 
     Reduction: mean over N and the (ordered) pairs; 0 when there are none. A feature of norm 0 has cosine 0
@@ -47,6 +50,7 @@ def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | No
         student: Features, (N, C, H, W).
         teacher: Features, (N, C', H, W), C' any; receive no gradient. With ``nodes`` the size is free, too.
         nodes: Rows and columns to average-pool to first; None: every cell is a node.
+        cells: (N, H, W) booleans: the cells of an image that are there, in maps of one size; None: all.
 
     Returns:
         Scalar, in at least float32. Neither time nor memory grow with (H W)^2 where H W is more than C and
@@ -58,13 +62,16 @@ def pair_wise_loss(student: Tensor, teacher: Tensor, nodes: tuple[int, int] | No
     Source: Liu et al., CVPR 2019, equation of l_pa. The released code max-pools, and treats the norms as
         constants.
     """
-    ours, theirs = (_directions(part, nodes) for part in (student, teacher.detach()))
+    ours, theirs = (_directions(part, nodes, cells) for part in (student, teacher.detach()))
     if ours.shape[::2] != theirs.shape[::2]:
         raise ValueError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in images or size"
         )
     pairs = ours.shape[0] * ours.shape[2] ** 2
     with torch.autocast(ours.device.type, enabled=False):
+        if cells is not None:
+            present = _pooled(cells[:, None].float(), nodes).flatten(1) > 0
+            return mean_or_zero(_gram_distance(ours, theirs) / present.sum(dim=1).square().clamp(min=1))
         if ours.shape[2] <= max(ours.shape[1], theirs.shape[1]):
             return mean_or_zero((ours.mT @ ours - theirs.mT @ theirs).square())
         return _gram_distance(ours, theirs).sum() / max(pairs, 1)
@@ -121,17 +128,23 @@ def critic_loss(
 
 def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
     """Cosine of every position's feature with that of one of them: (N, C, H, W) -> (N, H, W) in [-1, 1]."""
-    directions = _directions(features, None)
+    directions = _directions(features, None, None)
     chosen = directions[:, :, row * features.shape[3] + column]
     cosines = (chosen[:, :, None] * directions).sum(dim=1).clamp(-1, 1)
     return cosines.view(len(features), *features.shape[-2:])
 
 
-def _directions(features: Tensor, nodes: tuple[int, int] | None) -> Tensor:
-    """(N, C, H, W) -> (N, C, nodes) of unit length, or 0."""
-    if nodes is not None:
-        features = functional.adaptive_avg_pool2d(at_least_float32(features), nodes)
-    return unit_vectors(features.flatten(2))
+def _directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
+    """(N, C, H, W) -> (N, C, nodes) of unit length, or 0 where there is no cell."""
+    features = at_least_float32(features)
+    if cells is not None:
+        features = features.masked_fill(~cells[:, None], 0)
+    return unit_vectors(_pooled(features, nodes).flatten(2))
+
+
+def _pooled(maps: Tensor, nodes: tuple[int, int] | None) -> Tensor:
+    """Average the maps at the nodes; absent cells, which are 0, change the length of a feature alone."""
+    return maps if nodes is None else functional.adaptive_avg_pool2d(maps, nodes)
 
 
 def _gram_distance(ours: Tensor, theirs: Tensor) -> Tensor:

@@ -51,7 +51,8 @@ class Structured(Method[StructuredOptions]):
         """Return the weighted terms."""
         options, terms = self.options, {}
         if "pixel" in self.terms:
-            terms["pixel"] = options.weight * pixel_wise_loss(*_logits(step))
+            (cells,) = step.targets.valid([step.teacher["pixel_logits"]])
+            terms["pixel"] = options.weight * pixel_wise_loss(*_logits(step), cells)
         if "pair" in self.terms:
             terms["pair"] = options.weight * self._pair(step)
         if self.critic is not None:
@@ -86,12 +87,13 @@ class Structured(Method[StructuredOptions]):
 
     def _pair(self, step: Step) -> Tensor:
         """Mean over the levels."""
-        nodes = self.options.nodes
-        levels = zip(step.student["neck"], step.teacher["neck"], strict=True)
-        if nodes is not None:
-            losses = [pair_wise_loss(ours, theirs, (nodes, nodes)) for ours, theirs in levels]
-        else:
-            losses = [pair_wise_loss(resized(ours, theirs), theirs) for ours, theirs in levels]
+        nodes = None if self.options.nodes is None else (self.options.nodes, self.options.nodes)
+        maps = step.teacher["neck"]
+        levels = zip(step.student["neck"], maps, step.targets.valid(maps), strict=True)
+        losses = []
+        for ours, theirs, cells in levels:
+            same_nodes = nodes is not None and cells is None  # whatever the maps' sizes
+            losses.append(pair_wise_loss(ours if same_nodes else resized(ours, theirs), theirs, nodes, cells))
         return torch.stack(losses).mean()
 
 

@@ -1,0 +1,38 @@
+"""The cells of a padded batch's maps that lie in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, int]
+
+
+def valid_cells(maps: Sequence[Tensor], sizes: Sequence[Size], strides: Sequence[int]) -> list[Tensor]:
+    """Return which cells of each map touch their image; the others see padding alone.
+
+    Args:
+        maps: (B, ..., H, W) each.
+        sizes: Height and width of each of the B images, in input pixels; empty where no image is padded.
+        strides: Stride of each map, in input pixels.
+
+    Returns:
+        (B, H, W) booleans each.
+    """
+    if not sizes:
+        return [level.new_ones(_grid(level), dtype=torch.bool) for level in maps]
+    limits = torch.tensor(sizes, device=maps[0].device)
+    return [_inside(_grid(level), -(-limits // stride)) for level, stride in zip(maps, strides, strict=True)]
+
+
+def _grid(level: Tensor) -> tuple[int, int, int]:
+    """B, H and W."""
+    return len(level), level.shape[-2], level.shape[-1]
+
+
+def _inside(grid: tuple[int, int, int], ends: Tensor) -> Tensor:
+    """(B, H, W) booleans: the cells before the first row and column outside, ``ends`` (B, 2)."""
+    rows, columns = (torch.arange(cells, device=ends.device) for cells in grid[1:])
+    return (rows < ends[:, :1])[:, :, None] & (columns < ends[:, 1:])[:, None, :]
