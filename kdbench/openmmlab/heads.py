@@ -24,7 +24,11 @@ def hidden_layers(head: Any) -> list[list[nn.Module]]:
     Raises:
         UserError: If the head has no two stacks of as many convolutions.
     """
-    branches = [list(getattr(head, name, ())) for name in BRANCHES]
+    from mmcv.cnn import ConvModule
+
+    branches = [
+        [part for part in getattr(head, name, ()) if isinstance(part, ConvModule)] for name in BRANCHES
+    ]
     if not branches[0] or len(branches[0]) != len(branches[1]):
         raise UserError(
             f"{type(head).__name__} has no classifying and regressing convolutions of equal number: choose a pair "
@@ -153,5 +157,5 @@ def _decoded(head: Any, boxes: Tensor, priors: Tensor, stride: float) -> Tensor:
         centres, distances = head.anchor_center(priors), integral(head, rows) * stride
     else:
         centres, distances = priors, rows * stride if head.norm_on_bbox else rows
-    low, high = distances.view(images, -1, 4).split(2, dim=2)
+    low, high = torch.split(distances.view(images, -1, 4), 2, dim=2)
     return torch.cat([centres - low, centres + high], dim=2)

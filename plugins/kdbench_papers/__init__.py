@@ -6,6 +6,7 @@ from kdbench.api import MethodCard, hookimpl
 from kdbench_papers.at.card import CARD as AT
 from kdbench_papers.bckd.card import CARD as BCKD
 from kdbench_papers.chen.card import CARD as CHEN
+from kdbench_papers.cirkd.card import CARD as CIRKD
 from kdbench_papers.crosskd.card import CARD as CROSSKD
 from kdbench_papers.defeat.card import CARD as DEFEAT
 from kdbench_papers.dist.card import CARD as DIST
@@ -26,7 +27,7 @@ from kdbench_papers.reviewkd.card import CARD as REVIEWKD
 from kdbench_papers.structured.card import CARD as STRUCTURED
 
 BY_YEAR = [HINTON, FITNETS, AT, CHEN, MIMIC, QUANTIZATION_MIMIC, FINE_GRAINED, STRUCTURED, IFVD]
-BY_YEAR += [DEFEAT, FBKD, GID, REVIEWKD, DIST, DKD, FGD, LD, MGD, BCKD, CROSSKD]
+BY_YEAR += [DEFEAT, FBKD, GID, REVIEWKD, CIRKD, DIST, DKD, FGD, LD, MGD, BCKD, CROSSKD]
 
 
 @hookimpl

@@ -76,9 +76,8 @@ def test_regions_of_little():
     box = torch.tensor([[4.0, 4.0, 20.0, 20.0]])
     assert not valuable_region(torch.from_numpy(anchors()), nothing, COUNTS).any()
     assert valuable_region(nothing, box, [0]).shape == (0,)
-    assert valuable_region(box + 4, box, [1]).tolist() == [
-        0
-    ]  # the one candidate is the threshold, not below it
+    assert valuable_region(box, box, [1]).tolist() == [0]  # the one candidate is the threshold, not below it
+    assert valuable_region(box + 4, box, [1]).tolist() == pytest.approx([9 / 23])  # its DIoU is
     assert not valuable_region(box.half(), box, [1]).requires_grad
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from kdbench.api import resized, resized_labels, student_and_teacher, unit_vectors
+from kdbench.api import gathered, resized, resized_labels, student_and_teacher, unit_vectors
 from kdbench_papers.hinton.losses import softmax_divergence
 
 LARGE = 256
@@ -80,7 +80,7 @@ def memory_loss(student: Tensor, teacher: Tensor, memory: Tensor, temperature: f
         return student.sum()
     memory = memory.detach().to(student.dtype)
     rows = max(1, LARGEST // len(memory))
-    parts = zip(student.split(rows), teacher.split(rows), strict=True)
+    parts = zip(torch.split(student, rows), torch.split(teacher, rows), strict=True)
     terms = [_divergence(ours, memory, theirs, memory, temperature) for ours, theirs in parts]
     return torch.stack(terms).sum() / len(student)
 
@@ -112,6 +112,10 @@ def _similarity_divergence(
         return softmax_divergence(ours @ our_keys.T, theirs @ their_keys.T, temperature).sum()
 
 
+def _present(labels: Tensor) -> list[int]:
+    return labels.unique().tolist()  # type: ignore[no-untyped-call,no-any-return]
+
+
 class Memory(nn.Module):
     """A queue of unit vectors for each class, random at first.
 
@@ -137,7 +141,7 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def push(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
-        """Add what each image has of each class; the oldest leave.
+        """Add what each image of all processes has of each class; the oldest leave.
 
         Args:
             features: (B, C, H, W), the teacher's.
@@ -145,10 +149,16 @@ class Memory(nn.Module):
             ignore_index: Label of pixels that are left out.
         """
         labels = resized_labels(labels, features).flatten(1)
-        for rows, own in zip(unit_vectors(features.flatten(2)).mT, labels, strict=True):
-            for label in own.unique().tolist():
+        pixels = unit_vectors(features.flatten(2)).mT
+        rows, owners = [pixels.new_zeros(0, pixels.shape[2])], [labels.new_zeros(0)]
+        for vectors, own in zip(pixels, labels, strict=True):
+            for label in _present(own):
                 if label != ignore_index and 0 <= label < len(self.vectors):
-                    self._add(label, self._chosen(rows[own == label]))
+                    rows.append(self._chosen(vectors[own == label]))
+                    owners.append(labels.new_full((len(rows[-1]),), label))
+        everybodys, owner = gathered(torch.cat(rows)), gathered(torch.cat(owners))
+        for label in _present(owner):
+            self._add(label, everybodys[owner == label])
 
     @torch.no_grad()
     def draw(self, count: int) -> Tensor:
@@ -168,7 +178,7 @@ class Memory(nn.Module):
 
     def _add(self, label: int, rows: Tensor) -> None:
         size = self.vectors.shape[1]
-        rows = rows[:size]
+        rows = rows[-size:]
         places = (self.position[label] + torch.arange(len(rows), device=rows.device)) % size
         self.vectors[label, places] = rows.to(self.vectors.dtype)
         self.position[label] = (self.position[label] + len(rows)) % size

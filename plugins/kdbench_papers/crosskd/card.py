@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,8 @@ from kdbench.api import MethodCard, Options
 
 class CrosskdOptions(Options):
     """Options of cross-head distillation."""
+
+    typical: ClassVar[Mapping[str, float]] = {"box_weight": 4.0}
 
     variant: Literal["both", "class", "box", "direct"] = "both"
     """The terms, or the student's own predictions instead of the cross ones."""

@@ -12,6 +12,8 @@ from kdbench_papers.crosskd.losses import scaled_like
 from kdbench_papers.ld.losses import localization_loss
 from kdbench_papers.ld.method import bins_of
 
+BRANCHES = ("class", "box")
+"""The term that each branch of a head is for."""
 DISTRIBUTION_WEIGHT = 4.0
 """Released weight of boxes that are distributions."""
 
@@ -40,14 +42,16 @@ class CrossHead(Method[CrosskdOptions]):
                 f"crosskd[at={self.at}] is behind the heads' last convolution: the student has {len(ours)} in a "
                 f"branch, the teacher {len(theirs)}."
             )
-        pairs = zip(ours[self.at - 1], theirs[self.at - 1], strict=True)
-        self.adapters = nn.ModuleList(adapter(own, other) for own, other in pairs)
+        pairs = zip(BRANCHES, ours[self.at - 1], theirs[self.at - 1], strict=True)
+        self.adapters = nn.ModuleDict(
+            {name: adapter(own, other) for name, own, other in pairs if name in self.options.terms}
+        )
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the variant's terms."""
         student, teacher = independent(step)
         seen = step.student["head"] if self.options.variant == "direct" else self._crossed(step)
-        sure = teacher.logits.float().sigmoid().amax(dim=1)
+        sure = teacher.logits.detach().float().sigmoid().amax(dim=1)
         terms = {}
         if "class" in self.options.terms:
             logits = rows_of(seen.logits, teacher.logits.shape[1])[student.rows]
@@ -64,13 +68,16 @@ class CrossHead(Method[CrosskdOptions]):
             step.student["head_hidden"][self.at - 1], step.teacher["head_hidden"][self.at - 1], strict=True
         )
         hidden = [
-            [
-                scaled_like(adapt(own, other.shape[-2:]), other)
-                for adapt, own, other in zip(self.adapters, ours, theirs, strict=True)
-            ]
+            [self._scaled(*branch) for branch in zip(BRANCHES, ours, theirs, strict=True)]
             for ours, theirs in levels
         ]
         return step.teacher_tail(hidden, after=self.at)
+
+    def _scaled(self, branch: str, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Return the student's map with the teacher's moments, or the teacher's own without the term."""
+        if branch not in self.adapters:
+            return theirs
+        return scaled_like(self.adapters[branch](ours, theirs.shape[-2:]), theirs)
 
     def _distributions(self, step: Step, seen: Predictions, weights: Tensor) -> Tensor:
         """Return the weighted mean of the divergence of the bins."""

@@ -39,11 +39,11 @@ class DecoupledFeatures(Method[DefeatOptions]):
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the variant's terms."""
         options, terms = self.options, {}
-        if "neck" in step.student:
+        if options.variant != "head":
             foreground, background = self._neck(step)
             terms["foreground"] = options.foreground_weight * foreground
             terms["background"] = options.background_weight * background
-        if "roi_targets" in step.student:
+        if options.variant != "neck" and "roi_targets" in step.student:
             foreground, background = self._head(step)
             terms["head_foreground"] = options.head_weight * foreground
             terms["head_background"] = options.head_weight * background
@@ -52,7 +52,7 @@ class DecoupledFeatures(Method[DefeatOptions]):
 
     def attention(self, step: Step) -> dict[str, Tensor]:
         """Return the cells of objects on each level."""
-        if "neck" not in step.student:
+        if self.options.variant == "head":
             return {}
         return {f"level {level}": mask.float() for level, mask in enumerate(self._masks(step))}
 

@@ -51,5 +51,5 @@ def _level(blocks: Any, ours: Tensor, theirs: Tensor, terms: tuple[str, ...]) ->
         found["attention"] = across + cells
     if "nonlocal" in terms:
         related = at_least_float32(blocks.relations(blocks.student(ours)))
-        found["nonlocal"] = distance(related, blocks.teacher(theirs))
+        found["nonlocal"] = distance(related, blocks.teacher(theirs.detach()))
     return found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +28,10 @@ WEIGHTS: dict[Family, dict[str, float]] = {
 
 class FgdOptions(Options):
     """Options of focal and global distillation."""
+
+    typical: ClassVar[Mapping[str, float]] = {
+        f"{name}_weight": value for name, value in WEIGHTS["dense"].items()
+    }
 
     variant: Literal["focal+global", "focal", "global", "fg", "bg", "no-attention"] = "focal+global"
     """The terms."""

@@ -24,11 +24,11 @@ class FocalGlobal(Method[FgdOptions]):
     def build(self, shapes: Shapes) -> None:
         """Make an adapter for each level and, for the relations, a block for each model and level."""
         pairs = shapes.levels("neck")
-        self.weights = self.options.weights(shapes.family)
+        self.weights = self.options.weights(shapes.family or "dense")
         self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in pairs)
         if "global" in self.options.terms:
-            self.blocks = nn.ModuleList(
-                nn.ModuleList(ContextBlock(theirs[1]) for _ in range(2)) for _, theirs in pairs
+            self.blocks, self.teacher_blocks = (
+                nn.ModuleList(ContextBlock(theirs[1]) for _, theirs in pairs) for _ in range(2)
             )
 
     def losses(self, step: Step) -> Terms:
@@ -44,7 +44,7 @@ class FocalGlobal(Method[FgdOptions]):
         """Return the teacher's spatial attention to each level, its largest value drawn as 1."""
         shown = {}
         for level, maps in enumerate(step.teacher["neck"]):
-            cells, _ = attentions(maps, self.options.temperature)
+            cells, _ = attentions(maps.detach(), self.options.temperature)
             shown[f"level {level}"] = cells / cells.amax(dim=(1, 2), keepdim=True)
         return shown
 
@@ -56,8 +56,9 @@ class FocalGlobal(Method[FgdOptions]):
         if "attention" in wanted:
             terms["attention"] = attention_distance(ours, theirs, self.options.temperature)
         if "global" in wanted:
-            own, other = self.blocks[level]
-            terms["global"] = global_loss(own(ours), other(theirs))
+            terms["global"] = global_loss(
+                self.blocks[level](ours), self.teacher_blocks[level](theirs.detach())
+            )
         return terms
 
     def _focal(self, ours: Tensor, theirs: Tensor, step: Step) -> tuple[Tensor, Tensor]:

@@ -44,22 +44,25 @@ class GeneralInstances(Method[GidOptions]):
 
     def _cells(self, step: Step) -> Iterator[Tensor]:
         """Yield each level's instances, as cells counted over images and (y, x)."""
-        boxes = zip(step.teacher["head_boxes"], step.student["head_boxes"], strict=True)
-        logits = zip(_logits(step.teacher), _logits(step.student), strict=True)
-        for (theirs, ours), (their_boxes, our_boxes) in zip(logits, boxes, strict=True):
-            yield torch.cat(
-                [
-                    image * theirs.shape[1]
-                    + general_instances(
-                        *(part[image].flatten(0, -2) for part in (theirs, ours)),
-                        *(part[image] for part in (their_boxes, our_boxes)),
-                        self.options.count,
-                        self.options.overlap,
-                    )
-                    // theirs.shape[2]
-                    for image in range(len(theirs))
-                ]
-            )
+        for teacher, student, their_boxes, our_boxes in zip(
+            _logits(step.teacher),
+            _logits(step.student),
+            step.teacher["head_boxes"],
+            step.student["head_boxes"],
+            strict=True,
+        ):
+            images, cells, anchors = teacher.shape[:3]
+            found = [
+                self._instances(teacher[image], student[image], their_boxes[image], our_boxes[image])
+                for image in range(images)
+            ]
+            yield torch.cat([image * cells + rows // anchors for image, rows in enumerate(found)])
+
+    def _instances(self, teacher: Tensor, student: Tensor, their_boxes: Tensor, our_boxes: Tensor) -> Tensor:
+        """Return the instances of one image on one level, as rows over cells and anchors."""
+        ours, theirs = student.flatten(0, 1), teacher.flatten(0, 1)
+        options = self.options
+        return general_instances(theirs, ours, their_boxes, our_boxes, options.count, options.overlap)
 
 
 def _logits(captures: Captures) -> list[Tensor]:

@@ -51,6 +51,10 @@ def variation_loss(
     Source: Wang et al., ECCV 2020, equations 1 to 3. In the released code an ignored pixel is its own prototype:
         its cosine is 1 in both models, which adds 0 as well.
     """
+    if not len(student) == len(teacher) == len(labels):
+        raise ValueError(
+            f"{len(student)}, {len(teacher)} and {len(labels)} images of student, teacher and labels"
+        )
     labels = resized_labels(labels, teacher)
     members = _members(labels.masked_fill(labels == ignore_index, -1), classes)
     return mean_square(_variation(resized(student, teacher), members), _variation(teacher.detach(), members))

@@ -52,7 +52,8 @@ def localization_loss(student: Tensor, teacher: Tensor, weights: Tensor, tempera
     Source: Zheng et al., arXiv 2102.12252, equation 4, with the weights of the released code.
     """
     bins = student.numel() // max(4 * len(weights), 1)
-    sides = bins_divergence(student.reshape(-1, 4, bins), teacher.reshape(-1, 4, bins), temperature)
+    ours, theirs = (side.reshape(len(weights), 4, bins) for side in (student, teacher))
+    sides = bins_divergence(ours, theirs, temperature)
     return (weights.detach() * sides.sum(dim=1) / 4).sum()
 
 
@@ -98,7 +99,7 @@ def _centres(boxes: Tensor) -> Tensor:
 def _nearest(squared: Tensor, counts: Sequence[int], topk: int) -> Tensor:
     """Rows of the ``topk`` smallest of each level, (k, G) of (M, G); of equal ones the first."""
     found, start = [], 0
-    for level in squared.split(list(counts)):
+    for level in torch.split(squared, list(counts)):
         found.append(start + level.argsort(dim=0, stable=True)[:topk])
         start += len(level)
     return torch.cat(found)

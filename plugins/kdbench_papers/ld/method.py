@@ -69,7 +69,7 @@ class LocalizationDistillation(Method[LdOptions]):
         anchors = step.student["anchors"]
         counts = [len(level) for level in anchors]
         images = [valuable_region(torch.cat(anchors), boxes, counts) for boxes in step.targets.boxes]
-        return list(torch.stack(images).split(counts, dim=1))
+        return list(torch.split(torch.stack(images), counts, dim=1))
 
 
 def check_bins(shapes: Shapes) -> int:

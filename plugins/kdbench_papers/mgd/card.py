@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +18,8 @@ RATIOS: dict[Family, float] = {"dense": 0.65, "two-stage": 0.45, "segmentation":
 
 class MgdOptions(Options):
     """Options of masked generation."""
+
+    typical: ClassVar[Mapping[str, float]] = {"weight": WEIGHTS["dense"], "ratio": RATIOS["dense"]}
 
     variant: Literal["cells", "channels", "no-mask"] = "cells"
     """What is masked."""

@@ -23,8 +23,9 @@ class MaskedGeneration(Method[MgdOptions]):
         pairs = pairs[-1:] if options.where == "backbone" else pairs
         self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in pairs)
         self.generators = nn.ModuleList(generator(theirs[1]) for _, theirs in pairs)
-        self.weight = WEIGHTS[shapes.family] if options.weight is None else options.weight
-        self.ratio = RATIOS[shapes.family] if options.ratio is None else options.ratio
+        family = shapes.family or "dense"
+        self.weight = WEIGHTS[family] if options.weight is None else options.weight
+        self.ratio = RATIOS[family] if options.ratio is None else options.ratio
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""

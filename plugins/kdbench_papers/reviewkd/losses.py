@@ -90,7 +90,7 @@ class Fusion(nn.Module):
         if coarser is None:
             return own
         coarser = _nearest(coarser, (own.shape[2], own.shape[3]))
-        shares = self.gates[level](torch.cat([own, coarser], dim=1)).sigmoid()
+        shares: Tensor = self.gates[level](torch.cat([own, coarser], dim=1)).sigmoid()
         return own * shares[:, :1] + coarser * shares[:, 1:]
 
 

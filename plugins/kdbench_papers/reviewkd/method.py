@@ -21,8 +21,8 @@ class Reviewkd(Method[ReviewkdOptions]):
         if self.options.variant == "plain":
             self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in pairs)
             return
-        channels = ([pair[side][1] for pair in pairs] for side in (0, 1))
-        self.fusion = Fusion(*channels, middle=self.options.channels)
+        student, teacher = ([pair[side][1] for pair in pairs] for side in (0, 1))
+        self.fusion = Fusion(student, teacher, middle=self.options.channels)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""
