@@ -27,8 +27,9 @@ __version__ = "0.1.0"
 
 def run(
     method: str,
-    dataset: str,
+    dataset: str = "",
     *,
+    benchmark: str | Path | None = None,
     pair: str | None = None,
     seed: int = 0,
     schedule: Literal["default", "smoke"] = "default",
@@ -43,6 +44,7 @@ def run(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    step_limit: float | None = None,
     visualizers: Sequence[str] = (),
     download: bool = False,
     force: bool = False,
@@ -58,7 +60,8 @@ def run(
     Args:
         method: Selector of the method, such as ``mimic`` or ``hinton[temperature=4]``.
         dataset: Name of the dataset.
-        pair: Name of the teacher-student pair; default: the dataset's first.
+        benchmark: A benchmark file that names the dataset, or defines it and its pairs.
+        pair: Name of the teacher-student pair; default: the benchmark's or the dataset's first.
         seed: At least 0.
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked.
         teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``.
@@ -73,6 +76,7 @@ def run(
         results: Folder of the records.
         work_dir: Folder of checkpoints, logs and exported students.
         workers: Data loading processes; default: 0 on a CPU, else one fewer than there are cores, at most 8.
+        step_limit: Seconds that one iteration may take before the run fails; default: any.
         visualizers: Further visualisation backends of mmengine, such as ``TensorboardVisBackend``.
         download: Fetch initial weights that are not on disk.
         force: Continue although a gate failed; the record says so.
@@ -117,11 +121,13 @@ def run(
             processes=processes(),
             from_scratch=from_scratch,
             data_root=None if data_root is None else Path(data_root),
+            benchmark=None if benchmark is None else Path(benchmark),
         )
         where = RunSettings(
             work_dir=Path(work_dir),
             results=Path(results),
             workers=workers,
+            step_limit=step_limit,
             visualizers=tuple(visualizers),
             download=download,
             force=force,
@@ -137,6 +143,7 @@ def sweep(
     pairs: str | Sequence[str] | None = None,
     seeds: str | Sequence[int] | None = None,
     schedule: Literal["default", "smoke"] | None = None,
+    settings: Sequence[str] = (),
     dry_run: bool = False,
     retry_failed: bool = False,
     max_lanes: int | None = None,
@@ -149,6 +156,7 @@ def sweep(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    step_limit: float | None = None,
     download: bool = False,
     force: bool = False,
     rerun: bool = False,
@@ -166,8 +174,9 @@ def sweep(
         seeds: Numbers, such as ``range(3)``, or ``"0..2"``; default: 0.
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked; default: what the
             files say.
+        settings: Changes to all pairs, as of :func:`run`, after those of the files' ``set``.
         dry_run: Only find out what there is to run: ``plan`` of the result has it.
-        retry_failed: Run cells again that have failed.
+        retry_failed: Run failed cells again.
         max_lanes: Most students that train side by side in one worker, at least 1; default: no limit.
         share_teacher: Train students with the same teacher side by side.
         executor: Where workers run, such as ``ray[address=auto]`` or ``slurm[partition=gpu,time=120]``.
@@ -178,6 +187,7 @@ def sweep(
         results: As of :func:`run`.
         work_dir: As of :func:`run`.
         workers: Data loading processes of each worker, as of :func:`run`.
+        step_limit: As of :func:`run`.
         download: As of :func:`run`.
         force: As of :func:`run`.
         rerun: As of :func:`run`.
@@ -212,11 +222,19 @@ def sweep(
     used, shown = device_of(device, executor), view or LineView()
     with checking_arguments():
         root = None if data_root is None else Path(data_root)
-        like = Request(method="", dataset="", precision=precision, device=used, data_root=root)
+        like = Request(
+            method="",
+            dataset="",
+            settings=tuple(settings),
+            precision=precision,
+            device=used,
+            data_root=root,
+        )
         where = RunSettings(
             work_dir=Path(work_dir),
             results=Path(results),
             workers=workers,
+            step_limit=step_limit,
             download=download,
             force=force,
             rerun=rerun,
@@ -287,7 +305,7 @@ def leaderboard(
         A row a method and ranking, the teacher and the plain student always; no row where nothing can be ranked.
 
     Raises:
-        kdbench.errors.UserError: For a bad benchmark file, an unknown method or an unknown column.
+        kdbench.errors.UserError: For a bad benchmark file, an unknown dataset, method or column.
     """
     from itertools import chain
     from pathlib import Path

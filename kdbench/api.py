@@ -15,7 +15,7 @@ from kdbench.errors import UserError
 from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.hookspecs import hookimpl
 from kdbench.selectors import method_of
-from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage
+from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage, narrow
 
 if TYPE_CHECKING:
     from kdbench.distill import (
@@ -99,6 +99,7 @@ __all__ = [
     "mean_or_zero",
     "mean_square",
     "method_of",
+    "narrow",
     "overlaps",
     "pooled_regions",
     "reduced",

@@ -1,4 +1,7 @@
-"""Benchmark files: a dataset, its pairs, the methods and seeds to run, and the paper to compare with."""
+"""Benchmark files: a dataset, its pairs, the methods and seeds to run, and the paper to compare with.
+
+The dataset and the pairs are names, or are defined in the file itself (:mod:`kdbench.inline`).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from kdbench.changes import change
 from kdbench.errors import UserError, explain
+from kdbench.inline import Inline
 from kdbench.plugins import registry
 from kdbench.selectors import canonical, method_of, parse, resolve
 from kdbench.specs import PLAIN, Spec
@@ -26,7 +31,7 @@ def seed_range(value: Any) -> Any:
         return value
     match = RANGE.fullmatch(value)
     if match is None:
-        raise ValueError(f"{value!r} is no range of seeds: write 0..2 or [0, 1, 2]")
+        raise ValueError(f"{value!r} is not a range of seeds: write 0..2 or [0, 1, 2]")
     first, last = int(match[1]), int(match[2])
     if not first <= last < first + MOST_SEEDS:
         raise ValueError(f"'{value}' must run upwards, over at most {MOST_SEEDS} seeds")
@@ -103,8 +108,16 @@ class Benchmark(Spec):
     methods: Annotated[tuple[Annotated[Entry, BeforeValidator(_entry)], ...], Field(min_length=1)]
     seeds: Seeds
     schedule: Literal["default", "smoke"] = "default"
+    set: tuple[Name, ...] = ()
+    """Changes to the pairs, each ``SECTION.key=value``, as ``--set`` of a run."""
     paper: Paper | None = None
     """For an ablation: what the paper found."""
+    _inline: Inline | None = PrivateAttr(None)
+
+    @property
+    def inline(self) -> Inline | None:
+        """The dataset and the pairs that the file defines itself."""
+        return self._inline
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Benchmark:
@@ -120,11 +133,16 @@ class Benchmark(Spec):
                 raise ValueError(f"{where}.pairs: '{unknown[0]}' is not among the benchmark's pairs")
             if entry.reported is not None and self.paper is None:
                 raise ValueError(f"{where}.reported: there is no 'paper' to look it up in")
-        if self.paper is not None and self.schedule != "default":
-            raise ValueError(f"paper: results of the {self.schedule} schedule are never compared")
+        if self.paper is not None and self.kind != "default":
+            raise ValueError(f"paper: results of the {self.kind} schedule are never compared")
         if self.paper is not None and not any(entry.reported for entry in self.methods):
             raise ValueError("paper: no method says with 'reported' which of its rows it repeats")
         return self
+
+    @property
+    def kind(self) -> Literal["default", "smoke", "custom"]:
+        """What the schedule of its cells is called."""
+        return "custom" if self.set and self.schedule == "default" else self.schedule
 
     def cells(self) -> list[Cell]:
         """All cells, pair by pair and seed by seed, so that whole rows come soon; the plain student first."""
@@ -165,7 +183,31 @@ def parsed(text: str | bytes, source: str) -> Benchmark:
         raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
         raise UserError(f"{source}: a benchmark is a mapping with title, dataset, pairs, methods and seeds.")
-    return _validated(values, source)
+    own = _defined(values, source)
+    return _with(_validated(values, source), own)
+
+
+def _defined(values: dict[str, Any], source: str) -> Inline | None:
+    """Return the dataset and pairs that a file defines; in ``values`` their names take their place."""
+    found: dict[str, Any] = {"file": source, "pairs": []}
+    if isinstance(values.get("dataset"), dict):
+        found["dataset"] = values["dataset"]
+        values["dataset"] = values["dataset"].get("name")
+    pairs = values.get("pairs")
+    if isinstance(pairs, list):
+        found["pairs"] = [pair for pair in pairs if isinstance(pair, dict)]
+        values["pairs"] = [pair.get("name") if isinstance(pair, dict) else pair for pair in pairs]
+    if not found["pairs"] and "dataset" not in found:
+        return None
+    try:
+        return Inline.model_validate(found)
+    except ValidationError as error:
+        raise UserError(f"{source}: {explain(error)}.") from error
+
+
+def _with(benchmark: Benchmark, inline: Inline | None) -> Benchmark:
+    benchmark._inline = inline
+    return benchmark
 
 
 def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
@@ -174,6 +216,10 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
     Raises:
         UserError: One line with the source, the key and what is wrong with it.
     """
+    if benchmark.inline is not None:
+        with at_key(source, "dataset"):
+            known = None if benchmark.inline.dataset else registry().dataset(benchmark.dataset).value
+            benchmark.inline.provide(known)
     with at_key(source, "dataset"):
         dataset = registry().dataset(benchmark.dataset).value
     for index, name in enumerate(benchmark.pairs):
@@ -181,6 +227,9 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
             of = registry().pair(name).value.dataset
             if of != dataset.name:
                 raise UserError(f"pair '{name}' is for dataset '{of}', not '{dataset.name}'.")
+    for index, setting in enumerate(benchmark.set):
+        with at_key(source, f"set.{index}"):
+            change(setting)
     values = benchmark.model_dump(mode="json")
     for index, entry in enumerate(values["methods"]):
         with at_key(source, f"methods.{index}"):
@@ -191,7 +240,7 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
                     f"'{name}' is for {' and '.join(card.tasks)}; '{dataset.name}' is {dataset.task}."
                 )
             entry["method"] = canonical(card, resolve(card, raw))
-    return _validated(values, source)
+    return _with(_validated(values, source), benchmark.inline)
 
 
 def options_of(selector: str) -> dict[str, Any]:

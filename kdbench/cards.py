@@ -13,19 +13,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from kdbench.specs import TASKS, Task, TeacherStage
 
-METRICS = {"detection": ("AP50", "AP50_11point"), "segmentation": ("mIoU",)}
-"""Task -> the metrics that can rank."""
+TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
+    "detection": ("voc", "coco", "kitti", "caltech", "widerface"),
+    "segmentation": ("masks",),
+}
+"""Task -> formats of its datasets, the default first."""
+MEASURED = {
+    "AP50": ("voc", "coco"),
+    "AP50_11point": ("voc",),
+    "mAP": ("coco",),
+    "AP40_moderate": ("kitti",),
+    "AP11_moderate": ("kitti",),
+    "MR": ("caltech",),
+    "AP_easy": ("widerface",),
+    "AP_medium": ("widerface",),
+    "AP_hard": ("widerface",),
+}
+"""Metric -> the formats whose evaluation measures it, where not all of its task do."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-class Options(BaseModel):
-    """Options of a method: subclass it, give each field a default and a ``Field(description=...)``.
+def is_weight(name: str) -> bool:
+    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``."""
+    return name == "weight" or name.endswith("_weight")
 
-    They are the method's command-line options (``mimic[weight=2]``) and part of a result's identity.
+
+class Options(BaseModel):
+    """Options of a method: subclass it, give each field a default and a docstring, and a range by ``Field(ge=0)``.
+
+    They are the method's command-line options (``mimic[weight=2]``) and part of a result's identity. An option
+    ``weight`` or ``..._weight`` must not be negative.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -34,7 +55,15 @@ class Options(BaseModel):
     typical: ClassVar[Mapping[str, float]] = {}
     """Options that are unset by default -> the value around which `kdbench tune` searches them."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run equals the baseline student's; empty: ``weight`` and each ``..._weight`` at 0."""
+    """Values at which a run equals the baseline student's, such as ``{"beta": 0.0}``; empty: ``weight`` and each
+    ``..._weight`` at 0."""
+
+    @field_validator("*")
+    @classmethod
+    def _is_no_negative_weight(cls, value: Any, info: ValidationInfo) -> Any:
+        if is_weight(info.field_name or "") and isinstance(value, float | int) and value < 0:
+            raise ValueError("a weight must not be negative")
+        return value
 
     @property
     def ensemble(self) -> int:
@@ -84,6 +113,7 @@ class MethodCard:
             teacher, or None for the teacher as it is.
         revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
             new version of the package that leaves results as they are keeps it.
+        directional: Why a mirrored batch gives other losses, where the paper means it so; empty: it gives the same.
     """
 
     name: str
@@ -100,6 +130,7 @@ class MethodCard:
     reported: Path | None = None
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
     revision: int = 1
+    directional: str = ""
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -125,9 +156,10 @@ class Split:
     """Where one part of a split lies, relative to the dataset's folder.
 
     Attributes:
-        names: Text file with one image a line (its stem, or a path that ends in it).
+        names: Text file with one image a line (its stem, or a path that ends in it); empty where the annotations
+            name the images (``coco``, ``widerface``).
         images: Folder of the images.
-        annotations: Folder of the VOC XML files (detection) or of the label masks (segmentation).
+        annotations: Folder of the images' annotations or masks; where one file has all, that file.
         take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
@@ -135,6 +167,11 @@ class Split:
     images: str
     annotations: str
     take: Literal["all", "kept", "held-out"] = "all"
+
+    @property
+    def listing(self) -> str:
+        """The file that names the images."""
+        return self.names or self.annotations
 
 
 @dataclass(frozen=True)
@@ -144,11 +181,13 @@ class Dataset:
     Attributes:
         name: Name on the command line.
         title: One line for humans.
-        task: ``detection`` (VOC XML annotations) or ``segmentation`` (indexed PNG masks).
+        task: ``detection`` or ``segmentation``.
         classes: Class names; in masks the index is the position here.
-        metric: Metric that ranks: ``AP50`` (area under the curve), ``AP50_11point`` or ``mIoU``.
+        metric: Metric that ranks, see ``kdbench list metrics``: ``AP50`` (area under the curve), ``AP50_11point``,
+            ``mAP`` (COCO's), ``AP40_moderate`` (KITTI's), ``MR`` (Caltech's), ``mIoU``, or one of a plugin that can
+            rank.
         splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
-        image_suffix: Ending of the image files.
+        image_suffix: Ending of the image files; empty where names have it (``coco``).
         prepare: ``package.module:function(folder, source)`` that gets or links the data.
         folder: Folder under the data root (two datasets may share one).
         license: Licence of the data, in words.
@@ -156,6 +195,9 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
+        format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
+            ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
+            segmentation).
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
@@ -174,21 +216,37 @@ class Dataset:
     ignore_index: int = 255
     mask_suffix: str = ".png"
     embedded: bool = False
+    format: str = ""
 
     def __post_init__(self) -> None:
         _check_reference(self.name, "prepare", self.prepare)
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
-        if self.metric not in METRICS[self.task]:
-            known = " or ".join(METRICS[self.task])
-            raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {known}")
+        if self.layout not in TASK_FORMATS[self.task]:
+            known = " or ".join(TASK_FORMATS[self.task])
+            raise ValueError(f"the format of '{self.name}' is {self.format!r}: give {known}")
+        if self.metric in METRICS and self.metric not in (fitting := self._own_metrics()):
+            raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {' or '.join(fitting)}")
         if not _is_tuple(self.classes, str) or not self.classes:
             raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
+        judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
+        if self.task == "segmentation" and judged < 2:
+            raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():
             if not _is_tuple(parts, Split) or not parts:
-                raise TypeError(f"the split '{name}' of '{self.name}' is no tuple of kdbench.api.Split")
+                raise TypeError(f"the split '{name}' of '{self.name}' is not a tuple of kdbench.api.Split")
+
+    @property
+    def layout(self) -> str:
+        """The format, or the default of the task."""
+        return self.format or TASK_FORMATS[self.task][0]
+
+    def _own_metrics(self) -> list[str]:
+        """Return the metrics that kdbench's own evaluation of such a dataset measures."""
+        fitting = [name for name, card in METRICS.items() if self.task in card.tasks]
+        return [name for name in fitting if self.layout in MEASURED.get(name, (self.layout,))]
 
 
 @dataclass(frozen=True)
@@ -220,32 +278,40 @@ class ExecutorCard:
 
 @dataclass(frozen=True)
 class MetricCard:
-    """A further column of the leaderboards: a score that a record's own metrics give.
+    """A metric: a fraction in [0, 1], shown x100, that ranks datasets or stands beside what does.
 
-    It ranks nothing: what ranks is the dataset's metric. It is computed for each record when a leaderboard is made
-    and is no part of the record, so that old results have it too.
+    One with ``tasks`` ranks the datasets that name it. It is measured at each evaluation and is part of the record.
+    Any other is a further column ``metric:NAME`` of the leaderboards, computed when one is made: old results have
+    it too.
 
     Attributes:
-        name: Name of the column, which is ``metric:NAME``: lower case, digits and dashes.
+        name: Its name: letters, digits, dashes and underscores.
         title: One line for humans.
-        function: ``package.module:function``, which is given a record's metrics after the last iteration, name ->
-            fraction (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None
-            where these metrics do not give one. Imports no torch.
-        higher_is_better: Whether sorting by it begins with the largest.
+        function: ``package.module:function``, which is given the other metrics of an evaluation, name -> fraction
+            (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None where
+            these metrics do not give one. Imports no torch. Empty for what kdbench's own evaluation measures.
+        higher_is_better: Whether more is better. Ranks, differences, the share of the gap and verdicts follow it.
+        tasks: Tasks of the datasets that it can rank; empty where it ranks nothing.
     """
 
     name: str
     title: str
     function: str
     higher_is_better: bool = True
+    tasks: tuple[Task, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_reference(self.name, "function", self.function)
+        if self.function:
+            _check_reference(self.name, "function", self.function)
+        if not _is_tuple(self.tasks, str) or not set(self.tasks) <= set(TASKS):
+            raise ValueError(
+                f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
+            )
 
 
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
-        raise TypeError(f"the options of '{card.name}' are no subclass of kdbench.api.Options")
+        raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
 
 
 def _check_reference(name: str, field: str, value: object) -> None:
@@ -255,3 +321,26 @@ def _check_reference(name: str, field: str, value: object) -> None:
 
 def _is_tuple(values: object, kind: type) -> bool:
     return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
+
+
+def _measured(name: str, task: Task, title: str, *, higher_is_better: bool = True) -> MetricCard:
+    return MetricCard(name, title, "", higher_is_better=higher_is_better, tasks=(task,))
+
+
+METRICS: Mapping[str, MetricCard] = {
+    card.name: card
+    for card in (
+        _measured("AP50", "detection", "AP at IoU 0.5: area under the curve, or COCO's of a COCO json"),
+        _measured("AP50_11point", "detection", "VOC 2007's AP at IoU 0.5, at 11 recalls"),
+        _measured("mAP", "detection", "COCO's AP, the mean over IoU 0.50 to 0.95"),
+        _measured("AP40_moderate", "detection", "KITTI's AP at 40 recalls, moderate level"),
+        _measured("AP11_moderate", "detection", "KITTI's AP at 11 recalls, moderate level"),
+        _measured("MR", "detection", "Caltech's log-average miss rate, Reasonable", higher_is_better=False),
+        _measured("AP_easy", "detection", "WIDER FACE's AP, easy subset"),
+        _measured("AP_medium", "detection", "WIDER FACE's AP, medium subset"),
+        _measured("AP_hard", "detection", "WIDER FACE's AP, hard subset"),
+        _measured("mIoU", "segmentation", "Mean IoU over the classes"),
+        _measured("pixel_accuracy", "segmentation", "Share of pixels that are right"),
+    )
+}
+"""Name -> metric that kdbench's own evaluation measures and that can rank."""

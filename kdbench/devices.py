@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from kdbench.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
 
     Device = str | torch.device
@@ -130,6 +132,16 @@ def free_memory(device: Device) -> int:
     if not hasattr(module, "mem_get_info"):  # mps
         return int(module.recommended_max_memory() - module.driver_allocated_memory())
     return int(module.mem_get_info()[0]) + int(module.memory_reserved() - module.memory_allocated())
+
+
+def generator(device: Device) -> torch.Generator:
+    """Return a new random generator on a device."""
+    import torch
+
+    make: Callable[[], torch.Generator] = getattr(
+        _module(device), "Generator", partial(torch.Generator, device)
+    )
+    return make()
 
 
 def _type(device: Device) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from kdbench.guests import Interruption, hosted
+from kdbench.text import line
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -14,19 +17,28 @@ if TYPE_CHECKING:
     from kdbench.results.record import Record
 
 log = logging.getLogger(__name__)
+MESSAGE = 300
+"""Letters that are shown of the message of a plugin's error."""
+ERROR = "error: "
+"""What the line begins with that a command ends with after a user's mistake."""
 SECONDS = 20.0
 """How long a plugin's code may take before :func:`reminder` names it."""
+
+
+TYPES = {"int", "float", "str", "bool"}
+"""What pydantic adds to the path of a value that may be of several types."""
 
 
 class UserError(Exception):
     """A mistake the user can mend: the command line prints it as one line and exits with code 2.
 
-    The message says what is wrong and what to do about it.
+    The message says what is wrong and what to do about it. It names arguments of the functions of :mod:`kdbench` in
+    backticks (```root```, ```force=True```); the command line puts its options in their place.
     """
 
 
 class ArgumentError(UserError):
-    """An argument of a function of :mod:`kdbench` cannot be used; the command line names its option instead.
+    """An argument of a function of :mod:`kdbench` cannot be used.
 
     Args:
         names: Name of the argument, or names of several that do not fit together.
@@ -36,13 +48,20 @@ class ArgumentError(UserError):
 
     def __init__(self, names: str | Sequence[str], why: str, value: object = None) -> None:
         self.names = (names,) if isinstance(names, str) else tuple(names)
-        self.why, self.value = why, value
-        super().__init__(self.message(lambda name: name))
+        shown = " and ".join(f"`{name}`" for name in self.names)
+        super().__init__(f"{shown}: {why}" if value is None else f"{shown} {value}: {why}")
 
-    def message(self, named: Callable[[str], str]) -> str:
-        """Return the message with each argument's name as ``named`` gives it."""
-        shown = " and ".join(map(named, self.names))
-        return f"{shown}: {self.why}" if self.value is None else f"{shown} {self.value}: {self.why}"
+
+class GateError(UserError):
+    """A check before a training failed, which the argument ``force`` overrules.
+
+    Args:
+        why: What was seen and what to look at, in whole sentences.
+    """
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"{why} To go on all the same, give `force=True`.")
 
 
 class RunError(Exception):
@@ -56,6 +75,10 @@ class RunError(Exception):
     def __init__(self, message: str, record: Record) -> None:
         super().__init__(message)
         self.record = record
+
+
+class Disturbed(Exception):
+    """Something was changed that all trainings of this process depend on; the message says what."""
 
 
 class PluginError(UserError):
@@ -72,7 +95,8 @@ def first_problem(error: ValidationError) -> tuple[str, str, object]:
     """Return the first problem of a validation: the dotted path of the value, what is wrong, and the value."""
     first = error.errors(include_url=False, include_context=False)[0]
     why = " ".join(first["msg"].split()).replace("Value error, ", "")
-    return ".".join(str(part) for part in first["loc"]), why, first["input"]
+    where = [str(part) for part in first["loc"] if part not in TYPES]
+    return ".".join(where), why, first["input"]
 
 
 @contextmanager
@@ -92,21 +116,25 @@ def checking_arguments() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error in one line: its type and message, or the message alone of a user's mistake."""
-    text = " ".join(str(error).split())
+    """Return an error in one printable line: its type and message, or the message alone of a user's mistake."""
+    try:
+        text = str(error)
+    except Exception:  # an exception of a plugin may fail at that too
+        text = ""
     if isinstance(error, UserError):
-        return text
-    return f"{type(error).__name__}: {text}".removesuffix(": ")
+        return line(text)
+    return line(f"{type(error).__name__}: {text}".removesuffix(": "), MESSAGE)
 
 
 @contextmanager
 def running(title: str, part: str, advice: str = "") -> Iterator[None]:
     """Run a part of a plugin; what it raises becomes an error that names the plugin.
 
-    A user's mistake, a lack of memory and Ctrl-C pass through as they are.
+    A user's mistake, a lack of memory, Ctrl-C and another signal to stop pass through as they are. Ending the
+    process with ``os._exit`` is an error like any other.
 
     Args:
-        title: What the plugin provides, as :attr:`kdbench.plugins.Offer.title` names it.
+        title: What the plugin provides, as :attr:`kdbench.offers.Offer.title` names it.
         part: The part, for the message: ``losses()``.
         advice: A sentence to end the message with.
 
@@ -114,9 +142,10 @@ def running(title: str, part: str, advice: str = "") -> Iterator[None]:
         PluginError: If the block raises anything else.
     """
     try:
-        yield
-    except (Exception, SystemExit) as error:
-        if isinstance(error, UserError) or _is_out_of_memory(error):
+        with hosted():
+            yield
+    except BaseException as error:
+        if isinstance(error, UserError | Interruption) or _is_out_of_memory(error):
             raise
         raise PluginError(f"{title} failed in {part}: {reason(error)}{advice and f'. {advice}'}") from error
 

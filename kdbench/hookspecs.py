@@ -44,15 +44,36 @@ def kdbench_methods() -> Iterable[MethodCard]:  # type: ignore[empty-body]
             yield MethodCard(
                 name="neck-l2",
                 title="L2 on the neck",
-                authors="me",
+                authors="A. Author",
                 year=2026,
-                link="",
-                bibtex="",
+                link="https://example.org",
+                bibtex="@misc{neck_l2, title = {L2 on the neck}, year = {2026}}",
                 tasks=TASKS,
-                equations="weight * mean (S - T)^2",
-                method="my_package.method:NeckL2",  # a kdbench.api.Method
+                equations="weight * mean (r(S) - T)^2, r: a 1x1 convolution where the channels differ",
+                method="my_package.method:NeckL2",
                 options=NeckOptions,
             )
+        ```
+
+        The method stands in a file of its own, since the card must not import torch:
+
+        ```python title="my_package/method.py"
+        import torch
+        from torch import nn
+
+        from kdbench.api import Method, adapter, mean_square
+
+
+        class NeckL2(Method):
+            captures = ("neck",)  # of both models; every family has it
+
+            def build(self, shapes):  # adapters train with the student and are never exported
+                self.adapters = nn.ModuleList(adapter(*level) for level in shapes.levels("neck"))
+
+            def losses(self, step):
+                levels = zip(self.adapters, step.student["neck"], step.teacher["neck"], strict=True)
+                terms = [mean_square(adapt(ours, theirs.shape[-2:]), theirs) for adapt, ours, theirs in levels]
+                return {"neck": self.options.weight * torch.stack(terms).mean()}
         ```
     '''
 
@@ -173,10 +194,11 @@ def kdbench_executors() -> Iterable[ExecutorCard]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_metrics() -> Iterable[MetricCard]:  # type: ignore[empty-body]
-    """Further columns of the leaderboards (CSV, parquet and frames), computed from the records' own metrics.
+    """Metrics, computed from what kdbench's own evaluation measures: they rank datasets, or are further columns.
 
-    They rank nothing, are no part of a record, and are not in the leaderboards that ``--write`` commits, which
-    do not depend on what is installed.
+    One with ``tasks`` ranks the datasets whose card names it; it is measured at each evaluation and is in the
+    records. Any other is a further column of the leaderboards (CSV, parquet and frames) and no part of a record; it
+    is not in the leaderboards that ``--write`` commits, which do not depend on what is installed.
 
     Example:
         ```python

@@ -14,68 +14,30 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import Distribution, EntryPoint, distributions
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
 from kdbench.errors import PluginError, UserError, reason, reminder, running
+from kdbench.guests import Interruption, hosted
+from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:
     from kdbench.distill import Method
 
 GROUP = "kdbench"
-ENVIRONMENT = "KDBENCH_PLUGINS"
 
-T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
 V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
+MOST_OFFERS = 10_000
+"""What one hook of a plugin may provide: one that never ends must end somewhere."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
-
-
-@dataclass
-class Plugin:
-    """One entry point, as found on this machine.
-
-    Attributes:
-        name: Entry point name.
-        module: Module it names.
-        distribution: Distribution that installs it.
-        version: The distribution's version.
-        error: Why it could not be loaded, or None.
-        offers: Names of what it provides, by kind.
-        warnings: Misbehaviour that does not keep it from working, one line each.
-    """
-
-    name: str
-    module: str
-    distribution: str
-    version: str
-    error: str | None = None
-    offers: dict[str, list[str]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def state(self) -> Literal["ok", "warning", "error"]:
-        """Whether it loaded, and without a warning."""
-        return "error" if self.error is not None else "warning" if self.warnings else "ok"
-
-
-@dataclass(frozen=True)
-class Offer(Generic[T]):
-    """Something a plugin provides, and which plugin."""
-
-    value: T
-    plugin: Plugin
-
-    @property
-    def title(self) -> str:
-        """How messages name it: ``dataset 'screws' of my-screws 1.0``."""
-        return f"{_kind(self.value)} '{self.value.name}' of {self.plugin.distribution} {self.plugin.version}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +49,7 @@ class Registry:
     datasets: Mapping[str, Offer[Dataset]]
     pairs: Mapping[str, Offer[Pair]]
     conflicts: Mapping[str, str]
-    """Kind and name -> error, where two plugins provide the same name."""
+    """Kind and name -> error, where several plugins provide the same name and kdbench does not."""
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
 
@@ -96,8 +58,10 @@ class Registry:
         return self._find("method", self.methods, name)
 
     def dataset(self, name: str) -> Offer[Dataset]:
-        """Return the dataset of that name. Raises UserError with the nearest names."""
-        return self._find("dataset", self.datasets, name)
+        """Return the dataset of that name. Raises UserError with the nearest names, or if nothing can rank it."""
+        offer = self._find("dataset", self.datasets, name)
+        self._check_metric(offer)
+        return offer
 
     def pair(self, name: str) -> Offer[Pair]:
         """Return the pair of that name. Raises UserError with the nearest names."""
@@ -107,17 +71,39 @@ class Registry:
         """Return the executor of that name. Raises UserError with the nearest names."""
         return self._find("executor", self.executors, name)
 
+    def metric(self, name: str) -> MetricCard:
+        """Return the metric of that name, kdbench's own or a plugin's. Raises UserError with the nearest names."""
+        return METRICS[name] if name in METRICS else self._find("metric", self.metrics, name).value
+
     def pairs_of(self, dataset: str) -> list[Pair]:
         """Return the pairs of a dataset, its default first."""
         return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
+
+    def _check_metric(self, offer: Offer[Dataset]) -> None:
+        """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
+        task, known = (
+            offer.value.task,
+            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
+        )
+        fitting = [name for name, card in known.items() if task in card.tasks]
+        if offer.value.metric not in fitting:
+            raise UserError(
+                f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
+                f"{suggestion(offer.value.metric, fitting)}{self.note()}"
+            )
 
     def _find(self, kind: str, offers: Mapping[str, Offer[T]], name: str) -> Offer[T]:
         conflict = self.conflicts.get(f"{kind} {name}")
         if conflict is not None:
             raise UserError(conflict)
-        if name in offers:
-            return offers[name]
+        if (offer := _under(name, offers)) is not None:
+            return offer
         raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
+
+    def gives(self, kind: str, name: str) -> bool:
+        """Whether any plugin gives a method, dataset or pair of that name."""
+        offers: Mapping[str, Offer[Any]] = getattr(self, f"{kind}s")
+        return f"{kind} {name}" in self.conflicts or _under(name, offers) is not None
 
     def note(self) -> str:
         """Return what a message about an unknown name adds where plugins failed, with a leading blank."""
@@ -131,6 +117,16 @@ class Registry:
         broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
         noisy = [f"plugin {p.distribution} ({p.module}) {line}" for p in self.plugins for line in p.warnings]
         return broken + noisy + list(self.conflicts.values())
+
+
+def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
+    """Return the offer of a name, with or without its distribution; None where there is none."""
+    if name in offers:
+        return offers[name]
+    distribution, _, own = name.partition(":")
+    offer = offers.get(own)
+    same = offer is not None and normal(offer.plugin.distribution) == normal(distribution)
+    return offer if same else None
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -153,15 +149,15 @@ def find() -> list[Found]:
     found: dict[tuple[str, str], Found] = {}
     for distribution in distributions():
         points = [point for point in distribution.entry_points if point.group == GROUP]
-        if points and (wanted is None or _normal(distribution.name) in wanted):
+        if points and (wanted is None or normal(distribution.name) in wanted):
             for point in points:
-                found.setdefault((_normal(distribution.name), point.name), (distribution, point))
+                found.setdefault((normal(distribution.name), point.name), (distribution, point))
     return [found[key] for key in sorted(found, key=lambda key: (key[0] != "kdbench", key))]
 
 
 def missing(points: Iterable[Found]) -> list[Plugin]:
     """Return a broken plugin for each distribution that ``KDBENCH_PLUGINS`` names and that is not there."""
-    absent = (_wanted() or set()) - {_normal(distribution.name) for distribution, _ in points}
+    absent = (_wanted() or set()) - {normal(distribution.name) for distribution, _ in points}
     error = f"named in {ENVIRONMENT}, but not installed or without an entry point in the group '{GROUP}'"
     return [Plugin("-", "-", name, "-", error) for name in sorted(absent)]
 
@@ -169,12 +165,7 @@ def missing(points: Iterable[Found]) -> list[Plugin]:
 def _wanted() -> set[str] | None:
     """Distributions that the environment allows, or None for all."""
     only = os.environ.get(ENVIRONMENT)
-    return None if only is None else {_normal(name) for name in only.split(",") if name.strip()}
-
-
-def _normal(name: str) -> str:
-    """Return a distribution's name as packaging tools compare it."""
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+    return None if only is None else {normal(name) for name in only.split(",") if name.strip()}
 
 
 def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
@@ -194,7 +185,7 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
         try:
             check_python(distribution)
             offers = _offers_of(manager, plugin, point.load)
-        except KeyboardInterrupt:
+        except Interruption:
             raise
         except BaseException as error:
             plugin.error = reason(error)
@@ -202,18 +193,25 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
         for kind, values in offers.items():
             collected[kind] += [Offer(value, plugin) for value in values]
     conflicts: dict[str, str] = {}
-    tables = {kind: _by_name(kind, offers, conflicts) for kind, offers in collected.items()}
-    kinds = (tables["method"], tables["dataset"], tables["pair"])
+    tables = {kind: by_name(kind, offers, conflicts) for kind, offers in collected.items()}
+    pairs = {name: on_own_dataset(offer, tables["dataset"]) for name, offer in tables["pair"].items()}
+    kinds = (tables["method"], tables["dataset"], pairs)
     return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
 
 
-KINDS: Mapping[str, tuple[str, type[Any]]] = {
-    "method": ("kdbench_methods", MethodCard),
-    "dataset": ("kdbench_datasets", Dataset),
-    "pair": ("kdbench_pairs", Pair),
-    "executor": ("kdbench_executors", ExecutorCard),
-    "metric": ("kdbench_metrics", MetricCard),
-}
+def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
+    """Make what a benchmark file defines known in this process, in the place of what it defined before.
+
+    Raises:
+        UserError: If something else has the name.
+    """
+    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
+        for value in values:
+            there = known.get(value.name)
+            if there is not None and there.plugin.module != plugin.module:
+                raise UserError(f"{there.title} has the name already: choose another.")
+            cast("dict[str, Any]", known)[value.name] = Offer(value, plugin)
 
 
 def check_python(distribution: Distribution) -> None:
@@ -253,7 +251,11 @@ def _offers_of(
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
     """Return what a part of a plugin's import returns; note it if it prints."""
     printed = io.StringIO()
-    with redirect_stdout(printed), reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")):
+    with (
+        hosted(),
+        redirect_stdout(printed),
+        reminder(_slow(f"plugin {plugin.distribution} ({plugin.module})")),
+    ):
         value = work()
     if text := printed.getvalue().strip():
         plugin.warnings.append(f"prints while it is imported: '{' '.join(text.split())[:60]}'")
@@ -268,8 +270,7 @@ def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[
     """Return what one plugin's hooks provide, by kind."""
     offers: dict[str, list[Any]] = {}
     for kind, (hook, expected) in KINDS.items():
-        offers[kind] = _call(hooks[hook], key) if hook in hooks else []
-        _check_values(hook, offers[kind], expected)
+        offers[kind] = _call(hooks[hook], key, expected) if hook in hooks else []
     return offers
 
 
@@ -280,41 +281,21 @@ def _check_marked(module: object) -> None:
             raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
 
 
-def _call(hook: pluggy.HookCaller, key: str) -> list[Any]:
-    """Return what one plugin's implementation of a hook provides."""
+def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
+    """Return what one plugin's implementation of a hook provides; each is checked as it comes."""
+    parts = [part for part in hook.get_hookimpls() if part.plugin_name == key]
+    given = (value for part in parts for value in cast("Iterable[Any]", part.function()))
     values: list[Any] = []
-    for part in hook.get_hookimpls():
-        if part.plugin_name == key:
-            values += cast("Iterable[Any]", part.function())
-    return values
-
-
-def _check_values(hook: str, values: list[Any], expected: type[Any]) -> None:
-    for value in values:
+    for value in given:
         if not isinstance(value, expected):
-            raise TypeError(f"{hook} gave {type(value).__name__}, not {expected.__name__}")
-        if not NAME.fullmatch(value.name):
-            raise ValueError(f"{hook} gave the name '{value.name}': use lower case, digits and dashes")
-
-
-def _by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:
-    """Name -> offer; a name given more than once is in ``conflicts`` and not in the table."""
-    givers: dict[str, list[Offer[Any]]] = {}
-    for offer in offers:
-        givers.setdefault(offer.value.name, []).append(offer)
-    for name, several in givers.items():
-        if len(several) > 1:
-            who = " and ".join(f"{offer.plugin.distribution} ({offer.plugin.module})" for offer in several)
-            conflicts[f"{kind} {name}"] = (
-                f"{kind} '{name}' is given {len(several)} times, by {who}: "
-                f"uninstall all but one, or name the distributions to load in {ENVIRONMENT}."
-            )
-    return {name: several[0] for name, several in givers.items() if len(several) == 1}
-
-
-def _kind(value: object) -> str:
-    """Return what a card describes: a key of ``KINDS``."""
-    return next(kind for kind, (_, expected) in KINDS.items() if isinstance(value, expected))
+            raise TypeError(f"{hook.name} gave {type(value).__name__}, not {expected.__name__}")
+        name = value.name.lower() if expected is MetricCard else value.name
+        if not NAME.fullmatch(name):
+            raise ValueError(f"{hook.name} gave the name '{value.name}': use lower case, digits and dashes")
+        if len(values) == MOST_OFFERS:
+            raise ValueError(f"{hook.name} gave more than {MOST_OFFERS} values")
+        values.append(value)
+    return values
 
 
 def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
@@ -327,8 +308,8 @@ def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> 
         target = f"{given.__module__}:{given.__qualname__}"
         titles = (offer.title for offer in registry().methods.values() if offer.value.method == target)
         return next(titles, f"method {target}")
-    offer = getattr(registry(), f"{_kind(given)}s").get(given.name)
-    return f"{_kind(given)} '{given.name}'" if offer is None else offer.title
+    offer = getattr(registry(), f"{kind_of(given)}s").get(given.name)
+    return f"{kind_of(given)} '{given.name}'" if offer is None else offer.title
 
 
 def load_target(title: str, target: str, advice: str = "") -> Any:
@@ -357,7 +338,9 @@ def make_method(card: MethodCard, options: Options) -> Method[Any]:
         PluginError: If its class cannot be imported or made.
     """
     kind = load_method(card)
-    with running(title_of(card), "its constructor"):
+    from kdbench.distill.settings import unchanged
+
+    with running(title_of(card), "its constructor"), unchanged():
         return kind(options)
 
 
@@ -368,8 +351,10 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
         PluginError: If the import fails, or the class is no method.
     """
     from kdbench.distill import Method
+    from kdbench.distill.settings import unchanged
 
-    loaded = load_target(title_of(card), card.method)
+    with running(title_of(card), f"the import of {card.method}"), unchanged():
+        loaded = load_target(title_of(card), card.method)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
-        raise PluginError(f"{title_of(card)}: {card.method} is no subclass of kdbench.api.Method")
+        raise PluginError(f"{title_of(card)}: {card.method} is not a subclass of kdbench.api.Method")
     return loaded

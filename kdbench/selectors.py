@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from kdbench.cards import ExecutorCard, MethodCard, Options
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
+from kdbench.text import line
 
 SELECTOR = re.compile(r"\s*([^\s\[\]=,]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
 PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|,|[^\"\[{\]},]+|\"", re.DOTALL)
@@ -25,11 +26,13 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     A comma inside a value must stand in brackets or double quotes: ``stages=[2,3]``.
 
     Raises:
-        UserError: If it is not ``name`` or ``name[option=value,...]``.
+        UserError: If it is not ``name`` or ``name[option=value,...]``, or has characters that cannot be seen.
     """
+    if not "".join(text.split()).isprintable():
+        raise UserError(f"'{line(text)}' has characters that cannot be seen: leave them out.")
     match = SELECTOR.fullmatch(text)
     if match is None:
-        raise UserError(f"'{text}' is no selector: write name or name[option=value,option=value].")
+        raise UserError(f"'{text}' is not a selector: write name or name[option=value,option=value].")
     name, inside = match.groups()
     raw: dict[str, str] = {}
     for part in split(inside or "", text):
@@ -80,9 +83,23 @@ def canonical(card: MethodCard, options: Options) -> str:
 
     ``resolve(card, parse(canonical(card, options))[1]) == options``.
     """
-    changed = options.model_dump(mode="json", exclude_defaults=True)
-    inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(changed.items()))
-    return f"{card.name}[{inside}]" if inside else card.name
+    return selector_of(card.name, options.model_dump(mode="json", exclude_defaults=True))
+
+
+def selector_of(name: str, options: Mapping[str, Any]) -> str:
+    """Return the selector of a method with these options, as values of JSON."""
+    inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(options.items()))
+    return f"{name}[{inside}]" if inside else name
+
+
+def says(text: str, value: Any) -> bool:
+    """Whether an option as written in a selector has a value, as JSON has it."""
+    if text == _text(value) or (isinstance(value, bool) and text == str(value)):
+        return True
+    return not isinstance(value, bool) and any(
+        reading == value or (isinstance(value, list) and reading == [str(part) for part in value])
+        for reading in _readings(text)
+    )
 
 
 def split(inside: str, text: str) -> Iterator[str]:

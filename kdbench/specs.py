@@ -94,6 +94,29 @@ class Model(Spec):
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
     """Hash of what the config resolves to, see :mod:`kdbench.openmmlab.resolved`; None before it is planned."""
+    width: int | None = Field(default=None, gt=0)
+    """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came when there were results already, at its default: their identities stay."""
+        values: dict[str, Any] = serialise(self)
+        if self.width is None:
+            values.pop("width", None)
+        return values
+
+
+def narrow(config: str, width: int = 16, edits: Mapping[str, Any] | None = None) -> Model:
+    """Return a model with fewer channels, which trains from scratch in minutes on a CPU.
+
+    All channels are scaled by ``width / 64``, no stage is frozen, and no initial weights are loaded.
+
+    Args:
+        config: ``mmdet::path`` or ``mmseg::path`` of a model with a ResNet, or a file.
+        width: Channels after the ResNet's stem; 64 is full width.
+        edits: Dotted key -> value, applied after that.
+    """
+    return Model(config=config, width=width, edits=dict(edits or {}))
 
 
 class Schedule(Spec):
@@ -106,9 +129,11 @@ class Schedule(Spec):
     accumulate: int = Field(default=1, gt=0)
     """Iterations whose mean gradient an optimizer step takes."""
     optimizer: Literal["SGD", "AdamW"] = "SGD"
+    """SGD has a momentum of 0.9."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=1e-4, ge=0)
+    """Of the optimizer; for AdamW 0.05 is usual."""
     warmup: int = Field(default=0, ge=0)
     """Iterations of linear warm-up."""
     decay: Literal["cosine", "step", "poly"] = "cosine"
@@ -126,7 +151,7 @@ class Schedule(Spec):
     crop: tuple[int, int] | None = None
     """Random training crop, height and width (segmentation)."""
     validations: int = Field(default=1, gt=0)
-    """Evaluations, evenly spaced, the last one at the end."""
+    """Evaluations, at most: a whole number of iterations apart, the last one at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
     """Share of the newest weights, in (0, 0.5], that an optimizer step mixes into an exponential moving average of
     the weights (1 - the decay of other libraries); the average is evaluated and exported."""
@@ -154,15 +179,23 @@ class Pair(Spec):
     """A teacher, a student, and how both are trained on a dataset."""
 
     name: str
+    """Name on the command line: lower case, digits and dashes."""
     title: str
     """One line for humans. A label."""
     dataset: str
+    """Name of the dataset."""
     task: Task
-    family: Family
+    """What the dataset is for."""
+    family: Family | None = None
+    """What lists say of it; a run finds the family in the student's config. A label."""
     teacher: Model
+    """The teacher's model."""
     student: Model
+    """The model of every student."""
     schedule: Schedule
+    """Recipe of every student."""
     teacher_schedule: Schedule
+    """Recipe of the teacher, and the image size at which it is judged."""
     pretrained: bool = False
     """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
     cpu: bool = False

@@ -12,7 +12,8 @@ from pathlib import Path
 import lacking
 import pytest
 
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 ROOT = Path(__file__).parents[1]
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in a process a core
@@ -118,9 +119,11 @@ def local_records(tmp_path_factory, small_digits):
 @pytest.fixture
 def pretend_checks(monkeypatch):
     """Checks of models that cost nothing."""
-    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "abc")
+    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "c" * 64)
+    monkeypatch.setattr("kdbench.openmmlab.interrupted.read_training", lambda _file: {})
     monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
-    monkeypatch.setattr("kdbench.runs.refusals.check_model", lambda role, _, **__: f"{role}: checked")
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_model", lambda role, *_, **__: f"{role}: checked")
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", lambda *_, **__: None)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
-from kdbench.plugins import ENVIRONMENT, load_method, make_method, registry, title_of
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import load_method, make_method, registry, title_of
 from kdbench.runs.plan import plan
 from kdbench.runs.request import Request
 
@@ -45,7 +46,7 @@ def add_method(add_plugin, tmp_path, monkeypatch, source: str, version: str = "1
         ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
         ("class Odd(BaseException): pass\nraise Odd('very')", "Odd: very"),
         ("@hookimpl\ndef kdbench_methods():\n    raise KeyError('late')", "KeyError: 'late'"),
-        (gives("options=dict"), "the options of 'bad-one' are no subclass"),
+        (gives("options=dict"), "the options of 'bad-one' are not a subclass"),
         (gives("tasks='detection'"), "the tasks of 'bad-one' are detection: give a tuple"),
         (
             gives("reported=__import__('pathlib').Path('no.csv')"),
@@ -64,12 +65,12 @@ def test_what_it_does_while_it_is_imported_is_told_and_hurts_nothing(add_plugin,
 @pytest.mark.parametrize(
     "source", ["time.sleep(1)", "@hookimpl\ndef kdbench_methods():\n    time.sleep(1)\n    return []\n"]
 )
-def test_one_that_is_slow_to_import_is_named(add_plugin, monkeypatch, capsys, source):
+def test_one_that_is_slow_to_import_is_named(add_plugin, monkeypatch, caplog, source):
     monkeypatch.setattr(errors, "SECONDS", 0.2)
     add_plugin("slow-kd", f"import time\n{source}")
     assert plugin("slow-kd").error is None
-    named = "plugin slow-kd (slow_kd) is still being imported: Ctrl-C stops waiting for it.\n"
-    assert capsys.readouterr().err == named
+    named = "plugin slow-kd (slow_kd) is still being imported: Ctrl-C stops waiting for it."
+    assert caplog.messages == [named]
 
 
 def test_what_it_prints_is_no_output_of_a_command(add_plugin, capsys):
@@ -129,7 +130,7 @@ def kdbench_lists(capsys):
             "Good = 1",
             "Bad: AttributeError: module 'bad_kd_method' has no attribute 'Bad'",
         ),
-        ("class Bad: pass", "bad_kd_method:Bad is no subclass of kdbench.api.Method"),
+        ("class Bad: pass", "bad_kd_method:Bad is not a subclass of kdbench.api.Method"),
     ],
 )
 def test_a_method_that_cannot_be_imported_is_blamed(add_plugin, tmp_path, monkeypatch, source, told):
@@ -140,12 +141,12 @@ def test_a_method_that_cannot_be_imported_is_blamed(add_plugin, tmp_path, monkey
     assert told in str(failed.value)
 
 
-def test_a_method_that_is_slow_to_import_is_named(add_plugin, tmp_path, monkeypatch, capsys):
+def test_a_method_that_is_slow_to_import_is_named(add_plugin, tmp_path, monkeypatch, caplog):
     card = add_method(add_plugin, tmp_path, monkeypatch, "import time\ntime.sleep(1)\n" + METHOD)
     monkeypatch.setattr(errors, "SECONDS", 0.2)
     load_method(card)
-    named = "method 'bad-one' of bad-kd 1.5 is still being imported: Ctrl-C stops waiting for it.\n"
-    assert capsys.readouterr().err == named
+    named = "method 'bad-one' of bad-kd 1.5 is still being imported: Ctrl-C stops waiting for it."
+    assert caplog.messages == [named]
 
 
 def test_a_capture_that_does_not_exist_is_refused(add_plugin, tmp_path, monkeypatch):
@@ -254,6 +255,7 @@ def test_a_user_s_mistake_an_interruption_and_want_of_memory_are_not_its_fault()
         (None, "it returned a NoneType, "),
         ([1.0], "it returned a list, "),
         ({1: "x"}, "it returned a dict, "),
+        ({"a\x1b[31m": "ones"}, "it returned the name 'a\\x1b[31m', "),
         ({"a": 1.0}, "it returned 'a': a float, "),
         ({"a": "ones"}, "it returned 'a': a torch.float32 tensor of shape (3,), "),
         ({"a": "integer"}, "it returned 'a': a torch.int64 tensor of shape (), "),

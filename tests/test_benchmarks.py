@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kdbench.benchmarks import Benchmark, Cell, load, looked_up, options_of, parsed, seed_range
+from kdbench.changes import change
 from kdbench.errors import UserError
 from kdbench.reported import reported
 
@@ -163,7 +164,7 @@ def test_selectors_come_back_canonical():
         ({"seeds": "2..0"}, ["seeds: '2..0' must run upwards"]),
         ({"seeds": "0..1000"}, ["seeds:", "at most 1000"]),
         ({"dataset": "two\nlines"}, ["dataset: unknown dataset 'two lines'"]),
-        ({"seeds": "three"}, ["seeds: 'three' is no range of seeds: write 0..2"]),
+        ({"seeds": "three"}, ["seeds: 'three' is not a range of seeds: write 0..2"]),
         ({"seeds": [True]}, ["seeds.0:"]),
         ({"seeds": [-1]}, ["seeds.0:"]),
         ({"seeds": 3}, ["seeds:"]),
@@ -293,3 +294,23 @@ def test_committed_files_resolve(path):
 
 def test_every_ablation_is_there():
     assert {path.stem for path in FILES if path.parent.name == "ablations"} == ABLATIONS
+
+
+def test_settings_make_cells_of_a_custom_schedule():
+    values = {**GOOD, "methods": ["hinton"], "paper": None}
+    assert parsed(yaml.safe_dump({**values, "set": ["schedule.lr=1"]}), "x").kind == "custom"
+    assert (
+        parsed(yaml.safe_dump({**values, "set": ["schedule.lr=1"], "schedule": "smoke"}), "x").kind == "smoke"
+    )
+    assert told(values, set=["schedule.rate=7"]).startswith(
+        "set.0: settings schedule.rate=7: a schedule has no"
+    )
+    assert told(GOOD, set=["schedule.lr=1"]).startswith("paper: results of the custom schedule")
+
+
+def test_a_change_is_found_in_a_pair_that_has_it():
+    one = change("schedule.lr=1e-3")
+    assert one.is_in({"schedule": {"lr": 0.001}})
+    assert not one.is_in({"schedule": {"lr": 0.01}})
+    assert change("student.a.b=2").is_in({"student": {"edits": {"a.b": 2}}})
+    assert not change("student.a.b=2").is_in({"student": {"edits": {}}})

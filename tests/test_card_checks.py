@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from kdbench.cards import Dataset, ExecutorCard, MetricCard, Options, Split
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 PART = (Split("a.txt", "images", "labels"),)
 DATASET = Dataset(
@@ -41,19 +42,33 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
         (DATASET, {"metric": "mIoU"}, "the metric of 'screws' is 'mIoU': give AP50 or AP50_11point"),
         (DATASET, {"classes": "ok"}, "the classes of 'screws' are 'ok': give a tuple of names"),
         (DATASET, {"classes": ()}, "the classes of 'screws' are (): give a tuple of names"),
+        (
+            DATASET,
+            {"task": "segmentation", "metric": "mIoU", "classes": ("road",)},
+            "'screws' has one class to tell apart",
+        ),
+        (
+            DATASET,
+            {"task": "segmentation", "metric": "mIoU", "ignore_index": 0},
+            "'screws' has one class to tell apart: name the background as a class too",
+        ),
         (DATASET, {"splits": {"train": PART}}, "the splits of 'screws' lack 'train' or 'test'"),
         (
             DATASET,
             {"splits": {"train": PART, "test": PART[0]}},
-            "the split 'test' of 'screws' is no tuple of",
+            "the split 'test' of 'screws' is not a tuple of",
         ),
         (
             EXECUTOR,
             {"target": "my_queue:"},
             "the target of 'queue' is 'my_queue:': give 'package.module:name'",
         ),
-        (EXECUTOR, {"options": dict}, "the options of 'queue' are no subclass of kdbench.api.Options"),
-        (EXECUTOR, {"options": Options()}, "the options of 'queue' are no subclass of kdbench.api.Options"),
+        (EXECUTOR, {"options": dict}, "the options of 'queue' are not a subclass of kdbench.api.Options"),
+        (
+            EXECUTOR,
+            {"options": Options()},
+            "the options of 'queue' are not a subclass of kdbench.api.Options",
+        ),
         (EXECUTOR, {"requires": "ray"}, "what 'queue' requires is 'ray': give a tuple of modules"),
         (METRIC, {"function": "worst"}, "the function of 'worst' is 'worst': give 'package.module:name'"),
     ],

@@ -12,13 +12,14 @@ import pytest
 from kdbench import hookspecs
 from kdbench.cards import load_object
 from kdbench.errors import UserError
-from kdbench.plugins import ENVIRONMENT, KINDS, registry
+from kdbench.offers import ENVIRONMENT, KINDS
+from kdbench.plugins import registry
 
 HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "kdbench_spec")]
 
 
 def example(hook: str) -> str:
-    """The code block of a hook's docstring."""
+    """The code block of a hook's docstring that is the plugin's module."""
     blocks = re.findall(r"```python\n(.*?)```", inspect.getdoc(getattr(hookspecs, hook)) or "", re.DOTALL)
     assert len(blocks) == 1, f"{hook} needs one example in its docstring, as a ```python block"
     return textwrap.dedent(blocks[0])

@@ -22,15 +22,19 @@ MM = {"mmengine", "mmcv", "mmdet", "mmseg"}
 NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
+    {"guests", "text"},
     {"errors", "files", "threads"},
-    {"specs", "devices"},
+    {"specs", "devices", "surroundings"},
     {"cards", "metrics", "source"},
     {"hookspecs", "distill"},
+    {"offers"},
     {"plugins"},
-    {"selectors"},
+    {"selectors", "changes"},
+    {"datasets", "pairs"},
+    {"inline"},
     {"benchmarks"},
     {"reported"},
-    {"datasets", "pairs", "results", "executors"},
+    {"results", "executors"},
     {"openmmlab"},
     {"runs"},
     {"tuning"},

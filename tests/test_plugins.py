@@ -4,7 +4,8 @@ import pytest
 
 from kdbench import plugins as registry_module
 from kdbench.errors import UserError
-from kdbench.plugins import ENVIRONMENT, registry, suggestion
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry, suggestion
 
 GOOD = """
 @hookimpl
@@ -101,8 +102,10 @@ def test_two_plugins_with_one_name_are_both_named_and_others_unharmed(add_plugin
         registry().method("same")
     assert "first-kd" in str(caught.value)
     assert "second-kd" in str(caught.value)
+    assert "write first-kd:same or second-kd:same" in str(caught.value)
     assert registry().method("only-first").plugin.distribution == "first-kd"
-    assert list(registry().methods) == ["only-first"]
+    assert set(registry().methods) == {"first-kd:same", "only-first", "second-kd:same"}
+    assert registry().method("First_KD:same").value.name == "first-kd:same"
 
 
 def test_three_plugins_with_one_name_are_all_named(add_plugin):
@@ -110,8 +113,56 @@ def test_three_plugins_with_one_name_are_all_named(add_plugin):
         add_plugin(name, gives("same"))
     conflict = registry().conflicts["method same"]
     assert all(name in conflict for name in ("first-kd", "second-kd", "third-kd"))
-    assert not registry().methods
-    assert registry().errors() == [conflict]
+    assert len(registry().methods) == 3
+    assert registry().errors()[-1] == conflict
+
+
+def test_what_kdbench_gives_keeps_its_name_and_another_s_is_qualified(add_plugin, monkeypatch):
+    add_plugin("kdbench-foo", gives("mimic", "own"))
+    monkeypatch.setenv(ENVIRONMENT, "kdbench,kdbench-foo")
+    found = registry()
+    assert (
+        found.method("mimic").plugin.distribution
+        == found.method("kdbench:mimic").plugin.distribution
+        == "kdbench"
+    )
+    theirs = found.method("kdbench-foo:mimic")
+    assert (theirs.plugin.distribution, theirs.value.name) == ("kdbench-foo", "kdbench-foo:mimic")
+    assert theirs.title == "method 'kdbench-foo:mimic' of kdbench-foo 1.0"
+    assert found.method("kdbench-foo:own").value.name == "own"
+    assert not found.conflicts
+    assert theirs.plugin.offers == {"method": ["kdbench-foo:mimic", "own"]}
+    assert found.errors() == [
+        "plugin kdbench-foo (kdbench_foo) gives method 'mimic', as others do: here it is 'kdbench-foo:mimic'"
+    ]
+
+
+def test_a_pair_is_on_its_own_distribution_s_dataset(add_plugin, monkeypatch):
+    add_plugin(
+        "kdbench-foo",
+        """
+        @hookimpl
+        def kdbench_datasets():
+            from kdbench.datasets.digits import detection
+            return [detection]
+
+        @hookimpl
+        def kdbench_pairs():
+            from kdbench.pairs.cpu import PAIRS
+            return [PAIRS[0].model_copy(update={"name": "their-pair"})]
+        """,
+    )
+    monkeypatch.setenv(ENVIRONMENT, "kdbench,kdbench-foo")
+    assert registry().pair("their-pair").value.dataset == "kdbench-foo:digits"
+    assert [pair.name for pair in registry().pairs_of("kdbench-foo:digits")] == ["their-pair"]
+
+
+def test_a_distribution_that_gives_a_name_twice_is_refused(add_plugin):
+    add_plugin("first-kd", gives("same", "same"))
+    with pytest.raises(
+        UserError, match=r"given 2 times, by first-kd .* and first-kd .*: uninstall all but one"
+    ):
+        registry().method("same")
 
 
 def test_the_environment_restricts_what_loads_however_the_name_is_written(add_plugin, monkeypatch):

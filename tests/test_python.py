@@ -85,12 +85,12 @@ def test_a_training_that_fails_raises_an_error_with_its_record(place, monkeypatc
 @pytest.mark.parametrize(
     ("wrong", "names", "option"),
     [
-        ({"device": "tpu"}, "device tpu: use cpu or", "--device tpu: use cpu or"),
-        ({"settings": ["schedule.lr"]}, "settings schedule.lr: write", "--set schedule.lr: write"),
-        ({"seed": -1}, "seed -1: Input should be greater than or equal to 0.", None),
-        ({"precision": "fp8"}, "precision fp8: Input should be 'fp32', 'fp16' or 'bf16'.", None),
-        ({"schedule": "long"}, "schedule long: Input should be 'default' or 'smoke'.", None),
-        ({"workers": -1}, "workers -1: Input should be greater than or equal to 0.", None),
+        ({"device": "tpu"}, "`device` tpu: use cpu or", "--device tpu: use cpu or"),
+        ({"settings": ["schedule.lr"]}, "`settings` schedule.lr: write", "--set schedule.lr: write"),
+        ({"seed": -1}, "`seed` -1: Input should be greater than or equal to 0.", None),
+        ({"precision": "fp8"}, "`precision` fp8: Input should be 'fp32', 'fp16' or 'bf16'.", None),
+        ({"schedule": "long"}, "`schedule` long: Input should be 'default' or 'smoke'.", None),
+        ({"workers": -1}, "`workers` -1: Input should be greater than or equal to 0.", None),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named_and_the_command_names_its_option(
@@ -109,10 +109,13 @@ def test_an_argument_that_cannot_be_used_is_named_and_the_command_names_its_opti
     ("wrong", "why"),
     [
         ({}, "nothing to sweep: give benchmark files, or methods and datasets."),
-        ({"methods": ["mimic"], "datasets": ["digits", "digits"]}, "datasets: 'digits' stands there"),
-        ({"methods": "mimic", "datasets": "digits", "seeds": "2..0"}, "seeds 2..0: '2..0' must run upwards"),
-        ({"methods": "mimic", "datasets": "digits", "pairs": ["bccd-gfl"]}, "pairs bccd-gfl: it is for"),
-        ({"methods": "mimic", "datasets": "digits", "executor": "ray"}, "executor and device: name the"),
+        ({"methods": ["mimic"], "datasets": ["digits", "digits"]}, "`datasets`: 'digits' stands there"),
+        (
+            {"methods": "mimic", "datasets": "digits", "seeds": "2..0"},
+            "`seeds` 2..0: '2..0' must run upwards",
+        ),
+        ({"methods": "mimic", "datasets": "digits", "pairs": ["bccd-gfl"]}, "`pairs` bccd-gfl: it is for"),
+        ({"methods": "mimic", "datasets": "digits", "executor": "ray"}, "`executor` and `device`: name the"),
     ],
 )
 def test_a_sweep_that_cannot_be_is_refused_in_words_without_options(place, wrong, why):
@@ -123,7 +126,7 @@ def test_a_sweep_that_cannot_be_is_refused_in_words_without_options(place, wrong
 
 
 def test_files_and_methods_exclude_each_other(place):
-    with pytest.raises(ArgumentError, match=r"^methods and seeds: the benchmark files say that"):
+    with pytest.raises(ArgumentError, match=r"^`methods` and `seeds`: the benchmark files say that"):
         kdbench.sweep("bench.yaml", methods="none", seeds="0")
 
 

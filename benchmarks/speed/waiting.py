@@ -20,7 +20,8 @@ SETTINGS = {
     "sleeping": {"OMP_WAIT_POLICY": "PASSIVE"},
     "spinning a thousand times": {"GOMP_SPINCOUNT": "1000"},
 }
-BUSY = [sys.executable, "-c", "while True: pass"]
+BUSY = [sys.executable, "-c", "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"]
+"""A neighbour that keeps a core busy until this process ends."""
 
 
 def main() -> None:

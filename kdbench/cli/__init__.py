@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import logging
+import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import click
 
+import kdbench
 from kdbench import __version__
-from kdbench.errors import ArgumentError, UserError
+from kdbench.cli.screen import echo
+from kdbench.errors import ERROR, UserError
+from kdbench.surroundings import check_arguments, check_folder, with_streams
 from kdbench.threads import wait_well
 
 log = logging.getLogger(__name__)
+ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]+))?`")
+"""An argument in a message: ```name``` or ```name=value```."""
+OTHER_NAMES = {
+    "data_root": "--root",
+    "precision": "--amp",
+    "settings": "--set",
+    "source": "--from",
+    "teacher_checkpoints": "--teacher-checkpoint",
+    "visualizers": "--visualizer",
+}
+"""Argument -> its option, where that has another name."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
@@ -43,9 +61,12 @@ COMMANDS: Mapping[str, Entry] = {
     "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
     "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
+    "new-benchmark": Entry(
+        "kdbench.cli.new_benchmark:command", "Write a benchmark file for a folder of images and boxes."
+    ),
     "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
     "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
-    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to mend it."),
+    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."),
 }
 
 
@@ -72,20 +93,19 @@ class LazyGroup(click.Group):
         if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
             from kdbench.plugins import suggestion
 
-            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], COMMANDS)}")
+            shown = [name for name, entry in COMMANDS.items() if entry.help]
+            raise UserError(f"unknown command '{args[0]}'.{suggestion(args[0], shown)}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the sub-command; an argument that cannot be used is named as its option."""
+        """Run the sub-command; its errors name options in place of arguments."""
         try:
             return super().invoke(ctx)
-        except UserError as error:
+        except (UserError, OSError) as error:
             log.debug("the error's traceback:", exc_info=True)
-            if not isinstance(error, ArgumentError):
+            if isinstance(error, OSError):
                 raise
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            flags = {option.name: max(option.opts, key=len) for option in getattr(command, "params", ())}
-            raise UserError(error.message(lambda name: flags.get(name, name))) from error
+            raise UserError(with_options(str(error))) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table of commands without importing any; those without a line are for sweeps alone."""
@@ -108,14 +128,37 @@ def cli(context: click.Context, quiet: bool, verbose: bool) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     context.with_resource(log_on_stderr(level))
     if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+        echo(context.get_help())
+
+
+def with_options(text: str) -> str:
+    """Return a message with options in place of the arguments of kdbench's functions, which stand in backticks.
+
+    ```force=True``` becomes ``--force``, ```data_root``` becomes ``--root``; what is no argument stays as it is.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name, value = match["name"], match["value"]
+        if name not in _arguments():
+            return match[0]
+        flag = OTHER_NAMES.get(name, f"--{name.replace('_', '-')}")
+        return flag if value in (None, "True") else f"{flag} {value}"
+
+    return ARGUMENT.sub(option, text)
+
+
+@cache
+def _arguments() -> frozenset[str]:
+    functions = (kdbench.run, kdbench.sweep, kdbench.compare, kdbench.leaderboard)
+    named = {name for function in functions for name in inspect.signature(function).parameters}
+    return frozenset(named | OTHER_NAMES.keys())
 
 
 class _Stderr(logging.Handler):
     """Writes to what standard error is at that time."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(self.format(record), err=True)
+        echo(with_options(self.format(record)), err=True)
 
 
 @contextmanager
@@ -141,27 +184,38 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 1 where a command says so, 2 after a user's mistake, 130 after Ctrl-C.
     """
+    with_streams()
     wait_well()
     try:
+        check_folder()
+        check_arguments(sys.argv[1:] if args is None else args)
         code = cli.main(args=args, prog_name="kdbench", standalone_mode=False)
     except UserError as error:
         return _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.ClickException as error:
         return _fail(_with_hint(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
         return _aborted(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        return _fail(
-            f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
-        )
+        return _fail(_told(error))
     return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int = 2) -> int:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
+    echo(f"{ERROR}{' '.join(message.split())}", err=True)
     return code
+
+
+def _told(error: OSError) -> str:
+    """Return a file system's error in one line; raise one that names no file, since it is no user's mistake."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no disk space left for {error.filename or 'the output'}: free some, or write elsewhere."
+    if error.filename is None:
+        raise error
+    return f"cannot use {error.filename}: {error.strerror}. Choose another path, or mend its permissions."
 
 
 def _with_hint(error: click.ClickException) -> str:
@@ -173,7 +227,7 @@ def _with_hint(error: click.ClickException) -> str:
 def _aborted(error: BaseException) -> int:
     """Click turns Ctrl-C into Abort, and so does a refused question."""
     if isinstance(error, click.Abort) and not isinstance(error.__cause__, KeyboardInterrupt):
-        click.echo("aborted", err=True)
+        echo("aborted", err=True)
         return 1
-    click.echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
+    echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
     return INTERRUPTED

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 
 
 @click.command("clean")
@@ -24,13 +25,13 @@ def command(work_dir: Path, results: Path, yes: bool) -> None:
     total = 0
     for waste in found:
         total += waste.size
-        click.echo(f"{_megabytes(waste.size):>12}  {waste.path}: {waste.why}")
+        echo(f"{_megabytes(waste.size):>12}  {waste.path}: {waste.why}")
         if yes:
             waste.remove()
     if not found:
-        click.echo("nothing to remove: all that is there is needed")
+        echo("nothing to remove: all that is there is needed")
     else:
-        click.echo(f"removed {_megabytes(total)}" if yes else f"--yes removes {_megabytes(total)}")
+        echo(f"removed {_megabytes(total)}" if yes else f"--yes removes {_megabytes(total)}")
 
 
 def _megabytes(size: int) -> str:

@@ -12,6 +12,7 @@ import click
 
 import kdbench
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
     from kdbench.results.compare import Comparison, Overall, Side
@@ -37,9 +38,9 @@ def command(
     found = kdbench.compare(first, second, dataset=dataset, pair=pair, results=results)
     together = overall(found)
     if as_json:
-        click.echo(json.dumps(as_data(found, together), indent=2))
+        echo(json.dumps(as_data(found, together), indent=2))
     else:
-        click.echo("\n\n".join("\n".join(part) for part in [*map(lines, found), closing(found, together)]))
+        echo("\n\n".join("\n".join(part) for part in [*map(lines, found), closing(found, together)]))
 
 
 def lines(block: Comparison) -> list[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.listing import counted
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def command() -> None:
     """Get, link and check datasets."""
 
 
-@command.command()
+@command.command(short_help="Make, download or link a dataset.")
 @click.argument("name")
 @ROOT
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Link this folder; download nothing.")
@@ -37,10 +39,10 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
 
     dataset = registry().dataset(name).value
     folder = locate.prepare(dataset, root, source)
-    click.echo(f"{name} is ready in {folder}.")
+    echo(f"{name} is ready in {folder}.")
 
 
-@command.command()
+@command.command(short_help="Count a dataset and check its files.")
 @click.argument("name")
 @ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -54,7 +56,7 @@ def verify(context: click.Context, name: str, root: Path | None, as_json: bool) 
     dataset = registry().dataset(name).value
     folder = locate.folder_of(dataset, root)
     if not locate.has_files(folder):
-        raise UserError(f"dataset '{name}' is not in {folder}: run `{locate.command(dataset, root)}`.")
+        raise UserError(locate.absent(dataset, root))
     with _bar() as advance:
         report = check(dataset, folder, pixels=True, advance=advance)
     (_print_json if as_json else _print)(report, folder)
@@ -77,18 +79,18 @@ def _bar() -> Iterator[Callable[[int, int], object]]:
 def _print_json(report: Report, folder: Path) -> None:
     import json
 
-    click.echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
+    echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
 
 
 def _print(report: Report, folder: Path) -> None:
     """Print the counts to stdout and a line for each problem to stderr."""
     for split, counts in report.splits.items():
         boxes = f", {counts.boxes} boxes" if counts.boxes else ""
-        click.echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
-        click.echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
+        echo(f"{split}: {counts.images} images, {counts.annotations} annotations{boxes}")
+        echo("  " + ", ".join(f"{name} {count}" for name, count in counts.classes.items()))
     for problem in report.warnings:
-        click.echo(f"warning: {problem}", err=True)
+        echo(f"warning: {problem}", err=True)
     for problem in report.errors:
-        click.echo(f"error: {problem}", err=True)
-    state = f"{len(report.errors)} errors" if report.errors else "good"
-    click.echo(f"{report.dataset} in {folder}: {state}, {len(report.warnings)} warnings")
+        echo(f"error: {problem}", err=True)
+    state = counted(len(report.errors), "error") if report.errors else "good"
+    echo(f"{report.dataset} in {folder}: {state}, {counted(len(report.warnings), 'warning')}")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.listing import counted
+from kdbench.cli.screen import echo
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """Say what is installed, what is wrong and how to mend it.
+    """Say what is installed, what is wrong and how to fix it.
 
     Exits with 0 only when a run would work, else with 1.
     """
@@ -25,7 +28,7 @@ def command(context: click.Context, as_json: bool) -> None:
 
     environment = inspect()
     if as_json:
-        click.echo(json.dumps(environment.as_dict(), indent=2))
+        echo(json.dumps(environment.as_dict(), indent=2))
     else:
         show(environment)
     context.exit(0 if environment.works else 1)
@@ -41,7 +44,7 @@ def show(environment: Environment) -> None:
         console.print("[yellow]warning:[/]", _plain(warning))
     for problem in environment.problems:
         console.print("[bold red]problem:[/]", _plain(problem.what))
-        console.print("  [bold]mend it:[/]", _plain(problem.fix))
+        console.print("  [bold]fix it:[/]", _plain(problem.fix))
     if environment.works:
         console.print("[green]A run would work here.[/]")
 
@@ -80,7 +83,7 @@ def _mps(environment: Environment) -> dict[str, str]:
 
 
 def _offers(offers: dict[str, list[str]]) -> str:
-    return ", ".join(f"{len(names)} {kind}s" for kind, names in offers.items()) or "nothing"
+    return ", ".join(counted(len(names), kind) for kind, names in offers.items()) or "nothing"
 
 
 def _facts(console: Console, rows: dict[str, str]) -> None:

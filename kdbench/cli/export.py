@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
 
@@ -52,15 +53,15 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     for name, target in zip(PARTS, targets, strict=True):
         with (folder / name).open("rb") as source:
             write_atomically(target, partial(shutil.copyfileobj, source))
-    click.echo("\n".join(lines(folder, library, *targets)))
+    echo("\n".join(lines(folder, library, *targets)))
 
 
 def library_of(folder: Path) -> str:
-    """Return the library that a run's config is for. Raises UserError if it is no config of ours."""
+    """Return the library that a run's config is for. Raises UserError if it is not a config of ours."""
     file = folder / PARTS[1]
     found = re.search(r"^default_scope = '(\w+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None or found[1] not in HOW:
-        raise UserError(f"{file} is no config that kdbench wrote: export a run's own folder.")
+        raise UserError(f"{file} is not a config that kdbench wrote: export a run's own folder.")
     return found[1]
 
 
@@ -105,7 +106,7 @@ def read(path: Path) -> Record:
     try:
         return Record.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise UserError(f"{path} is no readable record ({complaint(error)}): give another.") from error
+        raise UserError(f"{path} is not a readable record ({complaint(error)}): give another.") from error
 
 
 def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo, page
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,9 +82,9 @@ def _refuse_contradictions(
     if style == "table" and shown["output"] is not None:
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
     if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
-        raise UserError("--format html is sorted and filtered in the page: leave the other options away.")
+        raise UserError("--format html is sorted and filtered in the page: leave the other options out.")
     if shown["across"] and shown["sort"]:
-        raise UserError("--across has its own order: leave --sort away.")
+        raise UserError("--across has its own order: leave --sort out.")
 
 
 def _is_file(target: str) -> bool:
@@ -120,7 +121,7 @@ def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Bro
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
     records, broken = Store(results).records(only)
     for file in broken:
-        click.echo(str(file), err=True)
+        echo(str(file), err=True)
     for name in targets:
         if not _is_file(name) and not any(record.dataset == name for record in records):
             raise UserError(_nothing([name], [], results))
@@ -131,15 +132,9 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
     """Why there is no ranking, and the command that changes it."""
     dataset = targets[0] if len(targets) == 1 else None
     if dataset is not None and not records:
-        from kdbench.plugins import registry
+        from kdbench.results.query import require_dataset
 
-        known = registry()
-        if dataset in known.pairs:
-            of = known.pair(dataset).value.dataset
-            raise UserError(
-                f"'{dataset}' is a pair: its rankings are among those of `kdbench leaderboard {of}`."
-            )
-        known.dataset(dataset)
+        require_dataset(dataset)
     name = dataset or "digits"
     what = f"no records of '{dataset}'" if dataset else "no records"
     if records:
@@ -158,7 +153,7 @@ def _write(results: Path, targets: Sequence[str], records: Sequence[Record]) -> 
 
 def _name(paths: Sequence[Path]) -> None:
     for path in paths:
-        click.echo(path)
+        echo(path)
 
 
 def _check(results: Path, targets: Sequence[str]) -> None:
@@ -169,17 +164,17 @@ def _check(results: Path, targets: Sequence[str]) -> None:
         problem for name in targets or (None,) for problem in check_leaderboards(results, name, records)
     ]
     for problem in problems:
-        click.echo(problem, err=True)
+        echo(problem, err=True)
     if problems:
-        click.echo("make them anew with `kdbench leaderboard --write`", err=True)
+        echo("make them anew with `kdbench leaderboard --write`", err=True)
         click.get_current_context().exit(1)
-    click.echo("the leaderboards are what the records give")
+    echo("the leaderboards are what the records give")
 
 
 def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
     from kdbench.results.html import write_page
 
-    click.echo(write_page(results, output, targets, _read(results, targets)))
+    echo(write_page(results, output, targets, _read(results, targets)))
 
 
 def _show(found: Mapping[str, Sequence[Ranking]], style: str) -> None:
@@ -188,9 +183,9 @@ def _show(found: Mapping[str, Sequence[Ranking]], style: str) -> None:
 
     rankings = list(chain(*found.values()))
     if style != "table":
-        click.echo(TEXTS[style](rankings), nl=False)
+        echo(TEXTS[style](rankings), nl=False)
         return
-    console = _console()
+    console = page()
     for table in tables(rankings):
         console.print(table.rich())
     console.print(legend(rankings), style="dim", markup=False, highlight=False)
@@ -209,17 +204,9 @@ def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Pat
     if output is not None:
         _name(write_across(whole, style, output))
     elif style != "table":
-        click.echo(across_text(whole, style), nl=False)
+        echo(across_text(whole, style), nl=False)
     else:
-        console = _console()
+        console = page()
         for table in whole.tables():
             console.print(table.rich())
         console.print(whole.legend, style="dim", markup=False, highlight=False)
-
-
-def _console() -> Any:
-    """Return the console; as wide as needed where the output is no terminal."""
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=200)

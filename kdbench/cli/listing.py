@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from kdbench.cli.screen import console, echo
 from kdbench.plugins import Registry, registry
 
 Row = dict[str, Any]
@@ -30,13 +31,17 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset."""
+    """Return a row for each dataset, and whether there is anything in its folder."""
+    from kdbench.datasets.locate import folder_of, has_files
+
     return [
         {
             "name": offer.value.name,
             "task": offer.value.task,
+            "format": offer.value.layout,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
+            "on disk": has_files(folder_of(offer.value)),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }
@@ -78,10 +83,11 @@ def executors(found: Registry) -> list[Row]:
 
 
 def metrics(found: Registry) -> list[Row]:
-    """Return a row for each metric that leaderboards show besides those of the records."""
+    """Return a row for each metric: those that rank datasets, and those that leaderboards show besides."""
     return [
         {
             "name": offer.value.name,
+            "ranks": list(offer.value.tasks),
             "higher is better": offer.value.higher_is_better,
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
@@ -129,27 +135,31 @@ def command(kind: str, as_json: bool) -> None:
     found = registry()
     rows = KINDS[kind](found)
     if as_json:
-        click.echo(json.dumps({kind: rows, "errors": found.errors()}, indent=2))
+        echo(json.dumps({kind: rows, "errors": found.errors()}, indent=2))
         return
     emit(rows)
     for error in found.errors():
-        click.echo(f"warning: {error}", err=True)
+        echo(f"warning: {error}", err=True)
 
 
 def emit(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print rows of equal keys: a table in a terminal, else tab-separated values without a header."""
     if not sys.stdout.isatty():
         for row in rows:
-            click.echo("\t".join(cell(value) for value in row.values()))
+            echo("\t".join(cell(value) for value in row.values()))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(*(rows[0] if rows else ["nothing found"]), box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row.values()))
-    Console().print(table)
+    console().print(table)
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts: ``1 error``, ``2 errors``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def cell(value: Any) -> str:

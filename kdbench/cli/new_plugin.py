@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from kdbench import __version__
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.specs import TASKS
 
@@ -50,10 +51,10 @@ def command(name: str, task: str, directory: Path) -> None:
     folder = directory / f"{PREFIX}{name}"
     values = values_of(name, TASKS if task == "both" else (task,))
     make(folder, rendered(values))
-    click.echo(f"Made {folder}. To go on:")
-    click.echo(f"  pip install -e {shlex.quote(str(folder))}")
-    click.echo(f"  kdbench run --method {name} --dataset {values['datasets'][0]} --schedule smoke")
-    click.echo(f"  kdbench test-plugin {name}")
+    echo(f"Made {folder}. To go on:")
+    echo(f"  pip install -e {shlex.quote(str(folder))}")
+    echo(f"  kdbench run --method {name} --dataset {values['datasets'][0]} --schedule smoke")
+    echo(f"  kdbench test-plugin {name}")
 
 
 def check_name(name: str) -> None:
@@ -72,7 +73,7 @@ def check_name(name: str) -> None:
     if len(name) > LONGEST:
         raise UserError(f"'{name}' is too long for a name: use at most {LONGEST} letters.")
     if name.startswith(PREFIX):
-        raise UserError(f"leave '{PREFIX}' away: the package is named so by itself.")
+        raise UserError(f"leave '{PREFIX}' out: the package is named so by itself.")
     taken = registry().methods.get(name)
     if taken is not None:
         raise UserError(f"{taken.plugin.distribution} gives a method '{name}' already: choose another name.")

@@ -51,6 +51,19 @@ workers: Option[Any] = click.option(
     type=click.IntRange(min=0),
     help="Data loading processes; default: 0 on a CPU; with a GPU one fewer than there are cores, at most 8.",
 )
+step_limit: Option[Any] = click.option(
+    "--step-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Fail a run of which one iteration takes longer, such as a method that hangs; default: none.",
+)
+settings: Option[Any] = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
+)
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 
 

@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from kdbench.cli import with_options
+from kdbench.cli.screen import console
 from kdbench.runs.lines import LineStage, loss_of
 
 REST_OF_BAR = 68
@@ -53,12 +55,12 @@ class TerminalConsole:
 
 def stderr() -> Console:
     """Return a console on stderr, which is quiet where kdbench's log is."""
-    return Console(stderr=True, quiet=not logging.getLogger("kdbench").isEnabledFor(logging.INFO))
+    return console(stderr=True, quiet=not logging.getLogger("kdbench").isEnabledFor(logging.INFO))
 
 
 def print_line(screen: Console, line: str) -> None:
-    """Print one line, never folded outside of a terminal."""
-    screen.print(line, highlight=False, markup=False, soft_wrap=True)
+    """Print one line, with options in place of arguments, never folded outside of a terminal."""
+    screen.print(with_options(line), highlight=False, markup=False, soft_wrap=True)
 
 
 class BarStage(LineStage):

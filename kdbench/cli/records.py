@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def command() -> None:
     """Add the results of others, and check all."""
 
 
-@command.command()
+@command.command(short_help="Copy records of others into the store.")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
 )
@@ -41,10 +42,10 @@ def add(files: tuple[Path, ...], results: Path, reported_by: str | None) -> None
         refused = len({refusal.path for refusal in verdict.refused})
         raise UserError(f"nothing is added: {refused} of {len(files)} files refused, for the reasons above.")
     for path in verdict.added:
-        click.echo(path)
+        echo(path)
 
 
-@command.command()
+@command.command(short_help="Check all records of the store.")
 @options.results("Folder of the records.")
 def check(results: Path) -> None:
     """Hold all records of the store to the rules of `add`; the exit code is 2 where one breaks them."""
@@ -57,9 +58,9 @@ def check(results: Path) -> None:
     if refused:
         _tell(refused)
         raise UserError(f"{len({refusal.path for refusal in refused})} of {number} records are not good.")
-    click.echo(f"{number} records are good")
+    echo(f"{number} records are good")
 
 
 def _tell(refused: Iterable[Refusal]) -> None:
     for refusal in refused:
-        click.echo(" ".join(str(refusal).split()), err=True)
+        echo(" ".join(str(refusal).split()), err=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def command(row: str, **values: Any) -> int:
     if verdict.agrees:
         shutil.rmtree(settings.work_dir, ignore_errors=True)
     else:
-        click.echo(f"run       {settings.work_dir}")
+        echo(f"run       {settings.work_dir}")
     return 0 if verdict.agrees else 1
 
 
@@ -163,7 +164,7 @@ def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
 def refuse_or_tell(changed: list[str], anyway: bool) -> None:
     """Say what differs. Raises UserError unless it is to be run anyway."""
     for line in changed:
-        click.echo(f"not as then: {line}", err=True)
+        echo(f"not as then: {line}", err=True)
     if not anyway:
         raise UserError(
             "what would run here is not what was recorded (see above): install that version, restore the data or "
@@ -238,18 +239,18 @@ def again(planned: Plan, settings: RunSettings, console: Console) -> Record:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print, and stdout is for the result
             return Session(planned, settings, console).run()
     except RunError as failed:
-        click.echo(f"failed: {failed}", err=True)
+        echo(f"failed: {failed}", err=True)
         return failed.record
 
 
 def show(then: Record, now: Record, verdict: Agreement) -> None:
     """Both results and the verdict."""
-    click.echo(f"row       {then.selector} on {then.pair_name}, seed {then.seed} ({then.identity[:12]})")
+    echo(f"row       {then.selector} on {then.pair_name}, seed {then.seed} ({then.identity[:12]})")
     for name, record in (("then", then), ("now", now)):
         value = record.status if record.score is None else f"{record.metric} {100 * record.score:.2f}"
-        click.echo(f"{name:<10}{value}, {record.device}, {record.host_class}")
+        echo(f"{name:<10}{value}, {record.device}, {record.host_class}")
     if then.teacher is not None and now.teacher is not None:
         same = "the same" if then.teacher.weights_sha256 == now.teacher.weights_sha256 else "other"
         values = f"{100 * then.teacher.value:.2f} then, {100 * now.teacher.value:.2f} now"
-        click.echo(f"teacher   {same} weights ({then.metric} {values})")
-    click.echo(f"{'agrees' if verdict.agrees else 'disagrees'}: {verdict.why}")
+        echo(f"teacher   {same} weights ({then.metric} {values})")
+    echo(f"{'agrees' if verdict.agrees else 'disagrees'}: {verdict.why}")

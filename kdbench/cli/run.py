@@ -12,6 +12,7 @@ import click
 
 import kdbench
 from kdbench.cli import options
+from kdbench.cli.screen import echo, page
 from kdbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 @click.option(
     "--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`."
 )
-@options.dataset
+@click.option("--dataset", default="", metavar="NAME", help="Dataset, see `kdbench list datasets`.")
+@click.option(
+    "--benchmark",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Benchmark file that names the dataset, or defines it and its pairs.",
+)
 @options.pair
 @options.seed
 @click.option(
@@ -34,8 +40,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="smoke: a handful of iterations of everything, never ranked.",
 )
-@click.option("--teacher", metavar="CFG", help="Config of the teacher: a file, or mmdet::... or mmseg::...")
-@click.option("--student", metavar="CFG", help="Config of the student.")
+@click.option(
+    "--teacher",
+    metavar="CFG",
+    help="Config of the teacher: mmdet::..., mmseg::..., or a file, whose Python code runs with your rights.",
+)
+@click.option("--student", metavar="CFG", help="Config of the student, likewise.")
 @click.option(
     "--teacher-checkpoint",
     "teacher_checkpoints",
@@ -48,19 +58,14 @@ if TYPE_CHECKING:
     "--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun)."
 )
 @options.amp
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
-)
+@options.settings
 @click.option("--from-scratch", is_flag=True, help="Ignore the initial weights that the pair's configs name.")
 @options.download
 @options.force
 @options.rerun
 @options.rehash
 @options.workers
+@options.step_limit
 @click.option(
     "--visualizer",
     "visualizers",
@@ -75,6 +80,7 @@ if TYPE_CHECKING:
 def command(
     method: str,
     dataset: str,
+    benchmark: Path | None,
     pair: str | None,
     seed: int,
     schedule: Literal["default", "smoke"],
@@ -91,6 +97,7 @@ def command(
     rerun: bool,
     rehash: bool,
     workers: int | None,
+    step_limit: float | None,
     visualizers: tuple[str, ...],
     root: Path | None,
     work_dir: Path,
@@ -110,8 +117,9 @@ def command(
     console = TerminalConsole()
     if gpus is not None:
         if device == "cpu":
-            raise UserError("--gpus and --device cpu exclude each other: leave one away.")
-        plan(Request(method, dataset, pair=pair, data_root=root))  # before the processes start
+            raise UserError("--gpus and --device cpu exclude each other: leave one out.")
+        request = Request(method, dataset, pair=pair, data_root=root, benchmark=benchmark)
+        plan(request)  # before the processes start
         code = relaunch(gpus)
         if code is not None:
             return code
@@ -119,6 +127,7 @@ def command(
         record = kdbench.run(
             method,
             dataset,
+            benchmark=benchmark,
             pair=pair,
             seed=seed,
             schedule=schedule,
@@ -133,6 +142,7 @@ def command(
             results=results,
             work_dir=work_dir,
             workers=workers,
+            step_limit=step_limit,
             visualizers=visualizers,
             download=download,
             force=force,
@@ -155,31 +165,27 @@ def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> No
     from kdbench.runs.settings import run_folder
 
     if as_json:
-        click.echo(record.to_json(), nl=False)
+        echo(record.to_json(), nl=False)
         return
     if not record.done:
         return
     store = Store(results)
     if record.schedule == "smoke":
-        click.echo("smoke schedule: everything ran; nothing of it is ranked.")
+        echo("smoke schedule: everything ran; nothing of it is ranked.")
     else:
         _rank(store, record.dataset)
     folder = run_folder(work_dir, record.identity)
-    click.echo(f"record    {store.path_of(record)}")
+    echo(f"record    {store.path_of(record)}")
     if folder.is_dir():
-        click.echo(f"run       {folder}")
-        click.echo(f"export    kdbench export {shlex.quote(str(folder))} --output student.pth")
+        echo(f"run       {folder}")
+        echo(f"export    kdbench export {shlex.quote(str(folder))} --output student.pth")
 
 
 def _rank(store: Store, dataset: str) -> None:
-    from rich.console import Console
-
     from kdbench.results.formats import tables
     from kdbench.results.leaderboard import rankings
 
     records, _ = store.records(dataset)
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=200)
+    screen = page()
     for table in tables(rankings(record for record in records if record.dataset == dataset)):
         screen.print(table.rich())

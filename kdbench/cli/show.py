@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
 from kdbench.cards import Dataset, MethodCard
 from kdbench.cli.listing import cell
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
-from kdbench.plugins import Offer, Registry, registry, suggestion
+from kdbench.offers import Offer
+from kdbench.plugins import Registry, registry, suggestion
+from kdbench.selectors import canonical, parse, resolve
 from kdbench.specs import Pair
 
 if TYPE_CHECKING:
@@ -23,20 +26,24 @@ BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", metavar="NAME[opt=value,...]")
 @click.option("--kind", type=click.Choice(KINDS), help="Which of them, where NAME stands for several.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str, kind: str | None, as_json: bool) -> None:
-    """Show the card of a method, dataset or pair.
+    """Show the card of a method, dataset or pair; of a method with options, their values too.
 
     A pair's parameters and FLOPs are counted on its models, which takes some seconds.
     """
     found = registry()
-    card = describe(found, *pick(found, name, kind))
+    own, raw = parse(name)
+    kind, offer = pick(found, own, kind)
+    card = describe(found, kind, offer)
+    if raw:
+        card |= chosen(kind, offer, raw)
     if as_json:
-        click.echo(json.dumps(card, indent=2))
+        echo(json.dumps(card, indent=2))
     else:
-        click.echo("\n".join(lines(card)))
+        echo("\n".join(lines(card)))
 
 
 def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offer[Any]]:
@@ -57,7 +64,7 @@ def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offe
         "dataset": found.datasets,
         "pair": found.pairs,
     }
-    kinds = [key for key in KINDS if name in tables[key] or f"{key} {name}" in found.conflicts]
+    kinds = [key for key in KINDS if found.gives(key, name)]
     if len(kinds) > 1:
         raise UserError(f"'{name}' is a {' and a '.join(kinds)}: say which with --kind {kinds[0]}.")
     if not kinds:
@@ -77,6 +84,18 @@ def describe(found: Registry, kind: str, offer: Offer[Any]) -> dict[str, Any]:
     if kind == "dataset":
         return start | _dataset(offer.value)
     return start | _pair(offer.value, found.dataset(offer.value.dataset).value)
+
+
+def chosen(kind: str, offer: Offer[Any], raw: Mapping[str, str]) -> dict[str, Any]:
+    """Return the selector and the values of a method's options as given.
+
+    Raises:
+        UserError: If an option is unknown or its value wrong, or it is no method.
+    """
+    if kind != "method":
+        raise UserError(f"'{offer.value.name}' is a {kind}, which has no options: leave the brackets out.")
+    options = resolve(offer.value, raw)
+    return {"selector": canonical(offer.value, options), "values": options.model_dump(mode="json")}
 
 
 def _method(card: MethodCard) -> dict[str, Any]:
@@ -131,9 +150,10 @@ def _dataset(card: Dataset) -> dict[str, Any]:
         "name": card.name,
         "title": card.title,
         "task": card.task,
+        "format": card.layout,
         "metric": card.metric,
         "classes": list(card.classes),
-        "splits": {name: [part.names for part in parts] for name, parts in card.splits.items()},
+        "splits": {name: [part.listing for part in parts] for name, parts in card.splits.items()},
         "folder": card.folder,
         "license": card.license,
         "link": card.link,
@@ -159,12 +179,22 @@ def lines(card: Mapping[str, Any]) -> list[str]:
         if isinstance(value, str) and "\n" in value:
             printed += ["", key, *(f"  {line}".rstrip() for line in value.splitlines())]
         elif isinstance(value, Mapping) and value:
-            printed += ["", key, *(f"  {name}: {_plain(item)}" for name, item in value.items())]
+            printed += ["", key, *_nested(value, "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], Mapping):
             printed += ["", key, *_columns(value)]
         else:
             printed.append(f"{key}: {_plain(value)}")
     return printed
+
+
+def _nested(values: Mapping[str, Any], indent: str) -> Iterator[str]:
+    """Yield a line for each value of a mapping; those of a mapping in it are indented below its name."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{indent}{name}:"
+            yield from _nested(value, f"{indent}  ")
+        else:
+            yield f"{indent}{name}: {_plain(value)}"
 
 
 def _plain(value: Any) -> str:

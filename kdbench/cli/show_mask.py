@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("method", metavar="NAME[opt=value,...]")
 @options.dataset
 @options.pair
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option("--split", type=click.Choice(["train", "val", "test"]), default="train", show_default=True)
 @click.option("--index", type=click.IntRange(min=0), default=0, show_default=True, help="Image of the split.")
 @options.seed
 @click.option(
@@ -71,13 +72,17 @@ def command(**values: Any) -> None:
     seen = attended(planned.card, planned.options, models, planned.folder, split, index, device)
     where = f"{planned.dataset.name}, {split} image {index} ({name})"
     write(draw(seen, f"{planned.cell.selector} on {where}, {planned.cell.pair.name}"), output)
-    click.echo(f"wrote {output}: {planned.cell.selector} on {where}")
+    echo(f"wrote {output}: {planned.cell.selector} on {where}")
 
 
 def image_name(planned: Plan, split: str, index: int) -> str:
-    """Name of an image. Raises UserError where the split has no such image."""
+    """Name of an image. Raises UserError where there is no such split, or no such image in it."""
     from kdbench.datasets.layout import items
 
+    if split not in planned.dataset.splits:
+        raise UserError(
+            f"--split {split}: {planned.dataset.name} has {' and '.join(planned.dataset.splits)} only."
+        )
     found = items(planned.dataset, split, planned.folder)
     if index >= len(found):
         raise UserError(

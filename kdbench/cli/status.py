@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo, page
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ def command(work_dir: Path, as_json: bool) -> None:
         raise UserError(f"no sweep was started with --work-dir {work_dir}: start one with `kdbench sweep`.")
     snapshot, failed, broken = from_outside(manifest, work_dir)
     for file in broken:
-        click.echo(str(file), err=True)
+        echo(str(file), err=True)
     if as_json:
-        click.echo(json.dumps(_values(snapshot, failed, manifest), indent=2))
+        echo(json.dumps(_values(snapshot, failed, manifest), indent=2))
     else:
         _show(snapshot, failed, manifest)
 
@@ -47,14 +48,10 @@ def _values(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -
 
 
 def _show(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -> None:
-    from rich.console import Console
-
     from kdbench.cli.liveview import picture
 
-    screen = Console()
-    if not screen.is_terminal:
-        screen = Console(width=200)
+    screen = page()
     screen.print(picture(snapshot))
     for cell, why in failed.items():
-        click.echo(f"FAILED {manifest.cells[cell]}: {why}")
-        click.echo(f"  by hand: {manifest.commands[cell]}")
+        echo(f"FAILED {manifest.cells[cell]}: {why}")
+        echo(f"  by hand: {manifest.commands[cell]}")

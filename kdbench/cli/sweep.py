@@ -10,6 +10,7 @@ import click
 
 import kdbench
 from kdbench.cli import INTERRUPTED, options
+from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
     from kdbench.runs.sweep_plan import SweepResult
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     type=click.Choice(["default", "smoke"]),
     help="smoke: a handful of iterations of everything, never ranked.",
 )
+@options.settings
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
-@click.option("--retry-failed", is_flag=True, help="Run cells again that have failed.")
+@click.option("--retry-failed", is_flag=True, help="Run failed cells again.")
 @click.option("--max-lanes", type=click.IntRange(min=1), help="Most students that train side by side.")
 @click.option(
     "--no-share-teacher",
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 @options.rerun
 @options.rehash
 @options.workers
+@options.step_limit
 @options.root
 @options.work_dir("Checkpoints, logs and exported students.")
 @options.results("Store of records.")
@@ -69,6 +72,7 @@ def command(
     pairs: str | None,
     seeds: str | None,
     schedule: Literal["default", "smoke"] | None,
+    settings: tuple[str, ...],
     dry_run: bool,
     retry_failed: bool,
     max_lanes: int | None,
@@ -82,6 +86,7 @@ def command(
     rerun: bool,
     rehash: bool,
     workers: int | None,
+    step_limit: float | None,
     root: Path | None,
     work_dir: Path,
     results: Path,
@@ -102,6 +107,7 @@ def command(
             pairs=pairs,
             seeds=seeds,
             schedule=schedule,
+            settings=settings,
             dry_run=dry_run,
             retry_failed=retry_failed,
             max_lanes=max_lanes,
@@ -114,6 +120,7 @@ def command(
             results=results,
             work_dir=work_dir,
             workers=workers,
+            step_limit=step_limit,
             download=download,
             force=force,
             rerun=rerun,
@@ -145,4 +152,4 @@ def _tell(result: SweepResult, took: str) -> int:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import click
-
+from kdbench.cli.screen import echo
 from kdbench.runs.cells import Spec
 from kdbench.runs.dealing import dealt
 from kdbench.runs.elapsed import span
@@ -38,7 +37,7 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
     rates.learn(store.records)
     packs = packs if slots is None else dealt(packs, slots, rates)
     left = {item.identity for pack in packs for item in pack.items}
-    click.echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
+    echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
 
 
 def _cells(items: Mapping[str, Item], store: Known, left: set[str]) -> list[str]:
@@ -74,8 +73,8 @@ def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[Spec], bool]) -
     timed = [seconds for seconds in each if seconds is not None]
     words = [f"one after the other: {_time(packs, rates)}"]
     words += [f"{_teachers(len(timed))} about {span(sum(timed))}"] if timed else []
-    words += [f"{_teachers(each.count(None))} of unknown time"] if None in each else []
-    return ", and to train ".join(words)
+    words += [f"{_teachers(each.count(None))} (time unknown)"] if None in each else []
+    return ", plus training ".join(words)
 
 
 def _teachers(number: int) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli.screen import echo
+
 if TYPE_CHECKING:
     from kdbench.conformance.bench import Bench
     from kdbench.conformance.runner import Finding
@@ -31,7 +33,7 @@ def command(name: str, as_json: bool) -> int:
     bench = cache(_bench)
     found = [(target, _findings(target, bench)) for target in chosen]
     if as_json:
-        click.echo(json.dumps([as_dict(target, findings) for target, findings in found], indent=2))
+        echo(json.dumps([as_dict(target, findings) for target, findings in found], indent=2))
     else:
         _show(found)
     return 0 if all(passed(findings) for _, findings in found) else 1
@@ -49,9 +51,7 @@ def _findings(target: Target, bench: object) -> list[Finding]:
 
     findings = []
     for finding in Conformance(target, bench).findings():  # type: ignore[arg-type]
-        click.echo(
-            f"{target.name}: {finding.promise.name} {finding.state} ({finding.seconds:.1f} s)", err=True
-        )
+        echo(f"{target.name}: {finding.promise.name} {finding.state} ({finding.seconds:.1f} s)", err=True)
         findings.append(finding)
     return findings
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kdbench.cli import options
+from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @options.device
 @options.amp
 @options.download
+@options.force
 @options.workers
 @options.root
 @options.work_dir("Checkpoints, logs and records of the trials.")
@@ -71,15 +73,16 @@ def command(**values: Any) -> int:
         results=values["work_dir"] / TUNING,
         workers=values["workers"],
         download=values["download"],
+        force=values["force"],
     )
     try:
         with contextlib.redirect_stdout(sys.stderr):
             study = Tuning(ground, settings, values["results"], console).run(values["trials"])
     except RunError as failed:
-        click.echo(f"failed: {failed}", err=True)
+        echo(f"failed: {failed}", err=True)
         return 1
     if values["as_json"]:
-        click.echo(study.model_dump_json(indent=2))
+        echo(study.model_dump_json(indent=2))
     else:
         _show(study, values["trials"], path_of(values["results"], study))
     return 0 if study.best(values["trials"]) else 1
@@ -89,21 +92,24 @@ def _show(study: Study, count: int, path: Path) -> None:
     """Print the best options, how they were judged, and the command to run next."""
     best, start = study.best(count), study.trials[0]
     failed = sum(trial.status == "failed" for trial in study.trials[:count])
-    click.echo(f"study     {path}")
-    click.echo(f"trials    {count}, of which {failed} failed, on {study.validation}")
+    echo(f"study     {path}")
+    echo(f"trials    {count}, of which {failed} failed, on {study.validation}")
+    different = len({trial.run for trial in study.trials[:count]})
+    if different < count:
+        echo(f"          only {different} differ, as the options have few values; none is trained twice")
     if best is None:
-        click.echo(
-            f"chosen    nothing: every trial failed, the last one so: {study.trials[count - 1].reason}"
-        )
+        echo(f"chosen    nothing: every trial failed, the last one so: {study.trials[count - 1].reason}")
         return
     given = "failed" if start.value is None else f"{start.value:.3f}"
     levels = f"options as given {given}, plain student {study.plain:.3f}, teacher {study.teacher:.3f}"
-    click.echo(f"best      trial {best.number}: {study.metric} {best.value:.3f} ({levels})")
-    click.echo("          the best of several on few images: flattering, and no result; a sweep gives that")
-    click.echo(f"chosen    {best.selector}")
+    echo(f"best      trial {best.number}: {study.metric} {best.value:.3f} ({levels})")
+    echo("          the best of several on few images: flattering, and no result; a sweep gives that")
+    echo(f"chosen    {best.selector}")
+    if study.plain is not None and best.value is not None and best.value <= study.plain:
+        echo("          no trial is better than the plain student: these options do not help here")
     cell = study.start
     if cell.schedule == "smoke":
-        click.echo("smoke schedule: everything ran; the options mean nothing.")
+        echo("smoke schedule: everything ran; the options mean nothing.")
     command = ["kdbench", "sweep", "--methods", best.selector]
     command += ["--datasets", study.dataset, "--pairs", cell.pair.name, "--seeds", "0..2"]
-    click.echo(f"sweep     {shlex.join(command)}")
+    echo(f"sweep     {shlex.join(command)}")

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 from kdbench.conformance.models import CHANNELS, MODELS, SCHEDULE, dataset_of
 from kdbench.datasets.digits_files import write
 from kdbench.devices import CPU
+from kdbench.distill.randomness import seeded
 
 if TYPE_CHECKING:
+    from kdbench.conformance.recorded import Recorded
     from kdbench.openmmlab.distiller import Distiller
     from kdbench.openmmlab.preflight import Probe
     from kdbench.openmmlab.students import Subject
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 SCENES = {"train": 6, "test": 3}
 TEACHER_SEED = 7
+PROBED = 2
+"""Images of a batch on which shapes are probed."""
 
 
 class Silent:
@@ -60,6 +64,7 @@ class Bench:
             write(self.folder, SCENES, 0)
         self._numbers = itertools.count()
         self.probe = cache(self._probe)
+        self.recorded = cache(self._recorded)
         _leave_imports_alone()
 
     def subject(self, family: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
@@ -114,13 +119,22 @@ class Bench:
         return replace(Place(self.folder, folder, device=self.device), **changes)
 
     def _probe(self, family: str) -> Probe:
+        return self.batch(self.subject(family))
+
+    def batch(self, subject: Subject, count: int = PROBED) -> Probe:
+        """Return the first images of a subject's training."""
         from kdbench.openmmlab.data import images_of, training_pipeline
         from kdbench.openmmlab.preflight import probe_of
         from kdbench.openmmlab.sampling import SeededImages
 
-        subject = self.subject(family)
         pipeline = training_pipeline(subject.dataset, subject.schedule)
-        return probe_of(SeededImages(images_of(subject.dataset, self.folder, "train", pipeline), 0))
+        return probe_of(SeededImages(images_of(subject.dataset, self.folder, "train", pipeline), 0), count)
+
+    def _recorded(self, family: str) -> Recorded:
+        from kdbench.conformance.recorded import record
+
+        with seeded(0, "recorded"):
+            return record(self, family)
 
 
 def _leave_imports_alone() -> None:

@@ -28,11 +28,14 @@ def told(error: BaseException, package: str) -> str:
     """
     if isinstance(error, PromiseBroken):
         return reason(error)
-    frames = [frame for frame in _frames(error) if _within(frame.filename, package)]
-    if not frames:
-        return reason(error)
-    where = Path(frames[-1].filename)
-    return f"{reason(error)} ({where.parent.name}/{where.name}, line {frames[-1].lineno}: {frames[-1].line})"
+    frames = [frame for frame in _frames(error) if within(frame.filename, package)]
+    return f"{reason(error)} ({place(frames[-1])})" if frames else reason(error)
+
+
+def place(frame: traceback.FrameSummary) -> str:
+    """Return where a line is, and the line."""
+    where = Path(frame.filename)
+    return f"{where.parent.name}/{where.name}, line {frame.lineno}: {frame.line}"
 
 
 def _frames(error: BaseException | None) -> Iterator[traceback.FrameSummary]:
@@ -42,6 +45,7 @@ def _frames(error: BaseException | None) -> Iterator[traceback.FrameSummary]:
         error = error.__cause__
 
 
-def _within(filename: str, package: str) -> bool:
+def within(filename: str, package: str) -> bool:
+    """Whether a file is of a top-level package."""
     path = Path(filename)
     return package in path.parts[:-1] or path.stem == package

@@ -12,9 +12,9 @@ from torch import Tensor
 from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import task_of
-from kdbench.conformance.settings import noted
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
+from kdbench.distill.settings import noted
 from kdbench.plugins import make_method
 
 if TYPE_CHECKING:

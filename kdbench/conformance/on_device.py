@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kdbench.conformance import pretend
 from kdbench.conformance.broken import told
 from kdbench.conformance.target import targets
+from kdbench.errors import GateError
 
 if TYPE_CHECKING:
     from kdbench.conformance.exam import Exam, TrainingResult
@@ -60,7 +61,7 @@ def look(exam: Exam, family: str) -> str:
 
 def gates(exam: Exam, family: str) -> None:
     """Build it and look at its first losses, as before each run."""
-    from kdbench.openmmlab.preflight import GateError, check_losses, check_same_pixels
+    from kdbench.openmmlab.preflight import check_losses, check_same_pixels
 
     model, probe = exam.distiller(family), exam.bench.probe(family)
     for teacher in model.teachers:
@@ -70,7 +71,7 @@ def gates(exam: Exam, family: str) -> None:
 
 
 def training(exam: Exam, family: str) -> None:
-    """Train it cut off and gone on with, and in a pack beside a plain student: it comes to the same."""
+    """Train it interrupted and resumed, and in a pack beside a plain student: it comes to the same."""
     from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.compare import same
     from kdbench.conformance.exam import Interrupted, Telling
@@ -80,7 +81,7 @@ def training(exam: Exam, family: str) -> None:
         exam.train(family, folder=folder, progress=Telling(until=STOPPED_AT), **ONCE)
     resumed = exam.train(family, folder=folder, **ONCE)
     _, packed = side_by_side(exam, family, [exam.options], **ONCE)
-    same(packed, resumed, "in a pack and gone on with")
+    same(packed, resumed, "in a pack and resumed")
     exported(exam, family, resumed)
 
 

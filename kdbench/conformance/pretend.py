@@ -9,7 +9,7 @@ operators that a block launches and how often it makes the host wait.
 
     python -m kdbench.conformance.pretend run --method mimic --dataset digits --schedule smoke
 
-It has one index, no streams, no generator of its own (random numbers are the CPU's), no memory of its own (figures
+It has one index, no streams, no default generator (random numbers are the CPU's), no memory of its own (figures
 are the process's) and the CPU's memory formats. ``torch.accelerator`` names it but cannot synchronise it: ask
 ``torch.get_device_module``. Operators of compiled extensions other than torchvision's were not tried.
 """
@@ -153,6 +153,10 @@ class PretendTensor(torch.Tensor):
         return torch._utils._rebuild_device_tensor_from_cpu_tensor, values
 
 
+class PretendGenerator(torch.Generator):
+    """A generator of the device, whose numbers are the CPU's."""
+
+
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operator on the CPU, as it would be run on a device of its own.
 
@@ -218,7 +222,8 @@ def _refuse_strangers(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
             raise RuntimeError(
                 f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu ({func})"
             )
-    if isinstance(kwargs.get("generator"), torch.Generator):
+    generator = kwargs.get("generator")
+    if isinstance(generator, torch.Generator) and not isinstance(generator, PretendGenerator):
         raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu' ({func})")
 
 
@@ -292,6 +297,7 @@ MODULE: dict[str, Callable[..., Any]] = {
     "max_memory_allocated": _memory,
     "reset_peak_memory_stats": lambda *_: None,
     "mem_get_info": lambda *_: (psutil.virtual_memory().available, psutil.virtual_memory().total),
+    "Generator": PretendGenerator,
     "get_amp_supported_dtype": lambda: [torch.float16, torch.bfloat16],
     "manual_seed": lambda _seed: None,
     "get_rng_state": lambda *_: torch.get_rng_state(),

@@ -57,7 +57,7 @@ PROMISES = (
         "a mistyped or impossible option would train for hours, and its row would carry a wrong name.",
         OPTIONS,
         "declared:validated",
-        ("card",),
+        (),
     ),
     Promise(
         "refusal",
@@ -65,7 +65,7 @@ PROMISES = (
         "a user must hear before the training that a method and a model do not fit.",
         f"{METHOD}.needs",
         "declared:refused",
-        ("options",),
+        (),
     ),
     Promise(
         "families",
@@ -84,10 +84,42 @@ PROMISES = (
     ),
     Promise(
         "teacher",
-        "the teacher and its captures are the same after a training as before",
-        "students beside it learn from the same teacher, which must teach them all the same.",
+        "the teacher is the same after a training as before, and what a step holds after losses() as before",
+        "students beside it learn from the same teacher and the same images.",
         f"{STEP}.teacher",
         "training:untouched",
+    ),
+    Promise(
+        "parameters",
+        "parameters and buffers are made in build(), and terms learn through the student's and the method's alone",
+        "what is made later is in no optimizer and in no checkpoint: it never learns, or is lost by a resumed run.",
+        f"{METHOD}.build",
+        "batch:parameters",
+        ("teacher",),
+    ),
+    Promise(
+        "generator",
+        "random numbers come from the step's generator, and the global generators are left alone",
+        "what is drawn from them depends on all that was drawn before, and seeding them repeats the same numbers.",
+        f"{STEP}.generator",
+        "batch:generators",
+        ("parameters",),
+    ),
+    Promise(
+        "order",
+        "the images of a batch in another order, with their captures and targets, give the same terms",
+        "boxes or masks of another image teach the student nothing, and the loss still falls.",
+        f"{STEP}.targets",
+        "batch:order",
+        ("parameters",),
+    ),
+    Promise(
+        "mirror",
+        "a mirrored batch, with mirrored maps, boxes and masks, gives the same terms",
+        "boxes that are read at other places than the maps have them teach the student something else.",
+        f"{CARD}.directional",
+        "batch:mirror",
+        ("order",),
     ),
     Promise(
         "gradients",
@@ -106,7 +138,7 @@ PROMISES = (
     Promise(
         "seed",
         "the same seed gives the same weights, bit for bit",
-        "results must be reproducible; random numbers come from torch, numpy or random, which the run seeds.",
+        "a result must be repeatable: random numbers come from the step's generator, which the run seeds.",
         f"{METHOD}.losses",
         "training:seed",
         ("teacher",),
@@ -128,11 +160,11 @@ PROMISES = (
     ),
     Promise(
         "resume",
-        "interrupted and gone on with, it ends as uninterrupted, bit for bit",
+        "interrupted and resumed, it ends as if uninterrupted, bit for bit",
         "state that is neither a parameter nor a buffer is not in the checkpoint.",
         METHOD,
         "training:resume",
-        ("seed",),
+        ("seed", "parameters"),
     ),
     Promise(
         "export",
@@ -191,5 +223,6 @@ PROMISES = (
         "state that each process changes by its own images drifts apart, and the result depends on their number.",
         METHOD,
         "conditions:two",
+        ("parameters",),
     ),
 )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kdbench.cards import MethodCard, Options
 from kdbench.errors import UserError
-from kdbench.plugins import Offer, Plugin, Registry, registry, suggestion
+from kdbench.offers import Offer, Plugin
+from kdbench.plugins import Registry, registry, suggestion
 from kdbench.selectors import parse, resolve
 from kdbench.specs import PLAIN
 
@@ -63,8 +64,7 @@ def targets(name: str) -> list[Target]:
     """
     found = registry()
     method, raw = parse(name)
-    known = method in found.methods or f"method {method}" in found.conflicts
-    if known:
+    if found.gives("method", method):
         target = Target(found.method(method), raw)
         if method == PLAIN:
             raise UserError(

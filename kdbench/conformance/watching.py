@@ -24,7 +24,7 @@ class Seen:
     Attributes:
         reached: Term -> whether it gave the student a gradient by itself in some iteration.
         taught: Name of a parameter of the method -> whether a backward pass gave it a gradient that is not zero.
-        written: Captures of the teacher that the method changed in place.
+        written: What the method changed in place of what a step holds: ``the teacher's neck``.
     """
 
     reached: dict[str, bool] = field(default_factory=dict)
@@ -50,9 +50,9 @@ def watch(model: Distiller) -> Seen:
     losses = method.losses
 
     def watched(step: Step) -> dict[str, Tensor]:
-        before = {name: _versions(value) for name, value in step.teacher.items()}
+        before = _versions(step)
         terms: dict[str, Tensor] = losses(step)
-        seen.written |= {name for name, value in step.teacher.items() if _versions(value) != before[name]}
+        seen.written |= {name for name, found in _versions(step).items() if found != before.get(name)}
         check_terms(terms)
         for name, term in terms.items():
             seen.reached[name] = seen.reached.get(name, False) or reaches(term, student)
@@ -74,9 +74,20 @@ def reaches(term: Tensor, parameters: list[nn.Parameter]) -> bool:
     return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 
 
-def _versions(value: Any) -> list[int]:
-    """How often each tensor of a capture was changed in place."""
-    return [tensor._version for tensor in tensors(value)]
+def _versions(step: Step) -> dict[str, list[tuple[int, int, bool]]]:
+    """Each part of a step -> its tensors: which they are, how often they were changed, whether they learn."""
+    parts = {
+        **{f"the teacher's {name}": value for name, value in step.teacher.items()},
+        **{f"the student's {name}": value for name, value in step.student.items()},
+        "the targets' boxes": step.targets.boxes,
+        "the targets' labels": step.targets.labels,
+        "the targets' masks": () if step.targets.masks is None else step.targets.masks,
+        "the images": step.images,
+    }
+    return {
+        part: [(id(each), each._version, each.requires_grad) for each in tensors(value)]
+        for part, value in parts.items()
+    }
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -30,12 +30,14 @@ def prepare(folder: Path, source: Path | None) -> None:
         UserError: With a ``source``, or when ``folder`` has files that are not these scenes.
     """
     if source is not None:
-        raise UserError("digits is made by kdbench itself: leave --from away.")
+        raise UserError("digits is made by kdbench itself: leave `source` out.")
     stamp = _stamp(folder)
     if stamp == STAMP:
         return
     if stamp is None and folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} has other files than the digits: move it away or name another --root.")
+        raise UserError(
+            f"{folder} has other files than the digits: move it away or name another `data_root`."
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary) / "made"

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from kdbench.errors import UserError
+from kdbench.errors import UserError, reason
 from kdbench.specs import file_digest
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,12 @@ SPARE = 64 * 1024 * 1024
 """Bytes of the disk that stay free."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of the disk, not of the network: trying again is of no use."""
+
+DAMAGED = (
+    *(zlib.error, lzma.LZMAError, gzip.BadGzipFile, EOFError),
+    *(KeyError, ValueError, OverflowError, RuntimeError),
+)
+"""Errors that an archive's content causes; the latter come from links and numbers in its headers."""
 
 
 def download(url: str, folder: Path, sha256: str) -> Path:
@@ -67,7 +73,7 @@ def download(url: str, folder: Path, sha256: str) -> Path:
         part.unlink()
         raise UserError(
             f"{url} sent a file with SHA-256 {found} and not {sha256}; it was removed. Try again, or get the "
-            "data elsewhere and use --from."
+            "data elsewhere and give it as `source`."
         )
     part.replace(target)
     return target
@@ -88,8 +94,12 @@ def extract(archive: Path, into: Path) -> None:
             tar.extractall(into, filter="data")
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is not safe to unpack ({error}): get it elsewhere.") from error
-    except (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
-        raise UserError(f"{archive} is damaged ({error}): remove it and get it again.") from error
+    except (tarfile.TarError, *DAMAGED) as error:
+        raise UserError(f"{archive} is damaged ({reason(error)}): remove it and get it again.") from error
+    except OSError as error:
+        if error.errno in DISK:
+            raise
+        raise UserError(f"{archive} cannot be unpacked ({reason(error)}): get it elsewhere.") from error
 
 
 def need_space(folder: Path, size: int, what: str) -> None:
@@ -98,7 +108,7 @@ def need_space(folder: Path, size: int, what: str) -> None:
     if free < size + SPARE:
         needed = (size + SPARE - free) / 2**20
         raise UserError(
-            f"no disk space for {what} in {folder}: free {needed:.0f} MiB or name another --root."
+            f"no disk space for {what} in {folder}: free {needed:.0f} MiB or name another `data_root`."
         )
 
 
@@ -119,7 +129,7 @@ def _fetch(url: str, part: Path) -> None:
                 if failures >= ATTEMPTS or _hopeless(error):
                     raise UserError(
                         f"cannot download {url}: {_reason(error)}. The same command goes on where this one "
-                        "stopped; or get the data elsewhere and use --from."
+                        "stopped; or get the data elsewhere and give it as `source`."
                     ) from error
             time.sleep(PAUSE * 2 ** (failures - 1))
 

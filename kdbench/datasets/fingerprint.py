@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
-from kdbench.cards import Dataset
+from kdbench.cards import TASK_FORMATS, Dataset
 from kdbench.datasets.hashed import HashIndex
-from kdbench.datasets.layout import annotation_suffix, items
+from kdbench.datasets.layout import items
 from kdbench.errors import UserError
 from kdbench.specs import digest, file_digest
 
@@ -32,7 +32,7 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
     """
     index = HashIndex(folder, rehash=rehash)
     pixels = dataset.embedded
-    of_annotation = _pixels if pixels and annotation_suffix(dataset) != ".xml" else file_digest
+    of_annotation = _pixels if pixels and dataset.layout == "masks" else file_digest
     try:
         content = {
             split: [
@@ -52,6 +52,8 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
         ) from error
     index.save()
     card = {name: value for name, value in asdict(dataset).items() if name not in WORDS}
+    if dataset.layout == TASK_FORMATS[dataset.task][0]:
+        del card["format"]  # fingerprints are older than the field
     return digest({"card": card, "content": content})
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from kdbench.cards import Dataset, Split
+from kdbench.datasets.formats import format_of
 from kdbench.datasets.holdout import held_out
 from kdbench.errors import UserError
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a split: its name, its file, and its XML or mask."""
+    """One image of a split.
+
+    Attributes:
+        name: Its name: the path below the folder of the images, with forward slashes, without its ending.
+        image: Its file.
+        annotation: Its XML or mask.
+    """
 
     name: str
     image: Path
@@ -32,44 +41,77 @@ class Problem:
 
 
 def annotation_suffix(dataset: Dataset) -> str:
-    """Return the ending of the annotation files."""
-    return ".xml" if dataset.task == "detection" else dataset.mask_suffix
+    """Return the ending of the images' annotation files; empty where one file has those of all."""
+    return dataset.mask_suffix if dataset.layout == "masks" else format_of(dataset).suffix
 
 
-def names_of(text: str, suffix: str) -> list[str]:
-    r"""Names of the images in the text of a names file.
+def names_of(text: str, suffix: str, exists: Callable[[str], bool] = lambda _name: False) -> list[str]:
+    r"""Return the names of the images in the text of a names file.
+
+    A line is an image's name or path (with / or \), with or without ``suffix``, and may go on after a blank. Of a
+    path the longest end is taken that exists, else the last part; of a line with blanks the whole of it where that
+    exists, else what stands before the first blank.
 
     Args:
-        text: One image a line: a name or a path (with / or \), with or without ``suffix``; what follows the
-            first blank is ignored, and so are empty lines.
+        text: One image a line; empty lines are ignored.
         suffix: Ending of the image files.
+        exists: Whether there is an image of a name.
 
     Raises:
         ValueError: Where a line names no file.
     """
-    names = []
-    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-        name = words[0].replace("\\", "/").rpartition("/")[2].removesuffix(suffix)
-        if name in ("", ".", "..") or "\0" in name:
-            raise ValueError(f"line {number} names no image: {words[0]!r}")
-        names.append(name)
-    return names
+    lines = enumerate(text.removeprefix("\ufeff").splitlines(), 1)
+    return [_name(line, number, suffix, exists) for number, line in lines if line.strip()]
 
 
-def read_names(path: Path, suffix: str) -> list[str]:
-    """Names in a file. Raises UserError where it is missing, empty or no list of names."""
+def _name(line: str, number: int, suffix: str, exists: Callable[[str], bool]) -> str:
+    """Return the first of a line's readings that exists, or its last one."""
+    word = line.split()[0]
+    readings = [*_readings(line.strip(), suffix), *_readings(word, suffix)]
+    if readings[-1] in ("", ".", "..") or "\0" in word:
+        raise ValueError(f"line {number} names no image: {word!r}")
+    if len(readings) == 2 and readings[0] == readings[1]:
+        return readings[0]
+    return next((name for name in readings if exists(name)), readings[-1])
+
+
+def _readings(path: str, suffix: str) -> list[str]:
+    """Return the ends of a path without its ending, the longest first; none leads out of a folder."""
+    parts = path.replace("\\", "/").removesuffix(suffix).split("/")
+    ends = [parts[at:] for at in range(len(parts))]
+    return ["/".join(end) for end in ends if len(end) == 1 or not {"", ".", ".."} & set(end)]
+
+
+def read_names(path: Path, suffix: str, exists: Callable[[str], bool] = lambda _name: False) -> list[str]:
+    """Return the names in a file, see :func:`names_of`.
+
+    Raises:
+        ListError: If it is missing, empty or not a list of names.
+    """
     try:
-        names = names_of(path.read_text(encoding="utf-8"), suffix)
+        names = names_of(path.read_text(encoding="utf-8"), suffix, exists)
     except OSError as error:
-        raise UserError(f"cannot read the list of images {path}: {error.strerror or error}.") from error
+        raise ListError(path, f"cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise ListError(path, "is not a list of names in UTF-8: save it as UTF-8") from error
     except ValueError as error:
-        raise UserError(f"{path} is no list of images: {error}.") from error
+        raise ListError(path, f"is not a list of images: {error}") from error
     if not names:
-        raise UserError(f"{path} names no image: is the copy complete?")
+        raise ListError(path, "names no image: is the copy complete?")
     return names
+
+
+class ListError(UserError):
+    """A list of names cannot be used.
+
+    Args:
+        path: The file.
+        why: What is wrong with it, as the end of a sentence.
+    """
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"the list of images {path} {why}")
+        self.why = why
 
 
 def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
@@ -87,24 +129,59 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
 
 
 def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
-    """Return the images of one part of a split."""
+    """Yield the images of one part of a split. Raises UserError where its list cannot be used."""
     images, annotations = folder / part.images, folder / part.annotations
     suffix = annotation_suffix(dataset)
     for name in part_names(dataset, part, folder):
-        yield Item(name, images / f"{name}{dataset.image_suffix}", annotations / f"{name}{suffix}")
+        image = _file(images, name, dataset.image_suffix)
+        yield Item(name, image, _file(annotations, name, suffix) if suffix else annotations)
+
+
+def _file(folder: Path, name: str, suffix: str) -> Path:
+    """Return the file of a name, in whichever Unicode form its name is written on this disk."""
+    path = folder / f"{name}{suffix}"
+    if name.isascii():
+        return path
+    forms = (folder / f"{unicodedata.normalize(form, name)}{suffix}" for form in ("NFC", "NFD"))
+    return next((found for found in (path, *forms) if _is_file(found)), path)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; one of a name that no disk takes is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
-    """Names of the images of one part of a split. Raises UserError where its list cannot be used."""
-    path = folder / part.names
-    names = read_names(path, dataset.image_suffix)
+    """Return the names of the images of one part of a split. Raises UserError where its list cannot be used."""
+    path, images, read = folder / part.listing, folder / part.images, format_of(dataset).names
+
+    def exists(name: str) -> bool:
+        return _is_file(_file(images, name, dataset.image_suffix))
+
+    names = read_names(path, dataset.image_suffix, exists) if read is None else _named_in(path, read)
     if part.take == "all":
         return names
     held = held_out(names)
     taken = [name for name in names if (name in held) == (part.take == "held-out")]
     if not taken:
-        raise UserError(f"{path} names too few images to hold some out.")
+        raise ListError(path, "names too few images to hold some out")
     return taken
+
+
+def _named_in(path: Path, read: Callable[[Path], list[str]]) -> list[str]:
+    """Return the names that a file of annotations gives. Raises ListError where it cannot be used."""
+    try:
+        names = read(path)
+    except OSError as error:
+        raise ListError(path, f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ListError(path, f"cannot be used: {error}") from error
+    if not names:
+        raise ListError(path, "names no image: is the copy complete?")
+    return names
 
 
 def relative(path: Path, folder: Path) -> str:
@@ -123,20 +200,31 @@ def missing(dataset: Dataset, folder: Path) -> list[Problem]:
 
 def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
     """List what one part lacks; each folder is read once, as asking for each file is slow on network disks."""
-    absent = [name for name in (part.images, part.annotations) if not (folder / name).is_dir()]
+    folders = (part.images, part.annotations) if format_of(dataset).suffix else (part.images,)
+    absent = [name for name in folders if not (folder / name).is_dir()]
     problems = [Problem(name, "missing folder") for name in absent]
     try:
         wanted = list(part_items(dataset, part, folder))
-    except UserError as error:
-        there = (folder / part.names).is_file()
-        return [*problems, Problem(part.names, str(error) if there else "missing")]
-    present = {name: _listed(folder / name) for name in (part.images, part.annotations) if name not in absent}
+    except ListError as error:
+        there = (folder / part.listing).is_file()
+        return [*problems, Problem(part.listing, error.why if there else "missing")]
+    listed = cache(_listed)
     for item in wanted:
         for where, path in ((part.images, item.image), (part.annotations, item.annotation)):
-            if where in present and path.name not in present[where]:
-                problems.append(Problem(relative(path, folder), "missing"))
+            if where not in absent and path.name not in listed(path.parent):
+                problems.append(Problem(relative(path, folder), _why(dataset, path, listed(path.parent))))
     return problems
 
 
-def _listed(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+def _why(dataset: Dataset, path: Path, there: frozenset[str]) -> str:
+    """Say that a file is missing, and which one of its name and another ending is there."""
+    endings = (dataset.image_suffix or path.suffix, annotation_suffix(dataset) or path.suffix)
+    ending = next(ending for ending in endings if path.name.endswith(ending))
+    names = (name := path.name.removesuffix(ending), path.stem, path.name)
+    others = [other for other in sorted(there) if not other.endswith(endings)]
+    found = next((other for other in others if other == name or other.rpartition(".")[0] in names), None)
+    return "missing" if found is None else f"missing, but there is {found}: the ending must be {ending}"
+
+
+def _listed(folder: Path) -> frozenset[str]:
+    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()

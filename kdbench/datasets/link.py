@@ -32,7 +32,7 @@ def link(dataset: Dataset, folder: Path, source: Path, inside: Iterable[str] = (
         log.info(f"{folder} is {found} already.")
         return
     if not folder.is_symlink() and (folder.is_file() or has_files(folder)):
-        raise UserError(f"{folder} has files already: move it away or name another --root.")
+        raise UserError(f"{folder} has files already: move it away or name another `data_root`.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.is_dir() and not folder.is_symlink():
         folder.rmdir()
@@ -74,12 +74,12 @@ def link_or_tell(
 def _found(dataset: Dataset, source: Path, inside: Iterable[str]) -> Path:
     """Return the candidate that is the dataset. Raises UserError with what the likeliest one lacks."""
     if not source.is_dir():
-        raise UserError(f"--from {source}: there is no such folder.")
+        raise UserError(f"`source` {source}: there is no such folder.")
     candidates = [source, *(source / name for name in inside if (source / name).is_dir())]
     lacking = {candidate: missing(dataset, candidate) for candidate in candidates}
     best = min(candidates, key=lambda candidate: len(lacking[candidate]))
     if lacking[best]:
-        raise UserError(f"--from {source} is no complete {dataset.name}: {summary(lacking[best])}.")
+        raise UserError(f"`source` {source} is not a complete {dataset.name}: {summary(lacking[best])}.")
     return best
 
 

@@ -34,7 +34,7 @@ def require(dataset: Dataset, root: Path | None = None) -> Path:
     """
     folder = folder_of(dataset, root)
     if not has_files(folder):
-        raise UserError(f"dataset '{dataset.name}' is not in {folder}: run `{command(dataset, root)}`.")
+        raise UserError(absent(dataset, root))
     problems = missing(dataset, folder)
     if problems:
         raise UserError(
@@ -83,6 +83,12 @@ def _told(error: OSError) -> str:
 def has_files(folder: Path) -> bool:
     """Whether ``folder`` is a folder with something in it."""
     return folder.is_dir() and next(folder.iterdir(), None) is not None
+
+
+def absent(dataset: Dataset, root: Path | None = None) -> str:
+    """Say that a dataset is not there, and how to get it."""
+    folder, how = folder_of(dataset, root), command(dataset, root)
+    return f"dataset '{dataset.name}' is not in {folder}: run `{how}`, with --from DIR where its files are on disk."
 
 
 def command(dataset: Dataset, root: Path | None = None) -> str:

@@ -32,7 +32,7 @@ def check_files(dataset: Dataset, folder: Path, root: Path | None, *, rehash: bo
         where = "" if root is None else f" --root {root}"
         raise UserError(
             f"dataset '{dataset.name}' in {folder} cannot be used ({summary(report.errors)}): "
-            f"mend it; `kdbench data verify {dataset.name}{where}` lists everything."
+            f"correct these files; `kdbench data verify {dataset.name}{where}` lists everything."
         )
     found = {split: classes.absent(dataset, counts.classes) for split, counts in report.splits.items()}
     return [f"WARNING: {dataset.name} has {what} in {split}" for split, what in found.items() if what]

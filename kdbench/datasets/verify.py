@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.cards import Dataset
-from kdbench.datasets.boxes import Finding, judge, read_annotation
+from kdbench.datasets.boxes import Finding, judge
 from kdbench.datasets.classes import IGNORED, absent, unusable
+from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.layout import Item, Problem, items, missing, relative
 from kdbench.datasets.pictures import Picture, Size, mask_as_text, mask_from_text, read_mask, read_picture
@@ -110,7 +111,7 @@ def verify(
     missed = {problem.file for problem in errors}
     report = Report(dataset.name, {split: _empty(dataset) for split in dataset.splits}, errors, [])
     listed = {split: _listed(dataset, split, folder) for split in dataset.splits}
-    report.errors += _repeated(listed, folder)
+    _check_repeated(listed, folder, report)
     reader = Reader(pixels, index)
     total, done = sum(map(len, listed.values())), 0
     for split, found in listed.items():
@@ -135,7 +136,7 @@ def _check_classes(dataset: Dataset, report: Report, listed: dict[str, list[Item
         if fatal is not None:
             report.errors.append(Problem(f"{first} and all others of {split}", fatal))
         elif lacking is not None:
-            report.warnings.append(Problem(dataset.splits[split][0].names, f"{lacking} in {split}"))
+            report.warnings.append(Problem(dataset.splits[split][0].listing, f"{lacking} in {split}"))
 
 
 def _orientation(turned: list[str]) -> list[Problem]:
@@ -159,21 +160,21 @@ def _listed(dataset: Dataset, split: str, folder: Path) -> list[Item]:
         return []
 
 
-def _repeated(listed: dict[str, list[Item]], folder: Path) -> list[Problem]:
-    """Images that are named twice, in one split or in two."""
+def _check_repeated(listed: dict[str, list[Item]], folder: Path, report: Report) -> None:
+    """Find images that two splits name, or one names twice, which is only for training to weigh them."""
     seen: dict[Path, str] = {}
-    problems = []
     for split, found in listed.items():
         for item in found:
-            if item.image in seen:
-                both = (
-                    f"in {seen[item.image]} and in {split}"
-                    if seen[item.image] != split
-                    else f"twice in {split}"
-                )
-                problems.append(Problem(relative(item.image, folder), f"named {both}"))
+            first, image = seen.get(item.image), relative(item.image, folder)
             seen.setdefault(item.image, split)
-    return problems
+            if first == split == "train":
+                report.warnings.append(Problem(image, "named twice in train, which learns it twice as often"))
+            elif first == split:
+                report.errors.append(Problem(image, f"named twice in {split}"))
+            elif first is not None:
+                report.errors.append(
+                    Problem(image, f"named in {first} and in {split}: splits share no image")
+                )
 
 
 def _check(
@@ -198,15 +199,17 @@ def _check(
         return
     check = _check_boxes if dataset.task == "detection" else _check_mask
     try:
-        findings = check(dataset, item.annotation, picture, counts, reader)
+        findings = check(dataset, item, picture, counts, reader)
     except (ValueError, OSError) as error:
         report.errors.append(Problem(annotation, str(error)))
         return
     counts.annotations += 1
     if picture is not None and picture.turned:
         report.turned.append(image)
+    which = "" if format_of(dataset).suffix else f"{item.name}: "
     for finding in findings:
-        (report.errors if finding.fatal else report.warnings).append(Problem(annotation, finding.what))
+        problem = Problem(annotation, f"{which}{finding.what}")
+        (report.errors if finding.fatal else report.warnings).append(problem)
 
 
 def _is_missing(file: str, missed: set[str]) -> bool:
@@ -215,9 +218,9 @@ def _is_missing(file: str, missed: set[str]) -> bool:
 
 
 def _check_boxes(
-    dataset: Dataset, path: Path, picture: Picture | None, counts: Counts, reader: Reader
+    dataset: Dataset, item: Item, picture: Picture | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
-    annotation = read_annotation(path.read_bytes())
+    annotation = read_boxes(dataset, item.annotation, item.name)
     for entry in annotation.objects:
         counts.boxes += 1
         if entry.name in counts.classes:
@@ -228,9 +231,9 @@ def _check_boxes(
 
 
 def _check_mask(
-    dataset: Dataset, path: Path, picture: Picture | None, counts: Counts, reader: Reader
+    dataset: Dataset, item: Item, picture: Picture | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
-    found, values = reader.mask(path)
+    found, values = reader.mask(item.annotation)
     findings = []
     if picture is not None and picture.size != found:
         how = ", as its EXIF orientation turns it" if picture.turned else ""

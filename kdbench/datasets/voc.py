@@ -108,7 +108,7 @@ def _prepare(dataset: Dataset, folder: Path, source: Path | None) -> None:
         raise UserError(f"{folder} is a half copy ({summary(half)}): move it away, then prepare again.")
     if problems and folder.is_symlink():
         raise UserError(
-            f"{folder} links to {folder.resolve()}, which is no complete {dataset.name} "
+            f"{folder} links to {folder.resolve()}, which is not a complete {dataset.name} "
             f"({summary(problems)}): remove the link, or add what is missing there."
         )
     for year in ("VOC2007", "VOC2012") if dataset is voc else ("VOC2007",):
@@ -133,7 +133,7 @@ def _fetch(year: str, folder: Path) -> None:
         made = Path(temporary) / "VOCdevkit" / year
         if not made.is_dir():
             raise UserError(
-                f"{archives[0]} has no folder VOCdevkit/{year}: get {year} elsewhere and use --from."
+                f"{archives[0]} has no folder VOCdevkit/{year}: get {year} elsewhere and give it as `source`."
             )
         made.rename(folder / year)
     for archive in archives:

@@ -74,7 +74,7 @@ def level_overlaps(boxes: Tensor, anchors: Sequence[Tensor]) -> Tensor:
     Returns:
         (N, levels), 0 for boxes without area.
     """
-    parts = boxes.split(max(1, LARGEST_TABLE // sum(len(level) for level in anchors)))
+    parts = torch.split(boxes, max(1, LARGEST_TABLE // sum(len(level) for level in anchors)))
     return torch.cat(
         [torch.stack([overlaps(part, level).amax(dim=1) for level in anchors], dim=1) for part in parts]
     )

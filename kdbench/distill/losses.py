@@ -67,7 +67,8 @@ def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -
     """
     student, teacher = student_and_teacher(student, teacher)
     if cells is not None:
-        return mean_or_zero((student - teacher).square(), cells[:, None])
+        difference = (student - teacher).masked_fill(~cells[:, None], 0)
+        return mean_or_zero(difference.square(), cells[:, None])
     return functional.mse_loss(student, teacher, reduction="sum") / max(student.numel(), 1)
 
 

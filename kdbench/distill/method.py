@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
@@ -33,6 +33,8 @@ class Step:
         iteration: Iterations done before this one.
         iterations: Iterations of the whole training.
         others: The captures of an ensemble's further teachers.
+        generator: Where a method's random numbers come from, on the images' device, seeded for this iteration:
+            ``torch.rand(..., generator=step.generator)``. The global generators are the models'.
         teacher_tail: ``teacher_tail(hidden, after=k)`` runs the teacher's dense head from behind its k-th
             convolution on a pair of maps for each level, as in ``head_hidden[k - 1]``, and returns its
             ``Predictions``. The teacher is frozen; gradients reach the maps.
@@ -46,6 +48,7 @@ class Step:
     iteration: int
     iterations: int
     others: tuple[Captures, ...] = ()
+    generator: Generator = field(default_factory=Generator, repr=False)
     teacher_tail: Callable[..., Predictions] = no_head
     teacher_boxes: Callable[[Predictions], list[Tensor]] = no_head
 
@@ -117,7 +120,7 @@ class Method(nn.Module, Generic[OptionsT]):
         """Weighted scalar terms of the adversary, by name; the student's captures come detached.
 
         Called after the student's step of the same iteration, on what that step saw, outside of mixed
-        precision, under a random state of its own. Distributed, gradients are averaged over the processes.
+        precision, with a generator of its own. Distributed, gradients are averaged over the processes.
         """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
 
@@ -153,6 +156,8 @@ def check_terms(terms: Any) -> None:
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
+    elif hidden := [name for name in terms if not name.isprintable()]:
+        wrong = f"the name {hidden[0]!a}"
     else:
         wrong = next((f"'{name}': {_kind(term)}" for name, term in terms.items() if not _is_term(term)), "")
     if wrong:

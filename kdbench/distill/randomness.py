@@ -11,11 +11,15 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from kdbench import devices
+
+if TYPE_CHECKING:
+    from kdbench.devices import Device
 
 
 def seed_of(*key: int | str) -> int:
@@ -33,6 +37,11 @@ def reseed(*key: int | str) -> None:
     accelerator = devices.in_use()
     if accelerator is not None:
         accelerator.manual_seed(seed)
+
+
+def generator(device: Device, *key: int | str) -> torch.Generator:
+    """Return a generator seeded from ``key``: it draws the numbers that torch draws after :func:`reseed`."""
+    return devices.generator(device).manual_seed(seed_of(*key))
 
 
 @contextmanager

@@ -54,7 +54,8 @@ class Ended:
         """Return a process that has ended, with the code that ``subprocess.Popen`` gives: ``-n`` after signal n."""
         if code >= 0:
             return cls(handle, code, f"exit code {code}")
-        return cls(handle, None, f"killed by {signal.Signals(-code).name}")
+        known = -code in set(signal.Signals)  # real-time signals have no names
+        return cls(handle, None, f"killed by {signal.Signals(-code).name if known else f'signal {-code}'}")
 
 
 class Executor(ABC):

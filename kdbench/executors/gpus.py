@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
 from kdbench.executors.nvml import Sample, Sensors, Unavailable
+
+log = logging.getLogger(__name__)
 
 MOST = 4
 """Workers on a GPU where kdbench chooses, at most: one full-width training leaves 40 to 75 % of it idle."""
@@ -130,5 +132,5 @@ def _sensors(names: Sequence[str]) -> Sensors | None:
     try:
         return Sensors(names)
     except Unavailable as why:
-        print(f"one worker a GPU ({why}): --slots N starts N workers", file=sys.stderr, flush=True)
+        log.warning(f"one worker a GPU ({why}): `slots` starts as many as it says")
         return None

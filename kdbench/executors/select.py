@@ -42,7 +42,7 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
         raise ArgumentError("executor", f"it needs {' and '.join(lacking)}: {how}.", name)
     executor = load_target(offer.title, card.target, ADVICE)
     if not (isinstance(executor, type) and issubclass(executor, Executor)):
-        raise PluginError(f"{offer.title}: {card.target} is no subclass of kdbench.api.Executor. {ADVICE}")
+        raise PluginError(f"{offer.title}: {card.target} is not a subclass of kdbench.api.Executor. {ADVICE}")
     with _running(offer.title, "__init__()"):
         return Guarded(executor(slots, device, **dict(options)), offer.title)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from mmengine.hooks import Hook
 from torch import Tensor, nn
 
 from kdbench.distill.method import check_terms
-from kdbench.distill.randomness import seeded
+from kdbench.distill.randomness import generator, seeded
+from kdbench.distill.settings import unchanged
 from kdbench.errors import running
 from kdbench.openmmlab.hooks import bare
 
@@ -69,7 +71,9 @@ class AdversaryHook(Hook):  # type: ignore[misc]
     def _losses(self, model: Any) -> tuple[Tensor, dict[str, float]]:
         """Return the sum of the adversary's losses, and each by its name in the log. Raises NonFiniteLoss."""
         step, model.seen = model.seen, None
-        with seeded(*model.stream(), "adversary"), running(model.title, "adversary_losses()"):
+        key = *model.stream(), "adversary"
+        step = replace(step, generator=generator(step.images.device, *key))
+        with seeded(*key), running(model.title, "adversary_losses()"), unchanged():
             terms = model.method.adversary_losses(step)
             check_terms(terms)
         summed: tuple[Tensor, dict[str, float]] = model.parse_losses(

@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from kdbench import devices
 from kdbench.cards import MethodCard, Options
 from kdbench.distill import Captures, Step, Targets
-from kdbench.distill.randomness import seeded
+from kdbench.distill.randomness import generator, seeded
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.data import images_of, training_pipeline
@@ -114,7 +114,8 @@ def attended(
         teacher = TeacherCaptures(models["teacher"], (inputs, samples, student, raw, names))
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
-        step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations)
+        draws = generator(inputs.device, subject.seed, "attention")
+        step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations, generator=draws)
         with running(title_of(card), "attention()"):
             maps = method.attention(step)
     check_maps(card.name, maps)

@@ -7,7 +7,7 @@ student's proposals and RoIs where there are any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -26,6 +26,13 @@ POINT_BOX_STRIDES = 8
 
 ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "segmentation": ()}
 """Family -> the heads that have an assignment."""
+
+OUTSIDE_CASCADES: Mapping[str, frozenset[str]] = {
+    "two-stage": frozenset({"backbone", "neck", "rpn", "anchors"}),
+    "dense": frozenset({"backbone", "neck"}),
+    "segmentation": frozenset({"backbone"}),
+}
+"""Family -> the captures that do not come from the head that may be a cascade."""
 
 AT_ROIS = frozenset(
     {"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits", "roi_targets", "assignments"}
@@ -49,21 +56,16 @@ def family_of_model(model: nn.Module) -> Family:
 def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator[Raw]:
     """Record the outputs of a model's parts while it runs; the raw record fills as it does.
 
+    A cascade of heads is left out: see :func:`check_cascade`.
+
     Args:
         model: The model.
         names: Captures that are asked for: a head's hidden maps are recorded where they are.
-
-    Raises:
-        UserError: If the model's head is a cascade.
     """
     raw: Raw = {}
-    parts = parts_of(model)
-    if any(isinstance(part, nn.ModuleList) for part in parts.values()):
-        raise UserError(
-            f"{type(model).__name__} has a cascade of heads: methods can only see into single ones."
-        )
+    parts = {name: part for name, part in parts_of(model).items() if not isinstance(part, nn.ModuleList)}
     handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
-    if "head_hidden" in names:
+    if "head_hidden" in names and "head" in parts:
         handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
     undo = _watch(model, raw)
     try:
@@ -100,6 +102,8 @@ def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
 def _watch(model: Any, raw: Raw) -> Callable[[], None]:
     """Keep what methods give that OpenMMLab calls by name, so that no module hook sees it."""
     family = family_of_model(model)
+    if has_cascade(model):
+        return lambda: None
     if family == "segmentation":
         return _watched(model.decode_head, "forward", lambda output: raw.update(head=output))
     undo = ExitStack()
@@ -149,8 +153,29 @@ def _boxes(results: Any) -> list[Tensor]:
     return [torch.cat([r.bboxes, r.scores[:, None]], dim=1).detach() for r in results]
 
 
+def has_cascade(model: Any) -> bool:
+    """Whether a part that methods look into is a cascade."""
+    return any(isinstance(part, nn.ModuleList) for part in parts_of(model).values())
+
+
+def check_cascade(model: Any, names: frozenset[str]) -> None:
+    """Raise UserError if captures are asked for that come from a cascade of heads, which has no one output."""
+    outside = OUTSIDE_CASCADES[family_of_model(model)]
+    if has_cascade(model) and not names <= outside:
+        asked, others = ", ".join(sorted(names - outside)), ", ".join(sorted(outside))
+        raise UserError(
+            f"{type(model).__name__} has a cascade of heads, which methods cannot look into ({asked}): choose "
+            f"another model, or a method that needs only {others}."
+        )
+
+
 def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
-    """Return the named captures from a raw record."""
+    """Return the named captures from a raw record.
+
+    Raises:
+        UserError: If a cascade of heads has to be looked into.
+    """
+    check_cascade(model, names)
     family, raw = family_of_model(model), _InLayout(raw)
     return {name: _capture(model, raw, name, family) for name in names}
 
@@ -187,8 +212,8 @@ def _gradient_in_layout(value: Any) -> Any:
     return view
 
 
-def _laid_out(gradient: Tensor, strides: tuple[int, ...]) -> Tensor:
-    if gradient.stride() == strides:
+def _laid_out(gradient: Tensor | None, strides: tuple[int, ...]) -> Tensor | None:
+    if gradient is None or gradient.stride() == strides:
         return gradient
     return torch.empty_strided(gradient.shape, strides, dtype=gradient.dtype, device=gradient.device).copy_(
         gradient
@@ -294,6 +319,7 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
         inputs: (B, 3, H, W) images, normalised for the teacher.
         names: Captures that are asked for.
     """
+    check_cascade(teacher, names)
     with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
             pass

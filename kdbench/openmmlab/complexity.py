@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,10 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
+from kdbench.errors import UserError
 from kdbench.openmmlab.captures import family_of_model
 from kdbench.openmmlab.models import full_config, parameters_of
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
-from kdbench.specs import Pair, Schedule
+from kdbench.specs import Model, Pair, Schedule
 
 
 def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
@@ -31,10 +36,42 @@ def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
     prepare_libraries(LIBRARIES[dataset.task])
     counts = {}
     for role, model in (("teacher", pair.teacher), ("student", pair.student)):
-        config = full_config(model, dataset, pair.schedule, pretrained=False)
-        parameters, flops = parameters_and_flops(config, dataset, pair.schedule)
+        with building(role, model):
+            config = full_config(model, dataset, pair.schedule, pretrained=False)
+            parameters, flops = parameters_and_flops(config, dataset, pair.schedule)
         counts[role] = {"parameters": parameters, "flops": flops}
     return counts
+
+
+@contextmanager
+def building(role: str, model: Model) -> Iterator[None]:
+    """Turn what a model raises while it is built or run into an error that names the model.
+
+    Args:
+        role: ``teacher`` or ``student``.
+        model: Its config.
+
+    Raises:
+        UserError: If the block raises anything.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the {role}'s model ({model.config}) does not work: {_reason(error)}. "
+            f"Check its config and the changes to {role}.* (`settings`)."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Format an error in one line: its message, or the failing line of code where it has none."""
+    message = " ".join(str(error).split())
+    if message:
+        return f"{type(error).__name__}: {message}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
 
 
 def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> tuple[int, int]:
@@ -76,8 +113,13 @@ def on_meta(config: ConfigDict, dataset: Dataset) -> Any:
 
 def _forward(model: Any, image: torch.Tensor) -> None:
     """Backbone, neck and heads, up to their raw outputs."""
-    features = model.extract_feat(image)
     family = family_of_model(model)
+    if family == "segmentation" and isinstance(model.decode_head, nn.ModuleList):
+        model.encode_decode(
+            image, [{"img_shape": tuple(image.shape[-2:])}]
+        )  # stages differ in their arguments
+        return
+    features = model.extract_feat(image)
     if family == "segmentation":
         model.decode_head(features)
     elif family == "dense":

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import MODULE2PACKAGE
 
 from kdbench.cards import Dataset
+from kdbench.datasets.formats import format_of
 from kdbench.errors import UserError
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Family, Model
+
+IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
+"""Assigners of mmdet that can leave anchors in ignored boxes alone."""
+IGNORED = 0.5
+"""Share of an anchor's area in an ignored box from which on it is neither a target nor background."""
+# mmengine looks for _base_ = "mmseg::x" in the distribution mmsegmentation, which may have another name
+MODULE2PACKAGE["mmseg"] = "mmseg"
+FULL_WIDTH = 64
+"""Channels after the stem of a ResNet as published."""
+IMAGE_CHANNELS = 3
+SCALED = re.compile(r"(^|_)channels$|^(num_groups|embed_dims|num_feats)$")
+"""Keys of a config whose numbers grow with the width."""
 
 
 def config_file(reference: str) -> Path:
@@ -40,7 +55,7 @@ def _installed(library: str) -> Path:
     """Folder of a library's package, which is not imported."""
     found = importlib.util.find_spec(library)
     if found is None or found.origin is None:
-        raise UserError(f"{library} is not installed: `kdbench doctor` says how to mend it.")
+        raise UserError(f"{library} is not installed: `kdbench doctor` says how to fix it.")
     return Path(found.origin).parent
 
 
@@ -58,11 +73,20 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
     try:
         config = Config.fromfile(str(path), import_custom_modules=import_modules)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"config '{reference}' does not parse: {reason}") from error
+        raise UserError(f"config '{reference}' does not parse: {_reason(error)}.") from error
     if not isinstance(config.get("model"), dict):
         raise UserError(f"config '{reference}' has no `model`: give an OpenMMLab model config.")
     return config
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error; of custom_imports that fail, the error that began it."""
+    if not isinstance(error, ImportError):
+        return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    first: BaseException = error
+    while isinstance(first.__context__, ImportError):
+        first = first.__context__
+    return f"its custom_imports fail ({first}): put the folder of that module on PYTHONPATH"
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
@@ -78,8 +102,7 @@ def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigD
     """
     config = read_config(model.config)
     check_library(model.config, config, dataset)
-    for key, value in model.edits.items():
-        set_key(config.model, key, value)
+    edit(config.model, model)
     adapt(config.model, dataset, pretrained=pretrained)
     adapted: ConfigDict = config.model
     return adapted
@@ -104,14 +127,50 @@ def family_of(config: ConfigDict) -> Family:
     """
     if "decode_head" in config:
         return "segmentation"
-    if "roi_head" in config and "rpn_head" in config:
+    queries = "decoder" in config or config.get("rpn_head", {}).get("type") == "EmbeddingRPNHead"
+    if "roi_head" in config and "rpn_head" in config and not queries:
         return "two-stage"
-    if "bbox_head" in config:
+    if "bbox_head" in config and not queries:
         return "dense"
     raise UserError(
-        f"model '{config.get('type')}' is of no known family (two-stage: rpn_head and roi_head; dense: bbox_head; "
-        "segmentation: decode_head)."
+        f"model '{config.get('type')}' is of no known family (two-stage: rpn_head and roi_head; dense: a "
+        "convolutional bbox_head; segmentation: decode_head): give another model."
     )
+
+
+def edit(config: ConfigDict, model: Model) -> None:
+    """Apply a model's width and edits to its config, in place.
+
+    Raises:
+        UserError: If the model has no ResNet to be made narrow, or an edit does not fit.
+    """
+    if model.width is not None:
+        make_narrow(config, model.width)
+    for key, value in model.edits.items():
+        set_key(config, key, value)
+
+
+def make_narrow(config: ConfigDict, width: int) -> None:
+    """Scale all channels to a ResNet with so many after its stem, which trains from scratch; in place."""
+    backbone = config.get("backbone", {})
+    if "depth" not in backbone:
+        raise UserError(
+            f"backbone '{backbone.get('type')}' is no ResNet: give its channels as edits, without a width."
+        )
+    for part in list(walk(config)):
+        for name in filter(SCALED.search, list(part)):
+            value = part[name]
+            several = isinstance(value, list | tuple)
+            part[name] = [_scaled(each, width) for each in value] if several else _scaled(value, width)
+    backbone.update(base_channels=width, stem_channels=width, frozen_stages=-1, norm_eval=False)
+    drop_pretrained(config)
+
+
+def _scaled(channels: Any, width: int) -> Any:
+    """Scale a number of channels; those of an image stay."""
+    if not isinstance(channels, int) or channels <= IMAGE_CHANNELS:
+        return channels
+    return max(1, round(channels * width / FULL_WIDTH))
 
 
 def set_key(config: Any, key: str, value: Any) -> None:
@@ -144,6 +203,8 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             part["num_classes"] = len(dataset.classes)
         if part.get("type") in ("SyncBN", "MMSyncBN"):
             part["type"] = "BN"
+        if part.get("type") in IGNORING and format_of(dataset).ignores:
+            part["ignore_iof_thr"] = IGNORED
     if not pretrained:
         drop_pretrained(model)
     if dataset.task == "segmentation":

@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import part_names
-from kdbench.errors import UserError
+from kdbench.datasets.formats import format_of
+from kdbench.datasets.layout import items
+from kdbench.errors import ArgumentError
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
+JUDGES = {
+    "voc": ("metrics", "KdbenchBoxes"),
+    "coco": ("coco_metric", "KdbenchCoco"),
+    "kitti": ("kitti_metric", "KdbenchKitti"),
+    "caltech": ("official_metrics", "KdbenchCaltech"),
+    "widerface": ("official_metrics", "KdbenchWiderFace"),
+    "masks": ("segmentation_metric", "KdbenchMasks"),
+}
+"""Format -> module of this room and name of what evaluates it."""
 
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
-    parts = [
-        (
-            part_names(dataset, part, folder),
-            str(folder / part.images),
-            str(folder / part.annotations),
-        )
-        for part in dataset.splits[split]
-    ]
     common: dict[str, Any] = {
-        "parts": parts,
-        "suffix": dataset.image_suffix,
+        "items": items(dataset, split, folder),
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",
     }
     init_default_scope(LIBRARIES[dataset.task])
     if dataset.task == "detection":
-        from kdbench.openmmlab.images import VocImages
+        from kdbench.openmmlab.images import BoxImages
 
-        return VocImages(**common)
+        return BoxImages(dataset=dataset, **common)
     from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(**common, mask_suffix=dataset.mask_suffix, ignore_index=dataset.ignore_index)
+    return MaskImages(**common, ignore_index=dataset.ignore_index)
 
 
 def training_loader(
@@ -59,20 +63,28 @@ def training_loader(
     plain = images_of(dataset, folder, "train", training_pipeline(dataset, schedule))
     images = SeededImages(plain, seed, schedule.batch_size, upright(plain, schedule))
     sampler = PositionSampler(len(images))
-    if schedule.batch_size % sampler.world_size:
-        raise UserError(
-            f"batches of {schedule.batch_size} images cannot be dealt out over {sampler.world_size} processes: "
-            "use another number of GPUs, or --set schedule.batch_size and teacher_schedule.batch_size."
-        )
     return DataLoader(
         images,
-        batch_size=schedule.batch_size // sampler.world_size,
+        batch_size=batch_of_a_process(schedule),
         sampler=sampler,
         num_workers=workers,
         worker_init_fn=leave_signals,
         collate_fn=pseudo_collate,
         persistent_workers=workers > 0,
     )
+
+
+def batch_of_a_process(schedule: Schedule) -> int:
+    """Return the images that one process has in a batch.
+
+    Raises:
+        UserError: If a batch cannot be dealt out evenly over the processes.
+    """
+    processes = int(get_world_size())
+    if schedule.batch_size % processes:
+        why = f"{schedule.batch_size} images cannot be dealt out over {processes} processes: take a multiple."
+        raise ArgumentError("settings", why, "schedule.batch_size or teacher_schedule.batch_size")
+    return schedule.batch_size // processes
 
 
 def upright(images: Any, schedule: Schedule) -> list[bool]:
@@ -98,15 +110,26 @@ def evaluation_loader(
     )
 
 
+def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list[tuple[int, int]]:
+    """Return the width and height of every test image after resizing, each once."""
+    images = images_of(dataset, folder, "test", evaluation_pipeline(dataset, schedule))
+    return list(dict.fromkeys(SortedImages(images, schedule).sizes))
+
+
 def evaluator_of(dataset: Dataset) -> dict[str, Any]:
-    """Config of the metric."""
-    if dataset.task == "detection":
-        import kdbench.openmmlab.metrics
+    """Return the config of what evaluates a dataset; a plugin's metric that ranks it is measured too."""
+    judge = _judge(dataset)
+    if not registry().metric(dataset.metric).function:
+        return judge
+    import kdbench.openmmlab.evaluator  # noqa: F401
 
-        return {"type": "KdbenchBoxes"}
-    import kdbench.openmmlab.segmentation_metric  # noqa: F401
+    return {"type": "KdbenchEvaluator", "metrics": [judge], "ranked_by": dataset.metric}
 
-    return {"type": "KdbenchMasks", "ignore_index": dataset.ignore_index}
+
+def _judge(dataset: Dataset) -> dict[str, Any]:
+    module, name = JUDGES[dataset.layout]
+    importlib.import_module(f"kdbench.openmmlab.{module}")
+    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.layout == "masks" else {})
 
 
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
@@ -132,10 +155,11 @@ def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, 
     resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if dataset.task == "segmentation":
         return [{"type": "LoadImageFromFile"}, resize, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
-    keys = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")
+    keys = ["img_id", "img_path", "ori_shape", "img_shape", "scale_factor"]
+    keys += ["truth"] if format_of(dataset).truth else []
     return [
         {"type": "LoadImageFromFile"},
         resize,
         {"type": "LoadAnnotations", "with_bbox": True},
-        {"type": "PackDetInputs", "meta_keys": keys},
+        {"type": "PackDetInputs", "meta_keys": tuple(keys)},
     ]

@@ -19,7 +19,8 @@ from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
 from kdbench.distill.captures import Captures, Predictions
 from kdbench.distill.method import check_terms
-from kdbench.distill.randomness import reseed
+from kdbench.distill.randomness import generator, reseed
+from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.batched.constants import constants_kept
 from kdbench.openmmlab.captures import (
@@ -30,6 +31,7 @@ from kdbench.openmmlab.captures import (
     teacher_record,
     teacher_view,
 )
+from kdbench.openmmlab.checkpoints import weights_hash
 from kdbench.openmmlab.heads import decoded_boxes, tail
 from kdbench.openmmlab.looks import Looks
 from kdbench.openmmlab.shares import Shares, parts_of, share_of, shared_parameters
@@ -48,6 +50,7 @@ class Teacher:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model.eval().requires_grad_(False)
+        self._sha256 = weights_hash(model)
         self.asked: frozenset[str] = frozenset()
         """Captures that any of its students needs."""
         self.timed = True
@@ -86,8 +89,23 @@ class Teacher:
         """Decode predictions, as ``Step.teacher_boxes`` says."""
         return decoded_boxes(self.model.bbox_head, predictions.boxes)
 
-    def check_untouched(self) -> None:
-        """Nothing: what one student changes in its captures, no other sees."""
+    def forget(self) -> None:
+        """Keep nothing of the last batch, since a student changed it."""
+
+    def intact(self) -> bool:
+        """Whether the weights are those that it was made with."""
+        return weights_hash(self.model) == self._sha256
+
+
+def versions(value: Any) -> list[int]:
+    """Return how often each tensor in a nest of containers was changed in place."""
+    if isinstance(value, Tensor):
+        return [value._version]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return [version for part in value for version in versions(part)]
+    return []
 
 
 def renormalise(inputs: Tensor, student: Any, teacher: Any, samples: Any) -> Tensor:
@@ -226,6 +244,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         for teacher in self.teachers:
             teacher.timed = self.looks.due(self.iteration, inputs.device)
         records = [teacher.look(inputs, data_samples, self.student, names) for teacher in self.teachers]
+        untouched = versions(records)
         watching: AbstractContextManager[Any] = recording(self.student, names) if names else nullcontext({})
         reseed(*stream, "student")
         with watching as raw:
@@ -236,20 +255,27 @@ class Distiller(BaseModel):  # type: ignore[misc]
         ]
         seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
         targets = targets_of(self.student, inputs, data_samples)
-        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others)
+        draws = generator(inputs.device, *stream, "method")
+        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others, draws)
         if "head_hidden" in names and self.teacher is not None:
             step = replace(step, teacher_tail=self.teacher.tail, teacher_boxes=self.teacher.boxes)
         if self.method.adversary() is not None:
             self.seen = step.detached()
         reseed(*stream, "method")
-        with running(self.title, "losses()"):
+        with running(self.title, "losses()"), unchanged():
             losses = classification_scaled(losses, self.method.classification_weight(step))
             losses = head_scaled(losses, self.method.head_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
             check_terms(terms)
-        for teacher in self.teachers:
-            teacher.check_untouched()
+            self._check_untouched(records, untouched)
         return losses, terms, weight
+
+    def _check_untouched(self, records: Sequence[Raw], untouched: list[int]) -> None:
+        """Refuse a method that changed in place what the teacher gave, which the students of a pack share."""
+        if versions(records) != untouched:
+            for teacher in self.teachers:
+                teacher.forget()
+            raise RuntimeError("it changed the teacher's captures in place: it must work on copies")
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
         """Their sum, and what is logged: nothing where this iteration is not looked at.

@@ -14,6 +14,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets.layout import missing
 from kdbench.datasets.locate import ENVIRONMENT as DATA_ROOT
 from kdbench.datasets.locate import data_root, folder_of, has_files
+from kdbench.offers import ENVIRONMENT
 from kdbench.openmmlab import ops
 from kdbench.openmmlab.setup import (
     LIBRARIES,
@@ -24,7 +25,7 @@ from kdbench.openmmlab.setup import (
     torchvision_problem,
     version,
 )
-from kdbench.plugins import ENVIRONMENT, Registry, registry
+from kdbench.plugins import Registry, registry
 
 LEAST_FREE = 500_000_000
 """Bytes that the smallest run (embedded data, two checkpoints) needs, with room to spare."""

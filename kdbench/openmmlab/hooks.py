@@ -17,6 +17,10 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from kdbench import devices
 from kdbench.distill.randomness import reseed
+from kdbench.guests import Interruption
+from kdbench.openmmlab.intact import Watch
+from kdbench.openmmlab.limit import StepLimit
+from kdbench.openmmlab.training_checkpoints import check_fits
 
 WARM_ITERATIONS = 5
 AGAIN = 1.0
@@ -38,12 +42,14 @@ class StepHook(Hook):  # type: ignore[misc]
 
     Args:
         progress: Receives iterations and evaluations.
+        watch: Checks that nothing was changed that other trainings depend on.
+        limit: Seconds that an iteration may take; None: any.
     """
 
     priority = "VERY_LOW"
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, watch: Watch, limit: float | None = None) -> None:
+        self.progress, self.watch, self.limit = progress, watch, StepLimit(limit)
         self.durations: dict[int, float] = {}
         """Iteration that was looked at -> its seconds, without the loading of its batch."""
         self.started = 0.0
@@ -51,6 +57,7 @@ class StepHook(Hook):  # type: ignore[misc]
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Start the clock after the batch was loaded; a preprocessor's random sizes follow from the iteration."""
+        self.limit.start()
         model = bare(runner)
         model.iteration, model.shares.seconds = runner.iter, 0.0
         reseed(model.seed, "batch", runner.iter)
@@ -68,6 +75,7 @@ class StepHook(Hook):  # type: ignore[misc]
 
         A lane of a pack is charged what it took from the others, so that its time is that of a run alone.
         """
+        self.limit.stop()
         if outputs:
             model = bare(runner)
             devices.synchronize(model.data_preprocessor.device)
@@ -88,9 +96,14 @@ class StepHook(Hook):  # type: ignore[misc]
             warm = list(self.durations.values())
         return median(warm) if warm else None
 
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on with the weights of another model."""
+        check_fits(bare(runner), checkpoint)
+
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Raise NonFiniteLoss before weights are saved that such a loss has spoiled."""
+        """Raise NonFiniteLoss or Disturbed before weights are saved that are spoiled."""
         bare(runner).looks.look()
+        self.watch.check(bare(runner).teachers)
 
     def before_val_epoch(self, runner: Any) -> None:
         """Raise NonFiniteLoss before such weights are evaluated."""
@@ -127,7 +140,7 @@ class CurveHook(Hook):  # type: ignore[misc]
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """Add a point."""
         curve = [point for point in self.curve(runner) if point["iteration"] < runner.iter]
-        point = {"iteration": runner.iter, **(metrics or {})}
+        point = {"iteration": runner.iter, **{name: float(value) for name, value in (metrics or {}).items()}}
         runner.message_hub.update_info(self.key, [*curve, point])
         self.progress.evaluated(runner.iter, metrics or {})
 
@@ -171,7 +184,7 @@ class AverageHook(EMAHook):  # type: ignore[misc]
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
 
-class StopNow(KeyboardInterrupt):
+class StopNow(Interruption):
     """The second wish to stop: without a checkpoint."""
 
 

@@ -1,65 +1,65 @@
-"""A kdbench dataset as an OpenMMLab dataset."""
+"""A kdbench detection dataset as an mmdet dataset."""
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS as DETECTION_DATASETS
 
+from kdbench.cards import Dataset
+from kdbench.datasets.boxes import Annotation
+from kdbench.datasets.formats import format_of, read_boxes
+from kdbench.datasets.layout import Item
 from kdbench.openmmlab.sampling import naming_bad_files
 
 
-@DETECTION_DATASETS.register_module(name="KdbenchVoc")
-class VocImages(BaseDetDataset):  # type: ignore[misc]
-    """VOC layout. Coordinates are 1-based in the files and 0-based here; difficult boxes are ignored.
+@DETECTION_DATASETS.register_module(name="KdbenchBoxImages")
+class BoxImages(BaseDetDataset):  # type: ignore[misc]
+    """Images with boxes, whose corners are counted from 0 here.
 
     Args:
-        parts: For each part of the split: its image names' stems, image folder, annotation folder.
-        suffix: Ending of the image files.
+        dataset: The dataset's card.
+        items: The images of the split.
     """
 
-    def __init__(self, *, parts: list[tuple[list[str], str, str]], suffix: str, **kwargs: Any) -> None:
-        self.parts, self.suffix = parts, suffix
+    def __init__(self, *, dataset: Dataset, items: Sequence[Item], **kwargs: Any) -> None:
+        self.dataset, self.items = dataset, items
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry an image."""
-        index = {name: i for i, name in enumerate(self.metainfo["classes"])}
-        return [
-            self._entry(stem, Path(images), Path(annotations), index)
-            for stems, images, annotations in self.parts
-            for stem in stems
-        ]
+        """Return one entry an image; as in mmdet, COCO's images without any object are not trained on."""
+        entries = [self._entry(item) for item in self.items]
+        if self.test_mode or self.dataset.layout != "coco":
+            return entries
+        return [entry for entry in entries if entry["instances"]]
 
     def prepare_data(self, idx: int) -> Any:
         """Put an image through the pipeline. Raises DataError where its file cannot be read."""
         with naming_bad_files(self.get_data_info(idx)["img_path"]):
             return super().prepare_data(idx)
 
-    def _entry(self, stem: str, images: Path, annotations: Path, index: dict[str, int]) -> dict[str, Any]:
-        root = ElementTree.parse(annotations / f"{stem}.xml").getroot()
-        return {
-            "img_id": stem,
-            "img_path": str(images / f"{stem}{self.suffix}"),
-            "instances": [_instance(node, index) for node in root.iter("object") if _has_area(node)],
+    def _entry(self, item: Item) -> dict[str, Any]:
+        found = read_boxes(self.dataset, item.annotation, item.name)
+        entry = {
+            "img_id": item.name,
+            "img_path": str(item.image),
+            "instances": _instances(found, self.metainfo["classes"]),
         }
+        truth = format_of(self.dataset).truth
+        if truth is not None and self.test_mode:
+            entry["truth"] = truth(item.annotation, item.name, self.metainfo["classes"])
+        return entry
 
 
-def _corners(node: ElementTree.Element) -> list[float]:
-    return [float(node.findtext(f"bndbox/{key}", "nan")) - 1 for key in ("xmin", "ymin", "xmax", "ymax")]
-
-
-def _has_area(node: ElementTree.Element) -> bool:
-    left, top, right, bottom = _corners(node)
-    return right > left and bottom > top
-
-
-def _instance(node: ElementTree.Element, index: dict[str, int]) -> dict[str, Any]:
-    return {
-        "bbox": _corners(node),
-        "bbox_label": index[node.findtext("name", "").strip()],
-        "ignore_flag": int(node.findtext("difficult", "0") or 0),
-    }
+def _instances(found: Annotation, classes: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "bbox": [corner - found.first for corner in one.box],
+            "bbox_label": classes.index(one.name) if one.name in classes else 0,
+            "ignore_flag": int(one.ignored),
+        }
+        for one in found.objects
+        if not one.skipped and (one.ignored or one.name in classes)
+    ]

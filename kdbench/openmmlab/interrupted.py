@@ -2,16 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.dist import barrier, is_main_process
 
+from kdbench.errors import UserError
+from kdbench.openmmlab.run_files import POINTER, checkpoints, drop_checkpoints
+from kdbench.openmmlab.training_checkpoints import read_training
 
-def drop_checkpoints(work_dir: Path) -> None:
-    """Remove what a training would go on from."""
-    (work_dir / "last_checkpoint").unlink(missing_ok=True)
-    for checkpoint in work_dir.glob("iter_*.pth"):
-        checkpoint.unlink()
+
+@dataclass(frozen=True)
+class Left:
+    """What an interrupted training left in its folder.
+
+    Attributes:
+        iteration: Iterations that it goes on from; 0: it begins again.
+        checkpoint: The newest checkpoint that can be read; None where there is none.
+        unreadable: What is wrong with newer ones, a line each.
+        begun: Whether anything is left of an earlier training.
+    """
+
+    iteration: int = 0
+    checkpoint: Path | None = None
+    unreadable: list[str] = field(default_factory=list)
+    begun: bool = False
+
+
+def left_in(work_dir: Path) -> Left:
+    """Find the newest checkpoint in a run's folder that can be read, whatever mmengine's pointer to it says."""
+    unreadable: list[str] = []
+    for iteration, file in checkpoints(work_dir).items():
+        try:
+            read_training(file)
+        except UserError as error:
+            unreadable.append(str(error))
+        else:
+            return Left(iteration, file, unreadable, begun=True)
+    return Left(unreadable=unreadable, begun=bool(unreadable) or (work_dir / POINTER).exists())
 
 
 def of_this_code(file: Path, code: str) -> bool:
@@ -29,9 +57,9 @@ def of_this_code(file: Path, code: str) -> bool:
 
 
 def _settled(file: Path, code: str) -> bool:
-    if file.is_file() and file.read_text() == code:
+    if file.is_file() and file.read_text(errors="replace") == code:
         return True
-    began = (file.parent / "last_checkpoint").is_file()
+    began = bool(checkpoints(file.parent))
     drop_checkpoints(file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(code)

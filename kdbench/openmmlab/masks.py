@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS as SEGMENTATION_DATASETS
 
+from kdbench.datasets.layout import Item
 from kdbench.openmmlab.sampling import naming_bad_files
 
 
-@SEGMENTATION_DATASETS.register_module(name="KdbenchMaskFolders")
+@SEGMENTATION_DATASETS.register_module(name="KdbenchMaskImages")
 class MaskImages(BaseSegDataset):  # type: ignore[misc]
-    """Images and indexed masks of the same stem.
+    """Images and indexed masks.
 
     Args:
-        parts: For each part of the split: its image names' stems, image folder, mask folder.
-        suffix: Ending of the image files.
-        mask_suffix: Ending of the mask files.
+        items: The images of the split.
     """
 
-    def __init__(
-        self, *, parts: list[tuple[list[str], str, str]], suffix: str, mask_suffix: str, **kwargs: Any
-    ) -> None:
-        self.parts = parts
-        super().__init__(img_suffix=suffix, seg_map_suffix=mask_suffix, **kwargs)
+    def __init__(self, *, items: Sequence[Item], **kwargs: Any) -> None:
+        self.items = items
+        super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry an image."""
+        """Return one entry an image."""
         return [
             {
-                "img_path": str(Path(images) / f"{stem}{self.img_suffix}"),
-                "seg_map_path": str(Path(masks) / f"{stem}{self.seg_map_suffix}"),
+                "img_path": str(item.image),
+                "seg_map_path": str(item.annotation),
                 "label_map": None,
                 "reduce_zero_label": False,
                 "seg_fields": [],
             }
-            for stems, images, masks in self.parts
-            for stem in stems
+            for item in self.items
         ]
 
     def prepare_data(self, idx: int) -> Any:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, MetricCard
 from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
 from kdbench.distill.randomness import seeded
-from kdbench.errors import PluginError, UserError, running
+from kdbench.errors import GateError, PluginError, UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
+from kdbench.openmmlab.sampling import SeededImages
 from kdbench.plugins import title_of
 
 PROBED_IMAGES = 2
+DRAWN_IMAGES = 200
+"""Images that are looked at, at most, for some that have objects."""
 LARGEST_RATIO = 100.0
 TOLD = 6
 """Missing weights that a message names."""
@@ -33,19 +37,17 @@ ANY_FAMILY = frozenset({"backbone", "neck"})
 """Captures that mean the same in every family."""
 
 
-class GateError(UserError):
-    """A check before the training failed: it says what to look at."""
-
-
 @dataclass(frozen=True)
 class Probe:
     """One real batch.
 
     Attributes:
         raw: Images and samples as loaded, before any preprocessor.
+        seen: What is in it, in words.
     """
 
     raw: Any
+    seen: str = ""
 
     def batch(self, model: Any) -> tuple[Tensor, Any]:
         """Return the batch as a model's own preprocessor gives it in training."""
@@ -55,9 +57,26 @@ class Probe:
         return data["inputs"], data["data_samples"]
 
 
-def probe_of(images: Any) -> Probe:
-    """Return the first images of a training."""
-    return Probe(pseudo_collate([images[position] for position in range(PROBED_IMAGES)]))
+def probe_of(images: SeededImages, count: int = PROBED_IMAGES) -> Probe:
+    """Return the first images of a training that have objects; its first ones where none has.
+
+    Args:
+        images: The images of the training, in its order.
+        count: How many to take.
+    """
+    drawn = (images[position] for position in range(DRAWN_IMAGES))
+    taken = list(islice((image for image in drawn if _is_labelled(image, images)), count))
+    labelled = len(taken)
+    taken += [images[position] for position in range(count - labelled)]
+    return Probe(pseudo_collate(taken), f"{count} images, {labelled} of them with objects")
+
+
+def _is_labelled(image: Any, images: SeededImages) -> bool:
+    """Whether an image has a box, or a pixel that is not ignored."""
+    truth = image["data_samples"]
+    if "gt_sem_seg" in truth:
+        return bool((truth.gt_sem_seg.data != images.images.ignore_index).any())
+    return len(truth.gt_instances) > 0
 
 
 def check_family(method: Method[Any], family: str) -> frozenset[str]:
@@ -154,18 +173,19 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
         parts = {name: value for name, value in losses.items() if "loss" in name} | terms
         for name, value in parts.items():
             if not math.isfinite(_total(value)):
-                raise GateError(
-                    f"{name} is not finite on the first batch: look at the learning rate and the data."
-                )
+                cause = "the method's weight" if name in terms else "the learning rate and the data"
+                raise GateError(f"{name} is not finite on the first batch ({probe.seen}): look at {cause}.")
         distillation = sum(abs(_total(value)) for value in terms.values())
         ratios.append(distillation / max(abs(task), 1e-12))
     largest = max(ratios)
     if largest == 0.0:
-        raise GateError(f"the distillation loss of {selector} is zero on the first batch: is its weight 0?")
+        raise GateError(
+            f"the distillation loss of {selector} is zero on the first batch ({probe.seen}): is its weight 0?"
+        )
     if largest > LARGEST_RATIO:
         raise GateError(
             f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
-            "whether teacher and student features are normalised alike."
+            f"whether teacher and student features are normalised alike (the batch: {probe.seen})."
         )
 
 
@@ -191,21 +211,22 @@ def check_loaded(missed: Mapping[str, str], file: Path) -> None:
         )
 
 
-def check_teacher(metric: str, value: float, chance: float) -> None:
+def check_teacher(metric: MetricCard, value: float, chance: float) -> None:
     """Check that a teacher is better than chance.
 
     Args:
-        metric: The metric's name.
+        metric: The metric.
         value: What the teacher reaches.
-        chance: What takes no skill, see :func:`kdbench.datasets.usable.chance`.
+        chance: How far from the worst value what takes no skill is, see :func:`kdbench.datasets.usable.chance`.
 
     Raises:
         GateError: If it is not.
     """
-    if value <= chance:
+    worse = value <= chance if metric.higher_is_better else value >= (chance := 1 - chance)
+    if worse:
         raise GateError(
-            f"the teacher's {metric} is {value:.3f}, no better than chance ({chance:.3f}): look at its training "
-            "curve, or at whether its checkpoint's classes and preprocessing are this dataset's."
+            f"the teacher's {metric.name} is {value:.3f}, no better than chance ({chance:.3f}): look at its "
+            "training curve, or at whether its checkpoint's classes and preprocessing are this dataset's."
         )
 
 

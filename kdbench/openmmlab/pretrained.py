@@ -12,6 +12,7 @@ from mmengine.config import ConfigDict
 from kdbench.errors import UserError
 from kdbench.openmmlab.checkpoints import read_state_dict
 from kdbench.openmmlab.configs import walk
+from kdbench.openmmlab.safetensors import is_safetensors
 
 
 def require_pretrained(config: ConfigDict, *, download: bool) -> None:
@@ -28,6 +29,10 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
     """
     for reference in initial_weights(config):
         file, remote = location(reference)
+        if file.is_file() and is_safetensors(file):
+            raise UserError(
+                f"the config starts from {reference}, which mmengine cannot read: save it with torch.save."
+            )
         if file.is_file():
             read_state_dict(file)
             continue
@@ -35,12 +40,12 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
             continue
         if not remote:
             raise UserError(
-                f"the config starts from {reference}, which does not exist: check its path, or add "
-                "--from-scratch to train without it."
+                f"the config starts from {reference}, which does not exist: check its path; "
+                "`from_scratch=True` trains without it."
             )
         raise UserError(
-            f"the config starts from {reference}, which is not in {file.parent}: add --download to fetch it, "
-            "or --from-scratch to train without it."
+            f"the config starts from {reference}, which is not in {file.parent}: `download=True` fetches it, "
+            "`from_scratch=True` trains without it."
         )
 
 
@@ -69,8 +74,8 @@ def location(reference: str) -> tuple[Path, bool]:
     address = reference if scheme in ("http", "https") else _address(scheme, name)
     if address is None:
         raise UserError(
-            f"the config starts from {reference}, which is unknown to mmengine: correct it, or add "
-            "--from-scratch to train without it."
+            f"the config starts from {reference}, which is unknown to mmengine: correct it; "
+            "`from_scratch=True` trains without it."
         )
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(address).path).name, True
 

@@ -11,9 +11,9 @@ from typing import Any
 from mmengine.config import Config
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import read_config, set_key
+from kdbench.openmmlab.configs import edit, family_of, read_config
 from kdbench.source import source_hash
-from kdbench.specs import Model, digest, file_digest
+from kdbench.specs import Family, Model, digest, file_digest
 
 
 def model_hash(model: Model, *, pretrained: bool) -> str:
@@ -29,9 +29,7 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
     Raises:
         UserError: If the config is not there, does not parse or has no model, or an edit does not fit it.
     """
-    config = copy.deepcopy(_read(model.config))
-    for key, value in model.edits.items():
-        set_key(config.model, key, value)
+    config = _edited(model)
     return digest(
         {
             "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
@@ -39,6 +37,21 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
             "weights": _weights(config.model) if pretrained else {},
         }
     )
+
+
+def family_in(model: Model) -> Family:
+    """Return the family of a model, as its config says.
+
+    Raises:
+        UserError: As :func:`model_hash` does, or if it is of no known family.
+    """
+    return family_of(_edited(model).model)
+
+
+def _edited(model: Model) -> Config:
+    config = copy.deepcopy(_read(model.config))
+    edit(config.model, model)
+    return config
 
 
 def _read(reference: str) -> Config:

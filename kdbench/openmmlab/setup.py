@@ -55,7 +55,7 @@ def prepare_libraries(library: str) -> None:
         raise UserError(f"unknown library '{library}': use one of {', '.join(LIBRARIES.values())}.")
     problem = torchvision_problem() or library_problem(library)
     if problem is not None:
-        raise UserError(f"{problem.what}. To mend it: {problem.fix}")
+        raise UserError(f"{problem.what}. To fix it: {problem.fix}")
 
 
 def torchvision_problem() -> Problem | None:

@@ -16,6 +16,7 @@ from kdbench.distill.turns import START, Turns
 from kdbench.openmmlab.captures import Raw
 from kdbench.openmmlab.distiller import Teacher
 from kdbench.openmmlab.hooks import Stop
+from kdbench.openmmlab.intact import Watch
 
 Indices = list[int]
 
@@ -30,6 +31,7 @@ class Pack:
     def __init__(self, turns: Turns[Any]) -> None:
         self.turns = turns
         self.stop = Stop()
+        self.watch = Watch()
         self.teachers: dict[int, SharedTeacher] = {}
         self.training: Shelf | None = None
         self.evaluation: Shelf | None = None
@@ -173,7 +175,6 @@ class SharedTeacher(Teacher):
         """Batches that it saw."""
         self._seen: Any = None
         self._record: dict[str, Any] = {}
-        self._versions: list[int] = []
         self._seconds = 0.0
 
     def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
@@ -188,11 +189,9 @@ class SharedTeacher(Teacher):
             self._see(inputs, samples, student, batch)
         return self._record
 
-    def check_untouched(self) -> None:
-        """Raise RuntimeError if a lane changed in place what the others share; it is forgotten then."""
-        if self._versions != _versions(self._record):
-            self._seen = None
-            raise RuntimeError("the method changed the teacher's captures in place: it must work on copies")
+    def forget(self) -> None:
+        """Let the next lane see the batch again."""
+        self._seen = None
 
     def _see(self, inputs: Tensor, samples: Any, student: Any, batch: Any) -> None:
         begun = _now(inputs) if self.timed else 0.0
@@ -200,7 +199,7 @@ class SharedTeacher(Teacher):
         self._record = super().look(inputs, samples, student, self.asked)
         if self.timed:
             self._seconds = _now(inputs) - begun
-        self._versions, self._seen = _versions(self._record), (batch, self.asked)
+        self._seen = batch, self.asked
         self.runs += 1
 
 
@@ -208,14 +207,3 @@ def _now(inputs: Tensor) -> float:
     """Return the clock's time, in s, when the device of the inputs has done what it was given."""
     devices.synchronize(inputs.device)
     return time.perf_counter()
-
-
-def _versions(value: Any) -> list[int]:
-    """How often each tensor in a nest of containers was changed in place."""
-    if isinstance(value, Tensor):
-        return [value._version]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return [version for part in value for version in _versions(part)]
-    return []

@@ -18,19 +18,19 @@ from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
-from kdbench.errors import UserError, running
-from kdbench.openmmlab.checkpoints import load_weights
+from kdbench.distill.settings import unchanged
+from kdbench.errors import GateError, running
+from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
-from kdbench.openmmlab.interrupted import drop_checkpoints
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
-    GateError,
+    Probe,
     check_family,
     check_loaded,
     check_losses,
@@ -39,13 +39,16 @@ from kdbench.openmmlab.preflight import (
     probe_shapes,
 )
 from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
+from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
 from kdbench.openmmlab.thawing import thaw, thawing
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
+from kdbench.selectors import canonical
 from kdbench.specs import Model, Schedule, TeacherStage
+from kdbench.text import LONGEST, line
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +113,13 @@ class Outcome:
         curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
         cost: Figures of a record's ``cost``.
         notes: What was chosen and seen on the way.
+        weights: Hash of the trained weights.
     """
 
     curve: list[dict[str, float]]
     cost: dict[str, int | float | None]
     notes: list[str] = field(default_factory=list)
+    weights: str | None = None
 
 
 class Unaided(Method[Options]):
@@ -166,32 +171,48 @@ def train_with(
         GateError: If a gate fails.
         UserError: If the method does not work in the student's family.
     """
-    with seeded(subject.seed, "method"):
-        method = make_method(card, options)
-    names = check_family(method, family_of(subject.config()))
     student = subject.build().to(place.device)
-    probe = probe_of(_images(subject, place))
-    shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
-    with seeded(subject.seed, "method"), running(title_of(card), "build()"):
-        method.build(shapes)
-        chosen = [str(line) for line in method.notes()]
-    model = _distiller(subject, student, method, teachers, names)
+    probe = probe_of(training_images(subject, place))
+    model, chosen = assembled(subject, student, teachers, card, options, probe)
     notes = thawing(subject.config(), subject.dataset) + chosen
-    notes += _gates(model, probe, card.name, force=force)
-    for line in notes:
-        log.info("  %s", line)
+    notes += _gates(model, probe, canonical(card, options), force=force)
+    for note in notes:
+        log.info("  %s", note)
     return _finish(subject, model, place, progress, notes)
 
 
-def _gates(model: Distiller, probe: Any, name: str, *, force: bool) -> list[str]:
+def assembled(
+    subject: Subject,
+    student: Any,
+    teachers: Sequence[Teacher],
+    card: MethodCard,
+    options: Options,
+    probe: Probe,
+) -> tuple[Distiller, list[str]]:
+    """Return a student with the method that is built for it, and one line for each choice that was made.
+
+    Raises:
+        UserError: If the method does not work with these models.
+    """
+    with seeded(subject.seed, "method"):
+        method = make_method(card, options)
+    names = check_family(method, family_of(subject.config()))
+    shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
+    with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
+        method.build(shapes)
+        chosen = [line(str(note), LONGEST) for note in method.notes()]
+    return _distiller(subject, student, method, teachers, names), chosen
+
+
+def _gates(model: Distiller, probe: Probe, name: str, *, force: bool) -> list[str]:
     try:
         for teacher in model.teachers:
             check_same_pixels(model.student, teacher.model, probe)
         check_losses(model, probe, name)
-    except UserError as failed:
+    except GateError as failed:
         if not force:
             raise
-        return [f"a gate failed and was overruled: {failed}"]
+        return [f"a gate failed and was overruled: {failed.why}"]
     return []
 
 
@@ -231,7 +252,8 @@ def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") ->
     return metrics
 
 
-def _images(subject: Subject, place: Place) -> SeededImages:
+def training_images(subject: Subject, place: Place) -> SeededImages:
+    """Return the images of a training, augmented, in its order."""
     pipeline = training_pipeline(subject.dataset, subject.schedule)
     return SeededImages(images_of(subject.dataset, place.folder, "train", pipeline), subject.seed)
 
@@ -277,7 +299,7 @@ def _finish(
         "latency_ms": latency,
         **model.shares.means(),
     }
-    return Outcome(trained.curve, cost, notes or [])
+    return Outcome(trained.curve, cost, notes or [], weights_hash(student))
 
 
 def _bare(trained: Trained) -> Any:

@@ -17,6 +17,8 @@ from kdbench.openmmlab.adversary import AdversaryHook
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, training_loader
 from kdbench.openmmlab.distiller import Distiller
 from kdbench.openmmlab.hooks import AverageHook, CurveHook, Progress, StatisticsHook, StepHook, Stop, StopHook
+from kdbench.openmmlab.intact import Watch
+from kdbench.openmmlab.interrupted import left_in
 from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.shares import SharesHook
@@ -40,6 +42,7 @@ class Place:
         workers: Processes that load data (0: none besides the trainer).
         visualizers: mmengine's visualisation backends, by type.
         pack: What it shares with the trainings beside it; None for a training alone.
+        step_limit: Seconds that an iteration may take; None: any.
     """
 
     folder: Path
@@ -49,6 +52,7 @@ class Place:
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
     pack: Pack | None = None
+    step_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,12 +94,14 @@ def train(
 
     Raises:
         NonFiniteLoss: If a loss is not finite.
+        Disturbed: If the settings of this process or a teacher's weights were changed.
         UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
     """
     if place.precision == "fp16" and place.device == devices.CPU:
         raise ArgumentError("precision", "this needs a GPU; a CPU can do bf16.", "fp16")
     devices.reset_peak_memory(place.device)
-    steps, curve = StepHook(progress), CurveHook(progress)
+    watch = place.pack.watch if place.pack else Watch()
+    steps, curve = StepHook(progress, watch, place.step_limit), CurveHook(progress)
     stop = StopHook(place.pack.stop if place.pack else Stop())
     hooks = [StatisticsHook(), SharesHook(), steps, curve, stop]
     if model.method.adversary() is not None:
@@ -105,6 +111,8 @@ def train(
         runner.train()
     finally:
         stop.restore()
+        steps.limit.stop()
+    watch.check(model.teachers)
     return Trained(curve.curve(runner), steps.seconds_per_iteration(), runner)
 
 
@@ -125,6 +133,7 @@ def make_runner(
         custom.append(AverageHook(momentum=schedule.average, update_buffers=True))
     training = partial(training_loader, dataset, place.folder, schedule, seed, place.workers)
     evaluation = partial(evaluation_loader, dataset, place.folder, schedule, "test", place.workers)
+    resumed = left_in(place.work_dir).checkpoint
     return Runner(
         model=model,
         work_dir=str(place.work_dir),
@@ -155,7 +164,8 @@ def make_runner(
             "vis_backends": [{"type": backend} for backend in place.visualizers],
         },
         randomness={"seed": seed, "deterministic": False},
-        resume=(place.work_dir / "last_checkpoint").is_file(),
+        load_from=None if resumed is None else str(resumed.absolute()),
+        resume=resumed is not None,
         launcher="pytorch" if is_distributed() else "none",
         cfg={"model_wrapper_cfg": wrapper(place.device)} if is_distributed() else None,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.benchmarks import Benchmark, Cell, load, options_of
+from kdbench.changes import change
 from kdbench.errors import UserError
 from kdbench.reported import Reported, reported
 from kdbench.results.board import Ranking
@@ -21,6 +22,7 @@ from kdbench.results.row import GROUP, TEACHER_ROW, Row
 from kdbench.results.statistics import ALPHA, rank_correlation
 from kdbench.results.store import Store
 from kdbench.results.table import Table, escape
+from kdbench.selectors import parse
 from kdbench.specs import PLAIN
 
 NOT_RUN = "not run"
@@ -55,12 +57,11 @@ def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable
 
 def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     """Return the records that are cells of the benchmark now, and the teachers."""
-    wanted = set(benchmark.cells())
-    options = {selector: options_of(selector) for selector in {cell.method for cell in wanted}}
+    wanted = _Wanted(benchmark)
     records = list(records)
     teachers = [record for record in records if record.kind == "teacher"]
-    cells = [record for record in records if record.kind == "cell" and _is_cell(record, benchmark, wanted)]
-    cells = [cell for cell in cells if cell.options == options[cell.selector]]
+    found = [wanted.cell(record) for record in records if record.kind == "cell"]
+    cells = [cell for cell in found if cell is not None]
     began_with, latest = origins(teachers), dict[tuple[str, str, str], int]()
     keys = [(cell.recipe, ranked_under(cell, began_with), cell.selector) for cell in cells]
     for key, cell in zip(keys, cells, strict=True):
@@ -69,14 +70,35 @@ def current(benchmark: Benchmark, records: Iterable[Record]) -> list[Record]:
     return [*teachers, *(c for key, c in kept if c.method == PLAIN or c.revision == latest[key])]
 
 
-def _is_cell(record: Record, benchmark: Benchmark, wanted: set[Cell]) -> bool:
-    cell = Cell(record.pair_name, record.selector, record.seed)
-    return cell in wanted and record.dataset == benchmark.dataset and record.schedule == benchmark.schedule
+class _Wanted:
+    """The cells of a benchmark, as its selectors are meant now.
+
+    Args:
+        benchmark: The benchmark.
+    """
+
+    def __init__(self, benchmark: Benchmark) -> None:
+        self.benchmark, self.cells = benchmark, set(benchmark.cells())
+        self.changes = [change(setting) for setting in benchmark.set]
+        self.options = {name: options_of(name) for name in dict.fromkeys(cell.method for cell in self.cells)}
+
+    def cell(self, record: Record) -> Record | None:
+        """Return a record under the benchmark's own selector; None where it is none of the benchmark's cells."""
+        benchmark = self.benchmark
+        if record.dataset != benchmark.dataset or record.schedule != benchmark.kind:
+            return None
+        if not all(each.is_in(record.spec["pair"]) for each in self.changes):
+            return None
+        for selector, options in self.options.items():
+            cell = Cell(record.pair_name, selector, record.seed)
+            if record.method == parse(selector)[0] and record.options == options and cell in self.cells:
+                return record.called(selector)
+        return None
 
 
 def nothing(benchmark: Benchmark, pair: str) -> Ranking:
     """Return the ranking of a pair of which nothing has been run: the plain student's row."""
-    blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.schedule, "metric": "score"}
+    blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.kind, "metric": "score"}
     return Ranking([not_run(blank, PLAIN)], Model({}, {}))
 
 

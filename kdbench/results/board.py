@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,18 +11,16 @@ from typing import Any
 
 from kdbench.results.commands import again
 from kdbench.results.model import Estimate, Model
+from kdbench.results.naming import Key, key_of, labels
 from kdbench.results.record import Record
 from kdbench.results.reported_column import published
 from kdbench.results.row import (
     GROUP,
     TEACHER_ROW,
-    Key,
     Row,
     best,
     costs,
-    key_of,
     latest_last,
-    long_label,
     machines,
     secondary,
     time_ratio,
@@ -73,6 +71,7 @@ class Ranking:
         first = self.first
         parts = [f"{first['schedule']} schedule" if self.was_run else "not run"]
         parts += [f"{key} {first[key]}" for key in ("recipe", "teacher") if first[key]]
+        parts += [f"less {self.metric} is better, and + is a gain"] if self.sign < 0 else []
         return f"{first['dataset']}: {first['pair']} ({', '.join(parts)})"
 
     @property
@@ -100,13 +99,20 @@ class Ranking:
         return {} if row is None else row.scores(metric)
 
     def differences(self, label: str, metric: str | None = None) -> list[float]:
-        """Differences of a row to the plain student at each shared seed, as fractions.
+        """Return the differences of a row to the plain student at each shared seed, as fractions.
 
         Args:
             label: Of the row.
-            metric: A metric after the last iteration; default: the one that ranks.
+            metric: A metric after the last iteration; default: the one that ranks, of which, also by class, a
+                positive difference is an improvement.
         """
-        return gains(self.scores(label, metric), self.scores(PLAIN, metric))
+        sign = self.sign if metric is None or metric.partition("/")[0] == self.metric else 1
+        return [sign * gain for gain in gains(self.scores(label, metric), self.scores(PLAIN, metric))]
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the metric that ranks is better, -1 where less is."""
+        return next((row.cells[0].sign for row in self.rows if row.cells), 1)
 
     def pair(self, label: str, other: str) -> Estimate | None:
         """Return the difference ``label - other``, with an interval for this pair alone; None where it has none."""
@@ -141,13 +147,13 @@ class Board:
         by_key: dict[Key, list[Record]] = defaultdict(list)
         for cell in self.methods:
             by_key[key_of(cell)].append(cell)
-        selectors = Counter(selector for selector, _, _ in by_key)
-        labels = {key: key[0] if selectors[key[0]] == 1 else long_label(key) for key in by_key}
-        found = [self._method_row(labels[key], cells) for key, cells in by_key.items()]
+        called = labels(by_key)
+        found = [self._method_row(called[key], cells) for key, cells in by_key.items()]
         same = twins(found)
         counted = {row["method"]: row.blocks for row in found if row["method"] not in same}
         model = Model(self._plain_row.blocks, counted)
         rows = [self._judged(row, model, same.get(row["method"], "")) for row in found]
+        selectors = {cell.selector for cell in self.methods}
         rows += [self._smoke_row(selector) for selector in self.smoke.keys() - {PLAIN, *selectors}]
         rows.sort(key=lambda row: (math.isnan(row["difference"]), -row["difference"], row["method"]))
         return Ranking([self._teacher_row(), self._plain_row, *rows], model)
@@ -221,8 +227,10 @@ class Board:
         row = row.but(
             shared_seeds=len(shared),
             difference=gain,
-            gap_closed=gap_closed(gain, level, mean(self._teacher_scores)),
-            relative_gain=gain / level if level > 0 else math.nan,
+            gap_closed=gap_closed(
+                gain, level, (*row.cells, *self.plain)[0].sign * mean(self._teacher_scores)
+            ),
+            relative_gain=gain / abs(level) if level else math.nan,
             same_as=same_as,
         )
         if found is None:

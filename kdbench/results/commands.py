@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
+from pathlib import Path
 
 from kdbench.results.record import Record
 
@@ -13,7 +14,7 @@ def again(cells: Iterable[Record]) -> str:
     """Return a shell command that runs these cells, with a loop over several seeds; blank for none.
 
     A cell of the default schedule is named by its spec. One that changed the pair, or was given a teacher's
-    checkpoint, is named by the command that made it.
+    checkpoint or a benchmark file, is named by the command that made it.
     """
     cells = sorted(cells, key=lambda cell: (cell.seed, cell.identity))
     if any(_is_special(cell) for cell in cells):
@@ -34,10 +35,22 @@ def command(
     *,
     precision: str = "fp32",
     device: str = "cpu",
+    benchmark: Path | None = None,
 ) -> str:
-    """Return a shell command that runs a method on a pair; a loop where there are several seeds."""
+    """Return a shell command that runs a method on a pair; a loop where there are several seeds.
+
+    Args:
+        selector: Of the method.
+        dataset: Its name.
+        pair: Its name.
+        seeds: At least one.
+        precision: Of the training.
+        device: Its class.
+        benchmark: Benchmark file that defines the dataset or the pair.
+    """
     each = [str(seed) for seed in dict.fromkeys(seeds)]
-    names = {"--method": selector, "--dataset": dataset, "--pair": pair}
+    ground = {"--dataset": dataset} if benchmark is None else {"--benchmark": str(benchmark)}
+    names = {"--method": selector, **ground, "--pair": pair}
     given = " ".join(f"{option} {shlex.quote(value)}" for option, value in names.items())
     seed = each[0] if len(each) == 1 else "$seed"
     given += f" --seed {seed}" + ("" if device == "cpu" else f" --device {device}")
@@ -46,7 +59,8 @@ def command(
 
 
 def _is_special(cell: Record) -> bool:
-    return cell.schedule != "default" or "--teacher-checkpoint" in cell.made.command
+    given = ("--teacher-checkpoint", "--benchmark")
+    return cell.schedule != "default" or any(option in cell.made.command for option in given)
 
 
 def _as_made(cell: Record) -> str:

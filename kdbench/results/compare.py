@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import rankings
 from kdbench.results.model import Estimate
+from kdbench.results.naming import fits
 from kdbench.results.record import Record
 from kdbench.results.row import Row
 from kdbench.results.statistics import deviation, gains, mean
-from kdbench.specs import PLAIN, digest
+from kdbench.specs import PLAIN
 
 LEVEL = 1e-6
 """Mean differences up to this are neither a win nor a loss: metrics have single precision."""
@@ -31,7 +32,7 @@ class Side:
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
-        left_out: Earlier revisions or options, whose results are not used here.
+        left_out: Rows of earlier revisions or defaults, whose results are not used here.
     """
 
     method: str
@@ -63,7 +64,7 @@ class Comparison:
 
     @property
     def difference(self) -> Estimate | None:
-        """Second less first, with its 95 % interval; None below two shared seeds.
+        """How much better the second is, with its 95 % interval; None below two shared seeds.
 
         Against the plain student the interval is the leaderboard's, which holds for all rows at once; of two other
         methods it is for this pair alone, from the same pooled noise.
@@ -84,7 +85,9 @@ class Comparison:
     def gain(self) -> float:
         """The difference, also of one shared seed; NaN without one."""
         found = self.difference
-        return mean(gains(self.second.scores, self.first.scores)) if found is None else found.mean
+        if found is not None:
+            return found.mean
+        return self.ranking.sign * mean(gains(self.second.scores, self.first.scores))
 
     @property
     def verdict(self) -> str:
@@ -109,8 +112,8 @@ class Overall:
     """Several comparisons together.
 
     Attributes:
-        wins: Blocks in which the second's mean is higher.
-        losses: Blocks in which it is lower.
+        wins: Blocks in which the second's mean is better.
+        losses: Blocks in which it is worse.
         ties: Blocks in which it is the same.
         datasets: Datasets that they are of.
         p: Wilcoxon's signed-rank test over the datasets (of each the mean over its blocks); NaN below 6 datasets:
@@ -129,8 +132,8 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
     Args:
         records: Of any dataset, in any order.
-        first: Canonical selector of the one to compare with, often ``none``.
-        second: Canonical selector of the one to judge.
+        first: Selector of the one to compare with, often ``none``.
+        second: Selector of the one to judge.
 
     Returns:
         One comparison a (dataset, pair, recipe, teacher) in which both were run, sorted.
@@ -143,8 +146,10 @@ def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comp
 
 
 def _rows(ranking: Ranking, selector: str) -> list[Row]:
-    """Return the rows of a selector: one for each revision and each meaning of it, the latest last."""
-    rows = [row for row in ranking.rows if row.cells and row.cells[0].selector == selector]
+    """Return the rows that a selector means, one for each revision and set of defaults, the latest last."""
+    rows = [
+        row for row in ranking.rows if any(cell.kind == "cell" and fits(selector, cell) for cell in row.cells)
+    ]
     return sorted(rows, key=lambda row: max(map(_age, row.cells)))
 
 
@@ -162,10 +167,7 @@ def side(ranking: Ranking, selector: str) -> Side:
         scores=row.scores(),
         failed=tuple(sorted(lost)),
         reported=tuple(sorted(seed for seed, cell in row.done.items() if cell.reported_by is not None)),
-        left_out=tuple(
-            f"revision {cell.revision}, options {digest(dict(cell.options))[:6]}"
-            for cell in (one.cells[0] for one in older)
-        ),
+        left_out=tuple(one["method"] for one in older),
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
 from kdbench.results.compare import Comparison, comparisons
+from kdbench.results.naming import fits
 from kdbench.results.record import Record
 from kdbench.results.store import Store
-from kdbench.selectors import canonical, parse, resolve
+from kdbench.selectors import canonical, method_of
 
 
 def compare(
@@ -45,25 +46,22 @@ def chosen(records: Iterable[Record], dataset: str | None, pair: str | None, res
 
 
 def selector(text: str, records: Iterable[Record], results: Path) -> str:
-    """Return the canonical selector of a method that has results.
+    """Return the selector that the records have of what a user names.
 
     Raises:
         UserError: If there is no such method or option, or it has no results here.
     """
-    known = {record.selector for record in records if record.kind == "cell"}
-    if text in known:
-        return text
+    cells = [record for record in records if record.kind == "cell"]
+    known = {cell.selector for cell in cells}
+    if found := {cell.selector for cell in cells if fits(text, cell)}:
+        return text if text in found else min(found, key=lambda one: (len(one), one))
     if text == "teacher":
         raise UserError(
             "the teacher is one model, with no seeds to pair: compare with none, the plain student; "
             "`kdbench leaderboard` has the teacher's own row."
         )
-    name, raw = parse(text)
-    card = registry().method(name).value
-    meant = canonical(card, resolve(card, raw))
-    if meant not in known:
-        raise UserError(f"no results of '{meant}' in {results}.{suggestion(meant, known)}")
-    return meant
+    meant = canonical(*method_of(text))
+    raise UserError(f"no results of '{meant}' in {results}.{suggestion(meant, known)}")
 
 
 def apart(records: Iterable[Record], first: str, second: str) -> str:

@@ -19,11 +19,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.devices import CPU
-from kdbench.errors import UserError, explain
+from kdbench.errors import explain
+from kdbench.files import read_regular
 from kdbench.plugins import registry
-from kdbench.results.record import Record, complaint
+from kdbench.results.naming import contradiction
+from kdbench.results.record import Record, best_point, complaint
 from kdbench.results.store import Store
-from kdbench.selectors import canonical, parse
+from kdbench.results.wording import unfit_texts
 from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
 UNNAMED = "others"
@@ -114,7 +116,7 @@ def _sorted(refused: Iterable[Refusal], files: Sequence[Path]) -> list[Refusal]:
 def _marked(path: Path, reported_by: str | None) -> Record | Refusal:
     """Return the record in a file with its mark."""
     try:
-        record = Record.model_validate_json(path.read_bytes())
+        record = Record.model_validate_json(read_regular(path))
         by = reported_by or record.reported_by or UNNAMED
         if record.reported_by not in (None, by):
             return Refusal(path, f"it is marked as reported by {record.reported_by}, not by {by}")
@@ -130,7 +132,7 @@ def _repeated(files: Iterable[Filed], store: Iterable[Filed]) -> Iterator[Refusa
     there = {record.identity: path for path, record in store}
     for path, record in files:
         if record.identity in there:
-            yield Refusal(path, f"its result is there already, in {there[record.identity]}")
+            yield Refusal(path, f"its result is already in the store: {there[record.identity]}")
         else:
             there[record.identity] = path
 
@@ -156,11 +158,15 @@ class Known:
         self.teachers = {record.identity: record for record in records if record.kind == "teacher"}
         self.metrics: dict[str, set[str]] = {}
         self.values: dict[tuple[str, str], list[float]] = {}
+        self.weights: dict[tuple[str, str | None], set[str]] = {}
+        """Teacher and who reports its students -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
             if record.teacher is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
+                ours = (record.teacher.identity, record.reported_by)
+                self.weights.setdefault(ours, set()).add(record.teacher.weights_sha256)
 
     def problems(self, record: Record) -> Iterator[str]:
         """List what is wrong with a record beside the others."""
@@ -183,6 +189,10 @@ class Known:
             yield f"teacher: its config is {own.spec['model']['config']}, not {taught.config}"
         if own.score is None or abs(taught.value - own.score) > TEACHERS_APART:
             yield f"teacher: its value {taught.value:.3f} is far from its own record ({_score(own)})"
+        if own.reported_by == record.reported_by and own.weights_sha256 not in (None, taught.weights_sha256):
+            yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of its own record"
+        elif len(self.weights[taught.identity, record.reported_by]) > 1:
+            yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of other rows of its ranking"
         same = self.values[taught.identity, taught.weights_sha256]
         if max(same) - min(same) > MEASURED_APART:
             yield f"teacher: the same weights give {min(same):.3f} and {max(same):.3f} in different records"
@@ -224,7 +234,7 @@ def _write(files: Sequence[Filed], store: Store) -> list[Path]:
 
 def problems(record: Record) -> list[str]:
     """List what is implausible or contradictory in a record; empty where all is well."""
-    found = list(_of_the_spec(record))
+    found = [*unfit_texts(record), *_of_the_spec(record)]
     if not found:
         for rule in (_of_the_names, _of_the_result, _of_the_cost, _of_the_teacher, _of_the_origin):
             found += rule(record)
@@ -243,7 +253,7 @@ def _of_the_spec(record: Record) -> Iterator[str]:
     if spec.seed < 0:
         yield f"spec: seed {spec.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
-        yield "spec: data is no fingerprint of a dataset (64 hex digits)"
+        yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
 
 
 def _of_the_names(record: Record) -> Iterator[str]:
@@ -251,35 +261,17 @@ def _of_the_names(record: Record) -> Iterator[str]:
     known = registry().datasets.get(record.dataset)
     if known is not None and record.metric != known.value.metric:
         yield f"metric: {record.dataset} is ranked by {known.value.metric}, not by {record.metric}"
+    metric = registry().metrics.get(record.metric)
+    if metric is not None and record.higher_is_better != metric.value.higher_is_better:
+        yield f"higher_is_better: it is {record.higher_is_better}, and not so of {record.metric}"
     if record.kind == "teacher":
         return
     if record.spec["pair"]["dataset"] != record.dataset:
         yield f"spec: pair '{record.pair_name}' is for another dataset than {record.dataset}"
     if re.fullmatch(r"\S+ \S+", record.plugin) is None:
-        yield f"plugin '{record.plugin}' is no distribution with its version"
-    try:
-        named = parse(record.selector)[0]
-    except UserError as error:
-        yield f"spec: {error}"
-        return
-    if named != record.method:
-        yield f"spec: selector '{record.selector}' is not of method '{record.method}'"
-    else:
-        yield from _of_the_options(record)
-
-
-def _of_the_options(record: Record) -> Iterator[str]:
-    """Check the options against the selector, where this version of the method is installed."""
-    offer = registry().methods.get(record.method)
-    if offer is None or record.plugin != f"{offer.plugin.distribution} {offer.plugin.version}":
-        return
-    try:
-        meant = offer.value.options.model_validate(dict(record.options))
-    except ValidationError as error:
-        yield f"spec: options: {explain(error)}"
-        return
-    if canonical(offer.value, meant) != record.selector:
-        yield f"spec: these options are '{canonical(offer.value, meant)}', not '{record.selector}'"
+        yield f"plugin '{record.plugin}' is not a distribution with its version"
+    if wrong := contradiction(record):
+        yield f"spec: {wrong}"
 
 
 def _of_the_result(record: Record) -> Iterator[str]:
@@ -295,7 +287,7 @@ def _of_the_result(record: Record) -> Iterator[str]:
     last = {name: value for name, value in record.curve[-1].items() if name != "iteration"}
     if last != record.metrics.last:
         yield "metrics.last is not the curve's last point"
-    best = max(record.curve, key=lambda point: point.get(record.metric, 0.0))
+    best = best_point(record.curve, record.metric, higher_is_better=record.higher_is_better)
     if best != record.metrics.best:
         yield "metrics.best is not the curve's best point"
 
@@ -309,7 +301,7 @@ def _of_the_curve(record: Record) -> Iterator[str]:
     for point in record.curve:
         for name, value in point.items():
             if name != "iteration" and not 0 <= value <= 1:
-                yield f"curve: {name} {value} at iteration {point['iteration']} is no fraction in [0, 1]"
+                yield f"curve: {name} {value} at iteration {point['iteration']} is not a fraction in [0, 1]"
 
 
 def _iterations(spec: dict[str, Any]) -> int:
@@ -336,7 +328,7 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
     if record.method == PLAIN:
         yield "teacher: the plain student has none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
-        yield "teacher: weights_sha256 is no hash (64 hex digits)"
+        yield "teacher: weights_sha256 is not a hash (64 hex digits)"
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:
@@ -354,4 +346,4 @@ def _of_the_origin(record: Record) -> Iterator[str]:
     try:
         datetime.datetime.fromisoformat(record.made.clock.replace("Z", "+00:00"))
     except ValueError:
-        yield f"made: the clock '{record.made.clock}' is no ISO 8601 time"
+        yield f"made: the clock '{record.made.clock}' is not an ISO 8601 time"

@@ -10,7 +10,8 @@ from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from kdbench.cards import MetricCard, load_object
-from kdbench.errors import reason
+from kdbench.errors import reason, running
+from kdbench.offers import Offer
 from kdbench.plugins import registry
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def with_derived(records: Iterable[Record]) -> list[Record]:
     """Return the records, with the installed plugins' metrics beside their own where they have any."""
     records = list(records)
-    return [_with_derived(record) for record in records] if registry().metrics else records
+    return [_with_derived(record) for record in records] if _further() else records
 
 
 def _with_derived(record: Record) -> Record:
@@ -42,9 +43,9 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
         Name -> fraction in [0, 1].
     """
     found: dict[str, float] = {}
-    for name, offer in registry().metrics.items():
+    for name, offer in _further().items():
         try:
-            value = _value(offer.value, metrics)
+            value = measured(offer.value, metrics)
         except (Exception, SystemExit) as error:
             warnings.warn(f"{offer.title} failed and is left out: {reason(error)}", stacklevel=2)
             continue
@@ -53,7 +54,18 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-def _value(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
+def _further() -> dict[str, Offer[MetricCard]]:
+    """Return the metrics that rank nothing, by name."""
+    return {name: offer for name, offer in registry().metrics.items() if not offer.value.tasks}
+
+
+def measured(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
+    """Return what a metric's function makes of other metrics: a fraction in [0, 1], or None.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not in [0, 1].
+    """
     with redirect_stdout(sys.stderr):
         value = load_object(card.function)(dict(metrics))
     if value is None:
@@ -65,6 +77,24 @@ def _value(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
     return float(value)
 
 
+def with_ranking(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return an evaluation's metrics with the one that ranks, which a plugin's function makes of them.
+
+    Args:
+        name: Name of the metric that ranks.
+        metrics: Name -> fraction, as evaluated.
+
+    Raises:
+        PluginError: If its function fails or gives no fraction.
+    """
+    offer = registry().metrics[name]
+    with running(offer.title, f"{offer.value.function}"):
+        value = measured(offer.value, metrics)
+        if value is None:
+            raise ValueError("it gave None for what was evaluated")
+    return {**metrics, name: value}
+
+
 def low_first() -> set[str]:
-    """Names of the plugins' metrics of which less is better."""
+    """Return the names of the metrics of which less is better."""
     return {name for name, offer in registry().metrics.items() if not offer.value.higher_is_better}

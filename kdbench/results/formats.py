@@ -77,8 +77,9 @@ def notes(ranking: Ranking) -> list[str]:
     reasons = dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"])
     found += [f"Cannot tell: {reason}." for reason in reasons]
     plain, teacher = ranking.level(PLAIN), ranking.level(TEACHER_ROW)
-    if teacher <= plain:
-        found.append(f"The teacher ({percent(teacher)}) is not above the plain student ({percent(plain)}).")
+    if ranking.sign * (teacher - plain) <= 0:
+        where = "above" if ranking.sign > 0 else "below"
+        found.append(f"The teacher ({percent(teacher)}) is not {where} the plain student ({percent(plain)}).")
     mixed = [row["method"] for row in ranking.methods if row["machines"]]
     if mixed:
         found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")

@@ -21,6 +21,7 @@ from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.results.store import Store
 from kdbench.results.table import Table, escape, latex
 from kdbench.specs import PLAIN
+from kdbench.text import line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,7 +150,7 @@ def _name(row: Row) -> str:
 
 def _code(text: str) -> str:
     """Inline code, fenced by more backticks than are in it."""
-    text = " ".join(text.split())
+    text = line(text)
     fence = "`" * (max((len(run) for run in _runs(text)), default=0) + 1)
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"

@@ -9,30 +9,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdbench.benchmarks import Benchmark, load
+from kdbench.cards import METRICS
 from kdbench.errors import UserError
-from kdbench.plugins import suggestion
+from kdbench.plugins import registry, suggestion
 from kdbench.results.ablations import current, not_run, nothing
 from kdbench.results.board import Ranking
 from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.leaderboard import rankings
+from kdbench.results.naming import fits
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
 from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
-HIGH_FIRST = {
-    "mean",
-    "std",
-    "difference",
-    "low",
-    "high",
-    "gap_closed",
-    "relative_gain",
-    "best",
-    "paper_difference",
-}
+SCORES = {"mean", "best"}
+HIGH_FIRST = {*SCORES, "std", "difference", "low", "high", "gap_closed", "relative_gain", "paper_difference"}
 
 Boards = dict[str, list[Ranking]]
 """Name of a dataset or a benchmark file's stem -> its rankings."""
@@ -69,14 +62,13 @@ def query(
         sort: Column to sort each ranking by; default: its rank.
 
     Raises:
-        UserError: For a bad benchmark file, an unknown method or an unknown column.
+        UserError: For a bad benchmark file, an unknown dataset, method or column.
     """
     found = {name: list(source.rankings) for name, source in sources(targets, records).items()}
     chosen = _chosen(found, methods) if methods else found
     if sort is None:
         return chosen
-    _check_column(sort, chosen)
-    return {name: [ordered(one, sort) for one in board] for name, board in chosen.items()}
+    return {name: [ordered(one, _column(sort, one)) for one in board] for name, board in chosen.items()}
 
 
 def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Source]:
@@ -94,10 +86,26 @@ def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Sour
 
 def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
     if target is None or not target.endswith(BENCHMARK):
+        if target is not None and not any(record.dataset == target for record in records):
+            require_dataset(target)
         return {name: Source("", board, records) for name, board in boards(records, target).items()}
     benchmark = load(Path(target))
     board = of_benchmark(benchmark, records)
     return {Path(target).stem: Source(benchmark.title, board, current(benchmark, records))}
+
+
+def require_dataset(name: str) -> None:
+    """Refuse a name that is not a dataset's.
+
+    Raises:
+        UserError: With the dataset of a pair of that name, or with the nearest dataset.
+    """
+    pair = registry().pairs.get(name)
+    if pair is not None:
+        raise UserError(
+            f"'{name}' is a pair: its rankings are among those of dataset '{pair.value.dataset}'."
+        )
+    registry().dataset(name)
 
 
 def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:
@@ -126,26 +134,31 @@ def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
         if cell.pair == pair:
             asked.setdefault(cell.method, []).append(cell.seed)
     absent = [not_run(ranking.first, method) for method in asked if ranking.row(method) is None]
-    return ranking.with_rows(_counted(row, asked, benchmark.dataset) for row in (*ranking.rows, *absent))
+    return ranking.with_rows(_counted(row, asked, benchmark) for row in (*ranking.rows, *absent))
 
 
-def _counted(row: Row, asked: Mapping[str, Sequence[int]], dataset: str) -> Row:
+def _counted(row: Row, asked: Mapping[str, Sequence[int]], benchmark: Benchmark) -> Row:
     """Count a row's missing cells, with a command for them where it has none."""
     seeds = asked.get(row["method"], ())
     known = row["seeds"] + row["failed"] + row["skipped"]
-    told = row["command"] or (command(row["method"], dataset, row["pair"], seeds) if seeds else "")
+    told = row["command"]
+    if seeds and not told:
+        file = benchmark.inline and benchmark.inline.file
+        told = command(row["method"], benchmark.dataset, row["pair"], seeds, benchmark=file)
     return row.but(missing=max(0, len(seeds) - known), command=told)
 
 
 def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     """Return the boards with the chosen methods alone; those without any are left out."""
-    labels = {row["method"] for ranking in chain(*found.values()) for row in ranking.rows} - {TEACHER_ROW}
+    rows = [row for ranking in chain(*found.values()) for row in ranking.rows if row["method"] != TEACHER_ROW]
+    labels = {row["method"] for row in rows}
     names = {label: _selector(label).partition("[")[0] for label in labels}
     kept = {TEACHER_ROW, PLAIN}
     for method in methods:
-        fitting = {label for label in labels if method in (label, _selector(label), names[label])}
+        fitting = {label for label in labels if method in (label, names[label])}
+        fitting = fitting or {row["method"] for row in rows if any(fits(method, cell) for cell in row.cells)}
         if not fitting:
-            raise UserError(f"no row is '{method}'.{suggestion(method, labels | set(names.values()))}")
+            raise UserError(f"no row is named '{method}'.{suggestion(method, labels | set(names.values()))}")
         kept |= fitting
     restricted = {name: [_with_methods(one, kept) for one in board] for name, board in found.items()}
     some = {name: [one for one in board if one.methods] for name, board in restricted.items()}
@@ -153,7 +166,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
 
 
 def _selector(label: str) -> str:
-    """Return the selector in a row's label, which may go on with the plugin's version in parentheses."""
+    """Return the selector in a row's label, which may go on with the revision in parentheses."""
     return label.partition(" (")[0]
 
 
@@ -161,20 +174,25 @@ def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
     return ranking.with_rows(row for row in ranking.rows if row["method"] in kept)
 
 
-def _check_column(column: str, found: Boards) -> None:
-    """Raise UserError for a column that no row has."""
-    known = {*COLUMNS, *chain(*(row for ranking in chain(*found.values()) for row in ranking.rows))}
-    if column not in known:
-        raise UserError(f"no column '{column}' to sort by.{suggestion(column, known)}")
+def _column(name: str, ranking: Ranking) -> str:
+    """Return the column of a name, or of a heading as tables show it. Raises UserError where there is none."""
+    metrics = dict.fromkeys(METRICS, "mean")
+    headings = {**metrics, "vs plain": "difference", "time": "time_ratio"}
+    known = {*COLUMNS, *chain(*ranking.rows), *headings}
+    if name not in known:
+        raise UserError(f"no column '{name}' to sort by.{suggestion(name, known)}")
+    return headings.get(name, name)
 
 
 def ordered(ranking: Ranking, column: str) -> Ranking:
     """Return a ranking sorted by a column, below its teacher and plain student.
 
-    Scores and gains go from high to low, others from low to high, blanks last, equals in the order of their rank.
+    Scores and gains go from the best to the worst, others from low to high; blanks are last, equals in the order
+    of their rank.
     """
-    secondary = column.startswith(METRIC) and column.removeprefix(METRIC) not in low_first()
-    high = column in HIGH_FIRST or secondary
+    high = column in HIGH_FIRST or column.startswith(METRIC)
+    if column.removeprefix(METRIC) in low_first() or (column in SCORES and ranking.sign < 0):
+        high = False
 
     def place(row: Row) -> tuple[bool, Any]:
         value = row.get(column, math.nan)

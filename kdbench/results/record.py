@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -167,6 +167,8 @@ class Record(_Part):
     metrics: Metrics | None = None
     metric: str
     """Name of the metric that ranks."""
+    higher_is_better: bool = True
+    """Whether more of it is better."""
     teacher: Teacher | None = None
     cost: Cost = Cost()
     curve: list[dict[str, int | float]] = Field(default_factory=list)
@@ -181,6 +183,8 @@ class Record(_Part):
     code: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Hash of that method's source, see :mod:`kdbench.source`; None where it has no part, or is unknown."""
     made: Made
+    weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Hash of a teacher's weights; None for a student, and where an older kdbench wrote it."""
     reported_by: str | None = Field(
         default=None, max_length=100, pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$"
     )
@@ -248,6 +252,14 @@ class Record(_Part):
         """The method with its options, as typed: ``mimic[weight=2]``."""
         return self._view.selector
 
+    def called(self, selector: str) -> Record:
+        """Return the same record under another selector, which is a label."""
+        if selector == self.selector:
+            return self
+        renamed = self.model_copy(update={"spec": {**self.spec, "selector": selector}})
+        renamed.__dict__.pop("_view", None)
+        return renamed
+
     @property
     def revision(self) -> int:
         """Revision of the method; 0 for a teacher."""
@@ -294,21 +306,41 @@ class Record(_Part):
         return self.status == "done"
 
     @property
+    def sign(self) -> int:
+        """1 where more of its metric is better, -1 where less is: what differences are multiplied by."""
+        return 1 if self.higher_is_better else -1
+
+    @property
     def score(self) -> float | None:
         """The ranking metric after the last iteration, in [0, 1]; None unless done."""
         return self.metrics.last[self.metric] if self.done and self.metrics is not None else None
 
     def to_json(self) -> str:
         """Canonical text of the record's file."""
-        values = self.model_dump(mode="json")
+        values = self.model_dump(mode="json", exclude={"higher_is_better"} if self.higher_is_better else None)
         for part, name in (
             (values, "reported_by"),
+            (values, "weights_sha256"),
             (values["cost"], "latency_ms"),
             (values["cost"], "timed_with"),
         ):
             if part[name] is None:
                 del part[name]  # files that are older than the field keep their text
         return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def best_point(
+    curve: Sequence[Mapping[str, float]], metric: str, *, higher_is_better: bool
+) -> dict[str, float]:
+    """Return the evaluation with the best metric, the first of equals; one without the metric is the worst.
+
+    Args:
+        curve: The evaluations, at least one.
+        metric: Name of the metric.
+        higher_is_better: Whether more of it is better.
+    """
+    sign = 1 if higher_is_better else -1
+    return dict(max(curve, key=lambda point: sign * point.get(metric, float(not higher_is_better))))
 
 
 def newer(error: ValidationError) -> str | None:

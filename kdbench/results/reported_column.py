@@ -132,7 +132,7 @@ def _distance(row: Row, cell: Record, task: str) -> tuple[Any, ...]:
 def _same_stages(row: Row, cell: Record) -> bool:
     """Whether both students are two-stage detectors (an R-CNN or R-FCN), or neither is."""
     two_stage = re.search(r"R-?CNN|R-?FCN", row["student"]) is not None
-    return two_stage == (cell.spec["pair"].get("family") == "two-stage")
+    return two_stage == bool(cell.spec["pair"].get("family") == "two-stage")
 
 
 def _depth(student: Mapping[str, Any]) -> str:

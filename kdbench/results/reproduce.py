@@ -10,8 +10,9 @@ from typing import Any
 
 from kdbench.errors import UserError
 from kdbench.plugins import suggestion
+from kdbench.results.naming import fits, key_of
 from kdbench.results.record import Record
-from kdbench.results.row import TEACHER_ROW, key_of
+from kdbench.results.row import TEACHER_ROW
 from kdbench.results.statistics import ROUND_OFF, deviation
 from kdbench.selectors import canonical, method_of
 
@@ -89,25 +90,22 @@ def find_row(
         rows = {_row(cell): cell for cell in found}
     if len(rows) > 1:
         shown = ", ".join(sorted(f"{c.identity[:12]} ({c.dataset}, {c.pair_name})" for c in rows.values()))
-        raise UserError(f"'{row}' means several rows: give one of {shown}, or --dataset and --pair.")
+        raise UserError(f"'{row}' means several rows: give one of {shown}, or `dataset` and `pair`.")
     return at_seed(min(found, key=lambda cell: cell.seed), cells, seed)
 
 
 def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record]) -> list[Record]:
     """Return the done cells of a method; smoke runs only where there is nothing else."""
     if row == TEACHER_ROW:
-        raise UserError("the teacher is no row of its own: reproduce one that was taught by it.")
-    known = {cell.selector for cell in everywhere}
-    meant = row
-    if row not in known:
-        meant = canonical(*method_of(row))
-    found = [cell for cell in here if cell.selector == meant and cell.done]
+        raise UserError("the teacher is not a row of its own: reproduce one that was taught by it.")
+    found = [cell for cell in here if cell.done and fits(row, cell)]
     if not found:
-        other = sorted({cell.pair_name for cell in everywhere if cell.selector == meant and cell.done})
-        hint = (
-            f" It has results on {', '.join(other)}." if other else suggestion(meant, known) if known else ""
+        if other := sorted({cell.pair_name for cell in everywhere if cell.done and fits(row, cell)}):
+            raise UserError(f"no result of '{row}' there to reproduce. It has results on {', '.join(other)}.")
+        meant, known = canonical(*method_of(row)), {cell.selector for cell in everywhere}
+        raise UserError(
+            f"no result of '{meant}' there to reproduce.{suggestion(meant, known) if known else ''}"
         )
-        raise UserError(f"no result of '{meant}' there to reproduce.{hint}")
     return [cell for cell in found if cell.schedule != "smoke"] or found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +42,8 @@ COLUMNS = {
 """Column -> dtype.
 
 Scores (mean, std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the
-difference over the plain student's score of the same seeds) are fractions; std is over seeds. ``difference``,
+difference over the plain student's score of the same seeds) are fractions; std is over seeds. A positive difference
+is an improvement, also of a metric of which less is better. ``difference``,
 ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a ranking hold at once
 with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where the row scatters more
 than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict is ``cannot tell``;
@@ -60,7 +60,6 @@ Further columns ``metric:NAME`` are means of the other metrics after the last it
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
-Key = tuple[str, int, str]
 Block = tuple[int, bool]
 
 
@@ -104,8 +103,9 @@ class Row(Mapping[str, Any]):
 
     @property
     def blocks(self) -> dict[Block, float]:
-        """(Seed, whether on the CPU) -> score: two rows are paired where both have one."""
-        return {(seed, self.done[seed].device == "cpu"): score for seed, score in self.scores().items()}
+        """(Seed, whether on the CPU) -> score, negated where less is better: what two rows are paired by."""
+        done = self.done
+        return {(s, done[s].device == "cpu"): done[s].sign * score for s, score in self.scores().items()}
 
     @property
     def is_reference(self) -> bool:
@@ -138,16 +138,6 @@ def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
     """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
     parts = plugin.rpartition(" ")[2].split(".")
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
-
-
-def key_of(cell: Record) -> Key:
-    """Return what cells of one row have in common: selector, revision, and what the options meant."""
-    return cell.selector, cell.revision, cell.options_text
-
-
-def long_label(key: Key) -> str:
-    """Return a label for one of several rows with the same selector."""
-    return f"{key[0]} (revision {key[1]}, options {hashlib.sha256(key[2].encode()).hexdigest()[:6]})"
 
 
 def _rounded(point: Mapping[str, float]) -> dict[str, float]:

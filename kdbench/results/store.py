@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
-from kdbench.files import slug, write_atomically
+from kdbench.files import read_regular, slug, write_atomically
 from kdbench.results.reading import read
 from kdbench.results.record import Record, complaint, newer
 
@@ -97,17 +97,26 @@ class Store:
         path = self.path_of(record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                old = _read(str(path))
+            there = self._there(path, record)
+            for file in there:
+                old = _read(str(file))
                 if isinstance(old, Broken):
                     old.refuse()
-                    _set_aside(path)
+                    _set_aside(file)
                 elif old.done and not record.done and not replace:
-                    return path
+                    return file
             write_atomically(path, record.to_json())
+            for file in there - {path}:
+                file.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(_complaint(path, error)) from error
         return path
+
+    def _there(self, path: Path, record: Record) -> set[Path]:
+        """Return the files that a record takes the place of: its own, and that of an earlier selector."""
+        same = path.parent.glob(f"*-seed{record.seed}-{record.identity[:12]}.json")
+        reported = path.name.startswith(REPORTED)
+        return {file for file in same if file == path or not (reported or file.name.startswith(REPORTED))}
 
     def find(self, identity: str) -> Record | None:
         """Return the done record of that identity, or None: a failure or a broken file does not count.
@@ -196,22 +205,11 @@ def _names(folder: str) -> list[str]:
 
 def _read(path: str) -> Record | Broken:
     try:
-        return read(_content(path))
+        return read(read_regular(path))
     except OSError as error:
         return Broken(Path(path), f"unreadable: {error.strerror}")
     except ValidationError as error:
         return Broken(Path(path), complaint(error), newer=newer(error) is not None)
-
-
-def _content(path: str) -> bytes:
-    """Read a file as ``Path.read_bytes()`` does, in half the time."""
-    file, blocks = os.open(path, os.O_RDONLY | os.O_CLOEXEC), []
-    try:
-        while block := os.read(file, 1 << 16):
-            blocks.append(block)
-    finally:
-        os.close(file)
-    return b"".join(blocks)
 
 
 @contextlib.contextmanager
@@ -230,8 +228,17 @@ def _without_collections() -> Iterator[None]:
 
 def _set_aside(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
-        mark = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-        path.replace(path.with_name(f"{path.name}.{mark}.broken"))
+        path.replace(path.with_name(f"{path.name}.{_mark(path)}.broken"))
+
+
+def _mark(path: Path) -> str:
+    """Return what tells a broken file from others that stood in its place."""
+    try:
+        return hashlib.sha256(read_regular(path)).hexdigest()[:8]
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return "unreadable"
 
 
 def _complaint(path: Path, error: OSError) -> str:

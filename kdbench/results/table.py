@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kdbench.text import HIDDEN, line, printable
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -27,6 +29,7 @@ _LATEX = {
     ">": r"\textgreater{}",
     "[": "{[}",
     "]": "{]}",
+    HIDDEN: "?",
 }
 
 
@@ -60,7 +63,7 @@ class Table:
         """Return it as CSV, in which no cell is a formula to a spreadsheet."""
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(self.titles)
+        writer.writerow(map(guard, self.titles))
         writer.writerows(map(guard, cells) for cells in self.rows)
         return buffer.getvalue()
 
@@ -108,17 +111,18 @@ def markdown_table(titles: Iterable[str], rows: Iterable[Iterable[str]], align: 
 
 
 def escape(text: str) -> str:
-    """Return text for a cell of a markdown table: no pipe, tag, code or line break of it acts."""
-    marked = re.sub(r"([\\|`*])", r"\\\1", html.escape(text, quote=False))
-    return " ".join(marked.split())
+    """Return text for a cell of a markdown table: no pipe, tag, link, code or line break of it acts."""
+    marked = re.sub(r"([\\|`*])", r"\\\1", html.escape(line(text), quote=False))
+    return marked.replace("](", "]\\(")
 
 
 def guard(cell: str) -> str:
     """Return a CSV cell that no spreadsheet takes for a formula; numbers stay as they are."""
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _NUMBER.match(cell) else cell
+    seen = printable(cell)
+    return f"'{seen}" if cell.startswith(_FORMULA) and not _NUMBER.match(cell) else seen
 
 
 def latex(text: str) -> str:
     """Return text in LaTeX: nothing of it acts, and the sign of a number is a minus."""
-    escaped = "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    escaped = "".join(_LATEX.get(c, c) for c in line(text))
     return re.sub(r"(?<![\w-])-(?=[0-9])", "$-$", escaped)

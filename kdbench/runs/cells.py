@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
@@ -23,7 +21,7 @@ LOADING = 8
 """Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
 
 
-OUTDATED = "with other code of the method than today's (--rerun, or rerun=True, replaces its record)"
+OUTDATED = "with other code of the method than today's (`rerun=True` replaces its record)"
 
 
 def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
@@ -57,6 +55,7 @@ def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
         precision=spec.precision,
         workers=loading_processes(settings.workers, spec.device),
         visualizers=("LocalVisBackend", *settings.visualizers),
+        step_limit=settings.step_limit,
     )
 
 
@@ -90,10 +89,3 @@ def score(record: Record) -> str:
 def outdated(record: Record, plan: Plan) -> bool:
     """Whether a record was made with other source of the plan's method than there is now."""
     return record.code is not None and record.code != plan.code
-
-
-def interrupted_at(work_dir: Path) -> int | None:
-    """Return the iteration of the checkpoint that mmengine will go on from, or None."""
-    pointer = work_dir / "last_checkpoint"
-    found = re.search(r"iter_(\d+)\.pth", pointer.read_text()) if pointer.is_file() else None
-    return None if found is None else int(found[1])

@@ -29,6 +29,7 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
+from kdbench.files import read_regular
 from kdbench.runs.claims_owner import Owner
 from kdbench.specs import Spec
 
@@ -87,8 +88,6 @@ class Claims:
             self._beating.join()
         for identity in list(self.held):
             self.release(identity)
-        with contextlib.suppress(OSError):
-            self._clock.unlink()
 
     def take(self, identity: str) -> bool:
         """Whether this process holds the claim now. Raises UserError where claims cannot be written."""
@@ -131,10 +130,6 @@ class Claims:
         number, owner = self._last(identity)
         return None if owner is None or self._gone(identity, number, owner) else owner
 
-    @property
-    def _clock(self) -> Path:
-        return self.folder / f".now-{self.owner.token}"
-
     def _file(self, identity: str, number: int) -> Path:
         return self.folder / f"{identity}.{number}"
 
@@ -149,7 +144,7 @@ class Claims:
         number, owner = -1, None
         while True:
             try:
-                text = self._file(identity, number + 1).read_bytes()
+                text = read_regular(self._file(identity, number + 1))
             except FileNotFoundError:
                 return number, owner
             number, owner = number + 1, _owner(text)
@@ -177,11 +172,14 @@ class Claims:
 
     def _now(self) -> float:
         """Return the file system's clock, s; this host's where the folder is read-only (``kdbench status``)."""
+        clock = self.folder / f".{uuid.uuid4().hex}.tmp"
         try:
-            self._clock.touch()
-            return self._clock.stat().st_mtime
+            clock.touch()
+            now = clock.stat().st_mtime
+            clock.unlink()
         except OSError:
             return time.time()
+        return now
 
     def _beat(self) -> None:
         if self._beating is None:

@@ -109,6 +109,4 @@ class LineView:
 def summary(snapshot: Snapshot) -> str:
     """Return a sweep in one line."""
     left = f", ETA {span(snapshot.seconds_left)}" if snapshot.seconds_left is not None else ""
-    if left and snapshot.untimed_teachers:
-        left += f" and teachers of unknown time ({snapshot.untimed_teachers})"
     return f"{snapshot.total} cells: {snapshot.counts}{left}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kdbench.errors import RunError, UserError
+from kdbench.errors import Disturbed, GateError, RunError, UserError
 from kdbench.results.record import Record
 from kdbench.runs.cells import place_of, title, told
 from kdbench.runs.plan import Plan
@@ -82,6 +82,7 @@ def run_pack(
 
     Raises:
         KeyboardInterrupt: When asked to stop, with a checkpoint of each lane to go on from.
+        Disturbed: If a lane changed what all depend on: the rest is to be trained in other processes.
         OSError: If the disk is full, or another file cannot be used.
     """
     return _PackRun(settings, console, trainer).run(plans)
@@ -96,11 +97,15 @@ class _PackRun:
         """Teachers whose models, and the student's, were looked at: they are the same for all their lanes."""
         self.limit = 1
         """Lanes that train side by side; halved when the memory runs out."""
+        self.disturbed: Disturbed | None = None
+        """What a lane that trained alone changed: no other is trained in this process after it."""
 
     def run(self, plans: Sequence[Plan]) -> Outcome:
         lanes = self._lanes(plans)
         self.limit = len(lanes)
         while lanes:
+            if self.disturbed is not None:
+                raise self.disturbed
             batch, later = lanes[: self.limit], lanes[self.limit :]
             lanes = [*self._train(batch), *later]
         return self.outcome
@@ -116,10 +121,9 @@ class _PackRun:
                 self._not_run(session, failed)
             except RunError as failed:
                 self.console.say(f"failed: {failed}")
-                self.outcome.records += [
-                    failed.record,
-                    self._failed(session, f"what it needs failed: {failed}"),
-                ]
+                self.outcome.records.append(failed.record)
+                if failed.record.identity != plan.cell.identity():
+                    self.outcome.records.append(self._failed(session, f"what it needs failed: {failed}"))
         return sorted(lanes.values(), key=lambda lane: lane.teaching is not None)
 
     def _add(self, lanes: dict[str, Lane], session: Session) -> None:
@@ -152,7 +156,7 @@ class _PackRun:
             }
             results = pack.turns.run(
                 bodies,
-                stop_on=(OutOfMemory, StopNow),
+                stop_on=(OutOfMemory, StopNow, Disturbed),
                 room=lambda: memory.room_for(memory.used(device) - before, device),
             )
         return self._settled(lanes, list(results.values()))
@@ -177,7 +181,7 @@ class _PackRun:
         """Keep the records, and give those lanes back that are to be trained again.
 
         Raises:
-            BaseException: What no lane can go on after: an interruption, a full disk.
+            BaseException: What no lane can go on after: an interruption, a full disk, a changed teacher.
         """
         from kdbench.distill.turns import Stopped
 
@@ -188,6 +192,9 @@ class _PackRun:
             elif isinstance(result, RunError):
                 self.console.say(f"failed: {result}")
                 self.outcome.records.append(result.record)
+                self.disturbed = (
+                    result.__cause__ if isinstance(result.__cause__, Disturbed) else self.disturbed
+                )
             elif isinstance(result, UserError):
                 self._not_run(lane.session, result)
             elif isinstance(result, OutOfMemory | Stopped):
@@ -205,12 +212,10 @@ class _PackRun:
 
     def _not_run(self, session: Session, why: UserError) -> None:
         """Record a failed gate as a failure; report a user's mistake without a record."""
-        from kdbench.openmmlab.preflight import GateError
-
         cell = session.plan.cell
         if isinstance(why, GateError):
             self.console.say(f"failed: {title(cell)}: {why}")
-            self.outcome.records.append(self._failed(session, str(why)))
+            self.outcome.records.append(self._failed(session, why.why))
             return
         self.console.say(f"refused: {title(cell)}: {why}")
         self.outcome.refused[cell.identity()] = str(why)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from kdbench.errors import UserError, explain
-from kdbench.files import write_atomically
+from kdbench.files import read_regular, write_atomically
 from kdbench.runs.packs import Pack
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
@@ -51,8 +51,8 @@ def write(pack: Pack, name: str, settings: RunSettings) -> Path:
 def read(file: Path) -> PackFile:
     """Read a pack's file. Raises UserError where it is none."""
     try:
-        return PackFile.model_validate_json(file.read_bytes())
+        return PackFile.model_validate_json(read_regular(file))
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}.") from error
     except ValidationError as error:
-        raise UserError(f"{file} is no pack of a sweep: {explain(error)}.") from error
+        raise UserError(f"{file} is not a pack of a sweep: {explain(error)}.") from error

@@ -16,8 +16,9 @@ from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require
 from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
-from kdbench.plugins import Offer, registry, title_of
-from kdbench.runs.request import Request, overridden, pair_of
+from kdbench.offers import Offer
+from kdbench.plugins import registry, title_of
+from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
 from kdbench.specs import (
@@ -98,10 +99,12 @@ class Planner:
         self._pairs: dict[Request, Pair] = {}
         self._plain: dict[tuple[Request, int], RunSpec] = {}
         self._members: dict[tuple[Request, int], list[TeacherSpec]] = {}
+        self._requests: dict[Request, Request] = {}
         self._taught_by: dict[tuple[Request, str], tuple[StagedTeacherSpec | None, str | None]] = {}
 
     def plan(self, request: Request) -> Plan:
         """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
+        request = self._of_benchmark(request)
         offer, options, selector = self._method(request.method)
         card = offer.value
         dataset = registry().dataset(request.dataset).value
@@ -147,6 +150,14 @@ class Planner:
             origin(offer),
         )
 
+    def _of_benchmark(self, request: Request) -> Request:
+        """Return :func:`of_benchmark` of a request; a file is read once for all seeds and methods."""
+        plain = parse(request.method)[0] == PLAIN
+        key = replace(request, method=PLAIN if plain else "*", seed=0)
+        if key not in self._requests:
+            self._requests[key] = of_benchmark(request)
+        return replace(self._requests[key], method=request.method, seed=request.seed)
+
     def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
         if text not in self._asked:
             name, raw = parse(text)
@@ -159,7 +170,10 @@ class Planner:
     def _pair(self, ground: Request, dataset: Dataset) -> Pair:
         """Return the pair; ``ground`` is the request without its method and seed, here and below."""
         if ground not in self._pairs:
-            self._pairs[ground] = resolved(overridden(pair_of(ground, dataset), ground))
+            declared = overridden(pair_of(ground, dataset), ground)
+            self._pairs[ground] = found = resolved(declared)
+            if found.family != declared.family and ground.student is None:
+                log.info(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
@@ -282,22 +296,22 @@ def located(dataset: Dataset, root: Path | None) -> Path:
 
 
 def resolved(pair: Pair) -> Pair:
-    """Return the pair with the hashes of what its models' configs resolve to.
+    """Return the pair with the hashes of what its models' configs resolve to, and the family that its student has.
 
     Raises:
         UserError: If OpenMMLab is missing, a config cannot be read, or an edit does not fit it.
     """
     try:
-        from kdbench.openmmlab.resolved import model_hash
+        from kdbench.openmmlab.resolved import family_in, model_hash
     except ImportError as error:
         raise UserError(
-            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to mend it."
+            f"OpenMMLab does not import ({error}): `kdbench doctor` says how to fix it."
         ) from error
     models = {
         role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})
         for role, model in (("teacher", pair.teacher), ("student", pair.student))
     }
-    return pair.model_copy(update=models)
+    return pair.model_copy(update={**models, "family": family_in(pair.student)})
 
 
 def sha256(path: Path) -> str:

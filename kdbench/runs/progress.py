@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from kdbench.files import write_atomically
+from kdbench.files import read_regular, write_atomically
 from kdbench.runs.cells import told
 from kdbench.runs.claims_owner import Owner
 from kdbench.runs.elapsed import Pace
@@ -54,9 +54,15 @@ class Progress(Spec):
 def read(folder: Path) -> Progress | None:
     """Read the progress in a pack's folder; None where there is none or it is of another version."""
     try:
-        return Progress.model_validate_json((folder / "progress.json").read_bytes())
+        return Progress.model_validate_json(read_regular(folder / "progress.json"))
     except (OSError, ValidationError):
         return None
+
+
+def forget(folder: Path) -> None:
+    """Remove the progress of an earlier worker, so that what is read is of the next one."""
+    with contextlib.suppress(OSError):
+        (folder / "progress.json").unlink()
 
 
 class WorkerConsole:

@@ -14,9 +14,12 @@ from importlib import metadata
 from pathlib import Path
 
 from kdbench import devices
-from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher
+from kdbench.cards import MetricCard
+from kdbench.plugins import registry
+from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, best_point
 from kdbench.runs.plan import stored
 from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.text import LONGEST, line, printable
 
 PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
@@ -36,6 +39,7 @@ def record_of(
     code: str | None = None,
     command: str = "",
     device: str | None = None,
+    weights: str | None = None,
 ) -> Record:
     """Return the record of a training or evaluation that has just ended in this process.
 
@@ -52,25 +56,29 @@ def record_of(
         code: Hash of that method's source.
         command: Command that makes it again; empty: that of this process.
         device: Name of the device, where it was not this process's.
+        weights: Hash of a teacher's weights.
     """
+    card = registry().metric(metric)
     return Record(
         kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
         identity=spec.identity(),
         spec=stored(spec),
         status=_status(reason),
-        reason=reason,
-        metrics=summary(curve, metric) if curve else None,
+        reason=None if reason is None else line(reason, LONGEST),
+        metrics=summary(curve, card) if curve else None,
         metric=metric,
+        higher_is_better=card.higher_is_better,
         teacher=teacher,
         cost=Cost.model_validate(cost or {}),
         curve=[dict(point) for point in curve],
         versions=versions(),
         device=device or devices.name(spec.device),
         host_class=host_class(),
-        notes=list(notes),
+        notes=[line(note, LONGEST) for note in notes],
         plugin=plugin,
         code=code,
         made=_made(work_dir, command),
+        weights_sha256=weights,
     )
 
 
@@ -81,16 +89,15 @@ def _status(reason: str | None) -> Status:
 def _made(work_dir: Path, command: str) -> Made:
     return Made(
         clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        path=str(work_dir),
-        command=command or shlex.join(["kdbench", *sys.argv[1:]]),
+        path=printable(str(work_dir)),
+        command=printable(command or shlex.join(["kdbench", *sys.argv[1:]])),
     )
 
 
-def summary(curve: Curve, metric: str) -> Metrics:
-    """Last and best evaluation of a curve, the first best one where several are."""
+def summary(curve: Curve, metric: MetricCard) -> Metrics:
+    """Return the last and the best evaluation of a curve."""
     last = {name: value for name, value in curve[-1].items() if name != "iteration"}
-    best = max(curve, key=lambda point: point.get(metric, 0.0))
-    return Metrics(last=last, best=dict(best))
+    return Metrics(last=last, best=best_point(curve, metric.name, higher_is_better=metric.higher_is_better))
 
 
 def versions() -> dict[str, str]:

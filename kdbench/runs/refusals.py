@@ -1,14 +1,15 @@
-"""What is refused before anything is trained: methods that a family lacks, models that do not work."""
+"""Refuses methods that a model's family lacks, and stages that cannot be made, before anything is trained."""
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kdbench.errors import UserError
+from kdbench.distill import FAMILIES
+from kdbench.errors import PluginError, UserError
 from kdbench.plugins import make_method, registry
 from kdbench.runs.plan import Plan
+from kdbench.selectors import canonical, resolve
 
 if TYPE_CHECKING:
     from kdbench.distill import Method
@@ -25,20 +26,37 @@ def check_method(plan: Plan, student: Subject) -> None:
     from kdbench.openmmlab.configs import family_of
     from kdbench.openmmlab.preflight import check_family
 
+    family = family_of(student.config())
     method = make_method(plan.card, plan.options)
     try:
-        check_family(method, family_of(student.config()))
+        check_family(method, family)
+    except PluginError:
+        raise
     except UserError as refused:
-        raise UserError(f"{refused}{_working_pairs(method, plan.dataset.name)}") from None
+        raise UserError(f"{refused}{_working_variants(plan, family)}{_working_pairs(method, plan)}") from None
 
 
-def _working_pairs(method: Method[Any], dataset: str) -> str:
+def _working_variants(plan: Plan, family: str) -> str:
+    """Name the variants of a method that work in a family, with a leading blank."""
+    card = plan.card
+    working = [
+        canonical(card, options)
+        for options in (resolve(card, {"variant": name}) for name in card.variants)
+        if set(make_method(card, options).needs()) <= FAMILIES[family]
+    ]
+    return f" Variants that work with this one: {', '.join(working)}." if working else ""
+
+
+def _working_pairs(method: Method[Any], plan: Plan) -> str:
     """Name the pairs of a dataset in whose family the method works, with a leading blank."""
-    from kdbench.distill import FAMILIES
+    from kdbench.openmmlab.resolved import family_in
 
-    needed = set(method.needs())
-    working = [pair.name for pair in registry().pairs_of(dataset) if needed <= FAMILIES[pair.family]]
-    return f" Pairs of {dataset} that work: {', '.join(working)} (--pair)." if working else ""
+    needed, dataset = set(method.needs()), plan.dataset.name
+    working: list[str] = []
+    for pair in registry().pairs_of(dataset):
+        with suppress(UserError):  # of a pair that does not work itself
+            working += [pair.name] if needed <= FAMILIES[family_in(pair.student)] else []
+    return f" Pairs of {dataset} that work: {', '.join(working)} (`pair`)." if working else ""
 
 
 def check_stage(stage: TeacherStage) -> str:
@@ -51,50 +69,3 @@ def check_stage(stage: TeacherStage) -> str:
     from kdbench.openmmlab.stages import transform_of
 
     return f"{stage.title}: the teacher, fine-tuned with {brief(transform_of(stage))} on its feature maps"
-
-
-def check_model(role: str, subject: Subject, *, trained: bool = True) -> str:
-    """Build a model and run it once on shapes alone; gives one line on its size and on layers that are thawed.
-
-    Args:
-        role: ``teacher`` or ``student``.
-        subject: The model, its dataset and its recipe.
-        trained: Whether it is trained; False for a teacher from a checkpoint.
-
-    Raises:
-        UserError: If the config, an edit or the initial weights do not work.
-    """
-    from kdbench.openmmlab.complexity import parameters_and_flops
-    from kdbench.openmmlab.pretrained import require_pretrained
-    from kdbench.openmmlab.thawing import thawing
-
-    config = subject.config()
-    if subject.pretrained:
-        require_pretrained(config, download=subject.download)
-    try:
-        parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
-        notes = thawing(config, subject.dataset) if trained else []
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"the {role}'s model ({subject.model.config}) does not work: {reason(error)}. "
-            f"Check its config and --set {role}.*."
-        ) from error
-    size = f"{amount(parameters)} parameters, {amount(flops)} multiply-adds"
-    return ", ".join([f"{role}: {subject.model.config}", size, *notes])
-
-
-def amount(number: int) -> str:
-    """Format a large number with three digits: ``1.23 M``."""
-    value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
-    return f"{value:.3g} {unit}"
-
-
-def reason(error: Exception) -> str:
-    """Format an error in one line: its message, or the failing line of code where it has none."""
-    message = " ".join(str(error).split())
-    if message:
-        return f"{type(error).__name__}: {message}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {frame.line}"

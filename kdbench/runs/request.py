@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from kdbench.benchmarks import load
 from kdbench.cards import Dataset
+from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
-from kdbench.plugins import registry, suggestion
-from kdbench.specs import Model, Pair, Precision, Schedule
+from kdbench.plugins import registry
+from kdbench.selectors import parse
+from kdbench.specs import PLAIN, Model, Pair, Precision
+
+log = logging.getLogger(__name__)
 
 SMOKE: dict[str, Any] = {"iterations": 4, "batch_size": 4, "warmup": 1, "validations": 1}
-SECTIONS = ("schedule", "teacher_schedule", "student", "teacher")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,31 @@ class Request:
     processes: int = 1
     from_scratch: bool = False
     data_root: Path | None = None
+    benchmark: Path | None = None
+    """Benchmark file that defines the dataset or the pair."""
+
+
+def of_benchmark(request: Request) -> Request:
+    """Return a request with what its benchmark file says, once its definitions are known in this process.
+
+    That is the dataset, the file's first pair and the checkpoint of the teacher, where the request has none.
+
+    Raises:
+        UserError: If the file cannot be used, or is for another dataset.
+    """
+    if request.benchmark is None:
+        if not request.dataset:
+            raise ArgumentError("dataset", "name one, or a benchmark file.")
+        return request
+    found = load(request.benchmark)
+    if request.dataset not in ("", found.dataset):
+        raise ArgumentError("benchmark", f"it is for dataset '{found.dataset}'.", request.benchmark)
+    pair = request.pair or found.pairs[0]
+    given = request.teacher_checkpoints
+    if found.inline and not given and parse(request.method)[0] != PLAIN:
+        checkpoint = found.inline.checkpoint(pair)
+        given = () if checkpoint is None else (checkpoint,)
+    return replace(request, dataset=found.dataset, pair=pair, teacher_checkpoints=given)
 
 
 def pair_of(request: Request, dataset: Dataset) -> Pair:
@@ -49,7 +79,7 @@ def pair_of(request: Request, dataset: Dataset) -> Pair:
     if pair.dataset != dataset.name:
         names = ", ".join(p.name for p in pairs)
         raise UserError(
-            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose of {names}."
+            f"pair '{pair.name}' is for dataset '{pair.dataset}', not '{dataset.name}': choose from {names}."
         )
     return pair
 
@@ -63,10 +93,11 @@ def overridden(pair: Pair, request: Request) -> Pair:
     if request.from_scratch:
         values["pretrained"] = False
     if request.schedule == "smoke":
-        values["schedule"] |= SMOKE
-        values["teacher_schedule"] |= SMOKE
+        for section in ("schedule", "teacher_schedule"):
+            smallest = min(values[section]["batch_size"], SMOKE["batch_size"])
+            values[section] |= SMOKE | {"batch_size": smallest}
     for setting in request.settings:
-        apply(values, setting)
+        change(setting).apply(values)
     try:
         return Pair.model_validate(values)
     except ValidationError as error:
@@ -76,28 +107,8 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 def own_model(reference: str) -> Model:
     """Return a model from a user's config."""
-    if "::" not in reference and not Path(reference).is_file():
-        raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+    if "::" not in reference:
+        if not Path(reference).is_file():
+            raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+        log.warning("config '%s' is Python code, which runs now with your rights", reference)
     return Model(config=reference)
-
-
-def apply(values: dict[str, Any], setting: str) -> None:
-    """Apply one ``SECTION.key=value`` to a pair's values; models' keys become edits."""
-    key, equals, text = setting.partition("=")
-    section, _, rest = key.strip().partition(".")
-    if not equals or not rest or section not in SECTIONS:
-        raise ArgumentError(
-            "settings", f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.", setting
-        )
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ArgumentError("settings", "the value is not YAML.", setting) from error
-    if section in ("student", "teacher"):
-        values[section]["edits"][rest] = value
-    elif rest in Schedule.model_fields:
-        values[section][rest] = value
-    else:
-        raise ArgumentError(
-            "settings", f"a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}", setting
-        )

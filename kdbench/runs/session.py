@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
-from kdbench.errors import UserError
+from kdbench.errors import GateError, UserError
+from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
 from kdbench.runs.plan import Plan
@@ -20,6 +21,7 @@ from kdbench.specs import StagedTeacherSpec, TeacherSpec
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
     from kdbench.openmmlab.students import Subject
+    from kdbench.openmmlab.training import Place
 
 
 class Session:
@@ -84,18 +86,32 @@ class Session:
             self._check(models)
 
     def _check(self, models: bool) -> None:
-        from kdbench.runs.refusals import check_method, check_model, check_stage
+        from kdbench.openmmlab.rehearsal import check_model
+        from kdbench.runs.refusals import check_method, check_stage
 
         plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.settings)
         check_method(plan, student)
-        if not models:
-            return
-        if plan.teacher is not None:
-            subject = subject_of(plan.teacher, plan, self.settings)
-            self.console.say(check_model("teacher", subject, trained=plan.teacher.checkpoint is None))
-        if plan.staged is not None:
+        if models and plan.teacher is not None:
+            teacher, trained = subject_of(plan.teacher, plan, self.settings), plan.teacher.checkpoint is None
+            self.console.say(check_model("teacher", teacher, self._place(plan.teacher), trained=trained))
+        if models and plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
-        self.console.say(check_model("student", student))
+        if models:
+            self.console.say(check_model("student", student, self._place(plan.cell)))
+        if plan.teacher is not None and self.total > 1:
+            self._rehearse(student, plan.staged or plan.teacher)
+
+    def _rehearse(self, student: Subject, teacher: TeacherSpec) -> None:
+        """Try the method between untrained models, where other trainings come first."""
+        from kdbench.openmmlab.rehearsal import check_together
+
+        plan, place = self.plan, self._place(self.plan.cell)
+        teachers = [subject_of(teacher, plan, self.settings)] * plan.options.ensemble
+        with self.alone(plan.cell).recording_failures(place):
+            check_together(student, teachers, plan.card, plan.options, place, force=self.settings.force)
+
+    def _place(self, spec: Spec) -> Place:
+        return place_of(spec, self.plan, self.settings)
 
     def _plain(self) -> Record:
         return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
@@ -159,17 +175,28 @@ class Session:
         model = self.trainer.load_teacher(
             subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
         )
-        record = record or self._measured(spec, subject, model)
+        weights = weights_hash(model.model)
+        record = record or self._measured(spec, subject, model, weights)
+        self._check_weights(record, weights, spec)
         value = record.score
         assert value is not None, "a done record has its metric"
         self._judge(spec, value)
         measured = Teacher(
             identity=record.identity,
             config=spec.model.config,
-            weights_sha256=weights_hash(model.model),
+            weights_sha256=weights,
             value=value,
         )
         return model, measured
+
+    def _check_weights(self, record: Record, weights: str, spec: TeacherSpec) -> None:
+        """Refuse weights that are not those that the teacher's record is of, since its score is not theirs."""
+        if record.weights_sha256 not in (None, weights):
+            file = self._weights(spec)
+            raise UserError(
+                f"{title(spec)}: the weights in {file} are not those of its record: put them back, or remove "
+                "the file and the teacher is trained again."
+            )
 
     def _judge(self, spec: TeacherSpec, value: float) -> None:
         """Refuse a teacher that is no better than chance, unless forced."""
@@ -180,15 +207,15 @@ class Session:
             return
         dataset = self.plan.dataset
         try:
-            check_teacher(dataset.metric, value, chance(dataset, self.plan.folder))
-        except UserError as failed:
+            check_teacher(registry().metric(dataset.metric), value, chance(dataset, self.plan.folder))
+        except GateError as failed:
             self._overrule(failed, spec)
 
-    def _overrule(self, failed: UserError, spec: TeacherSpec) -> None:
+    def _overrule(self, failed: GateError, spec: TeacherSpec) -> None:
         """Raise the error of a gate, unless forced: then the record of the method says so."""
-        why = f"{title(spec)}: {failed}" if isinstance(spec, StagedTeacherSpec) else str(failed)
+        why = f"{title(spec)}: {failed.why}" if isinstance(spec, StagedTeacherSpec) else failed.why
         if not self.settings.force:
-            raise UserError(f"{why} Or go on with --force.") from failed
+            raise GateError(why) from failed
         self.overruled.append(f"a gate failed and was overruled: {why}")
         self.console.say(self.overruled[-1])
 
@@ -205,11 +232,11 @@ class Session:
             return self.plan.checkpoints[spec.checkpoint]
         return self.settings.folder(spec) / WEIGHTS
 
-    def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel) -> Record:
+    def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel, weights: str) -> Record:
         """Evaluate a given checkpoint and record it."""
         self.console.say("teacher: evaluating the given checkpoint")
-        metrics = self.trainer.evaluate(model.model, subject, place_of(spec, self.plan, self.settings))
-        record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}])
+        metrics = self.trainer.evaluate(model.model, subject, self._place(spec))
+        record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}], weights=weights)
         self.console.say(f"teacher: {score(record)}")
         return record
 
@@ -224,14 +251,15 @@ class Session:
         if record is not None:
             other = spec == self.plan.cell and outdated(record, self.plan)
             told = f"{title(spec)}: done already, {score(record)}"
-            self.console.say(f"{told}, {OUTDATED}" if other else told)
+            file = self.settings.store.path_of(record)
+            self.console.say(f"{told}, {OUTDATED}: {file}" if other else told)
         return record
 
     def _train(self, training: Training) -> Record:
         """Train one student or teacher and write its record, also when it fails."""
         self.position += 1
         heading = f"{self.position} of {self.total}: {title(training.spec)}"
-        return training.run(place_of(training.spec, self.plan, self.settings), self.console, heading)
+        return training.run(self._place(training.spec), self.console, heading)
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:

@@ -25,6 +25,8 @@ class RunSettings(Spec):
     """Folder of the records."""
     workers: Annotated[int, Field(ge=0)] | None = None
     """Data loading processes; None: none on a CPU, with a GPU as many as there are spare cores for."""
+    step_limit: Annotated[float, Field(gt=0)] | None = None
+    """Seconds that one iteration may take before its run fails; None: any."""
     visualizers: tuple[str, ...] = ()
     """mmengine's visualisation backends beside its local one, such as ``TensorboardVisBackend``."""
     download: bool = False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kdbench.files import write_atomically
+from kdbench.files import read_regular, write_atomically
 from kdbench.results.record import Record
 from kdbench.results.statistics import gains, mean
 from kdbench.results.store import Broken, Store
@@ -45,7 +45,7 @@ class Manifest(Spec):
     def read(cls, work_dir: Path) -> Manifest | None:
         """Read the manifest of a work directory; None where there is none that can be read."""
         try:
-            return cls.model_validate_json((work_dir / CURRENT).read_bytes())
+            return cls.model_validate_json(read_regular(work_dir / CURRENT))
         except (OSError, ValidationError):
             return None
 
@@ -57,8 +57,6 @@ class Report(Spec):
     """The sweep's process."""
     ends: float | None
     """When it will end, s since the epoch; None where that is unknown."""
-    untimed_teachers: int
-    """To be trained, and left out of that."""
     refused: dict[str, str]
     """Identity -> why, of cells that cannot be run and have no record."""
 
@@ -70,12 +68,12 @@ class Report(Spec):
     def read(cls, work_dir: Path) -> Report | None:
         """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
-            told = cls.model_validate_json((work_dir / REPORT).read_bytes())
+            told = cls.model_validate_json(read_regular(work_dir / REPORT))
             age = time.time() - (work_dir / REPORT).stat().st_mtime
         except (OSError, ValidationError):
             return None
         gone = told.owner.dead() or age > FORGET
-        return told.model_copy(update={"ends": None, "untimed_teachers": 0}) if gone else told
+        return told.model_copy(update={"ends": None}) if gone else told
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,6 @@ class Snapshot:
         running: Of them, in a worker now.
         workers: What each worker does.
         seconds_left: Until the end, s; None where it cannot be told.
-        untimed_teachers: Teachers to be trained whose time is unknown, and left out of that.
         best: The best method of each pair so far, a line each.
     """
 
@@ -99,7 +96,6 @@ class Snapshot:
     running: int
     workers: tuple[Progress, ...] = ()
     seconds_left: float | None = None
-    untimed_teachers: int = 0
     best: tuple[str, ...] = ()
 
     @property
@@ -111,11 +107,14 @@ class Snapshot:
 
 
 def best_of(records: Iterable[Record]) -> tuple[str, ...]:
-    """For each pair the method with the largest mean difference to the plain student, over shared seeds."""
+    """For each pair the method with the largest mean difference to the plain student, over shared seeds.
+
+    Smoke runs are left out: they are never ranked.
+    """
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        if record.kind == "cell" and record.score is not None:
-            scores[record.pair_name][record.selector][record.seed] = record.score
+        if record.kind == "cell" and record.score is not None and record.schedule != "smoke":
+            scores[record.pair_name][record.selector][record.seed] = record.sign * record.score
     return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
 
 
@@ -161,7 +160,6 @@ def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str
             running=len(running),
             workers=tuple(workers),
             seconds_left=None if ends is None else max(0.0, ends - time.time()),
-            untimed_teachers=report.untimed_teachers if report is not None else 0,
             best=best_of(done.values()),
         ),
         failed,

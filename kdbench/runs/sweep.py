@@ -15,8 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from kdbench.errors import PluginError
+from kdbench.errors import ERROR, PluginError
 from kdbench.executors.base import HELD, REFUSED, Ended, Executor
+from kdbench.guests import Interruption
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.runs import packs_file
@@ -26,9 +27,9 @@ from kdbench.runs.claims import Claims
 from kdbench.runs.dealing import dealt
 from kdbench.runs.estimate import Rates, in_order, teachers_of
 from kdbench.runs.packs import Pack
+from kdbench.runs.progress import Progress
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Report, Snapshot, best_of, last_lines
-from kdbench.runs.sweep_eta import time_left
 from kdbench.runs.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
 from kdbench.runs.sweep_state import PackState, Settled, mark_of, write_lost
 from kdbench.specs import TeacherSpec
@@ -36,7 +37,7 @@ from kdbench.specs import TeacherSpec
 LOOK_EVERY = 1.0
 """Seconds between two looks at progress, claims and teachers while no worker ends."""
 DEATHS = 3
-"""Workers that may die on a pack in a row without getting further: the first one and two retries."""
+"""Workers that may die on a cell in a row without getting further, one on a larger pack among them."""
 
 
 class View(Protocol):
@@ -100,7 +101,8 @@ class Sweep:
         order = in_order(dealt(task.packs, executor.slots, self.rates), self.rates)
         self.pending = [PackState.of(p, self.store, task.settings.pack_folder(p.name)) for p in order]
         self.running: dict[str, PackState] = {}
-        self.records = list(task.done)
+        self.records, self.done_before = list(task.done), len(task.done)
+        self.start = time.monotonic()
         self.failed_before = task.failed
         self.failures: list[Settled] = []
         self.failed_needs: dict[str, str] = {}
@@ -157,9 +159,7 @@ class Sweep:
         self.view.show(now)
         ends = None if now.seconds_left is None else time.time() + now.seconds_left
         refused = {failure.item.identity: failure.why for failure in self.failures if failure.record is None}
-        untimed = now.untimed_teachers
-        report = Report(owner=claims.owner, ends=ends, untimed_teachers=untimed, refused=refused)
-        report.write(self.settings.work_dir)
+        Report(owner=claims.owner, ends=ends, refused=refused).write(self.settings.work_dir)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -168,7 +168,7 @@ class Sweep:
         def ask(number: int, frame: FrameType | None) -> None:
             self.asked += 1
             if self.asked > 2:
-                raise KeyboardInterrupt
+                raise Interruption
 
         heard = (signal.SIGINT, signal.SIGTERM)
         main = threading.current_thread() is threading.main_thread()
@@ -200,7 +200,7 @@ class Sweep:
             if state is None:
                 return
             mark = mark_of(state.pack, self.settings.work_dir, self.there)
-            state.start(mark, teachers_of(state.pack.items, self.there))
+            state.start(mark)
             file = packs_file.write(state.pack, state.name, self.settings)
             handle = self.executor.submit(self.command(file), self.executor.resources, state.log)
             self.running[handle] = state
@@ -278,15 +278,16 @@ class Sweep:
         needs = {need: spec for item in state.pack.items for need, spec in specs_of(item.plan).items()}
         self._collect(state)
         self._note_failed(needs)
-        if ended.code == REFUSED:
-            self._refused(state)
+        refused = ended.code == REFUSED and self._refused(state)
         if not state.pack.items:
             return
-        self.pending.insert(0, state)
         told = worker_progress.read(state.folder)
         ours = None if told is None else told.owner  # who seems to live yet where that was on another machine
         held = any(claims.holder(item.identity) not in (None, ours) for item in state.pack.items)
-        if not self.asked and not held and ended.code not in (HELD, REFUSED):
+        left = ended.code == HELD and told is None
+        if self.asked or held or left or refused:
+            self.pending.insert(0, state)
+        else:
             self._died(state, ended, claims)
 
     def _note_failed(self, specs: Mapping[str, Spec]) -> None:
@@ -296,23 +297,40 @@ class Sweep:
             if record is not None and not record.done and record.made.clock >= self.began:
                 self.failed_needs[identity] = f"{title(spec)} failed: {record.reason}"
 
-    def _refused(self, state: PackState) -> None:
-        """Settle the cells that a worker refused; all where it could not even begin."""
+    def _refused(self, state: PackState) -> bool:
+        """Settle the cells that a worker refused, all where it could not even begin; False if it died instead."""
         told = worker_progress.read(state.folder)
         refused = told.refused if told is not None and told.ended else {}
-        last = next(reversed(last_lines(state.log, state.log_start)), "its worker refused it")
+        last = next(reversed(last_lines(state.log, state.log_start)), "")
+        if not refused and not last.startswith(ERROR):
+            return False
         for item in list(state.pack.items):
             if item.identity in refused or not refused:
-                why = refused.get(item.identity, last.removeprefix("error: "))
+                why = refused.get(item.identity, last.removeprefix(ERROR))
                 self._settle(state, Settled(item, None, why))
+        return True
 
     def _died(self, state: PackState, ended: Ended, claims: Claims) -> None:
-        """Try again, from the last checkpoint; after the last try the cells have failed."""
+        """Run the cells again from their last checkpoints: in halves, and a single one until it has failed."""
         deaths = state.died(mark_of(state.pack, self.settings.work_dir, self.there))
-        if deaths < DEATHS:
-            self.view.say(f"{state.pack.title}: its worker ended with {ended.how}; started again")
-            return
-        self.pending.remove(state)
+        line = f"{state.pack.title}: its worker ended with {ended.how}"
+        if len(state.pack.items) > 1 and not self._in_teacher(state):
+            self.view.say(f"{line}; its {len(state.pack.items)} cells are run again in halves")
+            self.pending[:0] = state.halves(self.store, self.settings)
+        elif deaths < DEATHS:
+            self.view.say(f"{line}; started again")
+            self.pending.insert(0, state)
+        else:
+            self._lost(state, ended, claims)
+
+    def _in_teacher(self, state: PackState) -> bool:
+        """Whether a worker died in the training of a teacher, for which none of its cells is to blame."""
+        told = worker_progress.read(state.folder)
+        lacking = teachers_of(state.pack.items, self.there).values()
+        return told is not None and told.training != "" and any(spec.checkpoint is None for spec in lacking)
+
+    def _lost(self, state: PackState, ended: Ended, claims: Claims) -> None:
+        """Record the cells as failed."""
         why = f"its worker died {DEATHS} times without getting further, at last with {ended.how}"
         for item in list(state.pack.items):
             record = None
@@ -325,14 +343,26 @@ class Sweep:
         """Return the sweep as it is now."""
         running = list(self.running.values())
         told = [worker_progress.read(state.folder) for state in running]
-        seconds, untimed = time_left(running, self.pending, self.rates, self.there, self.executor.slots)
+        workers = tuple(progress for progress in told if progress is not None and not progress.ended)
         return Snapshot(
             total=self.total,
             done=len(self.records),
             failed=self.failed_before + len(self.failures),
             running=sum(len(state.pack.items) for state in running),
-            workers=tuple(progress for progress in told if progress is not None and not progress.ended),
-            seconds_left=seconds,
-            untimed_teachers=untimed,
+            workers=workers,
+            seconds_left=self._seconds_left(workers),
             best=best_of(self.records),
         )
+
+    def _seconds_left(self, workers: Sequence[Progress]) -> float | None:
+        """Estimate the time to the end from the mean time of this sweep's finished cells; before any, from records.
+
+        It is no shorter than what any worker still needs.
+        """
+        left = [item for state in (*self.running.values(), *self.pending) for item in state.pack.items]
+        spent, finished = time.monotonic() - self.start, len(self.records) - self.done_before
+        known, unknown = self.rates.total(left)
+        if not left or (not finished and unknown):
+            return None
+        shared = spent / finished * len(left) if finished else known / self.executor.slots - spent
+        return max(0.0, shared, *(worker.seconds_left or 0.0 for worker in workers))

@@ -80,18 +80,22 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
         pair=cell.pair,
         seed=cell.seed,
         schedule=benchmark.schedule,
+        settings=(*benchmark.set, *like.settings),
+        benchmark=benchmark.inline and benchmark.inline.file,
     )
 
 
 def command_of(request: Request, settings: RunSettings) -> str:
     """Return the command that runs a cell by hand, for a shell."""
-    words = ["kdbench", "run", "--method", request.method, "--dataset", request.dataset]
+    words = ["kdbench", "run", "--method", request.method]
     flags = {
         "--from-scratch": request.from_scratch,
         "--download": settings.download,
         "--force": settings.force,
     }
     options: dict[str, Sequence[object]] = {
+        "--benchmark": [request.benchmark],
+        "--dataset": [None if request.benchmark else request.dataset],
         "--pair": [request.pair],
         "--seed": [request.seed],
         "--schedule": [None if request.schedule == "default" else request.schedule],
@@ -103,6 +107,7 @@ def command_of(request: Request, settings: RunSettings) -> str:
         "--device": [request.device],
         "--gpus": [None if request.processes == 1 else request.processes],
         "--workers": [settings.workers],
+        "--step-limit": [settings.step_limit],
         "--visualizer": settings.visualizers,
         "--root": [request.data_root],
         "--work-dir": [_unless_default(settings, "work_dir")],
@@ -150,15 +155,19 @@ def known(items: Mapping[str, Item], store: Store) -> Known:
     return Known(done, failed, records)
 
 
-def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) -> list[str]:
-    """Return the selectors with cells that are done, but by other code of the method than there is now.
+def done_by_other_code(items: Mapping[str, Item], done: Mapping[str, Record]) -> dict[str, list[Record]]:
+    """Return selector -> the records that are done, but by other code of the method than there is now.
 
     Args:
         items: The cells.
         done: Identity -> record of those that are done.
     """
-    plans = {identity: items[identity].plan for identity in done}
-    return sorted({p.cell.selector for identity, p in plans.items() if outdated(done[identity], p)})
+    found: dict[str, list[Record]] = {}
+    for identity, record in done.items():
+        plan = items[identity].plan
+        if outdated(record, plan):
+            found.setdefault(plan.cell.selector, []).append(record)
+    return found
 
 
 def _refuse_newer(items: Mapping[str, Item], files: Sequence[Broken]) -> None:

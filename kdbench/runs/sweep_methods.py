@@ -28,7 +28,7 @@ def methods_of(text: str) -> list[str]:
 def _expanded(item: str, text: str) -> Iterator[str]:
     match = SELECTOR.fullmatch(item)
     if match is None:
-        raise UserError(f"'{item}' in '{text}' is no method: write name or name[option=value,value,...].")
+        raise UserError(f"'{item}' in '{text}' is not a method: write name or name[option=value,value,...].")
     name, inside = match.groups()
     if not (inside or "").strip():
         yield name

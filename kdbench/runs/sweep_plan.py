@@ -82,7 +82,7 @@ def plan_sweep(
         like: What all cells have in common.
         settings: Runtime settings.
         view: Where lines are shown.
-        retry_failed: Run cells again that have failed.
+        retry_failed: Run failed cells again.
         max_lanes: Most cells of a pack; None: no limit.
         share_teacher: Whether cells with the same teacher are run together.
         rehash: Read every file of the data, whatever the index of hashes has of it.
@@ -94,8 +94,9 @@ def plan_sweep(
     store = known(cells, settings.store)
     if settings.rerun:
         store = replace(store, done={}, failed={})
-    for selector in done_by_other_code(cells, store.done):
-        log.warning(f"{selector}: done {OUTDATED}")
+    for selector, records in sorted(done_by_other_code(cells, store.done).items()):
+        files = [str(settings.store.path_of(record)) for record in records]
+        log.warning(f"{selector}: done {OUTDATED}: {len(files)} records, such as {min(files)}")
     settled = store.done.keys() | (set() if retry_failed else store.failed.keys())
     left = [item for identity, item in cells.items() if identity not in settled]
     return SweepPlan(cells, store, packs_of(left, max_lanes=max_lanes, share_teacher=share_teacher))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.files import slug
+from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.record import TEACHERS, Record
 from kdbench.results.store import Store
-from kdbench.runs.cells import Spec, interrupted_at
+from kdbench.runs.cells import Spec
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
 from kdbench.specs import RunSpec, TeacherSpec

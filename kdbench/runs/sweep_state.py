@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdbench.results.record import Record
 from kdbench.results.store import Store
-from kdbench.runs import provenance
+from kdbench.runs import progress, provenance
 from kdbench.runs.cells import Spec
-from kdbench.runs.packs import Pack
+from kdbench.runs.packs import Pack, split
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
 from kdbench.runs.sweep_cells import Item
 from kdbench.runs.sweep_records import checkpoints_of, needs_of, stamp
-from kdbench.specs import TeacherSpec
 
 Stamp = tuple[int, int] | None
 
@@ -48,9 +46,6 @@ class PackState:
         deaths: Workers that died on it in a row without getting further.
         mark: How far it was at the last look, growing.
         log_start: Where in the log the last worker began, in bytes.
-        began: When that was, by the monotonic clock, s.
-        teachers: What that worker had to train before the cells, by identity.
-        taught: When all of these were there, by the same clock; None as long as they are not.
     """
 
     pack: Pack
@@ -60,9 +55,6 @@ class PackState:
     deaths: int = 0
     mark: tuple[int, int] | None = None
     log_start: int = 0
-    began: float = 0.0
-    teachers: dict[str, TeacherSpec] = field(default_factory=dict)
-    taught: float | None = None
 
     @classmethod
     def of(cls, pack: Pack, store: Store, folder: Path) -> PackState:
@@ -75,24 +67,21 @@ class PackState:
         """What its workers print."""
         return self.folder / "log.txt"
 
-    def start(self, mark: tuple[int, int], teachers: dict[str, TeacherSpec]) -> None:
-        """Note that a worker starts, and which teachers it has to train."""
+    def start(self, mark: tuple[int, int]) -> None:
+        """Note that a worker starts, and how far the pack is."""
+        progress.forget(self.folder)
         self.mark = self.mark or mark
-        self.began = time.monotonic()
-        self.teachers, self.taught = teachers, None
         self.log_start = self.log.stat().st_size if self.log.exists() else 0
-
-    def on_cells(self, there: Callable[[Spec], bool]) -> float:
-        """How long its worker has been at the cells, s; 0 as long as it trains teachers."""
-        if not self.teachers:
-            return time.monotonic() - self.began
-        if self.taught is None and all(there(teacher) for teacher in self.teachers.values()):
-            self.taught = time.monotonic()
-        return 0.0 if self.taught is None else time.monotonic() - self.taught
 
     def keep(self, items: list[Item]) -> None:
         """Only these cells are left."""
         self.pack = Pack(tuple(items), self.pack.reason)
+
+    def halves(self, store: Store, settings: RunSettings) -> list[PackState]:
+        """Return a pack for each half of the cells, where the death of a worker counts as one on each."""
+        halves = split(self.pack, 2, "a worker died")
+        states = [PackState.of(half, store, settings.pack_folder(half.name)) for half in halves]
+        return [replace(state, deaths=1) for state in states]
 
     def died(self, mark: tuple[int, int]) -> int:
         """Count a worker's death; where it came further than those before, it is the first of a new row."""

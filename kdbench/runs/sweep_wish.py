@@ -39,7 +39,7 @@ def benchmarks_of(
     given = {"methods": methods, "datasets": datasets, "pairs": pairs, "seeds": seeds}
     if files:
         if named := [name for name, value in given.items() if value is not None]:
-            raise ArgumentError(named, "the benchmark files say that; leave one of both away.")
+            raise ArgumentError(named, "the benchmark files say that: leave one of the two out.")
         return [_scheduled(load(file), schedule) for file in files]
     if methods is None or datasets is None:
         raise UserError("nothing to sweep: give benchmark files, or methods and datasets.")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kdbench.cards import MethodCard, Options
+from kdbench.errors import GateError
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher
     from kdbench.openmmlab.hooks import Progress
-    from kdbench.openmmlab.preflight import GateError
     from kdbench.openmmlab.students import Outcome, Subject
     from kdbench.openmmlab.training import Place
 

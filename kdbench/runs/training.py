@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import PluginError, RunError, UserError
+from kdbench.errors import Disturbed, PluginError, RunError, UserError, reason
+from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
-from kdbench.runs.cells import Spec, interrupted_at, score, subject_of, title
+from kdbench.runs.cells import Spec, score, subject_of, title
 from kdbench.runs.elapsed import span
 from kdbench.runs.launch import is_main_process
 from kdbench.runs.plan import Plan, origin
@@ -96,18 +97,39 @@ class Training:
         Raises:
             RunError: If it failed; its failed record is written.
             OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            Disturbed: If a lane of its pack changed what all depend on.
             UserError: If a gate fails or a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
+        """
+        subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
+        self._look_back(place.work_dir, console, heading)
+        with self.recording_failures(place), console.stage(heading, subject.schedule.iterations) as progress:
+            outcome = self._outcome(subject, place, progress)
+        cost = {**outcome.cost, "timed_with": self.timed_with}
+        notes = [*self.notes, *outcome.notes]
+        weights = outcome.weights if isinstance(self.spec, TeacherSpec) else None
+        record = self.write(curve=outcome.curve, cost=cost, notes=notes, weights=weights)
+        console.say(f"{title(self.spec)}: {score(record)} in {span(time.monotonic() - begun)}")
+        return record
+
+    @contextmanager
+    def recording_failures(self, place: Place) -> Iterator[None]:
+        """Record as failed what the block raises, unless it is a user's mistake.
+
+        Args:
+            place: Where, and beside what.
+
+        Raises:
+            RunError: If the block failed; the failed record is written.
+            OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            UserError: As it was raised.
         """
         from kdbench.openmmlab.looks import NonFiniteLoss
         from kdbench.openmmlab.memory import is_out_of_memory
 
-        subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
         name = title(self.spec)
-        self._look_back(place.work_dir, console, heading)
         try:
-            with console.stage(heading, subject.schedule.iterations) as progress:
-                outcome = self._outcome(subject, place, progress)
+            yield
         except NonFiniteLoss as failed:
             why = f"{name}: {failed}. Look at the learning rate and the method's weight."
             raise RunError(why, self.failed(str(failed))) from failed
@@ -117,15 +139,15 @@ class Training:
             raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
         except (UserError, OSError):
             raise
+        except Disturbed as failed:
+            if place.pack is not None:
+                raise
+            raise RunError(f"{name}: {failed}.", self.failed(str(failed))) from failed
         except Exception as failed:
             if place.pack is not None and is_out_of_memory(failed):
                 raise OutOfMemory from failed
-            reason, trace = self._crashed(failed)
-            raise RunError(f"{name}: {reason}. The traceback is in {trace}.", self.failed(reason)) from failed
-        cost = {**outcome.cost, "timed_with": self.timed_with}
-        record = self.write(curve=outcome.curve, cost=cost, notes=[*self.notes, *outcome.notes])
-        console.say(f"{name}: {score(record)} in {span(time.monotonic() - begun)}")
-        return record
+            why, trace = self._crashed(failed)
+            raise RunError(f"{name}: {why}. The traceback is in {trace}.", self.failed(why)) from failed
 
     def _outcome(self, subject: Subject, place: Place, progress: Progress) -> Outcome:
         if self.teaching is None:
@@ -142,13 +164,20 @@ class Training:
 
     def _look_back(self, folder: Path, console: Console, heading: str) -> None:
         """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
-        from kdbench.openmmlab.interrupted import of_this_code
+        from kdbench.openmmlab.interrupted import left_in, of_this_code
 
-        stopped = interrupted_at(folder)
+        left = left_in(folder)
         if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
-            console.say(f"{heading} begins again: the method's code is not that of iteration {stopped}")
-        elif stopped is not None:
-            console.say(f"{heading} goes on from iteration {stopped}")
+            console.say(
+                f"{heading} begins again: the method's code is not that of iteration {left.iteration}"
+            )
+            return
+        for line in left.unreadable:
+            console.say(f"checkpoint left out: {line}")
+        if left.checkpoint is not None:
+            console.say(f"{heading} goes on from iteration {left.iteration}")
+        elif left.begun:
+            console.say(f"{heading} begins again: no checkpoint in {folder} can be read")
 
     @property
     def _runs_method(self) -> bool:
@@ -165,8 +194,6 @@ class Training:
 
     def failed(self, reason: str) -> Record:
         """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
-        from kdbench.openmmlab.interrupted import drop_checkpoints
-
         if is_main_process():
             drop_checkpoints(self.settings.folder(self.spec))
         return self.write(reason=reason)
@@ -183,8 +210,8 @@ class Training:
 
     def _crashed(self, error: Exception) -> tuple[str, Path]:
         """Reason of a training that raised, in one line, and the file with its traceback."""
-        lines = traceback.format_exception(error)
+        lines = "".join(traceback.format_exception(error))
         trace = self.settings.folder(self.spec) / "traceback.txt"
         trace.parent.mkdir(parents=True, exist_ok=True)
-        trace.write_text("".join(lines), encoding="utf-8")
-        return lines[-1].strip().splitlines()[0].rstrip("."), trace
+        trace.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        return reason(error).rstrip("."), trace

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import FrameType
 
-from kdbench.errors import UserError
+from kdbench.errors import Disturbed, UserError
 from kdbench.executors.base import DONE, FAILED, HELD, INTERRUPTED, REFUSED
 from kdbench.executors.local import LEASH
+from kdbench.guests import interrupt
 from kdbench.runs import packs_file
 from kdbench.runs import progress as worker_progress
 from kdbench.runs.cells import Spec
@@ -40,7 +40,7 @@ def work(file: Path) -> int:
         The exit code, see :mod:`kdbench.executors.base`.
 
     Raises:
-        UserError: If the file is no pack, or the pack cannot be planned as it was when it was written.
+        UserError: If the file is not a pack, or the pack cannot be planned as it was when it was written.
     """
     pack = packs_file.read(file)
     try:
@@ -60,7 +60,11 @@ def _work(pack: PackFile, claims: Claims) -> int:
     if not mine:
         return DONE
     console = worker_progress.WorkerConsole(pack.folder, _start_of(pack, mine, claims))
-    outcome = _trained(pack, mine, console)
+    try:
+        outcome = _trained(pack, mine, console)
+    except Disturbed as failed:
+        print(f"{failed}: what is not done is trained again", file=sys.stderr, flush=True)
+        return FAILED
     made = {identity: spec for plan in mine.values() for identity, spec in specs_of(plan).items()}
     for identity in list(claims.held):
         claims.release(identity, done=is_there(settings, made[identity]))
@@ -124,11 +128,7 @@ def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.
 @contextmanager
 def stoppable() -> Iterator[None]:
     """SIGTERM is like Ctrl-C, and so is the end of the sweep that started this process."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = signal.signal(signal.SIGTERM, interrupt)
     leash = os.environ.pop(LEASH, None)
     if leash is not None:
         threading.Thread(target=_watch, args=(int(leash),), daemon=True).start()

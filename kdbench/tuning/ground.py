@@ -9,6 +9,7 @@ from kdbench.cards import Dataset, Options
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.holdout import described, for_tuning
 from kdbench.errors import UserError
+from kdbench.plugins import registry
 from kdbench.runs.plan import Plan, Planner, staged_teacher, stored, taught_by
 from kdbench.runs.request import Request
 from kdbench.selectors import parse
@@ -70,6 +71,7 @@ class Ground:
             dataset=self.asked.dataset.name,
             validation=described(self.asked.dataset),
             metric=plan.dataset.metric,
+            higher_is_better=registry().metric(plan.dataset.metric).higher_is_better,
             left=left,
         )
 

@@ -27,7 +27,7 @@ def require_optuna() -> str:
     return str(optuna.__version__)
 
 
-def choose(space: Space, earlier: Sequence[Trial], seed: int) -> dict[str, Any]:
+def choose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool = True) -> dict[str, Any]:
     """Return what the tree-structured Parzen estimator (TPE) proposes after the trials so far.
 
     It is a function of the space, the trials and the seed alone, so that an interrupted study goes on as it would
@@ -37,6 +37,7 @@ def choose(space: Space, earlier: Sequence[Trial], seed: int) -> dict[str, Any]:
         space: What is searched.
         earlier: The trials before this one, all of them ended.
         seed: Seed of the study.
+        maximize: Whether more of the trials' value is better.
 
     Returns:
         Name -> value, with three significant digits.
@@ -44,7 +45,7 @@ def choose(space: Space, earlier: Sequence[Trial], seed: int) -> dict[str, Any]:
     import optuna
 
     sampler = optuna.samplers.TPESampler(seed=int(digest(["tune", seed, len(earlier)])[:8], 16))
-    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
     dimensions = distributions(space)
     study.add_trials([_told(trial, dimensions) for trial in earlier])
     asked = study.ask(dimensions).params

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kdbench.cards import Options
-from kdbench.errors import RunError, UserError
+from kdbench.errors import GateError, RunError, UserError
 from kdbench.plugins import make_method
 from kdbench.runs.cells import subject_of, title
 from kdbench.runs.claimed import to_run
@@ -123,7 +123,7 @@ class Tuning:
         start, space, number = self.ground.plan(study.selector), study.spec.space, len(study.trials)
         chosen = {name: getattr(start.options, name) for name in space}
         if number:
-            chosen = choose(space, study.trials, start.cell.seed)
+            chosen = choose(space, study.trials, start.cell.seed, maximize=study.higher_is_better)
         try:
             options = tried(start.options, chosen)
         except ValidationError as error:
@@ -136,7 +136,6 @@ class Tuning:
 
     def _ended(self, trial: Trial) -> Trial:
         """Run a trial and return it; what fails because of its options is its failure."""
-        from kdbench.openmmlab.preflight import GateError
         from kdbench.openmmlab.sampling import DataError
 
         plan = self.ground.plan(trial.selector)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from kdbench.errors import UserError
-from kdbench.files import slug, write_atomically
+from kdbench.files import read_regular, slug, write_atomically
 from kdbench.runs.settings import TUNING
 from kdbench.specs import RunSpec, Spec
 from kdbench.tuning.space import Space
@@ -61,7 +61,9 @@ class Study(Spec):
     validation: str
     """Which images judge, in words."""
     metric: str
-    """What is maximised."""
+    """What is made better."""
+    higher_is_better: bool = True
+    """Whether it is maximised."""
     left: dict[str, str]
     """Option -> why it is not searched."""
     teacher: float | None = None
@@ -81,7 +83,8 @@ class Study(Spec):
     def best(self, count: int) -> Trial | None:
         """Return the best of the first ``count`` trials, the first of equals; None where none is done."""
         done = [trial for trial in self.trials[:count] if trial.value is not None]
-        return max(done, key=lambda trial: trial.value or 0.0, default=None)
+        sign = 1 if self.higher_is_better else -1
+        return max(done, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
     def missing(self, count: int) -> list[int]:
         """Numbers of those of the first ``count`` trials that have not ended."""
@@ -109,14 +112,16 @@ def continued(results: Path, study: Study) -> Study:
     """
     path = path_of(results, study)
     try:
-        found = Study.model_validate_json(path.read_bytes())
+        found = Study.model_validate_json(read_regular(path))
     except FileNotFoundError:
         return study
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{path} is no study ({where}: {error.errors()[0]['msg']}): move it away.") from error
+        raise UserError(
+            f"{path} is not a study ({where}: {error.errors()[0]['msg']}): move it away."
+        ) from error
     if found.spec != study.spec:
         raise UserError(f"{path} is another study than its name says: move it away.")
     if [trial.number for trial in found.trials] != list(range(len(found.trials))):

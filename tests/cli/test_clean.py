@@ -62,7 +62,7 @@ def test_there_is_nothing_to_remove(runs, kdbench):
 def test_what_no_record_needs_is_listed_and_then_removed(runs, kdbench, tmp_path):
     needed = runs.left()
     finished = runs.folder(runs.spec(0), "last_checkpoint", "iter_1.pth", "iter_2.pth")
-    broken_off = runs.folder(runs.spec(1), "iter_1.pth", "some.log")
+    broken_off = runs.folder(runs.spec(1), "student.py", "some.log")
     draft = tmp_path / "results" / "records" / f".{'0' * 32}.tmp"
     draft.write_text("x" * 100_000)
     os.utime(draft, (0, time.time() - OLD - 10))

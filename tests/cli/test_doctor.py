@@ -80,7 +80,7 @@ def test_problems_come_with_their_command(seen):
     result = CliRunner().invoke(command)
     assert result.exit_code == 1
     assert "problem: torch [cpu] does not fit\n" in result.output
-    assert f"mend it: {fix}\n" in result.output
+    assert f"fix it: {fix}\n" in result.output
     assert "warning: plugin theirs is broken" in result.output
     assert "A run would work" not in result.output
 

@@ -137,13 +137,13 @@ def test_a_file_that_is_no_record(kdbench, place, record, content):
     broken = {"cut": file.read_bytes()[:200], "other": json.dumps({"a": 1}).encode(), "binary": b"\xff\x00"}
     file.write_bytes(broken[content])
     told = refused(kdbench("export", str(file), "--output", "a.pth"))
-    assert f"{file} is no readable record (" in told
+    assert f"{file} is not a readable record (" in told
 
 
 def test_a_folder_with_a_config_of_somebody_else(kdbench, place, record):
     folder, _ = run_of(record, place, scope="mmpose")
     told = refused(kdbench("export", str(folder), "--output", "a.pth"))
-    assert "student.py is no config that kdbench wrote" in told
+    assert "student.py is not a config that kdbench wrote" in told
     assert not (place / "a.pth").exists()
 
 

@@ -67,7 +67,7 @@ def test_unknown_dataset(root, datasets):
 
 def test_a_pair_is_told_from_a_dataset(root):
     told = message(call(root, "digits-gfl"))
-    assert told == "'digits-gfl' is a pair: its rankings are among those of `kdbench leaderboard digits`."
+    assert told == "'digits-gfl' is a pair: its rankings are among those of dataset 'digits'."
 
 
 def test_no_records(tmp_path, datasets):
@@ -122,7 +122,7 @@ def test_methods_and_sort(root):
         "hinton",
         "mimic[weight=2]",
     ]
-    assert "no row is 'x'" in message(call(root, "--methods", "x"))
+    assert "no row is named 'x'" in message(call(root, "--methods", "x"))
     assert "--methods is empty" in message(call(root, "--methods", ","))
     assert "unbalanced" in message(call(root, "--methods", "a[b"))
     assert "no column" in message(call(root, "--sort", "x"))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from kdbench.plugins import ENVIRONMENT
+from kdbench.offers import ENVIRONMENT
 
 THEIRS = """
 from kdbench.cards import Dataset, ExecutorCard, Split
@@ -50,8 +50,10 @@ ROWS = {
     "datasets": {
         "name": "blobs",
         "task": "detection",
+        "format": "voc",
         "metric": "AP50",
         "classes": 2,
+        "on disk": False,
         "title": "Blobs",
         "distribution": "their-kd",
     },
@@ -102,7 +104,7 @@ def test_json(kdbench, add_plugin, kind):
     ("kind", "line"),
     [
         ("methods", "good-one\t2020\tdetection\ta, b\tWith [markup]\ttheir-kd"),
-        ("datasets", "blobs\tdetection\tAP50\t2\tBlobs\ttheir-kd"),
+        ("datasets", "blobs\tdetection\tvoc\tAP50\t2\tno\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
         ("executors", "elsewhere\tno\tpip install no-such-module\tqueue\tSomewhere else.\ttheir-kd"),
         (

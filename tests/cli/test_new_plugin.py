@@ -114,7 +114,7 @@ def test_the_task(kdbench, tmp_path, task, tasks, dataset):
         ("méthode", "cannot be a method's name"),
         ("../up", "cannot be a method's name"),
         ("a" * (LONGEST + 1), f"use at most {LONGEST} letters"),
-        ("kdbench-mine", "leave 'kdbench-' away"),
+        ("kdbench-mine", "leave 'kdbench-' out"),
         ("fitnets", "kdbench gives a method 'fitnets' already"),
         ("papers", "there is a module kdbench_papers already"),
     ],

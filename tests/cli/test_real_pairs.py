@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 
 @pytest.fixture(autouse=True)

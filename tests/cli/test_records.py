@@ -29,7 +29,7 @@ def test_add_then_check(kdbench, batch, tmp_path):
     again = kdbench("records", "add", batch[0], *place)
     assert (again.code, again.out) == (2, "")
     told, last = again.err.splitlines()
-    assert told.startswith(f"{batch[0]}: its result is there already, in ")
+    assert told.startswith(f"{batch[0]}: its result is already in the store: ")
     assert last == "error: nothing is added: 1 of 1 files refused, for the reasons above."
 
 

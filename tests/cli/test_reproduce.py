@@ -52,7 +52,7 @@ def _stage(_title: str, _iterations: int) -> Any:
 
 @pytest.fixture
 def lab(monkeypatch, small_digits, tmp_path):
-    from kdbench.openmmlab import checkpoints, preflight, students
+    from kdbench.openmmlab import checkpoints, preflight, rehearsal, students
     from kdbench.runs import launch, refusals
 
     made = Lab(tmp_path)
@@ -64,7 +64,8 @@ def lab(monkeypatch, small_digits, tmp_path):
     monkeypatch.setattr(checkpoints, "weights_hash", lambda _model: made.weights)
     monkeypatch.setattr(preflight, "check_teacher", lambda *_: None)
     monkeypatch.setattr(refusals, "check_method", lambda *_: None)
-    monkeypatch.setattr(refusals, "check_model", lambda role, _subject, **_: role)
+    monkeypatch.setattr(rehearsal, "check_model", lambda role, *_, **__: role)
+    monkeypatch.setattr(rehearsal, "check_together", lambda *_, **__: None)
     monkeypatch.setattr(launch, "start", lambda _device, _dataset: "cpu")
     return made
 
@@ -176,7 +177,7 @@ def test_a_file_that_is_no_record(kdbench, lab):
     Path("x.json").write_text("{}")
     done = kdbench("reproduce", "x.json")
     assert (done.code, done.err.count("\n")) == (2, 1)
-    assert "x.json is no readable record" in done.err
+    assert "x.json is not a readable record" in done.err
 
 
 @pytest.mark.slow

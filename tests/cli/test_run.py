@@ -279,7 +279,7 @@ def test_own_models(run, place):
     done = run("--method", "mimic", "--schedule", "smoke", *models, *edits)
     told = refused(done)
     assert "needs proposals, which dense models do not have; it works in: two-stage." in told
-    assert told.endswith("Pairs of digits that work: digits-faster-rcnn, digits-faster-rcnn-tiny (--pair).")
+    assert told.endswith("Pairs of digits that work: digits-faster-rcnn, digits-faster-rcnn-tiny.")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import click
 import pytest
 
 from kdbench import __version__, cli
-from kdbench.errors import UserError
+from kdbench.errors import GateError, UserError
 
 
 @pytest.fixture
@@ -69,6 +70,32 @@ def test_a_mistake_on_the_command_line_is_one_line_and_code_2(kdbench, arguments
     assert told.lower() in done.err.lower()
 
 
+def test_what_sweeps_call_is_not_suggested(kdbench):
+    assert "'worker'" not in kdbench("workers").err
+
+
+@pytest.mark.parametrize("name", ["data", "records"])
+def test_a_group_alone_prints_its_help_whole(kdbench, name):
+    done = kdbench(name)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == kdbench(name, "--help").out
+    assert "..." not in done.out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", ["run", "sweep", "tune"])
+def test_a_gate_names_the_option_that_overrules_it(kdbench, monkeypatch, name):
+    def body(**_):
+        raise GateError("the loss is zero.")
+
+    monkeypatch.setattr(cli.cli.get_command(None, name), "callback", body)
+    required = {
+        "run": ["--method", "none", "--dataset", "digits"],
+        "tune": ["none", "--dataset=digits", "--trials=1"],
+    }
+    done = kdbench(name, *required.get(name, []))
+    assert done == (2, "", "error: the loss is zero. To go on all the same, give --force.\n")
+
+
 def test_a_users_mistake_is_one_line_and_code_2(kdbench, raising):
     raising(UserError("no data.\nRun kdbench data prepare voc."))
     assert kdbench("list") == (2, "", "error: no data. Run kdbench data prepare voc.\n")
@@ -118,3 +145,36 @@ def test_the_installed_script_is_main():
 
     (script,) = entry_points(group="console_scripts", name="kdbench")
     assert script.load() is cli.main
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("go on with `force=True`.", "go on with --force."),
+        ("name another `data_root`, or `settings`.", "name another --root, or --set."),
+        ("`device` tpu: choose cpu.", "--device tpu: choose cpu."),
+        ("give `max_lanes=2` or `precision=bf16`", "give --max-lanes 2 or --amp bf16"),
+        ("run `kdbench doctor`, see `weights`", "run `kdbench doctor`, see `weights`"),
+    ],
+)
+def test_a_message_names_options_in_place_of_arguments(kdbench, raising, message, shown):
+    raising(UserError(message))
+    assert kdbench("list").err == f"error: {shown}\n"
+
+
+def test_verbose_shows_the_traceback_of_a_mistake_too(kdbench, raising):
+    raising(UserError("no luck"))
+    assert "Traceback" not in kdbench("list").err
+    told = kdbench("-v", "list").err
+    assert "Traceback" in told
+    assert told.endswith("error: no luck\n")
+
+
+def test_quiet_keeps_warnings_and_drops_the_rest(kdbench, monkeypatch):
+    def body() -> None:
+        logging.getLogger("kdbench.datasets").info("drawing")
+        logging.getLogger("kdbench.datasets").warning("a class is missing")
+
+    monkeypatch.setattr("kdbench.cli.listing.command", click.Command("list", callback=body))
+    assert kdbench("list").err == "drawing\na class is missing\n"
+    assert kdbench("-q", "list").err == "a class is missing\n"

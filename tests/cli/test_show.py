@@ -8,8 +8,9 @@ import pytest
 from pydantic import Field
 
 from kdbench.cards import Options
-from kdbench.cli.show import option
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.cli.show import lines, option
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 from .test_list import THEIRS
 
@@ -160,3 +161,32 @@ def test_a_pair_whose_dataset_nobody_gives(kdbench, add_plugin, counted):
     done = kdbench("show", "blob-pair")
     assert done.code == 2
     assert "unknown dataset 'blobs'. Did you mean 'blots'?" in done.err
+
+
+def test_values_within_values_have_a_line_each():
+    card = {"teacher": {"config": "x.py", "edits": {"neck.norm_cfg": {"type": "BN", "requires_grad": True}}}}
+    assert lines(card) == [
+        "",
+        "teacher",
+        "  config: x.py",
+        "  edits:",
+        "    neck.norm_cfg:",
+        "      type: BN",
+        "      requires_grad: yes",
+    ]
+
+
+def test_a_method_with_options(kdbench, shown):
+    done = kdbench("show", "shown[weight=3,variant=b]")
+    assert (done.code, done.err) == (0, "")
+    assert "selector: shown[variant=b,weight=3]" in done.out
+    assert "  weight: 3.0" in done.out
+    assert "shown has no option 'wait'" in kdbench("show", "shown[wait=3]").err
+
+
+def test_a_dataset_has_no_options(kdbench, add_plugin):
+    add_plugin("their-kd", THEIRS)
+    assert kdbench("show", "blobs[x=1]").err == (
+        "error: 'blobs' is a dataset, which has no options: leave the brackets out.\n"
+    )
+    assert json.loads(kdbench("show", "their-kd:blobs", "--json").out)["name"] == "blobs"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kdbench.cli.panels import COLOUR, OPACITY, caption, draw, panel
-from kdbench.plugins import ENVIRONMENT
+from kdbench.offers import ENVIRONMENT
 
 THEIRS = """
 class Anywhere(Options):

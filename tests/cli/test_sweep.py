@@ -106,12 +106,12 @@ def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place
         return kdbench(*SWEEP, "--dry-run").out.splitlines()[-1].removeprefix("one after the other: ")
 
     planned = plan(Request("hinton", "digits", pair="digits-gfl", schedule="smoke"))
-    assert total() == "time unknown, and to train 1 teacher of unknown time"
+    assert total() == "time unknown, plus training 1 teacher (time unknown)"
     other = planned.cell.model_copy(update={"seed": 9})
     recorded(other, other.pair.schedule.iterations)
-    assert total() == "about 2 min 00 s, and to train 1 teacher of unknown time"
+    assert total() == "about 2 min 00 s, plus training 1 teacher (time unknown)"
     recorded(planned.teacher, planned.teacher.recipe.iterations)
-    assert total() == "about 2 min 00 s, and to train 1 teacher about 1 min 00 s"
+    assert total() == "about 2 min 00 s, plus training 1 teacher about 1 min 00 s"
     weights = weights_of(place / "out" / "runs", planned.teacher)
     weights.parent.mkdir(parents=True)
     weights.touch()
@@ -253,7 +253,6 @@ def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_n
         Report(
             owner=claims.owner,
             ends=time.time() + 200,
-            untimed_teachers=1,
             refused={refused.identity(): "not so", failed.identity(): "before it was retried"},
         ).write(Path("out/runs"))
         with console.stage("plain student, seed 0", 20) as training:
@@ -263,7 +262,7 @@ def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_n
     os.utime(Path("out/runs/sweep-report.json"), (1, 1))
     after = kdbench("status").out
     assert during.splitlines()[0].strip() == (
-        "4 cells: 0 done, 1 running, 1 to run, 2 failed, ETA 3 min 20 s and teachers of unknown time (1)"
+        "4 cells: 0 done, 1 running, 1 to run, 2 failed, ETA 3 min 20 s"
     )
     assert re.search(r"^digits-gfl, seed 0\s+plain student, seed 0\s+7/20\s+AP50 0.250", during, re.MULTILINE)
     assert during.splitlines()[-4:] == [
@@ -287,6 +286,8 @@ def test_the_best_is_by_the_mean_difference_to_the_plain_student_over_shared_see
     records = [*cells("none", {0: 0.5, 1: 0.6}), *cells("mimic", {0: 0.52, 1: 0.66})]
     records += [*cells("hinton", {0: 0.53, 2: 0.99}), *cells("none", {0: 0.5}, pair="other")]
     assert best_of(records) == ("tiny: mimic +4.0 (2 seeds)",)
+    smoke = [*cells("none", {0: 0.5}, schedule="smoke"), *cells("mimic", {0: 0.6}, schedule="smoke")]
+    assert best_of(smoke) == ()
 
 
 def test_the_command_line_returns_130_when_it_was_stopped(place, monkeypatch):

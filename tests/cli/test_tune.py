@@ -26,13 +26,14 @@ def place(tmp_path, monkeypatch, small_digits):
 def test_a_study(place, kdbench, monkeypatch):
     """Teacher, plain student and two trials of 4 iterations: about 12 s."""
     read = []
-    names_of = data.part_names
+    items_of = data.items
 
-    def part_names(dataset, part, folder):
-        read.append(names := names_of(dataset, part, folder))
-        return names
+    def items(dataset, split, folder):
+        found = items_of(dataset, split, folder)
+        read.append([item.name for item in found])
+        return found
 
-    monkeypatch.setattr(data, "part_names", part_names)
+    monkeypatch.setattr(data, "items", items)
     command = ("tune", "hinton", "--dataset", "digits", "--pair", "digits-gfl", "--schedule", "smoke")
     done = kdbench(*command, "--trials", str(TRIALS))
     assert done.code == 0, done.err

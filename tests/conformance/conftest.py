@@ -11,7 +11,8 @@ from made_plugins import Copy, write
 from kdbench.conformance.bench import Bench
 from kdbench.conformance.runner import Conformance
 from kdbench.conformance.target import targets
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 Install = Callable[[str, Copy], None]
 

@@ -88,11 +88,11 @@ DETECTION = {'("segmentation",)': '("detection",)'}
 HIDDEN = """
         import sys
         frame = sys._getframe()
-        while not hasattr(frame.f_locals.get("self"), "student"):
+        while frame is not None and not hasattr(frame.f_locals.get("self"), "student"):
             frame = frame.f_back
-        student = frame.f_locals["self"].student
-        if "memory" not in dict(student.named_buffers()):
-            student.register_buffer("memory", torch.zeros(1))
+        model = None if frame is None else frame.f_locals["self"]
+        if model is not None and "memory" not in dict(model.student.named_buffers()):
+            model.student.register_buffer("memory", torch.zeros(1))
 """
 """A method holds no reference to the student, but python hides nothing from who looks at its callers."""
 
@@ -106,6 +106,12 @@ BROKEN: Mapping[str, Copy] = {
     "families": Copy(method={"# losses": 'step.student["backbone"]'}),
     "settings": Copy(method={"# losses": "torch.set_float32_matmul_precision('medium')"}),
     "teacher": Copy(method={"# level": "theirs.clamp_(min=0)"}),
+    "parameters": Copy(method={"# losses": "self.late = nn.Parameter(torch.zeros(1))"}),
+    "generator": Copy(method={"# losses": "factor = 1 + torch.rand(()) / 100"}),
+    "order": Copy(DETECTION, {"# losses": "factor = 1 + step.targets.boxes[0].sum() / 1e4"}),
+    "mirror": Copy(
+        method={"# level": "theirs = theirs * torch.linspace(0, 1, theirs.shape[-1], device=theirs.device)"}
+    ),
     "gradients": Copy(method={"# level": "ours = ours.detach()"}),
     "finite": Copy(method={"# losses": "factor = torch.tensor(30.0 - step.iteration).sqrt()"}),
     "seed": Copy(method={"# losses": "import os; factor = 1 + int.from_bytes(os.urandom(4), 'big') / 2**32"}),
@@ -125,8 +131,8 @@ BROKEN: Mapping[str, Copy] = {
     "one-box": Copy(
         DETECTION,
         {
-            "# losses": "boxes = step.targets.boxes[0]\n"
-            "        factor = 1 + boxes.std(0).mean() / 100 if len(boxes) else 1.0"
+            "# losses": "spread = [boxes.std(0).mean() / 100 for boxes in step.targets.boxes if len(boxes)]\n"
+            "        factor = 1 + torch.stack(spread).mean() if spread else 1.0"
         },
     ),
     "batch-of-one": Copy(method={"# level": "factor = 1 + theirs.mean((1, 2, 3)).std()"}),
@@ -174,7 +180,6 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
         Copy({'"""Options."""': 'model_config = {"allow_inf_nan": True}'}),
         "option 'weight' accepts inf",
     ),
-    "no range": ("options", Copy({", ge=0": ""}), "accepts a weight of -1"),
     "no docstring": ("options", Copy({'    """Factor on the loss."""\n': ""}), "'weight' has no description"),
     "no default": ("options", Copy({"default=1.0, ": ""}), "'weight' has no default"),
     "impossible plain": (
@@ -218,8 +223,9 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
         "teacher",
         Copy(
             method={
-                "        # losses\n": HIDDEN[: HIDDEN.index("        student =")]
-                + "        next(frame.f_locals['self'].teacher.model.parameters()).data += 1\n"
+                "        # losses\n": HIDDEN[: HIDDEN.index("        if model")]
+                + "        if model is not None:\n"
+                + "            next(model.teacher.model.parameters()).data += 1\n"
             }
         ),
         "the teacher's weights are others",
@@ -237,7 +243,107 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "no switch": (
         "zero",
         Copy({"weight: float": "strength: float"}, {"self.options.weight": "self.options.strength"}),
-        "nothing says how to switch it off",
+        "write them into GoodOptions, such as `plain: ClassVar = {'strength': 0.0}`",
+    ),
+    "a second term": (
+        "zero",
+        Copy(method={"weight * term}": 'weight * term, "sparse": 0.01 * term}'}),
+        "the term 'sparse' is 0.0",
+    ),
+    "a task weight": (
+        "zero",
+        Copy(method={"# class": "def task_weight(self, step):\n        return 0.5"}),
+        "the student is not the plain one: task_weight() is 0.5 in iteration 0",
+    ),
+    "a teacher that learns": (
+        "teacher",
+        Copy(method={"# level": "theirs.requires_grad_()"}),
+        "it changes the teacher's neck in place",
+    ),
+    "boxes in place": (
+        "teacher",
+        Copy(DETECTION, {"# losses": "step.targets.boxes[0].mul_(1.0)"}),
+        "it changes the targets' boxes in place",
+    ),
+    "an adapter for each step": (
+        "parameters",
+        Copy(method={"# level": "ours = nn.Conv2d(ours.shape[1], ours.shape[1], 1)(ours)"}),
+        "losses() makes the parameter 'weight' (made_up_an_adapter_for_each_step/method.py, line 22: ours =",
+    ),
+    "adapters in a list": (
+        "parameters",
+        Copy(method={"nn.ModuleList(": "list("}),
+        "the term 'maps' gives a gradient to tensors (24, 16, 1, 1), (24,) that are neither",
+    ),
+    "a parameter before build": (
+        "parameters",
+        Copy(
+            method={
+                "# class": "def __init__(self, options):\n        super().__init__(options)\n"
+                "        self.scale = nn.Parameter(torch.ones(1))"
+            }
+        ),
+        "its constructor makes scale",
+    ),
+    "a late buffer": (
+        "parameters",
+        Copy(method={"# losses": 'self.register_buffer("count", torch.zeros(1))'}),
+        "losses() makes the buffer 'count'",
+    ),
+    "dropout": (
+        "generator",
+        Copy(method={"# level": "ours = nn.functional.dropout(ours, 0.1)"}),
+        "losses() uses torch's global generator (made_up_dropout/method.py, line 22: ours =",
+    ),
+    "numpy's numbers": (
+        "generator",
+        Copy(method={"# losses": "import numpy; factor = 1 + numpy.random.rand()"}),
+        "losses() uses numpy's global generator (",
+    ),
+    "a seed in build": (
+        "generator",
+        Copy(method={"# build": "torch.manual_seed(0)"}),
+        "build() seeds torch's global generator",
+    ),
+    "boxes of the next image": (
+        "order",
+        Copy(
+            DETECTION,
+            {
+                "# level": "boxes = step.targets.boxes[1:] + step.targets.boxes[:1]\n"
+                "            sums = torch.stack([part.sum() for part in boxes])\n"
+                "            ours = ours * (1 + sums[:, None, None, None])"
+            },
+        ),
+        "the term 'maps' is",
+    ),
+    "x taken for y": (
+        "mirror",
+        Copy(
+            DETECTION,
+            {
+                "# level": "from kdbench.api import as_rois, coverage, stride_of\n"
+                "            rois = as_rois([boxes[:, [1, 0, 3, 2]] for boxes in step.targets.boxes])\n"
+                "            stride = stride_of(ours, step.targets.image_shape)\n"
+                "            ours = ours * coverage(rois, len(ours), ours.shape[-2:], stride)[:, None]"
+            },
+        ),
+        "when the batch is mirrored",
+    ),
+    "a cell too many": (
+        "mirror",
+        Copy(
+            DETECTION,
+            {
+                "# level": "inside = torch.zeros_like(theirs[:, :1])\n"
+                "            scale = theirs.shape[-1] / step.targets.image_shape[1]\n"
+                "            for image, boxes in enumerate(step.targets.boxes):\n"
+                "                for x1, _, x2, _ in (boxes * scale).int().tolist():\n"
+                "                    inside[image, :, :, x1 : x2 + 1] = 1\n"
+                "            ours = ours * inside"
+            },
+        ),
+        "when the batch is mirrored left to right",
     ),
 }
 """What is wrong -> the promise, the copy, and what the report says of it."""

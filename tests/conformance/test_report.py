@@ -53,7 +53,7 @@ def test_a_broken_one_says_what_why_and_where(quick, install, capsys):
     )
     assert "why it matters: a mistyped or impossible option would train for hours" in text
     assert "where to look: kdbench.api:Options" in text
-    assert text.endswith(f"kdbench conformance: 2/4 (kdbench {__version__})")
+    assert text.endswith(f"kdbench conformance: 3/4 (kdbench {__version__})")
 
 
 def test_as_json(quick, install, capsys):
@@ -72,10 +72,9 @@ def test_as_json(quick, install, capsys):
         "card": "kept",
         "light": "kept",
         "options": "broken",
-        "refusal": "not looked at",
+        "refusal": "kept",
     }
     assert set(by_name["options"]) == {"name", "says", "state", "seconds", "what", "why", "look"}
-    assert by_name["refusal"]["what"] == "it builds on 'options'"
 
 
 def test_a_distribution_is_all_its_methods(quick, capsys):
@@ -96,7 +95,7 @@ def test_a_selector_chooses_the_options(quick, capsys):
         ("fitnet", "no method and no distribution with a plugin is named 'fitnet'. Did you mean 'fitnets'?"),
         ("none", "'none' is the plain student"),
         ("mimic[wieght=1]", "mimic has no option 'wieght'. Did you mean 'weight'?"),
-        ("mimic[", "is no selector"),
+        ("mimic[", "is not a selector"),
     ],
 )
 def test_bad_input_is_one_line(capsys, name, told):
@@ -133,15 +132,15 @@ def run_pytest(folder, site, *arguments):
 
 @pytest.mark.slow
 def test_the_same_in_pytest(tmp_path):
-    site = write(tmp_path, "made-up-options", BROKEN["options"])
+    site = write(tmp_path, "made-up-refusal", BROKEN["refusal"])
     (tmp_path / "test_own.py").write_text("def test_own(): pass\n")
-    done = run_pytest(tmp_path, site, "--kdbench-method", "made-up-options")
+    done = run_pytest(tmp_path, site, "--kdbench-method", "made-up-refusal")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "1 failed, 3 passed, 18 skipped" in done.stdout
-    assert "made-up-options breaks 'options':" in done.stdout
-    assert "why it matters: a mistyped" in done.stdout
+    assert f"1 failed, 4 passed, {len(PROMISES) - 4} skipped" in done.stdout
+    assert "made-up-refusal breaks 'refusal':" in done.stdout
+    assert "why it matters: a user must" in done.stdout
     assert "Traceback" not in done.stdout
-    assert f"made-up-options: kdbench conformance: 2/{len(PROMISES)} (kdbench {__version__})" in done.stdout
+    assert f"made-up-refusal: kdbench conformance: 3/{len(PROMISES)} (kdbench {__version__})" in done.stdout
 
 
 def test_in_pytest_some_can_be_chosen(tmp_path):

@@ -94,7 +94,7 @@ def test_json(run: Run, root: Path) -> None:
         (("prepare", "bcdc"), "Did you mean 'bccd'?"),
         (("prepare", "camvid"), "--from DIR"),
         (("prepare", "bccd", "--from", "nowhere"), "there is no such folder"),
-        (("prepare", "digits", "--from", "."), "leave --from away"),
+        (("prepare", "digits", "--from", "."), "leave --from out"),
     ],
 )
 def test_mistakes_are_one_line_and_code_2(

@@ -83,7 +83,7 @@ def test_a_wrong_source_says_what_it_lacks(boxes: Small, tmp_path: Path) -> None
     with pytest.raises(UserError, match="no such folder"):
         link(boxes[0], tmp_path / "x", tmp_path / "nowhere")
     (boxes[1] / "labels" / "a.xml").unlink()
-    with pytest.raises(UserError, match=r"is no complete boxes: labels/a\.xml: missing"):
+    with pytest.raises(UserError, match=r"is not a complete boxes: labels/a\.xml: missing"):
         link(boxes[0], tmp_path / "x", boxes[1])
     assert not (tmp_path / "x").exists()
 

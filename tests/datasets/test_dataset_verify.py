@@ -117,7 +117,10 @@ def test_oddities_are_warnings(boxes: Small) -> None:
 
 def test_an_image_in_two_splits_is_told(boxes: Small) -> None:
     (boxes[1] / "test.txt").write_text("d\ne\na\ne\n")
-    assert errors(boxes) == ["images/a.png: named in train and in test", "images/e.png: named twice in test"]
+    assert errors(boxes) == [
+        "images/a.png: named in train and in test: splits share no image",
+        "images/e.png: named twice in test",
+    ]
 
 
 def test_mask_of_another_size(masks: Small) -> None:

@@ -191,7 +191,7 @@ def test_prepare_keeps_the_users_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other files"):
         digits_files.prepare(tmp_path, None)
     assert (tmp_path / "mine.txt").read_text() == "mine"
-    with pytest.raises(UserError, match="leave --from away"):
+    with pytest.raises(UserError, match="leave `source` out"):
         digits_files.prepare(tmp_path / "digits", tmp_path)
 
 

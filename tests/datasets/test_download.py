@@ -197,7 +197,7 @@ def test_nobody_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/data.tar"
-        with pytest.raises(UserError, match=r"cannot download http.*refused.*--from"):
+        with pytest.raises(UserError, match=r"cannot download http.*refused.*`source`"):
             download.download(url, tmp_path, SHA256)
 
 

@@ -10,7 +10,8 @@ from kdbench import errors
 from kdbench.cli import main
 from kdbench.datasets import locate
 from kdbench.errors import PluginError
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 SOURCE = """
 import os, sys, time

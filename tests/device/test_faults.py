@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from children import finish, start
 
-from kdbench.plugins import ENVIRONMENT
+from kdbench.offers import ENVIRONMENT
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "conformance"))
 from made_plugins import Copy, write

@@ -28,13 +28,13 @@ class Block:
 def blocks(page: str) -> list[Block]:
     """What a reader does, in order: commands to run and files to write.
 
-    Commands with a title are not for everybody (the title says for whom), and a text block is for the eyes.
+    A block with a title that is not a file's name is not for everybody, and a text block is for the eyes.
     """
     text = (GUIDE / page).read_text(encoding="utf-8")
     found = [Block(match["language"], match["title"], match["code"]) for match in FENCE.finditer(text)]
     assert len(found) * 2 == len(re.findall("^```", text, re.M)), "a block that is not understood"
     kept = [block for block in found if block.language != NOT_RUN]
-    return [block for block in kept if block.language != "sh" or not block.title]
+    return [block for block in kept if not block.title or Path(block.title).suffix]
 
 
 class Environment:

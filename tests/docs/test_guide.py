@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import sys
-from xml.etree import ElementTree as Xml
 
 import click
 import pytest
@@ -30,25 +29,33 @@ def environment(tmp_path):
     return Environment(tmp_path, {"OMP_NUM_THREADS": "1", **variables})
 
 
-def photos(folder, names):
-    """Grey rectangles in VOC layout."""
-    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
-        (folder / part).mkdir(parents=True)
-    for number, name in enumerate(names):
-        image = Image.new("RGB", (160, 120), "white")
-        box = (20 + 3 * number, 30, 70 + 3 * number, 80)
-        ImageDraw.Draw(image).rectangle(box, fill="grey")
-        image.save(folder / "JPEGImages" / f"{name}.png")
-        root = Xml.Element("annotation")
-        for key, value in zip(("width", "height", "depth"), (160, 120, 3), strict=True):
-            size = root.find("size")
-            Xml.SubElement(Xml.SubElement(root, "size") if size is None else size, key).text = str(value)
-        entry = Xml.SubElement(root, "object")
-        Xml.SubElement(entry, "name").text = ("ok", "bent")[number % 2]
-        corners = Xml.SubElement(entry, "bndbox")
-        for key, value in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True):
-            Xml.SubElement(corners, key).text = str(value)
-        Xml.ElementTree(root).write(folder / "Annotations" / f"{name}.xml")
+def photos(folder, counts):
+    """Grey rectangles, a folder and a COCO json for each split."""
+    number = 0
+    for split, count in counts.items():
+        (folder / split).mkdir(parents=True)
+        content = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": 1, "name": "ok"}, {"id": 2, "name": "bent"}],
+        }
+        for _ in range(count):
+            number += 1
+            image, box = Image.new("RGB", (160, 120), "white"), (20 + 3 * number, 30, 50, 50)
+            ImageDraw.Draw(image).rectangle((box[0], 30, box[0] + 50, 80), fill="grey")
+            image.save(folder / split / f"{number:04d}.png")
+            content["images"].append(
+                {"id": number, "file_name": f"{number:04d}.png", "width": 160, "height": 120}
+            )
+            entry = {
+                "id": number,
+                "image_id": number,
+                "category_id": 1 + number % 2,
+                "bbox": box,
+                "iscrowd": 0,
+            }
+            content["annotations"].append(entry)
+        (folder / f"{split}.json").write_text(json.dumps(content))
 
 
 @pytest.mark.slow
@@ -64,10 +71,11 @@ def test_write_a_method(environment):
 
 @pytest.mark.slow
 def test_bring_data_and_a_pair(environment):
-    photos(environment.home / "photos", names := [f"{number:04d}" for number in range(12)])
-    for part, chosen in (("train", names[:8]), ("test", names[8:])):
-        (environment.home / "photos" / "ImageSets" / "Main" / f"{part}.txt").write_text("\n".join(chosen))
-    prepared, shown = environment.follow("data.md")
+    photos(environment.home / "photos", {"train": 8, "val": 4})
+    written, planned, own, prepared, shown = environment.follow("data.md")
+    assert "train: 8 images, 8 boxes (coco, photos/train.json)" in written
+    assert planned.startswith("12 cells: 12 to run")
+    assert own.startswith("9 cells: 9 to run")
     assert "screws is ready" in prepared
     assert "mmdet::retinanet/retinanet_r18_fpn_1x_coco.py" in shown
 

@@ -15,7 +15,8 @@ from kdbench import errors
 from kdbench.cli import main
 from kdbench.errors import PluginError
 from kdbench.executors.select import executor_of
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 SOURCE = """
 import subprocess, sys, time
@@ -115,7 +116,7 @@ def test_one_that_cannot_be_made_is_blamed(theirs, how, told):
             " failed in the import of nowhere_at_all:X: ModuleNotFoundError: No module named",
         ),
         ("their_kd:Nobody", " failed in the import of their_kd:Nobody: AttributeError: "),
-        ("their_kd:How", ": their_kd:How is no subclass of kdbench.api.Executor. "),
+        ("their_kd:How", ": their_kd:How is not a subclass of kdbench.api.Executor. "),
         ("their_kd:Abstract", " failed in __init__(): TypeError: Can't instantiate abstract class"),
     ],
 )

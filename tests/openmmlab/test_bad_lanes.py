@@ -12,7 +12,8 @@ from small_bench import Silent
 from test_lanes import in_a_pack, train
 
 from kdbench.errors import PluginError
-from kdbench.plugins import ENVIRONMENT, registry
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import registry
 
 CARD = """
 class BadOptions(Options):

@@ -365,7 +365,7 @@ def test_recording_leaves_nothing_behind(bench, kind):
     ("selector", "kind", "lacks", "works"),
     [
         ("mimic", "gfl", "proposals", "two-stage"),
-        ("mimic", "pspnet", "proposals", "two-stage"),
+        ("mimic", "pspnet", "box_levels, proposals", "two-stage"),
         ("mimic[variant=two-stage]", "fcos", "proposals, roi_targets", "two-stage"),
     ],
 )
@@ -401,11 +401,17 @@ def test_an_unknown_capture_is_refused():
 def test_a_cascade_is_refused_in_words(bench):
     from torch import nn
 
-    from kdbench.openmmlab.captures import recording
+    from kdbench.openmmlab.captures import captures_of, recording
 
     student = bench.subject("faster").build()
     student.roi_head.bbox_head = nn.ModuleList([student.roi_head.bbox_head])
-    before = traces(student)
-    with pytest.raises(UserError, match="cascade of heads"), recording(student):
-        pass
+    before, images = traces(student), torch.zeros(1, 3, 64, 64)
+    with recording(student) as raw:
+        student.rpn_head(student.extract_feat(images))
     assert traces(student) == before
+    seen = captures_of(student, raw, frozenset({"backbone", "neck", "rpn", "anchors"}))
+    assert [len(maps) for maps in (seen["backbone"], seen["neck"], seen["rpn"].logits)] == [4, 3, 3]
+    with pytest.raises(
+        UserError, match=r"has a cascade of heads, .* \(logits, rois\): choose another model, or a"
+    ):
+        captures_of(student, raw, frozenset({"neck", "rois", "logits"}))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
 import zipfile
@@ -45,8 +46,24 @@ def file(tmp_path):
         lambda model: {
             "state_dict": prefixed(model, "module.student.", **{"module.method.w": torch.ones(3)})
         },
+        lambda model: {"state_dict": prefixed(model, "module._orig_mod.")},
+        lambda model: {"state_dict": prefixed(model, "architecture.") | prefixed(model, "teacher.")},
+        lambda model: {"model": model.state_dict(), "optimizer": {"state": {}}, "epoch": 3},
+        lambda model: {"network": prefixed(model, "net.core."), "network_ema": prefixed(small(5), "")},
+        lambda model: {"ema_state_dict": prefixed(model, "module.", steps=torch.tensor(1))},
     ],
-    ids=["bare", "state_dict", "module", "student", "module.student"],
+    ids=[
+        "bare",
+        "state_dict",
+        "module",
+        "student",
+        "module.student",
+        "compiled",
+        "equal",
+        "model",
+        "network",
+        "ema",
+    ],
 )
 @pytest.mark.parametrize("zipped", [True, False])
 def test_every_form_is_loaded_whole(file, wrap, zipped):
@@ -55,6 +72,40 @@ def test_every_form_is_loaded_whole(file, wrap, zipped):
     assert not same(trained, fresh)
     assert load_weights(fresh, file) == {}
     assert same(trained, fresh)
+
+
+def safetensors(state, cut=0):
+    """The file that the library of that name writes, by its description."""
+    table, parts, at = {"__metadata__": {"format": "pt"}}, [], 0
+    for name, value in state.items():
+        part = value.numpy().tobytes()
+        kind = {torch.float32: "F32", torch.int64: "I64"}[value.dtype]
+        table[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [at, at + len(part)]}
+        parts, at = [*parts, part], at + len(part)
+    head = json.dumps(table).encode()
+    return b"".join([struct.pack("<Q", len(head)), head, *parts])[: -cut or None]
+
+
+def test_safetensors_are_read(file):
+    trained, fresh = small(1), small(2)
+    file.write_bytes(safetensors(prefixed(trained, "model.")))
+    assert load_weights(fresh, file) == {}
+    assert same(trained, fresh)
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_cut_safetensors(file, cut):
+    file.write_bytes(safetensors(small().state_dict(), cut))
+    assert "truncated or no checkpoint" in refused(small(), file)
+
+
+def test_two_models_that_fit_are_not_chosen_from(file):
+    torch.save({"state_dict": prefixed(small(1), "student.") | prefixed(small(2), "teacher.")}, file)
+    assert "several models that fit, under 'student.' and 'teacher.'" in refused(small(), file)
+    torch.save({"state_dict": prefixed(small(1), "student.") | prefixed(small(2, width=9), "teacher.")}, file)
+    fresh = small(3)
+    assert load_weights(fresh, file) == {}
+    assert same(fresh, small(1))
 
 
 def test_what_does_not_fit_stays_and_is_named(file):
@@ -147,9 +198,16 @@ def test_no_weights(file, content):
     assert "holds no weights" in refused(small(), file)
 
 
+def test_a_file_without_weights_shows_its_keys(file):
+    torch.save({"epoch": 3, "optimizer": {}}, file)
+    assert "holds no weights (epoch, optimizer)" in refused(small(), file)
+
+
 def test_another_architecture(file):
     torch.save(small(width=16).state_dict(), file)
-    assert "another architecture: it fits 3% of the weights of Sequential" in refused(small(), file)
+    told = refused(small(), file)
+    assert "another architecture: it fits 3% of the weights of Sequential" in told
+    assert "names begin with 0.weight, 0.bias, 1.weight, the model's with 0.weight" in told
 
 
 class Command:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kdbench.datasets import digits
+from kdbench.errors import UserError
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, stages
 from kdbench.specs import Model, Pair, Schedule
@@ -131,3 +132,30 @@ def test_describe_counts_both_models_at_the_students_size():
         assert tuple(figures[role].values()) == counted(model, digits.segmentation)
     assert figures["teacher"]["parameters"] > figures["student"]["parameters"]
     assert stages(18, 8)[3] == 64
+
+
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        ({"backbone.base_chanels": 8}, "base_chanels"),
+        ({"neck.in_channels": [8, 16, 32, 65]}, "does not work: "),
+    ],
+)
+def test_a_pair_that_cannot_be_built_is_told_in_one_line(edits, told):
+    model, recipe = gfl(18, 8, 16, first=1, norm="head"), schedule()
+    pair = Pair(
+        name="broken",
+        title="Broken",
+        dataset="digits",
+        task="detection",
+        family="dense",
+        teacher=model,
+        student=model.model_copy(update={"edits": {**model.edits, **edits}}),
+        schedule=recipe,
+        teacher_schedule=recipe,
+    )
+    with pytest.raises(
+        UserError, match=rf"^the student's model \(mmdet::gfl/.*{told}.*changes to student"
+    ) as caught:
+        describe(pair, digits.detection)
+    assert "\n" not in str(caught.value)

@@ -7,11 +7,20 @@ from mmengine.config import ConfigDict
 
 from kdbench.datasets import camvid, digits, voc
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import config_file, family_of, heads_of, model_config, set_key, walk
+from kdbench.openmmlab.configs import (
+    config_file,
+    family_of,
+    heads_of,
+    model_config,
+    read_config,
+    set_key,
+    walk,
+)
+from kdbench.openmmlab.resolved import model_hash
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
 from kdbench.plugins import registry
-from kdbench.specs import Model, Schedule
+from kdbench.specs import Model, Schedule, narrow
 
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
@@ -53,6 +62,44 @@ def test_a_config_that_does_not_parse(tmp_path, text, reason):
     told = refused(Model(config=written(tmp_path, text)))
     assert "mine.py' does not parse: " in told
     assert reason in told
+
+
+@pytest.mark.parametrize(
+    ("base", "kind"),
+    [
+        ("mmseg::segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py", "EncoderDecoder"),
+        ("mmseg::_base_/models/ocrnet_hr18.py", "CascadeEncoderDecoder"),
+        ("mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", "RetinaNet"),
+    ],
+)
+def test_a_config_inherits_from_either_library(tmp_path, base, kind):
+    written(tmp_path, f"_base_ = ['{base}']\nmodel = dict(own=1)\n", "between.py")
+    config = read_config(written(tmp_path, "_base_ = './between.py'\n"))
+    assert (config.model.type, config.model.own) == (kind, 1)
+
+
+@pytest.mark.parametrize("imports", ["['absent_backbone']", "'absent_backbone'", "['needs_absent']"])
+def test_custom_imports_that_fail_name_the_module(tmp_path, monkeypatch, imports):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written(tmp_path, "import absent_backbone\n", "needs_absent.py")
+    told = refused(
+        Model(config=written(tmp_path, f"custom_imports = dict(imports={imports})\nmodel = dict()\n"))
+    )
+    assert (
+        "its custom_imports fail (No module named 'absent_backbone'): put the folder of that module on"
+        in told
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["detr/detr_r50_8xb2-150e_coco.py", "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py"]
+)
+def test_queries_are_of_no_known_family(name):
+    config = model_config(Model(config=f"mmdet::{name}"), digits.detection, pretrained=False)
+    with pytest.raises(
+        UserError, match=r"^model '\w+' is of no known family \(two-stage: .* dense: a convolutional"
+    ):
+        family_of(config)
 
 
 def test_a_file_that_is_no_config(tmp_path):
@@ -257,3 +304,39 @@ def test_every_shipped_pair_builds_in_its_family(name):
     figures = describe(pair, dataset)
     assert 0 < figures["student"]["parameters"] < figures["teacher"]["parameters"]
     assert 0 < figures["student"]["flops"] < figures["teacher"]["flops"]
+
+
+NARROW = {
+    "retinanet": ("mmdet::retinanet/retinanet_r18_fpn_1x_coco.py", digits.detection),
+    "faster": (FASTER, digits.detection),
+    "gfl": ("mmdet::gfl/gfl_r50_fpn_1x_coco.py", digits.detection),
+    "pspnet": (PSPNET, digits.segmentation),
+}
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_a_narrow_model_builds_and_has_a_sixteenth_of_the_weights(name):
+    config, dataset = NARROW[name]
+    schedule = Schedule(iterations=1, batch_size=1, lr=0.1, scale=(32, 32))
+    sizes = []
+    for model in (narrow(config, 16), Model(config=config)):
+        built = build_model(full_config(model, dataset, schedule, pretrained=False), dataset, 0)
+        sizes.append(sum(parameter.numel() for parameter in built.parameters()))
+        thawed = all(parameter.requires_grad for parameter in built.parameters())
+        assert thawed or model.width is None
+    assert sizes[0] < sizes[1] / 12
+
+
+def test_edits_come_after_the_width_and_both_are_hashed():
+    config = model_config(narrow(FASTER, 16, {"neck.out_channels": 24}), digits.detection, pretrained=False)
+    assert config.neck.in_channels == [64, 128, 256, 512]
+    assert (config.neck.out_channels, config.rpn_head.in_channels) == (24, 64)
+    assert model_hash(narrow(FASTER, 16), pretrained=False) != model_hash(
+        Model(config=FASTER), pretrained=False
+    )
+    assert "width" not in Model(config=FASTER).model_dump(mode="json")
+
+
+def test_a_width_needs_a_resnet():
+    told = refused(Model(config="mmdet::ssd/ssd300_coco.py", width=16))
+    assert told == "backbone 'SSDVGG' is no ResNet: give its channels as edits, without a width."

@@ -10,9 +10,10 @@ import torch
 from kdbench import devices
 from kdbench.cards import Dataset, Split
 from kdbench.errors import UserError
+from kdbench.offers import Offer, Plugin
 from kdbench.openmmlab import environment, ops, setup
 from kdbench.openmmlab.setup import Problem, prepare_libraries
-from kdbench.plugins import Offer, Plugin, Registry
+from kdbench.plugins import Registry
 
 ONEDL = {name: [distribution] for name, distribution in setup.ONEDL.items()}
 UPSTREAM = {"mmcv": ["mmcv"], "mmengine": ["mmengine"], "mmdet": ["mmdet"], "mmseg": ["mmsegmentation"]}

@@ -76,8 +76,9 @@ def test_a_failure_is_told_by_the_loss_before_it(bench, tmp_path, far):
 
 def test_a_time_is_that_of_a_step_that_was_looked_at_and_warm():
     from kdbench.openmmlab.hooks import StepHook
+    from kdbench.openmmlab.intact import Watch
 
-    hook = StepHook(SimpleNamespace(advance=lambda *_: None))
+    hook = StepHook(SimpleNamespace(advance=lambda *_: None), Watch())
     assert hook.seconds_per_iteration() is None
     hook.durations[3] = 9.0
     assert hook.seconds_per_iteration() is None, "resumed near the end"

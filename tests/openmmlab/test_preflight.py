@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 
-from kdbench.cards import Options
+from kdbench.cards import METRICS, MetricCard, Options
 from kdbench.distill import Method
-from kdbench.errors import UserError
+from kdbench.errors import GateError, UserError
 
 
 class Scaled(Method):
@@ -55,16 +55,12 @@ def test_a_loss_that_is_held_back_passes(bench):
 
 
 def test_a_loss_of_zero_fails(bench):
-    from kdbench.openmmlab.preflight import GateError
-
     with pytest.raises(GateError, match="distillation loss of scaled is zero on the first batch"):
         checked(bench, Scaled(0.0))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_loss_far_above_the_tasks_fails(bench, sign):
-    from kdbench.openmmlab.preflight import GateError
-
     task = task_loss(bench)
     checked(bench, Scaled(sign * 99 * task))
     with pytest.raises(GateError, match="is 101 times the task loss: lower its weight"):
@@ -73,14 +69,12 @@ def test_a_loss_far_above_the_tasks_fails(bench, sign):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_fails(bench, value):
-    from kdbench.openmmlab.preflight import GateError
-
     with pytest.raises(GateError, match="scaled is not finite on the first batch"):
         checked(bench, Scaled(value))
 
 
 def test_a_task_loss_that_is_not_finite_fails(bench):
-    from kdbench.openmmlab.preflight import GateError, check_losses
+    from kdbench.openmmlab.preflight import check_losses
 
     model = bench.distiller("gfl", "hinton")
     with torch.no_grad():
@@ -90,12 +84,21 @@ def test_a_task_loss_that_is_not_finite_fails(bench):
 
 
 def test_a_teacher_must_be_better_than_chance():
-    from kdbench.openmmlab.preflight import GateError, check_teacher
+    from kdbench.openmmlab.preflight import check_teacher
 
-    check_teacher("mIoU", 0.251, 0.25)
-    for value in (0.0, 0.25):
-        with pytest.raises(GateError, match=f"the teacher's mIoU is {value:.3f}, no better than chance"):
-            check_teacher("mIoU", value, 0.25)
+    miou, misses = METRICS["mIoU"], MetricCard("MR", "", "", higher_is_better=False)
+    check_teacher(miou, 0.251, 0.25)
+    check_teacher(misses, 0.98, 0.01)
+    for card, value, chance in (
+        (miou, 0.0, 0.25),
+        (miou, 0.25, 0.25),
+        (misses, 0.99, 0.01),
+        (misses, 1.0, 0.01),
+    ):
+        with pytest.raises(
+            GateError, match=f"the teacher's {card.name} is {value:.3f}, no better than chance"
+        ):
+            check_teacher(card, value, chance)
 
 
 def with_settings(model, **settings):
@@ -128,12 +131,12 @@ def test_pixels_that_differ_fail(bench, monkeypatch):
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, mean=student.data_preprocessor.mean + 10)
     monkeypatch.setattr(preflight, "renormalise", lambda inputs, *_: inputs)
-    with pytest.raises(preflight.GateError, match=r"different pixels .* compare mean, std, bgr_to_rgb"):
+    with pytest.raises(GateError, match=r"different pixels .* compare mean, std, bgr_to_rgb"):
         preflight.check_same_pixels(student, other, probe)
 
 
 def test_images_of_another_size_fail(bench):
-    from kdbench.openmmlab.preflight import GateError, check_same_pixels
+    from kdbench.openmmlab.preflight import check_same_pixels
 
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, pad_size_divisor=48)
@@ -190,7 +193,6 @@ def test_models_of_two_families_share_feature_maps_only(bench):
 def test_force_goes_on_and_says_so(bench, tmp_path, caplog):
     from small_bench import Silent
 
-    from kdbench.openmmlab.preflight import GateError
     from kdbench.openmmlab.students import train_with
 
     card, options = bench.card("hinton[weight=0]")

@@ -45,8 +45,8 @@ def test_the_weights_that_shipped_configs_name(cache, model, dataset, reference,
     with pytest.raises(UserError) as told:
         require_pretrained(config, download=False)
     assert str(told.value) == (
-        f"the config starts from {reference}, which is not in {cache}: add --download to fetch it, or "
-        "--from-scratch to train without it."
+        f"the config starts from {reference}, which is not in {cache}: `download=True` fetches it, "
+        "`from_scratch=True` trains without it."
     )
     require_pretrained(config, download=True)
     assert list(cache.iterdir()) == []
@@ -82,7 +82,7 @@ def test_mmengine_itself_looks_there(cache):
 )
 def test_weights_that_nobody_knows(reference):
     for download in (False, True):
-        with pytest.raises(UserError, match=r"is unknown to mmengine.*--from-scratch"):
+        with pytest.raises(UserError, match=r"is unknown to mmengine.*`from_scratch=True`"):
             require_pretrained(starts_from(reference), download=download)
 
 

@@ -43,7 +43,7 @@ def changed(options: Any, name: str) -> Any:
     elif isinstance(value, int) and not isinstance(value, bool):
         others = [value + 1]
     elif value is None:
-        others = [2]
+        others = [False] if bool in get_args(field.annotation) else [2]
     other = next(candidate for candidate in others if candidate != value)
     return type(options).model_validate(options.model_dump() | {name: other})
 

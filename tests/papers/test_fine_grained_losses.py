@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench_papers.fine_grained import losses
-from kdbench_papers.fine_grained.losses import box_masks, imitation_loss, imitation_mask, pyramid_masks
+from kdbench_papers.fine_grained.losses import (
+    box_masks,
+    imitation_loss,
+    imitation_mask,
+    pyramid_masks,
+    scaled,
+)
 
 
 def anchors_of(grid, stride, sizes):
@@ -255,3 +261,9 @@ def test_misfits_are_refused():
         imitation_loss(student, teacher[:, :1], mask)
     with pytest.raises(ValueError, match=r"mask \(1, 3, 4\) does not fit maps"):
         imitation_loss(student, teacher, mask[:1])
+
+
+def test_boxes_are_scaled_around_their_centres():
+    boxes = torch.tensor([[10.0, 20, 30, 60], [0, 0, 4, 4]])
+    assert scaled(boxes, 2.0).tolist() == [[0, 0, 40, 80], [-2, -2, 6, 6]]
+    assert scaled(boxes, 1.0) is boxes

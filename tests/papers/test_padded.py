@@ -23,6 +23,7 @@ WHOLE_MAPS = [
     ("two-stage", "fine-grained[variant=full,held=0]"),
     ("two-stage", "structured[variant=pair]"),
     ("two-stage", "structured[variant=pair,nodes=3]"),
+    ("two-stage", "structured[variant=local]"),
     ("two-stage", "pkd"),
     ("two-stage", "cwd"),
     ("two-stage", "cwd[normalise=l2]"),

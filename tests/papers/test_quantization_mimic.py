@@ -8,7 +8,6 @@ from fake_steps import IMAGE, built, leaves, proposals, step, targets, total
 from pydantic import ValidationError
 
 from kdbench.distill import Step, Targets
-from kdbench.errors import UserError
 from kdbench_papers.mimic.card import CARD as MIMIC
 from kdbench_papers.mimic.card import MimicOptions
 from kdbench_papers.mimic.method import Mimic
@@ -127,13 +126,11 @@ def test_pooled_regions_are_quantized_after_pooling():
         assert bool(total(method.losses(on)) > 0) is different
 
 
-def test_a_step_that_leaves_nothing_is_refused():
+def test_a_note_tells_the_step_beside_the_teachers_features():
     on = large_step()
-    with pytest.raises(
-        UserError, match=r"rounds nearly all .* deviation is 4.*use quantization-mimic\[step=4\]"
-    ):
-        built(QuantizationMimic, QuantizationMimicOptions(step=30), on)
-    built(QuantizationMimic, QuantizationMimicOptions(step=30, variant="none"), on)
+    notes = [built(QuantizationMimic, QuantizationMimicOptions(step=s), on).notes()[-1] for s in (2, 40)]
+    assert re.search(r"\(0\.\d+ standard deviations of the teacher's features\)$", notes[0])
+    assert notes[1].endswith("of the teacher's features, so that nearly all become 0: choose a smaller step)")
 
 
 def test_no_regions_and_zero_weight():

@@ -81,7 +81,7 @@ def test_of_several_versions_the_latest_counts_and_the_rest_is_told():
     records += cells("mimic", {0: 0.6, 1: 0.6}, revision=2)
     found = block(records)
     assert found.second.scores == {0: 0.6, 1: 0.6}
-    assert found.second.left_out[0].startswith("revision 1, options ")
+    assert found.second.left_out == ("mimic (revision 1)",)
 
 
 def test_the_order_of_the_records_does_not_matter():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
 
-from kdbench.plugins import ENVIRONMENT, registry
-from kdbench.results.derived import derived, with_derived
+from kdbench.datasets import digits
+from kdbench.errors import PluginError, UserError
+from kdbench.offers import ENVIRONMENT, Offer
+from kdbench.plugins import registry
+from kdbench.results.derived import derived, with_derived, with_ranking
 from kdbench.results.pages import check_leaderboards, write_leaderboards
 from kdbench.results.store import Store
 
@@ -19,8 +23,8 @@ from kdbench.api import MetricCard
 @hookimpl
 def kdbench_metrics():
     names = {names}
-    return [MetricCard(name=name, title="", function=f"their_metrics:{{name}}", higher_is_better=name != "spread")
-            for name in names]
+    return [MetricCard(name=name, title="", function=f"their_metrics:{{name}}", higher_is_better=name != "spread",
+                       tasks=("detection",) if name in {ranking} else ()) for name in names]
 
 def worst(metrics):
     return min((value for name, value in metrics.items() if name.startswith("AP50/")), default=None)
@@ -46,8 +50,9 @@ def meddles(metrics):
 
 @pytest.fixture
 def metrics(add_plugin, monkeypatch):
-    def install(*names):
-        add_plugin("their-kd", PLUGIN.format(names=names), module="their_metrics", version="2.5")
+    def install(*names, ranking=()):
+        source = PLUGIN.format(names=names, ranking=ranking)
+        add_plugin("their-kd", source, module="their_metrics", version="2.5")
         monkeypatch.setenv(ENVIRONMENT, "kdbench,their-kd")
         registry.cache_clear()
 
@@ -121,3 +126,52 @@ def test_what_is_committed_does_not_depend_on_what_is_installed(metrics, tmp_pat
     write_leaderboards(tmp_path)
     metrics("worst")
     assert check_leaderboards(tmp_path) == []
+
+
+def test_one_with_tasks_ranks_and_is_no_further_column(metrics):
+    metrics("worst", "spread", "text", ranking=("spread", "text"))
+    assert set(derived({"AP50/a": 0.25})) == {"worst"}
+    assert with_ranking("spread", {"AP50/a": 0.25, "AP50/b": 0.5}) == {
+        "AP50/a": 0.25,
+        "AP50/b": 0.5,
+        "spread": 0.25,
+    }
+    for name, told in (("text", "gave a str, not a number"), ("spread", "gave None")):
+        with pytest.raises(
+            PluginError, match=f"metric '{name}' of their-kd 2.5 failed in their_metrics:.*{told}"
+        ):
+            with_ranking(name, {})
+
+
+def ranked_by(metric):
+    """The registry in which the digits are ranked by another metric."""
+    known = registry()
+    offer = Offer(dataclasses.replace(digits.detection, metric=metric), known.datasets["digits"].plugin)
+    return dataclasses.replace(known, datasets={"digits": offer})
+
+
+def test_a_dataset_names_a_metric_that_can_rank_it(metrics):
+    metrics("worst", "spread", ranking=("spread",))
+    assert ranked_by("spread").dataset("digits").value.metric == "spread"
+    for name in ("worst", "spred"):
+        with pytest.raises(UserError, match=f"ranked by '{name}', which is no metric of detection"):
+            ranked_by(name).dataset("digits")
+
+
+def test_it_is_measured_at_each_evaluation(metrics):
+    pytest.importorskip("mmengine")
+    from mmengine.evaluator import BaseMetric
+
+    from kdbench.openmmlab.evaluator import RankedEvaluator
+
+    class Measured(BaseMetric):
+        def process(self, data_batch, data_samples):
+            self.results += data_samples
+
+        def compute_metrics(self, results):
+            return {"AP50/a": 0.25, "AP50/b": 1.0}
+
+    metrics("spread", ranking=("spread",))
+    judge = RankedEvaluator([Measured()], ranked_by="spread")
+    judge.process([{}])
+    assert judge.evaluate(1) == {"AP50/a": 0.25, "AP50/b": 1.0, "spread": 0.75}

@@ -13,8 +13,9 @@ from kdbench.results.leaderboard import rankings
 from kdbench.results.plots import classes, cost, curves, intervals, paper, per_class, ranks
 from kdbench.results.plots.cost import apart, front
 from kdbench.results.plots.curves import average
-from kdbench.results.plots.picture import SVG, printable
+from kdbench.results.plots.picture import SVG
 from kdbench.results.plots.ranks import cliques
+from kdbench.text import printable
 
 from .samples import cell, cells, teacher
 

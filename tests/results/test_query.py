@@ -69,7 +69,7 @@ def test_methods_are_chosen_by_selector_or_name_and_stay_corrected_over_all(aske
 
 
 def test_unknown_method_and_column():
-    with pytest.raises(UserError, match=r"no row is 'c'\. (Known|Did you mean)"):
+    with pytest.raises(UserError, match=r"no row is named 'c'\. (Known|Did you mean)"):
         frames([], RECORDS, methods=["c"])
     with pytest.raises(UserError, match=r"no column 'diference' .* Did you mean 'difference'"):
         frames([], RECORDS, sort="diference")
@@ -81,6 +81,8 @@ def test_unknown_method_and_column():
         ("method", ["a", "b[x=1]", "b[x=2]"]),
         ("time_ratio", ["b[x=2]", "b[x=1]", "a"]),
         ("mean", ["b[x=1]", "b[x=2]", "a"]),
+        ("AP50", ["b[x=1]", "b[x=2]", "a"]),
+        ("time", ["b[x=2]", "b[x=1]", "a"]),
         ("seeds", ["b[x=1]", "b[x=2]", "a"]),
     ],
 )
@@ -130,3 +132,23 @@ def test_the_python_api(tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(FILE))
     assert set(kdbench.leaderboard(str(file), results=tmp_path)["verdict"]) == {"not run"}
+
+
+def test_an_unknown_dataset_is_refused_from_python_too(tmp_path):
+    with pytest.raises(UserError, match="unknown dataset 'nosuch'"):
+        kdbench.leaderboard("nosuch", results=tmp_path)
+    with pytest.raises(UserError, match="is a pair: its rankings are among those of dataset 'digits'"):
+        kdbench.leaderboard("digits-gfl", results=tmp_path)
+    assert kdbench.leaderboard("digits", results=tmp_path).empty
+
+
+def test_a_benchmark_with_settings_has_the_cells_that_were_made_with_them():
+    records = [
+        *own("none", {0: 0.5}, schedule="custom", iterations=7),
+        *own("hinton", {0: 0.6}, schedule="custom", iterations=7),
+        *own("hinton", {1: 0.9}, schedule="custom", iterations=8),
+        *own("hinton", {2: 0.9}),
+    ]
+    found = of_benchmark(benchmark(set=["schedule.iterations=7"]), records)
+    (row,) = [row for ranking in found for row in ranking.rows if row["method"] == "hinton"]
+    assert (row["seeds"], row["mean"], row["schedule"], row["missing"]) == (1, 0.6, "custom", 2)

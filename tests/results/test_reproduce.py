@@ -61,7 +61,7 @@ def test_a_row_that_is_elsewhere_is_told_with_its_place():
         find_row("mimic", RECORDS, "digits", "large", None)
     with pytest.raises(UserError, match=r"'mimic' there to reproduce\.$"):
         find_row("mimic", [], None, None, None)
-    with pytest.raises(UserError, match="the teacher is no row of its own"):
+    with pytest.raises(UserError, match="the teacher is not a row of its own"):
         find_row("teacher", RECORDS, None, None, None)
 
 

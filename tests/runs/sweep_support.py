@@ -15,9 +15,9 @@ from kdbench import cli
 from kdbench.benchmarks import Benchmark
 from kdbench.executors.base import Executor
 from kdbench.executors.local import Local
+from kdbench.openmmlab.run_files import drop_checkpoints, interrupted_at
 from kdbench.results.store import Store
 from kdbench.runs import claims_owner, provenance, worker
-from kdbench.runs.cells import interrupted_at
 from kdbench.runs.pack import Outcome
 from kdbench.runs.packs import Pack, packs_of
 from kdbench.runs.request import Request
@@ -112,7 +112,7 @@ def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str
             if isinstance(spec, TeacherSpec):
                 weights_of(settings.work_dir, spec).touch()
             settings.store.write(record, replace=again)
-            (run / "last_checkpoint").unlink(missing_ok=True)
+            drop_checkpoints(run)
             outcome.records.append(record)
     return outcome
 
@@ -136,7 +136,8 @@ def steps(spec: Any, settings: RunSettings, console: Any, folder: Path, mode: st
             time.sleep({"slow": 5, "killed": 0.1, "disk": 0.1}.get(mode, 0.01))
             progress.advance(step + 1, {})
             if step % 2:
-                (run / "last_checkpoint").write_text(f"iter_{step + 1}.pth")
+                (run / f"iter_{step + 1}.pth").touch()
+                (run / "last_checkpoint").touch()
 
 
 def killed_enough(folder: Path, settings: RunSettings) -> bool:

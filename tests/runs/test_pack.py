@@ -9,7 +9,7 @@ import pytest
 import torch
 from session_lab import Lab
 
-from kdbench.errors import PluginError, UserError
+from kdbench.errors import GateError, PluginError, UserError
 from kdbench.runs.pack import run_pack
 from kdbench.runs.settings import RunSettings
 
@@ -117,8 +117,6 @@ def test_a_lane_alone_that_finds_no_memory_fails(packed):
 
 
 def test_a_gate_that_fails_is_recorded_and_a_mistake_is_not(packed):
-    from kdbench.openmmlab.preflight import GateError
-
     packed.raises = {
         packed.identity("hinton"): GateError("the loss is zero"),
         packed.identity("mimic"): UserError("no such thing"),
@@ -139,6 +137,19 @@ def test_a_method_that_misbehaves_is_recorded_as_failed_under_its_name(packed):
     assert outcome.refused == {}
     assert [record.reason for record in outcome.records if not record.done] == [blamed]
     assert any(f"{blamed}. The traceback is in " in line for line in packed.told.lines)
+
+
+def test_a_method_that_fails_before_its_teacher_is_trained_is_recorded_once(packed, monkeypatch):
+    def fail(_student, _teachers, card, *_, **__):
+        if card.name == "hinton":
+            raise PluginError("method 'hinton' failed in build(): no luck")
+
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", fail)
+    outcome = packed.run(("hinton", "fitnets"))
+    assert of(outcome) == {"hinton": "failed", "fitnets": "done"}
+    assert [record.reason for record in outcome.records if not record.done] == [
+        "method 'hinton' failed in build(): no luck"
+    ]
 
 
 def test_a_teacher_that_fails_fails_its_students(packed):

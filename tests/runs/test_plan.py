@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from kdbench.changes import change
 from kdbench.errors import UserError
 from kdbench.plugins import registry
 from kdbench.results.store import Store
 from kdbench.runs.plan import plan, resolved, stored
-from kdbench.runs.request import SMOKE, Request, apply, overridden
+from kdbench.runs.request import SMOKE, Request, overridden
 from kdbench.specs import RunSpec, Schedule, TeacherSpec, digest, unlabelled
 
 
@@ -116,10 +117,10 @@ def test_the_pairs_of_the_registry_are_never_changed():
 
 def test_an_own_config_counts_with_its_content(asked, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("model = dict(a=1)")
+    file.write_text("model = dict(bbox_head=1)")
     first = asked(student=str(file)).cell
     assert first.pair.student.edits == {}
-    file.write_text("model = dict(a=2)")
+    file.write_text("model = dict(bbox_head=2)")
     assert asked(student=str(file)).cell.identity() != first.identity()
 
 
@@ -153,7 +154,7 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
     ("changes", "told"),
     [
         ({"method": "hintn"}, "unknown method 'hintn'. Did you mean 'hinton'?"),
-        ({"method": "hinton["}, "'hinton[' is no selector"),
+        ({"method": "hinton["}, "'hinton[' is not a selector"),
         (
             {"method": "hinton[temprature=2]"},
             "hinton has no option 'temprature'. Did you mean 'temperature'?",
@@ -222,13 +223,13 @@ def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
     if there:
         (tmp_path / "digits").mkdir()
     told = refused(asked, data_root=tmp_path)
-    assert told.endswith(f"run `kdbench data prepare digits --root {tmp_path}`.")
+    assert f"run `kdbench data prepare digits --root {tmp_path}`, with --from DIR" in told
 
 
 def test_settings_never_reach_beyond_their_section():
     values: dict[str, Any] = {"schedule": {}, "student": {"edits": {}}}
-    apply(values, "schedule.lr=1e-3")
-    apply(values, "student.a.b=[1, two]")
+    change("schedule.lr=1e-3").apply(values)
+    change("student.a.b=[1, two]").apply(values)
     assert values == {"schedule": {"lr": "1e-3"}, "student": {"edits": {"a.b": [1, "two"]}}}
     # YAML 1.1 reads 1e-3 as a word; pydantic makes it a number where one is due
     pair = overridden(default_pair(), Request("hinton", "digits", settings=("schedule.lr=1e-3",)))
@@ -281,7 +282,7 @@ def test_what_a_staged_teacher_depends_on(asked, tmp_path):
 
 
 def test_a_plugin_may_ask_for_a_stage(asked, add_plugin, monkeypatch):
-    from kdbench.plugins import ENVIRONMENT
+    from kdbench.offers import ENVIRONMENT
 
     add_plugin(
         "their-kd",
@@ -357,3 +358,16 @@ def test_a_revision_makes_another_cell_and_a_version_does_not(add_plugin, asked)
 def test_a_revision_is_a_number_from_1_on(revision):
     with pytest.raises(ValueError, match="the revision of 'hinton' is"):
         replace(registry().method("hinton").value, revision=revision)
+
+
+def test_a_pair_s_family_is_its_students(asked, caplog):
+    caplog.set_level("INFO", "kdbench")
+    declared = default_pair()
+    wrong = declared.model_copy(update={"family": "dense"})
+    assert resolved(wrong) == resolved(declared)
+    assert asked(pair="digits-gfl").cell.pair.family == "dense"
+    assert asked(pair="digits-gfl", student=FASTER).cell.pair.family == "two-stage"
+    assert "says" not in caplog.text
+
+
+FASTER = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from kdbench.cards import METRICS
+from kdbench.openmmlab.rehearsal import amount, reason
 from kdbench.runs.elapsed import span
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import host_class, record_of, summary, versions
-from kdbench.runs.refusals import amount, reason
 from kdbench.runs.request import Request
 
 
@@ -38,7 +39,7 @@ def test_records_of_one_spec_differ_in_what_was_made_alone(plain):
 
 def test_the_best_evaluation_is_the_first_of_equals():
     curve = [{"iteration": 1, "AP50": 0.5}, {"iteration": 2, "AP50": 0.5}, {"iteration": 3, "AP50": 0.4}]
-    found = summary(curve, "AP50")
+    found = summary(curve, METRICS["AP50"])
     assert found.last == {"AP50": 0.4}
     assert found.best == {"iteration": 1, "AP50": 0.5}
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from session_lab import METRICS
 
-from kdbench.errors import RunError, UserError
+from kdbench.errors import GateError, PluginError, RunError, UserError
+from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.leaderboard import leaderboard
-from kdbench.runs.cells import OUTDATED, interrupted_at
+from kdbench.runs.cells import OUTDATED
 from kdbench.runs.training import CODE
 
 
@@ -62,7 +63,7 @@ def test_what_a_record_says(lab):
     assert record.teacher.model_dump() == {
         "identity": made.teacher.identity(),
         "config": made.teacher.model.config,
-        "weights_sha256": "abc",
+        "weights_sha256": "c" * 64,
         "value": 0.5,
     }
     assert (record.cost.seconds_per_iteration, record.notes, record.device) == (0.1, ["a note"], "cpu")
@@ -162,7 +163,7 @@ def test_a_training_that_raises_is_recorded_with_its_traceback_in_a_file(lab):
         lab.run("none")
     record = caught.value.record
     assert record.status == "failed"
-    assert record.reason == "RuntimeError: expected more than 1 value per channel"
+    assert record.reason == "RuntimeError: expected more than 1 value per channel and more"
     trace = lab.root / "runs" / record.identity[:16] / "traceback.txt"
     assert "raise self.fail" in trace.read_text()
 
@@ -205,6 +206,40 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(lab, monkeypatch
     assert lab.records() == {}
 
 
+def test_a_method_that_fails_between_untrained_models_is_recorded_before_anything_is_trained(
+    lab, monkeypatch
+):
+    def fail(*_: Any, **__: Any) -> None:
+        raise PluginError("method 'hinton' failed in losses(): ValueError: no luck")
+
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", fail)
+    with pytest.raises(RunError, match=r"failed in losses\(\).* The traceback is in "):
+        lab.run()
+    assert lab.trained == []
+    assert set(lab.records()) == {("hinton", "failed")}
+
+
+def test_models_that_do_not_go_together_are_refused_before_anything_is_trained(lab, monkeypatch):
+    def refuse(*_: Any, **__: Any) -> None:
+        raise UserError("do not line up")
+
+    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", refuse)
+    with pytest.raises(UserError, match="do not line up"):
+        lab.run()
+    assert lab.trained == []
+    assert lab.records() == {}
+    lab.run("none")
+    monkeypatch.undo()
+
+
+def test_a_gate_says_how_to_overrule_it(lab):
+    lab.score = 0.001
+    with pytest.raises(
+        GateError, match=r"no better than chance .* To go on all the same, give `force=True`\.$"
+    ):
+        lab.run()
+
+
 def test_a_cut_record_is_told_kept_and_made_again(lab):
     lab.run("none")
     path = lab.store.path_of(lab.records()["none", "done"])
@@ -229,7 +264,7 @@ def test_no_space_for_the_record(lab, monkeypatch):
 def test_a_training_that_goes_on_says_from_where(lab):
     folder = lab.root / "runs" / lab.plan().plain.identity()[:16]
     folder.mkdir(parents=True)
-    (folder / "last_checkpoint").write_text(f"{folder}/iter_120.pth")
+    (folder / "iter_120.pth").touch()
     assert interrupted_at(folder) == 120
     lab.run("none")
     assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
@@ -243,7 +278,6 @@ def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
     folder.mkdir(parents=True)
     checkpoint = folder / "iter_120.pth"
     checkpoint.touch()
-    (folder / "last_checkpoint").write_text(str(checkpoint))
     if code is not None:
         (folder / CODE).write_text(own if code == "same" else code)
     lab.run()
@@ -262,7 +296,7 @@ def test_a_done_record_of_other_code_is_said_to_be_one(lab):
     assert done in lab.told.lines
     lab.store.write(record.model_copy(update={"code": "0" * 64}))
     lab.run()
-    assert f"{done}, {OUTDATED}" in lab.told.lines
+    assert any(line.startswith(f"{done}, {OUTDATED}: ") for line in lab.told.lines)
     lab.run(rerun=True)
     assert lab.trained == [record.identity]
     lab.run()

@@ -55,7 +55,7 @@ def test_the_example_of_the_readme():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("none,,mimic", "'' in 'none,,mimic' is no method"),
+        ("none,,mimic", "'' in 'none,,mimic' is not a method"),
         ("mimic[I]", "'I' in 'mimic[I]' is neither option=value nor one more value"),
         ("mimic[a=1,,2]", "neither option=value"),
         ("mimic[a=1,b=]", "'b='"),

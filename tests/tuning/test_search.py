@@ -9,8 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kdbench.errors import RunError, UserError
-from kdbench.openmmlab.preflight import GateError
+from kdbench.errors import GateError, RunError, UserError
 from kdbench.results.store import Store
 from kdbench.runs import provenance
 from kdbench.runs.claims import Claims

@@ -16,11 +16,11 @@ from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.models import task_of
 from kdbench.conformance.promises import HEAVY
-from kdbench.conformance.settings import noted
-from kdbench.conformance.silence import is_weight
 from kdbench.distill import FAMILIES
+from kdbench.distill.settings import noted
 from kdbench.errors import UserError
-from kdbench.plugins import ENVIRONMENT, load_method, make_method
+from kdbench.offers import ENVIRONMENT
+from kdbench.plugins import load_method, make_method
 from kdbench.selectors import canonical, parse, resolve
 
 FILLED = ("title", "authors", "year", "link", "bibtex", "tasks", "equations", "method")
@@ -129,8 +129,6 @@ def _range(kind: type[Options], name: str, field: FieldInfo) -> None:
     if isinstance(field.get_default(call_default_factory=True), float):
         for value in (math.nan, math.inf):
             require(not _accepts(kind, {name: value}), f"option '{name}' accepts {value}")
-    if is_weight(name):
-        require(not _accepts(kind, {name: -1}), f"option '{name}' accepts a weight of -1: say Field(ge=0)")
 
 
 def _pasted_back(exam: Exam) -> None:

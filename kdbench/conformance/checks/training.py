@@ -10,6 +10,7 @@ import torch
 
 from kdbench.cards import Options
 from kdbench.conformance.broken import PromiseBroken, require, told
+from kdbench.conformance.case import MOMENTS, Case
 from kdbench.conformance.compare import first_difference, same
 from kdbench.conformance.exam import RUN, Exam, Interrupted, Telling, TrainingResult
 from kdbench.conformance.silence import silenced
@@ -60,9 +61,7 @@ def untouched(exam: Exam) -> None:
 
     for family in exam.families():
         written = ", ".join(sorted(exam.trained(family).seen.written))
-        require(
-            not written, f"in {family} models it changes the teacher's {written} in place: work on copies"
-        )
+        require(not written, f"in {family} models it changes {written} in place: work on copies")
         taught = exam.teachers(family, exam.options)
         fresh = exam.new_teachers(family, exam.options)
         for after, before in zip(taught, fresh, strict=True):
@@ -142,10 +141,22 @@ def plain(exam: Exam) -> None:
         difference = first_difference(ours.student, theirs.student)
         if difference is not None or ours.curve != theirs.curve:
             shown = {name: getattr(quiet, name) for name in type(quiet).plain} or "its weights at 0"
-            raise PromiseBroken(
-                f"with {shown} in {family} models the student is not the plain one "
-                f"({difference or 'its evaluations'} differs)"
-            )
+            seen = _culprit(Case(exam, family, quiet)) or f"its {difference or 'evaluation'} differs"
+            raise PromiseBroken(f"with {shown} in {family} models the student is not the plain one: {seen}")
+
+
+def _culprit(case: Case) -> str:
+    """Name what a method does at options at which it should do nothing; empty where one batch does not tell."""
+    method = case.built()
+    for iteration in MOMENTS:
+        found = {f"the term '{name}'": value for name, value in case.terms(iteration).items()}
+        step = case.step(iteration)
+        found["task_weight()"] = method.task_weight(step) - 1
+        found["classification_weight()"] = method.classification_weight(step) - 1
+        for name, value in found.items():
+            if value != 0:
+                return f"{name} is {value + name.endswith('()'):.6g} in iteration {iteration}"
+    return ""
 
 
 def clean(exam: Exam) -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from kdbench.cards import MethodCard
-from kdbench.plugins import Offer, registry
+from kdbench.offers import Offer
+from kdbench.plugins import registry
 from kdbench.results.formats import gain
 from kdbench.results.html.columns import anchor, method_of
 from kdbench.results.html.sections import Section

@@ -23,6 +23,7 @@ from kdbench.results.pages import write_pages
 from kdbench.results.query import BENCHMARK, Source, sources
 from kdbench.results.record import Record
 from kdbench.results.store import Broken, Store
+from kdbench.text import printable
 
 Read = tuple[Sequence[Record], Sequence[Broken]]
 """The records of a store, and its files that could not be read."""
@@ -142,7 +143,7 @@ def visible(value: Any) -> Any:
     """Return a value as a template prints it, without characters that are neither visible nor a line break."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return "".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in value)
+    return printable(value, keep="\n")
 
 
 def breakable(selector: str) -> Markup:

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import percent
-from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture
 from kdbench.results.statistics import mean
 from kdbench.specs import PLAIN
+from kdbench.text import printable
 
 MIDDLE = "#f7f7f7"
 WORST, BEST = "#d6604d", "#4393c3"

@@ -14,8 +14,9 @@ from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from matplotlib.transforms import offset_copy
 
 from kdbench.results.board import Ranking
-from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture
 from kdbench.specs import PLAIN
+from kdbench.text import printable
 
 FAR = 4
 """Costs that differ by more than this factor are drawn on a logarithmic axis."""

@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import folded, percent
-from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture
 from kdbench.results.row import Row
 from kdbench.results.statistics import mean
 from kdbench.specs import PLAIN
+from kdbench.text import printable
 
 ACROSS = 3
 Curve = dict[float, float]

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, percent
-from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture
 from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.specs import PLAIN
+from kdbench.text import printable
 
 
 def intervals(rankings: Sequence[Ranking]) -> Picture | None:

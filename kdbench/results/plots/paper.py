@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, percent
-from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture, printable
+from kdbench.results.plots.picture import COLOURS, MOST, WIDTH, Picture
 from kdbench.results.row import Row
+from kdbench.text import printable
 
 
 def published(ranking: Ranking) -> list[Row]:

@@ -15,6 +15,8 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from kdbench.text import printable
+
 COLOURS = {
     "ink": "#1f2329",
     "muted": "#5a636f",
@@ -136,12 +138,6 @@ class Picture:
             element.text = printable(words)
             tree.insert(place, element)
         return tree
-
-
-def printable(text: str, most: int | None = None) -> str:
-    """Text that can stand in XML: what cannot be seen becomes U+FFFD, what is over ``most`` letters an ellipsis."""
-    seen = "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
-    return seen if most is None or len(seen) <= most else seen[: most - 1] + "…"
 
 
 def _text(tree: ElementTree.Element) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from kdbench.results.plots.picture import COLOURS, WIDTH, Picture, printable
+from kdbench.results.plots.picture import COLOURS, WIDTH, Picture
+from kdbench.text import printable
 
 
 def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture | None:

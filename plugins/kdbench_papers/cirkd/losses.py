@@ -140,13 +140,16 @@ class Memory(nn.Module):
         self.register_buffer("position", torch.zeros(classes, dtype=torch.long))
 
     @torch.no_grad()
-    def push(self, features: Tensor, labels: Tensor, ignore_index: int) -> None:
+    def push(
+        self, features: Tensor, labels: Tensor, ignore_index: int, generator: torch.Generator | None = None
+    ) -> None:
         """Add what each image of all processes has of each class; the oldest leave.
 
         Args:
             features: (B, C, H, W), the teacher's.
             labels: (B, h, w) class indices, resized (nearest) to the features.
             ignore_index: Label of pixels that are left out.
+            generator: Where random numbers come from, on the features' device; None: torch's random state there.
         """
         labels = resized_labels(labels, features).flatten(1)
         pixels = unit_vectors(features.flatten(2)).mT
@@ -154,27 +157,29 @@ class Memory(nn.Module):
         for vectors, own in zip(pixels, labels, strict=True):
             for label in _present(own):
                 if label != ignore_index and 0 <= label < len(self.vectors):
-                    rows.append(self._chosen(vectors[own == label]))
+                    rows.append(self._chosen(vectors[own == label], generator))
                     owners.append(labels.new_full((len(rows[-1]),), label))
         everybodys, owner = gathered(torch.cat(rows)), gathered(torch.cat(owners))
         for label in _present(owner):
             self._add(label, everybodys[owner == label])
 
     @torch.no_grad()
-    def draw(self, count: int) -> Tensor:
+    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return ``count`` random vectors of each class (all where there are fewer), at the same places of each.
 
         Returns:
             (classes x count, C).
         """
-        places = torch.randperm(self.vectors.shape[1], device=self.vectors.device)[:count]
+        places = torch.randperm(self.vectors.shape[1], generator=generator, device=self.vectors.device)[
+            :count
+        ]
         return self.vectors[:, places].flatten(0, 1)
 
-    def _chosen(self, rows: Tensor) -> Tensor:
+    def _chosen(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
         """Return some pixels, or their mean."""
         if not self.pixels:
             return unit_vectors(rows.mean(dim=0, keepdim=True))
-        return rows[torch.randperm(len(rows), device=rows.device)[: self.pixels]]
+        return rows[torch.randperm(len(rows), generator=generator, device=rows.device)[: self.pixels]]
 
     def _add(self, label: int, rows: Tensor) -> None:
         size = self.vectors.shape[1]

@@ -58,8 +58,8 @@ class CrossImage(Method[CirkdOptions]):
         found = {}
         for name, memory in self.memories.items():
             assert isinstance(memory, Memory)
-            memory.push(teacher, labels, truth.ignore_index)
-            drawn = memory.draw(DRAWN[name] // self.classes + 1)
+            memory.push(teacher, labels, truth.ignore_index, step.generator)
+            drawn = memory.draw(DRAWN[name] // self.classes + 1, step.generator)
             found[name] = memory_loss(ours, theirs, drawn, self.options.temperature)
         return found
 

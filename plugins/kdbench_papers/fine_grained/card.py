@@ -36,6 +36,8 @@ class FineGrainedOptions(Options):
     """psi: share of a box's largest IoU that an anchor must exceed."""
     held: int | None = Field(default=None, ge=0)
     """Iterations in which the imitation is held at 0; unset: 400, at most a tenth of the training."""
+    scale: float = Field(default=1.0, gt=0, le=10)
+    """gt-boxes: the boxes' sides are multiplied by it, around their centres."""
     relu: bool | None = None
     """A ReLU after the adaptation's convolution; unset: where the teacher's map has no negative values."""
     logits_weight: float = Field(default=1.0, ge=0)
@@ -64,6 +66,8 @@ class FineGrainedOptions(Options):
         idle = set() if self.softens else {"logits_weight", "temperature"}
         if not self.imitates:
             idle |= {"weight", "channels", "held", "relu"}
+        if self.variant != "gt-boxes":
+            idle.add("scale")
         return frozenset(idle if "imitation" in self.variant else {*idle, "threshold"})
 
     def hold(self, iterations: int) -> int:
@@ -112,8 +116,8 @@ Choices, where the paper is silent, differs from its released code, or its singl
 - held: the released code holds the loss at 0 for the first 400 iterations, to let the student settle. Short
   schedules would lose most of their training to it, so it is a tenth of the iterations where that is less. Soft
   targets are not held.
-- gt-boxes: every cell that a box touches, on the box's level (the paper's Table 1 scales the boxes; it does not
-  say by how much).
+- gt-boxes: every cell that a box touches, on the box's level. The paper's Table 1 has scaled boxes and does not say
+  how large: `scale`.
 - full: every cell that sees an image, not those in the padding.
 - logits: soft targets as in `hinton`, T = 1 and weight 1; the paper does not give them.""",
     method="kdbench_papers.fine_grained.method:FineGrained",

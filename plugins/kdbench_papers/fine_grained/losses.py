@@ -132,6 +132,14 @@ def box_masks(
     ]
 
 
+def scaled(boxes: Tensor, scale: float) -> Tensor:
+    """Return boxes (G, 4) whose sides are ``scale`` times as long, around the same centres."""
+    if scale == 1.0:
+        return boxes
+    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * scale / 2
+    return torch.cat([centre - half, centre + half], dim=1)
+
+
 def _check(anchors: Tensor, num_anchors: int, grid: tuple[int, int]) -> None:
     if len(anchors) != num_anchors * grid[0] * grid[1]:
         raise ValueError(f"{len(anchors)} anchors are not {num_anchors} on each cell of a {grid} grid")

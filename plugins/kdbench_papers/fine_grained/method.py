@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from kdbench.api import Method, Shapes, Step, at_least_float32, reduced, resized, stride_of, valid_cells
 from kdbench_papers.fine_grained.card import FineGrainedOptions
-from kdbench_papers.fine_grained.losses import box_masks, imitation_sum, pyramid_masks
+from kdbench_papers.fine_grained.losses import box_masks, imitation_sum, pyramid_masks, scaled
 from kdbench_papers.hinton.losses import logits_loss
 from kdbench_papers.hinton.method import check_logits, valid_logits
 
@@ -84,7 +84,8 @@ class FineGrained(Method[FineGrainedOptions]):
         anchors = step.student["anchors"]
         if self.options.variant == "gt-boxes":
             strides = [stride_of(level, truth.image_shape) for level in maps]
-            return box_masks(anchors, truth.boxes, grids, strides)
+            boxes = [scaled(part, self.options.scale) for part in truth.boxes]
+            return box_masks(anchors, boxes, grids, strides)
         return pyramid_masks(anchors, truth.boxes, grids, self.options.threshold)
 
 

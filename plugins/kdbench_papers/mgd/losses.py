@@ -8,15 +8,16 @@ from torch import Tensor
 from kdbench.api import at_least_float32, student_and_teacher
 
 
-def random_mask(features: Tensor, ratio: float, *, channels: bool = False) -> Tensor:
+def random_mask(
+    features: Tensor, ratio: float, *, channels: bool = False, generator: torch.Generator | None = None
+) -> Tensor:
     """Draw which cells of each image, or which channels, stay: each is dropped with probability ``ratio``.
-
-    The numbers come from torch's random state on the features' device.
 
     Args:
         features: (N, C, H, W).
         ratio: Probability of 0, in [0, 1]; at 0 nothing is dropped.
         channels: Drop whole channels instead of cells.
+        generator: Where the numbers come from, on the features' device; None: torch's random state there.
 
     Returns:
         (N, 1, H, W) of zeros and ones, or (N, C, 1, 1) with ``channels``, in at least float32.
@@ -25,7 +26,7 @@ def random_mask(features: Tensor, ratio: float, *, channels: bool = False) -> Te
     """
     count, width, *cells = features.shape
     shape = (count, width, 1, 1) if channels else (count, 1, *cells)
-    drawn = torch.rand(shape, device=features.device)
+    drawn = torch.rand(shape, generator=generator, device=features.device)
     return (drawn >= ratio).to(at_least_float32(features[:0]).dtype)
 
 

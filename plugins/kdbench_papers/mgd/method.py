@@ -33,15 +33,16 @@ class MaskedGeneration(Method[MgdOptions]):
             self.adapters, self.generators, self._maps(step.student), self._maps(step.teacher), strict=True
         )
         terms = [
-            generation_loss(generate(self._masked(adapt(ours, theirs.shape[-2:]))), theirs)
+            generation_loss(generate(self._masked(adapt(ours, theirs.shape[-2:]), step)), theirs)
             for adapt, generate, ours, theirs in levels
         ]
         return {"generation": self.weight * torch.stack(terms).sum()}
 
-    def _masked(self, maps: Tensor) -> Tensor:
+    def _masked(self, maps: Tensor, step: Step) -> Tensor:
         if self.options.variant == "no-mask":
             return maps
-        return maps * random_mask(maps, self.ratio, channels=self.options.variant == "channels")
+        channels = self.options.variant == "channels"
+        return maps * random_mask(maps, self.ratio, channels=channels, generator=step.generator)
 
     def _maps(self, captures: Captures) -> tuple[Tensor, ...]:
         maps: tuple[Tensor, ...] = captures[self.options.where]

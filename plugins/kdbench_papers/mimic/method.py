@@ -105,9 +105,10 @@ class Mimic(Method[MimicOptions]):
         """(R, 5) image, x1, y1, x2, y2: the regions of this batch."""
         options = self.options
         if options.variant == "gt-boxes":
-            return box_regions(step.targets, options.overlap)
+            return box_regions(step.targets, options.overlap, step.generator)
         proposals = [part.detach() for part in step.student["proposals"]]
-        return proposal_regions(proposals, step.targets.boxes, options.proposals, options.overlap)
+        truth = step.targets.boxes
+        return proposal_regions(proposals, truth, options.proposals, options.overlap)
 
     def _level(self, student: Tensor, teacher: Tensor, rois: Tensor, stride: int) -> Tensor:
         """Mean over the regions of one level."""

@@ -1,17 +1,20 @@
-"""Which regions are mimicked. Random choices use torch's global random state."""
+"""Which regions are mimicked. Random choices are drawn from a generator, by default torch's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from kdbench.api import Targets, as_rois, largest_overlap
 
 
 def proposal_regions(
-    proposals: Sequence[Tensor], boxes: Sequence[Tensor], count: int, overlap: float
+    proposals: Sequence[Tensor],
+    boxes: Sequence[Tensor],
+    count: int,
+    overlap: float,
 ) -> Tensor:
     """Choose the best proposals of each image, at most half of them positive where there are enough others.
 
@@ -41,26 +44,29 @@ def _sampled(proposals: Tensor, boxes: Tensor, count: int, overlap: float) -> Te
     return ranked[order[:count]]
 
 
-def box_regions(targets: Targets, overlap: float) -> Tensor:
+def box_regions(targets: Targets, overlap: float, generator: Generator | None = None) -> Tensor:
     """Return the ground-truth boxes, and boxes of their sizes at random places that overlap none of them as much.
 
     Args:
         targets: Ground truth of the batch.
         overlap: IoU from which a random box is dropped.
+        generator: Draws the places.
 
     Returns:
         (R, 5) image, x1, y1, x2, y2.
     """
     sizes = targets.sizes or (targets.image_shape,) * len(targets.boxes)
     images = zip(targets.boxes, sizes, strict=True)
-    return as_rois([torch.cat([boxes, _elsewhere(boxes, size, overlap)]) for boxes, size in images])
+    return as_rois(
+        [torch.cat([boxes, _elsewhere(boxes, size, overlap, generator)]) for boxes, size in images]
+    )
 
 
-def _elsewhere(boxes: Tensor, size: tuple[int, int], overlap: float) -> Tensor:
+def _elsewhere(boxes: Tensor, size: tuple[int, int], overlap: float, generator: Generator | None) -> Tensor:
     """Boxes (G, 4) moved to random places inside an image, less those that overlap an original."""
     height, width = size
     sides = boxes[:, 2:] - boxes[:, :2]
     room = (boxes.new_tensor([width, height]) - sides).clamp(min=0)
-    corner = torch.rand_like(room) * room
+    corner = torch.rand(room.shape, generator=generator, dtype=room.dtype, device=room.device) * room
     moved = torch.cat([corner, corner + sides], dim=1)
     return moved[largest_overlap(moved, boxes) < overlap]

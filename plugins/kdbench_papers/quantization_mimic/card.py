@@ -105,7 +105,7 @@ Choices, where the paper is silent or its single map meets a pyramid:
   which is the paper's Q on maps without negatives.
 - s = 1 is ours; the paper gives none. It is absolute, so it asks for features of about that scale: on the small
   pairs, whose necks are normalised, they have a standard deviation of 0.7 to 0.9. A run notes what s is in standard
-  deviations of the teacher's features, and refuses one that rounds nearly all of them to 0.
+  deviations of the teacher's features, and warns where nearly all of them become 0.
 - The fine-tuning takes {SHARE:g} of the teacher's iterations at {LR_FACTOR:g} of its learning rate.
 - Regions of a quantized map are interpolated by roi-align, so that Q rounds them again; crop leaves them.
 - 1 / m_i is mimic's; lambda = 1.

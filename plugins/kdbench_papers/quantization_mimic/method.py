@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.api import Shapes, UserError
+from kdbench.api import Shapes
 from kdbench_papers.mimic.method import Mimic
 from kdbench_papers.quantization_mimic.card import QuantizationMimicOptions
 from kdbench_papers.quantization_mimic.losses import symmetric
 
-SMALLEST = 3.0
-"""Of a map whose standard deviation, times this, is under half a step, Q leaves nearly nothing."""
+WIDE = 6.0
+"""Standard deviations of a step of which half is more than nearly all features."""
 
 
 class QuantizationMimic(Mimic):
@@ -22,18 +22,9 @@ class QuantizationMimic(Mimic):
         self.deviation = 0.0
 
     def build(self, shapes: Shapes) -> None:
-        """Build the transforms, and check for a step that leaves something to mimic.
-
-        Raises:
-            UserError: If nearly all of the teacher's features would be rounded to 0.
-        """
+        """Build the transforms; see how wide the teacher's features spread."""
         super().build(shapes)
         self.deviation = min((level.deviation for level in shapes.spreads.get("neck", ())), default=0.0)
-        if self.quantized.variant != "none" and 0 < SMALLEST * self.deviation < self.quantized.step / 2:
-            raise UserError(
-                f"the step {self.quantized.step:g} rounds nearly all of the teacher's features to 0: their "
-                f"standard deviation is {self.deviation:.2g}: use quantization-mimic[step={self.deviation:.1g}]."
-            )
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Both sides after Q, where the variant has it."""
@@ -48,6 +39,12 @@ class QuantizationMimic(Mimic):
         own = self.quantized
         sides = [name for name in ("student", "teacher") if getattr(own, f"quantizes_{name}")]
         said = f"Q with {own.bins} bins of {own.step:g} on the regions of: {', '.join(sides)}"
-        if self.deviation:
-            said += f" ({own.step / self.deviation:.2g} times the teacher's deviation)"
-        return super().notes() + ([said] if sides else [])
+        return super().notes() + ([said + self._width()] if sides else [])
+
+    def _width(self) -> str:
+        """Say what the step is beside the teacher's features."""
+        if not self.deviation:
+            return ""
+        width = self.quantized.step / self.deviation
+        lost = ", so that nearly all become 0: choose a smaller step" if width > WIDE else ""
+        return f" ({width:.2g} standard deviations of the teacher's features{lost})"

@@ -13,10 +13,12 @@ from kdbench.api import TASKS, MethodCard, Options
 class StructuredOptions(Options):
     """Options of structured distillation."""
 
-    variant: Literal["pixel", "pair", "holistic", "pixel+pair", "pixel+pair+holistic"] = "pixel+pair+holistic"
+    variant: Literal[
+        "pixel", "pair", "holistic", "local", "pixel+local", "pixel+pair", "pixel+pair+holistic"
+    ] = "pixel+pair+holistic"
     """The terms."""
     weight: float = Field(default=10.0, ge=0)
-    """lambda_1, of pixel and pair."""
+    """lambda_1, of pixel, pair and local."""
     adversarial_weight: float = Field(default=0.1, ge=0)
     """lambda_2, of holistic."""
     nodes: int | None = Field(default=None, ge=1, le=256)
@@ -80,7 +82,9 @@ Choices:
         "pixel": "class probabilities of each pixel",
         "pair": "similarities between nodes of the features (also in detection)",
         "holistic": "a critic compares the class maps of whole images",
-        "pixel+pair": "both",
+        "local": "similarities between neighbouring cells alone (the paper's rival of pair, also in detection)",
+        "pixel+local": "pixel and local",
+        "pixel+pair": "pixel and pair",
         "pixel+pair+holistic": "all three",
     },
     reported=Path(__file__).with_name("reported.csv"),

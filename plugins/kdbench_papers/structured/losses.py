@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.nn import functional
 
 from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher, unit_vectors
@@ -62,7 +62,7 @@ def pair_wise_loss(
     Source: Liu et al., CVPR 2019, equation of l_pa. The released code max-pools, and treats the norms as
         constants.
     """
-    ours, theirs = (_directions(part, nodes, cells) for part in (student, teacher.detach()))
+    ours, theirs = (directions(part, nodes, cells) for part in (student, teacher.detach()))
     if ours.shape[::2] != theirs.shape[::2]:
         raise ValueError(
             f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in images or size"
@@ -96,11 +96,16 @@ def adversarial_loss(critic: Critic, student: Tensor, image: Tensor) -> Tensor:
 
 
 def critic_loss(
-    critic: Critic, student: Tensor, teacher: Tensor, image: Tensor, penalty_weight: float = 10.0
+    critic: Critic,
+    student: Tensor,
+    teacher: Tensor,
+    image: Tensor,
+    penalty_weight: float = 10.0,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Return the critic's loss: E[D(Q^s | I)] - E[D(Q^t | I)] + penalty_weight E[(||grad D(Q | I)|| - 1)^2].
 
-    The penalty is taken at one random Q an image, on the line between Q^s and Q^t (torch's random state).
+    The penalty is taken at one random Q an image, on the line between Q^s and Q^t.
 
     Args:
         critic: D.
@@ -108,6 +113,7 @@ def critic_loss(
         teacher: Logits of the same shape; receive no gradient.
         image: (N, 3, H', W').
         penalty_weight: Weight of the gradient penalty.
+        generator: Draws the places; None: torch's own.
 
     Returns:
         Scalar, in at least float32; 0 when there are no images.
@@ -123,18 +129,18 @@ def critic_loss(
         ours, theirs = _probabilities(student), _probabilities(teacher)
         seen = _at(image, ours)
         distance = mean_or_zero(_scores(critic, ours, seen)) - mean_or_zero(_scores(critic, theirs, seen))
-        return distance + penalty_weight * _penalty(critic, ours, theirs, seen)
+        return distance + penalty_weight * _penalty(critic, ours, theirs, seen, generator)
 
 
 def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
     """Cosine of every position's feature with that of one of them: (N, C, H, W) -> (N, H, W) in [-1, 1]."""
-    directions = _directions(features, None, None)
-    chosen = directions[:, :, row * features.shape[3] + column]
-    cosines = (chosen[:, :, None] * directions).sum(dim=1).clamp(-1, 1)
+    unit = directions(features, None, None)
+    chosen = unit[:, :, row * features.shape[3] + column]
+    cosines = (chosen[:, :, None] * unit).sum(dim=1).clamp(-1, 1)
     return cosines.view(len(features), *features.shape[-2:])
 
 
-def _directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
+def directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
     """(N, C, H, W) -> (N, C, nodes) of unit length, or 0 where there is no cell."""
     features = at_least_float32(features)
     if cells is not None:
@@ -179,9 +185,12 @@ def _scores(critic: Critic, maps: Tensor, image: Tensor) -> Tensor:
     return said.unsqueeze(1).flatten(1).mean(dim=1)
 
 
-def _penalty(critic: Critic, ours: Tensor, theirs: Tensor, image: Tensor) -> Tensor:
+def _penalty(
+    critic: Critic, ours: Tensor, theirs: Tensor, image: Tensor, generator: Generator | None
+) -> Tensor:
     """E[(||grad D|| - 1)^2] at random places between the maps."""
-    share = torch.rand(len(ours), 1, 1, 1, dtype=ours.dtype, device=ours.device)
+    size = (len(ours), 1, 1, 1)
+    share = torch.rand(size, generator=generator, dtype=ours.dtype, device=ours.device)
     between = (share * theirs + (1 - share) * ours).requires_grad_()
     total = _scores(critic, between, image).sum()
     (gradient,) = torch.autograd.grad(total, between, create_graph=True)

@@ -9,6 +9,7 @@ from torch.optim import SGD, Optimizer
 from kdbench.api import Method, Shapes, Step, UserError, resized
 from kdbench_papers.structured.card import StructuredOptions
 from kdbench_papers.structured.critic import Critic
+from kdbench_papers.structured.local import local_pair_loss
 from kdbench_papers.structured.losses import (
     adversarial_loss,
     cosines_to,
@@ -18,6 +19,8 @@ from kdbench_papers.structured.losses import (
 )
 
 IMAGE_CHANNELS = 3
+MAPS = frozenset({"pair", "local"})
+"""Terms on the neck's maps."""
 
 
 class Structured(Method[StructuredOptions]):
@@ -30,13 +33,13 @@ class Structured(Method[StructuredOptions]):
 
     def needs(self) -> tuple[str, ...]:
         """Return the neck for pairs, the pixels' logits for the others."""
-        return ("neck",) * ("pair" in self.terms) + ("pixel_logits",) * (self.terms != {"pair"})
+        return ("neck",) * bool(self.terms & MAPS) + ("pixel_logits",) * bool(self.terms - MAPS)
 
     def build(self, shapes: Shapes) -> None:
         """Check that the maps can be compared; make the critic."""
-        if "pair" in self.terms:
+        if self.terms & MAPS:
             shapes.levels("neck")
-        if self.terms == {"pair"}:
+        if self.terms <= MAPS:
             return
         ((student, teacher),) = shapes.levels("pixel_logits")
         if student[1] != teacher[1]:
@@ -55,6 +58,8 @@ class Structured(Method[StructuredOptions]):
             terms["pixel"] = options.weight * pixel_wise_loss(*_logits(step), cells)
         if "pair" in self.terms:
             terms["pair"] = options.weight * self._pair(step)
+        if "local" in self.terms:
+            terms["local"] = options.weight * self._local(step)
         if self.critic is not None:
             student, _ = _logits(step)
             terms["holistic"] = options.adversarial_weight * adversarial_loss(
@@ -69,7 +74,8 @@ class Structured(Method[StructuredOptions]):
     def adversary_losses(self, step: Step) -> dict[str, Tensor]:
         """Return the critic's loss."""
         assert self.critic is not None
-        return {"critic": critic_loss(self.critic, *_logits(step), step.images)}
+        loss = critic_loss(self.critic, *_logits(step), step.images, generator=step.generator)
+        return {"critic": loss}
 
     def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         """Return the optimizer of the released code."""
@@ -84,6 +90,13 @@ class Structured(Method[StructuredOptions]):
             f"{who}, similarity to the centre": (1 + cosines_to(each.detach(), *_centre(each))) / 2
             for who, each in maps.items()
         }
+
+    def _local(self, step: Step) -> Tensor:
+        """Return the mean over the levels."""
+        maps = step.teacher["neck"]
+        levels = zip(step.student["neck"], maps, step.targets.valid(maps), strict=True)
+        losses = [local_pair_loss(resized(ours, theirs), theirs, cells) for ours, theirs, cells in levels]
+        return torch.stack(losses).mean()
 
     def _pair(self, step: Step) -> Tensor:
         """Mean over the levels."""

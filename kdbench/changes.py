@@ -1,0 +1,67 @@
+"""Changes to a pair as they are typed: ``schedule.iterations=500``, ``student.backbone.depth=34``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import yaml
+
+from kdbench.errors import ArgumentError
+from kdbench.plugins import suggestion
+from kdbench.specs import Schedule
+
+MODELS = ("student", "teacher")
+SECTIONS = ("schedule", "teacher_schedule", *MODELS)
+
+
+class Change(NamedTuple):
+    """A change to a pair.
+
+    Attributes:
+        section: One of :data:`SECTIONS`.
+        key: Key of a schedule, or dotted key of a model's config.
+        value: Its new value.
+    """
+
+    section: str
+    key: str
+    value: Any
+
+    def apply(self, pair: dict[str, Any]) -> None:
+        """Change a pair, as JSON has it; a model's keys become edits."""
+        part = pair[self.section]
+        (part["edits"] if self.section in MODELS else part)[self.key] = self.value
+
+    def is_in(self, pair: Mapping[str, Any]) -> bool:
+        """Whether a pair has it."""
+        part = pair.get(self.section) or {}
+        part = part.get("edits", {}) if self.section in MODELS else part
+        if self.key not in part:
+            return False
+        found = part[self.key]
+        if isinstance(found, float) and isinstance(self.value, str):  # YAML 1.1 reads 1e-3 as a word
+            return str(found) == str(float(self.value))
+        return bool(found == self.value)
+
+
+def change(text: str) -> Change:
+    """Read one ``SECTION.key=value``; the value is YAML.
+
+    Raises:
+        ArgumentError: If it is none.
+    """
+    key, equals, written = text.partition("=")
+    section, _, rest = key.strip().partition(".")
+    if not equals or not rest or section not in SECTIONS:
+        raise ArgumentError(
+            "settings", f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.", text
+        )
+    try:
+        value = yaml.safe_load(written)
+    except yaml.YAMLError as error:
+        raise ArgumentError("settings", "the value is not YAML.", text) from error
+    if section not in MODELS and rest not in Schedule.model_fields:
+        why = f"a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}"
+        raise ArgumentError("settings", why, text)
+    return Change(section, rest, value)

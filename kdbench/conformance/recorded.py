@@ -1,0 +1,65 @@
+"""One batch of three images, as a method would see it with every capture that its family has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from kdbench.cards import Options
+from kdbench.distill import FAMILIES, Method, Shapes, Step
+from kdbench.distill.captures import shapes_of
+
+if TYPE_CHECKING:
+    from kdbench.conformance.bench import Bench
+
+IMAGES = 3
+"""Fewer, and an exchange of two images would be undone by a method that takes the next image's boxes."""
+SCALE = (128, 64)
+"""Width and height: each level has an even number of cells, and is not square."""
+TEACHERS = 2
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a step of a family's small models has.
+
+    Attributes:
+        step: With every capture of the family, and those of a second teacher.
+        shapes: Of all captures.
+        student: The student's parameters.
+    """
+
+    step: Step
+    shapes: Shapes
+    student: frozenset[Tensor]
+
+
+class _Recorder(Method[Options]):
+    """Keeps the step."""
+
+    step: Step
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Keep the step; no terms."""
+        self.step = step
+        return {}
+
+
+def record(bench: Bench, family: str) -> Recorded:
+    """Take three of the drawn scenes through a family's student and teachers, as a training does."""
+    from kdbench.openmmlab.distiller import Distiller
+
+    subject, names = bench.subject(family, scale=SCALE), FAMILIES[family]
+    student, recorder = subject.build(), _Recorder(Options())
+    teacher, *others = (bench.teacher(family, number, None) for number in range(TEACHERS))
+    model = Distiller(student, recorder, teacher, seed=0, iterations=1, names=names, others=others).train()
+    model.compute(*bench.batch(subject, IMAGES).batch(student))
+    step = recorder.step
+    own, theirs = (
+        {name: shapes_of(value) for name, value in captures.items()}
+        for captures in (step.student, step.teacher)
+    )
+    shapes = Shapes(own, theirs, len(subject.dataset.classes), step.targets.image_shape)
+    return Recorded(step, shapes, frozenset(student.parameters()))

@@ -1,0 +1,64 @@
+"""Datasets that are got elsewhere: ``kdbench data prepare NAME --from DIR`` checks and links them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from kdbench.cards import Dataset, Split
+from kdbench.datasets.link import link_or_tell
+
+# fmt: off
+COCO_CLASSES = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
+    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow",
+    "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee",
+    "skis", "snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard",
+    "tennis racket", "bottle", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple",
+    "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote", "keyboard",
+    "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase",
+    "scissors", "teddy bear", "hair drier", "toothbrush",
+)
+# fmt: on
+"""By their ids in the annotations."""
+
+
+def _coco(year: str) -> tuple[Split, ...]:
+    return (Split("", year, f"annotations/instances_{year}.json"),)
+
+
+def _kitti(name: str) -> tuple[Split, ...]:
+    return (Split(f"ImageSets/{name}.txt", "training/image_2", "training/label_2"),)
+
+
+coco = Dataset(
+    name="coco",
+    title="COCO 2017: everyday scenes, 118287 images for training, 5000 to judge by",
+    task="detection",
+    classes=COCO_CLASSES,
+    metric="mAP",
+    splits={"train": _coco("train2017"), "test": _coco("val2017")},
+    image_suffix="",
+    prepare="kdbench.datasets.linked:link_coco",
+    folder="coco",
+    license="annotations CC BY 4.0; images from flickr under flickr's terms of use",
+    link="https://cocodataset.org/#download",
+    citation="T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014",
+    format="coco",
+)
+kitti = Dataset(
+    name="kitti",
+    title="KITTI objects: streets from a car; ImageSets/train.txt and val.txt name the split of the 7481 images",
+    task="detection",
+    classes=("Car", "Pedestrian", "Cyclist"),
+    metric="AP40_moderate",
+    splits={"train": _kitti("train"), "test": _kitti("val")},
+    image_suffix=".png",
+    prepare="kdbench.datasets.linked:link_kitti",
+    folder="kitti",
+    license="CC BY-NC-SA 3.0",
+    link="https://www.cvlibs.net/datasets/kitti/eval_object.php?obj_benchmark=2d",
+    citation="A. Geiger et al., Are we ready for Autonomous Driving? The KITTI Vision Benchmark Suite, CVPR 2012",
+    format="kitti",
+)
+link_coco, link_kitti = (partial(link_or_tell, card) for card in (coco, kitti))

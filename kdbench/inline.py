@@ -1,0 +1,195 @@
+"""A dataset and pairs that a benchmark file defines itself, without a plugin.
+
+Their files are named relative to the benchmark file. They are known in this process once the file is loaded, under
+their names, like what plugins provide; results know them by their content.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from kdbench.cards import TASK_FORMATS, Dataset, Split
+from kdbench.datasets import coco
+from kdbench.errors import UserError
+from kdbench.plugins import NAME, provide
+from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task
+
+METRICS = {
+    "voc": "AP50",
+    "coco": "mAP",
+    "kitti": "AP40_moderate",
+    "caltech": "MR",
+    "widerface": "AP_hard",
+    "masks": "mIoU",
+}
+"""Format -> the metric that ranks where the file names none."""
+Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
+
+
+def _listed(value: Any) -> Any:
+    """Return a single part of a split as a list of it."""
+    return [value] if isinstance(value, dict) else value
+
+
+class Part(Spec):
+    """Where a part of a split lies, relative to the benchmark file."""
+
+    images: str
+    """Folder of the images."""
+    annotations: str
+    """The COCO json, or the folder of XML files or masks."""
+    names: str = ""
+    """Text file with one image a line (``voc`` and ``masks``)."""
+
+
+Parts = Annotated[tuple[Part, ...], Field(min_length=1), BeforeValidator(_listed)]
+
+
+class InlineDataset(Spec):
+    """A dataset in a benchmark file; see :class:`kdbench.cards.Dataset` for what is not said here."""
+
+    name: Name
+    format: str
+    train: Parts
+    test: Parts
+    val: Parts | None = None
+    title: str = ""
+    classes: tuple[str, ...] | None = None
+    """Class names; those of a COCO json by default."""
+    metric: str | None = None
+    image_suffix: str = ""
+    mask_suffix: str = ".png"
+    ignore_index: int = 255
+    license: str = ""
+    link: str = ""
+    citation: str = ""
+
+    def card(self, folder: Path) -> Dataset:
+        """Return the dataset's card.
+
+        Args:
+            folder: Folder of the benchmark file.
+
+        Raises:
+            UserError: If something in it does not fit, or the classes cannot be read.
+        """
+        parts = {"train": self.train, "test": self.test, "val": self.val}
+        own = {"name", "format", "image_suffix", "mask_suffix", "ignore_index", "license", "link", "citation"}
+        try:
+            return Dataset(
+                **self.model_dump(include=own),
+                title=self.title or self.name,
+                task=self._task(),
+                classes=self.classes or self._classes(folder),
+                metric=self.metric or METRICS[self.format],
+                splits={
+                    name: tuple(Split(part.names, part.images, part.annotations) for part in split)
+                    for name, split in parts.items()
+                    if split is not None
+                },
+                prepare="kdbench.inline:nothing_to_prepare",
+                folder=str(folder.resolve()),
+            )
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{error}.") from error
+
+    def _task(self) -> Task:
+        known = {name: task for task, names in TASK_FORMATS.items() for name in names}
+        if self.format not in known:
+            raise ValueError(f"the format of '{self.name}' is '{self.format}': give {' or '.join(known)}")
+        return known[self.format]
+
+    def _classes(self, folder: Path) -> tuple[str, ...]:
+        if self.format != "coco":
+            raise ValueError(f"'{self.name}' names no classes: give them as a list")
+        path = folder / self.train[0].annotations
+        try:
+            return coco.classes_of(path)
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+        except ValueError as error:
+            raise UserError(f"{path}: {error}.") from error
+
+
+class InlineTeacher(Model):
+    """A teacher in a benchmark file."""
+
+    checkpoint: Path | None = None
+    """Its weights; without them it is trained, once."""
+
+
+class InlinePair(Spec):
+    """A pair in a benchmark file; see :class:`kdbench.specs.Pair` for what is not said here."""
+
+    name: Name
+    title: str = ""
+    family: Family | None = None
+    teacher: InlineTeacher
+    student: Model
+    schedule: Schedule
+    teacher_schedule: Schedule | None = None
+    """The teacher's recipe; the students' by default."""
+    pretrained: bool = False
+
+    def pair(self, dataset: Dataset, folder: Path) -> Pair:
+        """Return the pair of a dataset. ``folder`` is that of the benchmark file."""
+        return Pair(
+            name=self.name,
+            title=self.title or self.name,
+            dataset=dataset.name,
+            task=dataset.task,
+            family="segmentation" if dataset.task == "segmentation" else self.family,
+            teacher=_model(self.teacher, folder),
+            student=_model(self.student, folder),
+            schedule=self.schedule,
+            teacher_schedule=self.teacher_schedule or self.schedule,
+            pretrained=self.pretrained,
+        )
+
+
+class Inline(Spec):
+    """What a benchmark file defines."""
+
+    file: Path
+    dataset: InlineDataset | None = None
+    pairs: tuple[InlinePair, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Folder that all its files are relative to."""
+        return self.file.parent
+
+    def provide(self, dataset: Dataset | None) -> None:
+        """Make the definitions known in this process.
+
+        Args:
+            dataset: The card of the dataset of the pairs, where the file does not define it.
+
+        Raises:
+            UserError: If something in them does not fit, or a name is taken.
+        """
+        card = self.dataset.card(self.folder) if self.dataset else dataset
+        assert card is not None, "the pairs have a dataset"
+        provide(
+            self.file, [card] if self.dataset else [], [one.pair(card, self.folder) for one in self.pairs]
+        )
+
+    def checkpoint(self, pair: str) -> Path | None:
+        """Return the file with the weights of a pair's teacher, where the benchmark file names one."""
+        given = next((one.teacher.checkpoint for one in self.pairs if one.name == pair), None)
+        return None if given is None else self.folder / given
+
+
+def _model(model: Model, folder: Path) -> Model:
+    """Return a model whose config, if it is a file, is found from the current folder."""
+    config = model.config if "::" in model.config else os.path.relpath(folder / model.config)
+    return Model(config=config, edits=model.edits)
+
+
+def nothing_to_prepare(folder: Path, source: Path | None) -> None:
+    """Tell that the files of a benchmark's own dataset are where it says. Raises UserError."""
+    raise UserError(f"the dataset is in {folder}, where its benchmark file says: put its files there.")

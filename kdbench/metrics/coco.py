@@ -1,0 +1,117 @@
+"""Average precision and recall of COCO's detection benchmark."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+Truth = str | Path | Mapping[str, Any]
+Detections = str | Path | Sequence[Mapping[str, Any]]
+STATISTICS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR1": 6, "AR10": 7, "AR100": 8}
+"""Name -> its place in pycocotools' summary."""
+
+
+def coco_ap(truth: Truth, detections: Detections) -> dict[str, float]:
+    """Return COCO's summary of boxes, as pycocotools computes it.
+
+    AP is the mean over IoU 0.5 to 0.95 and classes; APs, APm and APl are of boxes under 32^2, up to 96^2 and over
+    96^2 pixels; AR1, AR10 and AR100 are the recalls with that many detections an image. Crowds are ignored.
+
+    Args:
+        truth: A COCO json of instances, as a path or as read. An annotation without ``area`` has its box's.
+        detections: A COCO list of results (``image_id``, ``category_id``, ``bbox``, ``score``), as a path or as
+            read.
+
+    Returns:
+        Name -> fraction, or -1 where the truth has nothing to judge (such as no small box).
+
+    Raises:
+        ValueError: If the truth or the detections are no such content, or of other images than each other.
+        OSError: If a file cannot be read.
+    """
+    return summary(evaluated(_read(truth), _read(detections)))
+
+
+def evaluated(truth: Any, detections: Any) -> COCOeval:
+    """Return pycocotools' evaluation of boxes; it writes into what it is given. Raises as :func:`coco_ap`.
+
+    Args:
+        truth: What a COCO json holds.
+        detections: A list of results.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        expected = _truth(truth)
+        evaluation = COCOeval(expected, _results(expected, detections), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def summary(evaluation: COCOeval) -> dict[str, float]:
+    """Return the figures of :func:`coco_ap` from an evaluation."""
+    return {name: float(evaluation.stats[place]) for name, place in STATISTICS.items()}
+
+
+def class_averages(evaluation: COCOeval) -> dict[int, float]:
+    """Return category id -> AP over boxes of all sizes; -1 for a class without a box to find."""
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds, recalls, classes
+    values = (column[column > -1] for column in precision.transpose(2, 0, 1))
+    averages = [float(each.mean()) if each.size else -1.0 for each in values]
+    return dict(zip(evaluation.params.catIds, averages, strict=True))
+
+
+def _read(source: Any) -> Any:
+    """Return what a file holds, or a copy of what was read, since pycocotools writes into it."""
+    if isinstance(source, str | Path):
+        return json.loads(Path(source).read_text(encoding="utf-8"))
+    return copy.deepcopy(list(source) if isinstance(source, Sequence) else source)
+
+
+def _truth(content: Any) -> COCO:
+    for part in ("images", "annotations", "categories"):
+        if not isinstance(content, Mapping) or not isinstance(content.get(part), list):
+            raise ValueError(f"the truth has no list of {part}: give a COCO json of instances")
+    for entry in content["annotations"]:
+        _require(entry, {"id", "image_id", "category_id", "bbox"}, "an annotation")
+        entry.setdefault("area", entry["bbox"][2] * entry["bbox"][3])
+        entry.setdefault("iscrowd", 0)
+    return _indexed(content)
+
+
+def _results(expected: COCO, found: Any) -> COCO:
+    if not isinstance(found, list):
+        raise ValueError("the detections are no list: give COCO results")
+    for entry in found:
+        _require(entry, {"image_id", "category_id", "bbox", "score"}, "a detection")
+        if entry["image_id"] not in expected.imgs:
+            raise ValueError(f"a detection is of image {entry['image_id']!r}, which the truth lacks")
+    if found:
+        return expected.loadRes(found)
+    return _indexed({**expected.dataset, "annotations": []})
+
+
+def _require(entry: Any, names: set[str], what: str) -> None:
+    absent = names - set(entry)
+    if absent:
+        raise ValueError(f"{what} lacks {min(absent)}: {entry}")
+
+
+def _indexed(content: Any) -> COCO:
+    from pycocotools.coco import COCO
+
+    index = COCO()
+    index.dataset = content
+    index.createIndex()
+    return index

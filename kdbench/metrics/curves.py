@@ -1,0 +1,26 @@
+"""Average precision of a curve of recall and precision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kdbench.metrics.boxes import Array
+
+
+def area(recall: Array, precision: Array) -> float:
+    """Return the area under the curve, after each precision is raised to the greatest at any higher recall.
+
+    Args:
+        recall: (N,) ascending, in [0, 1].
+        precision: (N,) in [0, 1].
+    """
+    steps = np.concatenate([[0.0], recall, [1.0]])
+    heights = np.maximum.accumulate(np.concatenate([[0.0], precision, [0.0]])[::-1])[::-1]
+    higher = np.flatnonzero(np.diff(steps)) + 1
+    return float(np.sum((steps[higher] - steps[higher - 1]) * heights[higher]))
+
+
+def at_points(recall: Array, precision: Array, points: int) -> float:
+    """Return the mean of the greatest precision from each of ``points`` evenly spaced recalls on."""
+    levels = np.arange(points) * (1 / (points - 1))
+    return float(np.mean([precision[recall >= level].max(initial=0.0) for level in levels]))
