@@ -50,9 +50,21 @@ class Session:
 
         Raises:
             RunError: If a training failed; its failed record is written.
-            UserError: If a gate fails or a file is bad.
+            GateError: If a gate fails; the cell is recorded as failed.
+            UserError: If a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
+        try:
+            return self._run()
+        except GateError as failed:
+            self.failed(failed)
+            raise
+
+    def failed(self, gate: GateError) -> Record:
+        """Record the cell as failed by a gate."""
+        return self.alone(self.plan.cell).failed(gate.why)
+
+    def _run(self) -> Record:
         plan = self.plan
         for broken in self.settings.store.records(plan.dataset.name)[1]:
             self.console.say(str(broken))

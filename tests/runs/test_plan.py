@@ -45,7 +45,7 @@ def test_a_default_run(asked, small_digits):
     assert (made.cell.method, made.cell.selector, made.cell.schedule) == ("hinton", "hinton", "default")
     assert (made.plain.method, made.plain.teacher) == ("none", None)
     assert made.cell.teacher == made.teacher.identity()
-    assert (made.cell.revision, made.plugin.partition(" ")[0]) == (1, "kdbench")
+    assert (made.cell.revision, made.plugin.partition(" ")[0]) == (made.card.revision, "kdbench")
 
 
 def test_what_is_stored_has_the_identity_of_the_spec(asked):
@@ -175,7 +175,7 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
             "method 'mimic' is for detection; 'digits-seg' is segmentation.",
         ),
         ({"pair": "digits-glf"}, "unknown pair 'digits-glf'. Did you mean 'digits-gfl'?"),
-        ({"student": "nowhere.py"}, "config 'nowhere.py' is not a file"),
+        ({"student": "nowhere.py"}, "'nowhere.py' is neither a model's name"),
         ({"settings": ("lr=1",)}, "`settings` lr=1: write SECTION.key=value"),
         ({"settings": ("schedul.lr=1",)}, "SECTION one of schedule, teacher_schedule, student, teacher."),
         ({"settings": ("schedule.lr",)}, "`settings` schedule.lr: write SECTION.key=value"),
