@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.distill import Assignment, Captures, Logits, Predictions, Step
+from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 
 AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "roi_targets"})
 """Captures with a row for each of the student's RoIs."""
-SHARED = frozenset({"anchors", "rpn_targets", "head_targets"})
+SHARED = frozenset({"anchors", "box_levels", "rpn_targets", "head_targets"})
 """Captures that say nothing of the order of the images."""
 HORIZONTAL, VERTICAL = -1, -2
 """Dimensions of a map along which it can be mirrored."""
@@ -44,6 +45,7 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
             boxes=tuple(targets.boxes[old].clone() for old in order if targets.boxes),
             labels=tuple(targets.labels[old].clone() for old in order if targets.labels),
             masks=None if targets.masks is None else targets.masks[list(order)],
+            sizes=tuple(targets.sizes[old] for old in order if targets.sizes),
         ),
     )
 
@@ -130,6 +132,8 @@ class Mirror:
             return torch.cat([value[:, :1], self.corners(value[:, 1:])], dim=1)
         if name == "anchors":
             return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
+        if isinstance(value, LevelsByAnchors):
+            return LevelsByAnchors(tuple(map(self.corners, value.anchors)))
         if name == "roi_boxes":
             return self._deltas(value.unflatten(1, (-1, 4)), 2).flatten(1)
         if name == "assignments":
@@ -189,6 +193,8 @@ def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return Logits(_each(value.values, change), value.activation)
     if isinstance(value, Predictions):
         return Predictions(_each(value.logits, change), _each(value.boxes, change))
+    if isinstance(value, LevelsByScale | LevelsByAnchors):
+        return value
     if isinstance(value, Assignment):
         changed: dict[str, Any] = {
             name: change(part) for name, part in vars(value).items() if isinstance(part, Tensor)

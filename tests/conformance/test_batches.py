@@ -7,6 +7,7 @@ import torch
 
 from kdbench.conformance.batches import HORIZONTAL, VERTICAL, mirror_kernels, mirrored, reordered
 from kdbench.distill import FAMILIES, Assignment, Logits, Predictions, Step, Targets
+from kdbench.distill.captures import tensors_of
 
 IMAGE = (16, 32)
 SWAP = (1, 0, 2)
@@ -113,11 +114,6 @@ def test_every_family_is_recorded_whole_and_mirrored_twice_is_itself(bench):
         for axis in (HORIZONTAL, VERTICAL):
             again = mirrored(mirrored(recorded, axis), axis)
             for name in names - {"anchors"}:
-                for one, two in zip(flat(recorded.student[name]), flat(again.student[name]), strict=True):
+                pairs = zip(tensors_of(recorded.student[name]), tensors_of(again.student[name]), strict=True)
+                for one, two in pairs:
                     torch.testing.assert_close(one, two)
-
-
-def flat(value):
-    from kdbench.conformance.watching import tensors
-
-    return list(tensors(value))

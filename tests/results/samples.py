@@ -2,6 +2,7 @@
 
 import hashlib
 
+from kdbench.errors import UserError
 from kdbench.results.leaderboard import frame_of
 from kdbench.results.query import query
 from kdbench.results.record import Record
@@ -14,13 +15,21 @@ TOGETHER = "0" * 12
 MADE = {"clock": "2024-05-01T12:00:00+00:00", "path": "out/run", "command": "kdbench run"}
 
 
+def _options(selector):
+    """Options as the selector gives them; none where a stranger's is no selector."""
+    try:
+        return parse(selector)[1]
+    except UserError:
+        return {}
+
+
 def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", schedule="default", **more):
     """A record: ``more`` goes to the spec when the spec has such a key, else to the record."""
     method = selector.partition("[")[0]
     iterations, described = more.pop("iterations", 100), more.pop("described", {})
     spec = {
         "method": method,
-        "options": parse(selector)[1],
+        "options": _options(selector),
         "selector": selector,
         "revision": 1,
         "dataset": dataset,

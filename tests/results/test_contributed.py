@@ -164,7 +164,7 @@ def test_what_is_there_already_is_refused(batch, store):
 
 def test_the_same_result_twice_is_refused(batch, store, file):
     again = file(student("none", 0.6), "again")
-    assert f"there already, in {batch[2]}" in str(add([*batch, again], store).refused[0])
+    assert f"already in the store: {batch[2]}" in str(add([*batch, again], store).refused[0])
     assert len(add([batch[0], batch[0]], store).refused) == 1
     assert store.records() == ([], [])
 
@@ -242,12 +242,12 @@ def changed(values, keys, value):
         (("identity",), "0" * 64, "identity is not the hash of the spec"),
         (("spec", "seed"), -1, "seed -1 is negative"),
         (("spec", "seed"), 1.5, "seed"),
-        (("spec", "data"), "mine", "no fingerprint"),
+        (("spec", "data"), "mine", "not a fingerprint"),
         (("spec", "surprise"), 1, "surprise"),
         (("spec", "selector"), "mimic[weight=2]", "'mimic[weight=2]' has another 'weight' than the options"),
         (("spec", "selector"), "hinton", "selector 'hinton' is not of method 'mimic'"),
         (("spec", "selector"), "mimic[", "is not a selector"),
-        (("plugin",), "mine", "no distribution with its version"),
+        (("plugin",), "mine", "not a distribution with its version"),
         (("device",), "NVIDIA H100", "not of the spec's class, cpu"),
         (("spec", "pair", "dataset"), "voc", "for another dataset"),
         (("spec", "teacher"), "f" * 64, "not the one that the spec asks for"),
@@ -255,7 +255,7 @@ def changed(values, keys, value):
         (("teacher", "value"), 0.5, "far from its own record (0.770)"),
         (("teacher", "value"), 1.5, "less than or equal to 1"),
         (("teacher", "config"), "other.py", "its config is"),
-        (("teacher", "weights_sha256"), "w", "no hash"),
+        (("teacher", "weights_sha256"), "w", "not a hash"),
         (("teacher",), None, "teacher: missing"),
         (("cost", "seconds_per_iteration"), 0, "is not positive"),
         (("cost", "latency_ms"), 0, "is not positive"),
@@ -264,7 +264,7 @@ def changed(values, keys, value):
         (("versions", "torch"), ..., "no version of torch"),
         (("versions", "kdbench"), ..., "no version of kdbench"),
         (("made", "command"), "trust me", "none of kdbench"),
-        (("made", "clock"), "yesterday", "no ISO 8601 time"),
+        (("made", "clock"), "yesterday", "not an ISO 8601 time"),
         (("device",), " ", "device or host_class"),
         (("surprise",), 1, "surprise"),
     ],

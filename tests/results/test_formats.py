@@ -7,6 +7,7 @@ from rich.console import Console
 from kdbench.results.formats import REPORTED_LEGEND, folded, legend, tables, to_csv
 from kdbench.results.leaderboard import rankings
 from kdbench.results.table import escape, guard
+from kdbench.text import printable
 
 from .samples import cell, cells
 
@@ -28,7 +29,7 @@ def terminal(width, *records):
     "text", ["=1+1", "+cmd", "-x", "@SUM(A1)", "\t=1", "\r=1", "-1.0\n=2", "+-1", "-inf", "--1"]
 )
 def test_formulas_are_disarmed(text):
-    assert guard(text) == f"'{text}"
+    assert guard(text) == f"'{printable(text)}"
 
 
 @pytest.mark.parametrize("text", ["-1.5", "+2.0", "0", "none", "", "a=1", "mimic[weight=-1]"])

@@ -110,7 +110,7 @@ def test_a_record_is_checked_without_its_plugin():
     assert (
         contradiction(cell("at[p=3]", options=NEW)) == "selector 'at[p=3]' has another 'p' than the options"
     )
-    assert "is no selector" in contradiction(cell("at", options=NEW).called("at["))
+    assert "is not a selector" in contradiction(cell("at", options=NEW).called("at["))
 
 
 def test_a_record_takes_the_place_of_that_of_an_earlier_selector(tmp_path):
