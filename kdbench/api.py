@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Adapter,
         Assignment,
         Captures,
+        Hidden,
         Logits,
         Method,
         Predictions,
@@ -46,8 +47,11 @@ if TYPE_CHECKING:
         reduced,
         region_means,
         resized,
+        resized_labels,
+        rows_of,
         stride_of,
         student_and_teacher,
+        unit_vectors,
         valid_cells,
     )
 
@@ -62,6 +66,7 @@ __all__ = [
     "Executor",
     "ExecutorCard",
     "Family",
+    "Hidden",
     "Logits",
     "Method",
     "MethodCard",
@@ -101,8 +106,11 @@ __all__ = [
     "reduced",
     "region_means",
     "resized",
+    "resized_labels",
+    "rows_of",
     "stride_of",
     "student_and_teacher",
+    "unit_vectors",
     "valid_cells",
 ]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.distill import Assignment, at_least_float32
+from kdbench.distill import Assignment, at_least_float32, reduced, rows_of
 from kdbench.errors import UserError
 
 DENSE = ("AnchorHead", "ATSSHead", "GFLHead", "FCOSHead")
@@ -37,6 +37,7 @@ class Positions:
     Attributes:
         rows: (N,) the sampled ones.
         labels: (N,) their classes; the background is the head's number of classes.
+        weights: (N,) what their classification counts.
         positive: (P,) which of the N are positive.
         targets: (P, 4) encoded regression targets of the positives.
         sides: (P, 4) what distances in strides are divided by; None where the regressions are deltas.
@@ -44,9 +45,15 @@ class Positions:
 
     rows: Tensor
     labels: Tensor
+    weights: Tensor
     positive: Tensor
     targets: Tensor
     sides: Tensor | None = None
+
+    @cached_property
+    def normaliser(self) -> Tensor:
+        """The number of positives, () in float32, as :func:`kdbench.api.reduced` has it."""
+        return reduced(torch.full((), float(len(self.positive)), device=self.rows.device))
 
 
 class DenseTraining:
@@ -68,7 +75,7 @@ class DenseTraining:
         kind = targets_class(self.head)
         if kind == "FCOSHead":
             labels, targets = (torch.cat(part) for part in self._output)
-            rows = torch.arange(len(labels), device=labels.device)
+            rows, weights = torch.arange(len(labels), device=labels.device), torch.ones_like(labels).float()
         else:
             start = int(kind in ("ATSSHead", "GFLHead"))  # which give the anchors first
             labels, weights = (_joined(part) for part in self._output[start : start + 2])
@@ -78,9 +85,9 @@ class DenseTraining:
         chosen = rows[positive]
         encoded = self._encoded(targets[chosen], chosen)
         if kind in DELTAS:
-            return Positions(rows, labels[rows], positive, encoded)
+            return Positions(rows, labels[rows], weights[rows], positive, encoded)
         sides = _sides(encoded)
-        return Positions(rows, labels[rows], positive, encoded / sides, sides)
+        return Positions(rows, labels[rows], weights[rows], positive, encoded / sides, sides)
 
     def _mined(self, rows: Tensor, labels: Tensor) -> Tensor:
         """Return the rows that the head's loss counts: all, or with SSD's hard negatives in the place of all.
@@ -136,18 +143,21 @@ class DenseTraining:
             )
         where = self.positions
         chosen = where.rows[where.positive]
-        found = _rows(boxes, _width(head))[chosen]
+        found = rows_of(boxes, _width(head))[chosen]
         if targets_class(head) == "GFLHead":
-            found = _integral(head, found)
+            found = integral(head, found)
         elif targets_class(head) == "FCOSHead" and not head.norm_on_bbox:
             found = found / _strides(head, boxes)[chosen]
         return Assignment(
-            _rows(logits, head.cls_out_channels)[where.rows],
+            rows_of(logits, head.cls_out_channels)[where.rows],
             "sigmoid" if head.use_sigmoid_cls else "softmax",
             where.labels,
             where.positive,
             found if where.sides is None else found / where.sides,
             where.targets,
+            where.rows,
+            where.weights,
+            where.normaliser,
         )
 
 
@@ -166,12 +176,13 @@ class RoiTraining:
     @cached_property
     def positions(self) -> Positions:
         """Where it was trained: every sampled RoI."""
-        labels, _, targets = self._output[:3]
+        labels, weights, targets = self._output[:3]
         positive = _positive(labels, self.head.num_classes)
         chosen = targets[positive]
         if self.head.reg_decoded_bbox:
             chosen = self.head.bbox_coder.encode(self._rois[positive, 1:], chosen)
-        return Positions(torch.arange(len(labels), device=labels.device), labels, positive, chosen)
+        rows = torch.arange(len(labels), device=labels.device)
+        return Positions(rows, labels, weights, positive, chosen)
 
     def seen_by(self, head: Any, logits: Tensor, boxes: Tensor) -> Assignment:
         """Return what a head, the student's own or the teacher's, predicts for the RoIs.
@@ -191,7 +202,17 @@ class RoiTraining:
             )
         where = self.positions
         own = own_class_boxes(boxes[where.positive], where.labels[where.positive])
-        return Assignment(logits, "softmax", where.labels, where.positive, own, where.targets)
+        return Assignment(
+            logits,
+            "softmax",
+            where.labels,
+            where.positive,
+            own,
+            where.targets,
+            where.rows,
+            where.weights,
+            where.normaliser,
+        )
 
 
 def own_class_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
@@ -244,11 +265,6 @@ def _joined(levels: Sequence[Tensor], *width: int) -> Tensor:
     return torch.cat([level.reshape(-1, *width) for level in levels])
 
 
-def _rows(levels: Sequence[Tensor], width: int) -> Tensor:
-    """(B, A * width, H_i, W_i) a level -> (rows, width)."""
-    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, width) for level in levels])
-
-
 def _width(head: Any) -> int:
     """Numbers that a convolutional head gives for a box."""
     return 4 * (int(head.reg_max) + 1) if targets_class(head) == "GFLHead" else 4
@@ -267,15 +283,20 @@ def _images(boxes: Sequence[Tensor]) -> Tensor:
     )
 
 
+def stride_of_level(head: Any, level: int) -> float:
+    """Return the stride of a level, in input pixels."""
+    stride = head.prior_generator.strides[level]
+    return float(stride[0] if isinstance(stride, tuple) else stride)
+
+
 def _strides(head: Any, boxes: Sequence[Tensor]) -> Tensor:
     """(rows, 1) the stride of each."""
-    strides = [stride[0] if isinstance(stride, tuple) else stride for stride in head.prior_generator.strides]
     counts = [level.numel() // _width(head) for level in boxes]
     device = boxes[0].device
     return torch.cat(
         [
-            torch.full((count, 1), float(stride), device=device)
-            for count, stride in zip(counts, strides, strict=True)
+            torch.full((count, 1), stride_of_level(head, level), device=device)
+            for level, count in enumerate(counts)
         ]
     )
 
@@ -295,8 +316,8 @@ def _sides(distances: Tensor) -> Tensor:
     return (distances[:, :2] + distances[:, 2:]).clamp(min=SMALLEST_SIDE).repeat(1, 2)
 
 
-def _integral(head: Any, rows: Tensor) -> Tensor:
-    """Mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
+def integral(head: Any, rows: Tensor) -> Tensor:
+    """Return the mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
     with torch.autocast(rows.device.type, enabled=False):
         distances: Tensor = head.integral(at_least_float32(rows))
     return distances

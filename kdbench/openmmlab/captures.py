@@ -19,6 +19,7 @@ from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
 from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood, is_understood
+from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
 from kdbench.specs import Family
 
 POINT_BOX_STRIDES = 8
@@ -34,8 +35,13 @@ OUTSIDE_CASCADES: Mapping[str, frozenset[str]] = {
 }
 """Family -> the captures that do not come from the head that may be a cascade."""
 
-AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "logits", "roi_targets", "assignments"})
+AT_ROIS = frozenset(
+    {"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits", "roi_targets", "assignments"}
+)
 """Captures for which a two-stage teacher looks at the student's RoIs."""
+
+AT_HEAD = frozenset({"head", "head_boxes", "head_hidden", "logits", "head_targets", "assignments"})
+"""Captures for which a dense teacher's head runs."""
 
 Raw = dict[str, Any]
 
@@ -48,14 +54,20 @@ def family_of_model(model: nn.Module) -> Family:
 
 
 @contextmanager
-def recording(model: nn.Module) -> Iterator[Raw]:
+def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator[Raw]:
     """Record the outputs of a model's parts while it runs; the raw record fills as it does.
 
     A cascade of heads is left out: see :func:`check_cascade`.
+
+    Args:
+        model: The model.
+        names: Captures that are asked for: a head's hidden maps are recorded where they are.
     """
     raw: Raw = {}
     parts = {name: part for name, part in parts_of(model).items() if not isinstance(part, nn.ModuleList)}
     handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
+    if "head_hidden" in names and "head" in parts:
+        handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
     undo = _watch(model, raw)
     try:
         yield raw
@@ -227,6 +239,10 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         if name == "box_levels":
             return _box_levels(model, family, maps)
         return maps if name == "neck" else _anchors(model, family, maps)
+    if name == "head_boxes":
+        return decoded_boxes(model.bbox_head, raw["head"][1])
+    if name == "head_hidden":
+        return hidden_maps(raw["head_hidden"])
     if family == "dense":
         _check_logits(model.bbox_head, raw["head"])
     if name in ("rpn", "head"):
@@ -329,7 +345,7 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
         names: Captures that are asked for.
     """
     check_cascade(teacher, names)
-    with recording(teacher) as raw:
+    with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
             pass
         elif names <= {"backbone", "proposals", "rois"}:
@@ -367,18 +383,8 @@ def _run_head(teacher: Any, features: Any, names: frozenset[str]) -> None:
     if family == "segmentation":
         teacher.decode_head(features)
     elif family == "dense":
-        if names & {"head", "logits", "head_targets", "assignments"}:
-            with _encoding_as_in_training(teacher.bbox_head):
+        if names & AT_HEAD:
+            with encoding_as_in_training(teacher.bbox_head):
                 teacher.bbox_head(features)
     elif names & {"rpn", "rpn_targets", "assignments"}:
         teacher.rpn_head(features)
-
-
-@contextmanager
-def _encoding_as_in_training(head: nn.Module) -> Iterator[None]:
-    """Decode boxes as in training, for heads that differ in eval mode (FCOS with ``norm_on_bbox``)."""
-    head.training = True
-    try:
-        yield
-    finally:
-        head.training = False

@@ -13,7 +13,7 @@ import torch
 from small_bench import family_of
 from torch.nn import functional
 
-from kdbench.distill.captures import detached, shapes_of
+from kdbench.distill.captures import detached, rows_of, shapes_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 
@@ -287,6 +287,19 @@ def test_the_teachers_rois_are_the_students(bench):
     roi = found.theirs["roi_targets"]
     assert torch.equal(roi.logits, found.theirs["roi_logits"])
     assert torch.equal(roi.boxes, found.theirs["roi_boxes"][roi.positive])
+
+
+@pytest.mark.parametrize("kind", ["retinanet", "gfl", "fcos"])
+def test_rows_point_into_the_heads_maps(bench, kind):
+    found = seen(bench, kind)
+    for side in (found.own, found.theirs):
+        where = side["head_targets"]
+        everything = rows_of(side["head"].logits, CLASSES)
+        assert torch.equal(everything[where.rows], where.logits)
+        assert where.weights.tolist() == [1] * len(where.rows)
+        assert where.normaliser.item() == max(1, len(where.positive))
+        logits = side["head"].logits[0]
+        assert torch.equal(everything[CELL[kind]], logits[0, :CLASSES, 0, 1])
 
 
 @pytest.mark.parametrize("kind", ["faster", "retinanet", "gfl", "fcos", "ssd"])
