@@ -97,7 +97,7 @@ class DenseTraining:
         ratio = (self.head.train_cfg or {}).get("neg_pos_ratio")
         if ratio is None:
             return rows
-        logits = _rows(self._logits, self.head.cls_out_channels)[rows].detach()
+        logits = rows_of(self._logits, self.head.cls_out_channels)[rows].detach()
         losses = functional.cross_entropy(at_least_float32(logits), labels[rows], reduction="none")
         images, negative = _images(self._boxes)[rows], labels[rows] == self.head.num_classes
         kept = ~negative
