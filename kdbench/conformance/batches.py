@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,8 +24,31 @@ Grid = tuple[int, int]
 KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
+def copied(step: Step) -> Step:
+    """Return a step whose tensors are copies."""
+    copy = partial(_each, change=torch.clone)
+
+    def captures(values: Captures) -> dict[str, Any]:
+        return {name: copy(value) for name, value in values.items()}
+
+    targets = step.targets
+    return replace(
+        step,
+        student=captures(step.student),
+        teacher=captures(step.teacher),
+        others=tuple(captures(other) for other in step.others),
+        images=step.images.clone(),
+        targets=replace(
+            targets,
+            boxes=copy(targets.boxes),
+            labels=copy(targets.labels),
+            masks=None if targets.masks is None else targets.masks.clone(),
+        ),
+    )
+
+
 def reordered(step: Step, order: Sequence[int]) -> Step:
-    """Return a copy of a step with its images in another order.
+    """Return a step with its images in another order.
 
     Args:
         step: Whose ``student`` has the ``rois`` in a two-stage family.
@@ -44,8 +68,8 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
         images=step.images[list(order)],
         targets=replace(
             targets,
-            boxes=tuple(targets.boxes[old].clone() for old in order if targets.boxes),
-            labels=tuple(targets.labels[old].clone() for old in order if targets.labels),
+            boxes=tuple(targets.boxes[old] for old in order if targets.boxes),
+            labels=tuple(targets.labels[old] for old in order if targets.labels),
             masks=None if targets.masks is None else targets.masks[list(order)],
             sizes=tuple(targets.sizes[old] for old in order if targets.sizes),
         ),
@@ -75,13 +99,13 @@ class _Order:
             moved[:, 0] = self.places[moved[:, 0].long()].to(moved.dtype)
             return moved
         if name == "proposals":
-            return [value[old].clone() for old in self.order]
+            return [value[old] for old in self.order]
         if name == "assignments":
             return {head: self.capture(f"{head}_targets", part) for head, part in value.items()}
         if isinstance(value, Assignment):
             return arranged(value, self._rows_of(name, value.rows))
         if name in SHARED:
-            return _each(value, torch.clone)
+            return value
         rows = self.rows if self.rows is not None and name in AT_ROIS else self.order
         return _each(value, lambda part: part[rows])
 

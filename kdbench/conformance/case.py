@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from kdbench.cards import Options
-from kdbench.conformance.batches import HORIZONTAL, VERTICAL, mirror_kernels, mirrored, reordered
+from kdbench.conformance.batches import HORIZONTAL, VERTICAL, copied, mirror_kernels, mirrored, reordered
 from kdbench.conformance.exam import Exam
 from kdbench.distill import Captures, Method, Step
 from kdbench.distill.randomness import generator, seeded
@@ -37,8 +37,11 @@ class Form:
     axis: int | None = None
 
 
-AS_IT_IS = Form("it is as it was", partial(reordered, order=(0, 1, 2)))
-SWAPPED = [Form("two images of the batch change places", partial(reordered, order=order)) for order in ORDERS]
+AS_IT_IS = Form("it is as it was", lambda step: step)
+SWAPPED = [
+    Form(f"images {one} and {two} of the batch change places", partial(reordered, order=order))
+    for order, one, two in ((ORDERS[0], 0, 1), (ORDERS[1], 1, 2))
+]
 MIRRORED = [
     Form(f"the batch is mirrored {how}", partial(mirrored, axis=axis), axis)
     for how, axis in (("left to right", HORIZONTAL), ("top to bottom", VERTICAL))
@@ -91,8 +94,8 @@ class Case:
             form: Of the batch.
         """
         names, count = set(self.made().needs()), self.options.ensemble - 1
-        seen = form.change(AS_IT_IS.change(self.exam.bench.recorded(self.family).step))
-        return replace(
+        seen = self.exam.bench.recorded(self.family).in_form(form.name, form.change)
+        step = replace(
             seen,
             student=_some(seen.student, names),
             teacher=_some(seen.teacher, names),
@@ -101,6 +104,7 @@ class Case:
             iterations=ITERATIONS,
             generator=generator("cpu", draw, "method"),
         )
+        return copied(step)
 
     def terms(self, iteration: int = 0, draw: int = 0, form: Form = AS_IT_IS) -> dict[str, float]:
         """Return the terms on the recorded batch; with a mirrored one the method's kernels are mirrored too."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -29,11 +30,19 @@ class Recorded:
         step: With every capture of the family, and those of a second teacher.
         shapes: Of all captures.
         student: The student's parameters.
+        forms: Name of another form of the batch -> the step, of those that were asked for.
     """
 
     step: Step
     shapes: Shapes
     student: frozenset[Tensor]
+    forms: dict[str, Step] = field(default_factory=dict)
+
+    def in_form(self, name: str, change: Callable[[Step], Step]) -> Step:
+        """Return the step in another form, which is made once."""
+        if name not in self.forms:
+            self.forms[name] = change(self.step)
+        return self.forms[name]
 
 
 class _Recorder(Method[Options]):
