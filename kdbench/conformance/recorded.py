@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -20,6 +20,8 @@ IMAGES = 3
 SCALE = (128, 64)
 """Width and height: each level has an even number of cells, and is not square."""
 TEACHERS = 2
+BLOCK = 8
+"""Side of a cell of the segmenters' maps, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,15 @@ class _Recorder(Method[Options]):
         return {}
 
 
+def _with_blocks(step: Step) -> Step:
+    """Return a step whose masks are made of blocks: however a cell is chosen from one, it is the same."""
+    if step.targets.masks is None:
+        return step
+    blocks = step.targets.masks[:, ::BLOCK, ::BLOCK]
+    masks = blocks.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
+    return replace(step, targets=replace(step.targets, masks=masks))
+
+
 def record(bench: Bench, family: str) -> Recorded:
     """Take three of the drawn scenes through a family's student and teachers, as a training does."""
     from kdbench.openmmlab.captures import family_of_model
@@ -66,7 +77,7 @@ def record(bench: Bench, family: str) -> Recorded:
     teacher, *others = (bench.teacher(family, number, None) for number in range(TEACHERS))
     model = Distiller(student, recorder, teacher, seed=0, iterations=1, names=names, others=others).train()
     model.compute(*bench.batch(subject, IMAGES).batch(student))
-    step = recorder.step
+    step = _with_blocks(recorder.step)
     shapes = Shapes(
         {name: shapes_of(value) for name, value in step.student.items()},
         {name: shapes_of(value) for name, value in step.teacher.items()},
