@@ -93,7 +93,9 @@ class Case:
             draw: Seed of its random numbers.
             form: Of the batch.
         """
-        names, count = set(self.made().needs()), self.options.ensemble - 1
+        from kdbench.openmmlab.preflight import check_family
+
+        names, count = check_family(self.made(), self.family), self.options.ensemble - 1
         seen = self.exam.bench.recorded(self.family).in_form(form.name, form.change)
         step = replace(
             seen,
@@ -116,7 +118,7 @@ class Case:
         return {name: float(term.detach()) for name, term in terms.items()}
 
 
-def _some(captures: Captures, names: set[str]) -> Captures:
+def _some(captures: Captures, names: frozenset[str]) -> Captures:
     return {name: value for name, value in captures.items() if name in names}
 
 
