@@ -73,4 +73,5 @@ Choices:
         "bg": "of `both`, other cells and regions without",
     },
     reported=Path(__file__).with_name("reported.csv"),
+    directional="As in the released code both sides of a box are rounded down to cells.",
 )

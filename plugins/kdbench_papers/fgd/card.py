@@ -111,4 +111,5 @@ Choices:
         "no-attention": "foreground and background, every cell and channel alike",
     },
     reported=Path(__file__).with_name("reported.csv"),
+    directional="As in the released code a box covers the cells behind its right and lower side too.",
 )
