@@ -160,7 +160,7 @@ def test_a_dense_heads_boxes_are_those_that_it_predicts_by(bench, kind):
     found = seen(bench, kind)
     for role, side in (("student", found["own"]), ("teacher", found["theirs"])):
         head, raw = found[role].bbox_head, side["head"]
-        priors = head.prior_generator.grid_priors([level.shape[-2:] for level in raw.boxes])
+        priors = head.prior_generator.grid_priors([level.shape[-2:] for level in raw.boxes], device="cpu")
         for level, (boxes, prior, decoded) in enumerate(
             zip(raw.boxes, priors, side["head_boxes"], strict=True)
         ):

@@ -96,8 +96,8 @@ class CrossHead(Method[CrosskdOptions]):
 def _check_same_bins(teacher: int, student: int) -> None:
     if teacher != student:
         raise UserError(
-            f"the student's head gives {student} numbers for a side of a box, the teacher's {teacher}: choose a pair "
-            "with the same reg_max, or another variant of crosskd than direct."
+            f"the student's head gives {student} numbers for a side of a box, the teacher's {teacher}: choose a "
+            "pair with the same reg_max, or another variant of crosskd than direct."
         )
 
 
