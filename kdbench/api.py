@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, Split
 from kdbench.datasets.link import link_or_tell
 from kdbench.errors import UserError
 from kdbench.executors.base import Ended, Executor, Resources
@@ -73,6 +73,7 @@ __all__ = [
     "MethodCard",
     "MetricCard",
     "Model",
+    "ModelCard",
     "Options",
     "Pair",
     "Predictions",

@@ -119,6 +119,11 @@ class Benchmark(Spec):
         """The dataset and the pairs that the file defines itself."""
         return self._inline
 
+    @property
+    def own_file(self) -> Path | None:
+        """The file, where it defines any."""
+        return None if self._inline is None else self._inline.file
+
     @model_validator(mode="after")
     def _is_coherent(self) -> Benchmark:
         _no_repetition("pairs", self.pairs)

@@ -18,7 +18,7 @@ from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
 from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task
 
-METRICS = {
+DEFAULTS = {
     "voc": "AP50",
     "coco": "mAP",
     "kitti": "AP40_moderate",
@@ -85,7 +85,7 @@ class InlineDataset(Spec):
                 title=self.title or self.name,
                 task=self._task(),
                 classes=self.classes or self._classes(folder),
-                metric=self.metric or METRICS[self.format],
+                metric=self.metric or DEFAULTS[self.format],
                 splits={
                     name: tuple(Split(part.names, part.images, part.annotations) for part in split)
                     for name, split in parts.items()

@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import (
+    METRICS,
+    Dataset,
+    ExecutorCard,
+    MethodCard,
+    MetricCard,
+    ModelCard,
+    Options,
+    load_object,
+)
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.guests import Interruption, hosted
 from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset
@@ -36,6 +45,8 @@ Found = tuple[Distribution, EntryPoint]
 
 MOST_OFFERS = 10_000
 """What one hook of a plugin may provide: one that never ends must end somewhere."""
+BENCHMARK = "benchmark file"
+"""Stands for the entry point of what a benchmark file defines."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 """Names that can stand on a command line, in a selector and in a file's name."""
 
@@ -52,6 +63,7 @@ class Registry:
     """Kind and name -> error, where several plugins provide the same name and kdbench does not."""
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
+    models: Mapping[str, Offer[ModelCard]] = field(default_factory=dict)
 
     def method(self, name: str) -> Offer[MethodCard]:
         """Return the method of that name. Raises UserError with the nearest names."""
@@ -67,6 +79,10 @@ class Registry:
         """Return the pair of that name. Raises UserError with the nearest names."""
         return self._find("pair", self.pairs, name)
 
+    def model(self, name: str) -> Offer[ModelCard]:
+        """Return the model of that name. Raises UserError with the nearest names."""
+        return self._find("model", self.models, name)
+
     def executor(self, name: str) -> Offer[ExecutorCard]:
         """Return the executor of that name. Raises UserError with the nearest names."""
         return self._find("executor", self.executors, name)
@@ -81,11 +97,9 @@ class Registry:
 
     def _check_metric(self, offer: Offer[Dataset]) -> None:
         """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
-        task, known = (
-            offer.value.task,
-            {**METRICS, **{name: found.value for name, found in self.metrics.items()}},
-        )
-        fitting = [name for name, card in known.items() if task in card.tasks]
+        task, theirs = offer.value.task, (found.value for found in self.metrics.values())
+        known = [*METRICS.values(), *(card for card in theirs if card.function)]
+        fitting = [card.name for card in known if task in card.tasks]
         if offer.value.metric not in fitting:
             raise UserError(
                 f"{offer.title} is ranked by '{offer.value.metric}', which is no metric of {task}."
@@ -123,10 +137,11 @@ def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
     """Return the offer of a name, with or without its distribution; None where there is none."""
     if name in offers:
         return offers[name]
-    distribution, _, own = name.partition(":")
-    offer = offers.get(own)
-    same = offer is not None and normal(offer.plugin.distribution) == normal(distribution)
-    return offer if same else None
+    given, _, own = name.partition(":")
+    distribution, offer = normal(given), offers.get(own)
+    if offer is not None and normal(offer.plugin.distribution) == distribution:
+        return offer
+    return offers.get(f"{distribution}:{own}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -196,7 +211,16 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     tables = {kind: by_name(kind, offers, conflicts) for kind, offers in collected.items()}
     pairs = {name: on_own_dataset(offer, tables["dataset"]) for name, offer in tables["pair"].items()}
     kinds = (tables["method"], tables["dataset"], pairs)
-    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
+    return Registry(
+        (*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"], tables["model"]
+    )
+
+
+def typed_name(dataset: Dataset) -> str:
+    """Return what a command is given to find a dataset: its name, or the benchmark file that defines it."""
+    offer = registry().datasets.get(dataset.name)
+    own = offer is not None and offer.plugin.name == BENCHMARK
+    return os.path.relpath(offer.plugin.module) if own and offer else dataset.name
 
 
 def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
@@ -205,7 +229,7 @@ def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> N
     Raises:
         UserError: If something else has the name.
     """
-    plugin = Plugin(file.stem, str(file.resolve()), file.name, "")
+    plugin = Plugin(BENCHMARK, str(file.resolve()), file.name, "")
     for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
         for value in values:
             there = known.get(value.name)
@@ -298,7 +322,7 @@ def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
     return values
 
 
-def title_of(given: MethodCard | Dataset | ExecutorCard | type[Method[Any]]) -> str:
+def title_of(given: MethodCard | Dataset | ExecutorCard | MetricCard | type[Method[Any]]) -> str:
     """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
 
     Args:

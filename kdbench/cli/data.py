@@ -48,11 +48,17 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def verify(context: click.Context, name: str, root: Path | None, as_json: bool) -> None:
-    """Count the dataset NAME and find missing, unreadable or malformed files (then the exit code is 2)."""
+    """Count the dataset NAME and find missing, unreadable or malformed files (then the exit code is 2).
+
+    NAME may be a benchmark file.
+    """
+    from kdbench.benchmarks import load
     from kdbench.datasets import locate
     from kdbench.datasets.verify import verify as check
     from kdbench.plugins import registry
 
+    if name.endswith((".yaml", ".yml")):
+        name = load(Path(name)).dataset
     dataset = registry().dataset(name).value
     folder = locate.folder_of(dataset, root)
     if not locate.has_files(folder):

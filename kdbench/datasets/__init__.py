@@ -13,7 +13,16 @@ from kdbench.hookspecs import hookimpl
 def kdbench_datasets() -> list[Dataset]:
     """Return all cards."""
     embedded = [digits.detection, digits.segmentation]
-    return [*embedded, voc.voc, voc.voc07, bccd.card, camvid.card, linked.coco, linked.kitti]
+    return [
+        *embedded,
+        voc.voc,
+        voc.voc07,
+        bccd.card,
+        camvid.card,
+        linked.coco,
+        linked.kitti,
+        linked.widerface,
+    ]
 
 
 @hookimpl

@@ -31,6 +31,10 @@ def _kitti(name: str) -> tuple[Split, ...]:
     return (Split(f"ImageSets/{name}.txt", "training/image_2", "training/label_2"),)
 
 
+def _wider(name: str) -> tuple[Split, ...]:
+    return (Split("", f"WIDER_{name}/images", f"wider_face_split/wider_face_{name}_bbx_gt.txt"),)
+
+
 coco = Dataset(
     name="coco",
     title="COCO 2017: everyday scenes, 118287 images for training, 5000 to judge by",
@@ -61,4 +65,20 @@ kitti = Dataset(
     citation="A. Geiger et al., Are we ready for Autonomous Driving? The KITTI Vision Benchmark Suite, CVPR 2012",
     format="kitti",
 )
-link_coco, link_kitti = (partial(link_or_tell, card) for card in (coco, kitti))
+widerface = Dataset(
+    name="widerface",
+    title="WIDER FACE: faces in 61 kinds of events, 12880 images for training, 3226 to judge by",
+    task="detection",
+    classes=("face",),
+    metric="AP_hard",
+    splits={"train": _wider("train"), "test": _wider("val")},
+    image_suffix="",
+    prepare="kdbench.datasets.linked:link_widerface",
+    folder="widerface",
+    license="for research",
+    link="http://shuoyang1213.me/WIDERFACE/",
+    citation="S. Yang et al., WIDER FACE: A Face Detection Benchmark, CVPR 2016",
+    format="widerface",
+)
+
+link_coco, link_kitti, link_widerface = (partial(link_or_tell, card) for card in (coco, kitti, widerface))

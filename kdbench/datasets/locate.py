@@ -10,7 +10,7 @@ from pathlib import Path
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import Problem, missing
 from kdbench.errors import PluginError, UserError, reason, reminder, running
-from kdbench.plugins import load_target, title_of
+from kdbench.plugins import load_target, title_of, typed_name
 
 ENVIRONMENT = "KDBENCH_DATA"
 ADVICE = "Tell its authors."
@@ -37,10 +37,11 @@ def require(dataset: Dataset, root: Path | None = None) -> Path:
         raise UserError(absent(dataset, root))
     problems = missing(dataset, folder)
     if problems:
-        raise UserError(
-            f"dataset '{dataset.name}' in {folder} is incomplete ({summary(problems)}): move it away and run "
-            f"`{command(dataset, root)}`."
-        )
+        own = typed_name(dataset) != dataset.name
+        cure = f"move it away and run `{command(dataset, root)}`"
+        verify = f"`kdbench data verify {typed_name(dataset)}` lists everything"
+        what = f"dataset '{dataset.name}' in {folder} is incomplete ({summary(problems)})"
+        raise UserError(f"{what}: {verify if own else cure}.")
     return folder
 
 

@@ -66,6 +66,8 @@ def recognize(folder: Path) -> Found:
     Raises:
         UserError: If it is none that is known, or its splits cannot be told apart.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder: name the one with the images and annotations.")
     files = [path for path in islice(folder.rglob("*"), MOST_FILES) if path.is_file()]
     lists = [path for path in files if path.suffix == ".txt" and path.parent.name == "Main"]
     found = dict(_jsons(path for path in sorted(files) if path.suffix == ".json"))

@@ -10,6 +10,7 @@ from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.locate import summary
 from kdbench.datasets.verify import Report, verify
 from kdbench.errors import UserError
+from kdbench.plugins import typed_name
 
 
 def check_files(dataset: Dataset, folder: Path, root: Path | None, *, rehash: bool = False) -> list[str]:
@@ -32,7 +33,7 @@ def check_files(dataset: Dataset, folder: Path, root: Path | None, *, rehash: bo
         where = "" if root is None else f" --root {root}"
         raise UserError(
             f"dataset '{dataset.name}' in {folder} cannot be used ({summary(report.errors)}): "
-            f"correct these files; `kdbench data verify {dataset.name}{where}` lists everything."
+            f"correct these files; `kdbench data verify {typed_name(dataset)}{where}` lists everything."
         )
     found = {split: classes.absent(dataset, counts.classes) for split, counts in report.splits.items()}
     return [f"WARNING: {dataset.name} has {what} in {split}" for split, what in found.items() if what]

@@ -45,7 +45,7 @@ def intersections(first: Array, second: Array, pixel: float = 0.0) -> Array:
     """Return the (N, M) areas that each of N boxes shares with each of M; ``pixel`` as in :func:`areas`."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:4], second[None, :, 2:4])
-    sides = np.maximum(high - low + pixel, 0)
+    sides: Array = np.maximum(high - low + pixel, 0)
     return sides[..., 0] * sides[..., 1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ class Level(NamedTuple):
 LEVELS = {"easy": Level(40, 0, 0.15), "moderate": Level(25, 1, 0.3), "hard": Level(25, 2, 0.5)}
 
 
-class Objects(NamedTuple):
+@dataclass(frozen=True)
+class Objects:
     """A KITTI file: lower-case types, (N,) truncation and occlusion, (N, 4) corners in pixels, (N,) scores."""
 
     types: list[str]

@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from kdbench.distill import Assignment, at_least_float32, reduced, rows_of
 from kdbench.errors import UserError
 
-DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
+DENSE = ("AnchorHead", "ATSSHead", "GFLHead", "FCOSHead")
 """The classes of convolutional heads whose targets are understood, and those that inherit their targets."""
+DELTAS = ("AnchorHead", "ATSSHead")
+"""Those of them whose boxes are deltas of anchors."""
 SMALLEST_SIDE = 0.1
 """In strides: side of a box under which it does not count as smaller."""
 ROI = ("BBoxHead",)
@@ -59,11 +62,12 @@ class DenseTraining:
     Args:
         head: The student's head.
         output: What its ``get_targets`` gave.
+        logits: (B, A * classes, H_i, W_i) its class outputs a level; hard negatives are chosen by them.
         boxes: (B, A * width, H_i, W_i) its box outputs a level; their shapes are used.
     """
 
-    def __init__(self, head: Any, output: Any, boxes: Sequence[Tensor]) -> None:
-        self.head, self._output, self._boxes = head, output, boxes
+    def __init__(self, head: Any, output: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> None:
+        self.head, self._output, self._logits, self._boxes = head, output, logits, boxes
 
     @cached_property
     def positions(self) -> Positions:
@@ -73,27 +77,46 @@ class DenseTraining:
             labels, targets = (torch.cat(part) for part in self._output)
             rows, weights = torch.arange(len(labels), device=labels.device), torch.ones_like(labels).float()
         else:
-            start = int(kind == "GFLHead")  # which gives the anchors first
+            start = int(kind in ("ATSSHead", "GFLHead"))  # which give the anchors first
             labels, weights = (_joined(part) for part in self._output[start : start + 2])
             targets = _joined(self._output[start + 2], 4)
-            rows = (weights > 0).nonzero().squeeze(1)
+            rows = self._mined((weights > 0).nonzero().squeeze(1), labels)
         positive = _positive(labels[rows], self.head.num_classes)
         chosen = rows[positive]
         encoded = self._encoded(targets[chosen], chosen)
-        if kind == "AnchorHead":
+        if kind in DELTAS:
             return Positions(rows, labels[rows], weights[rows], positive, encoded)
         sides = _sides(encoded)
         return Positions(rows, labels[rows], weights[rows], positive, encoded / sides, sides)
+
+    def _mined(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the rows that the head's loss counts: all, or with SSD's hard negatives in the place of all.
+
+        SSD takes of each image ``neg_pos_ratio`` times as many negatives as positives, those with the largest loss.
+        """
+        ratio = (self.head.train_cfg or {}).get("neg_pos_ratio")
+        if ratio is None:
+            return rows
+        logits = rows_of(self._logits, self.head.cls_out_channels)[rows].detach()
+        losses = functional.cross_entropy(at_least_float32(logits), labels[rows], reduction="none")
+        images, negative = _images(self._boxes)[rows], labels[rows] == self.head.num_classes
+        kept = ~negative
+        for image in range(len(self._boxes[0])):
+            own = images == image
+            candidates = (own & negative).nonzero().squeeze(1)
+            count = min(int(ratio * (own & ~negative).sum()), len(candidates))
+            kept[candidates[losses[candidates].topk(count).indices]] = True
+        return rows[kept]
 
     def _encoded(self, targets: Tensor, rows: Tensor) -> Tensor:
         """Targets (P, 4) of these rows, as the head gives them -> deltas, or distances in strides."""
         head, kind = self.head, targets_class(self.head)
         if kind == "FCOSHead":
             return targets if head.norm_on_bbox else targets / _strides(head, self._boxes)[rows]
-        if kind == "AnchorHead" and not head.reg_decoded_bbox:
+        if kind in DELTAS and not head.reg_decoded_bbox:
             return targets
         anchors = _anchors(head, self._boxes)[rows]
-        if kind == "AnchorHead":
+        if kind in DELTAS:
             encoded: Tensor = head.bbox_coder.encode(anchors, targets)
             return encoded
         strides = _strides(head, self._boxes)[rows]
@@ -214,16 +237,22 @@ def targets_class(head: Any) -> str:
     return "" if found is None else str(found.__qualname__).partition(".")[0]
 
 
+def is_understood(head: Any) -> bool:
+    """Whether a head's targets are understood."""
+    return targets_class(head) in DENSE + ROI
+
+
 def check_understood(head: Any) -> None:
     """Refuse a head whose targets are not understood.
 
     Raises:
         UserError: With the heads that are.
     """
-    if targets_class(head) not in DENSE + ROI:
+    if not is_understood(head):
         raise UserError(
             f"cannot see what a {type(head).__name__} is trained on: choose a pair whose heads are AnchorHead "
-            "(RPN, RetinaNet), GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of these."
+            "(RPN, RetinaNet, SSD), ATSSHead, GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of "
+            "these."
         )
 
 
@@ -244,6 +273,14 @@ def _width(head: Any) -> int:
 def _cells(boxes: Sequence[Tensor]) -> list[tuple[int, ...]]:
     """Images, height and width of each level."""
     return [(len(level), *level.shape[-2:]) for level in boxes]
+
+
+def _images(boxes: Sequence[Tensor]) -> Tensor:
+    """Return (rows,) the image of each, of boxes of 4 numbers."""
+    device = boxes[0].device
+    return torch.cat(
+        [torch.arange(len(level), device=device).repeat_interleave(level[0].numel() // 4) for level in boxes]
+    )
 
 
 def stride_of_level(head: Any, level: int) -> float:

@@ -7,8 +7,9 @@ student's proposals and RoIs where there are any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
-from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood
+from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood, is_understood
 from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
 from kdbench.specs import Family
 
@@ -128,11 +129,12 @@ def _watch_targets(head: Any, name: str, raw: Raw) -> Callable[[], None]:
     """Keep what a head is trained on."""
 
     def keep(output: Any) -> None:
-        given = (raw["extractor_inputs"] if name == "roi" else raw[name])[1]
-        kind = RoiTraining if name == "roi" else DenseTraining
-        raw[f"{name}_training"] = kind(head, output, given)
+        if name == "roi":
+            raw["roi_training"] = RoiTraining(head, output, raw["extractor_inputs"][1])
+        else:
+            raw[f"{name}_training"] = DenseTraining(head, output, *raw[name][:2])
 
-    return _watched(head, "get_targets", keep) if hasattr(head, "get_targets") else lambda: None
+    return _watched(head, "get_targets", keep) if is_understood(head) else lambda: None
 
 
 def _watched(head: Any, name: str, keep: Callable[[Any], None]) -> Callable[[], None]:
@@ -233,6 +235,7 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         return raw["head"] if name == "pixel_logits" else Logits((raw["head"],), "softmax")
     if name in ("neck", "anchors", "box_levels"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
+        _check_finest_first(model, maps)
         if name == "box_levels":
             return _box_levels(model, family, maps)
         return maps if name == "neck" else _anchors(model, family, maps)
@@ -240,12 +243,34 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         return decoded_boxes(model.bbox_head, raw["head"][1])
     if name == "head_hidden":
         return hidden_maps(raw["head_hidden"])
+    if family == "dense":
+        _check_logits(model.bbox_head, raw["head"])
     if name in ("rpn", "head"):
         output = raw[name]
         return Predictions(tuple(output[0]), tuple(output[1]))
     if family == "dense":
         return _dense_logits(model.bbox_head, raw["head"][0])
     return _roi_capture(model, raw, name)
+
+
+def _check_finest_first(model: Any, maps: Sequence[Tensor]) -> None:
+    """Refuse maps in another order than all methods expect. Raises UserError."""
+    if any(one.shape[-1] < other.shape[-1] for one, other in pairwise(maps)):
+        raise UserError(
+            f"the maps of a {type(model).__name__} come coarsest first: choose a method that looks at the backbone "
+            "alone, or another pair."
+        )
+
+
+def _check_logits(head: Any, output: Sequence[Any]) -> None:
+    """Refuse a dense head that does not give class logits on their own. Raises UserError."""
+    activated = getattr(getattr(head, "loss_cls", None), "activated", False)
+    if len(output) < 2 or activated:
+        given = "probabilities" if activated else "classes, boxes and objectness in one map a level"
+        raise UserError(
+            f"a {type(head).__name__} gives {given}, not class logits: choose a method that looks at the backbone "
+            "or neck alone, or another pair."
+        )
 
 
 def _assignment(model: Any, raw: Raw, name: str) -> Assignment:

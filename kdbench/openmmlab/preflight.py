@@ -190,7 +190,7 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
 
 
 def check_loaded(missed: Mapping[str, str], file: Path) -> None:
-    """Check that a teacher's checkpoint has all of its layers, since missing ones would stay random.
+    """Refuse a checkpoint that lacks layers of the model: these would be random.
 
     Auxiliary heads are not asked for: they take no part in a prediction, and published checkpoints lack them.
 
@@ -206,7 +206,7 @@ def check_loaded(missed: Mapping[str, str], file: Path) -> None:
         told = [f"{name} ({why})" for name, why in list(random.items())[:TOLD]]
         more = f" and {len(random) - TOLD} more" if len(random) > TOLD else ""
         raise GateError(
-            f"checkpoint {file} lacks weights of the teacher, which would stay random: {', '.join(told)}{more}. "
+            f"checkpoint {file} lacks weights of the model, which would stay random: {', '.join(told)}{more}. "
             "Give a checkpoint that was trained with this config on the classes of this dataset."
         )
 

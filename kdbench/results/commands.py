@@ -23,8 +23,8 @@ def again(cells: Iterable[Record]) -> str:
     if first is None:
         return ""
     seeds = [cell.seed for cell in cells]
-    where = {"precision": first.precision, "device": first.device_class}
-    return command(first.selector, first.dataset, first.pair_name, seeds, **where)
+    precision, device = first.precision, first.device_class
+    return command(first.selector, first.dataset, first.pair_name, seeds, precision=precision, device=device)
 
 
 def command(

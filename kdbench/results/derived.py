@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kdbench.cards import MetricCard, load_object
 from kdbench.errors import reason, running
 from kdbench.offers import Offer
-from kdbench.plugins import registry
+from kdbench.plugins import registry, title_of
 
 if TYPE_CHECKING:
     from kdbench.results.record import Record
@@ -87,9 +87,9 @@ def with_ranking(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
     Raises:
         PluginError: If its function fails or gives no fraction.
     """
-    offer = registry().metrics[name]
-    with running(offer.title, f"{offer.value.function}"):
-        value = measured(offer.value, metrics)
+    card = registry().metric(name)
+    with running(title_of(card), card.function):
+        value = measured(card, metrics)
         if value is None:
             raise ValueError("it gave None for what was evaluated")
     return {**metrics, name: value}

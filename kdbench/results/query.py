@@ -143,8 +143,7 @@ def _counted(row: Row, asked: Mapping[str, Sequence[int]], benchmark: Benchmark)
     known = row["seeds"] + row["failed"] + row["skipped"]
     told = row["command"]
     if seeds and not told:
-        file = benchmark.inline and benchmark.inline.file
-        told = command(row["method"], benchmark.dataset, row["pair"], seeds, benchmark=file)
+        told = command(row["method"], benchmark.dataset, row["pair"], seeds, benchmark=benchmark.own_file)
     return row.but(missing=max(0, len(seeds) - known), command=told)
 
 
@@ -176,7 +175,7 @@ def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
 
 def _column(name: str, ranking: Ranking) -> str:
     """Return the column of a name, or of a heading as tables show it. Raises UserError where there is none."""
-    metrics = dict.fromkeys(METRICS, "mean")
+    metrics = dict.fromkeys((*METRICS, ranking.metric), "mean")
     headings = {**metrics, "vs plain": "difference", "time": "time_ratio"}
     known = {*COLUMNS, *chain(*ranking.rows), *headings}
     if name not in known:

@@ -81,7 +81,7 @@ def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
         seed=cell.seed,
         schedule=benchmark.schedule,
         settings=(*benchmark.set, *like.settings),
-        benchmark=benchmark.inline and benchmark.inline.file,
+        benchmark=benchmark.own_file,
     )
 
 

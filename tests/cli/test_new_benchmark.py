@@ -85,6 +85,7 @@ def test_what_is_not_recognised_is_refused_in_one_line(belt, kdbench):
     done = kdbench("new-benchmark", "empty", "--output", "x.yaml")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "empty has neither a COCO json nor VOC's" in done.err
+    assert "nowhere is no folder" in kdbench("new-benchmark", "nowhere", "--output", "x.yaml").err
     Path("there.yaml").touch()
     assert "there.yaml is there already" in kdbench("new-benchmark", "belt", "--output", "there.yaml").err
     shutil.rmtree("belt/train2026")

@@ -180,6 +180,16 @@ def test_a_checkpoint_that_is_not_there_is_named(screws):
         plan(Request("pkd", "", benchmark=Path("screws.yaml")))
 
 
+def test_what_is_wrong_with_its_files_is_listed(screws, kdbench):
+    assert kdbench("data", "verify", "screws.yaml").code == 0
+    Path("photos/val/0.png").unlink()
+    planned = kdbench("sweep", "screws.yaml", "--dry-run")
+    assert planned.code == 2
+    assert "(photos/val/0.png: missing): `kdbench data verify screws.yaml` lists everything." in planned.err
+    listed = kdbench("data", "verify", "screws.yaml")
+    assert (listed.code, "error: photos/val/0.png: missing\n" in listed.err) == (2, True)
+
+
 def test_an_installed_dataset_may_have_own_pairs(screws, small_digits, monkeypatch):
     monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
     Path("screws.yaml").write_text(yaml.safe_dump({**OWN, "dataset": "digits"}))

@@ -75,7 +75,7 @@ Choices, where the paper (on classification) is silent:
 - standardise=true: logit standardization (Sun et al., CVPR 2024), of student and teacher alike, not for sigmoid
   heads. Its published T = 2 and a = 9 are for classification; for detection and segmentation nothing is published.
 - T = 1 and a = b = 1 are ours. The paper has T up to 20 in classification. At T = 2 the factor T^2 lets the soft
-  targets outweigh a detector's other terms: their gradient on backbone and neck is several times the task's, and
+  targets outweigh a detector's other terms (their gradient on backbone and neck is more than twice the task's), and
   proposals and boxes learn more slowly. Public code for RoI logits has T = 1 (mdistiller's DKD, DeFeat, Chen), and
   so has that for segmentation (CIRKD).
 - The paper found a much smaller b than a best for classification; a detector's own loss also holds its boxes,
