@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kdbench.distill import Assignment, Captures, Logits, Predictions, Step
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 
-AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "roi_targets"})
+AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "roi_targets", "softmax_logits"})
 """Captures with a row for each of the student's RoIs."""
 AT_ANCHORS = frozenset({"rpn_targets", "head_targets"})
 """Captures at chosen anchors or points of all images."""
@@ -130,6 +130,8 @@ def mirrored(step: Step, axis: int) -> Step:
         teacher=captures(step.teacher),
         others=tuple(captures(other) for other in step.others),
         images=step.images.flip(axis),
+        teacher_tail=mirror.tail,
+        teacher_boxes=mirror.teacher_boxes,
         targets=replace(
             targets,
             boxes=tuple(map(mirror.corners, targets.boxes)),
@@ -147,6 +149,7 @@ class Mirror:
     """
 
     def __init__(self, step: Step, axis: int) -> None:
+        self.step = step
         self.size, self.axis, self.images = step.targets.image_shape[axis], axis, len(step.images)
         self.grids = [level.shape[-2:] for level in step.student["neck"]]
         self.anchors = [len(level) for level in step.student.get("anchors", ())]
@@ -162,6 +165,8 @@ class Mirror:
             return torch.cat([value[:, :1], self.corners(value[:, 1:])], dim=1)
         if name == "anchors":
             return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
+        if name == "head_boxes":
+            return [self._decoded(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
         if isinstance(value, LevelsByAnchors):
             return LevelsByAnchors(tuple(map(self.corners, value.anchors)))
         if name == "roi_boxes":
@@ -201,6 +206,20 @@ class Mirror:
         """(H * W * A, 4), in the order of the cells."""
         cells = self.corners(boxes).view(height, width, -1, 4)
         return cells.flip(1 - self.side).reshape(-1, 4)
+
+    def _decoded(self, boxes: Tensor, height: int, width: int) -> Tensor:
+        """(B, H * W * A, 4), in the order of the cells."""
+        cells = self.corners(boxes.flatten(0, 1)).view(len(boxes), height, width, -1, 4)
+        return cells.flip(2 - self.side).flatten(1, 3)
+
+    def tail(self, hidden: Any, *, after: int) -> Any:
+        """Run the teacher's head on mirrored maps, as if its kernels were mirrored too."""
+        unmirrored = [[self.map(maps) for maps in both] for both in hidden]
+        return self.capture("head", self.step.teacher_tail(unmirrored, after=after))
+
+    def teacher_boxes(self, predictions: Predictions) -> Any:
+        """Decode predictions of the mirrored batch."""
+        return self.capture("head_boxes", self.step.teacher_boxes(self.capture("head", predictions)))
 
     def _boxes(self, name: str, values: Tensor) -> Tensor:
         """(B, A * 4 * n, H, W): the small dense model's are distributions of distances, an RPN's deltas."""

@@ -90,7 +90,8 @@ class Case:
             draw: Seed of its random numbers.
             form: Of the batch.
         """
-        names, count = set(self.made().needs()), self.options.ensemble - 1
+        made, count = self.made(), self.options.ensemble - 1
+        names = {*made.needs(), *made.wants()}
         seen = form.change(AS_IT_IS.change(self.exam.bench.recorded(self.family).step))
         return replace(
             seen,
