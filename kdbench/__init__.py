@@ -1,6 +1,6 @@
 """kdbench: benchmark and leaderboards for knowledge distillation in dense prediction.
 
-The four functions here do what the commands of the same names do, from a notebook or script. They print nothing:
+The functions here do what the commands of the same names do, from a notebook or script. They print nothing:
 progress goes to the logger ``kdbench``.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kdbench.runs.training import Console
     from kdbench.specs import Precision
 
-__all__ = ["__version__", "compare", "leaderboard", "run", "sweep"]
+__all__ = ["__version__", "compare", "evaluate", "leaderboard", "run", "sweep"]
 __version__ = "0.1.0"
 
 
@@ -252,6 +252,59 @@ def sweep(
     if dry_run:
         return SweepResult(plan, list(plan.known.done.values()), plan.failed_before)
     return run_sweep(plan, where, shown, executor=executor, slots=slots, device=used)
+
+
+def evaluate(
+    model: str,
+    dataset: str,
+    checkpoint: str | Path,
+    *,
+    device: str | None = None,
+    data_root: str | Path | None = None,
+    results: str | Path = "results",
+    work_dir: str | Path = "out/runs",
+    workers: int | None = None,
+    rerun: bool = False,
+    rehash: bool = False,
+) -> Record:
+    """Measure given weights on a dataset's test split, without training anything.
+
+    Images are resized as the config's ``test_pipeline`` says. The record stands beside the leaderboards of the
+    dataset and takes no part in a ranking.
+
+    Args:
+        model: Name of a model (``kdbench list models``), or a config: a file, ``mmdet::...`` or ``mmseg::...``.
+        dataset: Name of the dataset.
+        checkpoint: File of the weights. Names that are not the model's are changed as the config's ``revise_keys``
+            says.
+        device: As of :func:`run`.
+        data_root: As of :func:`run`.
+        results: As of :func:`run`.
+        work_dir: Folder of the logs.
+        workers: As of :func:`run`.
+        rerun: Measure again what has a record, and replace it.
+        rehash: As of :func:`run`.
+
+    Returns:
+        The record; its ``score`` is the metric that ranks the dataset's methods, in [0, 1].
+
+    Raises:
+        kdbench.errors.ArgumentError: If an argument cannot be used.
+        kdbench.errors.UserError: If anything that is asked for is unknown or missing, or the file has not all
+            weights of the model.
+    """
+    from pathlib import Path
+
+    from kdbench.devices import choose
+    from kdbench.errors import checking_arguments
+    from kdbench.runs.evaluation import evaluate
+    from kdbench.runs.settings import RunSettings
+
+    with checking_arguments():
+        used = choose(device)
+        where = RunSettings(work_dir=Path(work_dir), results=Path(results), workers=workers, rerun=rerun)
+        root = None if data_root is None else Path(data_root)
+    return evaluate(model, dataset, Path(checkpoint), where, device=used, data_root=root, rehash=rehash)
 
 
 def compare(

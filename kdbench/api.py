@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, Split
 from kdbench.datasets.link import link_or_tell
 from kdbench.errors import UserError
 from kdbench.executors.base import Ended, Executor, Resources
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Adapter,
         Assignment,
         Captures,
+        Hidden,
         Logits,
         Method,
         Predictions,
@@ -46,8 +47,11 @@ if TYPE_CHECKING:
         reduced,
         region_means,
         resized,
+        resized_labels,
+        rows_of,
         stride_of,
         student_and_teacher,
+        unit_vectors,
         valid_cells,
     )
 
@@ -62,11 +66,13 @@ __all__ = [
     "Executor",
     "ExecutorCard",
     "Family",
+    "Hidden",
     "Logits",
     "Method",
     "MethodCard",
     "MetricCard",
     "Model",
+    "ModelCard",
     "Options",
     "Pair",
     "Predictions",
@@ -100,8 +106,11 @@ __all__ = [
     "reduced",
     "region_means",
     "resized",
+    "resized_labels",
+    "rows_of",
     "stride_of",
     "student_and_teacher",
+    "unit_vectors",
     "valid_cells",
 ]
 

@@ -250,6 +250,35 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class ModelCard:
+    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``.
+
+    Attributes:
+        name: Name on the command line: lower case, digits and dashes.
+        title: One line for humans.
+        task: What it does.
+        config: ``package::file``: the OpenMMLab config in the package's folder. Its ``custom_imports`` names the
+            modules that register the network, and its ``revise_keys`` says how weights in others' checkpoints are
+            renamed, as mmengine's ``load_checkpoint`` takes it.
+        link: Where the network comes from.
+        citation: What to cite.
+    """
+
+    name: str
+    title: str
+    task: Task
+    config: str
+    link: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
+        if "::" not in self.config:
+            raise ValueError(f"the config of '{self.name}' is {self.config!r}: give 'package::file'")
+
+
+@dataclass(frozen=True)
 class ExecutorCard:
     """A way to run the workers of a sweep.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard
+    from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard
     from kdbench.specs import Pair
 
 hookspec = pluggy.HookspecMarker("kdbench")
@@ -143,6 +143,30 @@ def kdbench_pairs() -> Iterable[Pair]:  # type: ignore[empty-body]
                 schedule=RECIPE,
                 teacher_schedule=RECIPE,
                 pretrained=True,
+            )
+        ```
+    """
+
+
+@hookspec
+def kdbench_models() -> Iterable[ModelCard]:  # type: ignore[empty-body]
+    """Networks under a name, for pairs, ``--teacher``, ``--student`` and ``kdbench evaluate``.
+
+    The config lies in the package, and its ``custom_imports`` names the module that registers the network with
+    mmengine; no other file of the plugin imports torch.
+
+    Example:
+        ```python
+        from kdbench.api import ModelCard, hookimpl
+
+
+        @hookimpl
+        def kdbench_models():
+            yield ModelCard(
+                name="my-net",
+                title="My network at half width",
+                task="segmentation",
+                config="my_package::configs/my_net.py",
             )
         ```
     """

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard
 from kdbench.specs import Pair
 
 ENVIRONMENT = "KDBENCH_PLUGINS"
 OWN = "kdbench"
 """The distribution whose names stay as they are, whatever others give."""
 
-T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard)
+T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard, ModelCard)
 
 KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "method": ("kdbench_methods", MethodCard),
@@ -22,6 +22,7 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
     "pair": ("kdbench_pairs", Pair),
     "executor": ("kdbench_executors", ExecutorCard),
     "metric": ("kdbench_metrics", MetricCard),
+    "model": ("kdbench_models", ModelCard),
 }
 
 

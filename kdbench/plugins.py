@@ -20,7 +20,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import METRICS, Dataset, ExecutorCard, MethodCard, MetricCard, Options, load_object
+from kdbench.cards import (
+    METRICS,
+    Dataset,
+    ExecutorCard,
+    MethodCard,
+    MetricCard,
+    ModelCard,
+    Options,
+    load_object,
+)
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.guests import Interruption, hosted
 from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset
@@ -54,6 +63,7 @@ class Registry:
     """Kind and name -> error, where several plugins provide the same name and kdbench does not."""
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
+    models: Mapping[str, Offer[ModelCard]] = field(default_factory=dict)
 
     def method(self, name: str) -> Offer[MethodCard]:
         """Return the method of that name. Raises UserError with the nearest names."""
@@ -68,6 +78,10 @@ class Registry:
     def pair(self, name: str) -> Offer[Pair]:
         """Return the pair of that name. Raises UserError with the nearest names."""
         return self._find("pair", self.pairs, name)
+
+    def model(self, name: str) -> Offer[ModelCard]:
+        """Return the model of that name. Raises UserError with the nearest names."""
+        return self._find("model", self.models, name)
 
     def executor(self, name: str) -> Offer[ExecutorCard]:
         """Return the executor of that name. Raises UserError with the nearest names."""
@@ -123,10 +137,11 @@ def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
     """Return the offer of a name, with or without its distribution; None where there is none."""
     if name in offers:
         return offers[name]
-    distribution, _, own = name.partition(":")
-    offer = offers.get(own)
-    same = offer is not None and normal(offer.plugin.distribution) == normal(distribution)
-    return offer if same else None
+    given, _, own = name.partition(":")
+    distribution, offer = normal(given), offers.get(own)
+    if offer is not None and normal(offer.plugin.distribution) == distribution:
+        return offer
+    return offers.get(f"{distribution}:{own}")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -196,7 +211,9 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     tables = {kind: by_name(kind, offers, conflicts) for kind, offers in collected.items()}
     pairs = {name: on_own_dataset(offer, tables["dataset"]) for name, offer in tables["pair"].items()}
     kinds = (tables["method"], tables["dataset"], pairs)
-    return Registry((*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"])
+    return Registry(
+        (*plugins, *absent), *kinds, conflicts, tables["executor"], tables["metric"], tables["model"]
+    )
 
 
 def typed_name(dataset: Dataset) -> str:

@@ -254,6 +254,25 @@ class TeacherStage(Spec):
         )
 
 
+class EvaluationSpec(Spec):
+    """Given weights, measured as they are: what their metric depends on."""
+
+    selector: str
+    """What leaderboards call them: the model and the checkpoint's file. A label."""
+    dataset: str
+    data: str
+    """Fingerprint of the dataset's card and content."""
+    model: Model
+    checkpoint: str
+    """SHA-256 of the file."""
+    scale: tuple[int, int]
+    """Width and height that images are resized to."""
+    keep_ratio: bool
+    """Keep the aspect ratio when resizing (``scale`` is then an upper bound)."""
+    device: str
+    """Class of device: ``cpu``, ``cuda``."""
+
+
 class StagedTeacherSpec(TeacherSpec):
     """A teacher after a stage. ``recipe`` is the stage's; there is no ``checkpoint``, since it is trained."""
 

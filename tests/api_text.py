@@ -58,7 +58,7 @@ def members(kind: type) -> Iterator[str]:
                 yield f"{name}: property"
             elif isinstance(value, classmethod):
                 yield f"classmethod {name}{signature(value.__func__)}"
-            elif inspect.isfunction(value) and not generated(owner, name):
+            elif inspect.isfunction(value) and name not in annotations and not generated(owner, name):
                 yield f"{name}{signature(value)}"
 
 
@@ -78,10 +78,10 @@ def default(kind: type, name: str) -> str:
     if dataclasses.is_dataclass(kind):
         for field in dataclasses.fields(kind):
             if field.name == name and field.default is not dataclasses.MISSING:
-                shown = field.default.__name__ if inspect.isclass(field.default) else repr(field.default)
-                return f" = {shown}"
+                return f" = {getattr(field.default, '__name__', repr(field.default))}"
             if field.name == name and field.default_factory is not dataclasses.MISSING:
-                return f" = {field.default_factory()!r}"
+                made = repr(field.default_factory())  # which may hold an address
+                return f" = {f'{field.default_factory.__name__}()' if ' at 0x' in made else made}"
     return ""
 
 

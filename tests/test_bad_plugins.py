@@ -9,6 +9,7 @@ import pytest
 
 from kdbench import errors
 from kdbench.errors import PluginError, UserError, running
+from kdbench.guests import Interruption
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import load_method, make_method, registry, title_of
 from kdbench.runs.plan import plan
@@ -240,7 +241,7 @@ def test_a_user_s_mistake_an_interruption_and_want_of_memory_are_not_its_fault()
 
     for error in (
         UserError("choose another pair."),
-        KeyboardInterrupt(),
+        Interruption(),
         torch.OutOfMemoryError(),
         MemoryError(),
     ):

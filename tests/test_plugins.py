@@ -196,7 +196,7 @@ def test_kdbench_comes_first_and_whole_without_the_environment(add_plugin, monke
     assert first.distribution == "kdbench"
     ours = [plugin for plugin in registry().plugins if plugin.distribution == "kdbench"]
     rooms = {"kdbench.datasets", "kdbench.pairs", "kdbench.executors"}
-    assert {plugin.module for plugin in ours} == rooms | {"kdbench_papers"}
+    assert {plugin.module for plugin in ours} == rooms | {"kdbench_papers", "kdbench_models.plugin"}
     assert [plugin.error for plugin in ours] == [None] * len(ours)
     assert registry().method("one").plugin.distribution == "a-kd"
 

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from kdbench.results.board import Ranking
     from kdbench.results.record import Record
     from kdbench.results.store import Broken
+    from kdbench.results.table import Table
 
 FORMATS = ["table", "csv", "markdown", "html", "parquet", "latex"]
 IN_FOLDERS = ("html", "parquet")
 """Formats that are files, not text."""
+FOR_PEOPLE = ("table", "markdown")
+"""Formats of text that show given weights beside the rankings."""
 
 
 @click.command("leaderboard")
@@ -56,15 +59,19 @@ def command(
     elif style == "html" and output is not None:
         _page(results, output, targets)
     else:
-        found = _found(targets, methods, sort, results)
+        records = _records(results, targets)
+        further = _evaluations(records, targets) if style in FOR_PEOPLE and output is None else []
+        found = _found(targets, methods, sort, records)
+        if not found and not further:
+            raise UserError(_nothing(targets, records, results))
         if across:
             _show_across(found, style, output)
         elif output is not None:
             from kdbench.results.pages import write_boards
 
-            _name(write_boards(found, style, output))
+            _name(write_boards(found, style, output, records))
         else:
-            _show(found, style)
+            _show(found, style, further)
 
 
 def _refuse_contradictions(
@@ -92,9 +99,9 @@ def _is_file(target: str) -> bool:
 
 
 def _found(
-    targets: Sequence[str], methods: str | None, sort: str | None, results: Path
+    targets: Sequence[str], methods: str | None, sort: str | None, records: Sequence[Record]
 ) -> dict[str, list[Ranking]]:
-    """Return the rankings that are asked for. Raises UserError where there are none."""
+    """Return the rankings that are asked for."""
     from kdbench.results.query import query
     from kdbench.selectors import split
 
@@ -102,11 +109,13 @@ def _found(
     chosen = [part.strip() for part in split(text, text) if part.strip()]
     if methods is not None and not chosen:
         raise UserError("--methods is empty: write --methods hinton,mimic.")
-    records = _records(results, targets)
-    found = query(targets, records, methods=chosen, sort=sort)
-    if not found:
-        raise UserError(_nothing(targets, records, results))
-    return found
+    return query(targets, records, methods=chosen, sort=sort)
+
+
+def _evaluations(records: Sequence[Record], targets: Sequence[str]) -> list[Table]:
+    from kdbench.results.evaluations import evaluations
+
+    return evaluations(records, targets)
 
 
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:
@@ -177,18 +186,21 @@ def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
     echo(write_page(results, output, targets, _read(results, targets)))
 
 
-def _show(found: Mapping[str, Sequence[Ranking]], style: str) -> None:
+def _show(found: Mapping[str, Sequence[Ranking]], style: str, further: Sequence[Table]) -> None:
+    """Print the rankings and, for people, further tables below them."""
     from kdbench.results.formats import legend, tables
-    from kdbench.results.pages import TEXTS
+    from kdbench.results.pages import TEXTS, to_markdown
 
     rankings = list(chain(*found.values()))
     if style != "table":
-        echo(TEXTS[style](rankings), nl=False)
+        below = f"\n{to_markdown(further)}" if further else ""
+        echo(TEXTS[style](rankings) + below, nl=False)
         return
     console = page()
-    for table in tables(rankings):
+    for table in (*tables(rankings), *further):
         console.print(table.rich())
-    console.print(legend(rankings), style="dim", markup=False, highlight=False)
+    if rankings:
+        console.print(legend(rankings), style="dim", markup=False, highlight=False)
 
 
 def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Path | None) -> None:

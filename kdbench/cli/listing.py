@@ -65,6 +65,20 @@ def pairs(found: Registry) -> list[Row]:
     ]
 
 
+def models(found: Registry) -> list[Row]:
+    """Return a row for each model."""
+    return [
+        {
+            "name": offer.value.name,
+            "task": offer.value.task,
+            "config": offer.value.config,
+            "title": offer.value.title,
+            "distribution": offer.plugin.distribution,
+        }
+        for offer in found.models.values()
+    ]
+
+
 def executors(found: Registry) -> list[Row]:
     """Return a row for each executor, also where what it needs is not installed."""
     from kdbench.executors.select import lacking_of
@@ -117,6 +131,7 @@ KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
     "methods": methods,
     "datasets": datasets,
     "pairs": pairs,
+    "models": models,
     "executors": executors,
     "metrics": metrics,
     "plugins": plugins,
@@ -127,7 +142,7 @@ KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
 @click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the rows under KIND, and errors.")
 def command(kind: str, as_json: bool) -> None:
-    """List what plugins give: KIND is methods, datasets, pairs, executors, metrics or plugins.
+    """List what plugins give: KIND is methods, datasets, pairs, models, executors, metrics or plugins.
 
     A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
     twice are named on stderr and change nothing else.

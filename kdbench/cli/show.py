@@ -1,7 +1,8 @@
-"""``kdbench show``: the card of a method, a dataset or a pair."""
+"""``kdbench show``: the card of a method, a dataset, a pair or a model."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from kdbench.specs import Pair
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-KINDS = ("method", "dataset", "pair")
+KINDS = ("method", "dataset", "pair", "model")
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}
 
 
@@ -30,7 +31,7 @@ BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple
 @click.option("--kind", type=click.Choice(KINDS), help="Which of them, where NAME stands for several.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(name: str, kind: str | None, as_json: bool) -> None:
-    """Show the card of a method, dataset or pair; of a method with options, their values too.
+    """Show the card of a method, dataset, pair or model; of a method with options, their values too.
 
     A pair's parameters and FLOPs are counted on its models, which takes some seconds.
     """
@@ -56,6 +57,7 @@ def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offe
         "method": found.method,
         "dataset": found.dataset,
         "pair": found.pair,
+        "model": found.model,
     }
     if kind is not None:
         return kind, finders[kind](name)
@@ -63,6 +65,7 @@ def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offe
         "method": found.methods,
         "dataset": found.datasets,
         "pair": found.pairs,
+        "model": found.models,
     }
     kinds = [key for key in KINDS if found.gives(key, name)]
     if len(kinds) > 1:
@@ -70,7 +73,7 @@ def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offe
     if not kinds:
         known = {known for table in tables.values() for known in table}
         raise UserError(
-            f"no method, dataset or pair is named '{name}'.{suggestion(name, known)}{found.note()}"
+            f"no method, dataset, pair or model is named '{name}'.{suggestion(name, known)}{found.note()}"
         )
     return kinds[0], finders[kinds[0]](name)
 
@@ -83,6 +86,8 @@ def describe(found: Registry, kind: str, offer: Offer[Any]) -> dict[str, Any]:
         return start | _method(offer.value)
     if kind == "dataset":
         return start | _dataset(offer.value)
+    if kind == "model":
+        return start | dataclasses.asdict(offer.value)
     return start | _pair(offer.value, found.dataset(offer.value.dataset).value)
 
 

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.distill import Assignment, Captures, Logits, Predictions, Step
+from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 
 AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "roi_targets"})
 """Captures with a row for each of the student's RoIs."""
-SHARED = frozenset({"anchors", "rpn_targets", "head_targets"})
+AT_ANCHORS = frozenset({"rpn_targets", "head_targets"})
+"""Captures at chosen anchors or points of all images."""
+SHARED = frozenset({"anchors", "box_levels"})
 """Captures that say nothing of the order of the images."""
 HORIZONTAL, VERTICAL = -1, -2
 """Dimensions of a map along which it can be mirrored."""
@@ -28,9 +31,10 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
         order: Position in the new batch -> position in the old one.
     """
     rows = _rows(step.student["rois"], order) if "rois" in step.student else None
+    sizes = [len(level) for level in step.student.get("anchors", ())]
 
     def captures(values: Captures) -> dict[str, Any]:
-        return {name: _reordered(name, value, order, rows) for name, value in values.items()}
+        return {name: _reordered(name, value, order, rows, sizes) for name, value in values.items()}
 
     targets = step.targets
     return replace(
@@ -44,6 +48,7 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
             boxes=tuple(targets.boxes[old].clone() for old in order if targets.boxes),
             labels=tuple(targets.labels[old].clone() for old in order if targets.labels),
             masks=None if targets.masks is None else targets.masks[list(order)],
+            sizes=tuple(targets.sizes[old] for old in order if targets.sizes),
         ),
     )
 
@@ -53,7 +58,7 @@ def _rows(rois: Tensor, order: Sequence[int]) -> Tensor:
     return torch.cat([(rois[:, 0] == old).nonzero().flatten() for old in order])
 
 
-def _reordered(name: str, value: Any, order: Sequence[int], rows: Tensor | None) -> Any:
+def _reordered(name: str, value: Any, order: Sequence[int], rows: Tensor | None, sizes: Sequence[int]) -> Any:
     if name == "rois" and rows is not None:
         places = torch.tensor([order.index(old) for old in range(len(order))], dtype=value.dtype)
         moved = value[rows].clone()
@@ -62,7 +67,9 @@ def _reordered(name: str, value: Any, order: Sequence[int], rows: Tensor | None)
     if name == "proposals":
         return [value[old].clone() for old in order]
     if name == "assignments":
-        return {head: _reordered(f"{head}_targets", part, order, rows) for head, part in value.items()}
+        return {head: _reordered(f"{head}_targets", part, order, rows, sizes) for head, part in value.items()}
+    if name in AT_ANCHORS:
+        return replace(_each(value, torch.clone), rows=_anchors_of_images(value.rows, sizes, order))
     if name in SHARED:
         return _each(value, torch.clone)
     if rows is not None and (name in AT_ROIS or name == "logits"):
@@ -76,9 +83,32 @@ def _at_rows(value: Any, rows: Tensor) -> Any:
     places = torch.empty_like(rows)
     places[rows] = torch.arange(len(rows))
     positive, by = places[value.positive].sort()
-    return Assignment(
-        value.logits[rows], value.activation, value.labels[rows], positive, value.boxes[by], value.targets[by]
+    return replace(
+        value,
+        logits=value.logits[rows],
+        labels=value.labels[rows],
+        positive=positive,
+        boxes=value.boxes[by],
+        targets=value.targets[by],
+        rows=places[value.rows[rows]],
+        weights=value.weights[rows],
     )
+
+
+def _anchors_of_images(rows: Tensor, sizes: Sequence[int], order: Sequence[int]) -> Tensor:
+    """Return the places of anchors after the images were put in another order.
+
+    Args:
+        rows: (N,) places, counted over levels, then images, then an image's anchors.
+        sizes: Anchors of an image at each level.
+        order: Position in the new batch -> position in the old one.
+    """
+    images, size = torch.argsort(torch.tensor(order)), torch.tensor(sizes)
+    ends = (size * len(order)).cumsum(0)
+    level = torch.bucketize(rows, ends, right=True)
+    start = ends[level] - size[level] * len(order)
+    image, anchor = (rows - start) // size[level], (rows - start) % size[level]
+    return start + images[image] * size[level] + anchor
 
 
 def mirrored(step: Step, axis: int) -> Step:
@@ -88,7 +118,7 @@ def mirrored(step: Step, axis: int) -> Step:
         step: Whose ``student`` has the ``neck``.
         axis: ``HORIZONTAL`` or ``VERTICAL``.
     """
-    mirror = Mirror(step.targets.image_shape, [level.shape[-2:] for level in step.student["neck"]], axis)
+    mirror = Mirror(step, axis)
 
     def captures(values: Captures) -> dict[str, Any]:
         return {name: mirror.capture(name, value) for name, value in values.items()}
@@ -112,13 +142,15 @@ class Mirror:
     """Mirrors what there is in a step.
 
     Args:
-        image: Height and width of the batch, in pixels.
-        grids: Height and width of each level, in cells.
+        step: Whose ``student`` has the ``neck``.
         axis: ``HORIZONTAL`` or ``VERTICAL``.
     """
 
-    def __init__(self, image: tuple[int, int], grids: Sequence[Sequence[int]], axis: int) -> None:
-        self.size, self.grids, self.axis = image[axis], grids, axis
+    def __init__(self, step: Step, axis: int) -> None:
+        self.size, self.axis, self.images = step.targets.image_shape[axis], axis, len(step.images)
+        self.grids = [level.shape[-2:] for level in step.student["neck"]]
+        self.anchors = [len(level) for level in step.student.get("anchors", ())]
+        """Of an image at each level."""
         self.side = 0 if axis == HORIZONTAL else 1
         """Position of x1 or y1 in a box, of dx or dy in its deltas, and of the distance to the left or the top."""
 
@@ -130,13 +162,16 @@ class Mirror:
             return torch.cat([value[:, :1], self.corners(value[:, 1:])], dim=1)
         if name == "anchors":
             return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
+        if isinstance(value, LevelsByAnchors):
+            return LevelsByAnchors(tuple(map(self.corners, value.anchors)))
         if name == "roi_boxes":
             return self._deltas(value.unflatten(1, (-1, 4)), 2).flatten(1)
         if name == "assignments":
             return {head: self.capture(f"{head}_targets", part) for head, part in value.items()}
         if isinstance(value, Assignment):
             encoded = self._distances if name == "head_targets" else self._deltas
-            return replace(value, boxes=encoded(value.boxes, 1), targets=encoded(value.targets, 1))
+            rows = self._rows(value.rows) if name in AT_ANCHORS else value.rows
+            return replace(value, boxes=encoded(value.boxes, 1), targets=encoded(value.targets, 1), rows=rows)
         if isinstance(value, Predictions):
             return Predictions(
                 _each(value.logits, self.map), tuple(self._boxes(name, v) for v in value.boxes)
@@ -152,6 +187,15 @@ class Mirror:
         moved, low, high = boxes.clone(), self.side, self.side + 2
         moved[:, low], moved[:, high] = self.size - boxes[:, high], self.size - boxes[:, low]
         return moved
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        """(N,) places of anchors, counted over levels, then images, then cells and their anchors."""
+        places, start = [], 0
+        for (height, width), size in zip(self.grids, self.anchors, strict=True):
+            level = torch.arange(start, start + self.images * size).view(self.images, height, width, -1)
+            places.append(level.flip(2 - self.side).flatten())
+            start += self.images * size
+        return torch.cat(places)[rows]
 
     def _anchors(self, boxes: Tensor, height: int, width: int) -> Tensor:
         """(H * W * A, 4), in the order of the cells."""
@@ -189,6 +233,8 @@ def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return Logits(_each(value.values, change), value.activation)
     if isinstance(value, Predictions):
         return Predictions(_each(value.logits, change), _each(value.boxes, change))
+    if isinstance(value, LevelsByScale | LevelsByAnchors):
+        return value
     if isinstance(value, Assignment):
         changed: dict[str, Any] = {
             name: change(part) for name, part in vars(value).items() if isinstance(part, Tensor)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdbench.cards import Options
 from kdbench.distill import FAMILIES, Method, Shapes, Step
-from kdbench.distill.captures import shapes_of
+from kdbench.distill.captures import shapes_of, spreads_of
 
 if TYPE_CHECKING:
     from kdbench.conformance.bench import Bench
@@ -49,6 +49,7 @@ class _Recorder(Method[Options]):
 
 def record(bench: Bench, family: str) -> Recorded:
     """Take three of the drawn scenes through a family's student and teachers, as a training does."""
+    from kdbench.openmmlab.captures import family_of_model
     from kdbench.openmmlab.distiller import Distiller
 
     subject, names = bench.subject(family, scale=SCALE), FAMILIES[family]
@@ -57,9 +58,12 @@ def record(bench: Bench, family: str) -> Recorded:
     model = Distiller(student, recorder, teacher, seed=0, iterations=1, names=names, others=others).train()
     model.compute(*bench.batch(subject, IMAGES).batch(student))
     step = recorder.step
-    own, theirs = (
-        {name: shapes_of(value) for name, value in captures.items()}
-        for captures in (step.student, step.teacher)
+    shapes = Shapes(
+        {name: shapes_of(value) for name, value in step.student.items()},
+        {name: shapes_of(value) for name, value in step.teacher.items()},
+        len(subject.dataset.classes),
+        step.targets.image_shape,
+        family_of_model(student),
+        {name: spreads_of(value) for name, value in step.teacher.items()},
     )
-    shapes = Shapes(own, theirs, len(subject.dataset.classes), step.targets.image_shape)
     return Recorded(step, shapes, frozenset(student.parameters()))

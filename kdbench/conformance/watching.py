@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.distill import Assignment, Logits, Predictions, Step
+from kdbench.distill import Step
+from kdbench.distill.captures import tensors_of
 from kdbench.distill.method import check_terms
 
 if TYPE_CHECKING:
@@ -85,21 +85,6 @@ def _versions(step: Step) -> dict[str, list[tuple[int, int, bool]]]:
         "the images": step.images,
     }
     return {
-        part: [(id(each), each._version, each.requires_grad) for each in tensors(value)]
+        part: [(id(each), each._version, each.requires_grad) for each in tensors_of(value)]
         for part, value in parts.items()
     }
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """Return the tensors of a capture."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Logits):
-        yield from value.values
-    elif isinstance(value, Predictions):
-        yield from (*value.logits, *value.boxes)
-    elif isinstance(value, Assignment):
-        yield from (value.logits, value.boxes)
-    else:
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors(part)

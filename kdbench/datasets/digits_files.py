@@ -41,6 +41,7 @@ def prepare(folder: Path, source: Path | None) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         made = Path(temporary) / "made"
+        log.info(f"Drawing {sum(COUNTS.values())} scenes of digits.")
         write(made, COUNTS, SEED)
         (made / "scenes.json").write_text(json.dumps(STAMP), encoding="utf-8")
         _put(made, folder, Path(temporary) / "old")
@@ -74,7 +75,6 @@ def write(folder: Path, counts: dict[str, int], seed: int) -> None:
     for part in PARTS:
         (folder / part).mkdir(parents=True)
     for split, count in counts.items():
-        log.info(f"Drawing {count} scenes for {split}.")
         names = [f"{split}_{number:04d}" for number in range(count)]
         for number, name in enumerate(names):
             drawn = scene(split, number, seed)

@@ -3,17 +3,19 @@
 Plugins import these names from ``kdbench.api``.
 """
 
-from kdbench.distill.adapters import Adapter, adapter, resized
+from kdbench.distill.adapters import Adapter, adapter, resized, resized_labels
 from kdbench.distill.captures import (
     FAMILIES,
     Assignment,
     Captures,
+    Hidden,
     Logits,
     Predictions,
     Shape,
     Shapes,
     Spread,
     Targets,
+    rows_of,
 )
 from kdbench.distill.levels import assign_levels, level_overlaps
 from kdbench.distill.losses import (
@@ -21,6 +23,7 @@ from kdbench.distill.losses import (
     mean_or_zero,
     mean_square,
     student_and_teacher,
+    unit_vectors,
 )
 from kdbench.distill.method import Method, Step
 from kdbench.distill.padding import valid_cells
@@ -40,6 +43,7 @@ __all__ = [
     "Adapter",
     "Assignment",
     "Captures",
+    "Hidden",
     "Logits",
     "Method",
     "Predictions",
@@ -63,7 +67,10 @@ __all__ = [
     "reduced",
     "region_means",
     "resized",
+    "resized_labels",
+    "rows_of",
     "stride_of",
     "student_and_teacher",
+    "unit_vectors",
     "valid_cells",
 ]

@@ -25,6 +25,23 @@ def resized(features: Tensor, like: Tensor) -> Tensor:
     return functional.interpolate(at_least_float32(features), size=size, mode="bilinear", align_corners=False)
 
 
+def resized_labels(labels: Tensor, like: Tensor) -> Tensor:
+    """Class indices at the size of a map: nearest neighbour; as they are where the sizes agree.
+
+    Args:
+        labels: (B, h, w) integers.
+        like: (..., H, W).
+
+    Returns:
+        (B, H, W) of the labels' type.
+    """
+    size = like.shape[-2:]
+    if labels.shape[-2:] == size:
+        return labels
+    nearest = functional.interpolate(labels[:, None].float(), size=size, mode="nearest")
+    return nearest[:, 0].to(labels.dtype)
+
+
 class Adapter(nn.Module):
     """Convolution to the teacher's channels, then bilinear interpolation to its size.
 

@@ -11,8 +11,11 @@
 - ``roi_logits``: (R, classes + 1), background last, on the student's RoIs in both models (two-stage)
 - ``roi_boxes``: (R, 4 * classes) or (R, 4) encoded regressions on the student's RoIs (two-stage)
 - ``logits``: ``Logits``: per RoI, per anchor or point, or per pixel (every family)
+- ``softmax_logits``: the same, of heads whose classes exclude each other (two-stage, segmentation)
 - ``pixel_logits``: the (B, C, H, W) tensor of the pixels' logits (segmentation)
 - ``head``: ``Predictions`` of a dense head (dense)
+- ``head_boxes``: list over levels of (B, H_i * W_i * A, 4) decoded boxes x1, y1, x2, y2 in input pixels (dense)
+- ``head_hidden``: ``Hidden``, the maps of the head's two stacks of convolutions (dense)
 - ``roi_targets``: ``Assignment`` of the RoI head, on the student's sampled RoIs (two-stage)
 - ``rpn_targets``: ``Assignment`` of the region proposal network, on the student's sampled anchors (two-stage)
 - ``head_targets``: ``Assignment`` of a dense head, on all anchors or points that it is trained on (dense)
@@ -47,12 +50,13 @@ Captures = Mapping[str, Any]
 FAMILIES: Mapping[str, frozenset[str]] = {
     "two-stage": frozenset(
         {"backbone", "neck", "rpn", "proposals", "rois", "roi_features", "roi_logits", "roi_boxes", "logits"}
-        | {"anchors", "box_levels", "rpn_targets", "roi_targets", "assignments"}
+        | {"anchors", "box_levels", "rpn_targets", "roi_targets", "assignments", "softmax_logits"}
     ),
     "dense": frozenset(
         {"backbone", "neck", "head", "logits", "anchors", "box_levels", "head_targets", "assignments"}
+        | {"head_boxes", "head_hidden"}
     ),
-    "segmentation": frozenset({"backbone", "neck", "logits", "pixel_logits"}),
+    "segmentation": frozenset({"backbone", "neck", "logits", "softmax_logits", "pixel_logits"}),
 }
 """Family -> the captures that it has."""
 
@@ -84,6 +88,11 @@ class Predictions:
     boxes: tuple[Tensor, ...]
 
 
+Hidden = tuple[tuple[tuple[Tensor, ...], ...], ...]
+"""For each convolution of a dense head and each level, the classifying and the regressing branch's map: (B, C, H_i,
+W_i) each, after the convolution's norm and before its activation."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """What a head is trained on in a batch, and what a model says there.
@@ -99,6 +108,10 @@ class Assignment:
         boxes: (P, 4) regressions of the positives. Delta-coded heads (RPN, RoI heads, RetinaNet): raw deltas;
             GFL and FCOS: distances left, top, right, bottom, as parts of the target's width and height.
         targets: (P, 4) what these should be, in the same encoding.
+        rows: (N,) place of each position among all of the head's, counted over levels, then images, then cells
+            (y, x) and anchors, as :func:`kdbench.api.rows_of` orders its maps; of a RoI head over its RoIs.
+        weights: (N,) what the classification of each position counts in the head's own loss.
+        normaliser: () number of positives: the mean over all processes, whose sum counts as at least 1.
     """
 
     logits: Tensor
@@ -107,6 +120,9 @@ class Assignment:
     positive: Tensor
     boxes: Tensor
     targets: Tensor
+    rows: Tensor
+    weights: Tensor
+    normaliser: Tensor
 
 
 @dataclass(frozen=True)
@@ -143,6 +159,19 @@ class Targets:
         if not self.sizes and processes() == 1:
             return [None] * len(maps)
         return valid_cells(maps, self.sizes, [stride_of(level, self.image_shape) for level in maps])
+
+
+def rows_of(levels: Sequence[Tensor], width: int) -> Tensor:
+    """Put the maps of a dense head into rows, one for each position.
+
+    Args:
+        levels: (B, A * width, H_i, W_i) each.
+        width: Numbers for a position.
+
+    Returns:
+        (positions, width), counted over levels, then images, then cells (y, x) and anchors.
+    """
+    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, width) for level in levels])
 
 
 Shape = tuple[int, ...]

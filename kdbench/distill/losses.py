@@ -8,6 +8,9 @@ from torch.nn import functional
 
 from kdbench.distill.processes import reduced
 
+SHORTEST = 1e-8
+"""Norm up to which a vector has no direction."""
+
 
 def at_least_float32(value: Tensor) -> Tensor:
     """Return the tensor in float32, or unchanged where it is float32 or float64."""
@@ -67,3 +70,21 @@ def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -
         difference = (student - teacher).masked_fill(~cells[:, None], 0)
         return mean_or_zero(difference.square(), cells[:, None])
     return functional.mse_loss(student, teacher, reduction="sum") / max(student.numel(), 1)
+
+
+def unit_vectors(values: Tensor, dim: int = 1) -> Tensor:
+    """Divide each vector along ``dim`` by its L2 norm.
+
+    A vector of norm 0 (up to 1e-8) has no direction: it stays 0 and gets no gradient.
+
+    Args:
+        values: Any shape and range.
+        dim: Dimension of the vectors.
+
+    Returns:
+        The same shape, in at least float32.
+    """
+    values = at_least_float32(values)
+    norm = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+    long = norm > SHORTEST
+    return torch.where(long, values / torch.where(long, norm, 1.0), 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -11,9 +11,14 @@ from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
 from kdbench.cards import Options
-from kdbench.distill.captures import Captures, Shapes, Targets, detached
+from kdbench.distill.captures import Captures, Predictions, Shapes, Targets, detached
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def no_head(*_given: Any, **_named: Any) -> Any:
+    """Raise, as the method did not ask for the inside of a head."""
+    raise RuntimeError("teacher_tail and teacher_boxes are for methods that capture head_hidden")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Step:
         others: The captures of an ensemble's further teachers.
         generator: Where a method's random numbers come from, on the images' device, seeded for this iteration:
             ``torch.rand(..., generator=step.generator)``. The global generators are the models'.
+        teacher_tail: ``teacher_tail(hidden, after=k)`` runs the teacher's dense head from behind its k-th
+            convolution on a pair of maps for each level, as in ``head_hidden[k - 1]``, and returns its
+            ``Predictions``. The teacher is frozen; gradients reach the maps.
+        teacher_boxes: ``teacher_boxes(predictions)`` decodes such predictions, as in ``head_boxes``.
     """
 
     student: Captures
@@ -40,6 +49,8 @@ class Step:
     iterations: int
     others: tuple[Captures, ...] = ()
     generator: Generator = field(default_factory=Generator, repr=False)
+    teacher_tail: Callable[..., Predictions] = no_head
+    teacher_boxes: Callable[[Predictions], list[Tensor]] = no_head
 
     @property
     def progress(self) -> float:
@@ -74,6 +85,10 @@ class Method(nn.Module, Generic[OptionsT]):
         Override it where a variant asks for others than ``captures``.
         """
         return self.captures
+
+    def wants(self) -> tuple[str, ...]:
+        """Return the captures that it takes in families that have them and does without in the others."""
+        return ()
 
     def build(self, shapes: Shapes) -> None:
         """Make the adapters. Called once, before training, under the method's own random state."""

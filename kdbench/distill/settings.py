@@ -108,9 +108,8 @@ def settings() -> Sequence[Setting]:
             "torch's detection of anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly
         ),
         *(_autocast(device) for device in devices.here()),
-        *(_flag("mkldnn", mkldnn, name) for name in ("enabled", "deterministic", "allow_tf32")),
+        *(_flag("mkldnn", mkldnn, name) for name in ("enabled", "deterministic")),
         *(_flag("cudnn", cudnn, name) for name in ("enabled", "benchmark", "deterministic", "allow_tf32")),
-        _flag("cuda.matmul", cuda.matmul, "allow_tf32"),
         _flag("cuda.matmul", cuda.matmul, "allow_fp16_reduced_precision_reduction"),
         _flag("cuda.matmul", cuda.matmul, "allow_bf16_reduced_precision_reduction"),
     ]

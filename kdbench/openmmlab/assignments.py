@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from kdbench.distill import Assignment, at_least_float32
+from kdbench.distill import Assignment, at_least_float32, reduced, rows_of
 from kdbench.errors import UserError
 
-DENSE = ("AnchorHead", "GFLHead", "FCOSHead")
+DENSE = ("AnchorHead", "ATSSHead", "GFLHead", "FCOSHead")
 """The classes of convolutional heads whose targets are understood, and those that inherit their targets."""
+DELTAS = ("AnchorHead", "ATSSHead")
+"""Those of them whose boxes are deltas of anchors."""
 SMALLEST_SIDE = 0.1
 """In strides: side of a box under which it does not count as smaller."""
 ROI = ("BBoxHead",)
@@ -34,6 +37,7 @@ class Positions:
     Attributes:
         rows: (N,) the sampled ones.
         labels: (N,) their classes; the background is the head's number of classes.
+        weights: (N,) what their classification counts.
         positive: (P,) which of the N are positive.
         targets: (P, 4) encoded regression targets of the positives.
         sides: (P, 4) what distances in strides are divided by; None where the regressions are deltas.
@@ -41,9 +45,15 @@ class Positions:
 
     rows: Tensor
     labels: Tensor
+    weights: Tensor
     positive: Tensor
     targets: Tensor
     sides: Tensor | None = None
+
+    @cached_property
+    def normaliser(self) -> Tensor:
+        """The number of positives, () in float32, as :func:`kdbench.api.reduced` has it."""
+        return reduced(torch.full((), float(len(self.positive)), device=self.rows.device))
 
 
 class DenseTraining:
@@ -52,11 +62,12 @@ class DenseTraining:
     Args:
         head: The student's head.
         output: What its ``get_targets`` gave.
+        logits: (B, A * classes, H_i, W_i) its class outputs a level; hard negatives are chosen by them.
         boxes: (B, A * width, H_i, W_i) its box outputs a level; their shapes are used.
     """
 
-    def __init__(self, head: Any, output: Any, boxes: Sequence[Tensor]) -> None:
-        self.head, self._output, self._boxes = head, output, boxes
+    def __init__(self, head: Any, output: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> None:
+        self.head, self._output, self._logits, self._boxes = head, output, logits, boxes
 
     @cached_property
     def positions(self) -> Positions:
@@ -64,29 +75,48 @@ class DenseTraining:
         kind = targets_class(self.head)
         if kind == "FCOSHead":
             labels, targets = (torch.cat(part) for part in self._output)
-            rows = torch.arange(len(labels), device=labels.device)
+            rows, weights = torch.arange(len(labels), device=labels.device), torch.ones_like(labels).float()
         else:
-            start = int(kind == "GFLHead")  # which gives the anchors first
+            start = int(kind in ("ATSSHead", "GFLHead"))  # which give the anchors first
             labels, weights = (_joined(part) for part in self._output[start : start + 2])
             targets = _joined(self._output[start + 2], 4)
-            rows = (weights > 0).nonzero().squeeze(1)
+            rows = self._mined((weights > 0).nonzero().squeeze(1), labels)
         positive = _positive(labels[rows], self.head.num_classes)
         chosen = rows[positive]
         encoded = self._encoded(targets[chosen], chosen)
-        if kind == "AnchorHead":
-            return Positions(rows, labels[rows], positive, encoded)
+        if kind in DELTAS:
+            return Positions(rows, labels[rows], weights[rows], positive, encoded)
         sides = _sides(encoded)
-        return Positions(rows, labels[rows], positive, encoded / sides, sides)
+        return Positions(rows, labels[rows], weights[rows], positive, encoded / sides, sides)
+
+    def _mined(self, rows: Tensor, labels: Tensor) -> Tensor:
+        """Return the rows that the head's loss counts: all, or with SSD's hard negatives in the place of all.
+
+        SSD takes of each image ``neg_pos_ratio`` times as many negatives as positives, those with the largest loss.
+        """
+        ratio = (self.head.train_cfg or {}).get("neg_pos_ratio")
+        if ratio is None:
+            return rows
+        logits = rows_of(self._logits, self.head.cls_out_channels)[rows].detach()
+        losses = functional.cross_entropy(at_least_float32(logits), labels[rows], reduction="none")
+        images, negative = _images(self._boxes)[rows], labels[rows] == self.head.num_classes
+        kept = ~negative
+        for image in range(len(self._boxes[0])):
+            own = images == image
+            candidates = (own & negative).nonzero().squeeze(1)
+            count = min(int(ratio * (own & ~negative).sum()), len(candidates))
+            kept[candidates[losses[candidates].topk(count).indices]] = True
+        return rows[kept]
 
     def _encoded(self, targets: Tensor, rows: Tensor) -> Tensor:
         """Targets (P, 4) of these rows, as the head gives them -> deltas, or distances in strides."""
         head, kind = self.head, targets_class(self.head)
         if kind == "FCOSHead":
             return targets if head.norm_on_bbox else targets / _strides(head, self._boxes)[rows]
-        if kind == "AnchorHead" and not head.reg_decoded_bbox:
+        if kind in DELTAS and not head.reg_decoded_bbox:
             return targets
         anchors = _anchors(head, self._boxes)[rows]
-        if kind == "AnchorHead":
+        if kind in DELTAS:
             encoded: Tensor = head.bbox_coder.encode(anchors, targets)
             return encoded
         strides = _strides(head, self._boxes)[rows]
@@ -113,18 +143,21 @@ class DenseTraining:
             )
         where = self.positions
         chosen = where.rows[where.positive]
-        found = _rows(boxes, _width(head))[chosen]
+        found = rows_of(boxes, _width(head))[chosen]
         if targets_class(head) == "GFLHead":
-            found = _integral(head, found)
+            found = integral(head, found)
         elif targets_class(head) == "FCOSHead" and not head.norm_on_bbox:
             found = found / _strides(head, boxes)[chosen]
         return Assignment(
-            _rows(logits, head.cls_out_channels)[where.rows],
+            rows_of(logits, head.cls_out_channels)[where.rows],
             "sigmoid" if head.use_sigmoid_cls else "softmax",
             where.labels,
             where.positive,
             found if where.sides is None else found / where.sides,
             where.targets,
+            where.rows,
+            where.weights,
+            where.normaliser,
         )
 
 
@@ -143,12 +176,13 @@ class RoiTraining:
     @cached_property
     def positions(self) -> Positions:
         """Where it was trained: every sampled RoI."""
-        labels, _, targets = self._output[:3]
+        labels, weights, targets = self._output[:3]
         positive = _positive(labels, self.head.num_classes)
         chosen = targets[positive]
         if self.head.reg_decoded_bbox:
             chosen = self.head.bbox_coder.encode(self._rois[positive, 1:], chosen)
-        return Positions(torch.arange(len(labels), device=labels.device), labels, positive, chosen)
+        rows = torch.arange(len(labels), device=labels.device)
+        return Positions(rows, labels, weights, positive, chosen)
 
     def seen_by(self, head: Any, logits: Tensor, boxes: Tensor) -> Assignment:
         """Return what a head, the student's own or the teacher's, predicts for the RoIs.
@@ -168,7 +202,17 @@ class RoiTraining:
             )
         where = self.positions
         own = own_class_boxes(boxes[where.positive], where.labels[where.positive])
-        return Assignment(logits, "softmax", where.labels, where.positive, own, where.targets)
+        return Assignment(
+            logits,
+            "softmax",
+            where.labels,
+            where.positive,
+            own,
+            where.targets,
+            where.rows,
+            where.weights,
+            where.normaliser,
+        )
 
 
 def own_class_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
@@ -193,16 +237,22 @@ def targets_class(head: Any) -> str:
     return "" if found is None else str(found.__qualname__).partition(".")[0]
 
 
+def is_understood(head: Any) -> bool:
+    """Whether a head's targets are understood."""
+    return targets_class(head) in DENSE + ROI
+
+
 def check_understood(head: Any) -> None:
     """Refuse a head whose targets are not understood.
 
     Raises:
         UserError: With the heads that are.
     """
-    if targets_class(head) not in DENSE + ROI:
+    if not is_understood(head):
         raise UserError(
             f"cannot see what a {type(head).__name__} is trained on: choose a pair whose heads are AnchorHead "
-            "(RPN, RetinaNet), GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of these."
+            "(RPN, RetinaNet, SSD), ATSSHead, GFLHead, FCOSHead or BBoxHead, or inherit get_targets from one of "
+            "these."
         )
 
 
@@ -215,11 +265,6 @@ def _joined(levels: Sequence[Tensor], *width: int) -> Tensor:
     return torch.cat([level.reshape(-1, *width) for level in levels])
 
 
-def _rows(levels: Sequence[Tensor], width: int) -> Tensor:
-    """(B, A * width, H_i, W_i) a level -> (rows, width)."""
-    return torch.cat([level.permute(0, 2, 3, 1).reshape(-1, width) for level in levels])
-
-
 def _width(head: Any) -> int:
     """Numbers that a convolutional head gives for a box."""
     return 4 * (int(head.reg_max) + 1) if targets_class(head) == "GFLHead" else 4
@@ -230,15 +275,28 @@ def _cells(boxes: Sequence[Tensor]) -> list[tuple[int, ...]]:
     return [(len(level), *level.shape[-2:]) for level in boxes]
 
 
+def _images(boxes: Sequence[Tensor]) -> Tensor:
+    """Return (rows,) the image of each, of boxes of 4 numbers."""
+    device = boxes[0].device
+    return torch.cat(
+        [torch.arange(len(level), device=device).repeat_interleave(level[0].numel() // 4) for level in boxes]
+    )
+
+
+def stride_of_level(head: Any, level: int) -> float:
+    """Return the stride of a level, in input pixels."""
+    stride = head.prior_generator.strides[level]
+    return float(stride[0] if isinstance(stride, tuple) else stride)
+
+
 def _strides(head: Any, boxes: Sequence[Tensor]) -> Tensor:
     """(rows, 1) the stride of each."""
-    strides = [stride[0] if isinstance(stride, tuple) else stride for stride in head.prior_generator.strides]
     counts = [level.numel() // _width(head) for level in boxes]
     device = boxes[0].device
     return torch.cat(
         [
-            torch.full((count, 1), float(stride), device=device)
-            for count, stride in zip(counts, strides, strict=True)
+            torch.full((count, 1), stride_of_level(head, level), device=device)
+            for level, count in enumerate(counts)
         ]
     )
 
@@ -258,8 +316,8 @@ def _sides(distances: Tensor) -> Tensor:
     return (distances[:, :2] + distances[:, 2:]).clamp(min=SMALLEST_SIDE).repeat(1, 2)
 
 
-def _integral(head: Any, rows: Tensor) -> Tensor:
-    """Mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
+def integral(head: Any, rows: Tensor) -> Tensor:
+    """Return the mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
     with torch.autocast(rows.device.type, enabled=False):
         distances: Tensor = head.integral(at_least_float32(rows))
     return distances

@@ -109,7 +109,7 @@ def attended(
     image = images_of(subject.dataset, folder, split, pipeline)[index]
     inputs, samples = Probe(pseudo_collate([image])).batch(student)
     with torch.no_grad(), seeded(subject.seed, "attention"):
-        with recording(student) as raw:
+        with recording(student, names) as raw:
             student(inputs, samples, mode="loss")
         teacher = TeacherCaptures(models["teacher"], (inputs, samples, student, raw, names))
         targets = targets_of(student, inputs, samples)

@@ -7,8 +7,9 @@ student's proposals and RoIs where there are any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
-from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood
+from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood, is_understood
+from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
 from kdbench.specs import Family
 
 POINT_BOX_STRIDES = 8
@@ -33,8 +35,13 @@ OUTSIDE_CASCADES: Mapping[str, frozenset[str]] = {
 }
 """Family -> the captures that do not come from the head that may be a cascade."""
 
-AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "logits", "roi_targets", "assignments"})
+AT_ROIS = frozenset(
+    {"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits", "roi_targets", "assignments"}
+)
 """Captures for which a two-stage teacher looks at the student's RoIs."""
+
+AT_HEAD = frozenset({"head", "head_boxes", "head_hidden", "logits", "head_targets", "assignments"})
+"""Captures for which a dense teacher's head runs."""
 
 Raw = dict[str, Any]
 
@@ -47,14 +54,20 @@ def family_of_model(model: nn.Module) -> Family:
 
 
 @contextmanager
-def recording(model: nn.Module) -> Iterator[Raw]:
+def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator[Raw]:
     """Record the outputs of a model's parts while it runs; the raw record fills as it does.
 
     A cascade of heads is left out: see :func:`check_cascade`.
+
+    Args:
+        model: The model.
+        names: Captures that are asked for: a head's hidden maps are recorded where they are.
     """
     raw: Raw = {}
     parts = {name: part for name, part in parts_of(model).items() if not isinstance(part, nn.ModuleList)}
     handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
+    if "head_hidden" in names and "head" in parts:
+        handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
     undo = _watch(model, raw)
     try:
         yield raw
@@ -116,11 +129,12 @@ def _watch_targets(head: Any, name: str, raw: Raw) -> Callable[[], None]:
     """Keep what a head is trained on."""
 
     def keep(output: Any) -> None:
-        given = (raw["extractor_inputs"] if name == "roi" else raw[name])[1]
-        kind = RoiTraining if name == "roi" else DenseTraining
-        raw[f"{name}_training"] = kind(head, output, given)
+        if name == "roi":
+            raw["roi_training"] = RoiTraining(head, output, raw["extractor_inputs"][1])
+        else:
+            raw[f"{name}_training"] = DenseTraining(head, output, *raw[name][:2])
 
-    return _watched(head, "get_targets", keep) if hasattr(head, "get_targets") else lambda: None
+    return _watched(head, "get_targets", keep) if is_understood(head) else lambda: None
 
 
 def _watched(head: Any, name: str, keep: Callable[[Any], None]) -> Callable[[], None]:
@@ -221,15 +235,42 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         return raw["head"] if name == "pixel_logits" else Logits((raw["head"],), "softmax")
     if name in ("neck", "anchors", "box_levels"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
+        _check_finest_first(model, maps)
         if name == "box_levels":
             return _box_levels(model, family, maps)
         return maps if name == "neck" else _anchors(model, family, maps)
+    if name == "head_boxes":
+        return decoded_boxes(model.bbox_head, raw["head"][1])
+    if name == "head_hidden":
+        return hidden_maps(raw["head_hidden"])
+    if family == "dense":
+        _check_logits(model.bbox_head, raw["head"])
     if name in ("rpn", "head"):
         output = raw[name]
         return Predictions(tuple(output[0]), tuple(output[1]))
     if family == "dense":
         return _dense_logits(model.bbox_head, raw["head"][0])
     return _roi_capture(model, raw, name)
+
+
+def _check_finest_first(model: Any, maps: Sequence[Tensor]) -> None:
+    """Refuse maps in another order than all methods expect. Raises UserError."""
+    if any(one.shape[-1] < other.shape[-1] for one, other in pairwise(maps)):
+        raise UserError(
+            f"the maps of a {type(model).__name__} come coarsest first: choose a method that looks at the backbone "
+            "alone, or another pair."
+        )
+
+
+def _check_logits(head: Any, output: Sequence[Any]) -> None:
+    """Refuse a dense head that does not give class logits on their own. Raises UserError."""
+    activated = getattr(getattr(head, "loss_cls", None), "activated", False)
+    if len(output) < 2 or activated:
+        given = "probabilities" if activated else "classes, boxes and objectness in one map a level"
+        raise UserError(
+            f"a {type(head).__name__} gives {given}, not class logits: choose a method that looks at the backbone "
+            "or neck alone, or another pair."
+        )
 
 
 def _assignment(model: Any, raw: Raw, name: str) -> Assignment:
@@ -304,7 +345,7 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
         names: Captures that are asked for.
     """
     check_cascade(teacher, names)
-    with recording(teacher) as raw:
+    with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
             pass
         elif names <= {"backbone", "proposals", "rois"}:
@@ -342,18 +383,8 @@ def _run_head(teacher: Any, features: Any, names: frozenset[str]) -> None:
     if family == "segmentation":
         teacher.decode_head(features)
     elif family == "dense":
-        if names & {"head", "logits", "head_targets", "assignments"}:
-            with _encoding_as_in_training(teacher.bbox_head):
+        if names & AT_HEAD:
+            with encoding_as_in_training(teacher.bbox_head):
                 teacher.bbox_head(features)
     elif names & {"rpn", "rpn_targets", "assignments"}:
         teacher.rpn_head(features)
-
-
-@contextmanager
-def _encoding_as_in_training(head: nn.Module) -> Iterator[None]:
-    """Decode boxes as in training, for heads that differ in eval mode (FCOS with ``norm_on_bbox``)."""
-    head.training = True
-    try:
-        yield
-    finally:
-        head.training = False

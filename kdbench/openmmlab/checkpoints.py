@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class Fit:
     share: float
 
 
-def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
+def load_weights(model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
     """Load the weights of a checkpoint whose names and shapes match the model's.
 
     The weights may stand under any key and behind any prefix: ``state_dict``, ``model``, ``module.``,
@@ -84,6 +84,7 @@ def load_weights(model: nn.Module, file: Path) -> dict[str, str]:
     Args:
         model: Changed in place.
         file: The checkpoint: of torch, or safetensors.
+        revise_keys: Regexes and replacements that give foreign weights the model's names, applied in this order.
 
     Returns:
         Name of each weight or statistic that was not loaded, which keeps its value -> why, in words.
@@ -144,6 +145,12 @@ def _differ(one: Fit, other: Fit) -> bool:
     return not all(
         torch.equal(value, one.state[name]) for name, value in other.state.items() if name in one.state
     )
+
+
+def _renamed(state: Mapping[str, Tensor], revise_keys: Sequence[tuple[str, str]]) -> Mapping[str, Tensor]:
+    for pattern, replacement in revise_keys:
+        state = {re.sub(pattern, replacement, name): value for name, value in state.items()}
+    return state
 
 
 def _difference(wanted: Tensor, found: Tensor | None) -> str:

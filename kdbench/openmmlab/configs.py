@@ -31,31 +31,35 @@ SCALED = re.compile(r"(^|_)channels$|^(num_groups|embed_dims|num_feats)$")
 
 
 def config_file(reference: str) -> Path:
-    """File of ``mmdet::x``, ``mmseg::x`` or a path. Nothing is ever installed or downloaded for it.
+    """Return the file of a config; nothing is ever installed or downloaded for it.
+
+    Args:
+        reference: ``mmdet::x`` or ``mmseg::x`` for a config of these libraries, ``package::x`` for a file in the
+            folder of any other installed package, or a file's path.
 
     Raises:
         UserError: If there is no such file.
     """
-    library, separator, name = reference.partition("::")
+    package, separator, name = reference.partition("::")
     if not separator:
         path = Path(reference)
-    elif library in LIBRARIES.values():
-        path = _installed(library) / ".mim" / "configs" / name
     else:
-        raise UserError(
-            f"config '{reference}': only mmdet:: and mmseg:: are known libraries, or a file's path."
-        )
+        inside = Path(".mim", "configs") if package in LIBRARIES.values() else Path()
+        path = _folder(package, reference) / inside / name
     if not path.is_file():
-        where = f"{library}'s configs" if separator else "this folder"
+        where = f"{package}'s configs" if separator else "this folder"
         raise UserError(f"config '{reference}' is not in {where}: check the name.")
     return path
 
 
-def _installed(library: str) -> Path:
-    """Folder of a library's package, which is not imported."""
-    found = importlib.util.find_spec(library)
+def _folder(package: str, reference: str) -> Path:
+    """Return the folder of an installed package, which is not imported."""
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or found.origin is None:
-        raise UserError(f"{library} is not installed: `kdbench doctor` says how to fix it.")
+        raise UserError(
+            f"config '{reference}': '{package}' is not installed: write mmdet::FILE, mmseg::FILE, the FILE of "
+            "another installed package as PACKAGE::FILE, or a path (`kdbench doctor` says what is missing)."
+        )
     return Path(found.origin).parent
 
 
@@ -63,7 +67,7 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
     """Read a config with all that it inherits.
 
     Args:
-        reference: ``mmdet::x``, ``mmseg::x`` or a file's path.
+        reference: As :func:`config_file` takes it.
         import_modules: Import its ``custom_imports`` too.
 
     Raises:
@@ -77,6 +81,37 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
     if not isinstance(config.get("model"), dict):
         raise UserError(f"config '{reference}' has no `model`: give an OpenMMLab model config.")
     return config
+
+
+def own_modules(config: Config) -> list[str]:
+    """Return the modules that a config imports beside the library's own: its ``custom_imports``."""
+    named = (config.get("custom_imports") or {}).get("imports") or []
+    return [named] if isinstance(named, str) else [str(name) for name in named]
+
+
+def revised_keys(config: Config) -> list[tuple[str, str]]:
+    """Return how weights in foreign checkpoints are renamed: the config's ``revise_keys``, regex and replacement.
+
+    They are those of mmengine's ``load_checkpoint``, and must leave the model's own names as they are.
+    """
+    return [(str(pattern), str(name)) for pattern, name in config.get("revise_keys") or ()]
+
+
+def evaluation_size(reference: str) -> tuple[tuple[int, int], bool]:
+    """Return the width and height that a config's ``test_pipeline`` resizes images to, and if it keeps their ratio.
+
+    Raises:
+        UserError: If it does not say.
+    """
+    for step in read_config(reference, import_modules=False).get("test_pipeline") or ():
+        if step.get("type") == "Resize" and step.get("scale"):
+            scale = step["scale"]
+            width, height = (scale, scale) if isinstance(scale, int) else scale
+            return (width, height), bool(step.get("keep_ratio", False))
+    raise UserError(
+        f"config '{reference}' has no Resize with a scale in its test_pipeline, which says at what size images "
+        "are judged: add one."
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -116,6 +151,19 @@ def check_library(reference: str, config: Config, dataset: Dataset) -> None:
         raise UserError(
             f"config '{reference}' is {kind} model, but dataset '{dataset.name}' is for {dataset.task}: "
             f"give an {LIBRARIES[dataset.task]} config."
+        )
+
+
+def check_trainable(config: ConfigDict) -> None:
+    """Refuse a model that cannot be trained here.
+
+    Raises:
+        UserError: For TOOD, whose head is trained otherwise after some epochs.
+    """
+    if any(part.get("type") == "TOODHead" for part in walk(config)):
+        raise UserError(
+            "TOODHead changes how it is trained with the epoch, and recipes here count iterations: use it as a "
+            "teacher with a checkpoint, or choose another model."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from kdbench import devices
 from kdbench.devices import CPU
 from kdbench.distill import Method, Step, Targets
-from kdbench.distill.captures import Captures
+from kdbench.distill.captures import Captures, Predictions
 from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import generator, reseed
 from kdbench.distill.settings import unchanged
@@ -31,6 +32,7 @@ from kdbench.openmmlab.captures import (
     teacher_view,
 )
 from kdbench.openmmlab.checkpoints import weights_hash
+from kdbench.openmmlab.heads import decoded_boxes, tail
 from kdbench.openmmlab.looks import Looks
 from kdbench.openmmlab.shares import Shares, parts_of, share_of, shared_parameters
 from kdbench.plugins import title_of
@@ -78,6 +80,14 @@ class Teacher:
     def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
         """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""
         return teacher_view(self.model, record, student, names)
+
+    def tail(self, hidden: Any, *, after: int) -> Predictions:
+        """Run the head's layers behind a convolution on hidden maps, as ``Step.teacher_tail`` says."""
+        return tail(self.model.bbox_head, hidden, after)
+
+    def boxes(self, predictions: Predictions) -> list[Tensor]:
+        """Decode predictions, as ``Step.teacher_boxes`` says."""
+        return decoded_boxes(self.model.bbox_head, predictions.boxes)
 
     def forget(self) -> None:
         """Keep nothing of the last batch, since a student changed it."""
@@ -235,7 +245,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
             teacher.timed = self.looks.due(self.iteration, inputs.device)
         records = [teacher.look(inputs, data_samples, self.student, names) for teacher in self.teachers]
         untouched = versions(records)
-        watching: AbstractContextManager[Any] = recording(self.student) if names else nullcontext({})
+        watching: AbstractContextManager[Any] = recording(self.student, names) if names else nullcontext({})
         reseed(*stream, "student")
         with watching as raw:
             losses = self.student(inputs, data_samples, mode="loss")
@@ -247,6 +257,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
         targets = targets_of(self.student, inputs, data_samples)
         draws = generator(inputs.device, *stream, "method")
         step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others, draws)
+        if "head_hidden" in names and self.teacher is not None:
+            step = replace(step, teacher_tail=self.teacher.tail, teacher_boxes=self.teacher.boxes)
         if self.method.adversary() is not None:
             self.seen = step.detached()
         reseed(*stream, "method")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,12 @@ from kdbench.specs import Schedule
 
 
 def export(
-    student: nn.Module, config: ConfigDict, dataset: Dataset, schedule: Schedule, output: Path
+    student: nn.Module,
+    config: ConfigDict,
+    dataset: Dataset,
+    schedule: Schedule,
+    output: Path,
+    modules: Sequence[str] = (),
 ) -> tuple[Path, Path]:
     """Write a student's checkpoint and, beside it, the config that mmdet or mmseg builds it from.
 
@@ -33,6 +39,7 @@ def export(
         dataset: Gives the classes.
         schedule: Gives the image size.
         output: The checkpoint's file, ending in ``.pth``.
+        modules: What the exported config imports, for a network that is not mmdet's or mmseg's own.
 
     Returns:
         The checkpoint's and the config's file.
@@ -45,7 +52,7 @@ def export(
     weights = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
     checkpoint = {"meta": {"dataset_meta": metainfo(dataset)}, "state_dict": weights}
     write_atomically(output, partial(torch.save, checkpoint))
-    write_atomically(file, inference_config(config, dataset, schedule).pretty_text)
+    write_atomically(file, inference_config(config, dataset, schedule, modules).pretty_text)
     return output, file
 
 
@@ -54,16 +61,20 @@ def exported_model(file: Path) -> ConfigDict:
     return Config.fromfile(str(file)).model
 
 
-def inference_config(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> Config:
-    """Config for inference: the model, how an image is prepared, and the classes."""
+def inference_config(
+    config: ConfigDict, dataset: Dataset, schedule: Schedule, modules: Sequence[str] = ()
+) -> Config:
+    """Return the config for inference: the model, how an image is prepared, the classes and what to import."""
     model = copy.deepcopy(config)
     drop_pretrained(model)
     steps = evaluation_pipeline(dataset, schedule)
     pipeline = [step for step in steps if step["type"] != "LoadAnnotations"]
     kind = "BaseDetDataset" if dataset.task == "detection" else "BaseSegDataset"
     images = {"type": kind, "metainfo": metainfo(dataset), "pipeline": pipeline, "test_mode": True}
+    imports = {"imports": list(modules), "allow_failed_imports": False}
     return Config(
-        {
+        ({"custom_imports": imports} if modules else {})
+        | {
             "default_scope": LIBRARIES[dataset.task],
             "model": model,
             "test_pipeline": pipeline,

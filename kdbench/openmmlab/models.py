@@ -37,7 +37,18 @@ def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
         model = MODELS.build(copy.deepcopy(config))
         model.init_weights()
     work_at_once(model, LIBRARIES[dataset.task])
+    if dataset.task == "detection":
+        _let_ssd_predict(model)
     return model
+
+
+def _let_ssd_predict(model: nn.Module) -> None:
+    """Give SSD's head the attribute that mmdet's prediction reads of every head, and that SSD's lacks."""
+    from mmdet.models.dense_heads import SSDHead
+
+    for part in model.modules():
+        if isinstance(part, SSDHead) and not hasattr(part, "loss_cls"):
+            part.loss_cls = None
 
 
 def parameters_of(model: nn.Module) -> int:

@@ -80,20 +80,19 @@ def _is_labelled(image: Any, images: SeededImages) -> bool:
 
 
 def check_family(method: Method[Any], family: str) -> frozenset[str]:
-    """Return the captures that a method needs, if the family has them.
+    """Return the captures that a method needs, if the family has them, and those of its others that it has.
 
     Raises:
         UserError: With the families that work.
     """
     title = title_of(type(method))
     with running(title, "needs()"):
-        needed = frozenset(method.needs())
+        needed, wanted = frozenset(method.needs()), frozenset(method.wants())
     known = frozenset().union(*FAMILIES.values())
-    if needed - known:
-        unknown = ", ".join(sorted(needed - known))
-        raise PluginError(f"{title} asks for unknown captures: {unknown}.")
+    if unknown := (needed | wanted) - known:
+        raise PluginError(f"{title} asks for unknown captures: {', '.join(sorted(unknown))}.")
     if needed <= FAMILIES[family]:
-        return needed
+        return needed | (wanted & FAMILIES[family])
     working = [other for other, has in FAMILIES.items() if needed <= has]
     raise UserError(
         f"{title} needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
@@ -118,7 +117,7 @@ def probe_shapes(
     copied = copy.deepcopy(student)
     inputs, samples = probe.batch(copied)
     teacher.to(inputs.device)
-    with torch.no_grad(), seeded(0, "probe"), recording(copied) as raw:
+    with torch.no_grad(), seeded(0, "probe"), recording(copied, names) as raw:
         copied.train()(inputs, samples, mode="loss")
     seen = teacher.captures(inputs, samples, copied, raw, names)
     own = captures_of(copied, raw, names)
@@ -191,7 +190,7 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
 
 
 def check_loaded(missed: Mapping[str, str], file: Path) -> None:
-    """Check that a teacher's checkpoint has all of its layers, since missing ones would stay random.
+    """Refuse a checkpoint that lacks layers of the model: these would be random.
 
     Auxiliary heads are not asked for: they take no part in a prediction, and published checkpoints lack them.
 
@@ -207,7 +206,7 @@ def check_loaded(missed: Mapping[str, str], file: Path) -> None:
         told = [f"{name} ({why})" for name, why in list(random.items())[:TOLD]]
         more = f" and {len(random) - TOLD} more" if len(random) > TOLD else ""
         raise GateError(
-            f"checkpoint {file} lacks weights of the teacher, which would stay random: {', '.join(told)}{more}. "
+            f"checkpoint {file} lacks weights of the model, which would stay random: {', '.join(told)}{more}. "
             "Give a checkpoint that was trained with this config on the classes of this dataset."
         )
 

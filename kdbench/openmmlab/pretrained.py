@@ -13,6 +13,7 @@ from kdbench.errors import UserError
 from kdbench.openmmlab.checkpoints import read_state_dict
 from kdbench.openmmlab.configs import walk
 from kdbench.openmmlab.safetensors import is_safetensors
+from kdbench.specs import file_digest
 
 
 def require_pretrained(config: ConfigDict, *, download: bool) -> None:
@@ -53,6 +54,16 @@ def initial_weights(config: ConfigDict) -> list[str]:
     """List the checkpoints that building the model would load, each once."""
     named = [reference for part in walk(config) for reference in _named_by(part)]
     return list(dict.fromkeys(named))
+
+
+def origins(config: ConfigDict) -> list[str]:
+    """Return a line for each of the model's initial weights on this machine, with the SHA-256 of its file."""
+    files = {reference: location(reference)[0] for reference in initial_weights(config)}
+    return [
+        f"starts from {reference}, SHA-256 {file_digest(file)}"
+        for reference, file in files.items()
+        if file.is_file()
+    ]
 
 
 def _named_by(part: ConfigDict) -> Iterator[str]:

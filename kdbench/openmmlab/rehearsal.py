@@ -18,8 +18,9 @@ from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import batch_of_a_process, evaluation_sizes
 from kdbench.openmmlab.distiller import Teacher
-from kdbench.openmmlab.preflight import PROBED_IMAGES, check_same_pixels, probe_of
+from kdbench.openmmlab.preflight import PROBED_IMAGES, Probe, check_same_pixels, probe_of
 from kdbench.openmmlab.pretrained import require_pretrained
+from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.students import Subject, assembled, training_images
 from kdbench.openmmlab.thawing import thawing
 from kdbench.openmmlab.training import Place
@@ -28,13 +29,36 @@ DIVISOR = 32
 """What the sides of an image are padded to a multiple of where a model needs that."""
 
 
-def check_model(role: str, subject: Subject, place: Place, *, trained: bool = True) -> str:
+class Untrained:
+    """The untrained models of a session and the images that they are trained on, each made once."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Any] = {}
+        self._images: dict[str, SeededImages] = {}
+
+    def model(self, subject: Subject, place: Place) -> Any:
+        """Return a model on its device; initial weights are left out."""
+        if subject.name not in self._models:
+            self._models[subject.name] = replace(subject, pretrained=False).build().to(place.device)
+        return self._models[subject.name]
+
+    def probe(self, subject: Subject, place: Place, count: int = PROBED_IMAGES) -> Probe:
+        """Return some images of a training."""
+        if subject.name not in self._images:
+            self._images[subject.name] = training_images(subject, place)
+        return probe_of(self._images[subject.name], count)
+
+
+def check_model(
+    role: str, subject: Subject, place: Place, untrained: Untrained, *, trained: bool = True
+) -> str:
     """Build a model, run it on shapes alone and, if it is trained, on a few images as its training does.
 
     Args:
         role: ``teacher`` or ``student``.
         subject: The model, its dataset and its recipe.
         place: The data and the device.
+        untrained: Has the model, or gets it.
         trained: Whether it is trained; False for a teacher from a checkpoint.
 
     Returns:
@@ -53,7 +77,7 @@ def check_model(role: str, subject: Subject, place: Place, *, trained: bool = Tr
         notes = _notes(subject, config) if trained else []
         _check_sizes(role, subject, place)
         if trained:
-            _step(subject, place)
+            _step(subject, place, untrained)
     except (UserError, OSError):
         raise
     except Exception as error:
@@ -68,6 +92,7 @@ def check_together(
     card: MethodCard,
     options: Options,
     place: Place,
+    untrained: Untrained,
     *,
     force: bool,
 ) -> None:
@@ -81,14 +106,14 @@ def check_together(
         card: The method's card.
         options: Its options.
         place: The data and the device.
+        untrained: Has the models, or gets them.
         force: Go on although the models see different pixels.
 
     Raises:
         UserError: If the method does not work with these models.
     """
-    model = _untrained(student, place)
-    probe = probe_of(training_images(student, place))
-    taught_by = [Teacher(_untrained(teacher, place)) for teacher in teachers]
+    model, probe = untrained.model(student, place), untrained.probe(student, place)
+    taught_by = [Teacher(untrained.model(teacher, place)) for teacher in teachers]
     together, _ = assembled(student, model, taught_by, card, options, probe)
     if not force:
         for teacher in taught_by:
@@ -110,15 +135,11 @@ def _notes(subject: Subject, config: Any) -> list[str]:
     return notes
 
 
-def _untrained(subject: Subject, place: Place) -> Any:
-    return replace(subject, pretrained=False).build().to(place.device)
-
-
-def _step(subject: Subject, place: Place) -> None:
+def _step(subject: Subject, place: Place, untrained: Untrained) -> None:
     """Compute the losses of an untrained model, on as many images as a process has in a batch, or two."""
-    model = _untrained(subject, place)
+    model = untrained.model(subject, place)
     images = min(PROBED_IMAGES, batch_of_a_process(subject.schedule))
-    inputs, samples = probe_of(training_images(subject, place), images).batch(model)
+    inputs, samples = untrained.probe(subject, place, images).batch(model)
     with torch.no_grad(), seeded(0, "rehearsal"):
         model.train()(inputs, samples, mode="loss")
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import edit, family_of, read_config
+from kdbench.openmmlab.configs import edit, family_of, own_modules, read_config, revised_keys
 from kdbench.source import source_hash
 from kdbench.specs import Family, Model, digest, file_digest
 
@@ -20,7 +20,8 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
     """Return the SHA-256 (hex) of all that a model is built from.
 
     That is the config's ``model`` with what it inherits and the edits, the source of the modules in its
-    ``custom_imports``, and, where training starts from weights, the content of those that are a file.
+    ``custom_imports``, its ``revise_keys`` and, where training starts from weights, the content of those that are
+    a file.
 
     Args:
         model: Config and edits.
@@ -30,13 +31,14 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
         UserError: If the config is not there, does not parse or has no model, or an edit does not fit it.
     """
     config = _edited(model)
-    return digest(
-        {
-            "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
-            "modules": {name: source_hash(name) for name in _own_modules(config)},
-            "weights": _weights(config.model) if pretrained else {},
-        }
-    )
+    parts: dict[str, Any] = {
+        "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
+        "modules": {name: source_hash(name) for name in own_modules(config)},
+        "weights": _weights(config.model) if pretrained else {},
+    }
+    if renames := revised_keys(config):
+        parts["revise_keys"] = renames
+    return digest(parts)
 
 
 def family_in(model: Model) -> Family:
@@ -62,12 +64,6 @@ def _read(reference: str) -> Config:
 @cache
 def _of_a_library(reference: str) -> Config:
     return read_config(reference, import_modules=False)
-
-
-def _own_modules(config: Config) -> list[str]:
-    """Modules that the config wants imported beside the library's own."""
-    named = (config.get("custom_imports") or {}).get("imports") or []
-    return [named] if isinstance(named, str) else [str(name) for name in named]
 
 
 def _weights(model: Any) -> dict[str, str]:

@@ -22,7 +22,7 @@ from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.configs import family_of
+from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
@@ -38,7 +38,7 @@ from kdbench.openmmlab.preflight import (
     probe_of,
     probe_shapes,
 )
-from kdbench.openmmlab.pretrained import initial_weights, require_pretrained
+from kdbench.openmmlab.pretrained import initial_weights, origins, require_pretrained
 from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
@@ -86,6 +86,7 @@ class Subject:
     def build(self) -> Any:
         """Return the initialised model, with its stage; without initial weights all of it is to be trained."""
         config = self.config()
+        check_trainable(config)
         if self.pretrained:
             require_pretrained(config, download=self.download)
         model = build_model(config, self.dataset, self.seed)
@@ -93,11 +94,16 @@ class Subject:
             thaw(model)
         return self._staged(model)
 
+    def notes(self) -> list[str]:
+        """Return lines on the weights that the built model starts from, and on layers that are thawed."""
+        config = self.config()
+        return origins(config) + thawing(config, self.dataset)
+
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
-        return model, load_weights(model, weights)
+        return model, load_weights(model, weights, revised_keys(read_config(self.model.config)))
 
     def _staged(self, model: Any) -> Any:
         if self.stage is not None:
@@ -140,7 +146,7 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
         start: Weights to start from: those of the teacher that a stage trains further.
     """
     if start is None:
-        model, notes = subject.build(), thawing(subject.config(), subject.dataset)
+        model, notes = subject.build(), subject.notes()
     else:
         model, notes = subject.loaded(start)[0], []
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
@@ -174,7 +180,7 @@ def train_with(
     student = subject.build().to(place.device)
     probe = probe_of(training_images(subject, place))
     model, chosen = assembled(subject, student, teachers, card, options, probe)
-    notes = thawing(subject.config(), subject.dataset) + chosen
+    notes = subject.notes() + chosen
     notes += _gates(model, probe, canonical(card, options), force=force)
     for note in notes:
         log.info("  %s", note)
@@ -234,6 +240,19 @@ def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError]
     return Teacher(model)
 
 
+def measure(subject: Subject, weights: Path, place: Place) -> tuple[dict[str, float], dict[str, int]]:
+    """Return the metrics of weights from a file on the test split, and the size of their model.
+
+    Raises:
+        UserError: If the file is no checkpoint, or lacks weights of the model.
+    """
+    model, missed = subject.loaded(weights)
+    check_loaded(missed, weights)
+    parameters, flops = parameters_and_flops(subject.config(), subject.dataset, subject.schedule)
+    cost = {"student_parameters": parameters, "student_flops": flops}
+    return evaluate(model, subject, place), cost
+
+
 def evaluate(model: Any, subject: Subject, place: Place, split: str = "test") -> dict[str, float]:
     """Return the metrics of a model on a split."""
     runner = Runner(
@@ -281,7 +300,8 @@ def _finish(
     )
     student, config = _bare(trained), subject.config()
     if is_main_process():
-        export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS)
+        modules = own_modules(read_config(subject.model.config))
+        export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
         drop_checkpoints(place.work_dir)
     latency = (
         latency_ms(student, subject.dataset, place.folder, subject.schedule) if is_main_process() else None

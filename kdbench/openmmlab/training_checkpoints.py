@@ -12,7 +12,7 @@ from mmengine.runner import checkpoint
 from torch import nn
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import inert, load
+from kdbench.openmmlab.checkpoints import Inert, inert, load
 
 PARTS = ("meta", "state_dict", "message_hub", "optimizer")
 """Dicts that mmengine writes to go on from."""
@@ -21,8 +21,8 @@ PARTS = ("meta", "state_dict", "message_hub", "optimizer")
 def read_training(file: Path) -> dict[str, Any]:
     """Read what mmengine writes while it trains: weights, optimizer, schedules and the curve.
 
-    The history of logged losses is left out, which only smooths what is logged next; so is the config in it,
-    which mmengine would execute.
+    The history of logged losses and the time left are left out, which only what is logged next depends on; so is
+    the config in it, which mmengine would execute.
 
     Raises:
         UserError: If the file cannot be read, must be executed, or is another kind of checkpoint.
@@ -36,7 +36,12 @@ def _training(content: Any, file: Path) -> dict[str, Any]:
     meta = {name: value for name, value in content["meta"].items() if name != "config"}
     if not isinstance(meta.get("iter"), int) or not isinstance(meta.get("epoch"), int):
         raise UserError(f"{file} does not say how long it was trained: remove it.")
-    return content | {"meta": meta, "message_hub": content["message_hub"] | {"log_scalars": {}}}
+    info = content["message_hub"].get("runtime_info")
+    if not isinstance(info, dict):
+        raise UserError(f"{file} does not hold the curve of a training: remove it.")
+    kept = {name: value for name, value in info.items() if not isinstance(value, Inert)}
+    hub = content["message_hub"] | {"log_scalars": {}, "runtime_info": kept}
+    return content | {"meta": meta, "message_hub": hub}
 
 
 def check_fits(model: nn.Module, content: Mapping[str, Any]) -> None:

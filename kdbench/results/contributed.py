@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations
 from pathlib import Path
@@ -23,10 +23,10 @@ from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.naming import contradiction
-from kdbench.results.record import Record, best_point, complaint
+from kdbench.results.record import Kind, Record, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.wording import unfit_texts
-from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec, digest
+from kdbench.specs import PLAIN, EvaluationSpec, RunSpec, StagedTeacherSpec, TeacherSpec, digest
 
 UNNAMED = "others"
 """Who reports a record, where nobody is named."""
@@ -42,6 +42,11 @@ NEEDED = ("python", "torch")
 POSITIVE = ("seconds_per_iteration", "peak_memory_mib", "student_parameters", "student_flops", "latency_ms")
 """Costs that are above 0 where they were measured."""
 
+SPECS: Mapping[Kind, type[RunSpec | TeacherSpec | EvaluationSpec]] = {
+    "cell": RunSpec,
+    "teacher": TeacherSpec,
+    "evaluation": EvaluationSpec,
+}
 Filed = tuple[Path, Record]
 
 
@@ -242,16 +247,16 @@ def problems(record: Record) -> list[str]:
 
 
 def _of_the_spec(record: Record) -> Iterator[str]:
-    kind: type[RunSpec | TeacherSpec] = RunSpec
-    if record.kind == "teacher":
-        kind = StagedTeacherSpec if "stage" in record.spec else TeacherSpec
+    kind = SPECS[record.kind]
+    if record.kind == "teacher" and "stage" in record.spec:
+        kind = StagedTeacherSpec
     try:
         spec = kind.model_validate_json(json.dumps(record.spec), strict=True)
     except ValidationError as error:
         yield f"spec: {explain(error)}"
         return
-    if spec.seed < 0:
-        yield f"spec: seed {spec.seed} is negative"
+    if record.seed < 0:
+        yield f"spec: seed {record.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
         yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
 
@@ -264,7 +269,7 @@ def _of_the_names(record: Record) -> Iterator[str]:
     metric = registry().metrics.get(record.metric)
     if metric is not None and record.higher_is_better != metric.value.higher_is_better:
         yield f"higher_is_better: it is {record.higher_is_better}, and not so of {record.metric}"
-    if record.kind == "teacher":
+    if record.kind != "cell":
         return
     if record.spec["pair"]["dataset"] != record.dataset:
         yield f"spec: pair '{record.pair_name}' is for another dataset than {record.dataset}"
@@ -306,8 +311,10 @@ def _of_the_curve(record: Record) -> Iterator[str]:
 
 def _iterations(spec: dict[str, Any]) -> int:
     """Where a training ends; a given checkpoint is only measured."""
+    if spec.get("checkpoint") is not None:
+        return 0
     schedule = spec["recipe"] if "recipe" in spec else spec["pair"]["schedule"]
-    return 0 if spec.get("checkpoint") is not None else int(schedule["iterations"])
+    return int(schedule["iterations"])
 
 
 def _of_the_cost(record: Record) -> Iterator[str]:
@@ -317,7 +324,7 @@ def _of_the_cost(record: Record) -> Iterator[str]:
 
 
 def _of_the_teacher(record: Record) -> Iterator[str]:
-    if record.kind == "teacher":
+    if record.kind != "cell":
         return
     if (record.method == PLAIN) != (record.teacher_identity is None):
         yield "teacher: every method has one, and the plain student none"

@@ -14,6 +14,7 @@ from kdbench.errors import UserError
 from kdbench.files import slug, write_atomically
 from kdbench.results.across import Across
 from kdbench.results.board import Ranking
+from kdbench.results.evaluations import evaluations
 from kdbench.results.formats import interval, legend, percent, tables, times, to_csv
 from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.record import Record
@@ -56,9 +57,16 @@ def boards(records: Iterable[Record], dataset: str | None = None) -> dict[str, l
     return found
 
 
-def page(name: str, found: Sequence[Ranking]) -> str:
-    """Return the markdown page of a dataset or benchmark."""
-    return f"# {escape(name)}\n\n{legend(found)}\n\n{to_markdown(tables(found))}\n{details(found)}"
+def page(name: str, found: Sequence[Ranking], records: Iterable[Record] = ()) -> str:
+    """Return the markdown page of a dataset or benchmark.
+
+    Args:
+        name: Its name.
+        found: Its rankings.
+        records: Those that may hold evaluations of given weights on that dataset.
+    """
+    shown = to_markdown([*tables(found), *evaluations(records, [name])])
+    return f"# {escape(name)}\n\n{legend(found)}\n\n{shown}\n{details(found)}"
 
 
 def to_markdown(found: Iterable[Table]) -> str:
@@ -193,8 +201,16 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def write_boards(found: Mapping[str, Sequence[Ranking]], style: str, folder: Path) -> list[Path]:
+def write_boards(
+    found: Mapping[str, Sequence[Ranking]], style: str, folder: Path, records: Sequence[Record] = ()
+) -> list[Path]:
     """Write a file for each leaderboard into a folder and return the files, in their order.
+
+    Args:
+        found: Name -> rankings.
+        style: Format.
+        folder: Where.
+        records: Those that may hold evaluations of given weights.
 
     Raises:
         UserError: When they cannot be written, or two would have one name.
@@ -204,14 +220,14 @@ def write_boards(found: Mapping[str, Sequence[Ranking]], style: str, folder: Pat
         file = folder / f"{slug(name)}{SUFFIXES[style]}"
         if file in files:
             raise UserError(f"two leaderboards would be {file}: write them to different folders.")
-        files[file] = _content(name, board, style)
+        files[file] = _content(name, board, style, records)
     return write_pages(files)
 
 
-def _content(name: str, board: Sequence[Ranking], style: str) -> str | bytes:
+def _content(name: str, board: Sequence[Ranking], style: str, records: Sequence[Record]) -> str | bytes:
     if style == "parquet":
         return to_parquet(frame_of(board))
-    return page(name, board) if style == "markdown" else TEXTS[style](board)
+    return page(name, board, records) if style == "markdown" else TEXTS[style](board)
 
 
 def write_across(found: Across, style: str, folder: Path) -> list[Path]:
@@ -289,6 +305,6 @@ def _expected(root: Path, dataset: str | None, records: Sequence[Record] | None)
     files: dict[Path, str] = {}
     for name, board in boards(records, dataset).items():
         base = root / "leaderboards" / slug(name)
-        files[base.with_name(f"{base.name}.md")] = page(name, board)
+        files[base.with_name(f"{base.name}.md")] = page(name, board, records)
         files[base.with_name(f"{base.name}.csv")] = to_csv(board)
     return files

@@ -21,11 +21,13 @@ from kdbench.errors import explain
 from kdbench.results.hashes import NOTHING, Hashes, hashes
 from kdbench.specs import Precision
 
-Kind = Literal["cell", "teacher"]
+Kind = Literal["cell", "teacher", "evaluation"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
 ScheduleName = Literal["default", "smoke", "custom"]
 TEACHERS = "teachers"
 """Stands for the pair of a dataset's teachers, which may serve several; also the name of their folder."""
+EVALUATIONS = "evaluations"
+"""The same for given weights that were measured, which are of no pair."""
 VERSION = 2
 """The newest ``schema_version`` that is known here."""
 
@@ -70,6 +72,21 @@ class _CellView(_TeacherView):
     options: dict[str, Any]
     precision: Precision
     device: str
+
+
+class _EvaluationView(_TeacherView):
+    """What the leaderboards read of the spec of an evaluation of given weights."""
+
+    pair: _Named = _Named(name=EVALUATIONS)
+    method: str = "evaluation"
+    selector: str = Field(min_length=1)
+
+
+_VIEWS: Mapping[Kind, type[_TeacherView]] = {
+    "cell": _CellView,
+    "teacher": _TeacherView,
+    "evaluation": _EvaluationView,
+}
 
 
 class Metrics(_Part):
@@ -148,7 +165,7 @@ class Made(_Part):
 
 
 class Record(_Part):
-    """The result of one cell (dataset x pair x method x seed) or of one teacher.
+    """The result of one cell (dataset x pair x method x seed), of one teacher, or of weights that were given.
 
     Raises:
         pydantic.ValidationError: When parts contradict each other: an identity that is not the spec's hash, a
@@ -230,7 +247,7 @@ class Record(_Part):
 
     @cached_property
     def _view(self) -> _TeacherView:
-        return (_CellView if self.kind == "cell" else _TeacherView).model_validate(self.spec)
+        return _VIEWS[self.kind].model_validate(self.spec)
 
     @property
     def method(self) -> str:

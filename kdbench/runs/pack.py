@@ -215,7 +215,7 @@ class _PackRun:
         cell = session.plan.cell
         if isinstance(why, GateError):
             self.console.say(f"failed: {title(cell)}: {why}")
-            self.outcome.records.append(self._failed(session, why.why))
+            self.outcome.records.append(session.failed(why))
             return
         self.console.say(f"refused: {title(cell)}: {why}")
         self.outcome.refused[cell.identity()] = str(why)

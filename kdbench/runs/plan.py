@@ -23,8 +23,10 @@ from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
 from kdbench.specs import (
     PLAIN,
+    Model,
     Pair,
     RunSpec,
+    Spec,
     StagedTeacherSpec,
     TeacherSpec,
     digest,
@@ -177,13 +179,9 @@ class Planner:
         return self._pairs[ground]
 
     def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
-        """Check the dataset's files and return its folder and fingerprint."""
         key = (dataset.name, root)
         if key not in self._content:
-            folder = located(dataset, root)
-            for line in check_files(dataset, folder, root, rehash=self.rehash):
-                log.warning(line)
-            self._content[key] = folder, fingerprint(dataset, folder, rehash=self.rehash)
+            self._content[key] = data_of(dataset, root, rehash=self.rehash)
         return self._content[key]
 
     def _plain_student(self, ground: Request, pair: Pair, common: dict[str, Any]) -> RunSpec:
@@ -295,23 +293,47 @@ def located(dataset: Dataset, root: Path | None) -> Path:
     return require(dataset, root)
 
 
-def resolved(pair: Pair) -> Pair:
-    """Return the pair with the hashes of what its models' configs resolve to, and the family that its student has.
+def data_of(dataset: Dataset, root: Path | None, *, rehash: bool = False) -> tuple[Path, str]:
+    """Check a dataset's files and return their folder and fingerprint.
+
+    Args:
+        dataset: Its card.
+        root: Folder of the datasets.
+        rehash: Read every file, whatever the index of hashes has of it.
 
     Raises:
-        UserError: If OpenMMLab is missing, a config cannot be read, or an edit does not fit it.
+        UserError: If they are missing or cannot be used.
+    """
+    folder = located(dataset, root)
+    for line in check_files(dataset, folder, root, rehash=rehash):
+        log.warning(line)
+    return folder, fingerprint(dataset, folder, rehash=rehash)
+
+
+def resolved(pair: Pair) -> Pair:
+    """Return the pair with its models :func:`resolved_model` and the family that its student has."""
+    models = {
+        "teacher": resolved_model(pair.teacher, pretrained=pair.pretrained),
+        "student": resolved_model(pair.student, pretrained=pair.pretrained),
+    }
+    from kdbench.openmmlab.resolved import family_in
+
+    return pair.model_copy(update={**models, "family": family_in(pair.student)})
+
+
+def resolved_model(model: Model, *, pretrained: bool) -> Model:
+    """Return the model with the hash of what its config resolves to.
+
+    Raises:
+        UserError: If OpenMMLab is missing, the config cannot be read, or an edit does not fit it.
     """
     try:
-        from kdbench.openmmlab.resolved import family_in, model_hash
+        from kdbench.openmmlab.resolved import model_hash
     except ImportError as error:
         raise UserError(
             f"OpenMMLab does not import ({error}): `kdbench doctor` says how to fix it."
         ) from error
-    models = {
-        role: model.model_copy(update={"sha256": model_hash(model, pretrained=pair.pretrained)})
-        for role, model in (("teacher", pair.teacher), ("student", pair.student))
-    }
-    return pair.model_copy(update={**models, "family": family_in(pair.student)})
+    return model.model_copy(update={"sha256": model_hash(model, pretrained=pretrained)})
 
 
 def sha256(path: Path) -> str:
@@ -322,7 +344,7 @@ def sha256(path: Path) -> str:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
 
 
-def stored(spec: RunSpec | TeacherSpec) -> dict[str, Any]:
+def stored(spec: Spec) -> dict[str, Any]:
     """Return a spec as a record keeps it; its digest is the identity."""
     values: dict[str, Any] = json.loads(spec.model_dump_json())
     return values

@@ -16,9 +16,9 @@ from pathlib import Path
 from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
-from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, best_point
+from kdbench.results.record import Cost, Kind, Made, Metrics, Record, Status, Teacher, best_point
 from kdbench.runs.plan import stored
-from kdbench.specs import RunSpec, TeacherSpec
+from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable
 
 PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
@@ -26,7 +26,7 @@ Curve = Sequence[Mapping[str, float]]
 
 
 def record_of(
-    spec: RunSpec | TeacherSpec,
+    spec: RunSpec | TeacherSpec | EvaluationSpec,
     metric: str,
     work_dir: Path,
     *,
@@ -60,7 +60,7 @@ def record_of(
     """
     card = registry().metric(metric)
     return Record(
-        kind="teacher" if isinstance(spec, TeacherSpec) else "cell",
+        kind=_kind(spec),
         identity=spec.identity(),
         spec=stored(spec),
         status=_status(reason),
@@ -80,6 +80,12 @@ def record_of(
         made=_made(work_dir, command),
         weights_sha256=weights,
     )
+
+
+def _kind(spec: RunSpec | TeacherSpec | EvaluationSpec) -> Kind:
+    if isinstance(spec, EvaluationSpec):
+        return "evaluation"
+    return "teacher" if isinstance(spec, TeacherSpec) else "cell"
 
 
 def _status(reason: str | None) -> Status:

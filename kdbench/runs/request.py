@@ -14,7 +14,7 @@ from kdbench.benchmarks import load
 from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
-from kdbench.plugins import registry
+from kdbench.plugins import registry, suggestion
 from kdbench.selectors import parse
 from kdbench.specs import PLAIN, Model, Pair, Precision
 
@@ -106,9 +106,15 @@ def overridden(pair: Pair, request: Request) -> Pair:
 
 
 def own_model(reference: str) -> Model:
-    """Return a model from a user's config."""
+    """Return the model that a user names: a plugin's, or one by its config."""
+    models = registry().models
+    if reference in models:
+        return Model(config=models[reference].value.config)
     if "::" not in reference:
         if not Path(reference).is_file():
-            raise UserError(f"config '{reference}' is not a file: give a path, or mmdet::... or mmseg::...")
+            raise UserError(
+                f"'{reference}' is neither a model's name (`kdbench list models`) nor a config's file."
+                f"{suggestion(reference, models)}"
+            )
         log.warning("config '%s' is Python code, which runs now with your rights", reference)
     return Model(config=reference)

@@ -20,6 +20,7 @@ from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Teacher as TeacherModel
+    from kdbench.openmmlab.rehearsal import Untrained
     from kdbench.openmmlab.students import Subject
     from kdbench.openmmlab.training import Place
 
@@ -49,9 +50,21 @@ class Session:
 
         Raises:
             RunError: If a training failed; its failed record is written.
-            UserError: If a gate fails or a file is bad.
+            GateError: If a gate fails; the cell is recorded as failed.
+            UserError: If a file is bad.
             KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
         """
+        try:
+            return self._run()
+        except GateError as failed:
+            self.failed(failed)
+            raise
+
+    def failed(self, gate: GateError) -> Record:
+        """Record the cell as failed by a gate."""
+        return self.alone(self.plan.cell).failed(gate.why)
+
+    def _run(self) -> Record:
         plan = self.plan
         for broken in self.settings.store.records(plan.dataset.name)[1]:
             self.console.say(str(broken))
@@ -86,29 +99,32 @@ class Session:
             self._check(models)
 
     def _check(self, models: bool) -> None:
-        from kdbench.openmmlab.rehearsal import check_model
+        from kdbench.openmmlab.rehearsal import Untrained, check_model
         from kdbench.runs.refusals import check_method, check_stage
 
         plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.settings)
+        untrained = Untrained()
         check_method(plan, student)
         if models and plan.teacher is not None:
             teacher, trained = subject_of(plan.teacher, plan, self.settings), plan.teacher.checkpoint is None
-            self.console.say(check_model("teacher", teacher, self._place(plan.teacher), trained=trained))
+            place = self._place(plan.teacher)
+            self.console.say(check_model("teacher", teacher, place, untrained, trained=trained))
         if models and plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
         if models:
-            self.console.say(check_model("student", student, self._place(plan.cell)))
+            self.console.say(check_model("student", student, self._place(plan.cell), untrained))
         if plan.teacher is not None and self.total > 1:
-            self._rehearse(student, plan.staged or plan.teacher)
+            self._rehearse(student, plan.staged or plan.teacher, untrained)
 
-    def _rehearse(self, student: Subject, teacher: TeacherSpec) -> None:
+    def _rehearse(self, student: Subject, teacher: TeacherSpec, untrained: Untrained) -> None:
         """Try the method between untrained models, where other trainings come first."""
         from kdbench.openmmlab.rehearsal import check_together
 
         plan, place = self.plan, self._place(self.plan.cell)
         teachers = [subject_of(teacher, plan, self.settings)] * plan.options.ensemble
         with self.alone(plan.cell).recording_failures(place):
-            check_together(student, teachers, plan.card, plan.options, place, force=self.settings.force)
+            force = self.settings.force
+            check_together(student, teachers, plan.card, plan.options, place, untrained, force=force)
 
     def _place(self, spec: Spec) -> Place:
         return place_of(spec, self.plan, self.settings)

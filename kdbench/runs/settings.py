@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kdbench.results.store import Store
-from kdbench.specs import RunSpec, Spec, TeacherSpec
+from kdbench.specs import Spec
 
 PACKS = "packs"
 """Below the work directory: a folder for each pack of a sweep, with its file, its progress and its log."""
@@ -41,7 +41,7 @@ class RunSettings(Spec):
         """The records."""
         return Store(self.results)
 
-    def folder(self, spec: RunSpec | TeacherSpec) -> Path:
+    def folder(self, spec: Spec) -> Path:
         """Return the folder of a run's checkpoints, logs and trained weights."""
         return run_folder(self.work_dir, spec.identity())
 

@@ -97,7 +97,8 @@ def plan_sweep(
     for selector, records in sorted(done_by_other_code(cells, store.done).items()):
         files = [str(settings.store.path_of(record)) for record in records]
         log.warning(f"{selector}: done {OUTDATED}: {len(files)} records, such as {min(files)}")
-    settled = store.done.keys() | (set() if retry_failed else store.failed.keys())
+    again = retry_failed or settings.force  # which overrules the gates that some have failed at
+    settled = store.done.keys() | (set() if again else store.failed.keys())
     left = [item for identity, item in cells.items() if identity not in settled]
     return SweepPlan(cells, store, packs_of(left, max_lanes=max_lanes, share_teacher=share_teacher))
 

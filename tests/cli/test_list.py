@@ -8,7 +8,7 @@ import pytest
 from kdbench.offers import ENVIRONMENT
 
 THEIRS = """
-from kdbench.cards import Dataset, ExecutorCard, Split
+from kdbench.cards import Dataset, ExecutorCard, ModelCard, Split
 from kdbench.specs import Model, Pair, Schedule
 
 class Queue(Options):
@@ -18,6 +18,10 @@ class Queue(Options):
 def kdbench_executors():
     return [ExecutorCard(name="elsewhere", title="Somewhere else.", target="nowhere:Nothing", options=Queue,
                          requires=("no_such_module",), install="pip install no-such-module")]
+
+@hookimpl
+def kdbench_models():
+    return [ModelCard(name="their-net", title="Theirs", task="detection", config="their_kd::net.py")]
 
 @hookimpl
 def kdbench_methods():
@@ -66,6 +70,13 @@ ROWS = {
         "title": "Big -> small",
         "distribution": "their-kd",
     },
+    "models": {
+        "name": "their-net",
+        "task": "detection",
+        "config": "their_kd::net.py",
+        "title": "Theirs",
+        "distribution": "their-kd",
+    },
     "executors": {
         "name": "elsewhere",
         "installed": False,
@@ -84,6 +95,7 @@ ROWS = {
             "dataset": ["blobs"],
             "pair": ["blob-pair"],
             "executor": ["elsewhere"],
+            "model": ["their-net"],
         },
         "state": "ok",
         "error": None,
@@ -106,11 +118,12 @@ def test_json(kdbench, add_plugin, kind):
         ("methods", "good-one\t2020\tdetection\ta, b\tWith [markup]\ttheir-kd"),
         ("datasets", "blobs\tdetection\tvoc\tAP50\t2\tno\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
+        ("models", "their-net\tdetection\ttheir_kd::net.py\tTheirs\ttheir-kd"),
         ("executors", "elsewhere\tno\tpip install no-such-module\tqueue\tSomewhere else.\ttheir-kd"),
         (
             "plugins",
             "their-kd\t1.5\tmain\ttheir_kd\t"
-            "method: good-one; dataset: blobs; pair: blob-pair; executor: elsewhere\tok\t-\t-",
+            "method: good-one; dataset: blobs; pair: blob-pair; executor: elsewhere; model: their-net\tok\t-\t-",
         ),
     ],
 )

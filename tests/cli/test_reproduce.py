@@ -39,7 +39,7 @@ class Lab:
 
     def run(self, method: str = "hinton", **changes: Any) -> Record:
         request = Request(method=method, dataset="digits", pair="digits-gfl", **changes)
-        quiet = SimpleNamespace(say=print, stage=_stage)
+        quiet = SimpleNamespace(say=lambda _line: None, stage=_stage)
         settings = RunSettings(work_dir=self.root / "out/runs", results=self.root / "results")
         return Session(plan(request), settings, quiet).run()
 

@@ -331,7 +331,7 @@ def test_bad_input(run, place, arguments, told):
         (("--student", "broken.py"), "config 'broken.py' does not parse: "),
         (("--student", "empty.py"), "config 'empty.py' has no `model`"),
         (("--teacher", "mmdet::gfl/gfl_r51.py"), "config 'mmdet::gfl/gfl_r51.py' is not in mmdet's configs"),
-        (("--teacher", "mmpose::x.py"), "only mmdet:: and mmseg:: are known libraries"),
+        (("--teacher", "mmpose::x.py"), "'mmpose' is not installed: write mmdet::FILE"),
         (
             ("--student", "mmseg::pspnet/pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py"),
             "is a segmentation model, but dataset 'digits' is for detection",

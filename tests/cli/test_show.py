@@ -127,9 +127,9 @@ def test_a_pair(kdbench, add_plugin, counted):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("blob", "no method, dataset or pair is named 'blob'. Did you mean 'blobs'?"),
+        ("blob", "no method, dataset, pair or model is named 'blob'. Did you mean 'blobs'?"),
         ("good-two", "Did you mean 'good-one'?"),
-        ("zzzzzz", "Known: blob-pair, blobs, good-one."),
+        ("zzzzzz", "Known: blob-pair, blobs, good-one, their-net."),
     ],
 )
 def test_an_unknown_name(kdbench, add_plugin, name, told):
@@ -137,6 +137,13 @@ def test_an_unknown_name(kdbench, add_plugin, name, told):
     done = kdbench("show", name)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert told in done.err
+
+
+def test_a_model(kdbench, add_plugin):
+    add_plugin("their-kd", THEIRS, version="1.5")
+    lines = kdbench("show", "their-net").out.splitlines()
+    assert lines[:2] == ["kind: model", "plugin: their-kd 1.5 (their_kd)"]
+    assert "config: their_kd::net.py" in lines
 
 
 def test_an_ambiguous_name(kdbench, add_plugin):

@@ -7,6 +7,7 @@ import torch
 
 from kdbench.conformance.batches import HORIZONTAL, VERTICAL, mirror_kernels, mirrored, reordered
 from kdbench.distill import FAMILIES, Assignment, Logits, Predictions, Step, Targets
+from kdbench.distill.captures import tensors_of
 
 IMAGE = (16, 32)
 SWAP = (1, 0, 2)
@@ -34,7 +35,15 @@ def test_rows_of_rois_follow_their_images():
     rois = torch.tensor([[0.0, 1, 1, 2, 2], [1, 3, 3, 4, 4], [1, 5, 5, 6, 6], [2, 7, 7, 8, 8]])
     rows = torch.arange(4.0)[:, None]
     targets = Assignment(
-        rows, "softmax", torch.arange(4), torch.tensor([1, 3]), torch.ones(2, 4), torch.ones(2, 4)
+        rows,
+        "softmax",
+        torch.arange(4),
+        torch.tensor([1, 3]),
+        torch.ones(2, 4),
+        torch.ones(2, 4),
+        torch.arange(4),
+        torch.ones(4),
+        torch.tensor(2.0),
     )
     targets.boxes[1] = 3.0
     captures = {
@@ -78,8 +87,13 @@ def test_anchors_stay_in_the_order_of_the_cells():
 
 def test_encoded_boxes_are_those_of_mirrored_boxes():
     ones = torch.tensor([[1.0, 2, 3, 4]])
-    deltas = Assignment(ones, "softmax", torch.zeros(1), torch.zeros(1), ones, ones)
+    place, one = torch.zeros(1, dtype=torch.long), torch.tensor(1.0)
+    grid = step().student["neck"][0].shape[-2:]
+    deltas = Assignment(
+        ones, "softmax", torch.zeros(1), torch.zeros(1), ones, ones, place, torch.ones(1), one
+    )
     captures = {
+        "anchors": [torch.ones(grid[0] * grid[1], 4)],
         "roi_boxes": ones,
         "rpn_targets": deltas,
         "head_targets": deltas,
@@ -89,6 +103,7 @@ def test_encoded_boxes_are_those_of_mirrored_boxes():
     found = mirrored(step(captures), HORIZONTAL).student
     assert found["roi_boxes"].tolist() == found["rpn_targets"].targets.tolist() == [[-1, 2, 3, 4]]
     assert found["head_targets"].boxes.tolist() == [[3, 2, 1, 4]]
+    assert found["head_targets"].rows.tolist() == [grid[1] - 1]
     assert found["rpn"].boxes[0].flatten().tolist() == [-1, 2, 3, 4]
     assert found["head"].boxes[0].flatten().tolist() == [3, 2, 1, 4]
     assert mirrored(step(captures), VERTICAL).student["head_targets"].boxes.tolist() == [[1, 4, 3, 2]]
@@ -113,11 +128,6 @@ def test_every_family_is_recorded_whole_and_mirrored_twice_is_itself(bench):
         for axis in (HORIZONTAL, VERTICAL):
             again = mirrored(mirrored(recorded, axis), axis)
             for name in names - {"anchors"}:
-                for one, two in zip(flat(recorded.student[name]), flat(again.student[name]), strict=True):
+                pairs = zip(tensors_of(recorded.student[name]), tensors_of(again.student[name]), strict=True)
+                for one, two in pairs:
                     torch.testing.assert_close(one, two)
-
-
-def flat(value):
-    from kdbench.conformance.watching import tensors
-
-    return list(tensors(value))

@@ -7,12 +7,17 @@ import importlib
 import pytest
 from made_plugins import BROKEN, MORE, Copy
 
+from kdbench.conformance.broken import PromiseBroken
+from kdbench.conformance.exam import Exam
 from kdbench.conformance.promises import PROMISES
-from kdbench.conformance.runner import check_of
+from kdbench.conformance.runner import BY_NAME, check_of, undisturbed
+from kdbench.conformance.target import targets
 
 NAMES = [promise.name for promise in PROMISES]
 TRAININGS = ("seed", "zero", "pack", "resume")
 """Whole trainings: looked at where they are the broken one, and in the second of the tests below."""
+BATCH = ("parameters", "generator", "order", "mirror")
+"""Looked at on one batch, without a training before it."""
 ALONE = ("light", "finite", "device", "processes")
 """Looked at in the good plugin and where they are the broken one, as they take longest."""
 
@@ -59,7 +64,7 @@ def test_a_broken_promise_is_found_and_no_other_is_blamed(conformance, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in BATCH])
 def test_nor_is_one_that_trains(conformance, name):
     found = states(conformance(named(name), BROKEN[name]), [*TRAININGS, name])
     assert broken(found) == [name]
@@ -68,10 +73,22 @@ def test_nor_is_one_that_trains(conformance, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", MORE)
+@pytest.mark.parametrize("what", [what for what, (name, *_) in MORE.items() if name not in BATCH])
 def test_other_ways_to_break_it(conformance, what):
     name, copy, told = MORE[what]
     finding = conformance(named(what), copy).finding(name)
     assert finding.state == "broken"
     assert told in finding.what
     assert "\n" not in finding.what
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [what for what, (name, *_) in MORE.items() if name in BATCH])
+def test_other_ways_to_break_it_that_one_batch_tells(install, bench, what):
+    name, copy, told = MORE[what]
+    install(named(what), copy)
+    (target,) = targets(named(what))
+    with undisturbed(), pytest.raises(PromiseBroken) as caught:
+        check_of(BY_NAME[name])(Exam(target, bench))
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from children import finish, look_at, start
+from lightly import LIGHTLY
 
 from kdbench.distill import FAMILIES
 from kdbench.plugins import make_method, registry
@@ -14,7 +15,7 @@ DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
 METHODS = [
     offer.value
     for offer in registry().methods.values()
-    if offer.plugin.distribution in DISTRIBUTIONS and offer.value.name != "none"
+    if offer.plugin.distribution in DISTRIBUTIONS and offer.value.name not in {"none", *LIGHTLY}
 ]
 
 

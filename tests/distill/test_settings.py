@@ -16,6 +16,11 @@ from kdbench.errors import PluginError, running
 CUDNN, MKLDNN = torch.backends.cudnn, torch.backends.mkldnn
 
 
+def tf32():
+    """The third way to allow it."""
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+
+
 def flip(name):
     setattr(torch.backends.cuda.matmul, name, not getattr(torch.backends.cuda.matmul, name))
 
@@ -38,12 +43,19 @@ CHANGES = {
     "denormal": lambda: torch.set_flush_denormal(True),
     "mkldnn.enabled": lambda: setattr(MKLDNN, "enabled", not MKLDNN.enabled),
     "mkldnn.deterministic": lambda: setattr(MKLDNN, "deterministic", not MKLDNN.deterministic),
-    "mkldnn.allow_tf32": lambda: setattr(MKLDNN, "allow_tf32", not MKLDNN.allow_tf32),
     "cudnn.allow_tf32": lambda: setattr(CUDNN, "allow_tf32", not CUDNN.allow_tf32),
-    "cuda.matmul.allow_tf32": lambda: flip("allow_tf32"),
     "cuda.matmul.allow_fp16": lambda: flip("allow_fp16_reduced_precision_reduction"),
     "cuda.matmul.allow_bf16": lambda: flip("allow_bf16_reduced_precision_reduction"),
 }
+
+
+@pytest.mark.parametrize("way", [tf32, lambda: flip("allow_tf32")])
+def test_the_precision_of_products_is_put_back_however_it_was_set(way):
+    before, changed = values(), set()
+    with noted(changed):
+        way()
+    assert [line for line in changed if "precision of torch's matrix products from highest" in line]
+    assert values() == before
 
 
 def change(name: str, changed: set[str]) -> None:

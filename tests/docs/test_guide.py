@@ -104,7 +104,7 @@ def test_the_notebook_runs(tmp_path, small_digits):
 
 
 def test_a_command_that_fails_fails(environment):
-    with pytest.raises(AssertionError, match="no method, dataset or pair is named"):
+    with pytest.raises(AssertionError, match="no method, dataset, pair or model is named"):
         environment.run("kdbench show there-is-no-such-method")
 
 
@@ -123,7 +123,7 @@ def test_every_command_is_understood(page, tmp_path, monkeypatch):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
     text = (GUIDE / page).read_text(encoding="utf-8").replace("\\\n", " ")
-    for file in re.findall(r"\b\w+\.(?:pth|yaml)\b", text):
+    for file in re.findall(r"\b[\w.-]+\.(?:pth|whl|yaml)\b", text):
         (tmp_path / file).touch()
     for line in re.findall(r"^kdbench .+$", text, re.M):
         understand(shlex.split(line)[1:])

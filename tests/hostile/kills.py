@@ -26,8 +26,8 @@ import sweep_support
 from kdbench.datasets.digits_files import STAMP, write
 from kdbench.results.store import Store
 
-LONGEST = 12.0
-"""Seconds after which a round has been killed: about as long as a sweep lasts."""
+LONGEST = 7.0
+"""Seconds after which a round has been killed, about as long as a sweep lasts."""
 
 
 def contents(folder: Path) -> dict[str, dict]:

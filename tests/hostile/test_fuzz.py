@@ -182,7 +182,7 @@ def test_pictures_and_masks(tmp_path, mode, kind, seed):
                 read(file, pixels)
 
 
-@quick
+@settings(quick, max_examples=25)
 @given(st.sampled_from(["w", "w:gz", "w:bz2", "w:xz"]), st.integers(0, 2**32 - 1), st.text(max_size=300))
 def test_archives(tmp_path, mode, seed, name):
     """With some bytes changed, and names that no file system takes."""

@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from one_stage import ONE_STAGE
+
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
@@ -29,7 +31,18 @@ FAMILIES = {
     "fcn": "segmentation",
     "deeplab": "segmentation",
 }
-"""The models, and the family of each."""
+"""The models that every part is tried on, and the family of each; those of one_stage.py are dense."""
+
+
+def espnet(channels: int) -> Model:
+    """ESPNet as the teacher, ESPNet-C as the student: networks that another package registers."""
+    name = "espnet" if channels == CHANNELS["teacher"] else "espnet_c"
+    return Model(config=f"kdbench_models::configs/{name}.py")
+
+
+def family_of(kind: str) -> str:
+    """The family of a small model."""
+    return "segmentation" if kind == "espnet" else FAMILIES.get(kind, "dense")
 
 
 def retinanet(channels: int) -> Model:
@@ -83,6 +96,8 @@ MODELS: dict[str, Any] = {
     "pspnet": psp,
     "fcn": fcn,
     "deeplab": deeplab,
+    "espnet": espnet,
+    **ONE_STAGE,
 }
 CHANNELS = {"student": 16, "teacher": 24}
 
@@ -106,7 +121,7 @@ class Bench:
     folder: Path
 
     def dataset(self, kind: str) -> Dataset:
-        return digits.segmentation if FAMILIES[kind] == "segmentation" else digits.detection
+        return digits.segmentation if family_of(kind) == "segmentation" else digits.detection
 
     def subject(self, kind: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
         from kdbench.openmmlab.students import Subject
@@ -142,7 +157,7 @@ class Bench:
         subject = self.subject(kind, seed=seed, **changes)
         card, options = self.card(selector)
         method = make_method(card, options)
-        names = check_family(method, FAMILIES[kind])
+        names = check_family(method, family_of(kind))
         student, taught = subject.build(), self.teacher(kind, stage_of(card, options)) if names else None
         with seeded(seed, "method"):
             if taught is not None:

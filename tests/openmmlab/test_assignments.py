@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_bench import FAMILIES
+from small_bench import family_of
 from torch.nn import functional
 
-from kdbench.distill.captures import detached, shapes_of
+from kdbench.distill.captures import detached, rows_of, shapes_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 
 CLASSES = 10
-CELL = {"faster": 3, "retinanet": 9, "gfl": 1, "fcos": 1}
+CELL = {"faster": 3, "retinanet": 9, "gfl": 1, "fcos": 1, "ssd": 6, "atss": 1}
 """Anchors of a cell."""
-HEADS = [("faster", "rpn"), ("faster", "roi"), ("retinanet", "head"), ("gfl", "head"), ("fcos", "head")]
+HEADS = [("faster", "rpn"), ("faster", "roi")]
+HEADS += [(kind, "head") for kind in ("retinanet", "gfl", "fcos", "ssd", "atss")]
 NAMES = {
     "two-stage": ("rpn_targets", "roi_targets", "assignments", "rpn", "rois", "roi_logits", "roi_boxes"),
     "dense": ("head_targets", "assignments", "head"),
@@ -45,7 +46,7 @@ def seen(bench: Any, name: str) -> Any:
     from kdbench.openmmlab.captures import captures_of, recording
 
     kind, change = CHANGES.get(name, (name, lambda model: None))
-    names = frozenset(NAMES[FAMILIES[kind]])
+    names = frozenset(NAMES[family_of(kind)])
     student, teacher = bench.subject(kind).build().train(), copy.copy(bench.teacher(kind))
     teacher.model = copy.deepcopy(teacher.model)
     change(student)
@@ -78,6 +79,12 @@ def matching_ious(boxes: torch.Tensor, targets: torch.Tensor, generalized: bool)
 
     measure = generalized_box_iou if generalized else box_iou
     return measure(distance_boxes(boxes), distance_boxes(targets)).diagonal()
+
+
+def generalized_ious(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from torchvision.ops import generalized_box_iou
+
+    return generalized_box_iou(boxes, targets).diagonal()
 
 
 def test_the_rpns_own_losses_come_out_again(bench):
@@ -118,6 +125,37 @@ def test_retinanets_own_losses_come_out_again(bench):
     torch.testing.assert_close(loss, total(found.losses, "loss_cls"))
     absolute = (head.boxes - head.targets).abs().sum() / len(head.positive)
     torch.testing.assert_close(absolute, total(found.losses, "loss_bbox"))
+
+
+def test_ssds_own_losses_come_out_again(bench):
+    """Its loss is of the positives and of three times as many hard negatives an image, not of all anchors."""
+    found = seen(bench, "ssd")
+    head = found.own["head_targets"]
+    assert head.activation == "softmax"
+    assert len(head.positive) > 0
+    assert len(head.labels) == 4 * len(head.positive)
+    total_loss = functional.cross_entropy(head.logits, head.labels, reduction="sum")
+    torch.testing.assert_close(total_loss / len(head.positive), total(found.losses, "loss_cls"))
+    smooth = functional.smooth_l1_loss(head.boxes, head.targets, reduction="sum")
+    torch.testing.assert_close(smooth / len(head.positive), total(found.losses, "loss_bbox"))
+
+
+def test_atss_own_losses_come_out_again(bench):
+    """Its boxes are deltas, although it is trained on decoded ones."""
+    from kdbench.openmmlab.assignments import _anchors
+
+    found = seen(bench, "atss")
+    head, own = found.own["head_targets"], found.student.bbox_head
+    loss = focal(head.logits, one_hot(head.labels)) / len(head.positive)
+    torch.testing.assert_close(loss, total(found.losses, "loss_cls"))
+    where = found.raw["head_training"].positions
+    anchors = _anchors(own, found.own["head"].boxes)[where.rows[where.positive]]
+    boxes, targets = (own.bbox_coder.decode(anchors, deltas) for deltas in (head.boxes, head.targets))
+    weight = own.centerness_target(anchors, targets)
+    giou = generalized_ious(boxes, targets)
+    torch.testing.assert_close(
+        2 * (weight * (1 - giou)).sum() / weight.sum(), total(found.losses, "loss_bbox")
+    )
 
 
 def test_gfls_own_losses_come_out_again(bench):
@@ -251,7 +289,20 @@ def test_the_teachers_rois_are_the_students(bench):
     assert torch.equal(roi.boxes, found.theirs["roi_boxes"][roi.positive])
 
 
-@pytest.mark.parametrize("kind", ["faster", "retinanet", "gfl", "fcos"])
+@pytest.mark.parametrize("kind", ["retinanet", "gfl", "fcos"])
+def test_rows_point_into_the_heads_maps(bench, kind):
+    found = seen(bench, kind)
+    for side in (found.own, found.theirs):
+        where = side["head_targets"]
+        everything = rows_of(side["head"].logits, CLASSES)
+        assert torch.equal(everything[where.rows], where.logits)
+        assert where.weights.tolist() == [1] * len(where.rows)
+        assert where.normaliser.item() == max(1, len(where.positive))
+        logits = side["head"].logits[0]
+        assert torch.equal(everything[CELL[kind]], logits[0, :CLASSES, 0, 1])
+
+
+@pytest.mark.parametrize("kind", ["faster", "retinanet", "gfl", "fcos", "ssd"])
 def test_images_without_boxes(bench, kind):
     from kdbench.openmmlab.captures import captures_of, recording
 
@@ -262,7 +313,7 @@ def test_images_without_boxes(bench, kind):
     with seeded("test"), recording(student) as raw:
         student(inputs, samples, mode="loss")
     for found in captures_of(student, raw, frozenset({"assignments"}))["assignments"].values():
-        assert len(found.labels) > 0
+        assert (len(found.labels) > 0) == (kind != "ssd")  # which then counts no negative either
         assert found.positive.shape == (0,)
         assert found.boxes.shape == found.targets.shape == (0, 4)
         found.boxes.sum().backward(retain_graph=True)

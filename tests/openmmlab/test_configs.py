@@ -117,8 +117,9 @@ def test_a_config_without_a_model(tmp_path, text):
 @pytest.mark.parametrize(
     ("reference", "told"),
     [
-        ("mmpretrain::resnet/resnet18.py", "only mmdet:: and mmseg:: are known libraries"),
-        ("::x.py", "only mmdet:: and mmseg:: are known libraries"),
+        ("mmpretrain::resnet/resnet18.py", "'mmpretrain' is not installed: write mmdet::FILE"),
+        ("::x.py", "'' is not installed: write mmdet::FILE"),
+        ("kdbench_models::configs/espnte.py", "is not in kdbench_models's configs: check the name"),
         ("mmdet::faster_rcnn/faster-rcnn_r5_fpn.py", "is not in mmdet's configs: check the name"),
         ("mmseg::", "is not in mmseg's configs: check the name"),
         ("absent.py", "is not in this folder: check the name"),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightly import LIGHTLY
 from small_bench import FAMILIES, Silent, stage_of
 
 import kdbench_papers
@@ -56,13 +57,19 @@ def having(card: MethodCard, options: Options) -> list[str]:
     return [family for family, captures in CAPTURES.items() if needed <= captures]
 
 
-EVERY = [(card, *variant) for card in CARDS for variant in variants(card)]
+EVERY = [
+    (card, *variant) for card in CARDS for variant in variants(card) if variant[2] or card.name not in LIGHTLY
+]
 TRAININGS = [
-    pytest.param(selector, kind, ITERATIONS[own], id=f"{selector}-{kind}")
+    pytest.param(selector, kind, 2 if card.name in LIGHTLY else ITERATIONS[own], id=f"{selector}-{kind}")
     for card, selector, options, own in EVERY
     for family in having(card, options)
     if task_of(family) in card.tasks
-    for kind in KINDS[family][: None if own and card not in EXAMPLES else 1]
+    for kind in KINDS[family][: None if own and card not in EXAMPLES and card.name not in LIGHTLY else 1]
+]
+TRAININGS += [
+    pytest.param(selector, kind, 2, id=f"{selector}-{kind}")
+    for selector, kind in (("crosskd", "retinanet"), ("crosskd", "fcos"), ("bckd", "retinanet"))
 ]
 WITHOUT = [
     pytest.param(selector, KINDS[family][0], having(card, options), id=f"{selector}-{family}")

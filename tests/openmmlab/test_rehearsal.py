@@ -13,16 +13,16 @@ from kdbench.specs import Model
 
 
 def checked(bench, subject, role="student", **changes):
-    from kdbench.openmmlab.rehearsal import check_model
+    from kdbench.openmmlab.rehearsal import Untrained, check_model
 
-    return check_model(role, subject, bench.place("nowhere"), **changes)
+    return check_model(role, subject, bench.place("nowhere"), Untrained(), **changes)
 
 
 def together(bench, student, teacher, selector, *, force=False):
-    from kdbench.openmmlab.rehearsal import check_together
+    from kdbench.openmmlab.rehearsal import Untrained, check_together
 
     card, options = bench.card(selector)
-    check_together(student, [teacher], card, options, bench.place("nowhere"), force=force)
+    check_together(student, [teacher], card, options, bench.place("nowhere"), Untrained(), force=force)
 
 
 def with_model(subject, config, **edits):
@@ -176,7 +176,7 @@ def test_a_cascade_is_seen_up_to_its_heads(bench):
 
 @pytest.mark.parametrize("config", [OCR, POINT])
 def test_cascades_of_segmentation_are_refused_in_the_same_words(bench, config):
-    teacher = with_model(bench.subject("pspnet"), config)
+    teacher = with_model(bench.subject("pspnet", "teacher"), config)
     assert checked(bench, teacher, "teacher", trained=False)
     with pytest.raises(
         UserError, match=r"^CascadeEncoderDecoder has a cascade of heads, which methods cannot"

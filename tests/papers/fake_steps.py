@@ -46,6 +46,8 @@ def captures(
         "segmentation": Logits((torch.randn(2, CLASSES, *maps[0].shape[-2:]),), "softmax"),
     }
     values = {"neck": maps, "backbone": maps, "logits": logits[family]}
+    if family != "dense":
+        values["softmax_logits"] = logits[family]
     if family == "segmentation":
         values["pixel_logits"] = torch.randn(2, CLASSES, *maps[0].shape[-2:])
     if family == "two-stage":
@@ -66,7 +68,10 @@ def assignment() -> Assignment:
     """What a RoI head says of 10 RoIs, of which 3 have a box."""
     labels = torch.tensor([0, 2, 1] + [CLASSES] * 7)
     logits, boxes, truth = torch.randn(10, CLASSES + 1), torch.randn(3, 4), torch.randn(3, 4)
-    return Assignment(logits, "softmax", labels, torch.arange(3), boxes, truth)
+    rows = torch.arange(10)
+    return Assignment(
+        logits, "softmax", labels, torch.arange(3), boxes, truth, rows, torch.ones(10), torch.tensor(3.0)
+    )
 
 
 def squares(level: Tensor) -> Tensor:
@@ -115,9 +120,15 @@ def step(
     return Step(student, teacher, truth, images, iteration, 100)
 
 
+def family_of(on: Step) -> Family:
+    if "pixel_logits" in on.student:
+        return "segmentation"
+    return "two-stage" if "roi_logits" in on.student else "dense"
+
+
 def built(method: type[Method[Any]], options: Any, on: Step, family: Family | None = None) -> Method[Any]:
     made = method(options)
-    names = made.needs()
+    names = [*made.needs(), *(name for name in made.wants() if name in on.student)]
     made.build(
         Shapes(
             {name: shapes_of(on.student[name]) for name in names},

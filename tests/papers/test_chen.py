@@ -38,7 +38,10 @@ def assignments(family, positives):
             for _ in range(2)
         ]  # fmt: skip
         labels, positive, targets = shared
-        return [Assignment(logits, activation, labels, positive, boxes, targets) for logits, boxes in sides]
+        more = torch.arange(SAMPLED), torch.ones(SAMPLED), torch.tensor(float(max(positives, 1)))
+        return [
+            Assignment(logits, activation, labels, positive, boxes, targets, *more) for logits, boxes in sides
+        ]
 
     pairs = {name: one(name) for name in HEADS[family]}
     return [{name: pair[side] for name, pair in pairs.items()} for side in range(2)]

@@ -159,12 +159,12 @@ def test_other_numbers_of_levels_are_refused():
         built(Mimic, MimicOptions(), step(teacher_strides=(8, 16, 32)))
 
 
-def test_random_choices_follow_the_global_seed():
+def test_random_choices_are_drawn_from_the_steps_generator():
     on = step(truth=targets((6, 6)))
     method = built(Mimic, MimicOptions(variant="gt-boxes"), on)
     values = []
     for seed in (1, 1, 2):
-        torch.manual_seed(seed)
+        on.generator.manual_seed(seed)
         values.append(method.losses(on)["mimic"].item())
     assert values[0] == values[1] != values[2]
 

@@ -43,7 +43,7 @@ def pair(options: QuantizationMimicOptions, on: Step) -> tuple[QuantizationMimic
 
 
 def values(method: Mimic, on: Step) -> dict[str, torch.Tensor]:
-    torch.manual_seed(3)
+    on.generator.manual_seed(3)
     return method.losses(on)
 
 
@@ -179,10 +179,7 @@ def test_notes_say_where_q_is():
     notes = {
         v: built(QuantizationMimic, QuantizationMimicOptions(variant=v), on).notes()[-1] for v in VARIANTS
     }
-    said = (
-        r"Q with uniform bins of 1 on the regions of: student, teacher \(\S+ times the teacher's deviation\)"
-    )
-    assert re.fullmatch(said, notes["both"])
+    assert notes["both"].startswith("Q with uniform bins of 1 on the regions of: student, teacher (")
     assert notes["teacher-only"].startswith("Q with uniform bins of 1 on the regions of: teacher (")
     assert notes["power-of-two"].startswith("Q with power-of-two bins of 1")
     assert "Q" not in notes["none"]

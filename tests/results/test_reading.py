@@ -32,7 +32,7 @@ def test_it_is_the_record_and_its_text_comes_back():
     assert record == Record.model_validate_json(TEXT)
     assert record.to_json() == TEXT
     plain = Record.model_validate_json(TEXT)
-    assert (record.recipe, record.options_text) == (plain.recipe, '{"selector":"mimic[weight=2]"}')
+    assert (record.recipe, record.options_text) == (plain.recipe, '{"weight":"2"}')
 
 
 def test_cells_of_one_pair_share_it_and_only_they():

@@ -76,14 +76,14 @@ def test_one_gpu_needs_no_torchrun(launched, gpus):
 @pytest.mark.parametrize(("wanted", "there"), [(1, 0), (2, 0), (2, 1)])
 def test_too_few_gpus(launched, gpus, wanted, there):
     gpus(there)
-    with pytest.raises(UserError, match=rf"gpus {wanted}: this machine has {there}\."):
+    with pytest.raises(UserError, match=rf"`gpus` {wanted}: this machine has {there}\."):
         relaunch(wanted)
     assert launched == []
 
 
 def test_several_gpus_that_nccl_does_not_join(launched, gpus):
     gpus(2, "xpu")
-    with pytest.raises(UserError, match="gpus 2: several GPUs need CUDA"):
+    with pytest.raises(UserError, match="`gpus` 2: several GPUs need CUDA"):
         relaunch(2)
     assert launched == []
 
@@ -112,7 +112,7 @@ def test_the_device(gpus, wish, there, used):
     [
         ("cuda", "torch finds no such device here; use cpu"),
         ("cuda:1", "use cuda "),
-        ("tpu", "device tpu: use cpu or"),
+        ("tpu", "`device` tpu: use cpu or"),
     ],
 )
 def test_a_device_that_is_not_there(gpus, wish, told):

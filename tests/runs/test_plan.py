@@ -45,7 +45,7 @@ def test_a_default_run(asked, small_digits):
     assert (made.cell.method, made.cell.selector, made.cell.schedule) == ("hinton", "hinton", "default")
     assert (made.plain.method, made.plain.teacher) == ("none", None)
     assert made.cell.teacher == made.teacher.identity()
-    assert (made.cell.revision, made.plugin.partition(" ")[0]) == (1, "kdbench")
+    assert (made.cell.revision, made.plugin.partition(" ")[0]) == (made.card.revision, "kdbench")
 
 
 def test_what_is_stored_has_the_identity_of_the_spec(asked):
@@ -127,7 +127,9 @@ def test_an_own_config_counts_with_its_content(asked, tmp_path):
 def test_a_plain_student_has_no_teacher_to_give(asked, tmp_path):
     file = tmp_path / "teacher.pth"
     file.write_bytes(b"weights")
-    with pytest.raises(UserError, match="teacher_checkpoints: method 'none' has no teacher: leave them out"):
+    with pytest.raises(
+        UserError, match="`teacher_checkpoints`: method 'none' has no teacher: leave them out"
+    ):
         asked(method="none", teacher_checkpoints=(file,))
 
 
@@ -173,10 +175,10 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
             "method 'mimic' is for detection; 'digits-seg' is segmentation.",
         ),
         ({"pair": "digits-glf"}, "unknown pair 'digits-glf'. Did you mean 'digits-gfl'?"),
-        ({"student": "nowhere.py"}, "config 'nowhere.py' is not a file"),
-        ({"settings": ("lr=1",)}, "settings lr=1: write SECTION.key=value"),
+        ({"student": "nowhere.py"}, "'nowhere.py' is neither a model's name"),
+        ({"settings": ("lr=1",)}, "`settings` lr=1: write SECTION.key=value"),
         ({"settings": ("schedul.lr=1",)}, "SECTION one of schedule, teacher_schedule, student, teacher."),
-        ({"settings": ("schedule.lr",)}, "settings schedule.lr: write SECTION.key=value"),
+        ({"settings": ("schedule.lr",)}, "`settings` schedule.lr: write SECTION.key=value"),
         ({"settings": ("schedule.=1",)}, "write SECTION.key=value"),
         (
             {"settings": ("schedule.iteration=5",)},
@@ -184,18 +186,18 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
         ),
         (
             {"settings": ("schedule.iterations=many",)},
-            "settings schedule.iterations: Input should be a valid integer",
+            "`settings` schedule.iterations: Input should be a valid integer",
         ),
         (
             {"settings": ("schedule.iterations=0",)},
-            "settings schedule.iterations: Input should be greater than 0",
+            "`settings` schedule.iterations: Input should be greater than 0",
         ),
-        ({"settings": ("schedule.lr=.nan",)}, "settings schedule.lr: Input should be"),
-        ({"settings": ("schedule.scale=[96]",)}, "settings schedule.scale"),
-        ({"settings": ("schedule.scale=[96",)}, "settings schedule.scale=[96: the value is not YAML."),
+        ({"settings": ("schedule.lr=.nan",)}, "`settings` schedule.lr: Input should be"),
+        ({"settings": ("schedule.scale=[96]",)}, "`settings` schedule.scale"),
+        ({"settings": ("schedule.scale=[96",)}, "`settings` schedule.scale=[96: the value is not YAML."),
         (
             {"settings": ("schedule.optimizer=Adam",)},
-            "settings schedule.optimizer: Input should be 'SGD' or 'AdamW'.",
+            "`settings` schedule.optimizer: Input should be 'SGD' or 'AdamW'.",
         ),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_teacher_at_chance_is_refused_before_any_student(lab):
     with pytest.raises(UserError, match=r"the teacher's AP50 is 0\.001, no better than chance"):
         lab.run()
     assert lab.trained == [lab.plan().teacher.identity()]
-    assert set(lab.records()) == {("teacher", "done")}
+    assert set(lab.records()) == {("teacher", "done"), ("hinton", "failed")}
 
 
 @pytest.mark.parametrize(("changes", "noted"), [({"force": True}, True), ({"schedule": "smoke"}, False)])
@@ -185,14 +185,21 @@ def test_a_teacher_at_chance_goes_by_force_and_in_smoke(lab, changes, noted):
     assert record.notes[-1] == "a note"
 
 
-def test_a_gate_leaves_no_record_of_the_method(lab, monkeypatch):
-    def gate(*_: Any, **__: Any) -> None:
-        raise UserError("the distillation loss is zero")
+def test_a_gate_leaves_a_failed_record_with_its_reason_and_a_mistake_none(lab, monkeypatch):
+    def refuse(error: UserError) -> None:
+        def gate(*_: Any, **__: Any) -> None:
+            raise error
 
-    monkeypatch.setattr(lab, "train_with", gate)
-    with pytest.raises(UserError, match="is zero"):
-        lab.run()
+        monkeypatch.setattr(lab, "train_with", gate)
+        with pytest.raises(UserError, match="is zero"):
+            lab.run()
+
+    refuse(UserError("the file is zero"))
     assert set(lab.records()) == {("teacher", "done"), ("none", "done")}
+    refuse(GateError("The distillation loss is zero."))
+    assert set(lab.records()) == {("teacher", "done"), ("none", "done"), ("hinton", "failed")}
+    (failed,) = [record for record in lab.store.records()[0] if not record.done]
+    assert failed.reason == "The distillation loss is zero."
 
 
 def test_what_cannot_work_is_refused_before_anything_is_trained(lab, monkeypatch):

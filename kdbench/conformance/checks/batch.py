@@ -37,7 +37,7 @@ def _step_makes_none(case: Case, method: Method[Any], own: set[Any], iteration: 
     for part, step_of in _parts(method):
         with registered(case.package) as made:
             terms = step_of(case.step(iteration))
-        require(not made, f"{case.where}: {part}() makes {', '.join(made)}: make it in build()")
+        require(not made, f"{case.where}: {part}() makes {''.join(made[:1])}: make it in build()")
         for name, term in terms.items() if part == "losses" else ():
             shapes = ", ".join(str(tuple(leaf.shape)) for leaf in learning_leaves(term) if leaf not in own)
             require(

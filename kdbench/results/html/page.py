@@ -15,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from kdbench.errors import UserError
+from kdbench.results.evaluations import evaluations
 from kdbench.results.formats import legend, pieces
 from kdbench.results.html.across import overall
 from kdbench.results.html.methods import methods
@@ -63,6 +64,7 @@ def write_page(
         methods=methods(sections),
         left_out=left_out(_counted(found), len(broken), missing),
         legend=legend(rankings),
+        evaluations=evaluations(records, {ranking.first["dataset"] for ranking in rankings}),
     )
     figures = [*(whole.figures if whole else ()), *(f for one in sections for f in one.figures)]
     _write(output, html, figures)

@@ -39,7 +39,7 @@ def values(given: Any) -> tuple[Tensor, ...]:
 
 def shapes(where: str, student: Any, teacher: Any) -> Shapes:
     ours, theirs = (tuple(tuple(value.shape) for value in values(given)) for given in (student, teacher))
-    return Shapes({where: ours}, {where: theirs}, CLASSES, IMAGE)
+    return Shapes({where: ours}, {where: theirs}, CLASSES, IMAGE, "dense")
 
 
 def step(where: str, student: Any, teacher: Any, iteration: int = 0) -> Step:

@@ -33,7 +33,7 @@ def step(student: Maps, teacher: Maps, iteration: int = 0) -> Step:
 def built(student: Maps, teacher: Maps, **options: float) -> Pkd:
     method = Pkd(PkdOptions(**options))
     ours, theirs = (tuple(tuple(value.shape) for value in maps) for maps in (student, teacher))
-    method.build(Shapes({"neck": ours}, {"neck": theirs}, CLASSES, IMAGE))
+    method.build(Shapes({"neck": ours}, {"neck": theirs}, CLASSES, IMAGE, "dense"))
     return method
 
 

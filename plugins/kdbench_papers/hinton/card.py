@@ -13,7 +13,7 @@ from kdbench.api import TASKS, MethodCard, Options
 class HintonOptions(Options):
     """Options of soft targets."""
 
-    added_later: ClassVar[tuple[str, ...]] = ("teachers",)
+    added_later: ClassVar[tuple[str, ...]] = ("teachers", "standardise")
 
     temperature: float = Field(default=1.0, gt=0, le=100)
     """T: both models' logits are divided by it."""
@@ -27,6 +27,8 @@ class HintonOptions(Options):
     """Sigmoid heads: the mean over positions, weighted by the teacher's foreground, or over all alike."""
     teachers: int = Field(default=1, ge=1, le=16)
     """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
+    standardise: bool = False
+    """Logit standardization: every position's logits get mean 0 and deviation 1 over the classes first."""
 
     @property
     def settled(self) -> frozenset[str]:
@@ -70,8 +72,10 @@ Choices, where the paper (on classification) is silent:
   their mean over the C classes (sigmoid: 1/8 of the sum).
 - teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
   probabilities; in two-stage detection all judge the student's RoIs.
+- standardise=true: logit standardization (Sun et al., CVPR 2024), of student and teacher alike, not for sigmoid
+  heads. Its published T = 2 and a = 9 are for classification; for detection and segmentation nothing is published.
 - T = 1 and a = b = 1 are ours. The paper has T up to 20 in classification. At T = 2 the factor T^2 lets the soft
-  targets outweigh a detector's other terms: their gradient on backbone and neck is several times the task's, and
+  targets outweigh a detector's other terms (their gradient on backbone and neck is more than twice the task's), and
   proposals and boxes learn more slowly. Public code for RoI logits has T = 1 (mdistiller's DKD, DeFeat, Chen), and
   so has that for segmentation (CIRKD).
 - The paper found a much smaller b than a best for classification; a detector's own loss also holds its boxes,

@@ -35,10 +35,29 @@ def soft_target_loss(
 
     Source: Hinton et al., arXiv 1503.02531, section 2 (its cross-entropy less the teacher's entropy).
     """
-    student, teacher = _softened(student, teacher, temperature)
+    return temperature**2 * mean_or_zero(softmax_divergence(student, teacher, temperature, dim), where)
+
+
+def softmax_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    """KL(teacher || student) of the softmax over ``dim`` at each position, without T^2.
+
+    Reduction: summed over ``dim``.
+
+    Args:
+        student: Logits of any shape with the classes in ``dim``.
+        teacher: Logits of the same shape; receive no gradient.
+        temperature: T > 0.
+        dim: Dimension of the classes.
+
+    Returns:
+        The shape without ``dim``, in at least float32.
+
+    Raises:
+        ValueError: If the shapes differ or T is not positive.
+    """
+    student, teacher = softened(student, teacher, temperature)
     log_student, log_teacher = student.log_softmax(dim), teacher.log_softmax(dim)
-    divergence = functional.kl_div(log_student, log_teacher, reduction="none", log_target=True)
-    return temperature**2 * mean_or_zero(divergence.sum(dim), where)
+    return functional.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(dim)
 
 
 def sigmoid_soft_target_loss(
@@ -63,7 +82,7 @@ def sigmoid_soft_target_loss(
 
     Source: ours, for heads whose classes are not exclusive.
     """
-    student, teacher = _softened(student, teacher, temperature)
+    student, teacher = softened(student, teacher, temperature)
     return temperature**2 * mean_or_zero(_bernoulli_divergence(student, teacher, dim), where)
 
 
@@ -104,7 +123,7 @@ def logits_loss(
         return soft_target_loss(ours, theirs, temperature, where=where)
     if normaliser == "positions":
         return sigmoid_soft_target_loss(ours, theirs, temperature, where=where)
-    divergence = _bernoulli_divergence(*_softened(ours, theirs, temperature), 1)
+    divergence = _bernoulli_divergence(*softened(ours, theirs, temperature), 1)
     weight = theirs.sigmoid().amax(dim=1)
     weight = weight if where is None else weight.masked_fill(~where, 0)
     return temperature**2 * (weight * divergence).sum() / reduced(weight.sum())
@@ -209,8 +228,12 @@ def _mean_sigmoid(logits: Tensor) -> Tensor:
     return _log_mean(functional.logsigmoid(logits)) - _log_mean(functional.logsigmoid(-logits))
 
 
-def _softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Both logits over the temperature."""
+def softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Divide both logits by the temperature, in at least float32, the teacher's without gradient.
+
+    Raises:
+        ValueError: If the shapes differ or T is not positive.
+    """
     if not temperature > 0:
         raise ValueError(f"temperature is {temperature}: it must be positive")
     student, teacher = student_and_teacher(student, teacher)

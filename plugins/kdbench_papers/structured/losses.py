@@ -8,13 +8,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher
+from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher, unit_vectors
 from kdbench_papers.hinton.losses import soft_target_loss
 
 Critic = Callable[[Tensor], Tensor]
 """(N, C + 3, H, W) class probabilities and image -> scores, any number an image: their mean is its score."""
-SHORTEST = 1e-8
-"""Norm under which a feature has no direction: it is similar to nothing and gets no gradient."""
 
 
 def pixel_wise_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
@@ -147,10 +145,7 @@ def directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | 
     features = at_least_float32(features)
     if cells is not None:
         features = features.masked_fill(~cells[:, None], 0)
-    features = _pooled(features, nodes).flatten(2)
-    norm = torch.linalg.vector_norm(features, dim=1, keepdim=True)
-    long = norm > SHORTEST
-    return torch.where(long, features / torch.where(long, norm, 1.0), 0.0)
+    return unit_vectors(_pooled(features, nodes).flatten(2))
 
 
 def _pooled(maps: Tensor, nodes: tuple[int, int] | None) -> Tensor:

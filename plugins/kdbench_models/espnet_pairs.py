@@ -1,0 +1,41 @@
+"""Pairs with one of these networks as student, from scratch; their teachers start from ImageNet weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdbench.api import Model, ModelCard, Pair, Schedule
+from kdbench_models.espnet_card import ESPNET, ESPNET_C
+
+CAMVID: dict[str, Any] = {
+    "batch_size": 16,
+    "decay": "poly",
+    "scale": (480, 360),
+    "resize_range": (0.5, 2.0),
+    "crop": (360, 480),
+    "flip": 0.5,
+    "validations": 5,
+}
+"""Images at their own size, cropped from 0.5 to 2 times of it, as structured KD (Liu et al., CVPR 2019) trains."""
+TEACHER = Schedule(iterations=2500, lr=0.01, weight_decay=5e-4, **CAMVID)
+STUDENT = Schedule(iterations=7000, lr=1e-3, weight_decay=5e-4, optimizer="AdamW", warmup=100, **CAMVID)
+"""300 epochs, ESPNet's own length on CamVid."""
+DEEPLAB = Model(config="mmseg::mobilenet_v2/mobilenet-v2-d8_deeplabv3plus_4xb2-80k_cityscapes-512x1024.py")
+
+
+def _camvid(student: ModelCard) -> Pair:
+    return Pair(
+        name=f"camvid-{student.name}",
+        title=f"DeepLabV3+ on MobileNetV2 to {student.title.partition(':')[0]}",
+        dataset="camvid",
+        task="segmentation",
+        family="segmentation",
+        teacher=DEEPLAB,
+        student=Model(config=student.config),
+        schedule=STUDENT,
+        teacher_schedule=TEACHER,
+        pretrained=True,
+    )
+
+
+PAIRS = [_camvid(ESPNET), _camvid(ESPNET_C)]

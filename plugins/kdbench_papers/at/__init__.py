@@ -1,0 +1,1 @@
+"""Paying More Attention to Attention (Zagoruyko, Komodakis; ICLR 2017)."""

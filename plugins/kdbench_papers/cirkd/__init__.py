@@ -1,0 +1,1 @@
+"""Cross-Image Relational Knowledge Distillation for Semantic Segmentation (Yang et al.; CVPR 2022)."""

@@ -1,0 +1,1 @@
+"""CrossKD: Cross-Head Knowledge Distillation for Dense Object Detection (Wang et al.; CVPR 2024)."""

@@ -1,0 +1,76 @@
+"""The card of decoupled features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from kdbench.api import MethodCard, Options
+
+
+class DefeatOptions(Options):
+    """Options of decoupled features."""
+
+    variant: Literal["both", "neck", "head", "fg", "bg"] = "both"
+    """The terms."""
+    foreground_weight: float = Field(default=3.0, ge=0)
+    """Weight of the neck's cells of objects."""
+    background_weight: float = Field(default=12.0, ge=0)
+    """Weight of the neck's other cells."""
+    head_weight: float = Field(default=2.0, ge=0)
+    """Weight of the classes of regions with an object, and of those without."""
+    temperature: float = Field(default=1.0, gt=0, le=100)
+    """T of the classes."""
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """What the variant does not use."""
+        idle = {
+            "neck": {"head_weight", "temperature"},
+            "head": {"foreground_weight", "background_weight"},
+            "fg": {"background_weight"},
+            "bg": {"foreground_weight"},
+        }
+        return frozenset(idle.get(self.variant, set()))
+
+
+CARD = MethodCard(
+    name="defeat",
+    title="Distilling Object Detectors via Decoupled Features",
+    authors="Jianyuan Guo, Kai Han, Yunhe Wang, Han Wu, Xinghao Chen, Chunjing Xu, Chang Xu",
+    year=2021,
+    link="https://arxiv.org/abs/2103.14475",
+    bibtex="""@inproceedings{guo2021distilling,
+  title = {Distilling Object Detectors via Decoupled Features},
+  author = {Guo, Jianyuan and Han, Kai and Wang, Yunhe and Wu, Han and Chen, Xinghao and Xu, Chunjing and
+            Xu, Chang},
+  booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)},
+  year = {2021},
+  eprint = {2103.14475},
+  archivePrefix = {arXiv}
+}""",
+    tasks=("detection",),
+    equations="""neck: mean over levels of [3 mean over objects of (f(s) - t)^2 / 2 + 12 the same over other cells]
+head: 2 mean over regions with an object of T^2 KL(t || s) of the classes + 2 the same over regions without
+f is a 3x3 convolution with weights next to 0.
+
+As in the released code: the weights, T = 1 and the start of f; a box's cells are on the level of its scale
+(floor(log2(sqrt((w + 1)(h + 1)) / 56)) from stride 4), from int(x1 / stride) up to, without, int(x2 / stride).
+The weights are of its VOC config, those of COCO are not released; its neck config has the head's part off.
+
+Choices:
+- The regions are the student's RoIs (the code's SampleSTU); its default are the teacher's.
+- A dense detector has no such regions: there `both` is the neck alone, and `head` is refused.""",
+    method="kdbench_papers.defeat.method:DecoupledFeatures",
+    options=DefeatOptions,
+    variants={
+        "both": "the neck, and in two-stage detectors the head",
+        "neck": "the neck alone",
+        "head": "the classes of regions alone",
+        "fg": "of `both`, cells of objects and regions with one",
+        "bg": "of `both`, other cells and regions without",
+    },
+    reported=Path(__file__).with_name("reported.csv"),
+)

@@ -1,0 +1,28 @@
+"""Correlation of the class probabilities."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kdbench.api import Method, Shapes, Step, resized
+from kdbench_papers.dist.card import DistOptions
+from kdbench_papers.dist.losses import dist_loss
+from kdbench_papers.hinton.method import check_logits
+
+
+class Dist(Method[DistOptions]):
+    """The student's probabilities rise and fall with the teacher's."""
+
+    captures = ("softmax_logits",)
+
+    def build(self, shapes: Shapes) -> None:
+        """Check that the logits line up."""
+        check_logits(shapes, "softmax_logits")
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Return the correlations of the variant."""
+        (student,), (teacher,) = (side["softmax_logits"].values for side in (step.student, step.teacher))
+        student = resized(student, teacher) if student.dim() == 4 else student
+        beta, gamma = self.options.shares
+        loss = dist_loss(student, teacher, beta, gamma, self.options.temperature)
+        return {"correlation": self.options.weight * loss}

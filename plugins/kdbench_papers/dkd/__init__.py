@@ -1,0 +1,1 @@
+"""Decoupled Knowledge Distillation (Zhao et al.; CVPR 2022)."""

@@ -1,0 +1,1 @@
+"""General Instance Distillation for Object Detection (Dai et al.; CVPR 2021)."""

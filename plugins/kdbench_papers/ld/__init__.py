@@ -1,0 +1,1 @@
+"""Localization Distillation for Dense Object Detection (Zheng et al.; CVPR 2022)."""

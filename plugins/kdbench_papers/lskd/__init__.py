@@ -1,0 +1,1 @@
+"""Logit Standardization in Knowledge Distillation (Sun et al.; CVPR 2024): an option of hinton and dkd."""

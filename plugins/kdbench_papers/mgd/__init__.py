@@ -1,0 +1,1 @@
+"""Masked Generative Distillation (Yang et al.; ECCV 2022)."""

@@ -1,0 +1,55 @@
+"""Generation of the teacher's maps from masked ones of the student."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.api import Captures, Method, Shapes, Step, adapter
+from kdbench_papers.mgd.card import RATIOS, WEIGHTS, MgdOptions
+from kdbench_papers.mgd.losses import generation_loss, random_mask
+
+
+class MaskedGeneration(Method[MgdOptions]):
+    """Generators make the teacher's maps from what the masks leave of the student's."""
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the maps that are compared."""
+        return (self.options.where,)
+
+    def build(self, shapes: Shapes) -> None:
+        """Make an adapter and a generator for each level."""
+        options, pairs = self.options, shapes.levels(self.options.where)
+        pairs = pairs[-1:] if options.where == "backbone" else pairs
+        self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in pairs)
+        self.generators = nn.ModuleList(generator(theirs[1]) for _, theirs in pairs)
+        family = shapes.family or "dense"
+        self.weight = WEIGHTS[family] if options.weight is None else options.weight
+        self.ratio = RATIOS[family] if options.ratio is None else options.ratio
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Return the sum over the levels."""
+        levels = zip(
+            self.adapters, self.generators, self._maps(step.student), self._maps(step.teacher), strict=True
+        )
+        terms = [
+            generation_loss(generate(self._masked(adapt(ours, theirs.shape[-2:]), step)), theirs)
+            for adapt, generate, ours, theirs in levels
+        ]
+        return {"generation": self.weight * torch.stack(terms).sum()}
+
+    def _masked(self, maps: Tensor, step: Step) -> Tensor:
+        if self.options.variant == "no-mask":
+            return maps
+        channels = self.options.variant == "channels"
+        return maps * random_mask(maps, self.ratio, channels=channels, generator=step.generator)
+
+    def _maps(self, captures: Captures) -> tuple[Tensor, ...]:
+        maps: tuple[Tensor, ...] = captures[self.options.where]
+        return maps[-1:] if self.options.where == "backbone" else maps
+
+
+def generator(channels: int) -> nn.Sequential:
+    """Make two 3x3 convolutions with a ReLU in between."""
+    first, second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+    return nn.Sequential(first, nn.ReLU(), second)

@@ -1,0 +1,1 @@
+"""Distilling Knowledge via Knowledge Review (Chen et al.; CVPR 2021)."""

@@ -1,0 +1,41 @@
+"""Review of the neck's levels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdbench.api import Method, Shapes, Step, adapter, mean_square
+from kdbench_papers.reviewkd.card import ReviewkdOptions
+from kdbench_papers.reviewkd.losses import Fusion, hierarchical_loss
+
+
+class Reviewkd(Method[ReviewkdOptions]):
+    """Each level of the teacher is compared with that level of the student and all coarser ones."""
+
+    captures = ("neck",)
+
+    def build(self, shapes: Shapes) -> None:
+        """Make the fusion, or an adapter for each level."""
+        pairs = shapes.levels("neck")
+        if self.options.variant == "plain":
+            self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in pairs)
+            return
+        student, teacher = ([pair[side][1] for pair in pairs] for side in (0, 1))
+        self.fusion = Fusion(student, teacher, middle=self.options.channels)
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Return the sum over the levels."""
+        loss = hierarchical_loss if self.options.variant == "review" else mean_square
+        levels = zip(self._adapted(step), step.teacher["neck"], strict=True)
+        terms = [loss(ours, theirs) for ours, theirs in levels]
+        return {"review": self.options.weight * torch.stack(terms).sum()}
+
+    def _adapted(self, step: Step) -> list[Tensor]:
+        """Return the student's maps in the teacher's shapes."""
+        maps = step.student["neck"]
+        sizes = [(theirs.shape[-2], theirs.shape[-1]) for theirs in step.teacher["neck"]]
+        if self.options.variant != "plain":
+            fused: list[Tensor] = self.fusion(maps, sizes)
+            return fused
+        return [adapt(ours, size) for adapt, ours, size in zip(self.adapters, maps, sizes, strict=True)]

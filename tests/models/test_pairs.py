@@ -1,0 +1,24 @@
+"""The pairs of the package: both models are built on shapes alone, and the teacher is the larger one."""
+
+from __future__ import annotations
+
+import pytest
+
+from kdbench.openmmlab.complexity import describe
+from kdbench.plugins import registry
+from kdbench_models.plugin import kdbench_pairs
+
+PAIRS = {pair.name: pair for pair in kdbench_pairs()}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_teacher_is_larger_than_its_student(name):
+    pair = PAIRS[name]
+    sizes = describe(pair, registry().dataset(pair.dataset).value)
+    assert sizes["teacher"]["flops"] > sizes["student"]["flops"] > 0
+    assert sizes["teacher"]["parameters"] > sizes["student"]["parameters"]
+
+
+def test_none_is_its_datasets_default():
+    for pair in PAIRS.values():
+        assert registry().pairs_of(pair.dataset)[0].name not in PAIRS
