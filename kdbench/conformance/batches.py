@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,29 +13,51 @@ from torch import Tensor, nn
 from kdbench.distill import Assignment, Captures, Logits, Predictions, Step
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 
-AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "roi_targets"})
-"""Captures with a row for each of the student's RoIs."""
-AT_ANCHORS = frozenset({"rpn_targets", "head_targets"})
-"""Captures at chosen anchors or points of all images."""
+AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits"})
+"""Captures of a two-stage model with a row for each of the student's RoIs."""
 SHARED = frozenset({"anchors", "box_levels"})
-"""Captures that say nothing of the order of the images."""
+"""Captures that say nothing of the images."""
 HORIZONTAL, VERTICAL = -1, -2
 """Dimensions of a map along which it can be mirrored."""
+Grid = tuple[int, int]
+"""Height and width of a map, in cells."""
 KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
+def copied(step: Step) -> Step:
+    """Return a step whose tensors are copies."""
+    copy = partial(_each, change=torch.clone)
+
+    def captures(values: Captures) -> dict[str, Any]:
+        return {name: copy(value) for name, value in values.items()}
+
+    targets = step.targets
+    return replace(
+        step,
+        student=captures(step.student),
+        teacher=captures(step.teacher),
+        others=tuple(captures(other) for other in step.others),
+        images=step.images.clone(),
+        targets=replace(
+            targets,
+            boxes=copy(targets.boxes),
+            labels=copy(targets.labels),
+            masks=None if targets.masks is None else targets.masks.clone(),
+        ),
+    )
+
+
 def reordered(step: Step, order: Sequence[int]) -> Step:
-    """Return a copy of a step with its images in another order.
+    """Return a step with its images in another order.
 
     Args:
         step: Whose ``student`` has the ``rois`` in a two-stage family.
         order: Position in the new batch -> position in the old one.
     """
-    rows = _rows(step.student["rois"], order) if "rois" in step.student else None
-    sizes = [len(level) for level in step.student.get("anchors", ())]
+    change = _Order(step, order)
 
     def captures(values: Captures) -> dict[str, Any]:
-        return {name: _reordered(name, value, order, rows, sizes) for name, value in values.items()}
+        return {name: change.capture(name, value) for name, value in values.items()}
 
     targets = step.targets
     return replace(
@@ -45,70 +68,97 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
         images=step.images[list(order)],
         targets=replace(
             targets,
-            boxes=tuple(targets.boxes[old].clone() for old in order if targets.boxes),
-            labels=tuple(targets.labels[old].clone() for old in order if targets.labels),
+            boxes=tuple(targets.boxes[old] for old in order if targets.boxes),
+            labels=tuple(targets.labels[old] for old in order if targets.labels),
             masks=None if targets.masks is None else targets.masks[list(order)],
             sizes=tuple(targets.sizes[old] for old in order if targets.sizes),
         ),
     )
 
 
-def _rows(rois: Tensor, order: Sequence[int]) -> Tensor:
-    """(R,) rows of the RoIs: those of the first image in the new order first."""
-    return torch.cat([(rois[:, 0] == old).nonzero().flatten() for old in order])
+class _Order:
+    """Puts images, and what belongs to them, into another order.
 
+    Args:
+        step: Its captures.
+        order: Position in the new batch -> position in the old one.
+    """
 
-def _reordered(name: str, value: Any, order: Sequence[int], rows: Tensor | None, sizes: Sequence[int]) -> Any:
-    if name == "rois" and rows is not None:
-        places = torch.tensor([order.index(old) for old in range(len(order))], dtype=value.dtype)
-        moved = value[rows].clone()
-        moved[:, 0] = places[moved[:, 0].long()]
-        return moved
-    if name == "proposals":
-        return [value[old].clone() for old in order]
-    if name == "assignments":
-        return {head: _reordered(f"{head}_targets", part, order, rows, sizes) for head, part in value.items()}
-    if name in AT_ANCHORS:
-        return replace(_each(value, torch.clone), rows=_anchors_of_images(value.rows, sizes, order))
-    if name in SHARED:
-        return _each(value, torch.clone)
-    if rows is not None and (name in AT_ROIS or name == "logits"):
-        return _at_rows(value, rows)
-    return _each(value, lambda part: part[list(order)])
+    def __init__(self, step: Step, order: Sequence[int]) -> None:
+        self.order, self.positions = list(order), Positions(step)
+        self.places = torch.tensor([self.order.index(old) for old in range(len(self.order))])
+        """Position in the old batch -> position in the new one."""
+        rois = step.student.get("rois")
+        self.rows = None if rois is None else self.places[rois[:, 0].long()].argsort(stable=True)
+        """New row of a RoI -> old one."""
 
-
-def _at_rows(value: Any, rows: Tensor) -> Any:
-    if not isinstance(value, Assignment):
+    def capture(self, name: str, value: Any) -> Any:
+        """Return a capture of the same images in the new order."""
+        if name == "rois":
+            moved = value[self.rows].clone()
+            moved[:, 0] = self.places[moved[:, 0].long()].to(moved.dtype)
+            return moved
+        if name == "proposals":
+            return [value[old] for old in self.order]
+        if name == "assignments":
+            return {head: self.capture(f"{head}_targets", part) for head, part in value.items()}
+        if isinstance(value, Assignment):
+            return arranged(value, self._rows_of(name, value.rows))
+        if name in SHARED:
+            return value
+        rows = self.rows if self.rows is not None and name in AT_ROIS else self.order
         return _each(value, lambda part: part[rows])
-    places = torch.empty_like(rows)
-    places[rows] = torch.arange(len(rows))
-    positive, by = places[value.positive].sort()
+
+    def _rows_of(self, name: str, rows: Tensor) -> Tensor:
+        if name == "roi_targets" and self.rows is not None:
+            return self.rows.argsort()[rows]
+        return self.positions.moved(rows, lambda image, y, x, _grid: (self.places[image], y, x))
+
+
+class Positions:
+    """The positions of a convolutional head: counted over levels, then images, then cells and anchors.
+
+    Args:
+        step: Whose ``student`` has the ``neck``, and ``anchors`` where there are such heads.
+    """
+
+    def __init__(self, step: Step) -> None:
+        maps, anchors = step.student["neck"], step.student.get("anchors", ())
+        self.grids = [(level.shape[-2], level.shape[-1]) for level in maps]
+        self.images = len(maps[0])
+        cells = [height * width for height, width in self.grids]
+        self.anchors = [len(part) // count for part, count in zip(anchors, cells, strict=False)]
+
+    def moved(
+        self, rows: Tensor, change: Callable[[Tensor, Tensor, Tensor, Grid], Sequence[Tensor]]
+    ) -> Tensor:
+        """Return the rows of positions whose image, y and x a function gives for the old ones and their grid."""
+        found, start = torch.full_like(rows, -1), 0
+        for (height, width), anchors in zip(self.grids, self.anchors, strict=True):
+            count = self.images * height * width * anchors
+            here = (rows >= start) & (rows < start + count)
+            place = torch.unravel_index(rows[here] - start, (self.images, height, width, anchors))
+            image, y, x = change(place[0], place[1], place[2], (height, width))
+            anchor = place[3]
+            found[here] = start + ((image * height + y) * width + x) * anchors + anchor
+            start += count
+        return found
+
+
+def arranged(value: Assignment, rows: Tensor) -> Assignment:
+    """Return an assignment whose positions are at other rows, in their order."""
+    order = rows.argsort()
+    positive, by = order.argsort()[value.positive].sort()
     return replace(
         value,
-        logits=value.logits[rows],
-        labels=value.labels[rows],
+        logits=value.logits[order],
+        labels=value.labels[order],
         positive=positive,
         boxes=value.boxes[by],
         targets=value.targets[by],
-        rows=places[value.rows[rows]],
-        weights=value.weights[rows],
+        rows=rows[order],
+        weights=value.weights[order],
     )
-
-
-def _anchors_of_images(rows: Tensor, sizes: Sequence[int], order: Sequence[int]) -> Tensor:
-    """Return the places of anchors after the images were put in another order.
-
-    Args:
-        rows: (N,) places, counted over levels, then images, then an image's anchors.
-        sizes: Anchors of an image at each level.
-        order: Position in the new batch -> position in the old one.
-    """
-    images, size = torch.argsort(torch.tensor(order)), torch.tensor(sizes)
-    ends = (size * len(order)).cumsum(0)
-    level = torch.bucketize(rows, ends, right=True)
-    start = ends[level] - size[level] * len(order)
-    image, anchor = (rows - start) // size[level], (rows - start) % size[level]
-    return start + images[image] * size[level] + anchor
 
 
 def mirrored(step: Step, axis: int) -> Step:
@@ -129,6 +179,8 @@ def mirrored(step: Step, axis: int) -> Step:
         student=captures(step.student),
         teacher=captures(step.teacher),
         others=tuple(captures(other) for other in step.others),
+        teacher_tail=mirror.tail,
+        teacher_boxes=mirror.boxes,
         images=step.images.flip(axis),
         targets=replace(
             targets,
@@ -142,15 +194,13 @@ class Mirror:
     """Mirrors what there is in a step.
 
     Args:
-        step: Whose ``student`` has the ``neck``.
+        step: Its captures.
         axis: ``HORIZONTAL`` or ``VERTICAL``.
     """
 
     def __init__(self, step: Step, axis: int) -> None:
-        self.size, self.axis, self.images = step.targets.image_shape[axis], axis, len(step.images)
-        self.grids = [level.shape[-2:] for level in step.student["neck"]]
-        self.anchors = [len(level) for level in step.student.get("anchors", ())]
-        """Of an image at each level."""
+        self.step, self.positions, self.axis = step, Positions(step), axis
+        self.size, self.grids = step.targets.image_shape[axis], self.positions.grids
         self.side = 0 if axis == HORIZONTAL else 1
         """Position of x1 or y1 in a box, of dx or dy in its deltas, and of the distance to the left or the top."""
 
@@ -162,6 +212,8 @@ class Mirror:
             return torch.cat([value[:, :1], self.corners(value[:, 1:])], dim=1)
         if name == "anchors":
             return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
+        if name == "head_boxes":
+            return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
         if isinstance(value, LevelsByAnchors):
             return LevelsByAnchors(tuple(map(self.corners, value.anchors)))
         if name == "roi_boxes":
@@ -169,9 +221,7 @@ class Mirror:
         if name == "assignments":
             return {head: self.capture(f"{head}_targets", part) for head, part in value.items()}
         if isinstance(value, Assignment):
-            encoded = self._distances if name == "head_targets" else self._deltas
-            rows = self._rows(value.rows) if name in AT_ANCHORS else value.rows
-            return replace(value, boxes=encoded(value.boxes, 1), targets=encoded(value.targets, 1), rows=rows)
+            return self._assignment(name, value)
         if isinstance(value, Predictions):
             return Predictions(
                 _each(value.logits, self.map), tuple(self._boxes(name, v) for v in value.boxes)
@@ -183,24 +233,42 @@ class Mirror:
         return values.flip(self.axis) if values.dim() >= 4 else values
 
     def corners(self, boxes: Tensor) -> Tensor:
-        """(N, 4) x1, y1, x2, y2, or more columns after these."""
+        """(..., 4) x1, y1, x2, y2, or more after these."""
         moved, low, high = boxes.clone(), self.side, self.side + 2
-        moved[:, low], moved[:, high] = self.size - boxes[:, high], self.size - boxes[:, low]
+        moved[..., low], moved[..., high] = self.size - boxes[..., high], self.size - boxes[..., low]
         return moved
 
-    def _rows(self, rows: Tensor) -> Tensor:
-        """(N,) places of anchors, counted over levels, then images, then cells and their anchors."""
-        places, start = [], 0
-        for (height, width), size in zip(self.grids, self.anchors, strict=True):
-            level = torch.arange(start, start + self.images * size).view(self.images, height, width, -1)
-            places.append(level.flip(2 - self.side).flatten())
-            start += self.images * size
-        return torch.cat(places)[rows]
+    def tail(self, hidden: Any, after: int) -> Predictions:
+        """Run the teacher's head on the maps as they are without the mirror."""
+        plain = [[self.map(branch) for branch in branches] for branches in hidden]
+        predictions: Predictions = self.capture("head", self.step.teacher_tail(plain, after=after))
+        return predictions
+
+    def boxes(self, predictions: Predictions) -> list[Tensor]:
+        """Decode predictions as they are without the mirror."""
+        boxes: list[Tensor] = self.capture(
+            "head_boxes", self.step.teacher_boxes(self.capture("head", predictions))
+        )
+        return boxes
 
     def _anchors(self, boxes: Tensor, height: int, width: int) -> Tensor:
-        """(H * W * A, 4), in the order of the cells."""
-        cells = self.corners(boxes).view(height, width, -1, 4)
-        return cells.flip(1 - self.side).reshape(-1, 4)
+        """(..., H * W * A, 4), in the order of the cells."""
+        cells = self.corners(boxes).reshape(*boxes.shape[:-2], height, width, -1, 4)
+        return cells.flip(-3 if self.axis == HORIZONTAL else -4).reshape(boxes.shape)
+
+    def _assignment(self, name: str, value: Assignment) -> Assignment:
+        encoded = self._distances if name == "head_targets" else self._deltas
+        turned = replace(value, boxes=encoded(value.boxes, 1), targets=encoded(value.targets, 1))
+        return (
+            turned
+            if name == "roi_targets"
+            else arranged(turned, self.positions.moved(value.rows, self._cell))
+        )
+
+    def _cell(self, image: Tensor, y: Tensor, x: Tensor, grid: Grid) -> Sequence[Tensor]:
+        if self.axis == HORIZONTAL:
+            return image, y, grid[1] - 1 - x
+        return image, grid[0] - 1 - y, x
 
     def _boxes(self, name: str, values: Tensor) -> Tensor:
         """(B, A * 4 * n, H, W): the small dense model's are distributions of distances, an RPN's deltas."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from kdbench.cards import Options
-from kdbench.conformance.batches import HORIZONTAL, VERTICAL, mirror_kernels, mirrored, reordered
+from kdbench.conformance.batches import HORIZONTAL, VERTICAL, copied, mirror_kernels, mirrored, reordered
 from kdbench.conformance.exam import Exam
 from kdbench.distill import Captures, Method, Step
 from kdbench.distill.randomness import generator, seeded
@@ -37,8 +37,11 @@ class Form:
     axis: int | None = None
 
 
-AS_IT_IS = Form("it is as it was", partial(reordered, order=(0, 1, 2)))
-SWAPPED = [Form("two images of the batch change places", partial(reordered, order=order)) for order in ORDERS]
+AS_IT_IS = Form("it is as it was", lambda step: step)
+SWAPPED = [
+    Form(f"images {one} and {two} of the batch change places", partial(reordered, order=order))
+    for order, one, two in ((ORDERS[0], 0, 1), (ORDERS[1], 1, 2))
+]
 MIRRORED = [
     Form(f"the batch is mirrored {how}", partial(mirrored, axis=axis), axis)
     for how, axis in (("left to right", HORIZONTAL), ("top to bottom", VERTICAL))
@@ -90,9 +93,11 @@ class Case:
             draw: Seed of its random numbers.
             form: Of the batch.
         """
-        names, count = set(self.made().needs()), self.options.ensemble - 1
-        seen = form.change(AS_IT_IS.change(self.exam.bench.recorded(self.family).step))
-        return replace(
+        from kdbench.openmmlab.preflight import check_family
+
+        names, count = check_family(self.made(), self.family), self.options.ensemble - 1
+        seen = self.exam.bench.recorded(self.family).in_form(form.name, form.change)
+        step = replace(
             seen,
             student=_some(seen.student, names),
             teacher=_some(seen.teacher, names),
@@ -101,6 +106,7 @@ class Case:
             iterations=ITERATIONS,
             generator=generator("cpu", draw, "method"),
         )
+        return copied(step)
 
     def terms(self, iteration: int = 0, draw: int = 0, form: Form = AS_IT_IS) -> dict[str, float]:
         """Return the terms on the recorded batch; with a mirrored one the method's kernels are mirrored too."""
@@ -112,7 +118,7 @@ class Case:
         return {name: float(term.detach()) for name, term in terms.items()}
 
 
-def _some(captures: Captures, names: set[str]) -> Captures:
+def _some(captures: Captures, names: frozenset[str]) -> Captures:
     return {name: value for name, value in captures.items() if name in names}
 
 

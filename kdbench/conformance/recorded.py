@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -19,6 +20,8 @@ IMAGES = 3
 SCALE = (128, 64)
 """Width and height: each level has an even number of cells, and is not square."""
 TEACHERS = 2
+BLOCK = 8
+"""Side of a cell of the segmenters' maps, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,19 @@ class Recorded:
         step: With every capture of the family, and those of a second teacher.
         shapes: Of all captures.
         student: The student's parameters.
+        forms: Name of another form of the batch -> the step, of those that were asked for.
     """
 
     step: Step
     shapes: Shapes
     student: frozenset[Tensor]
+    forms: dict[str, Step] = field(default_factory=dict)
+
+    def in_form(self, name: str, change: Callable[[Step], Step]) -> Step:
+        """Return the step in another form, which is made once."""
+        if name not in self.forms:
+            self.forms[name] = change(self.step)
+        return self.forms[name]
 
 
 class _Recorder(Method[Options]):
@@ -47,6 +58,15 @@ class _Recorder(Method[Options]):
         return {}
 
 
+def _with_blocks(step: Step) -> Step:
+    """Return a step whose masks are made of blocks: however a cell is chosen from one, it is the same."""
+    if step.targets.masks is None:
+        return step
+    blocks = step.targets.masks[:, ::BLOCK, ::BLOCK]
+    masks = blocks.repeat_interleave(BLOCK, 1).repeat_interleave(BLOCK, 2)
+    return replace(step, targets=replace(step.targets, masks=masks))
+
+
 def record(bench: Bench, family: str) -> Recorded:
     """Take three of the drawn scenes through a family's student and teachers, as a training does."""
     from kdbench.openmmlab.captures import family_of_model
@@ -57,7 +77,7 @@ def record(bench: Bench, family: str) -> Recorded:
     teacher, *others = (bench.teacher(family, number, None) for number in range(TEACHERS))
     model = Distiller(student, recorder, teacher, seed=0, iterations=1, names=names, others=others).train()
     model.compute(*bench.batch(subject, IMAGES).batch(student))
-    step = recorder.step
+    step = _with_blocks(recorder.step)
     shapes = Shapes(
         {name: shapes_of(value) for name, value in step.student.items()},
         {name: shapes_of(value) for name, value in step.teacher.items()},

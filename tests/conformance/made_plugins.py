@@ -268,7 +268,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "an adapter for each step": (
         "parameters",
         Copy(method={"# level": "ours = nn.Conv2d(ours.shape[1], ours.shape[1], 1)(ours)"}),
-        "losses() makes the parameter 'weight' (made_up_an_adapter_for_each_step/method.py, line 22: ours =",
+        "losses() makes the parameter 'weight' (made_up_an_adapter_for_each_step/method.py, line 23: ours =",
     ),
     "adapters in a list": (
         "parameters",
@@ -293,7 +293,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "dropout": (
         "generator",
         Copy(method={"# level": "ours = nn.functional.dropout(ours, 0.1)"}),
-        "losses() uses torch's global generator (made_up_dropout/method.py, line 22: ours =",
+        "losses() uses torch's global generator (made_up_dropout/method.py, line 23: ours =",
     ),
     "numpy's numbers": (
         "generator",
@@ -339,7 +339,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
                 "            scale = theirs.shape[-1] / step.targets.image_shape[1]\n"
                 "            for image, boxes in enumerate(step.targets.boxes):\n"
                 "                for x1, _, x2, _ in (boxes * scale).int().tolist():\n"
-                "                    inside[image, :, :, x1 : x2 + 1] = 1\n"
+                "                    inside[image, :, :, x1 : x2 + 2] = 1\n"
                 "            ours = ours * inside"
             },
         ),

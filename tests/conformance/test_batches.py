@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
-from kdbench.conformance.batches import HORIZONTAL, VERTICAL, mirror_kernels, mirrored, reordered
+from kdbench.conformance.batches import HORIZONTAL, VERTICAL, copied, mirror_kernels, mirrored, reordered
 from kdbench.distill import FAMILIES, Assignment, Logits, Predictions, Step, Targets
 from kdbench.distill.captures import tensors_of
 
@@ -31,21 +33,26 @@ def test_images_change_places_with_all_that_is_theirs():
     assert reordered(step(targets=masks), SWAP).targets.masks[:, 0, 0].tolist() == [1, 0, 2]
 
 
+def assignment(count, rows, *positive):
+    """Row k has the logits and the label k, and the n-th positive the box n."""
+    values, boxes = torch.arange(float(count)), torch.arange(float(len(positive)))[:, None].expand(-1, 4)
+    return Assignment(
+        logits=values[:, None],
+        activation="softmax",
+        labels=values.long(),
+        positive=torch.tensor(positive),
+        boxes=boxes,
+        targets=boxes,
+        rows=torch.tensor(rows),
+        weights=values,
+        normaliser=torch.tensor(1.0),
+    )
+
+
 def test_rows_of_rois_follow_their_images():
     rois = torch.tensor([[0.0, 1, 1, 2, 2], [1, 3, 3, 4, 4], [1, 5, 5, 6, 6], [2, 7, 7, 8, 8]])
     rows = torch.arange(4.0)[:, None]
-    targets = Assignment(
-        rows,
-        "softmax",
-        torch.arange(4),
-        torch.tensor([1, 3]),
-        torch.ones(2, 4),
-        torch.ones(2, 4),
-        torch.arange(4),
-        torch.ones(4),
-        torch.tensor(2.0),
-    )
-    targets.boxes[1] = 3.0
+    targets = assignment(4, [0, 1, 2, 3], 0, 3)
     captures = {
         "rois": rois,
         "roi_logits": rows,
@@ -57,13 +64,28 @@ def test_rows_of_rois_follow_their_images():
     assert found["roi_logits"].flatten().tolist() == [1, 2, 0, 3]
     assert found["logits"].values[0].flatten().tolist() == [1, 2, 0, 3]
     moved = found["roi_targets"]
-    assert moved.labels[moved.positive].tolist() == [1, 3]
-    assert (moved.positive.tolist(), moved.boxes[:, 0].tolist()) == ([0, 3], [1, 3])
+    assert moved.labels.tolist() == moved.weights.tolist() == [1, 2, 0, 3]
+    assert (moved.positive.tolist(), moved.boxes[:, 0].tolist()) == ([2, 3], [0, 1])
+    assert moved.rows.tolist() == [0, 1, 2, 3]
 
 
-def test_a_batch_in_its_order_is_a_copy():
+def test_positions_of_a_head_follow_their_images_and_cells():
+    anchors = {"anchors": [torch.zeros(2 * 4 * 2, 4)]}  # two to a cell
+    cells = 2 * 4 * 2
+    targets = assignment(3, [1, cells + 3, 2 * cells], 1)
+    moved = reordered(step({**anchors, "head_targets": targets}), SWAP).student["head_targets"]
+    assert moved.rows.tolist() == [3, cells + 1, 2 * cells]
+    assert moved.labels.tolist() == [1, 0, 2]
+    assert (moved.positive.tolist(), moved.boxes[:, 0].tolist()) == ([0], [0])
+    across = mirrored(step({**anchors, "head_targets": targets}), HORIZONTAL).student["head_targets"]
+    assert across.rows.tolist() == [7, cells + 5, 2 * cells + 6]
+    down = mirrored(step({**anchors, "head_targets": targets}), VERTICAL).student["head_targets"]
+    assert down.rows.tolist() == [9, cells + 11, 2 * cells + 8]
+
+
+def test_a_copy_can_be_spoilt():
     before = step({"anchors": [torch.ones(8, 4)]})
-    found = reordered(before, (0, 1, 2))
+    found = copied(before)
     found.student["neck"][0].zero_()
     found.student["anchors"][0].zero_()
     found.targets.boxes[0].zero_()
@@ -87,13 +109,9 @@ def test_anchors_stay_in_the_order_of_the_cells():
 
 def test_encoded_boxes_are_those_of_mirrored_boxes():
     ones = torch.tensor([[1.0, 2, 3, 4]])
-    place, one = torch.zeros(1, dtype=torch.long), torch.tensor(1.0)
-    grid = step().student["neck"][0].shape[-2:]
-    deltas = Assignment(
-        ones, "softmax", torch.zeros(1), torch.zeros(1), ones, ones, place, torch.ones(1), one
-    )
+    deltas = dataclasses.replace(assignment(1, [0], 0), boxes=ones, targets=ones)
     captures = {
-        "anchors": [torch.ones(grid[0] * grid[1], 4)],
+        "anchors": [torch.zeros(8, 4)],
         "roi_boxes": ones,
         "rpn_targets": deltas,
         "head_targets": deltas,
@@ -103,7 +121,6 @@ def test_encoded_boxes_are_those_of_mirrored_boxes():
     found = mirrored(step(captures), HORIZONTAL).student
     assert found["roi_boxes"].tolist() == found["rpn_targets"].targets.tolist() == [[-1, 2, 3, 4]]
     assert found["head_targets"].boxes.tolist() == [[3, 2, 1, 4]]
-    assert found["head_targets"].rows.tolist() == [grid[1] - 1]
     assert found["rpn"].boxes[0].flatten().tolist() == [-1, 2, 3, 4]
     assert found["head"].boxes[0].flatten().tolist() == [3, 2, 1, 4]
     assert mirrored(step(captures), VERTICAL).student["head_targets"].boxes.tolist() == [[1, 4, 3, 2]]

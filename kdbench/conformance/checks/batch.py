@@ -14,7 +14,7 @@ from kdbench.conformance.registering import learning_leaves, registered
 from kdbench.distill import Method, Step
 from kdbench.distill.randomness import seeded
 
-DRAWS = 16
+DRAWS = 8
 """Of the terms of a method that draws random numbers."""
 ROUNDING = 1e-4, 1e-7
 """How far a term may be apart through rounding, relative to its size and at all."""

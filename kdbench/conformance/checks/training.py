@@ -153,6 +153,7 @@ def _culprit(case: Case) -> str:
         step = case.step(iteration)
         found["task_weight()"] = method.task_weight(step) - 1
         found["classification_weight()"] = method.classification_weight(step) - 1
+        found["head_weight()"] = method.head_weight(step) - 1
         for name, value in found.items():
             if value != 0:
                 return f"{name} is {value + name.endswith('()'):.6g} in iteration {iteration}"
