@@ -128,6 +128,15 @@ def test_the_plan_of_a_sweep_imports_neither_torch_nor_pandas(small_digits, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_the_official_evaluations_import_numpy_alone():
+    names = "boxes, caltech, coco, kitti, segmentation, voc, widerface"
+    code = f"import sys; from kdbench.metrics import {names}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "numpy" in loaded
+    assert not loaded & ((HEAVY | MM | {"pycocotools"}) - {"numpy"})
+
+
 def test_openmmlab_is_imported_in_its_room_alone():
     package = Path(kdbench.__file__).parent
     code = {path.relative_to(package): path.read_text() for path in package.rglob("*.py")}

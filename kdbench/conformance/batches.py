@@ -137,8 +137,9 @@ class Positions:
         for (height, width), anchors in zip(self.grids, self.anchors, strict=True):
             count = self.images * height * width * anchors
             here = (rows >= start) & (rows < start + count)
-            *cell, anchor = torch.unravel_index(rows[here] - start, (self.images, height, width, anchors))
-            image, y, x = change(*cell, (height, width))
+            place = torch.unravel_index(rows[here] - start, (self.images, height, width, anchors))
+            image, y, x = change(place[0], place[1], place[2], (height, width))
+            anchor = place[3]
             found[here] = start + ((image * height + y) * width + x) * anchors + anchor
             start += count
         return found
@@ -252,8 +253,8 @@ class Mirror:
 
     def _anchors(self, boxes: Tensor, height: int, width: int) -> Tensor:
         """(..., H * W * A, 4), in the order of the cells."""
-        cells = self.corners(boxes).unflatten(-2, (height, width, -1))
-        return cells.flip(-3 if self.axis == HORIZONTAL else -4).flatten(-4, -2)
+        cells = self.corners(boxes).reshape(*boxes.shape[:-2], height, width, -1, 4)
+        return cells.flip(-3 if self.axis == HORIZONTAL else -4).reshape(boxes.shape)
 
     def _assignment(self, name: str, value: Assignment) -> Assignment:
         encoded = self._distances if name == "head_targets" else self._deltas

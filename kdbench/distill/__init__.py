@@ -26,7 +26,7 @@ from kdbench.distill.losses import (
     unit_vectors,
 )
 from kdbench.distill.method import Method, Step
-from kdbench.distill.padding import valid_cells
+from kdbench.distill.padding import masked, valid_cells
 from kdbench.distill.processes import gathered, reduced
 from kdbench.distill.regions import (
     as_rois,
@@ -60,6 +60,7 @@ __all__ = [
     "gathered",
     "largest_overlap",
     "level_overlaps",
+    "masked",
     "mean_or_zero",
     "mean_square",
     "overlaps",

@@ -27,6 +27,19 @@ def valid_cells(maps: Sequence[Tensor], sizes: Sequence[Size], strides: Sequence
     return [_inside(_grid(level), -(-limits // stride)) for level, stride in zip(maps, strides, strict=True)]
 
 
+def masked(maps: Tensor, cells: Tensor | None) -> Tensor:
+    """Set a map to 0 where it sees padding alone.
+
+    Args:
+        maps: (B, C, H, W).
+        cells: (B, H, W) booleans, the cells that count; None: all.
+
+    Returns:
+        (B, C, H, W); the other cells have a gradient of exactly 0.
+    """
+    return maps if cells is None else maps.masked_fill(~cells[:, None], 0)
+
+
 def _grid(level: Tensor) -> tuple[int, int, int]:
     """B, H and W."""
     return len(level), level.shape[-2], level.shape[-1]

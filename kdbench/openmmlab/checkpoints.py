@@ -44,6 +44,8 @@ class Inert:
 
 INERT = (
     "mmengine.logging.history_buffer.HistoryBuffer",
+    "argparse.Namespace",
+    "pathlib.PosixPath",
     "builtins.getattr",
     "builtins.slice",
     "numpy.ndarray",
@@ -53,7 +55,7 @@ INERT = (
     "numpy._core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
 )
-"""What mmengine's checkpoints name besides tensors and plain containers."""
+"""What checkpoints of mmengine, torchdistill and DETR name besides tensors and plain containers."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def load_weights(model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, 
             architecture, or of several models that fit. The model is unchanged then.
     """
     own = model.state_dict()
-    states = state_dicts(file)
+    states = [_renamed(state, revise_keys) for state in state_dicts(file)]
     fits = [fit for state in states for fit in _fits(own, state)]
     best = max(fits, key=lambda fit: fit.share)
     if best.share < LEAST_SHARE:

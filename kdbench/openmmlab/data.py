@@ -23,6 +23,10 @@ from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
+PACKED = 20_000
+"""Images from which on a dataset's annotations are packed into bytes that loading processes share.
+
+Mmengine collects all garbage of the process for that, which takes half a second."""
 JUDGES = {
     "voc": ("metrics", "KdbenchBoxes"),
     "coco": ("coco_metric", "KdbenchCoco"),
@@ -36,8 +40,10 @@ JUDGES = {
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
+    found = items(dataset, split, folder)
     common: dict[str, Any] = {
-        "items": items(dataset, split, folder),
+        "items": found,
+        "serialize_data": len(found) >= PACKED,
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",

@@ -267,10 +267,10 @@ class Distiller(BaseModel):  # type: ignore[misc]
             losses = head_scaled(losses, self.method.head_weight(step))
             terms, weight = self.method.losses(step), self.method.task_weight(step)
             check_terms(terms)
-            self._check_untouched(records, untouched)
+            self.check_untouched(records, untouched)
         return losses, terms, weight
 
-    def _check_untouched(self, records: Sequence[Raw], untouched: list[int]) -> None:
+    def check_untouched(self, records: Sequence[Raw], untouched: list[int]) -> None:
         """Refuse a method that changed in place what the teacher gave, which the students of a pack share."""
         if versions(records) != untouched:
             for teacher in self.teachers:

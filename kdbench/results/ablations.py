@@ -10,7 +10,6 @@ from typing import Any
 
 from kdbench.benchmarks import Benchmark, Cell, load, options_of
 from kdbench.changes import change
-from kdbench.errors import UserError
 from kdbench.reported import Reported, reported
 from kdbench.results.board import Ranking
 from kdbench.results.formats import measured, to_csv
@@ -155,8 +154,9 @@ def page(benchmark: Benchmark, papers: Sequence[Reported], found: Sequence[Ranki
     parts = [f"# {escape(benchmark.title)}", LEGEND, f"The cells again: `{again}`"]
     for ranking in found:
         parts.append(_table(ranking, papers).markdown())
-        parts.append("\n".join(f"- {escape(agreement(ranking, paper))}" for paper in papers))
-    parts += ["## The paper's numbers", "\n".join(f"- {escape(paper.origin)}" for paper in papers), TAGS]
+        parts += ["\n".join(f"- {escape(agreement(ranking, paper))}" for paper in papers)] * bool(papers)
+    if papers:
+        parts += ["## The paper's numbers", "\n".join(f"- {escape(paper.origin)}" for paper in papers), TAGS]
     return "\n\n".join(parts) + "\n"
 
 
@@ -196,8 +196,6 @@ def _expected(files: Iterable[Path], results: Path) -> dict[Path, str]:
     expected: dict[Path, str] = {}
     for file in files:
         benchmark = load(file)
-        if benchmark.paper is None:
-            raise UserError(f"{file}: paper: an ablation needs it.")
         papers = reported(benchmark, str(file))
         found = ablation(benchmark, papers, records)
         base = results / "ablations" / file.stem

@@ -203,6 +203,9 @@ def test_real_photos_are_run_from_a_given_teacher(shared_data, tmp_path, monkeyp
     """Narrow models on thirty photos of COCO with crowds, 4 iterations each."""
     import torch
 
+    from kdbench.openmmlab.setup import prepare_libraries
+
+    prepare_libraries("mmdet")
     from kdbench.openmmlab.students import Subject
 
     folder = shared_data / "tiny_coco"

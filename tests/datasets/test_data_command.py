@@ -134,10 +134,11 @@ def test_cards_are_complete() -> None:
     from kdbench.datasets import kdbench_datasets
 
     cards: list[Dataset] = kdbench_datasets()
-    assert [card.name for card in cards] == ["digits", "digits-seg", "voc", "voc07", "bccd", "camvid"]
+    ours = ["digits", "digits-seg", "voc", "voc07", "bccd", "camvid", "coco", "kitti", "widerface"]
+    assert [card.name for card in cards] == ours
     for card in cards:
         assert callable(load_object(card.prepare))
         assert {"train", "test"} <= set(card.splits)
         assert len(set(card.classes)) == len(card.classes)
     assert [card.name for card in cards if card.embedded] == ["digits", "digits-seg"]
-    assert [len(card.classes) for card in cards] == [10, 11, 20, 20, 3, 11]
+    assert [len(card.classes) for card in cards] == [10, 11, 20, 20, 3, 11, 80, 3, 1]

@@ -1,6 +1,6 @@
 """Kill a sweep of pretended trainings again and again, and compare what it records with an undisturbed one.
 
-    python tests/hostile/kills.py 100
+    python tests/hostile/kills.py 100 [SEED]
 
 Each round starts the sweep and kills all of its processes, the sweep alone, or one of its workers with SIGKILL, at
 a random moment; a sweep that comes to its end is compared, and a new one begins.
@@ -108,6 +108,8 @@ def rounds(
 
 
 if __name__ == "__main__":
-    begun = time.monotonic()
-    print(dict(campaign(int(sys.argv[1]))), f"{time.monotonic() - begun:.0f} s")
+    begun, seed = time.monotonic(), int(sys.argv[2]) if len(sys.argv) > 2 else time.time_ns() % 1000
+    print(
+        f"seed {seed}: {dict(campaign(int(sys.argv[1]), seed))}, {time.monotonic() - begun:.0f} s", flush=True
+    )
     os._exit(0)

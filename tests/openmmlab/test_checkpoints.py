@@ -5,7 +5,9 @@ import json
 import os
 import struct
 import zipfile
+from argparse import Namespace
 from collections import OrderedDict
+from pathlib import PosixPath
 
 import pytest
 import torch
@@ -48,7 +50,11 @@ def file(tmp_path):
         },
         lambda model: {"state_dict": prefixed(model, "module._orig_mod.")},
         lambda model: {"state_dict": prefixed(model, "architecture.") | prefixed(model, "teacher.")},
-        lambda model: {"model": model.state_dict(), "optimizer": {"state": {}}, "epoch": 3},
+        lambda model: {
+            "model": model.state_dict(),
+            "args": Namespace(lr=0.1, out=PosixPath("x")),
+            "epoch": 3,
+        },
         lambda model: {"network": prefixed(model, "net.core."), "network_ema": prefixed(small(5), "")},
         lambda model: {"ema_state_dict": prefixed(model, "module.", steps=torch.tensor(1))},
     ],

@@ -87,6 +87,16 @@ def test_masks_are_resized_without_mixing_classes(bench, tmp_path):
     assert judged["inputs"].shape == (3, 20, 40)
 
 
+def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path, monkeypatch):
+    scene(tmp_path / "d", XML)
+    plain = loaded(digits.detection, tmp_path / "d", "test")
+    monkeypatch.setattr("kdbench.openmmlab.data.PACKED", 1)
+    packed = loaded(digits.detection, tmp_path / "d", "test")
+    assert (len(plain), plain.serialize_data, len(packed), packed.serialize_data) == (1, False, 1, True)
+    assert plain.get_data_info(0) == packed.get_data_info(0)
+    assert torch.equal(plain[0]["inputs"], packed[0]["inputs"])
+
+
 def test_without_resizing_pixels_are_those_of_the_file(bench, tmp_path):
     pixels, _ = scene(tmp_path / "d", XML)
     schedule = SCHEDULE.model_copy(update={"scale": (20, 10)})

@@ -82,7 +82,8 @@ def test_both_libraries_find_them(shipped, source, cache, kind):
     assert missing == []
     with torch.no_grad():
         image = torch.rand(1, 3, 64, 64)
-        for model in (detector.eval(), segmentor.eval()):
+        for model in (detector, segmentor):
+            model.eval()
             found = model(image)
             assert all(torch.equal(*pair) for pair in zip(found, expected(source, image), strict=True))
 

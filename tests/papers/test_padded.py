@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from fake_steps import built, step, targets, total
+from fake_steps import built, step, total
 from torch import Tensor, nn
 
 from kdbench.distill import Logits, Step, valid_cells
@@ -33,6 +33,13 @@ WHOLE_MAPS = [
     ("dense", "hinton[normaliser=positions]"),
     ("dense", "hinton[matching=true]"),
     ("dense", "cwd[where=logits]"),
+    ("two-stage", "at"),
+    ("two-stage", "mgd[variant=no-mask]"),
+    ("two-stage", "fgd"),
+    ("two-stage", "reviewkd"),
+    ("two-stage", "defeat[variant=neck]"),
+    ("two-stage", "fbkd"),
+    ("segmentation", "dist"),
     ("segmentation", "hinton"),
     ("segmentation", "structured[variant=pixel]"),
     ("segmentation", "fitnets[kd_weight=1]"),
@@ -53,7 +60,7 @@ def padded(on: Step, filler: float) -> Step:
         return tuple(map(filled, value)) if isinstance(value, tuple) else value
 
     student, teacher = ({name: filled(v) for name, v in part.items()} for part in (on.student, on.teacher))
-    return replace(on, student=student, teacher=teacher, targets=replace(targets(), sizes=SIZES))
+    return replace(on, student=student, teacher=teacher, targets=replace(on.targets, sizes=SIZES))
 
 
 @pytest.mark.parametrize(("family", "selector"), WHOLE_MAPS)

@@ -34,6 +34,7 @@ test_pipeline = [
 
 # From the names in the checkpoints of structured KD's authors to the names here, in this order; both networks.
 revise_keys = [
+    (r"^module\.", ""),
     (r"\.c1\.conv\.", ".reduce."),
     (r"\.(d\d+)\.conv\.", r".branches.\1."),
     (r"\.bn\.(bn|act)\.", r".norm.\1."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdbench.api import Captures, Method, Shapes, Step
+from kdbench.api import Captures, Method, Shapes, Step, masked, resized
 from kdbench_papers.at.card import AtOptions
 from kdbench_papers.at.losses import attention_loss, attention_map
 
@@ -28,8 +28,12 @@ class AttentionTransfer(Method[AtOptions]):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the maps."""
-        levels = zip(self._maps(step.student), self._maps(step.teacher), strict=True)
-        terms = [attention_loss(ours, theirs) for ours, theirs in levels]
+        maps = self._maps(step.teacher)
+        levels = zip(self._maps(step.student), maps, step.targets.valid(maps), strict=True)
+        terms = [
+            attention_loss(masked(resized(ours, theirs), cells), masked(theirs, cells))
+            for ours, theirs, cells in levels
+        ]
         return {"attention": self.options.weight * torch.stack(terms).sum()}
 
     def attention(self, step: Step) -> dict[str, Tensor]:

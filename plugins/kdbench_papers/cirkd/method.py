@@ -40,7 +40,8 @@ class CrossImage(Method[CirkdOptions]):
         """Return the variant's terms."""
         (student,), (teacher,), options = step.student["neck"], step.teacher["neck"], self.options
         logits = step.teacher["pixel_logits"]
-        found = {"kd": pixel_wise_loss(resized(step.student["pixel_logits"], logits), logits)}
+        (cells,) = step.targets.valid([logits])
+        found = {"kd": pixel_wise_loss(resized(step.student["pixel_logits"], logits), logits, cells)}
         if "batch" in options.terms:
             found["batch"] = cross_image_loss(student, teacher, options.temperature)
         if "pixel" in options.terms:

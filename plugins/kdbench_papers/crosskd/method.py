@@ -29,10 +29,10 @@ class CrossHead(Method[CrosskdOptions]):
     def build(self, shapes: Shapes) -> None:
         """Find the convolution to cross at, and make an adapter for each branch."""
         self.bins = bins_of(shapes.teacher["head"], shapes.classes)
-        self.classes = shapes.classes
         default = DISTRIBUTION_WEIGHT if self.bins > 1 else 1.0
         self.box_weight = default if self.options.box_weight is None else self.options.box_weight
         if self.options.variant == "direct":
+            _check_same_bins(self.bins, bins_of(shapes.student["head"], shapes.classes))
             return
         levels = len(shapes.teacher["head"]) // 2
         ours, theirs = (_branches(side["head_hidden"], levels) for side in (shapes.student, shapes.teacher))
@@ -91,6 +91,14 @@ class CrossHead(Method[CrosskdOptions]):
         own = step.student if self.options.variant == "direct" else {"head_boxes": step.teacher_boxes(seen)}
         ours, theirs = boxes_at(own, where.rows), boxes_at(step.teacher, where.rows)
         return box_consistency_loss(ours, theirs, weights, where.normaliser)
+
+
+def _check_same_bins(teacher: int, student: int) -> None:
+    if teacher != student:
+        raise UserError(
+            f"the student's head gives {student} numbers for a side of a box, the teacher's {teacher}: choose a "
+            "pair with the same reg_max, or another variant of crosskd than direct."
+        )
 
 
 def _branches(hidden: tuple[Shape, ...], levels: int) -> list[tuple[Shape, Shape]]:

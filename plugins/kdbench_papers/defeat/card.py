@@ -72,6 +72,6 @@ Choices:
         "fg": "of `both`, cells of objects and regions with one",
         "bg": "of `both`, other cells and regions without",
     },
+    directional="a box's cells are cut off to its left and top, as in the released code",
     reported=Path(__file__).with_name("reported.csv"),
-    directional="As in the released code both sides of a box are rounded down to cells.",
 )

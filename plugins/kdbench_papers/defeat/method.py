@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Method, Shapes, Step, resized, stride_of
+from kdbench.api import Method, Shapes, Step, masked, resized, stride_of
 from kdbench_papers.defeat.card import DefeatOptions
 from kdbench_papers.defeat.losses import decoupled_feature_loss, decoupled_head_loss, object_masks
 from kdbench_papers.fine_grained.method import adaptation
@@ -58,12 +58,13 @@ class DecoupledFeatures(Method[DefeatOptions]):
 
     def _neck(self, step: Step) -> tuple[Tensor, Tensor]:
         """Return both sides' means over the levels."""
-        maps = zip(
-            self.adaptations, step.student["neck"], step.teacher["neck"], self._masks(step), strict=True
+        seen, masks = step.student["neck"], self._masks(step)
+        levels = zip(
+            self.adaptations, seen, step.teacher["neck"], masks, step.targets.valid(seen), strict=True
         )
         parts = [
-            decoupled_feature_loss(adapt(ours), resized(theirs, ours), mask)
-            for adapt, ours, theirs, mask in maps
+            decoupled_feature_loss(masked(adapt(ours), cells), masked(resized(theirs, ours), cells), mask)
+            for adapt, ours, theirs, mask, cells in levels
         ]
         foreground, background = (torch.stack(side).mean() for side in zip(*parts, strict=True))
         return foreground, background

@@ -22,7 +22,11 @@ class Dist(Method[DistOptions]):
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the correlations of the variant."""
         (student,), (teacher,) = (side["softmax_logits"].values for side in (step.student, step.teacher))
-        student = resized(student, teacher) if student.dim() == 4 else student
+        if teacher.dim() == 4:
+            student = resized(student, teacher)
+            (cells,) = step.targets.valid([teacher])
+            if cells is not None:
+                student, teacher = (maps.movedim(1, -1)[cells] for maps in (student, teacher))
         beta, gamma = self.options.shares
         loss = dist_loss(student, teacher, beta, gamma, self.options.temperature)
         return {"correlation": self.options.weight * loss}

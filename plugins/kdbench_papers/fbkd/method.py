@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Method, Shapes, Step, at_least_float32, resized
+from kdbench.api import Method, Shapes, Step, at_least_float32, masked, resized
 from kdbench_papers.fbkd.blocks import LevelBlocks
 from kdbench_papers.fbkd.card import FbkdOptions
 from kdbench_papers.fbkd.losses import distance, norm_loss, spatial_mask
@@ -27,10 +27,11 @@ class FeatureBased(Method[FbkdOptions]):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels of each term."""
-        levels = zip(self.levels, step.student["neck"], step.teacher["neck"], strict=True)
+        maps = step.teacher["neck"]
+        levels = zip(self.levels, step.student["neck"], maps, step.targets.valid(maps), strict=True)
         found = [
-            _level(blocks, resized(ours, theirs), theirs, self.options.terms)
-            for blocks, ours, theirs in levels
+            _level(blocks, masked(resized(ours, theirs), cells), masked(theirs, cells), self.options.terms)
+            for blocks, ours, theirs, cells in levels
         ]
         weights = {name: getattr(self.options, f"{name}_weight") for name in self.options.terms}
         return {

@@ -110,6 +110,6 @@ Choices:
         "bg": "the background alone",
         "no-attention": "foreground and background, every cell and channel alike",
     },
+    directional="a box also covers the cells that begin beyond its right and lower edge, as in the released code",
     reported=Path(__file__).with_name("reported.csv"),
-    directional="As in the released code a box covers the cells behind its right and lower side too.",
 )

@@ -8,7 +8,7 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Method, Shapes, Step, adapter, stride_of
+from kdbench.api import Method, Shapes, Step, adapter, masked, stride_of
 from kdbench_papers.fgd.card import FgdOptions
 from kdbench_papers.fgd.context import ContextBlock
 from kdbench_papers.fgd.losses import attention_distance, attentions, box_masks, focal_loss, global_loss
@@ -34,9 +34,11 @@ class FocalGlobal(Method[FgdOptions]):
     def losses(self, step: Step) -> Terms:
         """Return the sum over the levels of each term."""
         sums: defaultdict[str, list[Tensor]] = defaultdict(list)
-        for level, (ours, theirs) in enumerate(zip(step.student["neck"], step.teacher["neck"], strict=True)):
-            adapted = self.adapters[level](ours, theirs.shape[-2:])
-            for name, term in self._level(level, adapted, theirs, step).items():
+        maps = step.teacher["neck"]
+        levels = zip(self.adapters, step.student["neck"], maps, step.targets.valid(maps), strict=True)
+        for level, (adapt, ours, theirs, cells) in enumerate(levels):
+            adapted = masked(adapt(ours, theirs.shape[-2:]), cells)
+            for name, term in self._level(level, adapted, masked(theirs, cells), step).items():
                 sums[name].append(term)
         return {name: weight * torch.stack(sums[name]).sum() for name, weight in self.weights.items()}
 

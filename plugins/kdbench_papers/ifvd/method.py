@@ -30,5 +30,6 @@ class FeatureVariation(Method[IfvdOptions]):
         if self.options.variant == "ifv+pixel":
             logits = step.teacher["pixel_logits"]
             ours = resized(step.student["pixel_logits"], logits)
-            terms["pixel"] = self.options.pixel_weight * pixel_wise_loss(ours, logits)
+            (cells,) = step.targets.valid([logits])
+            terms["pixel"] = self.options.pixel_weight * pixel_wise_loss(ours, logits, cells)
         return terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Captures, Method, Shapes, Step, adapter
+from kdbench.api import Captures, Method, Shapes, Step, adapter, masked
 from kdbench_papers.mgd.card import RATIOS, WEIGHTS, MgdOptions
 from kdbench_papers.mgd.losses import generation_loss, random_mask
 
@@ -29,16 +29,15 @@ class MaskedGeneration(Method[MgdOptions]):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""
-        levels = zip(
-            self.adapters, self.generators, self._maps(step.student), self._maps(step.teacher), strict=True
-        )
-        terms = [
-            generation_loss(generate(self._masked(adapt(ours, theirs.shape[-2:]), step)), theirs)
-            for adapt, generate, ours, theirs in levels
-        ]
+        maps = self._maps(step.teacher)
+        levels = zip(self.adapters, self.generators, self._maps(step.student), maps, strict=True)
+        terms = []
+        for (adapt, generate, ours, theirs), cells in zip(levels, step.targets.valid(maps), strict=True):
+            generated = generate(self._dropped(adapt(ours, theirs.shape[-2:]), step))
+            terms.append(generation_loss(masked(generated, cells), masked(theirs, cells)))
         return {"generation": self.weight * torch.stack(terms).sum()}
 
-    def _masked(self, maps: Tensor, step: Step) -> Tensor:
+    def _dropped(self, maps: Tensor, step: Step) -> Tensor:
         if self.options.variant == "no-mask":
             return maps
         channels = self.options.variant == "channels"

@@ -49,19 +49,18 @@ class Mimic(Method[MimicOptions]):
         levels = zip(self.transforms, step.student["neck"], maps, strict=True)
         adapted = [transform(ours, theirs.shape[-2:]) for transform, ours, theirs in levels]
         terms = {"mimic": self.options.weight * self._mimic(adapted, maps, step)}
-        if "roi_targets" in self.needs() and not self._first_stage(step):
+        if "roi_targets" in self.needs():
             ours, theirs = step.student["roi_targets"], step.teacher["roi_targets"]
-            terms["logits"] = self.options.weight * region_l2(ours.logits, theirs.logits)
+            weight = self.head_weight(step) * self.options.weight
+            terms["logits"] = weight * region_l2(ours.logits, theirs.logits)
             share = len(ours.boxes) / _count(ours.boxes, len(ours.boxes))
-            terms["boxes"] = self.options.weight * share * region_l2(ours.boxes, theirs.boxes)
+            terms["boxes"] = weight * share * region_l2(ours.boxes, theirs.boxes)
         return terms
 
     def head_weight(self, step: Step) -> float:
         """Return 0 in the first stage of two-stage: the RPN trains alone."""
-        return 0.0 if self._first_stage(step) else 1.0
-
-    def _first_stage(self, step: Step) -> bool:
-        return self.options.variant == "two-stage" and step.progress < self.options.stage
+        first = self.options.variant == "two-stage" and step.progress < self.options.stage
+        return 0.0 if first else 1.0
 
     def attention(self, step: Step) -> dict[str, Tensor]:
         """Per level of the teacher's, how many regions are cut from each cell, the most as 1."""

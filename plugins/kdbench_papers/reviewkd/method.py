@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kdbench.api import Method, Shapes, Step, adapter, mean_square
+from kdbench.api import Method, Shapes, Step, adapter, masked, mean_square
 from kdbench_papers.reviewkd.card import ReviewkdOptions
 from kdbench_papers.reviewkd.losses import Fusion, hierarchical_loss
 
@@ -27,13 +27,15 @@ class Reviewkd(Method[ReviewkdOptions]):
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""
         loss = hierarchical_loss if self.options.variant == "review" else mean_square
-        levels = zip(self._adapted(step), step.teacher["neck"], strict=True)
-        terms = [loss(ours, theirs) for ours, theirs in levels]
+        maps = step.teacher["neck"]
+        levels = zip(self._adapted(step), maps, step.targets.valid(maps), strict=True)
+        terms = [loss(masked(ours, cells), masked(theirs, cells)) for ours, theirs, cells in levels]
         return {"review": self.options.weight * torch.stack(terms).sum()}
 
     def _adapted(self, step: Step) -> list[Tensor]:
         """Return the student's maps in the teacher's shapes."""
-        maps = step.student["neck"]
+        seen = step.student["neck"]
+        maps = [masked(level, cells) for level, cells in zip(seen, step.targets.valid(seen), strict=True)]
         sizes = [(theirs.shape[-2], theirs.shape[-1]) for theirs in step.teacher["neck"]]
         if self.options.variant != "plain":
             fused: list[Tensor] = self.fusion(maps, sizes)

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher, unit_vectors
+from kdbench.api import at_least_float32, masked, mean_or_zero, student_and_teacher, unit_vectors
 from kdbench_papers.hinton.losses import soft_target_loss
 
 Critic = Callable[[Tensor], Tensor]
@@ -142,9 +142,7 @@ def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
 
 def directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
     """(N, C, H, W) -> (N, C, nodes) of unit length, or 0 where there is no cell."""
-    features = at_least_float32(features)
-    if cells is not None:
-        features = features.masked_fill(~cells[:, None], 0)
+    features = masked(at_least_float32(features), cells)
     return unit_vectors(_pooled(features, nodes).flatten(2))
 
 
