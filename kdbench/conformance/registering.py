@@ -56,7 +56,8 @@ def learning_leaves(term: Tensor) -> list[Tensor]:
         node = left.pop()
         if (variable := getattr(node, "variable", None)) is not None:
             found.append(variable)
-        fresh = {parent for parent, _ in node.next_functions if parent is not None} - seen
-        seen |= fresh
-        left += fresh
+        parents = dict.fromkeys(parent for parent, _ in node.next_functions if parent is not None)
+        fresh = [parent for parent in parents if parent not in seen]
+        seen.update(fresh)
+        left += reversed(fresh)
     return found

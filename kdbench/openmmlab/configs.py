@@ -201,7 +201,7 @@ def edit(config: ConfigDict, model: Model) -> None:
 def make_narrow(config: ConfigDict, width: int) -> None:
     """Scale all channels to a ResNet with so many after its stem, which trains from scratch; in place."""
     backbone = config.get("backbone", {})
-    if "depth" not in backbone:
+    if "ResNe" not in str(backbone.get("type")):
         raise UserError(
             f"backbone '{backbone.get('type')}' is no ResNet: give its channels as edits, without a width."
         )

@@ -61,6 +61,8 @@ def selector(text: str, records: Iterable[Record], results: Path) -> str:
             "`kdbench leaderboard` has the teacher's own row."
         )
     meant = canonical(*method_of(text))
+    if meant in known:
+        return meant
     raise UserError(f"no results of '{meant}' in {results}.{suggestion(meant, known)}")
 
 

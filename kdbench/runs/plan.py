@@ -174,7 +174,7 @@ class Planner:
         if ground not in self._pairs:
             declared = overridden(pair_of(ground, dataset), ground)
             self._pairs[ground] = found = resolved(declared)
-            if found.family != declared.family and ground.student is None:
+            if declared.family not in (None, found.family) and ground.student is None:
                 log.info(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
         return self._pairs[ground]
 

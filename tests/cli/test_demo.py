@@ -47,7 +47,7 @@ def commands(folder: Path) -> list[list[str]]:
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(ROOT / "tox.ini")
     lines = tox["testenv:demo"]["commands"].replace("{tox_root}/out/demo", str(folder)).strip().splitlines()
-    return [shlex.split(line) for line in lines]
+    return [shlex.split(line.partition(" -- ")[2]) for line in lines]
 
 
 def test_the_demo_runs_what_the_committed_board_calls_better():

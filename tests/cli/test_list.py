@@ -152,13 +152,15 @@ def test_broken_plugins_and_conflicts_are_shown_and_the_exit_code_is_0(kdbench, 
     add_plugin("broken-kd", "raise RuntimeError('no luck')")
     done = kdbench("list", kind)
     assert done.code == 0
-    broken, conflict = done.err.splitlines()
+    broken, first, second, conflict = lines = done.err.splitlines()
     assert broken == "warning: plugin broken-kd (broken_kd) failed: RuntimeError: no luck"
+    assert first.endswith("gives method 'same', as others do: here it is 'first-kd:same'")
+    assert second.endswith("here it is 'second-kd:same'")
     assert "first-kd (first_kd) and second-kd (second_kd)" in conflict
     told = json.loads(kdbench("list", kind, "--json").out)
-    assert [f"warning: {error}" for error in told["errors"]] == [broken, conflict]
+    assert [f"warning: {error}" for error in told["errors"]] == lines
     if kind == "plugins":
-        assert [row["state"] for row in told["plugins"]] == ["error", "ok", "ok"]
+        assert [row["state"] for row in told["plugins"]] == ["error", "warning", "warning"]
 
 
 def test_nothing_found_is_no_error(kdbench, add_plugin, monkeypatch):

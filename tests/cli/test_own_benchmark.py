@@ -237,9 +237,10 @@ def test_real_photos_are_run_from_a_given_teacher(shared_data, tmp_path, monkeyp
     )
     torch.save({"state_dict": teacher.build().state_dict()}, "t.pth")
     run = ("run", "--benchmark", "photos.yaml", "--method", "pkd", "--schedule", "smoke", "--device", "cpu")
-    done = kdbench(*run, "--force", "--json")
+    done = kdbench(*run, "--force")
     assert done.code == 0, done.err
-    record = json.loads(done.out)
+    (file,) = Path("results/records").rglob("pkd-seed0-*.json")
+    record = json.loads(file.read_text())
     assert record["metric"] == "mAP"
     assert {"mAP", "AP50", "AP75", "AR100"} <= set(record["metrics"]["last"])
     registry.cache_clear()

@@ -220,7 +220,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     ),
     "an exit": ("families", Copy(method={"# losses": "raise SystemExit('bye')"}), "SystemExit: bye"),
     "the teacher's weights": (
-        "teacher",
+        "families",
         Copy(
             method={
                 "        # losses\n": HIDDEN[: HIDDEN.index("        if model")]
@@ -228,7 +228,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
                 + "            next(model.teacher.model.parameters()).data += 1\n"
             }
         ),
-        "the teacher's weights are others",
+        "changed the teacher's weights during the training",
     ),
     "another dtype from its import on": (
         "settings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import textwrap
 
 import pytest
 
@@ -26,13 +27,13 @@ def example(tmp_path, monkeypatch):
     package.mkdir()
     info.mkdir()
     for name, text in zip(("__init__.py", "method.py"), blocks, strict=True):
-        (package / name).write_text(text)
+        (package / name).write_text(textwrap.dedent(text))
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[kdbench]\nmain = my_package\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv(ENVIRONMENT, "my-package")
     registry.cache_clear()
-    yield targets("my-package")
+    yield
     registry.cache_clear()
     for name in ("my_package", "my_package.method"):
         sys.modules.pop(name, None)
@@ -40,7 +41,7 @@ def example(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_example_keeps_its_promises(example, bench):
-    (target,) = example
+    (target,) = targets("my-package")
     conformance = Conformance(target, lambda: bench)
 
     found = {name: conformance.finding(name) for name in (p.name for p in PROMISES) if name not in LONG}

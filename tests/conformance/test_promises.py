@@ -63,7 +63,7 @@ def test_a_broken_promise_is_found_and_no_other_is_blamed(conformance, name):
     assert broken(states(conformance(named(name), BROKEN[name]), wanted)) == [name]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in BATCH])
 def test_nor_is_one_that_trains(conformance, name):
     found = states(conformance(named(name), BROKEN[name]), [*TRAININGS, name])
@@ -72,7 +72,7 @@ def test_nor_is_one_that_trains(conformance, name):
     assert left <= {promise.name for promise in PROMISES if promise.name != name and promise.after}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("what", [what for what, (name, *_) in MORE.items() if name not in BATCH])
 def test_other_ways_to_break_it(conformance, what):
     name, copy, told = MORE[what]

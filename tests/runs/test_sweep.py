@@ -91,7 +91,7 @@ def test_two_sweeps_at_once_run_nothing_twice(tmp_path, small_digits, undisturbe
     assert not claims_left(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_workers_killed_at_random_moments(tmp_path, small_digits, undisturbed, monkeypatch):
     """Every other kill is of a worker that trains, the others at any moment: most of it is their start."""
     monkeypatch.setattr(sweeps, "DEATHS", 1000)
