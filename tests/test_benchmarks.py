@@ -19,7 +19,7 @@ from kdbench.reported import reported
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
 FILES = sorted(ROOT.rglob("*.yaml"))
-ABLATIONS = {"mimic", "quantization-mimic", "fine-grained", "structured", "chen"}
+ABLATIONS = {"chen", "cwd", "fine-grained", "fitnets", "hinton", "mimic", "quantization-mimic", "structured"}
 GOOD = {
     "title": "Digits",
     "dataset": "digits",
@@ -285,11 +285,11 @@ def test_committed_files_resolve(path):
     benchmark = load(path)
     written = [entry.method for entry in parsed(path.read_bytes(), str(path)).methods]
     assert written == [entry.method for entry in benchmark.methods]
-    assert (benchmark.paper is not None) == (path.parent.name == "ablations")
+    assert benchmark.paper is None or path.parent.name == "ablations"
     asked = {entry.method for entry in benchmark.methods if entry.reported}
     found = reported(benchmark, "x")
     assert asked == {method for paper in found for method in paper.differences}
-    assert all(len(paper.differences) > 1 for paper in found)
+    assert all(paper.differences for paper in found)
 
 
 def test_every_ablation_is_there():
