@@ -33,7 +33,7 @@ def check_arguments(arguments: Iterable[str]) -> None:
     """
     for argument in arguments:
         try:
-            argument.encode()
+            str(argument).encode()
         except UnicodeEncodeError as error:
             raise UserError(f"the argument '{line(argument)}' is no UTF-8: rename the file.") from error
 

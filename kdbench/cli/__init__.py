@@ -27,6 +27,7 @@ ARGUMENT = re.compile(r"`(?P<name>[a-z_]+)(?:=(?P<value>[^`]+))?`")
 """An argument in a message: ```name``` or ```name=value```."""
 OTHER_NAMES = {
     "data_root": "--root",
+    "gpus": "--gpus",
     "precision": "--amp",
     "settings": "--set",
     "source": "--from",

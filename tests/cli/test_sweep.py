@@ -52,18 +52,18 @@ def place(tmp_path, small_digits, monkeypatch) -> Path:
 
 def test_the_plan(place, kdbench):
     done = kdbench(
-        *SWEEP[:2], "hinton[temperature=1,2],quantization-mimic", *SWEEP[3:5], "--dry-run", "--seeds", "0,2"
+        *SWEEP[:2], "hinton[temperature=2,3],quantization-mimic", *SWEEP[3:5], "--dry-run", "--seeds", "0,2"
     )
     assert done.code == 0, done.err
     lines = done.out.splitlines()
     assert lines[0] == "8 cells: 8 to run"
-    assert "  digits-faster-rcnn  hinton[temperature=1]: 2 to run" in lines
-    packs = [line for line in lines if line.endswith("time unknown)")]
+    assert "  digits-faster-rcnn  hinton[temperature=2]: 2 to run" in lines
+    packs = [line for line in lines if line.startswith("  ") and line.endswith("time unknown)")]
     assert packs == [
         f"  digits-faster-rcnn, seed {seed}: {methods} ({why}; time unknown)"
         for seed in (0, 2)
         for methods, why in (
-            ("none hinton[temperature=1] hinton", "one teacher"),
+            ("none hinton[temperature=2] hinton[temperature=3]", "one teacher"),
             ("quantization-mimic", "apart: quantized teacher"),
         )
     ]

@@ -169,14 +169,14 @@ def use(executor, log):
     executor.close()
 
 
-def test_one_that_does_not_come_back_is_named(theirs, monkeypatch, capsys):
+def test_one_that_does_not_come_back_is_named(theirs, monkeypatch, caplog):
     executor = theirs()
     monkeypatch.setattr(errors, "SECONDS", 0.1)
     executor.wait(0.0)
-    assert capsys.readouterr().err == ""
+    assert caplog.messages == []
     executor._executor.wait = lambda timeout: time.sleep(0.5) or []
     executor.wait(0.1)
-    assert capsys.readouterr().err == f"{WHO} does not come back from wait(): Ctrl-C three times leaves it.\n"
+    assert caplog.messages == [f"{WHO} does not come back from wait(): Ctrl-C three times leaves it."]
 
 
 def test_a_command_tells_it_in_one_line(theirs, tmp_path, small_digits, monkeypatch, capsys):

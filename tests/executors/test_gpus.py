@@ -131,15 +131,14 @@ def test_the_place_of_a_worker_that_ends_is_taken_again():
     assert (names, shared.take()) == (["0", "1", "0", "1"], "1")
 
 
-def test_without_nvml_there_is_one_worker_a_gpu_and_a_line(monkeypatch, nvml, capsys):
+def test_without_nvml_there_is_one_worker_a_gpu_and_a_line(monkeypatch, nvml, caplog):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Gpus(["0", "1"], None, 16).slots == 2
-    assert capsys.readouterr().err == (
-        "one worker a GPU (nvidia-ml-py is not installed): --slots N starts N workers\n"
-    )
+    why = "nvidia-ml-py is not installed"
+    assert caplog.messages == [f"one worker a GPU ({why}): `slots` starts as many as it says"]
     nvml(gpus=0)
     assert Gpus(["0"], None, 16).slots == 1
-    assert "one worker a GPU (NVML: Driver Not Loaded)" in capsys.readouterr().err
+    assert "one worker a GPU (NVML: Driver Not Loaded)" in caplog.messages[-1]
 
 
 def test_a_gpu_that_does_not_answer_gets_no_further_worker(nvml):

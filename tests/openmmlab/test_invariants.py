@@ -93,7 +93,7 @@ def test_a_checkpoint_knows_nothing_of_the_teacher(bench, tmp_path):
 def test_float16_needs_a_gpu(bench, tmp_path):
     from kdbench.openmmlab.students import train_alone
 
-    with pytest.raises(UserError, match="precision fp16: this needs a GPU"):
+    with pytest.raises(UserError, match="`precision` fp16: this needs a GPU"):
         train_alone(bench.subject("gfl"), bench.place(tmp_path, precision="fp16"), None)
 
 
