@@ -92,7 +92,9 @@ def test_the_plan(place, kdbench):
 )
 def test_the_packs_that_are_asked_for(place, kdbench, more, packs):
     done = kdbench(*SWEEP[:2], "hinton,fitnets,hinton[teachers=2]", *SWEEP[3:], "--dry-run", *more)
-    lines = [line.strip() for line in done.out.splitlines() if "time unknown)" in line]
+    lines = [
+        line.strip() for line in done.out.splitlines() if line.startswith("  ") and "time unknown)" in line
+    ]
     assert lines == [f"digits-gfl, seed 0: {pack}" for pack in packs]
 
 

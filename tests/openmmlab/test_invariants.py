@@ -207,10 +207,10 @@ def test_two_processes_end_with_the_same_weights(tmp_path, root):
 
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_dealt_out(bench, monkeypatch):
-    from kdbench.openmmlab import sampling
+    from kdbench.openmmlab import data
     from kdbench.openmmlab.data import training_loader
 
-    monkeypatch.setattr(sampling, "get_dist_info", lambda: (0, 3))
+    monkeypatch.setattr(data, "get_world_size", lambda: 3)
     subject = bench.subject("gfl")
-    with pytest.raises(UserError, match="batches of 2 images cannot be dealt out over 3 processes"):
+    with pytest.raises(UserError, match="2 images cannot be dealt out over 3 processes"):
         training_loader(subject.dataset, bench.folder, subject.schedule, 0, 0)
