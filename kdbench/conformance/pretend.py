@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import torch
@@ -153,8 +153,24 @@ class PretendTensor(torch.Tensor):
         return torch._utils._rebuild_device_tensor_from_cpu_tensor, values
 
 
+def _state_of(generator: Any) -> int:
+    """Return where torch keeps a generator's state."""
+    return int(generator._cdata)
+
+
 class PretendGenerator(torch.Generator):
-    """A generator of the device, whose numbers are the CPU's."""
+    """A generator of the device, whose numbers are the CPU's.
+
+    An operator gets it as a plain ``torch.Generator`` around the same state, so the states are what is remembered.
+    """
+
+    living: ClassVar[set[int]] = set()
+
+    def __init__(self) -> None:
+        self.living.add(_state_of(self))
+
+    def __del__(self) -> None:
+        self.living.discard(_state_of(self))
 
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -223,7 +239,7 @@ def _refuse_strangers(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
                 f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu ({func})"
             )
     generator = kwargs.get("generator")
-    if isinstance(generator, torch.Generator) and not isinstance(generator, PretendGenerator):
+    if isinstance(generator, torch.Generator) and _state_of(generator) not in PretendGenerator.living:
         raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu' ({func})")
 
 
