@@ -40,7 +40,7 @@ def root(run: Run, tmp_path: Path) -> Path:
 def test_prepare_and_verify(run: Run, tmp_path: Path) -> None:
     code, out, err = run("prepare", "digits-seg", "--root", tmp_path)
     assert (code, out) == (0, f"digits-seg is ready in {tmp_path / 'digits'}.\n")
-    assert "Drawing 3 scenes" in err
+    assert "Drawing 5 scenes" in err
     code, out, err = run("verify", "digits", "--root", tmp_path)
     assert code == 0
     assert [line.split(": ")[:2] for line in err.splitlines()] == [
