@@ -106,11 +106,10 @@ def test_what_it_prints_is_no_output_and_what_it_returns_is_nothing(prepared):
     assert err == ["hello"]
 
 
-def test_one_that_is_slow_is_named_and_ctrl_c_ends_it(prepared, monkeypatch):
+def test_one_that_is_slow_is_named(prepared, monkeypatch):
     monkeypatch.setattr(errors, "SECONDS", 0.2)
-    code, _, err = prepared("time.sleep(0.6)\nraise KeyboardInterrupt")
-    assert code == 130
-    assert [line for line in err[:-1] if line] == [f"{WHO} is still at work in prepare(): Ctrl-C ends it."]
+    _, _, err = prepared("time.sleep(0.6)")
+    assert err[0] == f"{WHO} is still at work in prepare(): Ctrl-C ends it."
 
 
 def test_a_module_that_is_slow_to_import_is_named(prepared, tmp_path, monkeypatch):
