@@ -44,7 +44,14 @@ def test_a_study(place, kdbench, monkeypatch):
     study = json.loads(next(Path("results/tuning").rglob("*.json")).read_text())
     assert [trial["status"] for trial in study["trials"]] == ["done"] * TRIALS
     assert study["trials"][0]["selector"] == "hinton"
-    assert set(study["trials"][1]["chosen"]) == {"temperature", "weight", "hard", "normaliser"}
+    assert set(study["trials"][1]["chosen"]) == {
+        "temperature",
+        "weight",
+        "hard",
+        "matching",
+        "normaliser",
+        "standardise",
+    }
     assert all(0 <= trial["value"] <= 1 and trial["seconds"] > 0 for trial in study["trials"])
     assert not Path("results/records").exists()
 
