@@ -217,4 +217,4 @@ def test_it_keeps_every_promise(environment, tmp_path):
     asked = ("--kdbench-method", "my-method", "-k", "not processes")
     done = call(environment, tmp_path, "pytest", "-q", *early, *asked, "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 passed, 1 deselected" in done.stdout
+    assert "24 passed, 1 deselected" in done.stdout

@@ -77,7 +77,11 @@ def test_a_study(place, kdbench, monkeypatch):
         (("hinton", "--trials", "0"), "--trials"),
         (("mimic", "--pair", "digits-gfl"), "Pairs of digits that work: digits-faster-rcnn"),
         (
-            ("hinton[weight=1,temperature=2,hard=1,normaliser=positions]", "--pair", "digits-gfl"),
+            (
+                "hinton[weight=1,temperature=2,hard=1,normaliser=positions,matching=false,standardise=false]",
+                "--pair",
+                "digits-gfl",
+            ),
             "nothing to search",
         ),
         (("hinton", "--device", "tpu"), "use cpu or the type of an accelerator"),

@@ -107,7 +107,7 @@ def test_from_takes_the_devkit_or_its_parent(tmp_path: Path, devkit: Path, up: b
 
 def test_a_half_copied_year_is_told(tmp_path: Path, devkit: Path, served: list[str]) -> None:
     (devkit / "VOC2007" / "JPEGImages" / "000007.jpg").unlink()
-    with pytest.raises(UserError, match=r"no complete voc: VOC2007/JPEGImages/000007\.jpg: missing"):
+    with pytest.raises(UserError, match=r"not a complete voc: VOC2007/JPEGImages/000007\.jpg: missing"):
         voc.prepare(tmp_path / "voc", devkit)
     with pytest.raises(UserError, match="half copy"):
         voc.prepare(devkit, None)
@@ -117,6 +117,6 @@ def test_a_half_copied_year_is_told(tmp_path: Path, devkit: Path, served: list[s
 def test_nothing_is_written_into_a_linked_folder(tmp_path: Path, devkit: Path, served: list[str]) -> None:
     (devkit / "VOC2012").rename(tmp_path / "VOC2012")
     voc.prepare07(tmp_path / "voc", devkit)
-    with pytest.raises(UserError, match=r"links to .* no complete voc \(VOC2012"):
+    with pytest.raises(UserError, match=r"links to .* not a complete voc \(VOC2012"):
         voc.prepare(tmp_path / "voc", None)
     assert not served
