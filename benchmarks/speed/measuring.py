@@ -158,6 +158,7 @@ class Bench:
         """Train by mmengine's runner with kdbench's hooks, and these around them, until Done or Ctrl-C."""
         from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.hooks import StatisticsHook, StepHook, Stop, StopHook
+        from kdbench.openmmlab.intact import Watch
         from kdbench.openmmlab.training import Place, make_runner
 
         class Silent:
@@ -182,7 +183,7 @@ class Bench:
                 workers=workers,
                 visualizers=(),
             )
-            all_hooks = [StatisticsHook(), StepHook(Silent()), StopHook(Stop()), *hooks]
+            all_hooks = [StatisticsHook(), StepHook(Silent(), Watch()), StopHook(Stop()), *hooks]
             runner = make_runner(
                 model, self.plan.dataset, self.schedule, place, seed=0, name="speed", hooks=all_hooks
             )

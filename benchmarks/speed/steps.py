@@ -95,6 +95,7 @@ def step(pair_name: str, selector: str, folder: Path) -> pretend.Counts:
     """What a step of a pair and a method costs."""
     from kdbench.openmmlab.adversary import AdversaryHook
     from kdbench.openmmlab.hooks import StatisticsHook, StepHook, Stop, StopHook
+    from kdbench.openmmlab.intact import Watch
     from kdbench.openmmlab.training import Place, make_runner
     from kdbench.plugins import registry
 
@@ -102,7 +103,7 @@ def step(pair_name: str, selector: str, folder: Path) -> pretend.Counts:
     changes = {"iterations": 100, "validations": 1, "warmup": 0, "batch_size": 4}
     schedule = pair.schedule.model_copy(update=changes)
     model, seen = distiller(pair, selector, schedule, folder), []
-    hooks = [StatisticsHook(), StepHook(Silent()), StopHook(Stop()), *counter(seen)]
+    hooks = [StatisticsHook(), StepHook(Silent(), Watch()), StopHook(Stop()), *counter(seen)]
     if model.method.adversary() is not None:
         hooks.append(AdversaryHook())
     with tempfile.TemporaryDirectory() as out:
