@@ -103,6 +103,7 @@ def step(pair_name: str, selector: str, folder: Path) -> pretend.Counts:
     changes = {"iterations": 100, "validations": 1, "warmup": 0, "batch_size": 4}
     schedule = pair.schedule.model_copy(update=changes)
     model, seen = distiller(pair, selector, schedule, folder), []
+    model.shares.begins.clear()  # shares of the gradient are measured in 15 iterations of a whole training
     hooks = [StatisticsHook(), StepHook(Silent(), Watch()), StopHook(Stop()), *counter(seen)]
     if model.method.adversary() is not None:
         hooks.append(AdversaryHook())

@@ -15,6 +15,7 @@ FakeNvml = runpy.run_path(str(Path(__file__).parents[1] / "executors" / "fake_nv
 WORKER = """#!/bin/sh
 echo "$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS" > {folder}/$$
 until [ $(ls {folder} | wc -l) -ge {workers} ]; do sleep 0.05; done
+echo "error: not here"
 exit 2
 """
 """Waits until as many run at once, and says then that its cells cannot be run."""
