@@ -59,7 +59,7 @@ def photos(folder, counts):
         (folder / f"{split}.json").write_text(json.dumps(content))
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_write_a_method(environment):
     installed, tested, report, row = environment.follow("method.md")
     assert "kdbench-my-method" in installed
