@@ -208,7 +208,7 @@ def test_it_runs_on_digits(environment, tmp_path, small_digits):
     assert (record["status"], record["plugin"]) == ("done", "kdbench-my-method 0.1.0")
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_it_keeps_every_promise(environment, tmp_path):
     """The two processes are left to the tests of the promises: they take longest."""
     early = (

@@ -47,7 +47,7 @@ def test_fitnets_keeps_every_promise(bench):
     assert not_kept(bench, "fitnets", [promise.name for promise in PROMISES]) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("method", OTHERS)
 def test_the_others_keep_theirs(bench, method):
     assert not_kept(bench, method, SOME) == {}
