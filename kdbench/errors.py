@@ -47,8 +47,7 @@ class ArgumentError(UserError):
     """
 
     def __init__(self, names: str | Sequence[str], why: str, value: object = None) -> None:
-        self.names = (names,) if isinstance(names, str) else tuple(names)
-        shown = " and ".join(f"`{name}`" for name in self.names)
+        shown = " and ".join(f"`{name}`" for name in ([names] if isinstance(names, str) else names))
         super().__init__(f"{shown}: {why}" if value is None else f"{shown} {value}: {why}")
 
 

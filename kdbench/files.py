@@ -9,9 +9,11 @@ import re
 import stat
 import uuid
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+T = TypeVar("T")
 
 
 def read_regular(path: str | Path) -> bytes:
@@ -31,6 +33,21 @@ def read_regular(path: str | Path) -> bytes:
     finally:
         os.close(file)
     return b"".join(blocks)
+
+
+def parsed_once(parse: Callable[[Path], T]) -> Callable[[Path], T]:
+    """Keep what a function makes of a file: one that has not changed is parsed once."""
+
+    @lru_cache(maxsize=8)
+    def kept(path: Path, changed: int, size: int) -> T:
+        return parse(path)
+
+    @wraps(parse)
+    def read(path: Path) -> T:
+        found = path.stat()
+        return kept(path, found.st_mtime_ns, found.st_size)
+
+    return read
 
 
 @lru_cache(maxsize=4096)

@@ -24,19 +24,23 @@ Grid = tuple[int, int]
 KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
+def _captures(step: Step, change: Callable[[str, Any], Any]) -> dict[str, Any]:
+    """Return the fields of a step that hold captures, each capture changed."""
+
+    def changed(values: Captures) -> dict[str, Any]:
+        return {name: change(name, value) for name, value in values.items()}
+
+    others = tuple(map(changed, step.others))
+    return {"student": changed(step.student), "teacher": changed(step.teacher), "others": others}
+
+
 def copied(step: Step) -> Step:
     """Return a step whose tensors are copies."""
     copy = partial(_each, change=torch.clone)
-
-    def captures(values: Captures) -> dict[str, Any]:
-        return {name: copy(value) for name, value in values.items()}
-
     targets = step.targets
     return replace(
         step,
-        student=captures(step.student),
-        teacher=captures(step.teacher),
-        others=tuple(captures(other) for other in step.others),
+        **_captures(step, lambda _, value: copy(value)),
         images=step.images.clone(),
         targets=replace(
             targets,
@@ -55,16 +59,10 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
         order: Position in the new batch -> position in the old one.
     """
     change = _Order(step, order)
-
-    def captures(values: Captures) -> dict[str, Any]:
-        return {name: change.capture(name, value) for name, value in values.items()}
-
     targets = step.targets
     return replace(
         step,
-        student=captures(step.student),
-        teacher=captures(step.teacher),
-        others=tuple(captures(other) for other in step.others),
+        **_captures(step, change.capture),
         images=step.images[list(order)],
         targets=replace(
             targets,
@@ -169,16 +167,10 @@ def mirrored(step: Step, axis: int) -> Step:
         axis: ``HORIZONTAL`` or ``VERTICAL``.
     """
     mirror = Mirror(step, axis)
-
-    def captures(values: Captures) -> dict[str, Any]:
-        return {name: mirror.capture(name, value) for name, value in values.items()}
-
     targets = step.targets
     return replace(
         step,
-        student=captures(step.student),
-        teacher=captures(step.teacher),
-        others=tuple(captures(other) for other in step.others),
+        **_captures(step, mirror.capture),
         teacher_tail=mirror.tail,
         teacher_boxes=mirror.boxes,
         images=step.images.flip(axis),

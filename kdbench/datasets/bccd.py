@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 from kdbench.cards import Dataset, Split
+from kdbench.datasets.link import link_or_tell
 
 
 def _split(name: str) -> tuple[Split, ...]:
@@ -26,9 +27,5 @@ card = Dataset(
     citation="Shenggan and N. Chen, BCCD Dataset, GitHub, 2017",
 )
 
-
-def prepare(folder: Path, source: Path | None) -> None:
-    """Link ``folder`` to ``source``: the repository's BCCD folder, or the repository."""
-    from kdbench.datasets.link import link_or_tell
-
-    link_or_tell(card, folder, source, inside=("BCCD",))
+prepare = partial(link_or_tell, card, inside=("BCCD",))
+"""Link ``folder`` to ``source``: the repository's BCCD folder, or the repository."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 
 from kdbench.cards import Dataset, Split
+from kdbench.datasets.link import link_or_tell
 
 CLASSES = (
     "Sky",
@@ -36,9 +37,5 @@ card = Dataset(
     ignore_index=len(CLASSES),
 )
 
-
-def prepare(folder: Path, source: Path | None) -> None:
-    """Link ``folder`` to ``source``: the tutorial's CamVid folder, or the tutorial."""
-    from kdbench.datasets.link import link_or_tell
-
-    link_or_tell(card, folder, source, inside=("CamVid",))
+prepare = partial(link_or_tell, card, inside=("CamVid",))
+"""Link ``folder`` to ``source``: the tutorial's CamVid folder, or the tutorial."""

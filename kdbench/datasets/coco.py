@@ -10,11 +10,11 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kdbench.datasets.boxes import Annotation, Labelled, Size
+from kdbench.files import parsed_once
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class CocoFile:
     entries: Mapping[str, Sequence[Mapping[str, Any]]]
 
 
+@parsed_once
 def read(path: Path) -> CocoFile:
     """Read a COCO json; one that has not changed is read once.
 
@@ -39,12 +40,6 @@ def read(path: Path) -> CocoFile:
         OSError: If it cannot be read.
         ValueError: In words, where it is malformed.
     """
-    found = path.stat()
-    return _read(path, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=8)
-def _read(path: Path, changed: int, size: int) -> CocoFile:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

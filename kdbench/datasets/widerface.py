@@ -6,11 +6,11 @@ illumination invalid occlusion pose``. An image without faces has one line of ze
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from kdbench.datasets.boxes import Annotation, Labelled
 from kdbench.errors import UserError
+from kdbench.files import parsed_once
 
 CLASS = "face"
 OFFICIAL = ("face", "easy", "medium", "hard")
@@ -51,13 +51,8 @@ def _labelled(row: tuple[int, ...]) -> Labelled:
     return Labelled(CLASS, (x, y, x + width, y + height), ignored=bool(row[INVALID]), skipped=empty)
 
 
+@parsed_once
 def _read(path: Path) -> Faces:
-    found = path.stat()
-    return _parsed(path, found.st_mtime_ns, found.st_size)
-
-
-@lru_cache(maxsize=4)
-def _parsed(path: Path, changed: int, size: int) -> Faces:
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     faces: Faces = {}
     at = 0

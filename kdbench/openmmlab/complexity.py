@@ -60,12 +60,12 @@ def building(role: str, model: Model) -> Iterator[None]:
         raise
     except Exception as error:
         raise UserError(
-            f"the {role}'s model ({model.config}) does not work: {_reason(error)}. "
+            f"the {role}'s model ({model.config}) does not work: {reason(error)}. "
             f"Check its config and the changes to {role}.* (`settings`)."
         ) from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Format an error in one line: its message, or the failing line of code where it has none."""
     message = " ".join(str(error).split())
     if message:

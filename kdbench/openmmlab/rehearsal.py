@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +12,7 @@ from kdbench.cards import MethodCard, Options
 from kdbench.datasets.pictures import Size
 from kdbench.distill.randomness import seeded
 from kdbench.errors import ArgumentError, UserError
-from kdbench.openmmlab.complexity import parameters_and_flops
+from kdbench.openmmlab.complexity import parameters_and_flops, reason
 from kdbench.openmmlab.configs import family_of
 from kdbench.openmmlab.data import batch_of_a_process, evaluation_sizes
 from kdbench.openmmlab.distiller import Teacher
@@ -202,12 +200,3 @@ def amount(number: int) -> str:
     """Format a large number with three digits: ``1.23 M``."""
     value, unit = (number / 1e9, "G") if number >= 1e9 else (number / 1e6, "M")
     return f"{value:.3g} {unit}"
-
-
-def reason(error: Exception) -> str:
-    """Format an error in one line: its message, or the failing line of code where it has none."""
-    message = " ".join(str(error).split())
-    if message:
-        return f"{type(error).__name__}: {message}"
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}: {frame.line}"
