@@ -1,6 +1,6 @@
 """The card of the plain student."""
 
-from kdbench.api import TASKS, MethodCard
+from kdbench.api import TASKS, MethodCard, families_of
 
 CARD = MethodCard(
     name="none",
@@ -10,6 +10,7 @@ CARD = MethodCard(
     link="",
     bibtex="",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="L = L_task. The row that every method is compared with: same seed, same start, same batches.",
     method="kdbench_papers.none.method:Plain",
 )
