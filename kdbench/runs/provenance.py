@@ -16,12 +16,12 @@ from pathlib import Path
 from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
+from kdbench.results.environment import PACKAGES
 from kdbench.results.record import Cost, Kind, Made, Metrics, Record, Status, Teacher, best_point
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable
 
-PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
 
 
