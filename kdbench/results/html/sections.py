@@ -125,6 +125,11 @@ class Section:
         return f"{self.ranking.first['dataset']}: {self.ranking.first['pair']}"
 
     @property
+    def caption(self) -> str:
+        """What its table shows."""
+        return f"{self.title}, {self.ranking.metric} x100"
+
+    @property
     def models(self) -> str:
         """What the pair is, in words; blank where nothing was run."""
         records = (cell for row in self.ranking.rows if row["method"] != TEACHER_ROW for cell in row.cells)
