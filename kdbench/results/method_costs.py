@@ -6,7 +6,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from kdbench.plugins import registry
 from kdbench.results.record import Record
 from kdbench.results.row import time_ratio
 from kdbench.specs import PLAIN
@@ -16,7 +15,7 @@ Costs = Mapping[str, float]
 
 
 def method_costs(records: Iterable[Record]) -> dict[str, Costs]:
-    """Return method -> its costs at the options that it has by default; a method that was not timed has none.
+    """Return method -> its costs at the options that it had by default; a method that was not timed has none.
 
     As on a leaderboard, only seeds count in which the method and the plain student took turns in one process.
 
@@ -25,7 +24,8 @@ def method_costs(records: Iterable[Record]) -> dict[str, Costs]:
     """
     cells: dict[tuple[str, ...], dict[int, Record]] = defaultdict(dict)
     for record in records:
-        if record.kind == "cell" and record.done and record.schedule == "default" and _at_defaults(record):
+        is_default = record.schedule == "default" and record.selector == record.method
+        if record.kind == "cell" and record.done and is_default:
             cells[record.method, record.pair_name, record.device_class, record.recipe][record.seed] = record
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for (method, pair, device, recipe), own in sorted(cells.items()):
@@ -33,13 +33,6 @@ def method_costs(records: Iterable[Record]) -> dict[str, Costs]:
         if method != PLAIN and not math.isnan(ratio):
             found[method][pair if device == "cpu" else f"{pair} on {device}"] = ratio
     return dict(found)
-
-
-def _at_defaults(record: Record) -> bool:
-    if record.method == PLAIN:
-        return not record.options
-    offer = registry().methods.get(record.method)
-    return offer is not None and record.options == offer.value.options().recorded()
 
 
 def cost_range(costs: Costs) -> str:

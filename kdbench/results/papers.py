@@ -10,6 +10,8 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
+from kdbench.specs import Family
+
 BASELINE = "plain"
 """Variant of a paper's plain student."""
 TEACHER = "teacher"
@@ -24,6 +26,8 @@ SOURCES = {
 }
 """Tag of a source -> what it is; the most trusted first."""
 TAGS = f"{'; '.join(f'{tag}: {what}' for tag, what in SOURCES.items())}."
+DENSE = r"RetinaNet|GFL|FCOS|ATSS|RepPoints"
+"""Dense detectors, by the name of a published student."""
 NEEDED = ("table", "dataset", "teacher", "student", "variant", "metric", "value", "source")
 Row = Mapping[str, str]
 
@@ -72,6 +76,20 @@ def _result(row: Row, plain: Decimal | None, teacher: Decimal | None, gain: Deci
     if gain is None and value is not None and plain is not None:
         gain = plain - value if is_error(metric) else value - plain
     return PaperResult({**row, "metric": metric}, value, plain, teacher, gain)
+
+
+def family_of(row: Row) -> Family | None:
+    """Return the family of a published student, as its name and its metric tell; None where they do not."""
+    if row["metric"] in ("mIoU", "pixel accuracy"):
+        return "segmentation"
+    if is_two_stage(row):
+        return "two-stage"
+    return "dense" if re.match(DENSE, row["student"]) else None
+
+
+def is_two_stage(row: Row) -> bool:
+    """Whether a published student is a two-stage detector: an R-CNN or R-FCN."""
+    return re.search(r"R-?CNN|R-?FCN", row["student"]) is not None
 
 
 def is_error(metric: str) -> bool:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from kdbench.cards import MethodCard
 from kdbench.errors import reason
 from kdbench.plugins import registry, title_of
-from kdbench.results.papers import SOURCES, PaperResult, Row, paper_results
+from kdbench.results.papers import SOURCES, PaperResult, Row, is_two_stage, paper_results
 from kdbench.results.record import Record
 from kdbench.selectors import canonical
 
@@ -100,8 +100,7 @@ def _distance(row: Row, cell: Record, task: str) -> tuple[Any, ...]:
 
 def _same_stages(row: Row, cell: Record) -> bool:
     """Whether both students are two-stage detectors (an R-CNN or R-FCN), or neither is."""
-    two_stage = re.search(r"R-?CNN|R-?FCN", row["student"]) is not None
-    return two_stage == bool(cell.spec["pair"].get("family") == "two-stage")
+    return is_two_stage(row) == bool(cell.spec["pair"].get("family") == "two-stage")
 
 
 def _depth(student: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ from kdbench.selectors import canonical, parse, resolve
 HEADING = "What the papers report"
 NOTE = (
     "Numbers as their sources print them; none of them was measured here. The difference is to the same source's "
-    "own plain student: positive is better, also of errors. Schedules, data and code differ between sources, so "
-    f"numbers are comparable within one alone. {TAGS}"
+    "own plain student: positive is better, for errors too. Schedules, data and code differ between sources, so "
+    f"compare numbers within one source only. {TAGS}"
 )
 
 
@@ -78,7 +78,7 @@ COLUMNS = (
     _number("score", "The distilled student's score", "value"),
     _number("plain", "The same source's plain student", "plain"),
     _number("vs plain", "Difference to that plain student; positive is better", "difference", "+"),
-    _number("of teacher", "The same source's teacher", "teacher"),
+    _number("teacher score", "The same source's teacher", "teacher"),
     _column("source", TAGS, "source"),
     _column("where", "Table of the paper, or where else it stands", "table"),
     Column("note", "What to know of the number", lambda entry: entry.result.row.get("note") or ""),

@@ -209,7 +209,7 @@ def test_importing_kdbench_is_light():
 def test_what_the_papers_report(kdbench, tmp_path):
     printed = kdbench("leaderboard", "--reported", "camvid", "--methods", "cirkd", "--format", "csv").out
     assert printed.splitlines() == [
-        "dataset,metric,teacher,student,method,score,plain,vs plain,of teacher,source,where",
+        "dataset,metric,teacher,student,method,score,plain,vs plain,teacher score,source,where",
         "CamVid,mIoU,DeepLabV3-R101,DeepLabV3-R18,cirkd,68.21,66.92,+1.29,69.84,C,README",
         "CamVid,mIoU,DeepLabV3-R101,PSPNet-R18,cirkd,68.65,66.73,+1.92,69.84,C,README",
     ]

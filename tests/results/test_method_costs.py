@@ -7,28 +7,16 @@ from kdbench.results.method_costs import cost_range, method_costs
 from .samples import cell, cells
 
 
-def test_a_cost_for_each_pair_at_the_default_options(add_plugin):
-    add_plugin(
-        "their-kd",
-        """
-        class Choices(Options):
-            weight: float = 1.0
-        @hookimpl
-        def kdbench_methods():
-            yield card("theirs", options=Choices)
-        """,
-    )
-    own, other = {"options": {"weight": 1.0}}, {"options": {"weight": 2.0}}
+def test_a_cost_for_each_pair_at_the_default_options():
     seeds = {0: 0.5, 1: 0.6}
     records = [
         *cells("none", seeds),
-        *cells("theirs", seeds, seconds=0.2, **own),
-        *cells("theirs[weight=2]", seeds, seconds=0.9, **other),
-        *cells("theirs", {2: 0.5}, seconds=0.9, **own),  # no plain student took turns with it
+        *cells("theirs", seeds, seconds=0.2),
+        *cells("theirs[weight=2]", seeds, seconds=0.9),
+        *cells("theirs", {2: 0.5}, seconds=0.9),  # no plain student took turns with it
         *cells("none", {0: 0.5}, pair="large"),
-        *cells("theirs", {0: 0.5}, pair="large", seconds=0.13, **own),
-        cell("theirs", pair="short", schedule="smoke", seconds=0.9, **own),
-        cell("unheard-of", seconds=0.9),
+        *cells("theirs", {0: 0.5}, pair="large", seconds=0.13),
+        cell("theirs", pair="short", schedule="smoke", seconds=0.9),
     ]
     found = method_costs(records)
     assert found == {"theirs": {"large": pytest.approx(1.3), "tiny": pytest.approx(2.0)}}
