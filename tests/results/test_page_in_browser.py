@@ -230,28 +230,19 @@ def test_many_rows_come_step_by_step_and_sort_as_a_whole(driver, tmp_path):
 
 def test_what_the_papers_report_is_filtered_and_sorted(page):
     section = page.find_element("id", "reported")
-    controls = section.find_element("css selector", ".controls")
-    section.find_element("css selector", "input[type=search]").send_keys("faster voc imitation")
-    assert controls.find_element("css selector", ".shown").text.startswith("0 of ")
-    controls.find_element("css selector", "input[type=search]").clear()
-    controls.find_element("css selector", "input[type=search]").send_keys("GFL-R50 gfl-r101")
-    page.execute_script(
-        "arguments[0].value = 'COCO'; arguments[0].dispatchEvent(new Event('change'))",
-        controls.find_element("css selector", "select"),
-    )
+    section.find_element("css selector", "input[type=search]").send_keys("GFL-R50 gfl-r101")
+    box = section.find_element("css selector", "select")
+    page.execute_script("arguments[0].value = 'COCO'; arguments[0].dispatchEvent(new Event('change'))", box)
+    gain = section.find_element("xpath", ".//thead//th[.//button[text()='vs plain']]")
+    gain.find_element("css selector", "button").click()
     rows = section.find_elements("css selector", "tbody.methods tr")
     assert {"crosskd", "bckd", "ld", "fgd"} <= {row.find_element("css selector", "th").text for row in rows}
     assert all("COCO" in row.text for row in rows)
-    gain = section.find_element("xpath", ".//thead//th[.//button[text()='vs plain']]")
-    gain.find_element("css selector", "button").click()
     place = gain.get_property("cellIndex")
-    cells = [row.find_elements("css selector", "td, th")[place] for row in rows_of_section(section)]
-    gains = [float(cell.get_attribute("data-key")) for cell in cells]
+    keys = [row.find_elements("css selector", "td, th")[place].get_attribute("data-key") for row in rows]
+    gains = [float(key) for key in keys if key]
     assert gains == sorted(gains, reverse=True)
-
-
-def rows_of_section(section):
-    return section.find_elements("css selector", "tbody.methods tr")
+    assert len(gains) > 5
 
 
 def test_every_control_has_a_name(page):
