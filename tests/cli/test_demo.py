@@ -93,4 +93,4 @@ def test_what_to_type_next_can_be_typed(folder, kdbench, monkeypatch):
     assert kdbench(*typed[0]).code == 0
     plan = kdbench(*typed[1], "--dry-run")
     assert plan.code == 0, plan.err
-    assert plan.out.startswith("9 cells: 2 done, 7 to run")  # pkd is of a later revision than its committed rows
+    assert plan.out.startswith("9 cells: 2 done, 7 to run")  # pkd's committed rows are of an earlier revision
