@@ -1,4 +1,4 @@
-"""Changes to a pair as they are typed: ``schedule.iterations=500``, ``student.backbone.depth=34``, ``inherit=true``."""
+"""Changes to a pair as they are typed: ``schedule.iterations=500``, ``student.backbone.depth=34``."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import yaml
@@ -37,7 +38,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
     """
     if not "".join(text.split()).isprintable():
         raise UserError(f"'{line(text)}' has characters that cannot be seen: leave them out.")
-    parts = sorted(_parse_one(part, text) for part in methods_in(text))
+    parts = sorted((_parse_one(part, text) for part in methods_in(text)), key=itemgetter(0))
     if len(parts) == 1:
         return parts[0]
     names = [name for name, _ in parts]

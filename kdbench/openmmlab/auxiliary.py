@@ -52,6 +52,6 @@ def check_auxiliary(names: frozenset[str], missed: Mapping[str, str]) -> None:
     absent = [name for name in missed if name.startswith("auxiliary_head")]
     if CAPTURE in names and absent:
         raise UserError(
-            f"the teacher's checkpoint lacks weights of its auxiliary head ({absent[0]}), which the method looks at: "
-            "give another checkpoint, none to have the teacher trained, or leave out the method's option for it."
+            f"the teacher's checkpoint lacks weights of its auxiliary head ({absent[0]}), which the method looks "
+            "at: give another one, or none to have the teacher trained, or leave out the method's option for it."
         )
