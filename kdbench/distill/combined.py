@@ -34,9 +34,9 @@ class Combined(Method[Options]):
         self.names = tuple(parts)
         self.parts = nn.ModuleList(parts.values())
 
-    def named_parts(self) -> Iterator[tuple[str, Any]]:
+    def named_parts(self) -> Iterator[tuple[str, Method[Any]]]:
         """Yield the name and the method of each part."""
-        return zip(self.names, self.parts, strict=True)
+        return zip(self.names, self.parts, strict=True)  # type: ignore[arg-type]
 
     def needs(self) -> tuple[str, ...]:
         """Return what any part needs."""
@@ -63,7 +63,7 @@ class Combined(Method[Options]):
         """Return the terms of all parts, ``method.term``."""
         if step.iteration == 0:
             self._check_no_stages(step)
-        terms = {}
+        terms: dict[str, Tensor] = {}
         for name, part in self.named_parts():
             with running(f"method '{name}'", "losses()"):
                 own = part.losses(replace(step, generator=step.generator.clone_state()))

@@ -61,7 +61,7 @@ def is_there(settings: RunSettings, spec: Spec) -> bool:
     return record.done if record is not None else settings.store.find(spec.identity()) is not None
 
 
-def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
+def needs_of(plan: Plan, there: Callable[[TeacherSpec], bool]) -> dict[str, TeacherSpec]:
     """Return the teachers, by identity, that must be trained for a plan's cell."""
     wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
     wanted += [] if plan.ancestor is None else [plan.ancestor]
