@@ -1,4 +1,4 @@
-"""The cards of GFL on EfficientNet-Lite, and a pair of them."""
+"""The cards of GFL on EfficientNet-Lite, and pairs of them."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ RECIPE = Schedule(
 )
 PAIRS = [
     Pair(
-        name="bccd-gfl-lite2-lite0",
-        title="GFL, EfficientNet-Lite2 to EfficientNet-Lite0, from ImageNet weights",
+        name=f"bccd-gfl-lite2-lite{size}",
+        title=f"GFL, EfficientNet-Lite2 to EfficientNet-Lite{size}, from ImageNet weights",
         dataset="bccd",
         task="detection",
         family="dense",
         teacher=Model(config=MODELS[2].config),
-        student=Model(config=MODELS[0].config),
+        student=Model(config=MODELS[size].config),
         schedule=RECIPE,
         teacher_schedule=RECIPE,
         pretrained=True,
     )
+    for size in range(2)
 ]

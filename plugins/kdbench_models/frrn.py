@@ -106,7 +106,7 @@ class FRRN(BaseModule):  # type: ignore[misc]
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, 3, H, W) to the pooled stream at strides 2, 4, ..., and what the classifier reads, (B, 48, H, W)."""
+        """Map (B, 3, H, W) to the pooled stream at strides 2, 4, ... and the classifier's input (B, 48, H, W)."""
         pooled = self.stem(image)
         lane, maps = self.split(pooled), []
         for stage in self.down:

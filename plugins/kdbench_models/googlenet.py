@@ -26,7 +26,7 @@ STAGES = (
     },
     {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
 )
-"""Stages behind the stem: block -> channels: 1 x 1, before 3 x 3, 3 x 3, before 5 x 5, 5 x 5, behind the pooling."""
+"""Stages behind the stem: block -> channels of 1 x 1, before 3 x 3, 3 x 3, before 5 x 5, 5 x 5, behind pooling."""
 POOLS = (3, 3, 2)
 """Size of the pooling before each of these stages."""
 
@@ -59,7 +59,7 @@ class ScaledGoogLeNet(BaseModule):  # type: ignore[misc]
                 inputs = row[0] + row[2] + row[4] + row[5]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, 3, H, W) to the chosen maps, finest first; sizes are rounded up."""
+        """Map (B, 3, H, W) to the chosen maps, finest first."""
         value = self.conv3(self.conv2(halved(self.conv1(image), 3)))
         maps = [value]
         for blocks, size in zip(self.stages, POOLS, strict=False):

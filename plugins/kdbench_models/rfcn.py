@@ -1,9 +1,9 @@
 """R-FCN (Dai et al., NeurIPS 2016): each cell of a RoI is pooled from score maps of its own, and the cells vote.
 
-The RPN reads the stage before the last. The last one, dilated to stride 16, is followed by a 1 x 1 convolution, score
-maps for classes and boxes, and position-sensitive pooling. One box of four numbers serves all classes; the authors'
-code has four more for the background, which no loss reads. RoIs are sampled as in Faster R-CNN, without hard example
-mining.
+The RPN reads the stage before the last. The last one is dilated to stride 16; a 1 x 1 convolution, score maps for
+classes and boxes, and position-sensitive pooling follow. One box of four numbers serves all classes; the authors'
+code has four more for the background, which no loss reads. RoIs are sampled as in Faster R-CNN, without mining hard
+examples.
 """
 
 from __future__ import annotations
