@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kdbench.pairs.small import resnet, stages
+from kdbench.pairs.small import resnet, stages, strides
 from kdbench.specs import Model
 
 WIDTH = 8
@@ -28,6 +28,8 @@ def of(config: str, edits: dict[str, Any] | None = None) -> Model:
 
 def lite(channels: int) -> Model:
     edits = {
+        "neck.num_outs": 3,
+        "bbox_head.anchor_generator.strides": strides(1),
         "neck.out_channels": channels,
         "bbox_head.in_channels": channels,
         "bbox_head.feat_channels": channels,
