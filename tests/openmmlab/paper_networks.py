@@ -79,6 +79,13 @@ def refinenet(channels: int) -> Model:
     return of("refinenet_r101", edits)
 
 
+def frrn(channels: int) -> Model:
+    width = channels / 96
+    base = round(48 * width)
+    edits = {"backbone.width": width, "decode_head.in_channels": base, "decode_head.channels": base}
+    return of("frrn_a", edits)
+
+
 NETWORKS: dict[str, Callable[[int], Model]] = {
     "lite": lite,
     "rfcn": rfcn_resnet,
@@ -86,7 +93,7 @@ NETWORKS: dict[str, Callable[[int], Model]] = {
     "googlenet": rfcn_googlenet,
     "mobilenetv2plus": lambda _channels: of("mobilenetv2plus"),
     "refinenet": refinenet,
-    "frrn": lambda _channels: of("frrn_a"),
+    "frrn": frrn,
 }
 NETWORK_FAMILIES = {
     "lite": "dense",
