@@ -11,6 +11,7 @@ from one_stage import ONE_STAGE
 from paper_networks import NETWORK_FAMILIES, NETWORKS
 
 from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.conformance.models import segmenter
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
 from kdbench.plugins import make_method, registry
@@ -77,11 +78,6 @@ def psp(channels: int) -> Model:
     return pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10)
 
 
-def fcn(channels: int) -> Model:
-    config = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
-    return Model(config=config, edits=psp(channels).edits)
-
-
 def deeplab(channels: int) -> Model:
     edits = psp(channels).edits
     edits |= {"decode_head.c1_in_channels": stages(18, WIDTH)[0], "decode_head.c1_channels": 4}
@@ -95,7 +91,7 @@ MODELS: dict[str, Any] = {
     "gfl": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
     "fcos": fcos,
     "pspnet": psp,
-    "fcn": fcn,
+    "fcn": segmenter,
     "deeplab": deeplab,
     "espnet": espnet,
     **ONE_STAGE,
