@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import sys
 import zlib
 from dataclasses import replace
 from functools import partial
@@ -16,7 +19,7 @@ from kdbench.datasets import camvid, digits
 from kdbench.distill.captures import FAMILIES
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.specs import Model, Schedule
-from kdbench_models.plugin import kdbench_models, kdbench_pairs
+from kdbench_models import plugin
 
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
@@ -37,9 +40,14 @@ from kdbench_models.mobilenetv2plus import MobileNetV2Plus, halved  # noqa: E402
 from kdbench_models.rfcn import PSRoIExtractor  # noqa: E402
 from kdbench_models.vgg import ScaledVGG16  # noqa: E402
 
-CARDS = {card.name: card for card in kdbench_models()}
+CARDS = {card.name: card for card in plugin.kdbench_models() if card.config}
+MODULES = {
+    module
+    for card in CARDS.values()
+    for module in own_modules(read_config(card.config, import_modules=False))
+}
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "data.md"
-PAIRS = {pair.name: pair for pair in kdbench_pairs()}
+PAIRS = {pair.name: pair for pair in plugin.kdbench_pairs()}
 IMAGE = (45, 61)
 """Width and height: no stride divides them."""
 SCHEDULE = Schedule(iterations=1, batch_size=1, lr=1.0, scale=IMAGE)
@@ -231,3 +239,23 @@ def test_the_guide_has_every_network_and_its_pairs():
     }
     assert {entry[0] for entry in told} == {f"`{name}`" for name in CARDS}
     assert told <= known
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_network_needs_nothing_of_kdbench(module):
+    """An export loads where kdbench_models is, but not kdbench."""
+    tree = ast.parse(Path(importlib.import_module(module).__file__).read_text())
+    named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    named |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    assert (
+        len(ast.parse(Path(plugin.__file__).with_name("__init__.py").read_text()).body) == 1
+    )  # the docstring
+    packages = {str(name).partition(".")[0] for name in named}
+    assert packages - sys.stdlib_module_names <= {
+        "torch",
+        "torchvision",
+        "mmengine",
+        "mmcv",
+        "mmdet",
+        "mmseg",
+    }
