@@ -19,7 +19,7 @@ from kdbench.mask_values import fault_of
 from kdbench.specs import TASKS, Task, TeacherStage
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
-    "detection": ("voc", "coco", "kitti", "caltech", "widerface"),
+    "detection": ("voc", "coco", "kitti", "caltech", "widerface", "ilsvrc"),
     "segmentation": ("masks",),
 }
 """Task -> formats of its datasets, the default first."""
@@ -30,6 +30,7 @@ MEASURED = {
     "AP40_moderate": ("kitti",),
     "AP11_moderate": ("kitti",),
     "MR": ("caltech",),
+    "AP_ILSVRC": ("ilsvrc",),
     "AP_easy": ("widerface",),
     "AP_medium": ("widerface",),
     "AP_hard": ("widerface",),
@@ -199,8 +200,8 @@ class Dataset:
         mask_values: Value in a mask -> the class that it stands for, or None where it is not judged (segmentation
             only): a number up to 65535 or a colour ``#rrggbb``. The number ``ignore_index`` needs no entry. Empty:
             a value is the position of its class. ``{0: None, 1: "wall", 2: ...}`` is mmseg's reduce_zero_label.
-        format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
-            ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
+        format: ``voc`` (an XML an image; default for detection), ``ilsvrc`` (the same), ``coco`` (a json a split),
+            ``kitti`` or ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (default for
             segmentation).
         images: Split -> number of its images as published, where that is known.
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
@@ -374,6 +375,7 @@ METRICS: Mapping[str, MetricCard] = {
         _measured("AP40_moderate", "detection", "KITTI's AP at 40 recalls, moderate level"),
         _measured("AP11_moderate", "detection", "KITTI's AP at 11 recalls, moderate level"),
         _measured("MR", "detection", "Caltech's log-average miss rate, Reasonable", higher_is_better=False),
+        _measured("AP_ILSVRC", "detection", "ILSVRC's AP, at IoU 0.5 or less for small boxes"),
         _measured("AP_easy", "detection", "WIDER FACE's AP, easy subset"),
         _measured("AP_medium", "detection", "WIDER FACE's AP, medium subset"),
         _measured("AP_hard", "detection", "WIDER FACE's AP, hard subset"),

@@ -24,6 +24,7 @@ DEFAULTS = {
     "kitti": "AP40_moderate",
     "caltech": "MR",
     "widerface": "AP_hard",
+    "ilsvrc": "AP_ILSVRC",
     "masks": "mIoU",
 }
 """Format -> the metric that ranks where the file names none."""
