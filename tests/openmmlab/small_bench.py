@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_stage import ONE_STAGE
+from paper_networks import NETWORK_FAMILIES, NETWORKS
 
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.conformance.models import segmenter
@@ -32,7 +33,7 @@ FAMILIES = {
     "fcn": "segmentation",
     "deeplab": "segmentation",
 }
-"""The models that every part is tried on, and the family of each; those of one_stage.py are dense."""
+"""The models that every part is tried on, and the family of each."""
 
 
 def espnet(channels: int) -> Model:
@@ -42,8 +43,8 @@ def espnet(channels: int) -> Model:
 
 
 def family_of(kind: str) -> str:
-    """The family of a small model."""
-    return "segmentation" if kind == "espnet" else FAMILIES.get(kind, "dense")
+    """The family of a small model; those of one_stage.py are dense."""
+    return (FAMILIES | NETWORK_FAMILIES).get(kind, "dense")
 
 
 def retinanet(channels: int) -> Model:
@@ -94,6 +95,7 @@ MODELS: dict[str, Any] = {
     "deeplab": deeplab,
     "espnet": espnet,
     **ONE_STAGE,
+    **NETWORKS,
 }
 CHANNELS = {"student": 16, "teacher": 24}
 
