@@ -88,11 +88,11 @@ class Session:
         """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
-        lacking = needs_of(plan, lambda spec: not self._must_train(spec))
         if plan.teacher is not None and self._find(plan.cell) is None:
-            needed += [True, *(True for _ in lacking)]
+            lacking = needs_of(plan, lambda spec: not self._must_train(spec))
+            needed += [True] * (1 + len(lacking))
         elif plan.ancestor is not None and needed[0]:
-            needed.append(plan.ancestor.identity() in lacking)
+            needed.append(self._must_train(plan.ancestor))
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
