@@ -62,6 +62,11 @@ def _named(cell: Record) -> set[str]:
     return set()
 
 
+def method_in(label: str) -> str:
+    """Return the method that a row's label begins with: its selector, and a revision in parentheses may follow."""
+    return label.partition("[")[0].partition(" (")[0]
+
+
 def labels(rows: Mapping[Key, Iterable[Record]]) -> dict[Key, str]:
     """Return what each row is called: its selector, with what differs from other rows of the same selector.
 

@@ -45,7 +45,7 @@ class Plan:
         options: Its options.
         dataset: The dataset's card.
         folder: Where its files are.
-        teacher: Spec of the teacher; None where the method is the plain student.
+        teacher: Spec of the teacher; None where the method is the plain student, or a control.
         plain: Spec of the plain student of the same seed.
         cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
         checkpoints: The teachers' checkpoints, if they were given, by their hash.
@@ -241,7 +241,7 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     Raises:
         UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
     """
-    if request.teacher_checkpoints and request.method == PLAIN:
+    if request.teacher_checkpoints and parse(request.method)[0] == PLAIN:
         raise ArgumentError(
             "teacher_checkpoints", f"method '{PLAIN}' has no teacher: leave them out, or name another method."
         )

@@ -70,13 +70,14 @@ class Session:
             self.console.say(str(broken))
         self.introduce()
         if plan.teacher is None:
-            return self._plain()
+            plain = self._alone(plan.plain)
+            return plain if plan.cell == plan.plain else self._alone(plan.cell)
         done = self.known(plan.cell)
         if done is not None:
-            self._plain()
+            self._alone(plan.plain)
             return done
         teaching = self.teaching()
-        self._plain()
+        self._alone(plan.plain)
         return self._train(self.distillation(teaching))
 
     def introduce(self, *, models: bool = True) -> None:
@@ -87,8 +88,8 @@ class Session:
         """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
-        if plan.teacher is not None and self._find(plan.cell) is None:
-            needed += [True, *map(self._must_train, self._teachers(plan.teacher))]
+        if plan.cell != plan.plain and self._find(plan.cell) is None:
+            needed += [True, *map(self._must_train, self._teachers(plan.teacher) if plan.teacher else ())]
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
@@ -129,8 +130,8 @@ class Session:
     def _place(self, spec: Spec) -> Place:
         return place_of(spec, self.plan, self.settings)
 
-    def _plain(self) -> Record:
-        return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
+    def _alone(self, spec: Spec) -> Record:
+        return self.known(spec) or self._train(self.alone(spec))
 
     def alone(self, spec: Spec) -> Training:
         """Return the training of a plain student or of a teacher."""

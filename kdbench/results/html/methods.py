@@ -11,8 +11,9 @@ from kdbench.cards import MethodCard
 from kdbench.offers import Offer
 from kdbench.plugins import registry
 from kdbench.results.formats import gain
-from kdbench.results.html.columns import anchor, method_of
+from kdbench.results.html.columns import anchor
 from kdbench.results.html.sections import Section
+from kdbench.results.naming import method_in
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def methods(sections: Iterable[Section]) -> list[Method]:
     for one in sections:
         for row in one.ranking.methods:
             told = Result(one.name, one.title, row["method"], gain(row), row["verdict"])
-            results.setdefault(method_of(row["method"]), []).append(told)
+            results.setdefault(method_in(row["method"]), []).append(told)
     names = sorted({*offers, *results})
     return [_method(name, offers.get(name), results.get(name, [])) for name in names]
 
