@@ -20,7 +20,7 @@ from pydantic import (
 from kdbench.errors import explain
 from kdbench.results.hashes import NOTHING, Hashes, hashes
 from kdbench.results.views import VIEWS, Kind, ScheduleName, TeacherView
-from kdbench.specs import PLAIN, Precision, training_time
+from kdbench.specs import PLAIN, Precision
 
 Status = Literal["done", "failed", "timed-out", "skipped"]
 VERSION = 2
@@ -246,7 +246,7 @@ class Record(_Part):
     @property
     def is_control(self) -> bool:
         """Whether it is of a plain student that trains longer, for comparisons at equal training time."""
-        return training_time(self.method, self.options) != 1
+        return self.method == PLAIN and "time" in self.options
 
     @property
     def is_plain(self) -> bool:
