@@ -63,8 +63,11 @@ def _named(cell: Record) -> set[str]:
 
 
 def method_in(label: str) -> str:
-    """Return the method that a row's label begins with: its selector, and a revision in parentheses may follow."""
-    return label.partition("[")[0].partition(" (")[0]
+    """Return the method of a row's label: its selector, which may go on with the revision in parentheses."""
+    selector = label.partition(" (")[0]
+    with suppress(UserError):
+        return parse(selector)[0]
+    return selector.partition("[")[0]
 
 
 def labels(rows: Mapping[Key, Iterable[Record]]) -> dict[Key, str]:
