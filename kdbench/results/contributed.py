@@ -276,8 +276,8 @@ def _of_the_spec(record: Record) -> Iterator[str]:
         yield f"spec: seed {record.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
         yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
-    if record.is_control and not training_time(record.method, record.options) > 1:
-        yield f"spec: a plain student's time is a number over 1, not {record.options['time']!r}"
+    if record.is_control and not 1 < training_time(record.method, record.options) <= 100:
+        yield f"spec: the time of a control is over 1 and at most 100, not {record.options['time']!r}"
 
 
 def _of_the_names(record: Record) -> Iterator[str]:

@@ -35,8 +35,8 @@ REPORTED_LEGEND = (
     "(`kdbench records add`), and were not run here."
 )
 TUNED_LEGEND = (
-    "Tuned: `kdbench tune` chose the options as the best of so many trials on validation images, which are never "
-    "those of a ranking; each record has the trials."
+    "Tuned: `kdbench tune` chose the options, as the best of that many trials on validation images that no ranking "
+    "uses; each record has the trials."
 )
 EQUAL_TIME_LEGEND = (
     "At equal training time, a method is compared with a control: a plain student that trained longer, "

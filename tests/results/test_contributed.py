@@ -123,8 +123,9 @@ def test_a_good_batch_is_added_and_marked(batch, store):
     [
         (1.5, ""),
         (1.2, "curve: it ends at iteration 1500, the schedule at 1200"),
-        (1.0, "a plain student's time is a number over 1, not 1.0"),
-        ("long", "a plain student's time is a number over 1, not 'long'"),
+        (1.0, "the time of a control is over 1 and at most 100, not 1.0"),
+        (1e308, "the time of a control is over 1 and at most 100, not 1e+308"),
+        ("long", "the time of a control is over 1 and at most 100, not 'long'"),
     ],
 )
 def test_a_control_ends_where_its_longer_schedule_does(file, store, time, told):

@@ -12,7 +12,7 @@ class PlainOptions(Options):
 
     added_later: ClassVar[tuple[str, ...]] = ("time",)
 
-    time: float = Field(default=1.0, ge=1)
+    time: float = Field(default=1.0, ge=1, le=100)
     """Training time relative to the pair's schedule; more than 1 makes it a control for slower methods."""
 
 
