@@ -334,7 +334,8 @@ def _iterations(spec: dict[str, Any]) -> int:
         return 0
     if "recipe" in spec:
         return int(spec["recipe"]["iterations"])
-    return round(training_time(spec["method"], spec["options"]) * spec["pair"]["schedule"]["iterations"])
+    iterations = int(spec["pair"]["schedule"]["iterations"])
+    return round(training_time(spec["method"], spec["options"]) * iterations)
 
 
 def _of_the_cost(record: Record) -> Iterator[str]:
