@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -174,6 +175,14 @@ class Schedule(Spec):
             values.pop("accumulate", None)
         return values
 
+    def times(self, factor: float) -> Schedule:
+        """Return the recipe with so many times the iterations: warm-up and decay stretch with them.
+
+        The peak learning rate and the number of evaluations stay.
+        """
+        stretched = {name: round(factor * getattr(self, name)) for name in ("iterations", "warmup")}
+        return self if factor == 1 else self.model_copy(update=stretched)
+
 
 class Pair(Spec):
     """A teacher, a student, and how both are trained on a dataset."""
@@ -268,6 +277,16 @@ class TeacherStage(Spec):
         )
 
 
+def training_time(method: str, options: Mapping[str, Any]) -> float:
+    """Return how long a student trains, relative to the pair's schedule: only controls (``none[time=...]``) differ.
+
+    Returns:
+        The factor; NaN where the options of a record are not what the plain student can have.
+    """
+    time = options.get("time", 1.0) if method == PLAIN else 1.0
+    return float(time) if isinstance(time, int | float) else math.nan
+
+
 class EvaluationSpec(Spec):
     """Given weights, measured as they are: what their metric depends on."""
 
@@ -326,6 +345,11 @@ class RunSpec(Spec):
     """Class of device: ``cpu``, ``cuda``."""
     processes: int = Field(gt=0)
     """Processes that share a batch."""
+
+    @property
+    def recipe(self) -> Schedule:
+        """How the student is trained: by the pair's schedule, a control for longer."""
+        return self.pair.schedule.times(training_time(self.method, self.options))
 
     def identity(self) -> str:
         """Return the identity; a pair, which thousands of cells share, is put into canonical form once."""

@@ -191,11 +191,11 @@ def reuse(
 ) -> None:
     """Take what is not to be reproduced: the plain student's record, and a teacher with the recorded weights."""
     teacher = planned.staged or planned.teacher
+    plain = store.find(planned.plain.identity())
+    if plain is not None and planned.cell != planned.plain:
+        settings.store.write(plain)
     if teacher is None:
         return
-    plain = store.find(planned.plain.identity())
-    if plain is not None:
-        settings.store.write(plain)
     if teacher.checkpoint is not None:
         console.say("teacher: the given checkpoint")
         return

@@ -29,7 +29,6 @@ from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
 from kdbench.openmmlab.inheriting import inherited, told
-from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
     Probe,
@@ -323,9 +322,6 @@ def _finish(
         modules = own_modules(read_config(subject.model.config))
         export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
         drop_checkpoints(place.work_dir)
-    latency = (
-        latency_ms(student, subject.dataset, place.folder, subject.schedule) if is_main_process() else None
-    )
     barrier()
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
@@ -336,7 +332,6 @@ def _finish(
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
-        "latency_ms": latency,
         **model.shares.means(),
     }
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))

@@ -23,10 +23,20 @@ from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.naming import contradiction
-from kdbench.results.record import Kind, Record, best_point, complaint
+from kdbench.results.record import Record, best_point, complaint
 from kdbench.results.store import Store
+from kdbench.results.tuned import is_best
+from kdbench.results.views import Kind
 from kdbench.results.wording import unfit_texts
-from kdbench.specs import PLAIN, EvaluationSpec, RunSpec, StagedTeacherSpec, TeacherSpec, digest
+from kdbench.specs import (
+    PLAIN,
+    EvaluationSpec,
+    RunSpec,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    training_time,
+)
 
 UNNAMED = "others"
 """Who reports a record, where nobody is named."""
@@ -241,7 +251,14 @@ def problems(record: Record) -> list[str]:
     """List what is implausible or contradictory in a record; empty where all is well."""
     found = [*unfit_texts(record), *_of_the_spec(record)]
     if not found:
-        for rule in (_of_the_names, _of_the_result, _of_the_cost, _of_the_teacher, _of_the_origin):
+        for rule in (
+            _of_the_names,
+            _of_the_result,
+            _of_the_cost,
+            _of_the_teacher,
+            _of_the_tuning,
+            _of_the_origin,
+        ):
             found += rule(record)
     return found
 
@@ -259,6 +276,8 @@ def _of_the_spec(record: Record) -> Iterator[str]:
         yield f"spec: seed {record.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
         yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
+    if record.is_control and not 1 < training_time(record.method, record.options) <= 100:
+        yield f"spec: the time of a control is over 1 and at most 100, not {record.options['time']!r}"
 
 
 def _of_the_names(record: Record) -> Iterator[str]:
@@ -313,8 +332,10 @@ def _iterations(spec: dict[str, Any]) -> int:
     """Where a training ends; a given checkpoint is only measured."""
     if spec.get("checkpoint") is not None:
         return 0
-    schedule = spec["recipe"] if "recipe" in spec else spec["pair"]["schedule"]
-    return int(schedule["iterations"])
+    if "recipe" in spec:
+        return int(spec["recipe"]["iterations"])
+    iterations = int(spec["pair"]["schedule"]["iterations"])
+    return round(training_time(spec["method"], spec["options"]) * iterations)
 
 
 def _of_the_cost(record: Record) -> Iterator[str]:
@@ -336,6 +357,11 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
         yield "teacher: the plain student has none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
         yield "teacher: weights_sha256 is not a hash (64 hex digits)"
+
+
+def _of_the_tuning(record: Record) -> Iterator[str]:
+    if record.tuned is not None and not is_best(record.options, record.tuned, record.sign):
+        yield "tuned: the options are not those of the best trial"
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:

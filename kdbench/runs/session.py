@@ -71,13 +71,14 @@ class Session:
             self.console.say(str(broken))
         self.introduce()
         if plan.teacher is None:
-            return self._plain()
+            plain = self._alone(plan.plain)
+            return plain if plan.cell == plan.plain else self._alone(plan.cell)
         done = self.known(plan.cell)
         if done is not None:
-            self._plain()
+            self._alone(plan.plain)
             return done
         teaching = self.teaching()
-        self._plain()
+        self._alone(plan.plain)
         return self._train(self.distillation(teaching))
 
     def introduce(self, *, models: bool = True) -> None:
@@ -88,7 +89,7 @@ class Session:
         """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
-        if plan.teacher is not None and self._find(plan.cell) is None:
+        if plan.cell != plan.plain and self._find(plan.cell) is None:
             lacking = needs_of(plan, lambda spec: not self._must_train(spec))
             needed += [True] * (1 + len(lacking))
         elif plan.ancestor is not None and needed[0]:
@@ -133,12 +134,12 @@ class Session:
     def _place(self, spec: Spec) -> Place:
         return place_of(spec, self.plan, self.settings)
 
-    def _plain(self) -> Record:
-        done = self.known(self.plan.plain)
+    def _alone(self, spec: Spec) -> Record:
+        done = self.known(spec)
         if done is not None:
             return done
         self.make_ancestor()
-        return self._train(self.alone(self.plan.plain))
+        return self._train(self.alone(spec))
 
     def make_ancestor(self) -> None:
         """Train the teacher that the students start from, where there is one without weights yet."""
