@@ -26,7 +26,7 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -48,6 +48,16 @@ PAIR_LABELS = frozenset({"title", "family", "cpu"})
 """The same of a spec's ``pair``."""
 PLAIN = "none"
 """Name of the method that adds nothing: its runs are the baseline students that all others are compared with."""
+
+
+def task_of(family: str) -> Task:
+    """Return the task of a family's models."""
+    return "segmentation" if family == "segmentation" else "detection"
+
+
+def families_of(*tasks: Task) -> tuple[Family, ...]:
+    """Return every family whose models have one of these tasks."""
+    return tuple(family for family in get_args(Family) if task_of(family) in tasks)
 
 
 class Spec(BaseModel):

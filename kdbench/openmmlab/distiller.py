@@ -258,7 +258,10 @@ class Distiller(BaseModel):  # type: ignore[misc]
         seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
         targets = targets_of(self.student, inputs, data_samples)
         draws = generator(inputs.device, *stream, "method")
-        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others, draws)
+        family = family_of_model(self.student)
+        step = Step(
+            captures, seen, targets, inputs, self.iteration, self.iterations, others, draws, family=family
+        )
         if "head_hidden" in names and self.teacher is not None:
             step = replace(step, teacher_tail=self.teacher.tail, teacher_boxes=self.teacher.boxes)
         if self.method.adversary() is not None:

@@ -17,6 +17,7 @@ from kdbench.results.board import Ranking
 from kdbench.results.evaluations import evaluations
 from kdbench.results.formats import interval, legend, percent, tables, times, to_csv
 from kdbench.results.leaderboard import frame_of, rankings
+from kdbench.results.papers import TAGS
 from kdbench.results.record import Record, Spread
 from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.results.store import Store
@@ -41,8 +42,7 @@ PAPER_LEGEND = (
     "The paper's difference to its own plain student, on its nearest published setting: the same variant at its "
     "default options (of a method without variants the same options), the same task and a metric of which more is "
     "better; before others the same dataset, then VOC or Cityscapes, the same metric, a student of the same depth. "
-    "It is another setting: other models, data and schedule. P: the paper's table; C: a public implementation; "
-    "N: a reading note or survey."
+    f"It is another setting: other models, data and schedule. {TAGS}"
 )
 AGAIN_LEGEND = (
     "A command runs what has no record yet in its results folder. `kdbench reproduce METHOD --dataset NAME "

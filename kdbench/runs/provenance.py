@@ -16,13 +16,13 @@ from pathlib import Path
 from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
+from kdbench.results.environment import PACKAGES
 from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, Tuned, best_point
 from kdbench.results.views import Kind
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable
 
-PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
 
 

@@ -76,34 +76,52 @@ class Column:
 
     title: str
     help: str
-    cell: Callable[[Values], Cell]
+    cell: Callable[[Any], Cell]
     number: bool = True
     extra: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its place in the ranking (0 for a reference), its label, the id of its method's card, its cells."""
+    """A row.
+
+    Attributes:
+        place: Its place in the table as it comes, from 1; 0 for a reference.
+        method: Its label.
+        card: Id of its method's card.
+        kind: What the table's list of choices tells it by, such as its verdict.
+        words: What a filter by words looks at.
+        cells: Its cells.
+    """
 
     place: int
     method: str
     card: str
-    verdict: str
+    kind: str
+    words: str
     cells: list[Cell]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the teacher and the plain student stay on top, the methods sort."""
+    """A table: the references stay on top, the other rows sort.
+
+    Attributes:
+        columns: Its columns, after the place and the method.
+        references: The teacher and the plain student of a ranking.
+        rows: The other rows.
+        kind: What the kinds of its rows are called.
+    """
 
     columns: list[Column]
     references: list[Row]
     rows: list[Row]
+    kind: str = "Verdict"
 
     @property
-    def verdicts(self) -> list[str]:
-        """The verdicts that occur."""
-        return list(dict.fromkeys(row.verdict for row in self.rows))
+    def kinds(self) -> list[str]:
+        """The kinds of rows that occur."""
+        return list(dict.fromkeys(row.kind for row in self.rows))
 
 
 def table(ranking: Ranking) -> Table:
@@ -119,7 +137,8 @@ def table(ranking: Ranking) -> Table:
 
 def _row(place: int, row: Values, columns: list[Column]) -> Row:
     cells = [column.cell(row) for column in columns]
-    return Row(place, row["method"], anchor(row["method"]), row["verdict"], cells)
+    label = row["method"]
+    return Row(place, label, anchor(label), row["verdict"], label, cells)
 
 
 def _main(ranking: Ranking) -> list[Column]:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 
 class PlainOptions(Options):
@@ -24,6 +24,7 @@ CARD = MethodCard(
     link="",
     bibtex="",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="""L = L_task. The row that every method is compared with: same seed, same start, same batches.
 
 none[time=1.5] is a control: a plain student that trains 1.5 times as long. It has 1.5 times the iterations, the
