@@ -66,12 +66,12 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """Return a row for each model."""
+    """Return a row for each model, and for each source of feature teachers."""
     return [
         {
             "name": offer.value.name,
             "task": offer.value.task,
-            "config": offer.value.config,
+            "config": offer.value.config or f"{offer.value.name}:NAME",
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }

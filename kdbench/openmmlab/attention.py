@@ -103,7 +103,8 @@ def attended(
     subject = models["student"].subject
     method = make_method(card, options).to(device)
     student = models["student"].build("student", device)
-    names = check_family(method, family_of_model(student))
+    features = models["teacher"].subject.model.gives_features
+    names = check_family(method, family_of_model(student), features=features)
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
     image = images_of(subject.dataset, folder, split, pipeline)[index]

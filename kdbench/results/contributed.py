@@ -26,7 +26,15 @@ from kdbench.results.naming import contradiction
 from kdbench.results.record import Kind, Record, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.wording import unfit_texts
-from kdbench.specs import PLAIN, EvaluationSpec, RunSpec, StagedTeacherSpec, TeacherSpec, digest
+from kdbench.specs import (
+    PLAIN,
+    EvaluationSpec,
+    RunSpec,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    is_feature_network,
+)
 
 UNNAMED = "others"
 """Who reports a record, where nobody is named."""
@@ -167,7 +175,7 @@ class Known:
         """Teacher and who reports its students -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
-            if record.teacher is not None:
+            if record.teacher is not None and record.teacher.value is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
                 ours = (record.teacher.identity, record.reported_by)
@@ -184,6 +192,8 @@ class Known:
     def _of_the_teacher(self, record: Record) -> Iterator[str]:
         taught = record.teacher
         assert taught is not None, "asked for cells with a teacher only"
+        if taught.value is None:
+            return  # it gives feature maps alone, so it has no record
         own = self.teachers.get(taught.identity)
         if own is None:
             yield f"teacher: there is no record of teacher {taught.identity[:12]}: add it in the same command"
@@ -334,6 +344,8 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
         return
     if record.method == PLAIN:
         yield "teacher: the plain student has none"
+    if (record.teacher.value is None) != is_feature_network(record.teacher.config):
+        yield "teacher: every teacher has a value, and one that gives feature maps alone none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
         yield "teacher: weights_sha256 is not a hash (64 hex digits)"
 

@@ -40,7 +40,7 @@ def to_run(plan: Plan, settings: RunSettings) -> dict[str, Spec]:
     """Return what a plan's run would train, by identity. Raises UserError if a newer kdbench wrote a record."""
 
     def there(spec: Spec) -> bool:
-        given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
+        given = isinstance(spec, TeacherSpec) and not spec.trained
         return given or is_there(settings, spec)  # a given teacher is measured, by as many as want to
 
     wanted: dict[str, Spec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}

@@ -16,7 +16,7 @@ from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.selectors import parse
-from kdbench.specs import PLAIN, Model, Pair, Precision
+from kdbench.specs import PLAIN, Model, Pair, Precision, is_feature_network
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +109,11 @@ def own_model(reference: str) -> Model:
     """Return the model that a user names: a plugin's, or one by its config."""
     models = registry().models
     if reference in models:
-        return Model(config=models[reference].value.config)
-    if "::" not in reference:
+        card = models[reference].value
+        if card.features:
+            raise UserError(f"'{reference}' is a source of feature teachers: write {reference}:NAME.")
+        return Model(config=card.config)
+    if "::" not in reference and not is_feature_network(reference):
         if not Path(reference).is_file():
             raise UserError(
                 f"'{reference}' is neither a model's name (`kdbench list models`) nor a config's file."
