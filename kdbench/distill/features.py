@@ -1,4 +1,4 @@
-"""Teachers from outside OpenMMLab, which give feature maps alone: what a source returns, and which maps are compared."""
+"""Teachers that give feature maps alone: what a source of them returns, and which maps are compared."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def nearest_levels(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list
     levels = [_nearest(student, level) for level in teacher]
     if len(set(levels)) < len(levels):
         raise UserError(
-            f"the teacher gives maps of {_sizes(teacher)}, the student of {_sizes(student)}: several of the teacher's "
+            f"the teacher gives maps of {_sizes(teacher)}, the student of {_sizes(student)}: two of the teacher's "
             "are nearest to the same one of the student's. Choose other out_indices, at most one for each."
         )
     return levels

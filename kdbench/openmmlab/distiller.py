@@ -83,7 +83,7 @@ class Teacher:
         return teacher_view(self.model, record, student, names)
 
     def compared(self, student: Captures, seen: Captures) -> Captures:
-        """Return those of the student's maps that have a counterpart in the teacher's captures of the same batch."""
+        """Return the student's captures, with as many maps as a feature teacher gives."""
         return compared(student, seen) if isinstance(self.model, FeatureTeacher) else student
 
     def tail(self, hidden: Any, *, after: int) -> Predictions:

@@ -108,7 +108,7 @@ class Teacher(_Part):
     weights_sha256: str
     """Hash of its weights."""
     value: float | None = Field(default=None, ge=0, le=1)
-    """The ranking metric of this teacher on the same test split, in [0, 1]; None where it gives feature maps alone."""
+    """The ranking metric of this teacher on the same test split, in [0, 1]; None of a feature teacher."""
 
 
 class Cost(_Part):

@@ -205,7 +205,7 @@ class Session:
         return model, measured
 
     def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, Teacher]:
-        """Return a teacher of feature maps alone, which has no record: it predicts nothing that could be measured."""
+        """Return a teacher of feature maps alone: nothing of it can be measured, so it has no record."""
         from kdbench.openmmlab.checkpoints import weights_hash
 
         file = None if spec.checkpoint is None else self._weights(spec)

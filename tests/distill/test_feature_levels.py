@@ -29,7 +29,7 @@ def test_the_nearest_in_stride(student, teacher, levels):
 
 def test_two_maps_for_one_level_are_refused():
     with pytest.raises(
-        UserError, match=r"maps of 16 x 16, 8 x 8, the student of 8 x 8: .* other out_indices"
+        UserError, match=r"maps of 16 x 16, 8 x 8, the student of 8 x 8: two .* other out_indices"
     ):
         nearest_levels(maps(8), maps(16, 8))
 
