@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import lacking
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from session_lab import Told
+from small_bench import Silent
 
 from kdbench.benchmarks import load
 from kdbench.errors import GateError, UserError
@@ -46,7 +48,7 @@ def write(tmp_path, monkeypatch, small_digits):
         teacher = {key: value for key, value in {**TEACHER, **changes}.items() if value is not None}
         pair = {"name": "digits-timm", "teacher": teacher, "student": student, "schedule": RECIPE}
         values = {"title": "timm", "dataset": "digits", "pairs": [pair], "schedule": "smoke", "seeds": [0]}
-        values["methods"] = ["fitnets", "at"]
+        values["methods"] = ["fitnets", "cwd"]
         Path("timm.yaml").write_text(yaml.safe_dump(values))
         return Path("timm.yaml")
 
@@ -54,7 +56,7 @@ def write(tmp_path, monkeypatch, small_digits):
     registry.cache_clear()
 
 
-def planned(file, method="at"):
+def planned(file, method="cwd"):
     return plan(Request(method, "", benchmark=file, schedule="smoke"))
 
 
@@ -105,39 +107,45 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(write, tmp_path,
         session(planned(write(out_indices=[0, 1, 2, 3])), tmp_path).run()
 
 
-def test_a_pack_gives_the_students_of_single_runs_and_their_records(write, tmp_path):
+class Console(Told):
+    """Lets real trainings tell nobody how far they are."""
+
+    @contextmanager
+    def stage(self, title, iterations):
+        yield Silent()
+
+
+def test_a_lane_of_a_pack_gives_the_student_of_a_run_alone_and_its_record(write, tmp_path):
     from kdbench.runs.pack import run_pack
 
-    file = write()
-    plans = [planned(file, method) for method in ("none", "fitnets", "at")]
-    settings = RunSettings(work_dir=tmp_path / "runs", results=tmp_path / "results")
-    records = {record.selector: record for record in run_pack(plans, settings, Told()).records}
-    assert {name: record.status for name, record in records.items()} == dict.fromkeys(records, "done")
-    alone = session(plans[-1], tmp_path / "alone")
-    assert alone.run().curve == records["at"].curve
-    for spec in (plans[-1].cell, plans[-1].plain):
-        one, other = (settings.folder(spec) / "student.pth" for settings in (settings, alone.settings))
-        states = [torch.load(path)["state_dict"] for path in (one, other)]
-        assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    taught = records["at"].teacher
-    assert (taught.config, taught.value) == (f"timm:{NAME}", None)
-    assert taught.identity == plans[-1].teacher.identity()
-    assert any(f"teacher timm:{NAME} of timm {timm.__version__}: maps 2, 3" in n for n in records["at"].notes)
-    assert "teacher not measured against chance: it gives feature maps alone" in records["at"].notes
-    assert check(settings.store) == (3, [])
+    file, students = write(), []
+    plans = [planned(file, method) for method in ("fitnets", "cwd")]
+    for name, some in (("together", plans), ("alone", plans[1:])):
+        settings = RunSettings(work_dir=tmp_path / name / "runs", results=tmp_path / name / "results")
+        records = {record.selector: record for record in run_pack(some, settings, Console()).records}
+        assert [record.reason for record in records.values()] == [None] * len(some)
+        students.append(torch.load(settings.folder(plans[1].cell) / "student.pth")["state_dict"])
+        assert check(settings.store) == (len(some), [])
+    assert students[0].keys() == students[1].keys()
+    assert all(torch.equal(value, students[1][name]) for name, value in students[0].items())
+    record = records["cwd"]
+    assert (record.teacher.config, record.teacher.value) == (TEACHER["features"], None)
+    assert record.teacher.identity == plans[1].teacher.identity()
+    assert any(f"teacher timm:{NAME} of timm {timm.__version__}: maps 2, 3" in n for n in record.notes)
+    assert "teacher not measured against chance: it gives feature maps alone" in record.notes
 
 
 def test_its_students_are_ranked_and_it_has_no_score(write, tmp_path):
     file = write()
     records = []
-    made = plan(Request("at", "", benchmark=file))
+    made = plan(Request("cwd", "", benchmark=file))
     taught = Teacher(identity=made.teacher.identity(), config=TEACHER["features"], weights_sha256="a" * 64)
     for spec, score, teacher in ((made.plain, 0.5, None), (made.cell, 0.75, taught)):
         curve = [{"iteration": 8, "AP50": score}]
         records.append(record_of(spec, "AP50", tmp_path, curve=curve, teacher=teacher))
     rows = leaderboard(records, "digits").set_index("method")
-    assert list(rows.index) == ["teacher", "none", "at"]
-    assert rows.loc["at", "difference"] == 0.25
+    assert list(rows.index) == ["teacher", "none", "cwd"]
+    assert rows.loc["cwd", "difference"] == 0.25
     assert rows.loc["teacher", "seeds"] == 0
     assert rows.loc["teacher", ["mean", "gap_closed"]].isna().all()
-    assert rows.loc["at", ["mean", "gap_closed"]].isna().tolist() == [False, True]
+    assert rows.loc["cwd", ["mean", "gap_closed"]].isna().tolist() == [False, True]
