@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from kdbench.mask_values import fault_of
 from kdbench.specs import TASKS, Task, TeacherStage
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
@@ -38,8 +39,8 @@ REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def is_weight(name: str) -> bool:
-    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``."""
-    return name == "weight" or name.endswith("_weight")
+    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``, also of a method of a sum."""
+    return name.rpartition(".")[2] == "weight" or name.endswith("_weight")
 
 
 class Options(BaseModel):
@@ -156,8 +157,8 @@ class Split:
     """Where one part of a split lies, relative to the dataset's folder.
 
     Attributes:
-        names: Text file with one image a line (its stem, or a path that ends in it); empty where the annotations
-            name the images (``coco``, ``widerface``).
+        names: Text file with one image a line (its stem, or a path that ends in it). Empty where the annotations
+            name the images (``coco``, ``widerface``), or all images in the folder belong to the split.
         images: Folder of the images.
         annotations: Folder of the images' annotations or masks; where one file has all, that file.
         take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
@@ -195,9 +196,13 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
+        mask_values: Value in a mask -> the class that it stands for, or None where it is not judged (segmentation
+            only): a number up to 65535 or a colour ``#rrggbb``. The number ``ignore_index`` needs no entry. Empty:
+            a value is the position of its class. ``{0: None, 1: "wall", 2: ...}`` is mmseg's reduce_zero_label.
         format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
             ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
             segmentation).
+        images: Split -> number of its images as published, where that is known.
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
@@ -217,6 +222,8 @@ class Dataset:
     mask_suffix: str = ".png"
     embedded: bool = False
     format: str = ""
+    mask_values: Mapping[int | str, str | None] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_reference(self.name, "prepare", self.prepare)
@@ -232,6 +239,8 @@ class Dataset:
         judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
         if self.task == "segmentation" and judged < 2:
             raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
+        if self.mask_values and (fault := fault_of(self.mask_values, self.classes, self.ignore_index)):
+            raise ValueError(f"mask_values of '{self.name}': {fault}")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():

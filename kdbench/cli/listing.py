@@ -11,6 +11,7 @@ import click
 
 from kdbench.cli.screen import console, echo
 from kdbench.plugins import Registry, registry
+from kdbench.specs import Pair
 
 Row = dict[str, Any]
 
@@ -31,8 +32,8 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset, and whether there is anything in its folder."""
-    from kdbench.datasets.locate import folder_of, has_files
+    """Return a row for each dataset, with the splits that are in its folder."""
+    from kdbench.datasets.locate import on_disk
 
     return [
         {
@@ -41,7 +42,8 @@ def datasets(found: Registry) -> list[Row]:
             "format": offer.value.layout,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
-            "on disk": has_files(folder_of(offer.value)),
+            "images": dict(offer.value.images),
+            "on disk": on_disk(offer.value),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }
@@ -66,11 +68,17 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """Return a row for each model, and for each source of feature teachers."""
+    """Return a row for each model, with the pairs that use it and their families, and each source of teachers."""
+    used: dict[str, list[Pair]] = {}
+    for offer in found.pairs.values():
+        for config in {offer.value.teacher.config, offer.value.student.config}:
+            used.setdefault(config, []).append(offer.value)
     return [
         {
             "name": offer.value.name,
             "task": offer.value.task,
+            "family": sorted({pair.family for pair in used.get(offer.value.config, ()) if pair.family}),
+            "pairs": [pair.name for pair in used.get(offer.value.config, ())],
             "config": offer.value.config or f"{offer.value.name}:NAME",
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,

@@ -27,6 +27,10 @@ def check_method(plan: Plan, student: Subject) -> None:
 
     family, features = family_of(student.config()), plan.cell.pair.teacher.gives_features
     method = make_method(plan.card, plan.options)
+    if features and plan.cell.pair.inherit:
+        raise UserError(
+            "`settings` inherit=true: a teacher of feature maps alone has no neck and heads to inherit."
+        )
     if features and plan.staged is not None:
         raise UserError(
             f"{title_of(plan.card)} fine-tunes its teacher, which one of feature maps alone cannot be."

@@ -101,6 +101,9 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(write, tmp_path,
     assert "digits-timm" not in str(refused.value)
     with pytest.raises(UserError, match="fine-tunes its teacher, which one of feature maps alone cannot be"):
         session(planned(write(), "quantization-mimic"), tmp_path).run()
+    inherit = plan(Request("cwd", "", benchmark=write(), settings=("inherit=true",)))
+    with pytest.raises(UserError, match="has no neck and heads to inherit"):
+        session(inherit, tmp_path).run()
     with pytest.raises(GateError, match="has random weights: give the teacher a checkpoint"):
         session(planned(write(checkpoint=None)), tmp_path).run()
     with pytest.raises(UserError, match="two of the teacher's are nearest to the same"):
