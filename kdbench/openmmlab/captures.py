@@ -20,7 +20,6 @@ from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
 from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood, is_understood
 from kdbench.openmmlab.auxiliary import CAPTURE, auxiliary_heads, auxiliary_logits
-from kdbench.openmmlab.features import FeatureTeacher
 from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
 from kdbench.specs import Family
 
@@ -351,8 +350,6 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
         inputs: (B, 3, H, W) images, normalised for the teacher.
         names: Captures that are asked for.
     """
-    if isinstance(teacher, FeatureTeacher):
-        return dict.fromkeys(names, teacher.extract_feat(inputs))
     check_cascade(teacher, names)
     with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
@@ -375,8 +372,6 @@ def teacher_view(teacher: Any, record: Raw, student: Raw, names: frozenset[str])
         student: The student's raw record: its proposals and RoIs are used.
         names: Captures that the method asked for.
     """
-    if isinstance(teacher, FeatureTeacher):
-        return {name: record[name] for name in names}
     family, raw = family_of_model(teacher), dict(record)
     if family == "two-stage" and names & AT_ROIS:
         with recording(teacher) as at_rois:

@@ -78,10 +78,14 @@ class Teacher:
     def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
         """Run the teacher on a batch that was normalised for the student, before the student's own pass."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
+        if isinstance(self.model, FeatureTeacher):
+            return dict.fromkeys(names, self.model.extract_feat(inputs))
         return teacher_record(self.model, inputs, names)
 
     def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
         """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""
+        if isinstance(self.model, FeatureTeacher):
+            return {name: record[name] for name in names}
         return teacher_view(self.model, record, student, names)
 
     def compared(self, student: Captures, seen: Captures) -> Captures:

@@ -223,7 +223,7 @@ def assembled(
     """
     with seeded(subject.seed, "method"):
         method = make_method(card, options)
-    taught_by = teachers[0].model
+    taught_by: Any = teachers[0].model
     features = isinstance(taught_by, FeatureTeacher)
     names = check_family(method, family_of(subject.config()), features=features)
     for teacher in teachers:

@@ -29,7 +29,7 @@ def check_method(plan: Plan, student: Subject) -> None:
     method = make_method(plan.card, plan.options)
     if features and plan.cell.pair.inherit:
         raise UserError(
-            "`settings` inherit=true: a teacher of feature maps alone has no neck and heads to inherit."
+            "`settings` inherit=true: a teacher of feature maps has no neck and heads to inherit."
         )
     if features and plan.staged is not None:
         raise UserError(
