@@ -27,14 +27,16 @@ def network(name: str, out_indices: list[int], **arguments: Any) -> FeatureNetwo
         raise UserError(f"timm has no network '{name}'.{f' Did you mean {near[0]!r}?' if near else ''}")
     try:
         made = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
-        made.prune_intermediate_layers(out_indices)
+        indices = made.prune_intermediate_layers(
+            out_indices
+        )  # from 0 on, also where some are counted from the end
     except AttributeError as error:
         raise UserError(f"timm's {name} gives no feature maps ({error}): choose another network.") from error
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"timm's {name} does not take out_indices {out_indices} and {arguments}: {error}."
         ) from error
-    maps = partial(made.forward_intermediates, indices=out_indices, stop_early=True, intermediates_only=True)
+    maps = partial(made.forward_intermediates, indices=indices, stop_early=True, intermediates_only=True)
     mean, std = (tuple(255 * value for value in made.pretrained_cfg[key]) for key in ("mean", "std"))
     return FeatureNetwork(made, maps, mean, std, f"timm {timm.__version__}")
 

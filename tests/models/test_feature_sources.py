@@ -31,6 +31,7 @@ def test_a_network_of_timm_gives_the_maps_asked_for(timm):
     teacher = FeatureTeacher(TIMM, [2, 3, 4])
     assert strides(teacher) == [8, 16, 32]
     assert strides(FeatureTeacher(TIMM, [1])) == [4]
+    assert strides(FeatureTeacher(TIMM, [-3, -2])) == [8, 16]
     assert teacher.origin.startswith(
         f"{TIMM} of timm {timm.__version__}: maps 2, 3, 4; images of mean 127.5, 127.5, 127.5 and "
     )
