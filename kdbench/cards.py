@@ -268,27 +268,39 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``.
+    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``; or a source of teachers.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
         title: One line for humans.
-        task: What it does.
+        task: What it does; None for a source of feature teachers.
         config: ``package::file``: the OpenMMLab config in the package's folder. Its ``custom_imports`` names the
             modules that register the network, and its ``revise_keys`` says how weights in others' checkpoints are
             renamed, as mmengine's ``load_checkpoint`` takes it.
         link: Where the network comes from.
         citation: What to cite.
+        features: In the place of ``config``, of a source of feature teachers ``NAME:NETWORK``:
+            ``package.module:function(network, out_indices, **arguments)``, which returns the
+            ``kdbench.api.FeatureNetwork``. It must download nothing, and the same name must always be the same
+            network.
     """
 
     name: str
     title: str
-    task: Task
-    config: str
+    task: Task | None
+    config: str = ""
     link: str = ""
     citation: str = ""
+    features: str = ""
 
     def __post_init__(self) -> None:
+        if self.features:
+            _check_reference(self.name, "features", self.features)
+            if self.config or self.task is not None:
+                raise ValueError(
+                    f"'{self.name}' is a source of feature teachers: it has no config and no task"
+                )
+            return
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
         if "::" not in self.config:

@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from kdbench.cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
-from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task
+from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
 
 DEFAULTS = {
     "voc": "AP50",
@@ -130,10 +130,25 @@ class InlineDataset(Spec):
 
 
 class InlineTeacher(Model):
-    """A teacher in a benchmark file."""
+    """A teacher in a benchmark file: a model, or a network from outside OpenMMLab that gives feature maps."""
 
+    config: str = ""
+    features: str = ""
+    """In the place of ``config``: ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
+    out_indices: tuple[int | str, ...] = ()
+    """The maps of ``features``, as the source counts or names them, finest first."""
     checkpoint: Path | None = None
     """Its weights; without them it is trained, once."""
+
+    @model_validator(mode="after")
+    def _is_a_model_or_gives_features(self) -> InlineTeacher:
+        if bool(self.config) == bool(self.features) or bool(self.features) != bool(self.out_indices):
+            raise ValueError("give either 'config', or 'features' and 'out_indices'")
+        if self.features and not is_feature_network(self.features):
+            raise ValueError(
+                f"'{self.features}' names no source: write SOURCE:NAME, such as timm:{self.features}"
+            )
+        return self
 
 
 class InlinePair(Spec):
@@ -158,7 +173,7 @@ class InlinePair(Spec):
             dataset=dataset.name,
             task=dataset.task,
             family="segmentation" if dataset.task == "segmentation" else self.family,
-            teacher=_model(self.teacher, folder),
+            teacher=_teacher(self.teacher, folder),
             student=_model(self.student, folder),
             schedule=self.schedule,
             teacher_schedule=self.teacher_schedule or self.schedule,
@@ -200,10 +215,17 @@ class Inline(Spec):
         return None if given is None else self.folder / given
 
 
+def _teacher(teacher: InlineTeacher, folder: Path) -> Model:
+    """Return the teacher's model; the maps that a feature teacher gives are an edit."""
+    if not teacher.features:
+        return _model(teacher, folder)
+    return Model(config=teacher.features, edits={**teacher.edits, "out_indices": list(teacher.out_indices)})
+
+
 def _model(model: Model, folder: Path) -> Model:
     """Return a model whose config, if it is a file, is found from the current folder."""
     config = model.config if "::" in model.config else os.path.relpath(folder / model.config)
-    return Model(config=config, edits=model.edits)
+    return Model(config=config, edits=model.edits, width=model.width)
 
 
 def nothing_to_prepare(folder: Path, source: Path | None) -> None:

@@ -96,17 +96,28 @@ def file_digest(path: Path) -> str:
     return whole.hexdigest()
 
 
+def is_feature_network(reference: str) -> bool:
+    """Whether a model is named ``SOURCE:NAME``: a network that gives feature maps, as a teacher."""
+    return ":" in reference and "::" not in reference
+
+
 class Model(Spec):
     """A model as an OpenMMLab config and edits to it."""
 
     config: str
-    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file."""
+    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file. Of a feature teacher
+    ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
     edits: dict[str, Any] = Field(default_factory=dict)
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
     """Hash of what the config resolves to, see :mod:`kdbench.openmmlab.resolved`; None before it is planned."""
     width: int | None = Field(default=None, gt=0)
     """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether it is a network from outside OpenMMLab that gives feature maps and predicts nothing."""
+        return is_feature_network(self.config)
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -254,6 +265,11 @@ class TeacherSpec(Spec):
     """Processes that share a batch."""
     checkpoint: str | None = None
     """SHA-256 of a given checkpoint; None: it is trained."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained here: it is neither given as a checkpoint nor a feature teacher."""
+        return self.checkpoint is None and not self.model.gives_features
 
 
 class TeacherStage(Spec):

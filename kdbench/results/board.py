@@ -226,7 +226,9 @@ class Board:
     def _teacher_scores(self) -> list[float]:
         """One score for each set of teacher weights that the students met."""
         met = [cell.teacher for cell in (*self.plain, *self.methods) if cell.teacher]
-        by_weights = {t.weights_sha256: t.value for t in met if t.identity == self.teacher}
+        by_weights = {
+            t.weights_sha256: t.value for t in met if t.identity == self.teacher and t.value is not None
+        }
         own = [t.score for t in self.teachers if t.identity == self.teacher and t.score is not None]
         return list(by_weights.values()) or own
 

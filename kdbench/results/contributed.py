@@ -35,6 +35,7 @@ from kdbench.specs import (
     StagedTeacherSpec,
     TeacherSpec,
     digest,
+    is_feature_network,
     training_time,
 )
 
@@ -177,7 +178,7 @@ class Known:
         """Teacher and who reports its students -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
-            if record.teacher is not None:
+            if record.teacher is not None and record.teacher.value is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
                 ours = (record.teacher.identity, record.reported_by)
@@ -194,6 +195,8 @@ class Known:
     def _of_the_teacher(self, record: Record) -> Iterator[str]:
         taught = record.teacher
         assert taught is not None, "asked for cells with a teacher only"
+        if taught.value is None:
+            return  # it gives feature maps alone, so it has no record
         own = self.teachers.get(taught.identity)
         if own is None:
             yield f"teacher: there is no record of teacher {taught.identity[:12]}: add it in the same command"
@@ -355,6 +358,8 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
         return
     if record.method == PLAIN:
         yield "teacher: the plain student has none"
+    if (record.teacher.value is None) != is_feature_network(record.teacher.config):
+        yield "teacher: every teacher has a value, and one that gives feature maps alone none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
         yield "teacher: weights_sha256 is not a hash (64 hex digits)"
 

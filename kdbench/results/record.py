@@ -51,8 +51,8 @@ class Teacher(_Part):
     """Its OpenMMLab config."""
     weights_sha256: str
     """Hash of its weights."""
-    value: float = Field(ge=0, le=1)
-    """The ranking metric of this teacher on the same test split, in [0, 1]."""
+    value: float | None = Field(default=None, ge=0, le=1)
+    """The ranking metric of this teacher on the same test split, in [0, 1]; None of a feature teacher."""
 
 
 class Cost(_Part):

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from kdbench.errors import UserError
 from kdbench.executors.base import INTERRUPTED
@@ -14,7 +15,6 @@ from kdbench.runs.claims import Claims
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.sweep_records import is_there, needs_of
-from kdbench.specs import TeacherSpec
 
 
 @contextmanager
@@ -38,11 +38,7 @@ def claimed(plan: Plan, settings: RunSettings) -> Iterator[None]:
 
 def to_run(plan: Plan, settings: RunSettings) -> dict[str, Spec]:
     """Return what a plan's run would train, by identity. Raises UserError if a newer kdbench wrote a record."""
-
-    def there(spec: Spec) -> bool:
-        given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
-        return given or is_there(settings, spec)  # a given teacher is measured, by as many as want to
-
+    there = partial(is_there, settings)
     wanted: dict[str, Spec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
     if settings.rerun or not there(plan.cell):
         wanted[plan.cell.identity()] = plan.cell

@@ -111,9 +111,8 @@ class Session:
         untrained = Untrained()
         check_method(plan, student)
         if models and plan.teacher is not None:
-            teacher, trained = subject_of(plan.teacher, plan, self.settings), plan.teacher.checkpoint is None
-            place = self._place(plan.teacher)
-            self.console.say(check_model("teacher", teacher, place, untrained, trained=trained))
+            teacher, place = subject_of(plan.teacher, plan, self.settings), self._place(plan.teacher)
+            self.console.say(check_model("teacher", teacher, place, untrained, trained=plan.teacher.trained))
         if models and plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
         if models:
@@ -192,14 +191,14 @@ class Session:
         from kdbench.openmmlab.checkpoints import weights_hash
 
         subject = subject_of(spec, self.plan, self.settings)
+        if spec.model.gives_features:
+            return self._feature_teacher(spec, subject)
         if self._must_train(spec):
             training = replace(self.alone(spec), start=start, origin=origin)
             record: Record | None = self._train(training)
         else:
             record = self.known(spec)
-        model = self.trainer.load_teacher(
-            subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
-        )
+        model = self._loaded(spec, subject, self._weights(spec))
         weights = weights_hash(model.model)
         record = record or self._measured(spec, subject, model, weights)
         self._check_weights(record, weights, spec)
@@ -213,6 +212,18 @@ class Session:
             value=value,
         )
         return model, measured
+
+    def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, Teacher]:
+        """Return a teacher of feature maps alone: nothing of it can be measured, so it has no record."""
+        from kdbench.openmmlab.checkpoints import weights_hash
+
+        file = None if spec.checkpoint is None else self._weights(spec)
+        model = self._loaded(spec, subject, file)
+        weights = weights_hash(model.model)
+        return model, Teacher(identity=spec.identity(), config=spec.model.config, weights_sha256=weights)
+
+    def _loaded(self, spec: TeacherSpec, subject: Subject, file: Path | None) -> TeacherModel:
+        return self.trainer.load_teacher(subject, file, lambda failed: self._overrule(failed, spec))
 
     def _check_weights(self, record: Record, weights: str, spec: TeacherSpec) -> None:
         """Refuse weights that are not those that the teacher's record is of, since its score is not theirs."""
@@ -245,8 +256,8 @@ class Session:
         self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
-        """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""
-        if spec.checkpoint is not None:
+        """Whether the teacher is one to train that has no record with its weights beside it."""
+        if not spec.trained:
             return False
         return self._find(spec) is None or not self._weights(spec).is_file()
 
@@ -285,5 +296,8 @@ class Session:
 
 def ensemble_note(members: Sequence[Teacher]) -> str:
     """Say in one line what an ensemble's teachers reach."""
-    values = ", ".join(f"{member.identity[:12]} {member.value:.3f}" for member in members)
+    values = ", ".join(
+        member.identity[:12] if member.value is None else f"{member.identity[:12]} {member.value:.3f}"
+        for member in members
+    )
     return f"ensemble of {len(members)} teachers: {values}"

@@ -63,12 +63,12 @@ def is_there(settings: RunSettings, spec: Spec) -> bool:
 
 
 def needs_of(plan: Plan, there: Callable[[TeacherSpec], bool]) -> dict[str, TeacherSpec]:
-    """Return the teachers, by identity, that must be trained for a plan's cell."""
+    """Return the teachers, by identity, that must be trained for a plan's cell; given ones are ready."""
     wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
     wanted += [] if plan.ancestor is None else [plan.ancestor]
     if plan.teacher is not None and not (plan.staged is not None and there(plan.staged)):
         wanted += [plan.teacher, *plan.others]
-    return {spec.identity(): spec for spec in wanted if not there(spec)}
+    return {spec.identity(): spec for spec in wanted if spec.trained and not there(spec)}
 
 
 def specs_of(plan: Plan) -> dict[str, Spec]:
