@@ -118,8 +118,21 @@ class InlineDataset(Spec):
 class InlineTeacher(Model):
     """A teacher in a benchmark file."""
 
-    checkpoint: Path | None = None
-    """Its weights; without them it is trained, once."""
+    checkpoint: str | None = None
+    """Its weights: a file, an address, or ``mmdet::NAME`` or ``mmseg::NAME``; without them it is trained, once."""
+    classes: dict[str, str] | None = None
+    """Class of the dataset -> class of the checkpoint, whose outputs are cut to these. Without it, a checkpoint of
+    another number of classes is fine-tuned first, by ``teacher_schedule``."""
+
+    def check_classes(self, dataset: Dataset) -> None:
+        """Refuse a mapping that is not of the dataset's classes. Raises UserError."""
+        if self.classes is None:
+            return
+        if self.checkpoint is None:
+            raise UserError("the teacher's classes are those of a checkpoint: give one.")
+        if set(self.classes) != set(dataset.classes):
+            names = (", ".join(each) for each in (self.classes, dataset.classes))
+            raise UserError("the teacher's classes are {}: name each class of the dataset: {}.".format(*names))
 
 
 class InlinePair(Spec):
@@ -136,7 +149,8 @@ class InlinePair(Spec):
     pretrained: bool = False
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
-        """Return the pair of a dataset. ``folder`` is that of the benchmark file."""
+        """Return the pair of a dataset; ``folder`` is that of the benchmark file. Raises UserError."""
+        self.teacher.check_classes(dataset)
         return Pair(
             name=self.name,
             title=self.title or self.name,
@@ -178,16 +192,19 @@ class Inline(Spec):
             self.file, [card] if self.dataset else [], [one.pair(card, self.folder) for one in self.pairs]
         )
 
-    def checkpoint(self, pair: str) -> Path | None:
-        """Return the file with the weights of a pair's teacher, where the benchmark file names one."""
-        given = next((one.teacher.checkpoint for one in self.pairs if one.name == pair), None)
-        return None if given is None else self.folder / given
+    def teacher(self, pair: str) -> InlineTeacher | None:
+        """Return a pair's teacher, its checkpoint found from the current folder; None for a pair that is not here."""
+        found = next((one.teacher for one in self.pairs if one.name == pair), None)
+        given = None if found is None else found.checkpoint
+        if found is None or given is None or "::" in given or "://" in given:
+            return found
+        return found.model_copy(update={"checkpoint": str(self.folder / given)})
 
 
 def _model(model: Model, folder: Path) -> Model:
     """Return a model whose config, if it is a file, is found from the current folder."""
     config = model.config if "::" in model.config else os.path.relpath(folder / model.config)
-    return Model(config=config, edits=model.edits)
+    return Model(config=config, edits=model.edits, width=model.width)
 
 
 def nothing_to_prepare(folder: Path, source: Path | None) -> None:

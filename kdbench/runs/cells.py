@@ -41,6 +41,7 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
         pretrained=pretrained,
         download=settings.download,
         stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
+        classes=spec.classes if isinstance(spec, TeacherSpec) else None,
     )
 
 

@@ -16,6 +16,7 @@ from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require
 from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
+from kdbench.files import parsed_once
 from kdbench.offers import Offer
 from kdbench.plugins import registry, title_of
 from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
@@ -208,7 +209,8 @@ class Planner:
     ) -> list[TeacherSpec]:
         key = (ground, options.ensemble)
         if key not in self._members:
-            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints))
+            classes = dict(ground.teacher_classes) or None
+            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints), classes)
         return self._members[key]
 
     def _teaching(
@@ -239,13 +241,17 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     """Return the checkpoints of the teachers, by their hash.
 
     Raises:
-        UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
+        UserError: If one cannot be read or is not on this machine, there are not as many as the method has
+            teachers, or it has none.
     """
     if request.teacher_checkpoints and request.method == PLAIN:
         raise ArgumentError(
             "teacher_checkpoints", f"method '{PLAIN}' has no teacher: leave them out, or name another method."
         )
-    checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
+    from kdbench.openmmlab.zoo import checkpoint_file
+
+    files = [checkpoint_file(one, download=request.download) for one in request.teacher_checkpoints]
+    checkpoints = {sha256(file): file for file in files}
     if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
         raise ArgumentError(
             "teacher_checkpoints",
@@ -255,7 +261,13 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     return checkpoints
 
 
-def ensemble(pair: Pair, common: dict[str, Any], size: int, checkpoints: list[str]) -> list[TeacherSpec]:
+def ensemble(
+    pair: Pair,
+    common: dict[str, Any],
+    size: int,
+    checkpoints: list[str],
+    classes: dict[str, str] | None = None,
+) -> list[TeacherSpec]:
     """Specs of the pair's teacher from seeds 0 up to ``size``, or of the given checkpoints' teachers."""
     return [
         TeacherSpec(
@@ -264,6 +276,7 @@ def ensemble(pair: Pair, common: dict[str, Any], size: int, checkpoints: list[st
             recipe=pair.teacher_schedule,
             pretrained=pair.pretrained and not checkpoints,
             checkpoint=checkpoints[seed] if checkpoints else None,
+            classes=classes,
         )
         for seed in range(size)
     ]
@@ -339,9 +352,12 @@ def resolved_model(model: Model, *, pretrained: bool) -> Model:
 def sha256(path: Path) -> str:
     """Hash of a user's file. Raises UserError where it cannot be read."""
     try:
-        return file_digest(path)
+        return _digest_once(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
+
+
+_digest_once = parsed_once(file_digest)
 
 
 def stored(spec: Spec) -> dict[str, Any]:

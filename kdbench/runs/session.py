@@ -14,6 +14,7 @@ from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
+from kdbench.runs.sweep_records import was_trained
 from kdbench.runs.trainer import Trainer, openmmlab
 from kdbench.runs.training import Console, Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
@@ -44,6 +45,8 @@ class Session:
         """Trainings that this session needs, and which of them it is at."""
         self.overruled: list[str] = []
         """Gates that failed and were overruled."""
+        self._fine_tuned: dict[str, bool] = {}
+        """Given checkpoint -> whether it is of another number of classes, and so trained further."""
 
     def run(self) -> Record:
         """Everything that has no record yet, and the record of the method's own cell.
@@ -106,8 +109,10 @@ class Session:
         untrained = Untrained()
         check_method(plan, student)
         if models and plan.teacher is not None:
-            teacher, trained = subject_of(plan.teacher, plan, self.settings), plan.teacher.checkpoint is None
+            teacher, trained = subject_of(plan.teacher, plan, self.settings), self._is_trained(plan.teacher)
             place = self._place(plan.teacher)
+            if trained and plan.teacher.checkpoint is not None:
+                self.console.say(_fine_tuned(plan))
             self.console.say(check_model("teacher", teacher, place, untrained, trained=trained))
         if models and plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
@@ -184,6 +189,7 @@ class Session:
 
         subject = subject_of(spec, self.plan, self.settings)
         if self._must_train(spec):
+            start = self.plan.checkpoints[spec.checkpoint] if spec.checkpoint else start
             training = replace(self.alone(spec), start=start, origin=origin)
             record: Record | None = self._train(training)
         else:
@@ -236,15 +242,26 @@ class Session:
         self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
-        """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""
-        if spec.checkpoint is not None:
-            return False
-        return self._find(spec) is None or not self._weights(spec).is_file()
+        """Whether the teacher is trained here and has no record with its weights beside it."""
+        return self._is_trained(spec) and (self._find(spec) is None or not self._weights(spec).is_file())
+
+    def _is_trained(self, spec: TeacherSpec) -> bool:
+        """Whether the teacher is trained here: it has no given checkpoint, or one of another number of classes."""
+        if spec.checkpoint is None:
+            return True
+        if spec.checkpoint not in self._fine_tuned:
+            record, subject = self._find(spec), subject_of(spec, self.plan, self.settings)
+            self._fine_tuned[spec.checkpoint] = (
+                self.trainer.other_classes(subject, self.plan.checkpoints[spec.checkpoint]) is not None
+                if record is None
+                else was_trained(record)
+            )
+        return self._fine_tuned[spec.checkpoint]
 
     def _weights(self, spec: TeacherSpec) -> Path:
         from kdbench.openmmlab.students import WEIGHTS
 
-        if spec.checkpoint is not None:
+        if spec.checkpoint is not None and not self._is_trained(spec):
             return self.plan.checkpoints[spec.checkpoint]
         return self.settings.folder(spec) / WEIGHTS
 
@@ -276,6 +293,12 @@ class Session:
         self.position += 1
         heading = f"{self.position} of {self.total}: {title(training.spec)}"
         return training.run(self._place(training.spec), self.console, heading)
+
+
+def _fine_tuned(plan: Plan) -> str:
+    """Say that a given teacher is trained further."""
+    classes, length = len(plan.dataset.classes), plan.cell.pair.teacher_schedule.iterations
+    return f"teacher: its checkpoint is not of {classes} classes: it is fine-tuned first, for {length} iterations"
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:

@@ -55,10 +55,20 @@ def weights_of(work_dir: Path, spec: Spec) -> Path:
 
 def is_there(settings: RunSettings, spec: Spec) -> bool:
     """Whether a spec need not be run: a student has its record, a teacher its weights too."""
-    if isinstance(spec, TeacherSpec) and not weights_of(settings.work_dir, spec).is_file():
-        return False
-    record = record_of(settings.store, spec)
-    return record.done if record is not None else settings.store.find(spec.identity()) is not None
+    record = record_of(settings.store, spec) or settings.store.find(spec.identity())
+    return record is not None and record.done and has_weights(settings.work_dir, spec, record)
+
+
+def has_weights(work_dir: Path, spec: Spec, record: Record) -> bool:
+    """Whether a spec with a done record has the weights that it needs, too: those of a teacher that was trained."""
+    if not isinstance(spec, TeacherSpec) or not was_trained(record):
+        return True
+    return weights_of(work_dir, spec).is_file()
+
+
+def was_trained(record: Record) -> bool:
+    """Whether a done record is of a training, and not of a checkpoint that was measured as it was given."""
+    return record.curve[-1]["iteration"] > 0
 
 
 def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:

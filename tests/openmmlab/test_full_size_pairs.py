@@ -1,0 +1,70 @@
+"""The full-size pairs: built without their weights, and one step of a distillation on drawn images."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.optim import SGD
+
+from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
+from kdbench.pairs import detectors
+from kdbench.plugins import registry
+from kdbench.specs import Pair
+
+prepare_libraries("mmdet")
+prepare_libraries("mmseg")
+
+from kdbench.openmmlab.complexity import describe  # noqa: E402
+from kdbench.openmmlab.distiller import Teacher  # noqa: E402
+from kdbench.openmmlab.preflight import check_same_pixels  # noqa: E402
+from kdbench.openmmlab.students import Subject, assembled  # noqa: E402
+
+PAIRS = {pair.name: pair for pair in detectors.PAIRS}
+CHEAPEST = {"coco-faster-rcnn-r50-r18", "coco-retinanet-r50-r18", "coco-gfl-r50-r18", "kitti-fcos-r50-r18"}
+"""One of each family of models, tried in each run of the tests."""
+SIDE = 64
+EACH = [pytest.param(name, marks=[] if name in CHEAPEST else pytest.mark.release) for name in PAIRS]
+
+
+def test_they_are_sixteen_with_the_schedules_of_papers_and_none_is_a_default_of_a_small_dataset():
+    assert len(PAIRS) == 16
+    lengths = {name: pair.schedule.iterations for name, pair in PAIRS.items()}
+    assert (lengths["coco-retinanet-r101-r50"], lengths["coco-gfl-r101-r50"]) == (180_000, 90_000)
+    assert {lengths[name] for name in PAIRS if name.startswith("kitti")} == {5_600}
+    for pair in PAIRS.values():
+        assert (pair.pretrained, pair.cpu) == (True, False)
+        assert pair.teacher_schedule.scale == pair.schedule.scale
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_one_step(name, bench):
+    pair = PAIRS[name]
+    kind = "pspnet" if pair.task == "segmentation" else "faster"
+    student, teacher = (subject_of(pair, role, bench.dataset(kind)) for role in ("student", "teacher"))
+    card, options = bench.card("fitnets")
+    model, taught_by = student.build(), Teacher(teacher.build())
+    both, _ = assembled(student, model, [taught_by], card, options, bench.probe(kind))
+    check_same_pixels(model, taught_by.model, bench.probe(kind))
+    before = {name: value.clone() for name, value in both.named_parameters()}
+    steps = SGD(both.parameters(), lr=0.01)
+    losses, terms, _ = both.train().compute(*bench.probe(kind).batch(model))
+    total, _ = model.parse_losses({**losses, **terms})
+    total.backward()
+    steps.step()
+    assert torch.isfinite(total)
+    still = [name for name, value in both.named_parameters() if torch.equal(value, before[name])]
+    assert not still
+
+
+def subject_of(pair: Pair, role, dataset):
+    prepare_libraries(LIBRARIES[dataset.task])
+    schedule = pair.schedule.model_copy(update={"scale": (SIDE, SIDE), "crop": None, "batch_size": 2})
+    return Subject(f"{pair.name}-{role}", getattr(pair, role), schedule, dataset, 0, pretrained=False)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_teacher_is_larger_than_its_student(name):
+    pair = PAIRS[name]
+    sizes = describe(pair, registry().dataset(pair.dataset).value)
+    assert sizes["teacher"]["flops"] > sizes["student"]["flops"] > 0
+    assert sizes["teacher"]["parameters"] > sizes["student"]["parameters"]
