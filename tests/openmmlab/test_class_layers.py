@@ -22,11 +22,11 @@ STANDS_FOR = {"hound": "dog", "kine": "cow"}
 TAKEN = [3, 2]
 
 
-def subject(kind, classes, **changes):
+def subject(kind, names, **changes):
     card, model = digits.segmentation if kind == "pspnet" else digits.detection, MODELS[kind](16)
     if kind == "faster":
         model.edits["roi_head.bbox_head.reg_class_agnostic"] = False
-    return Subject("x", model, SCHEDULE, replace(card, classes=classes), 0, False, **changes)
+    return Subject("x", model, SCHEDULE, replace(card, classes=names), 0, False, **changes)
 
 
 @pytest.fixture(params=["faster", "retinanet", "ssd", "pspnet"])

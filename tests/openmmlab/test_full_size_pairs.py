@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.optim import SGD
 
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.pairs import detectors
@@ -45,15 +44,12 @@ def test_one_step(name, bench):
     model, taught_by = student.build(), Teacher(teacher.build())
     both, _ = assembled(student, model, [taught_by], card, options, bench.probe(kind))
     check_same_pixels(model, taught_by.model, bench.probe(kind))
-    before = {name: value.clone() for name, value in both.named_parameters()}
-    steps = SGD(both.parameters(), lr=0.01)
     losses, terms, _ = both.train().compute(*bench.probe(kind).batch(model))
     total, _ = model.parse_losses({**losses, **terms})
     total.backward()
-    steps.step()
     assert torch.isfinite(total)
-    still = [name for name, value in both.named_parameters() if torch.equal(value, before[name])]
-    assert not still
+    assert terms["imitation"] > 0
+    assert not [name for name, value in both.named_parameters() if value.grad is None]
 
 
 def subject_of(pair: Pair, role, dataset):
