@@ -34,6 +34,7 @@ MEASURED = {
     "AP_hard": ("widerface",),
 }
 """Metric -> the formats whose evaluation measures it, where not all of its task do."""
+COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -156,8 +157,8 @@ class Split:
     """Where one part of a split lies, relative to the dataset's folder.
 
     Attributes:
-        names: Text file with one image a line (its stem, or a path that ends in it); empty where the annotations
-            name the images (``coco``, ``widerface``).
+        names: Text file with one image a line (its stem, or a path that ends in it). Empty where the annotations
+            name the images (``coco``, ``widerface``), or all images in the folder belong to the split.
         images: Folder of the images.
         annotations: Folder of the images' annotations or masks; where one file has all, that file.
         take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
@@ -195,6 +196,9 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
+        mask_values: Value in a mask -> the class that it stands for, or None where it is not judged (segmentation
+            only): a number up to 65535 or a colour ``#rrggbb``. The number ``ignore_index`` needs no entry. Empty:
+            a value is the position of its class. ``{0: None, 1: "wall", 2: ...}`` is mmseg's reduce_zero_label.
         format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
             ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
             segmentation).
@@ -217,6 +221,7 @@ class Dataset:
     mask_suffix: str = ".png"
     embedded: bool = False
     format: str = ""
+    mask_values: Mapping[int | str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_reference(self.name, "prepare", self.prepare)
@@ -232,6 +237,8 @@ class Dataset:
         judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
         if self.task == "segmentation" and judged < 2:
             raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
+        if self.mask_values:
+            _check_mask_values(self)
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():
@@ -341,6 +348,22 @@ class MetricCard:
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
         raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
+
+
+def _check_mask_values(card: Dataset) -> None:
+    values, named = card.mask_values, {name for name in card.mask_values.values() if name is not None}
+    numbers = all(type(value) is int and value in range(65536) for value in values)
+    if not numbers and not all(isinstance(value, str) and COLOUR.fullmatch(value) for value in values):
+        raise ValueError(
+            f"mask_values of '{card.name}': give numbers from 0 to 65535, or colours as '#rrggbb'"
+        )
+    if card.task != "segmentation" or not 0 <= card.ignore_index <= 255 or len(card.classes) > 256:
+        raise ValueError(f"mask_values of '{card.name}': they are for masks of at most 256 classes")
+    if named != set(card.classes):
+        wrong = ", ".join(map(repr, sorted(named ^ set(card.classes))))
+        raise ValueError(
+            f"mask_values of '{card.name}': {wrong} must be both a class and the class of a value"
+        )
 
 
 def _check_reference(name: str, field: str, value: object) -> None:

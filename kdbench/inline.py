@@ -43,7 +43,7 @@ class Part(Spec):
     annotations: str
     """The COCO json, or the folder of XML files or masks."""
     names: str = ""
-    """Text file with one image a line (``voc`` and ``masks``)."""
+    """Text file with one image a line; without it all images in the folder belong to the split."""
 
 
 Parts = Annotated[tuple[Part, ...], Field(min_length=1), BeforeValidator(_listed)]
@@ -59,10 +59,13 @@ class InlineDataset(Spec):
     val: Parts | None = None
     title: str = ""
     classes: tuple[str, ...] | None = None
-    """Class names; those of a COCO json by default."""
+    """Class names; those of a COCO json or of ``mask_values`` by default."""
     metric: str | None = None
     image_suffix: str = ""
     mask_suffix: str = ".png"
+    mask_values: dict[int | str, str | None] = Field(default_factory=dict)
+    reduce_zero_label: bool = False
+    """Masks have 0 where nothing is labelled, and class numbers from 1 on: short for such ``mask_values``."""
     ignore_index: int = 255
     license: str = ""
     link: str = ""
@@ -85,6 +88,7 @@ class InlineDataset(Spec):
                 title=self.title or self.name,
                 task=self._task(),
                 classes=self.classes or self._classes(folder),
+                mask_values=self._mask_values(),
                 metric=self.metric or DEFAULTS[self.format],
                 splits={
                     name: tuple(Split(part.names, part.images, part.annotations) for part in split)
@@ -103,7 +107,16 @@ class InlineDataset(Spec):
             raise ValueError(f"the format of '{self.name}' is '{self.format}': give {' or '.join(known)}")
         return known[self.format]
 
+    def _mask_values(self) -> dict[int | str, str | None]:
+        if not self.reduce_zero_label:
+            return self.mask_values
+        if self.mask_values or not self.classes:
+            raise ValueError(f"'{self.name}' has reduce_zero_label: give classes, and no mask_values")
+        return {0: None, **dict(enumerate(self.classes, 1))}
+
     def _classes(self, folder: Path) -> tuple[str, ...]:
+        if self.mask_values:
+            return tuple(dict.fromkeys(name for name in self.mask_values.values() if name is not None))
         if self.format != "coco":
             raise ValueError(f"'{self.name}' names no classes: give them as a list")
         path = folder / self.train[0].annotations

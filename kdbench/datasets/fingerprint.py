@@ -53,7 +53,9 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
     index.save()
     card = {name: value for name, value in asdict(dataset).items() if name not in WORDS}
     if dataset.layout == TASK_FORMATS[dataset.task][0]:
-        del card["format"]  # fingerprints are older than the field
+        del card["format"]  # fingerprints are older than this field and the next
+    if not dataset.mask_values:
+        del card["mask_values"]
     return digest({"card": card, "content": content})
 
 

@@ -27,6 +27,8 @@ PACKED = 20_000
 """Images from which on a dataset's annotations are packed into bytes that loading processes share.
 
 Mmengine collects all garbage of the process for that, which takes half a second."""
+TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
+"""Names of the steps that load boxes and masks."""
 JUDGES = {
     "voc": ("metrics", "KdbenchBoxes"),
     "coco": ("coco_metric", "KdbenchCoco"),
@@ -141,11 +143,10 @@ def _judge(dataset: Dataset) -> dict[str, Any]:
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
     """Load, resize, crop and flip as the schedule says."""
     detection = dataset.task == "detection"
-    load = {"type": "LoadAnnotations", "with_bbox": True} if detection else {"type": "LoadAnnotations"}
     resize: dict[str, Any] = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if schedule.resize_range is not None:
         resize |= {"type": "RandomResize", "ratio_range": schedule.resize_range}
-    steps = [{"type": "LoadImageFromFile"}, load, resize]
+    steps = [{"type": "LoadImageFromFile"}, _annotations(dataset), resize]
     if schedule.crop is not None:
         crop = {"type": "RandomCrop", "crop_size": schedule.crop}
         steps.append(
@@ -160,12 +161,22 @@ def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, 
     """Load and resize; the truth keeps its own size, predictions are scaled to it."""
     resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if dataset.task == "segmentation":
-        return [{"type": "LoadImageFromFile"}, resize, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
+        return [{"type": "LoadImageFromFile"}, resize, _annotations(dataset), {"type": "PackSegInputs"}]
     keys = ["img_id", "img_path", "ori_shape", "img_shape", "scale_factor"]
     keys += ["truth"] if format_of(dataset).truth else []
     return [
         {"type": "LoadImageFromFile"},
         resize,
-        {"type": "LoadAnnotations", "with_bbox": True},
+        _annotations(dataset),
         {"type": "PackDetInputs", "meta_keys": tuple(keys)},
     ]
+
+
+def _annotations(dataset: Dataset) -> dict[str, Any]:
+    """Return the step that loads the boxes or the mask, one of :data:`TRUTH`."""
+    boxes, mask = TRUTH
+    return (
+        {"type": boxes, "with_bbox": True}
+        if dataset.task == "detection"
+        else {"type": mask, "dataset": dataset}
+    )

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from kdbench.datasets.download import download as fetch
+from kdbench.datasets import download as downloads
 from kdbench.datasets.hashed import cache_folder
 from kdbench.errors import UserError
 from kdbench.openmmlab.configs import configs_of
@@ -44,7 +44,10 @@ def checkpoint_file(reference: str, *, download: bool) -> Path:
             f"checkpoint {reference} is not on this machine: `download=True` fetches it from {address}."
         )
     known = HASHED.search(name)
-    return fetch(address, folder, known[1] if known else "")
+    if known:
+        return downloads.download(address, folder, known[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    return downloads.arrived(address, folder / name).replace(folder / name)
 
 
 def published(reference: str) -> str:

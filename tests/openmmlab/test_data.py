@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -87,6 +88,18 @@ def test_masks_are_resized_without_mixing_classes(bench, tmp_path):
     assert judged["inputs"].shape == (3, 20, 40)
 
 
+def test_a_mask_is_mapped_and_a_bad_one_is_named_as_it_is_loaded(bench, tmp_path):
+    _, mask = scene(tmp_path / "d", "")
+    table = dict(enumerate(digits.segmentation.classes, 1)) | {0: None, 4: digits.segmentation.classes[0]}
+    table[0] = digits.segmentation.classes[3]
+    card = replace(digits.segmentation, mask_values=table)
+    seen = loaded(card, tmp_path / "d", "test")[0]["data_samples"].gt_sem_seg.data[0].numpy()
+    assert np.array_equal(seen, np.select([mask == 0, mask == 4], [3, 0], 255))
+    Image.fromarray(np.full((10, 20), 99, np.uint8)).save(tmp_path / "d" / "SegmentationClass" / "only.png")
+    with pytest.raises(UserError, match=r"only\.png: has the value 99, which is no class\. `kdbench data verify`"):
+        loaded(card, tmp_path / "d", "test")[0]
+
+
 def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path, monkeypatch):
     scene(tmp_path / "d", XML)
     plain = loaded(digits.detection, tmp_path / "d", "test")
@@ -135,7 +148,8 @@ def test_the_training_pipeline_is_the_schedules(changes, expected):
     schedule = SCHEDULE.model_copy(update=changes)
     for dataset, pack in ((digits.detection, "PackDetInputs"), (camvid.card, "PackSegInputs")):
         steps = training_pipeline(dataset, schedule)
-        assert [step["type"] for step in steps] == [*expected[:-1], pack]
+        found = [step["type"].replace("KdbenchLoadMask", "LoadAnnotations") for step in steps]
+        assert found == [*expected[:-1], pack]
     crops = [step for step in steps if step["type"] == "RandomCrop"]
     assert all(step["ignore_index"] == 11 for step in crops)
 

@@ -17,15 +17,18 @@ def fetched(tmp_path, monkeypatch):
     """What would be fetched: address and first digits of the hash."""
     asked = []
 
-    def fetch(address, folder, sha256):
-        asked.append((address, sha256))
+    def download(address, folder, expected):
         folder.mkdir(parents=True)
-        file = folder / address.rpartition("/")[2]
-        file.write_bytes(b"weights")
-        return file
+        return arrived(address, folder / address.rpartition("/")[2], expected)
+
+    def arrived(address, target, expected=""):
+        asked.append((address, expected))
+        target.write_bytes(b"weights")
+        return target
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(zoo, "fetch", fetch)
+    monkeypatch.setattr(zoo.downloads, "download", download)
+    monkeypatch.setattr(zoo.downloads, "arrived", arrived)
     return asked
 
 
