@@ -77,4 +77,8 @@ def pairs(dataset: str, name: str, title: str, config: str, width: int) -> list[
     ]
 
 
-PAIRS = pairs("bccd", "bccd-mbv2", "Faster R-CNN", FASTER_RCNN, 16)
+PAIRS = [
+    *pairs("bccd", "bccd-mbv2", "Faster R-CNN", FASTER_RCNN, 16),
+    *pairs("cards", "cards-mbv2", "Faster R-CNN", FASTER_RCNN, 16),
+    *pairs("deeppcb", "deeppcb-gfl-mbv2", "GFL", GFL, 8),
+]

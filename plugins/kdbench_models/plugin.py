@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdbench.api import ModelCard, Pair, hookimpl
-from kdbench_models import espnet_pairs, ssd_pairs
+from kdbench_models import espnet_pairs, mobilenet_pairs, ssd_pairs
 from kdbench_models.espnet_card import ESPNET, ESPNET_C
 
 
@@ -15,5 +15,5 @@ def kdbench_models() -> list[ModelCard]:
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
-    """Return the pairs with these networks, and with SSD."""
-    return [*espnet_pairs.PAIRS, *ssd_pairs.PAIRS]
+    """Return the pairs with these networks, with MobileNetV2, and with SSD."""
+    return [*espnet_pairs.PAIRS, *mobilenet_pairs.PAIRS, *ssd_pairs.PAIRS]

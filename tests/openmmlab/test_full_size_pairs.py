@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
-from kdbench.pairs import detectors
+from kdbench.pairs import detectors, segmentors
 from kdbench.plugins import registry
 from kdbench.specs import Pair
+from kdbench_models import mobilenet_pairs
 
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
@@ -18,19 +19,28 @@ from kdbench.openmmlab.distiller import Teacher  # noqa: E402
 from kdbench.openmmlab.preflight import check_same_pixels  # noqa: E402
 from kdbench.openmmlab.students import Subject, assembled  # noqa: E402
 
-PAIRS = {pair.name: pair for pair in detectors.PAIRS}
-CHEAPEST = {"coco-faster-rcnn-r50-r18", "coco-retinanet-r50-r18", "coco-gfl-r50-r18", "kitti-fcos-r50-r18"}
+FULL = {pair.name: pair for pair in (*detectors.PAIRS, *segmentors.PAIRS)}
+PAIRS = FULL | {pair.name: pair for pair in mobilenet_pairs.PAIRS if not pair.cpu}
+CHEAPEST = {
+    "coco-faster-rcnn-r50-r18",
+    "coco-retinanet-r50-r18",
+    "coco-gfl-r50-r18",
+    "kitti-fcos-r50-r18",
+    "cityscapes-pspnet-r101-r18",
+    "bccd-mbv2",
+}
 """One of each family of models, tried in each run of the tests."""
 SIDE = 64
 EACH = [pytest.param(name, marks=[] if name in CHEAPEST else pytest.mark.release) for name in PAIRS]
 
 
-def test_they_are_sixteen_with_the_schedules_of_papers_and_none_is_a_default_of_a_small_dataset():
-    assert len(PAIRS) == 16
-    lengths = {name: pair.schedule.iterations for name, pair in PAIRS.items()}
+def test_they_have_the_schedules_of_papers():
+    assert len(FULL) == 16 + 8
+    lengths = {name: pair.schedule.iterations for name, pair in FULL.items()}
     assert (lengths["coco-retinanet-r101-r50"], lengths["coco-gfl-r101-r50"]) == (180_000, 90_000)
-    assert {lengths[name] for name in PAIRS if name.startswith("kitti")} == {5_600}
-    for pair in PAIRS.values():
+    assert {lengths[name] for name in FULL if name.startswith("kitti")} == {5_600}
+    assert (lengths["cityscapes-pspnet-r101-r18"], lengths["ade20k-pspnet-r101-r18"]) == (40_000, 160_000)
+    for pair in FULL.values():
         assert (pair.pretrained, pair.cpu) == (True, False)
         assert pair.teacher_schedule.scale == pair.schedule.scale
 
