@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.datasets.checked import Checked, keep, known, stamp_of
 from kdbench.datasets.fingerprint import fingerprint
-from kdbench.datasets.locate import prepare, require
+from kdbench.datasets.locate import folder_of, prepare, require
 from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
 from kdbench.files import parsed_once
@@ -317,10 +318,16 @@ def data_of(dataset: Dataset, root: Path | None, *, rehash: bool = False) -> tup
     Raises:
         UserError: If they are missing or cannot be used.
     """
-    folder = located(dataset, root)
-    for line in check_files(dataset, folder, root, rehash=rehash):
+    folder = located(dataset, root) if dataset.embedded else folder_of(dataset, root)
+    found = None if rehash else known(dataset, folder)
+    if found is None:
+        stamp = stamp_of(dataset, located(dataset, root))
+        warnings = check_files(dataset, folder, root, rehash=rehash)
+        found = Checked(fingerprint(dataset, folder, rehash=rehash), warnings)
+        keep(dataset, folder, stamp, found)
+    for line in found.warnings:
         log.warning(line)
-    return folder, fingerprint(dataset, folder, rehash=rehash)
+    return folder, found.fingerprint
 
 
 def resolved(pair: Pair) -> Pair:
