@@ -145,7 +145,9 @@ class InlineTeacher(Model):
             raise UserError("the teacher's classes are those of a checkpoint: give one.")
         if set(self.classes) != set(dataset.classes):
             names = (", ".join(each) for each in (self.classes, dataset.classes))
-            raise UserError("the teacher's classes are {}: name each class of the dataset: {}.".format(*names))
+            raise UserError(
+                "the teacher's classes are {}: name each class of the dataset: {}.".format(*names)
+            )
 
 
 class InlinePair(Spec):
@@ -206,7 +208,7 @@ class Inline(Spec):
         )
 
     def teacher(self, pair: str) -> InlineTeacher | None:
-        """Return a pair's teacher, its checkpoint found from the current folder; None for a pair that is not here."""
+        """Return a pair's teacher, its checkpoint as seen from the current folder; None for a pair of others."""
         found = next((one.teacher for one in self.pairs if one.name == pair), None)
         given = None if found is None else found.checkpoint
         if found is None or given is None or "::" in given or "://" in given:

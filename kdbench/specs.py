@@ -222,7 +222,7 @@ class TeacherSpec(Spec):
     checkpoint: str | None = None
     """SHA-256 of a given checkpoint; None: it is trained. One of other classes is trained further by ``recipe``."""
     classes: dict[str, str] | None = None
-    """Class of the dataset -> class of the checkpoint whose outputs stand for it; None: they are the same classes."""
+    """Class of the dataset -> class of the checkpoint whose outputs stand for it; None: the same classes."""
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:

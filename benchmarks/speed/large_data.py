@@ -2,9 +2,9 @@
 
     python benchmarks/speed/large_data.py
 
-The json is made up, with seven boxes an image as in COCO, and all files of images are hard links to one photo. Each step
-is a process of its own; the start of a run is all that comes before its models: the plan, with the checks of the files
-and the fingerprint, and the training and test images as OpenMMLab gets them, sorted by size.
+The json is made up, with seven boxes an image as in COCO, and the images are hard links to one file. Each step is a
+process of its own. The start of a run is all that comes before its models: the plan, with the checks of the files, and
+the images to train on and to judge by as OpenMMLab gets them, with their sizes.
 """
 
 from __future__ import annotations
@@ -73,10 +73,19 @@ def make(folder: Path, split: str, images: int) -> None:
             Image.effect_noise(SIZE, 60).convert("RGB").save(file)
     boxes = [[rng.uniform(0, 500), rng.uniform(0, 350), 100.5, 90.25] for _ in range(BOXES * images)]
     content = {
-        "images": [{"id": n, "file_name": name, "width": SIZE[0], "height": SIZE[1]} for n, name in enumerate(names)],
+        "images": [
+            {"id": n, "file_name": name, "width": SIZE[0], "height": SIZE[1]} for n, name in enumerate(names)
+        ],
         "categories": [{"id": n, "name": f"class {n}"} for n in range(CLASSES)],
         "annotations": [
-            {"id": n, "image_id": n // BOXES, "category_id": n % CLASSES, "bbox": box, "area": 9070.1, "iscrowd": 0}
+            {
+                "id": n,
+                "image_id": n // BOXES,
+                "category_id": n % CLASSES,
+                "bbox": box,
+                "area": 9070.1,
+                "iscrowd": 0,
+            }
             for n, box in enumerate(boxes)
         ],
     }
@@ -85,8 +94,12 @@ def make(folder: Path, split: str, images: int) -> None:
 
 def main() -> int:
     """Print the times; 1 where one is over its limit."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=120_000, help="images to train on; a 24th more to judge by")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--images", type=int, default=120_000, help="images to train on; a 24th more to judge by"
+    )
     asked = parser.parse_args()
     steps = {
         "verify": [sys.executable, "-m", "kdbench", "data", "verify", "large.yaml"],

@@ -54,8 +54,8 @@ def download(url: str, folder: Path, expected: str) -> Path:
     Args:
         url: Address, http or https.
         folder: Where the file goes, under its own name; made when missing.
-        expected: SHA-256 or MD5 that it must have, in hex, or the first digits of the former. Empty where none is known: then the user, who is told
-            the file's, confirms it by writing it to ``NAME.sha256``.
+        expected: SHA-256 or MD5 that it must have, in hex, or the first digits of the former. Empty where none is
+            known: then the user, who is told the file's, confirms it by writing it to ``NAME.sha256``.
 
     Returns:
         The file.

@@ -1,4 +1,4 @@
-"""Weights whose rows follow the number of classes: which they are, and how those of other classes are taken over."""
+"""Weights whose rows follow the number of classes: which they are, and which rows stand for which classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ class ClassLayer:
 def class_layers(model: Model, dataset: Dataset, schedule: Schedule) -> dict[str, ClassLayer]:
     """Return the weights of a model whose rows follow the number of classes, by name."""
     more = replace(dataset, classes=(*dataset.classes, "one more"))
-    rows, others = (_rows(full_config(model, each, schedule, pretrained=False), each) for each in (dataset, more))
+    rows, others = (
+        _rows(full_config(model, each, schedule, pretrained=False), each) for each in (dataset, more)
+    )
     count, found = len(dataset.classes), {}
     for name, number in rows.items():
         each = others[name] - number
@@ -63,7 +65,9 @@ def class_layers(model: Model, dataset: Dataset, schedule: Schedule) -> dict[str
 
 
 def _rows(config: ConfigDict, dataset: Dataset) -> dict[str, int]:
-    return {name: value.shape[0] for name, value in on_meta(config, dataset).state_dict().items() if value.ndim}
+    return {
+        name: value.shape[0] for name, value in on_meta(config, dataset).state_dict().items() if value.ndim
+    }
 
 
 def classes_in(state: Mapping[str, Tensor], layers: Mapping[str, ClassLayer]) -> int | None:
@@ -87,7 +91,11 @@ def rows_for(
     """
     names = _class_names(file)
     if lacking := [name for name in wanted.values() if name not in names]:
-        told = f"has no class '{lacking[0]}': it has {', '.join(names)}" if names else "does not name its classes"
+        told = (
+            f"has no class '{lacking[0]}': it has {', '.join(names)}"
+            if names
+            else "does not name its classes"
+        )
         raise UserError(f"checkpoint {file} {told}.")
     taken = [names.index(wanted[name]) for name in dataset.classes]
     return {name: layer.rows(taken, len(names)) for name, layer in layers.items()}

@@ -113,7 +113,7 @@ class Subject:
         return class_layers(self.model, self.dataset, self.schedule)
 
     def other_classes(self, weights: Path) -> int | None:
-        """Return the number of classes of given weights where it is not the dataset's and no class stands for another.
+        """Return the number of classes of given weights where it is not the dataset's; None with ``classes``.
 
         Raises:
             UserError: As :func:`load_weights` does.

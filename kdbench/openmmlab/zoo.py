@@ -24,8 +24,8 @@ def checkpoint_file(reference: str, *, download: bool) -> Path:
     """Return the file of a checkpoint.
 
     Args:
-        reference: A file, an ``http`` or ``https`` address, or ``mmdet::NAME`` or ``mmseg::NAME`` with the name of a
-            model in that library's model zoo.
+        reference: A file, an ``http`` or ``https`` address, or ``mmdet::NAME`` or ``mmseg::NAME``, the name of
+            a model in that library's model zoo.
         download: Fetch what is not in the cache; a hash in the file's name is checked.
 
     Raises:
@@ -59,7 +59,9 @@ def published(reference: str) -> str:
     if name not in found:
         raise UserError(f"{library}'s model zoo has no weights of '{name}'.{suggestion(name, found)}")
     if len(found[name]) > 1:
-        raise UserError(f"{library}'s model zoo has several weights of '{name}': give one of {', '.join(found[name])}.")
+        raise UserError(
+            f"{library}'s model zoo has several weights of '{name}': give one of {', '.join(found[name])}."
+        )
     return found[name][0]
 
 

@@ -20,7 +20,7 @@ RESNET18_FOR_CAFFE: dict[str, Any] = RESNET18 | {
     "data_preprocessor.std": [58.395, 57.12, 57.375],
     "data_preprocessor.bgr_to_rgb": True,
 }
-"""ResNet-18 in a config with Caffe's ResNet, which has no weights of that depth: torchvision's, on its own pixels."""
+"""ResNet-18 in a config with Caffe's ResNet, which has no such weights: torchvision's, with their normalisation."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "voc12seg-aug": {"iterations": 40_000, "batch_size": 16, "scale": (2048, 512), "keep_ratio": True},
     "voc12seg": {"iterations": 20_000, "batch_size": 16, "scale": (2048, 512), "keep_ratio": True},
 }
-"""Dataset -> what is its own in mmseg's recipe; Cityscapes is cropped as in structured KD (Liu et al., CVPR 2019)."""
+"""Dataset -> its part of mmseg's recipe. Cityscapes is cropped as in structured KD (Liu et al., CVPR 2019)."""
 TRAINED_ON = {
     "cityscapes": "4xb2-40k_cityscapes-512x1024",
     "ade20k": "4xb4-160k_ade20k-512x512",

@@ -32,7 +32,6 @@ from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Report, Snapshot, best_of, last_lines
 from kdbench.runs.sweep_records import has_weights, needs_of, record_of, specs_of, stamp
 from kdbench.runs.sweep_state import PackState, Settled, mark_of, write_lost
-from kdbench.specs import TeacherSpec
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at progress, claims and teachers while no worker ends."""

@@ -1,4 +1,4 @@
-"""Detectors on small sets of real images: the teacher has MobileNetV2 from ImageNet, the student starts from scratch."""
+"""Detectors on small sets of real images: teachers with MobileNetV2 from ImageNet, students from scratch."""
 
 from __future__ import annotations
 

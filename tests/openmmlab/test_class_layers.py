@@ -83,7 +83,9 @@ def test_a_checkpoint_that_lacks_more_is_refused(tmp_path):
     state = subject("retinanet", THEIRS).build().state_dict()
     lacking = {name: value for name, value in state.items() if "neck.fpn_convs.0" not in name}
     torch.save(lacking, tmp_path / "x.pth")
-    with pytest.raises(GateError, match=r"lacks weights of the model.*neck\.fpn_convs\.0\.conv\.weight \(not in"):
+    with pytest.raises(
+        GateError, match=r"lacks weights of the model.*neck\.fpn_convs\.0\.conv\.weight \(not in"
+    ):
         started(subject("retinanet", OURS), tmp_path / "x.pth")
 
 

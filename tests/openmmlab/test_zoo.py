@@ -64,7 +64,9 @@ def test_a_name_that_means_no_single_file(reference, told):
 
 def test_nothing_is_fetched_unasked(fetched):
     for reference in (GFL, "https://example.org/own.pth"):
-        with pytest.raises(UserError, match=r"is not on this machine: `download=True` fetches it from https://"):
+        with pytest.raises(
+            UserError, match=r"is not on this machine: `download=True` fetches it from https://"
+        ):
             checkpoint_file(reference, download=False)
     assert not fetched
 
