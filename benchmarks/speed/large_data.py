@@ -3,8 +3,8 @@
     python benchmarks/speed/large_data.py
 
 The json is made up, with seven boxes an image as in COCO, and the images are hard links to one file. Each step is a
-process of its own. The start of a run is all that comes before its models: the plan, with the checks of the files, and
-the images to train on and to judge by as OpenMMLab gets them, with their sizes.
+process of its own. The start of a run is all that comes before its models: the plan, with the checks of the files,
+and the images to train on and to judge by as OpenMMLab gets them, with their sizes.
 """
 
 from __future__ import annotations

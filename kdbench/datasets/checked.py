@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from kdbench.cards import Dataset
@@ -16,7 +17,7 @@ from kdbench.datasets.hashed import SETTLED, cache_folder
 from kdbench.datasets.layout import items, relative
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
-from kdbench.specs import digest
+from kdbench.specs import digest, file_digest
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,14 @@ def keep(dataset: Dataset, folder: Path, stamp: Stamp | None, found: Checked) ->
 
 def file_of(dataset: Dataset, folder: Path) -> Path:
     """Return the file of what is known of a dataset in a folder, whether there is one or not."""
-    from kdbench import __version__
-
-    key = digest([__version__, str(folder.resolve()), asdict(dataset)])
+    key = digest([code_of(Path(__file__).parent), str(folder.resolve()), asdict(dataset)])
     return cache_folder() / "checked" / f"{key[:16]}.json"
+
+
+@cache
+def code_of(room: Path) -> str:
+    """Return the hash of the modules in a folder: what other code found is found anew."""
+    return digest({file.name: file_digest(file) for file in sorted(room.glob("*.py"))})
 
 
 def _files(dataset: Dataset, folder: Path) -> Iterator[str]:

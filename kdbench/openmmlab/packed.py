@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdbench.cards import Dataset
-from kdbench.datasets.checked import file_of, known
+from kdbench.datasets.checked import Checked, code_of, file_of, known
 from kdbench.datasets.pictures import Size, image_size
 from kdbench.files import write_atomically
 from kdbench.openmmlab.sampling import DataError
@@ -61,7 +61,7 @@ def read(dataset: Dataset, folder: Path, split: str) -> Packed | None:
     if not file.is_file() or (found := known(dataset, folder)) is None:
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(file) as arrays:
-        if str(arrays["fingerprint"]) == found.fingerprint:
+        if str(arrays["of"]) == _of(found):
             return Packed(arrays["data"], arrays["ends"], arrays["sizes"])
     return None
 
@@ -82,7 +82,7 @@ def write(dataset: Dataset, folder: Path, split: str, images: Any) -> Packed:
     made = Packed(images.data_bytes, images.data_address, np.array(sizes, dtype=np.int64))
     found, file = known(dataset, folder), _file(dataset, folder, split)
     if found is not None:
-        arrays = {"data": made.data, "ends": made.ends, "sizes": made.sizes, "fingerprint": found.fingerprint}
+        arrays = {"data": made.data, "ends": made.ends, "sizes": made.sizes, "of": _of(found)}
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, partial(_save, arrays), lasting=False)
@@ -91,6 +91,11 @@ def write(dataset: Dataset, folder: Path, split: str, images: Any) -> Packed:
 
 def _save(arrays: dict[str, Any], file: Any) -> None:
     np.savez(file, **arrays)
+
+
+def _of(found: Checked) -> str:
+    """Name what entries were made of and by: the content of the dataset, and the code of this room."""
+    return f"{found.fingerprint} {code_of(Path(__file__).parent)}"
 
 
 def _file(dataset: Dataset, folder: Path, split: str) -> Path:

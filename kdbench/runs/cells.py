@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
@@ -28,10 +29,13 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
     """Return the model that a spec is about: the teacher, or the pair's student."""
     from kdbench.openmmlab.students import Subject
 
+    inherits = None
     if isinstance(spec, TeacherSpec):
         model, recipe, pretrained = spec.model, spec.recipe, spec.pretrained
     else:
         model, recipe, pretrained = spec.pair.student, spec.pair.schedule, spec.pair.pretrained
+        if plan.ancestor is not None:
+            inherits = subject_of(plan.ancestor, plan, settings), weights_of(plan.ancestor, plan, settings)
     return Subject(
         name=spec.identity(),
         model=model,
@@ -42,7 +46,18 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
         download=settings.download,
         stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
         classes=spec.classes if isinstance(spec, TeacherSpec) else None,
+        inherits=inherits,
     )
+
+
+def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
+    """Return the file with a teacher's weights: where its training leaves them, or the given checkpoint."""
+    from kdbench.openmmlab.students import WEIGHTS
+
+    trained = settings.folder(teacher) / WEIGHTS
+    if teacher.checkpoint is None or trained.is_file():
+        return trained
+    return plan.checkpoints[teacher.checkpoint]
 
 
 def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:

@@ -15,8 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
-from kdbench.selectors import parse
-from kdbench.specs import PLAIN, Model, Pair, Precision
+from kdbench.specs import Model, Pair, Precision
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ def of_benchmark(request: Request) -> Request:
     pair = request.pair or found.pairs[0]
     request = replace(request, dataset=found.dataset, pair=pair)
     teacher = found.inline.teacher(pair) if found.inline else None
-    if teacher is None or teacher.checkpoint is None or parse(request.method)[0] == PLAIN:
+    if teacher is None or teacher.checkpoint is None:
         return request
     given, classes = request.teacher_checkpoints or (teacher.checkpoint,), (teacher.classes or {}).items()
     return replace(request, teacher_checkpoints=given, teacher_classes=tuple(classes))

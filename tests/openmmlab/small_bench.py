@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_stage import ONE_STAGE
+from paper_networks import NETWORK_FAMILIES, NETWORKS
 
 from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.conformance.models import segmenter
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
 from kdbench.plugins import make_method, registry
@@ -31,7 +33,7 @@ FAMILIES = {
     "fcn": "segmentation",
     "deeplab": "segmentation",
 }
-"""The models that every part is tried on, and the family of each; those of one_stage.py are dense."""
+"""The models that every part is tried on, and the family of each."""
 
 
 def espnet(channels: int) -> Model:
@@ -41,8 +43,8 @@ def espnet(channels: int) -> Model:
 
 
 def family_of(kind: str) -> str:
-    """The family of a small model."""
-    return "segmentation" if kind == "espnet" else FAMILIES.get(kind, "dense")
+    """The family of a small model; those of one_stage.py are dense."""
+    return (FAMILIES | NETWORK_FAMILIES).get(kind, "dense")
 
 
 def retinanet(channels: int) -> Model:
@@ -76,11 +78,6 @@ def psp(channels: int) -> Model:
     return pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10)
 
 
-def fcn(channels: int) -> Model:
-    config = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
-    return Model(config=config, edits=psp(channels).edits)
-
-
 def deeplab(channels: int) -> Model:
     edits = psp(channels).edits
     edits |= {"decode_head.c1_in_channels": stages(18, WIDTH)[0], "decode_head.c1_channels": 4}
@@ -94,10 +91,11 @@ MODELS: dict[str, Any] = {
     "gfl": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
     "fcos": fcos,
     "pspnet": psp,
-    "fcn": fcn,
+    "fcn": segmenter,
     "deeplab": deeplab,
     "espnet": espnet,
     **ONE_STAGE,
+    **NETWORKS,
 }
 CHANNELS = {"student": 16, "teacher": 24}
 
