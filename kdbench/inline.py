@@ -137,16 +137,16 @@ class InlineTeacher(Model):
     """Class of the dataset -> class of the checkpoint, whose outputs are cut to these. Without it, a checkpoint of
     another number of classes is fine-tuned first, by ``teacher_schedule``."""
 
-    def check_classes(self, dataset: Dataset) -> None:
+    def check_classes(self, pair: str, dataset: Dataset) -> None:
         """Refuse a mapping that is not of the dataset's classes. Raises UserError."""
         if self.classes is None:
             return
         if self.checkpoint is None:
-            raise UserError("the teacher's classes are those of a checkpoint: give one.")
+            raise UserError(f"pair '{pair}': the teacher's classes are those of a checkpoint: give one.")
         if set(self.classes) != set(dataset.classes):
-            names = (", ".join(each) for each in (self.classes, dataset.classes))
+            names = ", ".join(dataset.classes)
             raise UserError(
-                "the teacher's classes are {}: name each class of the dataset: {}.".format(*names)
+                f"pair '{pair}': the teacher's classes must map each class of the dataset: {names}."
             )
 
 
@@ -166,7 +166,7 @@ class InlinePair(Spec):
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
         """Return the pair of a dataset; ``folder`` is that of the benchmark file. Raises UserError."""
-        self.teacher.check_classes(dataset)
+        self.teacher.check_classes(self.name, dataset)
         return Pair(
             name=self.name,
             title=self.title or self.name,

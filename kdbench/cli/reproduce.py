@@ -58,12 +58,15 @@ def command(row: str, **values: Any) -> int:
     On the CPU of the same kind of machine the numbers must be identical; elsewhere they must be within the noise,
     which is the spread over the row's seeds.
     """
+    from kdbench.benchmarks import load
     from kdbench.cli.progress import TerminalConsole
     from kdbench.results.reproduce import judge, noise_of
     from kdbench.results.store import Store
     from kdbench.runs.launch import start
     from kdbench.runs.plan import plan
 
+    if values["benchmark"] is not None:
+        load(values["benchmark"])
     console, store = TerminalConsole(), Store(values["results"])
     records = store.records()[0]
     then = recorded(row, records, values)
