@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mmengine.config import ConfigDict
-from torch import Tensor
-
-from kdbench.cards import Dataset
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import load
+from kdbench.openmmlab.checkpoints import load, weights_in
 from kdbench.openmmlab.complexity import on_meta
 from kdbench.openmmlab.models import full_config
-from kdbench.specs import Model, Schedule
+from kdbench.openmmlab.preflight import check_loaded
+from kdbench.specs import file_digest
+
+if TYPE_CHECKING:
+    from kdbench.openmmlab.students import Subject
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,11 @@ class ClassLayer:
         return [anchor * (classes + background) + row for anchor in range(self.each) for row in block]
 
 
-def class_layers(model: Model, dataset: Dataset, schedule: Schedule) -> dict[str, ClassLayer]:
+def class_layers(subject: Subject) -> dict[str, ClassLayer]:
     """Return the weights of a model whose rows follow the number of classes, by name."""
+    dataset = subject.dataset
     more = replace(dataset, classes=(*dataset.classes, "one more"))
-    rows, others = (
-        _rows(full_config(model, each, schedule, pretrained=False), each) for each in (dataset, more)
-    )
+    rows, others = (_rows(replace(subject, dataset=each)) for each in (dataset, more))
     count, found = len(dataset.classes), {}
     for name, number in rows.items():
         each = others[name] - number
@@ -64,27 +64,56 @@ def class_layers(model: Model, dataset: Dataset, schedule: Schedule) -> dict[str
     return found
 
 
-def _rows(config: ConfigDict, dataset: Dataset) -> dict[str, int]:
-    return {
-        name: value.shape[0] for name, value in on_meta(config, dataset).state_dict().items() if value.ndim
-    }
+def _rows(subject: Subject) -> dict[str, int]:
+    return {name: value.shape[0] for name, value in _on_meta(subject).state_dict().items() if value.ndim}
 
 
-def classes_in(state: Mapping[str, Tensor], layers: Mapping[str, ClassLayer]) -> int | None:
-    """Return the number of classes of a state dict; None where it has none of the layers."""
-    return next((layer.classes(len(state[name])) for name, layer in layers.items() if name in state), None)
+def _on_meta(subject: Subject) -> Any:
+    config = full_config(subject.model, subject.dataset, subject.schedule, pretrained=False)
+    return on_meta(config, subject.dataset)
 
 
-def rows_for(
-    wanted: Mapping[str, str], dataset: Dataset, file: Path, layers: Mapping[str, ClassLayer]
-) -> dict[str, list[int]]:
+def other_classes(subject: Subject, weights: Path) -> int | None:
+    """Return the number of classes of given weights, where it is not the dataset's.
+
+    None too where classes of theirs stand for the dataset's, or nothing in the file depends on classes.
+
+    Raises:
+        UserError: As :func:`kdbench.openmmlab.checkpoints.weights_in` does.
+    """
+    if subject.classes is not None:
+        return None
+    state = weights_in(_on_meta(subject), weights, subject.renamed())
+    sizes = (
+        layer.classes(len(state[name])) for name, layer in class_layers(subject).items() if name in state
+    )
+    found = next(sizes, None)
+    return None if found == len(subject.dataset.classes) else found
+
+
+def started(subject: Subject, start: Path) -> tuple[Any, list[str]]:
+    """Return a model with weights to start from, and a line on layers that are made anew for other classes.
+
+    Raises:
+        UserError: If the weights lack anything else.
+    """
+    model, missed = subject.loaded(start)
+    if not missed:
+        return model, []
+    layers = class_layers(subject)
+    check_loaded({name: why for name, why in missed.items() if name not in layers}, start)
+    made = ", ".join(name for name in missed if name in layers)
+    told = f"fine-tuned from SHA-256 {file_digest(start)}, which is of other classes: {made} made anew"
+    return model, [told] if made else []
+
+
+def rows_for(subject: Subject, wanted: Mapping[str, str], file: Path) -> dict[str, list[int]]:
     """Return the rows of a checkpoint's weights that stand for a dataset's classes, by the weight's name.
 
     Args:
+        subject: The model.
         wanted: Class of the dataset -> class of the checkpoint.
-        dataset: Its classes are those of the model.
         file: The checkpoint.
-        layers: The model's :func:`class_layers`.
 
     Raises:
         UserError: If the checkpoint does not name its classes, or has not all of those.
@@ -97,8 +126,8 @@ def rows_for(
             else "does not name its classes"
         )
         raise UserError(f"checkpoint {file} {told}.")
-    taken = [names.index(wanted[name]) for name in dataset.classes]
-    return {name: layer.rows(taken, len(names)) for name, layer in layers.items()}
+    taken = [names.index(wanted[name]) for name in subject.dataset.classes]
+    return {name: layer.rows(taken, len(names)) for name, layer in class_layers(subject).items()}
 
 
 def _class_names(file: Path) -> list[str]:

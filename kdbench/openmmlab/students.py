@@ -21,9 +21,10 @@ from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
 from kdbench.openmmlab.auxiliary import check_auxiliary
-from kdbench.openmmlab.checkpoints import load_weights, weights_hash, weights_in
-from kdbench.openmmlab.class_layers import ClassLayer, class_layers, classes_in, rows_for
-from kdbench.openmmlab.complexity import on_meta, parameters_and_flops
+from kdbench.openmmlab.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.class_layers import other_classes as other_classes  # a part of the Trainer
+from kdbench.openmmlab.class_layers import rows_for, started
+from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
@@ -50,7 +51,7 @@ from kdbench.openmmlab.thawing import thaw, thawing
 from kdbench.openmmlab.training import Place, Trained, train
 from kdbench.plugins import make_method, title_of
 from kdbench.selectors import canonical
-from kdbench.specs import Model, Schedule, TeacherStage, file_digest
+from kdbench.specs import Model, Schedule, TeacherStage
 from kdbench.text import LONGEST, line
 
 log = logging.getLogger(__name__)
@@ -124,31 +125,14 @@ class Subject:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
-        return model, load_weights(model, weights, self._renamed(), self._rows(weights))
-
-    def class_layers(self) -> dict[str, ClassLayer]:
-        """Return the model's weights whose rows follow the number of classes."""
-        return class_layers(self.model, self.dataset, self.schedule)
-
-    def other_classes(self, weights: Path) -> int | None:
-        """Return the number of classes of given weights where it is not the dataset's; None with ``classes``.
-
-        Raises:
-            UserError: As :func:`load_weights` does.
-        """
-        if self.classes is not None:
-            return None
-        model = on_meta(full_config(self.model, self.dataset, self.schedule, pretrained=False), self.dataset)
-        found = classes_in(weights_in(model, weights, self._renamed()), self.class_layers())
-        return None if found == len(self.dataset.classes) else found
+        return model, load_weights(model, weights, self.renamed(), self._rows(weights))
 
     def _rows(self, weights: Path) -> dict[str, list[int]] | None:
         """Return the rows of given weights that are taken, where classes of theirs stand for the dataset's."""
-        if self.classes is None:
-            return None
-        return rows_for(self.classes, self.dataset, weights, self.class_layers())
+        return None if self.classes is None else rows_for(self, self.classes, weights)
 
-    def _renamed(self) -> list[tuple[str, str]]:
+    def renamed(self) -> list[tuple[str, str]]:
+        """Return how names in foreign checkpoints become the model's, as :func:`load_weights` takes it."""
         return revised_keys(read_config(self.model.config))
 
     def _staged(self, model: Any) -> Any:
@@ -199,27 +183,6 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
     else:
         model, notes = started(subject, start)
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
-
-
-def started(subject: Subject, start: Path) -> tuple[Any, list[str]]:
-    """Return a model with weights to start from, and a line on layers that are made anew for other classes.
-
-    Raises:
-        UserError: If anything else is missing.
-    """
-    model, missed = subject.loaded(start)
-    if not missed:
-        return model, []
-    layers = subject.class_layers()
-    check_loaded({name: why for name, why in missed.items() if name not in layers}, start)
-    made = [name for name in missed if name in layers]
-    told = f"fine-tuned from SHA-256 {file_digest(start)}, which is of other classes: {', '.join(made)} made anew"
-    return model, [told] if made else []
-
-
-def other_classes(subject: Subject, weights: Path) -> int | None:
-    """As :meth:`Subject.other_classes`."""
-    return subject.other_classes(weights)
 
 
 def train_with(

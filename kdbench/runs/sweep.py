@@ -323,8 +323,8 @@ class Sweep:
     def _in_teacher(self, state: PackState) -> bool:
         """Whether a worker died in the training of a teacher, for which none of its cells is to blame."""
         told = worker_progress.read(state.folder)
-        lacking = teachers_of(state.pack.items, self.there).values()
-        return told is not None and told.training != "" and any(spec.checkpoint is None for spec in lacking)
+        lacking = teachers_of(state.pack.items, self.there)
+        return told is not None and told.training != "" and bool(lacking)
 
     def _lost(self, state: PackState, ended: Ended, claims: Claims) -> None:
         """Record the cells as failed."""

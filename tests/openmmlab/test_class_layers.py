@@ -15,7 +15,8 @@ from kdbench.openmmlab.setup import prepare_libraries
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
-from kdbench.openmmlab.students import Subject, started  # noqa: E402
+from kdbench.openmmlab.class_layers import other_classes, started  # noqa: E402
+from kdbench.openmmlab.students import Subject  # noqa: E402
 
 THEIRS, OURS = ("ant", "bee", "cow", "dog"), ("hound", "kine")
 STANDS_FOR = {"hound": "dog", "kine": "cow"}
@@ -67,10 +68,10 @@ def test_outputs_of_the_classes_that_stand_for_ours_are_theirs(kind, file):
 
 
 def test_other_classes_are_seen_and_only_their_layers_made_anew(kind, file):
-    assert subject(kind, THEIRS).other_classes(file) is None
+    assert other_classes(subject(kind, THEIRS), file) is None
     ours = subject(kind, OURS)
-    assert ours.other_classes(file) == 4
-    assert subject(kind, OURS, classes=STANDS_FOR).other_classes(file) is None
+    assert other_classes(ours, file) == 4
+    assert other_classes(subject(kind, OURS, classes=STANDS_FOR), file) is None
     model, (told,) = started(ours, file)
     assert "fine-tuned from SHA-256 " in told
     whole, fresh, own = (m.state_dict() for m in (subject(kind, THEIRS).build(), ours.build(), model))
