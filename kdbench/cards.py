@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from kdbench.mask_values import fault_of
 from kdbench.specs import TASKS, Task, TeacherStage
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
@@ -34,7 +35,6 @@ MEASURED = {
     "AP_hard": ("widerface",),
 }
 """Metric -> the formats whose evaluation measures it, where not all of its task do."""
-COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -202,6 +202,7 @@ class Dataset:
         format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
             ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
             segmentation).
+        images: Split -> number of its images as published, where that is known.
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
@@ -222,6 +223,7 @@ class Dataset:
     embedded: bool = False
     format: str = ""
     mask_values: Mapping[int | str, str | None] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_reference(self.name, "prepare", self.prepare)
@@ -237,8 +239,8 @@ class Dataset:
         judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
         if self.task == "segmentation" and judged < 2:
             raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
-        if self.mask_values:
-            _check_mask_values(self)
+        if self.mask_values and (fault := fault_of(self.mask_values, self.classes, self.ignore_index)):
+            raise ValueError(f"mask_values of '{self.name}': {fault}")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():
@@ -348,22 +350,6 @@ class MetricCard:
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
         raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
-
-
-def _check_mask_values(card: Dataset) -> None:
-    values, named = card.mask_values, {name for name in card.mask_values.values() if name is not None}
-    numbers = all(type(value) is int and value in range(65536) for value in values)
-    if not numbers and not all(isinstance(value, str) and COLOUR.fullmatch(value) for value in values):
-        raise ValueError(
-            f"mask_values of '{card.name}': give numbers from 0 to 65535, or colours as '#rrggbb'"
-        )
-    if card.task != "segmentation" or not 0 <= card.ignore_index <= 255 or len(card.classes) > 256:
-        raise ValueError(f"mask_values of '{card.name}': they are for masks of at most 256 classes")
-    if named != set(card.classes):
-        wrong = ", ".join(map(repr, sorted(named ^ set(card.classes))))
-        raise ValueError(
-            f"mask_values of '{card.name}': {wrong} must be both a class and the class of a value"
-        )
 
 
 def _check_reference(name: str, field: str, value: object) -> None:

@@ -32,8 +32,8 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset, and whether there is anything in its folder."""
-    from kdbench.datasets.locate import folder_of, has_files
+    """Return a row for each dataset, with the splits that are in its folder."""
+    from kdbench.datasets.locate import on_disk
 
     return [
         {
@@ -42,7 +42,8 @@ def datasets(found: Registry) -> list[Row]:
             "format": offer.value.layout,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
-            "on disk": has_files(folder_of(offer.value)),
+            "images": dict(offer.value.images),
+            "on disk": on_disk(offer.value),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }

@@ -39,6 +39,7 @@ card = Dataset(
     citation="P. Dollar et al., Pedestrian Detection: An Evaluation of the State of the Art, PAMI 2012; "
     "S. Zhang et al., How Far are We from Solving Pedestrian Detection?, CVPR 2016",
     format="caltech",
+    images={"test": 4024},
 )
 FILES = (
     "set00 to set10",

@@ -50,6 +50,7 @@ card = Dataset(
     citation="M. Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016",
     mask_suffix="_gtFine_labelIds.png",
     mask_values={number: IDS.get(number) for number in range(34)},
+    images={"train": 2975, "test": 500},
 )
 
 prepare = partial(

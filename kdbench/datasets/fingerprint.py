@@ -12,7 +12,7 @@ from kdbench.datasets.layout import items
 from kdbench.errors import UserError
 from kdbench.specs import digest, file_digest
 
-WORDS = ("name", "title", "prepare", "folder", "license", "link", "citation", "embedded")
+WORDS = ("name", "title", "prepare", "folder", "license", "link", "citation", "embedded", "images")
 """Fields of a card that change no number."""
 
 

@@ -50,6 +50,7 @@ coco = Dataset(
     link="https://cocodataset.org/#download",
     citation="T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014",
     format="coco",
+    images={"train": 118287, "test": 5000},
 )
 kitti = Dataset(
     name="kitti",
@@ -80,6 +81,7 @@ widerface = Dataset(
     link="http://shuoyang1213.me/WIDERFACE/",
     citation="S. Yang et al., WIDER FACE: A Face Detection Benchmark, CVPR 2016",
     format="widerface",
+    images={"train": 12880, "test": 3226},
 )
 
 SERVER = "http://images.cocodataset.org"

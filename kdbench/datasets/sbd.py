@@ -31,6 +31,7 @@ card = replace(
     prepare="kdbench.datasets.sbd:prepare",
     folder="voc12seg-aug",
     citation=f"{voc.voc.citation}; B. Hariharan et al., Semantic contours from inverse detectors, ICCV 2011",
+    images={"train": 10582, "test": 1449},
 )
 ADDED = 9118
 """Images of SBD that are not in VOC 2012's own lists of segmentation."""

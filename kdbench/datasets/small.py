@@ -25,6 +25,7 @@ bccd = Dataset(
     license="MIT",
     link="https://github.com/Shenggan/BCCD_Dataset",
     citation="Shenggan and N. Chen, BCCD Dataset, GitHub, 2017",
+    images={"train": 205, "val": 87, "test": 72},
 )
 deeppcb = Dataset(
     name="deeppcb",
@@ -39,6 +40,7 @@ deeppcb = Dataset(
     license="MIT; for research, as its README says",
     link="https://github.com/tangsanli5201/DeepPCB",
     citation="S. Tang, F. He, X. Huang and J. Yang, Online PCB Defect Detector On A New PCB Defect Dataset, 2019",
+    images={"train": 1000, "test": 500},
 )
 cards = Dataset(
     name="cards",
@@ -53,6 +55,7 @@ cards = Dataset(
     license="Apache-2.0",
     link="https://github.com/EdjeElectronics/TensorFlow-Object-Detection-API-Tutorial-Train-Multiple-Objects-Windows-10",
     citation="EdjeElectronics, TensorFlow Object Detection API Tutorial, GitHub, 2018",
+    images={"train": 296, "test": 67},
 )
 CARDS = (bccd, deeppcb, cards)
 

@@ -73,6 +73,7 @@ voc = Dataset(
     license="images from flickr under flickr's terms of use; for research",
     link="http://host.robots.ox.ac.uk/pascal/VOC/",
     citation="M. Everingham et al., The PASCAL Visual Object Classes (VOC) Challenge, IJCV 88(2), 2010",
+    images={"train": 16551, "test": 4952},
 )
 
 
@@ -92,6 +93,7 @@ voc12seg = replace(
     metric="mIoU",
     splits={"train": _masks("train"), "test": _masks("val")},
     prepare="kdbench.datasets.voc:prepare12",
+    images={"train": 1464, "test": 1449},
 )
 voc07 = replace(
     voc,
@@ -99,6 +101,7 @@ voc07 = replace(
     title="PASCAL VOC 2007: trainval for training (5011 images), test (4952)",
     splits={"train": (_part(2007, "trainval"),), "test": (_part(2007, "test"),)},
     prepare="kdbench.datasets.voc:prepare07",
+    images={"train": 5011, "test": 4952},
 )
 
 

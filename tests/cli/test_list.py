@@ -57,7 +57,8 @@ ROWS = {
         "format": "voc",
         "metric": "AP50",
         "classes": 2,
-        "on disk": False,
+        "images": {},
+        "on disk": [],
         "title": "Blobs",
         "distribution": "their-kd",
     },
@@ -118,7 +119,7 @@ def test_json(kdbench, add_plugin, kind):
     ("kind", "line"),
     [
         ("methods", "good-one\t2020\tdetection\ta, b\tWith [markup]\ttheir-kd"),
-        ("datasets", "blobs\tdetection\tvoc\tAP50\t2\tno\tBlobs\ttheir-kd"),
+        ("datasets", "blobs\tdetection\tvoc\tAP50\t2\t-\t-\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
         ("models", "their-net\tdetection\ttheir_kd::net.py\tTheirs\ttheir-kd"),
         ("executors", "elsewhere\tno\tpip install no-such-module\tqueue\tSomewhere else.\ttheir-kd"),
@@ -180,3 +181,25 @@ def test_ours_are_there(kdbench, fresh_registry, monkeypatch):
     assert {"none", "hinton", "fitnets", "mimic"} <= names["methods"]
     assert {"digits", "digits-seg", "voc", "bccd", "camvid"} <= names["datasets"]
     assert {"local", "ray", "slurm"} <= names["executors"]
+
+
+def test_a_dataset_has_its_size_and_the_splits_that_are_on_disk(
+    kdbench, fresh_registry, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(ENVIRONMENT, "kdbench")
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path))
+    for name in ("ImageSets/Main", "JPEGImages", "Annotations"):
+        (tmp_path / "cards" / name).mkdir(parents=True)
+    (tmp_path / "cards/ImageSets/Main/test.txt").write_text("IMG_2383")
+    rows = {row["name"]: row for row in json.loads(kdbench("list", "datasets", "--json").out)["datasets"]}
+    fields = ("format", "metric", "images", "on disk")
+    assert [rows["cards"][field] for field in fields] == ["voc", "AP50", {"train": 296, "test": 67}, ["test"]]
+    assert [rows["ade20k"][field] for field in fields] == [
+        "masks",
+        "mIoU_ADE20K",
+        {"train": 20210, "test": 2000},
+        [],
+    ]
+    assert any(
+        "train: 296; test: 67\ttest\t" in line for line in kdbench("list", "datasets").out.splitlines()
+    )

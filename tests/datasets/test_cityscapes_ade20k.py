@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from datasets_support import card
 from PIL import Image
 
-from kdbench.datasets import ade20k, cityscapes
+from kdbench.datasets import ade20k, cityscapes, download
 from kdbench.datasets.layout import items, missing
 from kdbench.datasets.locate import prepare
 from kdbench.datasets.masks import read_indices
@@ -99,3 +100,25 @@ def test_the_classes_of_ade20k_are_the_official_ones(shared_data: Path) -> None:
         None,
         "flag",
     )
+
+
+def test_ade20k_is_downloaded_where_it_is_not_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deliver(url: str, downloads: Path, expected: str) -> Path:
+        assert (url, expected) == (ade20k.ARCHIVE, "")
+        downloads.mkdir(parents=True)
+        with zipfile.ZipFile(downloads / "a.zip", "w") as archive:
+            for part in ("training", "validation"):
+                archive.writestr(f"{ade20k.INSIDE}/images/{part}/a.jpg", part)
+                archive.writestr(f"{ade20k.INSIDE}/annotations/{part}/a.png", part)
+        return downloads / "a.zip"
+
+    monkeypatch.setattr(download, "download", deliver)
+    (tmp_path / "ade20k").mkdir()
+    folder = prepare(ade20k.card, tmp_path, None)
+    assert [item.name for item in items(ade20k.card, "test", folder)] == ["a"]
+    assert not list((tmp_path / "downloads").iterdir())
+    (folder / "images" / "training" / "a.jpg").unlink()
+    with pytest.raises(UserError, match="half copy"):
+        prepare(ade20k.card, tmp_path, None)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from kdbench.datasets import camvid, digits
 from kdbench.datasets.digits_files import STAMP
+from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
 from kdbench.specs import Schedule
 
@@ -144,6 +145,37 @@ def test_without_resizing_pixels_are_those_of_the_file(bench, tmp_path):
     schedule = SCHEDULE.model_copy(update={"scale": (20, 10)})
     packed = loaded(digits.detection, tmp_path / "d", "train", schedule)[0]
     assert torch.equal(packed["inputs"], torch.from_numpy(pixels[:, :, ::-1].copy()).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        *((mode, "PNG") for mode in ("1", "L", "LA", "P", "RGBA", "I;16")),
+        ("L", "JPEG"),
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+    ],
+)
+def test_images_of_any_mode_are_loaded_in_colour(bench, tmp_path, mode, kind):
+    """As Pillow shows them, but for 16 bits, of which the upper 8 are kept; `data verify` takes them too."""
+    pixels, _ = scene(tmp_path / "d", XML)
+    if mode == "I;16":
+        image = Image.fromarray((pixels[..., 0].astype(np.uint16) << 8) + 77)
+        shown = np.repeat(pixels[..., :1], 3, axis=2)
+    else:
+        smooth = np.add.outer(np.arange(10) * 9, np.arange(20) * 4).astype(np.uint8)
+        image = Image.fromarray(np.stack([smooth, smooth // 2, 255 - smooth], 2)).convert(mode)
+        shown = None
+    image.save(tmp_path / "d" / "JPEGImages" / "only.png", kind)
+    if shown is None:
+        shown = np.asarray(Image.open(tmp_path / "d" / "JPEGImages" / "only.png").convert("RGB"))
+    schedule = SCHEDULE.model_copy(update={"scale": (20, 10)})
+    packed = loaded(digits.detection, tmp_path / "d", "train", schedule)[0]["inputs"]
+    difference = packed.numpy()[::-1].transpose(1, 2, 0).astype(int) - shown
+    assert abs(difference).max() <= (0 if kind == "PNG" else 6)
+    assert not [
+        one for one in verify(digits.detection, tmp_path / "d", pixels=True).errors if "only.png" in one.file
+    ]
 
 
 def test_the_ratio_is_kept_where_the_schedule_says_so(bench, tmp_path):
