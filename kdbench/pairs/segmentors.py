@@ -25,7 +25,13 @@ TITLES = {"pspnet": "PSPNet", "deeplabv3plus": "DeepLabV3+"}
 
 
 def _pair(dataset: str, name: str) -> Pair:
-    common = {"lr": 0.01, "weight_decay": 5e-4, "decay": "poly", "flip": 0.5, "validations": 5}
+    common: dict[str, Any] = {
+        "lr": 0.01,
+        "weight_decay": 5e-4,
+        "decay": "poly",
+        "flip": 0.5,
+        "validations": 5,
+    }
     schedule = Schedule(resize_range=(0.5, 2.0), crop=CROP, **common, **RECIPES[dataset])
     return Pair(
         name=f"{dataset}-{name}-r101-r18",

@@ -256,7 +256,7 @@ def origin(offer: Offer[MethodCard]) -> str:
     return f"{offer.plugin.distribution} {offer.plugin.version}"
 
 
-def refuse_checkpoints(given: Sequence[Path]) -> None:
+def refuse_checkpoints(given: Sequence[str]) -> None:
     """Raise ArgumentError if checkpoints are given for a plain student that has no teacher."""
     if given:
         why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
