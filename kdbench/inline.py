@@ -137,8 +137,23 @@ class InlineTeacher(Model):
     """In the place of ``config``: ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
     out_indices: tuple[int | str, ...] = ()
     """The maps of ``features``, as the source counts or names them, finest first."""
-    checkpoint: Path | None = None
-    """Its weights; without them it is trained, once."""
+    checkpoint: str | None = None
+    """Its weights: a file, an address, or ``mmdet::NAME`` or ``mmseg::NAME``; without them it is trained, once."""
+    classes: dict[str, str] | None = None
+    """Class of the dataset -> class of the checkpoint, whose outputs are cut to these. Without it, a checkpoint of
+    another number of classes is fine-tuned first, by ``teacher_schedule``."""
+
+    def check_classes(self, pair: str, dataset: Dataset) -> None:
+        """Refuse a mapping that is not of the dataset's classes. Raises UserError."""
+        if self.classes is None:
+            return
+        if self.checkpoint is None:
+            raise UserError(f"pair '{pair}': the teacher's classes are those of a checkpoint: give one.")
+        if set(self.classes) != set(dataset.classes):
+            names = ", ".join(dataset.classes)
+            raise UserError(
+                f"pair '{pair}': the teacher's classes must map each class of the dataset: {names}."
+            )
 
     @model_validator(mode="after")
     def _is_a_model_or_gives_features(self) -> InlineTeacher:
@@ -166,7 +181,8 @@ class InlinePair(Spec):
     inherit: bool = False
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
-        """Return the pair of a dataset. ``folder`` is that of the benchmark file."""
+        """Return the pair of a dataset; ``folder`` is that of the benchmark file. Raises UserError."""
+        self.teacher.check_classes(self.name, dataset)
         return Pair(
             name=self.name,
             title=self.title or self.name,
@@ -209,10 +225,13 @@ class Inline(Spec):
             self.file, [card] if self.dataset else [], [one.pair(card, self.folder) for one in self.pairs]
         )
 
-    def checkpoint(self, pair: str) -> Path | None:
-        """Return the file with the weights of a pair's teacher, where the benchmark file names one."""
-        given = next((one.teacher.checkpoint for one in self.pairs if one.name == pair), None)
-        return None if given is None else self.folder / given
+    def teacher(self, pair: str) -> InlineTeacher | None:
+        """Return a pair's teacher, its checkpoint as seen from the current folder; None for a pair of others."""
+        found = next((one.teacher for one in self.pairs if one.name == pair), None)
+        given = None if found is None else found.checkpoint
+        if found is None or given is None or "::" in given or "://" in given:
+            return found
+        return found.model_copy(update={"checkpoint": str(self.folder / given)})
 
 
 def _teacher(teacher: InlineTeacher, folder: Path) -> Model:

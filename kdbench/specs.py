@@ -8,7 +8,7 @@ A result's identity covers all that its score depends on, and nothing else:
 - the student's and the teacher's model: the config's ``model`` with all that it inherits, the edits, the source of
   modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.resolved`);
 - both recipes, the seed, and whether backbones start from pretrained weights;
-- the teacher: the same of it, or the hash of a given checkpoint, and the stage that a method adds;
+- the teacher: the same of it, with the hash of a given checkpoint, and the stage that a method adds;
 - the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each
   normalises its own part of it).
 
@@ -264,7 +264,17 @@ class TeacherSpec(Spec):
     processes: int = Field(gt=0)
     """Processes that share a batch."""
     checkpoint: str | None = None
-    """SHA-256 of a given checkpoint; None: it is trained."""
+    """SHA-256 of a given checkpoint; None: it is trained. One of other classes is trained further by ``recipe``."""
+    classes: dict[str, str] | None = None
+    """Class of the dataset -> class of the checkpoint whose outputs stand for it; None: the same classes."""
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came when there were results already, at its default: their identities stay."""
+        values: dict[str, Any] = serialise(self)
+        if self.classes is None:
+            values.pop("classes", None)
+        return values
 
     @property
     def trained(self) -> bool:
@@ -344,7 +354,7 @@ class StagedTeacherSpec(TeacherSpec):
     @classmethod
     def after(cls, base: TeacherSpec, stage: TeacherStage, revision: int) -> StagedTeacherSpec:
         """Return the spec of a teacher that goes through a stage of a method of that revision."""
-        own = {"recipe": stage.recipe(base.recipe), "pretrained": False, "checkpoint": None}
+        own = {"recipe": stage.recipe(base.recipe), "pretrained": False, "checkpoint": None, "classes": None}
         return cls(**{**dict(base), **own}, base=base.identity(), stage=stage, revision=revision)
 
 

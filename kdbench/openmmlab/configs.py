@@ -46,12 +46,16 @@ def config_file(reference: str) -> Path:
     if not separator:
         path = Path(reference)
     else:
-        inside = Path(".mim", "configs") if package in LIBRARIES.values() else Path()
-        path = _folder(package, reference) / inside / name
+        path = (configs_of(package) if package in LIBRARIES.values() else _folder(package, reference)) / name
     if not path.is_file():
         where = f"{package}'s configs" if separator else "this folder"
         raise UserError(f"config '{reference}' is not in {where}: check the name.")
     return path
+
+
+def configs_of(library: str) -> Path:
+    """Return the folder of the configs that mmdet or mmseg ships. Raises UserError where it is not installed."""
+    return _folder(library, f"{library}::") / ".mim" / "configs"
 
 
 def _folder(package: str, reference: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
 from kdbench.openmmlab.auxiliary import check_auxiliary
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.class_layers import other_classes as other_classes  # a part of the Trainer
+from kdbench.openmmlab.class_layers import rows_for, started
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
@@ -71,6 +73,7 @@ class Subject:
         pretrained: Start from the weights that the config names.
         download: Fetch those weights if they are not there.
         stage: What a staged teacher's maps go through.
+        classes: Class of the dataset -> class of the given weights whose outputs stand for it.
         inherits: The teacher that a student's neck and heads start from, and its weights; None for their own.
     """
 
@@ -82,6 +85,7 @@ class Subject:
     pretrained: bool
     download: bool = False
     stage: TeacherStage | None = None
+    classes: Mapping[str, str] | None = None
     inherits: tuple[Subject, Path] | None = None
 
     def config(self) -> Any:
@@ -123,7 +127,15 @@ class Subject:
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
         own = model.network if isinstance(model, FeatureTeacher) else model
-        return model, load_weights(own, weights, revised_keys(read_config(self.model.config)))
+        return model, load_weights(own, weights, self.renamed(), self._rows(weights))
+
+    def _rows(self, weights: Path) -> dict[str, list[int]] | None:
+        """Return the rows of given weights that are taken, where classes of theirs stand for the dataset's."""
+        return None if self.classes is None else rows_for(self, self.classes, weights)
+
+    def renamed(self) -> list[tuple[str, str]]:
+        """Return how names in foreign checkpoints become the model's, as :func:`load_weights` takes it."""
+        return revised_keys(read_config(self.model.config))
 
     def _staged(self, model: Any) -> Any:
         if self.stage is not None:
@@ -163,12 +175,15 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
         subject: The model.
         place: Folders, device and precision.
         progress: Receives the iterations.
-        start: Weights to start from: those of the teacher that a stage trains further.
+        start: Weights to start from: of the teacher that a stage trains further, or given ones of other classes.
+
+    Raises:
+        UserError: If the weights to start from lack more than the layers of the dataset's classes.
     """
     if start is None:
         model, notes = subject.build(), subject.notes()
     else:
-        model, notes = subject.loaded(start)[0], []
+        model, notes = started(subject, start)
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
 
 

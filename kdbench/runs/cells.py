@@ -45,17 +45,19 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
         pretrained=pretrained,
         download=settings.download,
         stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
+        classes=spec.classes if isinstance(spec, TeacherSpec) else None,
         inherits=inherits,
     )
 
 
 def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
-    """Return the file with a teacher's weights: the given checkpoint, or where its training leaves them."""
+    """Return the file with a teacher's weights: where its training leaves them, or the given checkpoint."""
     from kdbench.openmmlab.students import WEIGHTS
 
-    if teacher.checkpoint is not None:
-        return plan.checkpoints[teacher.checkpoint]
-    return settings.folder(teacher) / WEIGHTS
+    trained = settings.folder(teacher) / WEIGHTS
+    if teacher.checkpoint is None or trained.is_file():
+        return trained
+    return plan.checkpoints[teacher.checkpoint]
 
 
 def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:

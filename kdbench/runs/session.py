@@ -14,7 +14,7 @@ from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title, weights_of
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import needs_of
+from kdbench.runs.sweep_records import has_weights, needs_of, was_trained
 from kdbench.runs.trainer import Trainer, openmmlab
 from kdbench.runs.training import Console, Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
@@ -45,6 +45,8 @@ class Session:
         """Trainings that this session needs, and which of them it is at."""
         self.overruled: list[str] = []
         """Gates that failed and were overruled."""
+        self._fine_tuned: dict[str, bool] = {}
+        """Given checkpoint -> whether it is of another number of classes, and so trained further."""
 
     def run(self) -> Record:
         """Everything that has no record yet, and the record of the method's own cell.
@@ -111,8 +113,11 @@ class Session:
         untrained = Untrained()
         check_method(plan, student)
         if models and plan.teacher is not None:
-            teacher, place = subject_of(plan.teacher, plan, self.settings), self._place(plan.teacher)
-            self.console.say(check_model("teacher", teacher, place, untrained, trained=plan.teacher.trained))
+            teacher, trained = subject_of(plan.teacher, plan, self.settings), self._is_trained(plan.teacher)
+            place = self._place(plan.teacher)
+            if trained and plan.teacher.checkpoint is not None:
+                self.console.say(_fine_tuned(plan))
+            self.console.say(check_model("teacher", teacher, place, untrained, trained=trained))
         if models and plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
         if models:
@@ -194,6 +199,7 @@ class Session:
         if spec.model.gives_features:
             return self._feature_teacher(spec, subject)
         if self._must_train(spec):
+            start = self.plan.checkpoints[spec.checkpoint] if spec.checkpoint else start
             training = replace(self.alone(spec), start=start, origin=origin)
             record: Record | None = self._train(training)
         else:
@@ -256,10 +262,26 @@ class Session:
         self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
-        """Whether the teacher is one to train that has no record with its weights beside it."""
-        if not spec.trained:
+        """Whether the teacher is trained here and has no record with its weights beside it."""
+        if not self._is_trained(spec):
             return False
-        return self._find(spec) is None or not self._weights(spec).is_file()
+        record = self._find(spec)
+        return record is None or not has_weights(self.settings.work_dir, spec, record)
+
+    def _is_trained(self, spec: TeacherSpec) -> bool:
+        """Whether the teacher is trained here: no feature teacher, nor a checkpoint of the dataset's classes."""
+        if spec.model.gives_features:
+            return False
+        if spec.checkpoint is None:
+            return True
+        if spec.checkpoint not in self._fine_tuned:
+            record, subject = self._find(spec), subject_of(spec, self.plan, self.settings)
+            self._fine_tuned[spec.checkpoint] = (
+                self.trainer.other_classes(subject, self.plan.checkpoints[spec.checkpoint]) is not None
+                if record is None
+                else was_trained(record)
+            )
+        return self._fine_tuned[spec.checkpoint]
 
     def _weights(self, spec: TeacherSpec) -> Path:
         return weights_of(spec, self.plan, self.settings)
@@ -292,6 +314,12 @@ class Session:
         self.position += 1
         heading = f"{self.position} of {self.total}: {title(training.spec)}"
         return training.run(self._place(training.spec), self.console, heading)
+
+
+def _fine_tuned(plan: Plan) -> str:
+    """Say that a given teacher is trained further."""
+    classes, length = len(plan.dataset.classes), plan.cell.pair.teacher_schedule.iterations
+    return f"teacher: its checkpoint is not of {classes} classes: it is fine-tuned first, for {length} iterations"
 
 
 def ensemble_note(members: Sequence[Teacher]) -> str:

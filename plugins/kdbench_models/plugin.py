@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from kdbench.api import ModelCard, Pair, hookimpl
-from kdbench_models import efficientnet_lite_card, espnet_pairs, rfcn_card, segmentors_card, ssd_pairs
+from kdbench_models import (
+    efficientnet_lite_card,
+    espnet_pairs,
+    mobilenet_pairs,
+    rfcn_card,
+    segmentors_card,
+    ssd_pairs,
+)
 from kdbench_models.espnet_card import ESPNET, ESPNET_C
 from kdbench_models.sources import TIMM, TORCHVISION
 
@@ -19,5 +26,6 @@ def kdbench_models() -> list[ModelCard]:
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
-    """Return the pairs with these networks, and with SSD."""
-    return [*espnet_pairs.PAIRS, *ssd_pairs.PAIRS, *(pair for part in PARTS for pair in part.PAIRS)]
+    """Return the pairs with these networks, with MobileNetV2, and with SSD."""
+    own = [*espnet_pairs.PAIRS, *mobilenet_pairs.PAIRS, *ssd_pairs.PAIRS]
+    return [*own, *(pair for part in PARTS for pair in part.PAIRS)]

@@ -14,6 +14,8 @@ from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Trial, Tuned
 from kdbench.runs import training
 from kdbench.runs.cells import OUTDATED
+from kdbench.runs.settings import RunSettings
+from kdbench.runs.sweep_records import is_there, weights_of
 from kdbench.runs.training import CODE
 
 
@@ -168,6 +170,32 @@ def test_a_given_checkpoint_is_measured_once_and_never_trained(lab, tmp_path, mo
     monkeypatch.setattr(lab, "evaluate", None)
     lab.run("mimic", teacher_checkpoints=(file,))
     assert "teacher: done already, AP50 0.500" in lab.told.lines
+
+
+def test_a_given_checkpoint_of_other_classes_is_fine_tuned_once(lab, tmp_path):
+    file = tmp_path / "given.pth"
+    file.write_bytes(b"given")
+    lab.other = 80
+    lab.run(teacher_checkpoints=(file,))
+    made = lab.plan(teacher_checkpoints=(file,))
+    told = "teacher: its checkpoint is not of 10 classes: it is fine-tuned first, for 1500 iterations"
+    assert told in lab.told.lines
+    assert lab.trained == [spec.identity() for spec in (made.teacher, made.plain, made.cell)]
+    assert lab.starts == [file]
+    settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
+    assert is_there(settings, made.teacher)
+    lab.run("mimic", teacher_checkpoints=(file,))
+    assert lab.trained == [lab.plan("mimic", teacher_checkpoints=(file,)).cell.identity()]
+    weights_of(lab.root / "runs", made.teacher).unlink()
+    assert not is_there(settings, made.teacher)
+
+
+def test_a_measured_checkpoint_needs_no_weights_beside_its_record(lab, tmp_path):
+    file = tmp_path / "given.pth"
+    file.write_bytes(b"given")
+    lab.run(teacher_checkpoints=(file,))
+    settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
+    assert is_there(settings, lab.plan(teacher_checkpoints=(file,)).teacher)
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):
