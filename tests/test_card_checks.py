@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, Options, Split
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, Split
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 
@@ -38,6 +38,7 @@ METHOD = MethodCard(
     method="my_glue:Glue",
 )
 METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
+SOURCE = ModelCard(name="my-zoo", title="My zoo", task=None, features="my_zoo:encoder")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,9 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
         ),
         (EXECUTOR, {"requires": "ray"}, "what 'queue' requires is 'ray': give a tuple of modules"),
         (METRIC, {"function": "worst"}, "the function of 'worst' is 'worst': give 'package.module:name'"),
+        (SOURCE, {"features": "my_zoo"}, "the features of 'my-zoo' is 'my_zoo': give 'package.module:name'"),
+        (SOURCE, {"task": "detection"}, "'my-zoo' is a source of feature teachers: it has no config and no"),
+        (SOURCE, {"features": ""}, "the task of 'my-zoo' is None: give detection or segmentation"),
     ],
 )
 def test_others_are_refused(card, changes, told):

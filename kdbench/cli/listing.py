@@ -76,7 +76,7 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """Return a row for each model, with the pairs that use it and their families, which say what methods work."""
+    """Return a row for each model, with the pairs that use it and their families, and each source of teachers."""
     used: dict[str, list[Pair]] = {}
     for offer in found.pairs.values():
         for config in {offer.value.teacher.config, offer.value.student.config}:
@@ -87,7 +87,7 @@ def models(found: Registry) -> list[Row]:
             "task": offer.value.task,
             "family": sorted({pair.family for pair in used.get(offer.value.config, ()) if pair.family}),
             "pairs": [pair.name for pair in used.get(offer.value.config, ())],
-            "config": offer.value.config,
+            "config": offer.value.config or f"{offer.value.name}:NAME",
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }

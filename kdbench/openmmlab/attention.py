@@ -104,7 +104,7 @@ def attended(
     method = make_method(card, options).to(device)
     student = models["student"].build("student", device)
     family = family_of_model(student)
-    names = check_family(method, family)
+    names = check_family(method, family, features=models["teacher"].subject.model.gives_features)
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
     image = images_of(subject.dataset, folder, split, pipeline)[index]

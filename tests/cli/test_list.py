@@ -125,7 +125,7 @@ def test_json(kdbench, add_plugin, kind):
         ("methods", "good-one\t2020\tdetection\t-\t-\ta, b\tWith [markup]\ttheir-kd"),
         ("datasets", "blobs\tdetection\tvoc\tAP50\t2\t-\t-\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
-        ("models", "their-net\tdetection\ttheir_kd::net.py\tTheirs\ttheir-kd"),
+        ("models", "their-net\tdetection\tdense\tblob-pair\ttheir_kd::net.py\tTheirs\ttheir-kd"),
         ("executors", "elsewhere\tno\tpip install no-such-module\tqueue\tSomewhere else.\ttheir-kd"),
         (
             "plugins",

@@ -118,6 +118,25 @@ def test_a_good_batch_is_added_and_marked(batch, store):
     assert check(store) == (4, [])
 
 
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        (1.5, ""),
+        (1.2, "curve: it ends at iteration 1500, the schedule at 1200"),
+        (1.0, "the time of a control is over 1 and at most 100, not 1.0"),
+        (1e308, "the time of a control is over 1 and at most 100, not 1e+308"),
+        ("long", "the time of a control is over 1 and at most 100, not 'long'"),
+    ],
+)
+def test_a_control_ends_where_its_longer_schedule_does(file, store, time, told):
+    values = student("none")
+    spec = values["spec"] | {"options": {"time": time}, "selector": f"none[time={time}]"}
+    steps = round(1.5 * PAIR.schedule.iterations)
+    values = fields_of("cell", spec, 0.5, steps, teacher=None, plugin=values["plugin"])
+    refused = add([file(values, "control")], store).refused
+    assert [told in one.why for one in refused] == [True] * bool(told)
+
+
 def test_without_a_name_others_report_it(batch, store):
     assert add(batch, store).refused == []
     assert {record.reported_by for record in store.records()[0]} == {"others"}
