@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from kdbench.results.record import Record
-from kdbench.results.row import time_ratio
+from kdbench.results.row import time_ratios
 from kdbench.specs import PLAIN
 
 Costs = Mapping[str, float]
@@ -29,7 +29,7 @@ def method_costs(records: Iterable[Record]) -> dict[str, Costs]:
             cells[record.method, record.pair_name, record.device_class, record.recipe][record.seed] = record
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for (method, pair, device, recipe), own in sorted(cells.items()):
-        ratio = time_ratio(own, cells.get((PLAIN, pair, device, recipe), {}))
+        ratio = time_ratios(own, cells.get((PLAIN, pair, device, recipe), {}))["time_ratio"]
         if method != PLAIN and not math.isnan(ratio):
             found[method][pair if device == "cpu" else f"{pair} on {device}"] = ratio
     return dict(found)
