@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def read_picture(path: Path, pixels: bool) -> Picture:
         width, height = image.size
         found = orientation(image)
         return Picture((height, width) if found in SIDEWAYS else (width, height), found != 1)
+
+
+def picture_as_text(path: Path) -> str:
+    """Format what the header of an image says as JSON: width, height, and whether it is turned."""
+    found = read_picture(path, pixels=False)
+    return json.dumps([*found.size, found.turned])
+
+
+def picture_from_text(text: str) -> Picture:
+    """Parse what :func:`picture_as_text` wrote."""
+    width, height, turned = json.loads(text)
+    return Picture((width, height), turned)
 
 
 def orientation(image: Image.Image) -> int:
