@@ -59,7 +59,7 @@ def page(records: Sequence[Record]) -> Iterator[str]:
     for family in get_args(Family):
         yield f"## For {MODELS.get(family, f'a model of the family {family}')}\n"
         own = [one for one in found if family_in(one) == family]
-        yield from map(first_choice, own)
+        yield from (first_choice(one, own) for one in own)
         yield from table(family, own, [one for one in reported if family_of(one.result.row) == family])
 
 
@@ -71,7 +71,8 @@ def family_in(ranking: Ranking) -> str:
 
 def how_sure(found: Sequence[Ranking]) -> Iterator[str]:
     """Yield what limits the evidence: sizes of the models, seeds, noise."""
-    sizes = [row["student_parameters"] for one in found for row in one.rows if row["student_parameters"] > 0]
+    students = [row for one in found for row in one.rows if row["method"] != TEACHER_ROW]
+    sizes = [row["student_parameters"] for row in students if row["student_parameters"] > 0]
     if sizes:
         low, high = (f"{size / 1e6:.2g}" for size in (min(sizes), max(sizes)))
         yield (
@@ -82,23 +83,28 @@ def how_sure(found: Sequence[Ranking]) -> Iterator[str]:
         "- Published numbers are of full-size models, each with its own code and schedule, mostly of one seed and "
         "without an interval; and papers report what worked.\n"
     )
-    counts = {
-        one.first["pair"]: sorted({row["seeds"] for row in one.methods if row["seeds"]}) for one in found
-    }
-    if any(seeds and seeds[0] < FEW for seeds in counts.values()):
+    counts = [sorted({row["seeds"] for row in one.methods if row["seeds"]}) for one in found]
+    if any(seeds and seeds[0] < FEW for seeds in counts):
         yield (
             f"- With fewer than {FEW} seeds, a row that is much noisier than the others often goes unnoticed: "
             "[how sure a verdict is](../leaderboard.md#how-sure).\n"
         )
-    for ranking in found:
-        pair = ranking.first["pair"]
-        seeds = " or ".join(map(str, counts[pair])) or "no"
-        yield f"- `{pair}`: {seeds} seeds. {escape(' '.join(notes(ranking)))}\n"
+    for ranking, seeds in zip(found, counts, strict=True):
+        told = f"{' or '.join(map(str, seeds)) or 'no'} seeds. {' '.join(notes(ranking))}"
+        yield f"- `{called(ranking, found)}`: {escape(told)}\n"
 
 
-def first_choice(ranking: Ranking) -> str:
+def called(ranking: Ranking, found: Sequence[Ranking]) -> str:
+    """Return the pair of a ranking, with its recipe and teacher where several rankings are of that pair."""
+    first = ranking.first
+    if sum(one.first["pair"] == first["pair"] for one in found) == 1:
+        return str(first["pair"])
+    return f"{first['pair']} (recipe {first['recipe']}, teacher {first['teacher']})"
+
+
+def first_choice(ranking: Ranking, found: Sequence[Ranking]) -> str:
     """Return which method to try first on a pair, and how far it stands apart from the others."""
-    pair, best = ranking.first["pair"], answer(ranking)
+    pair, best = called(ranking, found), answer(ranking)
     if best is None:
         return f"On `{pair}` no method shows evidence of help.\n"
     time = f", at {best.time} the time of an iteration" if best.time else ""
@@ -125,7 +131,7 @@ def table(family: Family, found: Sequence[Ranking], reported: Sequence[Entry]) -
         rows = [one.row(label) for one in found]
         cells = [*map(_measured, rows), _median(published(label, reported)), _time(rows)]
         lines.append([_linked(label, cards), *cells])
-    titles = ["method", *(f"{one.first['pair']}, {one.metric}" for one in found), "papers", "time"]
+    titles = ["method", *(f"{called(one, found)}, {one.metric}" for one in found), "papers", "time"]
     yield markdown_table(titles, lines, f"l{'r' * (len(titles) - 1)}") + "\n"
 
 
