@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from kdbench.cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
-from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task
+from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
 
 DEFAULTS = {
     "voc": "AP50",
@@ -24,6 +24,7 @@ DEFAULTS = {
     "kitti": "AP40_moderate",
     "caltech": "MR",
     "widerface": "AP_hard",
+    "ilsvrc": "AP_ILSVRC",
     "masks": "mIoU",
 }
 """Format -> the metric that ranks where the file names none."""
@@ -129,8 +130,13 @@ class InlineDataset(Spec):
 
 
 class InlineTeacher(Model):
-    """A teacher in a benchmark file."""
+    """A teacher in a benchmark file: a model, or a network from outside OpenMMLab that gives feature maps."""
 
+    config: str = ""
+    features: str = ""
+    """In the place of ``config``: ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
+    out_indices: tuple[int | str, ...] = ()
+    """The maps of ``features``, as the source counts or names them, finest first."""
     checkpoint: str | None = None
     """Its weights: a file, an address, or ``mmdet::NAME`` or ``mmseg::NAME``; without them it is trained, once."""
     classes: dict[str, str] | None = None
@@ -148,6 +154,16 @@ class InlineTeacher(Model):
             raise UserError(
                 f"pair '{pair}': the teacher's classes must map each class of the dataset: {names}."
             )
+
+    @model_validator(mode="after")
+    def _is_a_model_or_gives_features(self) -> InlineTeacher:
+        if bool(self.config) == bool(self.features) or bool(self.features) != bool(self.out_indices):
+            raise ValueError("give either 'config', or 'features' and 'out_indices'")
+        if self.features and not is_feature_network(self.features):
+            raise ValueError(
+                f"'{self.features}' names no source: write SOURCE:NAME, such as timm:{self.features}"
+            )
+        return self
 
 
 class InlinePair(Spec):
@@ -173,7 +189,7 @@ class InlinePair(Spec):
             dataset=dataset.name,
             task=dataset.task,
             family="segmentation" if dataset.task == "segmentation" else self.family,
-            teacher=_model(self.teacher, folder),
+            teacher=_teacher(self.teacher, folder),
             student=_model(self.student, folder),
             schedule=self.schedule,
             teacher_schedule=self.teacher_schedule or self.schedule,
@@ -216,6 +232,13 @@ class Inline(Spec):
         if found is None or given is None or "::" in given or "://" in given:
             return found
         return found.model_copy(update={"checkpoint": str(self.folder / given)})
+
+
+def _teacher(teacher: InlineTeacher, folder: Path) -> Model:
+    """Return the teacher's model; the maps that a feature teacher gives are an edit."""
+    if not teacher.features:
+        return _model(teacher, folder)
+    return Model(config=teacher.features, edits={**teacher.edits, "out_indices": list(teacher.out_indices)})
 
 
 def _model(model: Model, folder: Path) -> Model:

@@ -193,13 +193,13 @@ def reuse(
 ) -> None:
     """Take what is not to be reproduced: the plain student's record, and a teacher with the recorded weights."""
     teacher = planned.staged or planned.teacher
+    plain = store.find(planned.plain.identity())
+    if plain is not None and planned.cell != planned.plain:
+        settings.store.write(plain)
     if teacher is None:
         return
-    plain = store.find(planned.plain.identity())
-    if plain is not None:
-        settings.store.write(plain)
-    if teacher.checkpoint is not None:
-        console.say("teacher: the given checkpoint")
+    if not teacher.trained:
+        console.say("teacher: as it was given")
         return
     record, source = store.find(teacher.identity()), settings.model_copy(update={"work_dir": work_dir})
     why = "its record or weights are not here"
@@ -255,6 +255,8 @@ def show(then: Record, now: Record, verdict: Agreement) -> None:
         echo(f"{name:<10}{value}, {record.device}, {record.host_class}")
     if then.teacher is not None and now.teacher is not None:
         same = "the same" if then.teacher.weights_sha256 == now.teacher.weights_sha256 else "other"
-        values = f"{100 * then.teacher.value:.2f} then, {100 * now.teacher.value:.2f} now"
-        echo(f"teacher   {same} weights ({then.metric} {values})")
+        values = "not measured"
+        if then.teacher.value is not None and now.teacher.value is not None:
+            values = f"{then.metric} {100 * then.teacher.value:.2f} then, {100 * now.teacher.value:.2f} now"
+        echo(f"teacher   {same} weights ({values})")
     echo(f"{'agrees' if verdict.agrees else 'disagrees'}: {verdict.why}")

@@ -32,6 +32,7 @@ JUDGES = {
     "kitti": ("kitti_metric", "KdbenchKitti"),
     "caltech": ("official_metrics", "KdbenchCaltech"),
     "widerface": ("official_metrics", "KdbenchWiderFace"),
+    "ilsvrc": ("ilsvrc_metric", "KdbenchIlsvrc"),
     "masks": ("segmentation_metric", "KdbenchMasks"),
 }
 """Format -> module of this room and name of what evaluates it."""

@@ -29,9 +29,10 @@ from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, r
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
+from kdbench.openmmlab.features import FeatureTeacher
+from kdbench.openmmlab.features import notes as feature_notes
 from kdbench.openmmlab.hooks import Progress
 from kdbench.openmmlab.inheriting import inherited, told
-from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
     Probe,
@@ -125,7 +126,8 @@ class Subject:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._staged(build_model(config, self.dataset, self.seed))
-        return model, load_weights(model, weights, self.renamed(), self._rows(weights))
+        own = model.network if isinstance(model, FeatureTeacher) else model
+        return model, load_weights(own, weights, self.renamed(), self._rows(weights))
 
     def _rows(self, weights: Path) -> dict[str, list[int]] | None:
         """Return the rows of given weights that are taken, where classes of theirs stand for the dataset's."""
@@ -235,13 +237,16 @@ def assembled(
     """
     with seeded(subject.seed, "method"):
         method = make_method(card, options)
-    names = check_family(method, family_of(subject.config()))
+    taught_by: Any = teachers[0].model
+    features = isinstance(taught_by, FeatureTeacher)
+    names = check_family(method, family_of(subject.config()), features=features)
     for teacher in teachers:
         check_auxiliary(names, teacher.missed)
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
     with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
         method.build(shapes)
         chosen = [line(str(note), LONGEST) for note in method.notes()]
+    chosen += feature_notes(taught_by, shapes) if features else []
     return _distiller(subject, student, method, teachers, names), chosen
 
 
@@ -257,14 +262,17 @@ def _gates(model: Distiller, probe: Probe, name: str, *, force: bool) -> list[st
     return []
 
 
-def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
+def load_teacher(subject: Subject, weights: Path | None, overrule: Callable[[GateError], None]) -> Teacher:
     """Return a teacher with weights from a file.
 
     Args:
         subject: The teacher.
-        weights: The file.
+        weights: The file; None: the weights are random.
         overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
     """
+    if weights is None:
+        overrule(GateError(f"{subject.model.config} has random weights: give the teacher a checkpoint."))
+        return Teacher(subject.build())
     model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
     log.info(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
@@ -338,9 +346,6 @@ def _finish(
         modules = own_modules(read_config(subject.model.config))
         export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
         drop_checkpoints(place.work_dir)
-    latency = (
-        latency_ms(student, subject.dataset, place.folder, subject.schedule) if is_main_process() else None
-    )
     barrier()
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
@@ -351,7 +356,6 @@ def _finish(
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
-        "latency_ms": latency,
         **model.shares.means(),
     }
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))

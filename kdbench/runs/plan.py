@@ -48,7 +48,7 @@ class Plan:
         options: Its options.
         dataset: The dataset's card.
         folder: Where its files are.
-        teacher: Spec of the teacher; None where the method is the plain student.
+        teacher: Spec of the teacher; None where the method is the plain student, or a control.
         plain: Spec of the plain student of the same seed.
         cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
         checkpoints: The teachers' checkpoints, if they were given, by their hash.

@@ -15,7 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
-from kdbench.specs import Model, Pair, Precision
+from kdbench.specs import Model, Pair, Precision, is_feature_network
 
 log = logging.getLogger(__name__)
 
@@ -114,8 +114,11 @@ def own_model(reference: str) -> Model:
     """Return the model that a user names: a plugin's, or one by its config."""
     models = registry().models
     if reference in models:
-        return Model(config=models[reference].value.config)
-    if "::" not in reference:
+        card = models[reference].value
+        if card.features:
+            raise UserError(f"'{reference}' is a source of feature teachers: write {reference}:NAME.")
+        return Model(config=card.config)
+    if "::" not in reference and not is_feature_network(reference):
         if not Path(reference).is_file():
             raise UserError(
                 f"'{reference}' is neither a model's name (`kdbench list models`) nor a config's file."

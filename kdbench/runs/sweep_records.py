@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kdbench.files import slug
 from kdbench.openmmlab.run_files import interrupted_at
-from kdbench.results.record import TEACHERS, Record
+from kdbench.results.record import Record
 from kdbench.results.store import Store
+from kdbench.results.views import TEACHERS
 from kdbench.runs.cells import Spec
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
@@ -72,12 +73,12 @@ def was_trained(record: Record) -> bool:
 
 
 def needs_of(plan: Plan, there: Callable[[TeacherSpec], bool]) -> dict[str, TeacherSpec]:
-    """Return the teachers, by identity, that must be trained for a plan's cell."""
+    """Return the teachers, by identity, that must be trained for a plan's cell; feature teachers are ready."""
     wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
     wanted += [] if plan.ancestor is None else [plan.ancestor]
     if plan.teacher is not None and not (plan.staged is not None and there(plan.staged)):
         wanted += [plan.teacher, *plan.others]
-    return {spec.identity(): spec for spec in wanted if not there(spec)}
+    return {spec.identity(): spec for spec in wanted if not (spec.model.gives_features or there(spec))}
 
 
 def specs_of(plan: Plan) -> dict[str, Spec]:

@@ -12,6 +12,7 @@ from kdbench_models import (
     ssd_pairs,
 )
 from kdbench_models.espnet_card import ESPNET, ESPNET_C
+from kdbench_models.sources import TIMM, TORCHVISION
 
 PARTS = (efficientnet_lite_card, rfcn_card, segmentors_card)
 """Modules with cards of networks and pairs of them."""
@@ -19,8 +20,8 @@ PARTS = (efficientnet_lite_card, rfcn_card, segmentors_card)
 
 @hookimpl
 def kdbench_models() -> list[ModelCard]:
-    """Return the networks."""
-    return [ESPNET_C, ESPNET, *(card for part in PARTS for card in part.MODELS)]
+    """Return the networks, and the sources of feature teachers."""
+    return [ESPNET_C, ESPNET, *(card for part in PARTS for card in part.MODELS), TIMM, TORCHVISION]
 
 
 @hookimpl

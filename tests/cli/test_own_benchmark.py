@@ -254,6 +254,12 @@ def test_what_is_wrong_with_its_files_is_listed(screws, kdbench):
     assert (listed.code, "error: photos/val/0.png: missing\n" in listed.err) == (2, True)
 
 
+def test_a_model_may_be_narrow(screws):
+    Path("screws.yaml").write_text(SCREWS.replace("my_student.py,", "my_student.py, width: 16,"))
+    load(Path("screws.yaml"))
+    assert registry().pair("screws-gfl").value.student.width == 16
+
+
 def test_an_installed_dataset_may_have_own_pairs(screws, small_digits, monkeypatch):
     monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
     Path("screws.yaml").write_text(yaml.safe_dump({**OWN, "dataset": "digits"}))

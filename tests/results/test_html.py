@@ -298,11 +298,17 @@ def test_seeds_that_others_report_are_told(tmp_path):
     assert "By others: seeds whose records others report." in page.text
 
 
-def test_latency_is_told_once_with_its_range(tmp_path):
+def test_latency_is_of_the_pair_and_told_once_with_its_range(tmp_path):
     timed = [cell("mimic", 0.6, seed, cost={"latency_ms": ms}) for seed, ms in enumerate((12.34, 5.0, 7.0))]
     page = Tags(write(tmp_path, *cells("none", {0: 0.5}), *timed).read_text())
     said = " ".join(page.text.split())
-    assert "Student's latency on cpu on x86_64, 2 cores: median 7 ms over 3 runs, from 5 to 12.3." in said
+    machine = "Latency on cpu on x86_64, 2 cores:"
+    assert f"{machine} student 7 ms (5 to 12.3) as 3 trainings ended, beside whatever else ran." in said
+    spread = {"median": 6, "low": 5.5, "high": 6.25}
+    measured = cell("none", 0.5, latency={"student": spread, "teacher": spread})
+    said = " ".join(Tags(write(tmp_path, measured, *timed).read_text()).text.split())
+    both = "student 6 ms (5.5 to 6.25), teacher 6 ms (5.5 to 6.25), in turns, nothing beside them."
+    assert said.count("Latency on") == said.count(f"{machine} {both}") == 1
 
 
 def test_a_dataset_without_a_ranking(tmp_path):
