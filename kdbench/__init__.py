@@ -64,7 +64,8 @@ def run(
         pair: Name of the teacher-student pair; default: the benchmark's or the dataset's first.
         seed: At least 0.
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked.
-        teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``.
+        teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``; or ``timm:NAME``, a network
+            that gives feature maps, those of the setting ``teacher.out_indices``.
         student: Config of another student.
         teacher_checkpoints: Weights of the teacher, one for each of an ensemble: a file, an address, or
             ``mmdet::NAME`` or ``mmseg::NAME`` in OpenMMLab's model zoos; without any it is trained.

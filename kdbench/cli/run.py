@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 @click.option(
     "--teacher",
     metavar="CFG",
-    help="Config of the teacher: mmdet::..., mmseg::..., or a file, whose Python code runs with your rights.",
+    help="Config of the teacher: mmdet::..., mmseg::..., or a file, whose Python code runs with your rights; or "
+    "timm:NAME, which gives feature maps (with --set teacher.out_indices=[1,2,3]).",
 )
 @click.option("--student", metavar="CFG", help="Config of the student, likewise.")
 @options.teacher_checkpoints

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,15 +54,15 @@ def read_picture(path: Path, pixels: bool) -> Picture:
 
 
 def picture_as_text(path: Path) -> str:
-    """Format what the header of an image says as JSON: width, height, and whether it is turned."""
+    """Format what the header of an image says: width, height, and 1 if it is turned."""
     found = read_picture(path, pixels=False)
-    return json.dumps([*found.size, found.turned])
+    return "{} {} {:d}".format(*found.size, found.turned)
 
 
 def picture_from_text(text: str) -> Picture:
     """Parse what :func:`picture_as_text` wrote."""
-    width, height, turned = json.loads(text)
-    return Picture((width, height), turned)
+    width, height, turned = map(int, text.split())
+    return Picture((width, height), bool(turned))
 
 
 def orientation(image: Image.Image) -> int:

@@ -54,7 +54,7 @@ class ClassLayer:
 def class_layers(subject: Subject) -> dict[str, ClassLayer]:
     """Return the weights of a model whose rows follow the number of classes, by name."""
     dataset = subject.dataset
-    more = replace(dataset, classes=(*dataset.classes, "one more"))
+    more = replace(dataset, classes=(*dataset.classes, "one more"), mask_values={})
     rows, others = (_rows(replace(subject, dataset=each)) for each in (dataset, more))
     count, found = len(dataset.classes), {}
     for name, number in rows.items():

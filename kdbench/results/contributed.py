@@ -174,14 +174,14 @@ class Known:
         self.teachers = {record.identity: record for record in records if record.kind == "teacher"}
         self.metrics: dict[str, set[str]] = {}
         self.values: dict[tuple[str, str], list[float]] = {}
-        self.weights: dict[tuple[str, str | None], set[str]] = {}
-        """Teacher and who reports its students -> the weights that these were distilled from."""
+        self.weights: dict[tuple[str | None, ...], set[str]] = {}
+        """Teacher and where its students were trained -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
             if record.teacher is not None and record.teacher.value is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
-                ours = (record.teacher.identity, record.reported_by)
+                ours = (record.teacher.identity, *_where(record))
                 self.weights.setdefault(ours, set()).add(record.teacher.weights_sha256)
 
     def problems(self, record: Record) -> Iterator[str]:
@@ -207,9 +207,9 @@ class Known:
             yield f"teacher: its config is {own.spec['model']['config']}, not {taught.config}"
         if own.score is None or abs(taught.value - own.score) > TEACHERS_APART:
             yield f"teacher: its value {taught.value:.3f} is far from its own record ({_score(own)})"
-        if own.reported_by == record.reported_by and own.weights_sha256 not in (None, taught.weights_sha256):
+        if _where(own) == _where(record) and own.weights_sha256 not in (None, taught.weights_sha256):
             yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of its own record"
-        elif len(self.weights[taught.identity, record.reported_by]) > 1:
+        elif len(self.weights[(taught.identity, *_where(record))]) > 1:
             yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of other rows of its ranking"
         same = self.values[taught.identity, taught.weights_sha256]
         if max(same) - min(same) > MEASURED_APART:
@@ -223,6 +223,11 @@ class Known:
             digest([first.identity, *(member.identity for member in team)]) == identity
             for team in islice(teams, MOST_ENSEMBLES)
         )
+
+
+def _where(record: Record) -> tuple[str | None, ...]:
+    """Who trained a record on what: of the same, a teacher has the same weights."""
+    return record.reported_by, record.machine, record.versions.get("torch")
 
 
 def _alike(one: Record, other: Record) -> bool:

@@ -27,7 +27,9 @@ def subject(kind, names, **changes):
     card, model = digits.segmentation if kind == "pspnet" else digits.detection, MODELS[kind](16)
     if kind == "faster":
         model.edits["roi_head.bbox_head.reg_class_agnostic"] = False
-    return Subject("x", model, SCHEDULE, replace(card, classes=names), 0, False, **changes)
+    values = {number + 1: name for number, name in enumerate(names)} if kind == "pspnet" else {}
+    card = replace(card, classes=names, mask_values=values)
+    return Subject("x", model, SCHEDULE, card, 0, False, **changes)
 
 
 @pytest.fixture(params=["faster", "retinanet", "ssd", "pspnet"])

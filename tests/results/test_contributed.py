@@ -316,6 +316,17 @@ def test_students_of_one_teacher_have_its_weights(batch, store, file):
     assert refusal.why == f"teacher: its weights {'e' * 12} are not those of its own record"
 
 
+@pytest.mark.parametrize("where", ["torch", "machine"])
+def test_a_teacher_trained_with_other_software_has_other_weights(batch, store, file, where):
+    other = student("fitnets")
+    if where == "torch":
+        other["versions"]["torch"] = "torch 9.9"
+    else:
+        other["host_class"] = "Plan9 mips, 1 cores"
+    other["teacher"] |= {"weights_sha256": "b" * 64, "value": 0.76}
+    assert not add([*batch, file(other, "other")], store).refused
+
+
 def leaves(values, path=()):
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:

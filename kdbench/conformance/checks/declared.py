@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from kdbench.cards import MethodCard, Options
+from kdbench.combined import PLUS
 from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
 from kdbench.conformance.promises import HEAVY
@@ -74,7 +75,7 @@ def light(exam: Exam) -> None:
     plugin = exam.target.plugin
     environment = {
         **os.environ,
-        ENVIRONMENT: plugin.distribution,
+        ENVIRONMENT: plugin.distribution.replace(PLUS, ","),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     command = [sys.executable, "-c", READ, exam.card.name]
