@@ -12,9 +12,9 @@ from kdbench.plugins import registry
 from kdbench.results.answer import answer
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, notes, percent
-from kdbench.results.html.columns import method_of
 from kdbench.results.leaderboard import rankings
 from kdbench.results.method_costs import cost_range
+from kdbench.results.naming import method_in
 from kdbench.results.papers import family_of
 from kdbench.results.record import Record
 from kdbench.results.reported_table import Entry, entries
@@ -124,7 +124,7 @@ def table(family: Family, found: Sequence[Ranking], reported: Sequence[Entry]) -
     """
     cards = {offer.value.name: offer.value for offer in registry().methods.values()}
     measured = dict.fromkeys(row["method"] for one in found for row in one.methods)
-    names = {method_of(label) for label in measured} | {PLAIN}
+    names = {method_in(label) for label in measured} | {PLAIN}
     absent = [name for name, card in cards.items() if family in card.families and name not in names]
     lines = []
     for label in sorted([*measured, *absent], key=lambda label: _place(label, found, reported)):
@@ -157,7 +157,7 @@ def _time(rows: Sequence[Row | None]) -> str:
 
 
 def _linked(label: str, cards: Mapping[str, MethodCard]) -> str:
-    name = method_of(label)
+    name = method_in(label)
     return f"[{escape(label)}](methods.md#{name})" if name in cards else escape(label)
 
 
