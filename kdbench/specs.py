@@ -271,10 +271,7 @@ class TeacherSpec(Spec):
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what came when there were results already, at its default: their identities stay."""
-        values: dict[str, Any] = serialise(self)
-        if self.classes is None:
-            values.pop("classes", None)
-        return values
+        return {key: value for key, value in serialise(self).items() if (key, value) != ("classes", None)}
 
     @property
     def trained(self) -> bool:
