@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kdbench.cards import METRICS, Dataset, MetricCard
-from kdbench.datasets import ade20k, caltech_frames, camvid, cityscapes, digits, linked, sbd, small, voc
+from kdbench.datasets import (
+    ade20k,
+    caltech_frames,
+    camvid,
+    cityscapes,
+    digits,
+    ilsvrc_det,
+    linked,
+    sbd,
+    small,
+    voc,
+)
 from kdbench.hookspecs import hookimpl
 
 
@@ -27,6 +38,7 @@ def kdbench_datasets() -> list[Dataset]:
         linked.kitti,
         caltech_frames.card,
         linked.widerface,
+        ilsvrc_det.card,
     ]
 
 

@@ -36,6 +36,11 @@ def mask() -> bytes:
 
 FORMATS: dict[str, tuple[str, bytes, dict[str, object]]] = {
     "voc": ("labels/a.xml", annotation(("cat", (1, 1, 30, 20)), size=SIZE).encode(), {}),
+    "ilsvrc": (
+        "labels/a.xml",
+        annotation(("n1", (0, 0, 30, 20)), size=SIZE).encode(),
+        {"classes": ("red_cat",), "metric": "AP_ILSVRC"},
+    ),
     "masks": ("labels/a.png", mask(), {}),
     "kitti": ("labels/a.txt", KITTI.encode(), {"classes": ("Car",), "metric": "AP40_moderate"}),
     "caltech": ("labels/a.jpg.txt", CALTECH.encode(), {"classes": ("pedestrian",), "metric": "MR"}),
@@ -71,6 +76,7 @@ def dataset_of(name: str, folder: Path) -> Dataset:
     (folder / "images" / "0--Parade").mkdir(parents=True, exist_ok=True)
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / "names.txt").write_text("a\n")
+    (folder / "map_det.txt").write_text("n1 1 red cat\n")
     for path in ("a.png", "0--Parade/a.jpg"):
         Image.new("RGB", SIZE).save(folder / "images" / path)
     listed = name != "widerface"

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_support import SIZE, card
+import yaml
+from datasets_support import SIZE, card, published
 from PIL import Image
 
 from kdbench.cards import Dataset
+from kdbench.datasets import ade20k
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.masks import read_indices
 from kdbench.datasets.usable import check_files
 from kdbench.datasets.verify import verify
+from kdbench.errors import UserError
+from kdbench.inline import InlineDataset
 
 Small = tuple[Dataset, Path]
 NUMBERS = {0: None, 7: "cat", 33: "dog", 40000: "cat"}
@@ -143,11 +147,47 @@ def test_the_table_is_part_of_the_identity_where_there_is_one(masks: Small) -> N
     assert found[0] == fingerprint(plain, folder)
 
 
+PARTS = "train: {images: a, annotations: b}\ntest: {images: c, annotations: d}\nname: own\nformat: masks\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('mask_values: {"#804080": road, "#f423e8": walk, "#000000": null}', ("road", "walk")),
+        ("mask_values: {7: road, 0: null, 8: walk, 9: road}", ("road", "walk")),
+        ("classes: [walk, road]\nmask_values: {7: road, 8: walk}", ("walk", "road")),
+        ("classes: [road, walk]\nreduce_zero_label: true", ("road", "walk")),
+    ],
+)
+def test_a_benchmark_file_maps_values(text: str, expected: tuple[str, ...], tmp_path: Path) -> None:
+    content = yaml.safe_load(PARTS + text)
+    made = InlineDataset.model_validate(content).card(tmp_path)
+    assert made.classes == expected
+    given = content.get("mask_values", {0: None, 1: "road", 2: "walk"})
+    assert made.mask_values == given
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("reduce_zero_label: true", "'own' has reduce_zero_label: give classes, and no mask_values"),
+        ("classes: [a, b]\nreduce_zero_label: true\nmask_values: {0: a, 1: b}", "and no mask_values"),
+        (
+            "mask_values: {0: road, sky: walk}",
+            "mask_values of 'own': give numbers from 0 to 65535, or colours",
+        ),
+        (
+            "classes: [road, walk]\nmask_values: {0: road}",
+            "'walk' must be both a class and the class of a value",
+        ),
+    ],
+)
+def test_a_benchmark_file_with_a_wrong_table_is_refused(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=told):
+        InlineDataset.model_validate(yaml.safe_load(PARTS + text)).card(tmp_path)
+
+
 def test_ade20k_as_published(shared_data: Path) -> None:
-    from datasets_support import published
-
-    from kdbench.datasets import ade20k
-
     folder = published(shared_data / "ade20k-3")
     validation = ade20k.card.splits["test"]
     card = replace(ade20k.card, splits={"train": validation, "test": validation})
