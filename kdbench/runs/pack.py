@@ -133,9 +133,10 @@ class _PackRun:
         if known is not None:
             self.outcome.records.append(known)
             return
-        session.make_ancestor()
         key, teaching = plan.cell.teacher, None
-        if plan.teacher is not None:
+        if plan.teacher is None:
+            session.make_ancestor()
+        else:
             teaching = self.taught[key] = self.taught.get(key) or session.teaching()
         lanes[plan.cell.identity()] = Lane(session, teaching)
 

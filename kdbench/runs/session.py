@@ -163,9 +163,9 @@ class Session:
             UserError: If one is no better than chance or its checkpoint does not fit.
         """
         assert self.plan.teacher is not None, "a plain student has no teacher"
-        self.make_ancestor()
         taught_by = [self._taught_by(self.plan.teacher)]
         taught_by += [self._teacher(spec) for spec in self.plan.others]
+        self.make_ancestor()
         return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
 
     def distillation(self, teaching: Teaching) -> Training:

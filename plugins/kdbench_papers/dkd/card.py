@@ -74,6 +74,5 @@ Choices:
         "target": "the label against all others",
         "non-target": "the others among themselves",
     },
-    directional="a cell has the label of its upper left pixel (segmentation)",
     reported=Path(__file__).with_name("reported.csv"),
 )

@@ -59,6 +59,5 @@ Choices:
         "ifv": "the variation within the classes",
         "ifv+pixel": "with soft targets of each pixel",
     },
-    directional="a cell has the label of its upper left pixel, as in the released code",
     reported=Path(__file__).with_name("reported.csv"),
 )
