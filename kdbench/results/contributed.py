@@ -23,7 +23,7 @@ from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.naming import contradiction
-from kdbench.results.record import Record, best_point, complaint
+from kdbench.results.record import Record, Teacher, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.tuned import is_best
 from kdbench.results.views import Kind
@@ -181,7 +181,7 @@ class Known:
             if record.teacher is not None and record.teacher.value is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
-                ours = (record.teacher.identity, *_where(record))
+                ours = _taught(record, record.teacher)
                 self.weights.setdefault(ours, set()).add(record.teacher.weights_sha256)
 
     def problems(self, record: Record) -> Iterator[str]:
@@ -209,7 +209,7 @@ class Known:
             yield f"teacher: its value {taught.value:.3f} is far from its own record ({_score(own)})"
         if _where(own) == _where(record) and own.weights_sha256 not in (None, taught.weights_sha256):
             yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of its own record"
-        elif len(self.weights[(taught.identity, *_where(record))]) > 1:
+        elif len(self.weights[_taught(record, taught)]) > 1:
             yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of other rows of its ranking"
         same = self.values[taught.identity, taught.weights_sha256]
         if max(same) - min(same) > MEASURED_APART:
@@ -228,6 +228,11 @@ class Known:
 def _where(record: Record) -> tuple[str | None, ...]:
     """Who trained a record on what: of the same, a teacher has the same weights."""
     return record.reported_by, record.machine, record.versions.get("torch")
+
+
+def _taught(record: Record, teacher: Teacher) -> tuple[str | None, ...]:
+    """A teacher, and where the student that it taught was trained."""
+    return (teacher.identity, *_where(record))
 
 
 def _alike(one: Record, other: Record) -> bool:
