@@ -76,9 +76,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content, read in pieces. Raises OSError."""
-    whole = hashlib.sha256()
+def file_digest(path: Path, kind: str = "sha256") -> str:
+    """SHA-256, or another kind of hash (hex), of a file's content, read in pieces. Raises OSError."""
+    whole = hashlib.new(kind)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             whole.update(block)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import gzip
-import hashlib
 import http.client
 import logging
 import lzma
@@ -112,8 +111,7 @@ def _kind(expected: str) -> str:
 
 def _digest(path: Path, expected: str) -> str:
     """Return the hash of a file, of the same kind as an expected one."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, _kind(expected).replace("-", "").lower()).hexdigest()
+    return file_digest(path, _kind(expected).replace("-", "").lower())
 
 
 def extract(archive: Path, into: Path) -> None:
