@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from kdbench.mask_values import fault_of
-from kdbench.specs import TASKS, Task, TeacherStage
+from kdbench.specs import TASKS, Family, Task, TeacherStage, families_of, task_of
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
     "detection": ("voc", "coco", "kitti", "caltech", "widerface", "ilsvrc"),
@@ -107,15 +107,19 @@ class MethodCard:
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
-            variant, metric, value, source (P: the paper, C: a public implementation, N: a note). ``variant`` is
-            ``plain`` for the paper's plain student, ``teacher``, or the option ``variant``; a method without that
-            option writes the options that differ from their defaults as in a selector (``where=logits``), and
-            nothing for the defaults.
+            variant, metric, value, source (P: the paper, D: computed from a printed difference, C: a public
+            implementation, N: a note), and a note if needed. ``variant`` is ``plain`` for the paper's plain
+            student, ``teacher`` (a row without a student), or the option ``variant``; a method without that option
+            writes the options that differ from their defaults as in a selector (``where=logits``), and nothing for
+            the defaults. A metric has the name that kdbench gives it (AP50, mAP, mIoU) where it has one.
         teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
             teacher, or None for the teacher as it is.
         revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
             new version of the package that leaves results as they are keeps it.
         directional: Why a mirrored batch gives other losses, where the paper means it so; empty: it gives the same.
+        families: Families of models in which at least one of its variants works, for lists and the guide; empty:
+            not told. A run looks at what the method captures instead.
+        attends: What ``kdbench show-mask`` draws of it, in a few words; empty: nothing.
     """
 
     name: str
@@ -133,6 +137,8 @@ class MethodCard:
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
     revision: int = 1
     directional: str = ""
+    families: tuple[Family, ...] = ()
+    attends: str = ""
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -140,6 +146,7 @@ class MethodCard:
             raise ValueError(
                 f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
             )
+        _check_families(self)
         if self.reported is not None and not self.reported.is_file():
             raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
         if type(self.revision) is not int or self.revision < 1:
@@ -261,27 +268,39 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``.
+    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``; or a source of teachers.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
         title: One line for humans.
-        task: What it does.
+        task: What it does; None for a source of feature teachers.
         config: ``package::file``: the OpenMMLab config in the package's folder. Its ``custom_imports`` names the
             modules that register the network, and its ``revise_keys`` says how weights in others' checkpoints are
             renamed, as mmengine's ``load_checkpoint`` takes it.
         link: Where the network comes from.
         citation: What to cite.
+        features: In the place of ``config``, of a source of feature teachers ``NAME:NETWORK``:
+            ``package.module:function(network, out_indices, **arguments)``, which returns the
+            ``kdbench.api.FeatureNetwork``. It must download nothing, and the same name must always be the same
+            network.
     """
 
     name: str
     title: str
-    task: Task
-    config: str
+    task: Task | None
+    config: str = ""
     link: str = ""
     citation: str = ""
+    features: str = ""
 
     def __post_init__(self) -> None:
+        if self.features:
+            _check_reference(self.name, "features", self.features)
+            if self.config or self.task is not None:
+                raise ValueError(
+                    f"'{self.name}' is a source of feature teachers: it has no config and no task"
+                )
+            return
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
         if "::" not in self.config:
@@ -351,6 +370,14 @@ class MetricCard:
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
         raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
+
+
+def _check_families(card: MethodCard) -> None:
+    known, given = families_of(*card.tasks), card.families
+    each = not given or {task_of(family) for family in given} == set(card.tasks)
+    if not isinstance(given, tuple) or not set(given) <= set(known) or not each:
+        told = f"give a tuple of {', '.join(known)}, of each task one at least"
+        raise ValueError(f"the families of '{card.name}' are {given}: {told}")
 
 
 def _check_reference(name: str, field: str, value: object) -> None:

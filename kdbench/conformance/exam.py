@@ -11,11 +11,11 @@ from torch import Tensor
 
 from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
-from kdbench.conformance.models import task_of
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
 from kdbench.distill.settings import noted
 from kdbench.plugins import make_method
+from kdbench.specs import task_of
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from kdbench.cards import Dataset
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, stages
-from kdbench.specs import Model, Schedule, Task
+from kdbench.specs import Model, Schedule
 
 WIDTH = 8
 IMAGE = 64
@@ -34,11 +34,6 @@ MODELS: Mapping[str, Callable[[int], Model]] = {
     "segmentation": segmenter,
 }
 """Family -> its model with so many channels."""
-
-
-def task_of(family: str) -> Task:
-    """Return the task of a family's models."""
-    return "segmentation" if family == "segmentation" else "detection"
 
 
 def dataset_of(family: str) -> Dataset:

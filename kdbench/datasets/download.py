@@ -53,8 +53,8 @@ def download(url: str, folder: Path, expected: str) -> Path:
     Args:
         url: Address, http or https.
         folder: Where the file goes, under its own name; made when missing.
-        expected: SHA-256 or MD5 that it must have, in hex. Empty where none is known: then the user, who is told
-            the file's, confirms it by writing it to ``NAME.sha256``.
+        expected: SHA-256 or MD5 that it must have, in hex, or the first digits of the former. Empty where none is
+            known: then the user, who is told the file's, confirms it by writing it to ``NAME.sha256``.
 
     Returns:
         The file.
@@ -67,12 +67,12 @@ def download(url: str, folder: Path, expected: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if not expected:
         return _confirmed(url, target)
-    if target.exists() and _digest(target, expected) == expected:
+    if target.exists() and _digest(target, expected).startswith(expected):
         log.info(f"{target} is there already.")
         return target
-    part = _arrived(url, target)
+    part = arrived(url, target)
     found = _digest(part, expected)
-    if found != expected:
+    if not found.startswith(expected):
         part.unlink()
         kind = _kind(expected)
         raise UserError(
@@ -87,7 +87,7 @@ def _confirmed(url: str, target: Path) -> Path:
     """Download a file of which no hash is known. Raises UserError until the user has confirmed the file's."""
     note = target.with_name(f"{target.name}.sha256")
     if not target.exists():
-        _arrived(url, target).replace(target)
+        arrived(url, target).replace(target)
     found = file_digest(target)
     if note.is_file() and note.read_text(encoding="utf-8").split()[:1] == [found]:
         return target
@@ -97,8 +97,8 @@ def _confirmed(url: str, target: Path) -> Path:
     )
 
 
-def _arrived(url: str, target: Path) -> Path:
-    """Download a file to ``NAME.part`` and return that."""
+def arrived(url: str, target: Path) -> Path:
+    """Download a file to ``NAME.part`` and return that, unchecked. Raises UserError as :func:`download` does."""
     part = target.with_name(f"{target.name}.part")
     log.info(f"Downloading {url}.")
     _fetch(url, part)

@@ -53,6 +53,18 @@ def read_picture(path: Path, pixels: bool) -> Picture:
         return Picture((height, width) if found in SIDEWAYS else (width, height), found != 1)
 
 
+def picture_as_text(path: Path) -> str:
+    """Format what the header of an image says: width, height, and 1 if it is turned."""
+    found = read_picture(path, pixels=False)
+    return "{} {} {:d}".format(*found.size, found.turned)
+
+
+def picture_from_text(text: str) -> Picture:
+    """Parse what :func:`picture_as_text` wrote."""
+    width, height, turned = map(int, text.split())
+    return Picture((width, height), bool(turned))
+
+
 def orientation(image: Image.Image) -> int:
     """EXIF orientation of an opened JPEG or PNG, 1 to 8; 1 of other formats, which OpenCV does not turn.
 

@@ -22,7 +22,7 @@ from kdbench.datasets.masks import (
     named,
     numbers_as_text,
 )
-from kdbench.datasets.pictures import Picture, Size, read_picture
+from kdbench.datasets.pictures import Picture, Size, picture_as_text, picture_from_text, read_picture
 from kdbench.errors import UserError
 
 
@@ -73,8 +73,8 @@ class Reader:
 
     Attributes:
         pixels: Decode images and masks in full; else only their headers.
-        index: Has the values of masks that have not changed since they were read; they are read whatever ``pixels``
-            says then.
+        index: Has the sizes of images and the values of masks that have not changed since they were read; masks are
+            read whatever ``pixels`` says then.
     """
 
     pixels: bool
@@ -87,7 +87,9 @@ class Reader:
 
     def picture(self, path: Path) -> Picture:
         """As :func:`read_picture`."""
-        return read_picture(path, self.pixels)
+        if self.pixels or self.index is None:
+            return read_picture(path, self.pixels)
+        return picture_from_text(self.index.hash_of(path, picture_as_text))
 
     def mask(self, path: Path, *, coloured: bool) -> tuple[Size, Mapping[int, int]]:
         """Return a mask's width and height, and value -> number of pixels (nothing unless ``values``).
@@ -115,7 +117,8 @@ def verify(
         dataset: The dataset's card.
         folder: Its folder.
         pixels: Decode images and masks in full; else only their headers.
-        index: Has the values of masks that have not changed since; they are read whatever ``pixels`` says then.
+        index: Has the sizes of images and the values of masks that have not changed since; masks are read whatever
+            ``pixels`` says then.
         advance: Called with (images done, all images).
 
     Returns:

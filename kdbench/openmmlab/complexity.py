@@ -19,6 +19,7 @@ from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 from kdbench.openmmlab.captures import family_of_model
+from kdbench.openmmlab.features import FeatureTeacher
 from kdbench.openmmlab.models import full_config, parameters_of
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.specs import Model, Pair, Schedule
@@ -113,6 +114,9 @@ def on_meta(config: ConfigDict, dataset: Dataset) -> Any:
 
 def _forward(model: Any, image: torch.Tensor) -> None:
     """Backbone, neck and heads, up to their raw outputs."""
+    if isinstance(model, FeatureTeacher):
+        model.extract_feat(image)
+        return
     family = family_of_model(model)
     if family == "segmentation" and isinstance(model.decode_head, nn.ModuleList):
         model.encode_decode(

@@ -15,6 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError
+from kdbench.openmmlab import packed
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
@@ -23,10 +24,6 @@ from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
-PACKED = 20_000
-"""Images from which on a dataset's annotations are packed into bytes that loading processes share.
-
-Mmengine collects all garbage of the process for that, which takes half a second."""
 TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
 """Names of the steps that load boxes and masks."""
 JUDGES = {
@@ -43,10 +40,12 @@ JUDGES = {
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
-    found = items(dataset, split, folder)
+    kept = packed.read(dataset, folder, split)
+    found = [] if kept else items(dataset, split, folder)
     common: dict[str, Any] = {
         "items": found,
-        "serialize_data": len(found) >= PACKED,
+        "kept": kept,
+        "serialize_data": len(found) >= packed.LARGE,
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",
@@ -55,10 +54,14 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
     if dataset.task == "detection":
         from kdbench.openmmlab.images import BoxImages
 
-        return BoxImages(dataset=dataset, **common)
-    from kdbench.openmmlab.masks import MaskImages
+        images = BoxImages(dataset=dataset, **common)
+    else:
+        from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(**common, ignore_index=dataset.ignore_index)
+        images = MaskImages(**common, ignore_index=dataset.ignore_index)
+    if kept is None and images.serialize_data:
+        images.kept = packed.write(dataset, folder, split, images)
+    return images
 
 
 def training_loader(

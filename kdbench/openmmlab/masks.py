@@ -14,6 +14,7 @@ from mmseg.registry import TRANSFORMS as SEGMENTATION_TRANSFORMS
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import Item
 from kdbench.datasets.masks import read_indices
+from kdbench.openmmlab.packed import Keeping, Packed
 from kdbench.openmmlab.sampling import DataError, naming_bad_files
 
 
@@ -40,15 +41,16 @@ class LoadMask(BaseTransform):  # type: ignore[misc]
 
 
 @SEGMENTATION_DATASETS.register_module(name="KdbenchMaskImages")
-class MaskImages(BaseSegDataset):  # type: ignore[misc]
+class MaskImages(Keeping, BaseSegDataset):  # type: ignore[misc]
     """Images and masks.
 
     Args:
         items: The images of the split.
+        kept: Their entries, where they were kept.
     """
 
-    def __init__(self, *, items: Sequence[Item], **kwargs: Any) -> None:
-        self.items = items
+    def __init__(self, *, items: Sequence[Item], kept: Packed | None = None, **kwargs: Any) -> None:
+        self.items, self.kept = items, kept
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:

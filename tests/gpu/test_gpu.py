@@ -68,7 +68,6 @@ def test_a_run_in_mixed_precision(bench, device, tmp_path, method, family):
     # Forced: a teacher that is not trained says little of whether a loss is too large.
     outcome = train_with(subject, teachers, exam.card, exam.options, place, told, force=True)
     assert outcome.curve[-1]["iteration"] == subject.schedule.iterations
-    assert outcome.cost["latency_ms"] > 0
     assert outcome.cost["peak_memory_mib"] > 0
     assert (tmp_path / WEIGHTS).is_file()
 

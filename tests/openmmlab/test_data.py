@@ -106,11 +106,38 @@ def test_a_mask_is_mapped_and_a_bad_one_is_named_as_it_is_loaded(bench, tmp_path
 def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path, monkeypatch):
     scene(tmp_path / "d", XML)
     plain = loaded(digits.detection, tmp_path / "d", "test")
-    monkeypatch.setattr("kdbench.openmmlab.data.PACKED", 1)
+    monkeypatch.setattr("kdbench.openmmlab.packed.LARGE", 1)
     packed = loaded(digits.detection, tmp_path / "d", "test")
     assert (len(plain), plain.serialize_data, len(packed), packed.serialize_data) == (1, False, 1, True)
     assert plain.get_data_info(0) == packed.get_data_info(0)
     assert torch.equal(plain[0]["inputs"], packed[0]["inputs"])
+
+
+@pytest.mark.parametrize("card", [digits.detection, digits.segmentation], ids=["boxes", "masks"])
+def test_packed_annotations_are_kept_while_no_file_changes(bench, tmp_path, monkeypatch, card):
+    from kdbench.datasets import checked
+    from kdbench.openmmlab.same_size import sizes_of
+
+    folder, schedule = tmp_path / "d", SCHEDULE.model_copy(update={"scale": (40, 40), "keep_ratio": True})
+    scene(folder, XML)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(checked, "SETTLED", -60.0)
+    monkeypatch.setattr("kdbench.openmmlab.packed.LARGE", 1)
+    checked.keep(card, folder, checked.stamp_of(card, folder), checked.Checked("f" * 64, []))
+    first = loaded(card, folder, "train", schedule)
+    with monkeypatch.context() as reading:
+        reading.setattr("kdbench.openmmlab.data.items", None)
+        second = loaded(card, folder, "train", schedule)
+    assert (len(second), second.get_data_info(0)) == (1, first.get_data_info(0))
+    assert sizes_of(first, schedule) == sizes_of(second, schedule) == [(40, 20)]
+    assert torch.equal(first[0]["inputs"], second[0]["inputs"])
+    annotation = (
+        folder / "Annotations" / "only.xml" if card.task == "detection" else folder / "SegmentationClass"
+    )
+    annotation.touch()
+    monkeypatch.setattr("kdbench.openmmlab.data.items", None)
+    with pytest.raises(TypeError):
+        loaded(card, folder, "train", schedule)
 
 
 def test_without_resizing_pixels_are_those_of_the_file(bench, tmp_path):

@@ -39,6 +39,7 @@ CARD = MethodCard(
   year = {2020}
 }""",
     tasks=("segmentation",),
+    families=("segmentation",),
     equations="""mu_c = mean feature of the pixels of class c in an image; v_p = cos(f_p, mu_c), c the class of p
 ifv:   L = lambda mean over all pixels of (v_p^s - v_p^t)^2
 pixel: the mean over pixels of KL(t || s), as in `structured`
