@@ -88,8 +88,8 @@ class InlineDataset(Spec):
                 **self.model_dump(include=own),
                 title=self.title or self.name,
                 task=self._task(),
-                classes=self.classes or self._classes(folder),
                 mask_values=self._mask_values(),
+                classes=self.classes or self._classes(folder),
                 metric=self.metric or DEFAULTS[self.format],
                 splits={
                     name: tuple(Split(part.names, part.images, part.annotations) for part in split)

@@ -38,7 +38,7 @@ def ilsvrc_ap(truth: Any, detections: Any, *, overlap: float = 0.5) -> float:
     found = found[np.argsort(-found[:, 5], kind="stable")]
     true = _matches(boxes, found, overlap)
     hits = np.cumsum(true, dtype=np.float64)
-    return area(hits / len(boxes), ratio(hits, np.arange(1.0, len(found) + 1)))
+    return area(hits / len(boxes), ratio(hits, np.arange(1, len(found) + 1, dtype=np.float64)))
 
 
 def _matches(boxes: Array, found: Array, overlap: float) -> Any:
