@@ -231,7 +231,7 @@ def _where(record: Record) -> tuple[str | None, ...]:
 
 
 def _taught(record: Record, teacher: Teacher) -> tuple[str | None, ...]:
-    """A teacher, and where the student that it taught was trained."""
+    """Return a teacher and where the student that it taught was trained."""
     return (teacher.identity, *_where(record))
 
 
