@@ -30,7 +30,7 @@ MODELS: Mapping[str, Callable[[int], Model]] = {
     "dense": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
     "segmentation": _segmenter,
 }
-"""Family -> its model with so many channels."""
+"""Family -> its model with so many channels. A method that runs in DETRs is looked at in the other families."""
 
 
 def task_of(family: str) -> Task:

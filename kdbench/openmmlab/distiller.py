@@ -75,7 +75,7 @@ class Teacher:
     def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
         """Run the teacher on a batch that was normalised for the student, before the student's own pass."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
-        return teacher_record(self.model, inputs, names)
+        return teacher_record(self.model, inputs, samples, names)
 
     def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
         """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""

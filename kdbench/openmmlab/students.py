@@ -20,6 +20,7 @@ from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
+from kdbench.openmmlab.cascades import look_into
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
@@ -92,7 +93,7 @@ class Subject:
         model = build_model(config, self.dataset, self.seed)
         if not initial_weights(config):
             thaw(model)
-        return self._staged(model)
+        return self._prepared(model)
 
     def notes(self) -> list[str]:
         """Return lines on the weights that the built model starts from, and on layers that are thawed."""
@@ -102,10 +103,11 @@ class Subject:
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
-        model = self._staged(build_model(config, self.dataset, self.seed))
+        model = self._prepared(build_model(config, self.dataset, self.seed))
         return model, load_weights(model, weights, revised_keys(read_config(self.model.config)))
 
-    def _staged(self, model: Any) -> Any:
+    def _prepared(self, model: Any) -> Any:
+        look_into(model, self.model.roi_stage)
         if self.stage is not None:
             install(model, self.stage)
         return model

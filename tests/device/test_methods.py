@@ -8,6 +8,7 @@ import pytest
 from children import finish, look_at, start
 from lightly import LIGHTLY
 
+from kdbench.conformance.models import MODELS, task_of
 from kdbench.distill import FAMILIES
 from kdbench.plugins import make_method, registry
 
@@ -20,10 +21,9 @@ METHODS = [
 
 
 def families(card):
-    """The families that a method claims."""
+    """The families with a small model that a method claims."""
     needed = set(make_method(card, card.options()).needs())
-    tasks = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
-    return [family for family, has in FAMILIES.items() if needed <= has and tasks[family] in card.tasks]
+    return [family for family in MODELS if needed <= FAMILIES[family] and task_of(family) in card.tasks]
 
 
 RUNS = [(card.name, family) for card in METHODS for family in families(card)]

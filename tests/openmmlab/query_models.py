@@ -1,0 +1,38 @@
+"""Small models of the DETR family: ResNet-18, one layer in the encoder, two in the decoder, a dozen queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kdbench.api import Model, narrow
+from kdbench.pairs.small import stages
+
+QUERIES = 12
+LAYERS = 2
+
+
+def query_model(config: str, maps: int, **more: Any) -> Callable[[int], Model]:
+    """Return what makes a model of so many channels whose encoder reads the last maps of the backbone."""
+
+    def model(channels: int) -> Model:
+        width = channels // 4  # DETRs have 256 channels behind a ResNet of 64
+        edits = {
+            "backbone.depth": 18,
+            "neck.in_channels": stages(18, width)[-maps:],
+            "num_queries": QUERIES,
+            "encoder.num_layers": 1,
+            "decoder.num_layers": LAYERS,
+        }
+        return narrow(f"mmdet::{config}", width, edits | more)
+
+    return model
+
+
+QUERY: dict[str, Callable[[int], Model]] = {
+    "detr": query_model("detr/detr_r50_8xb2-150e_coco.py", 1),
+    "conditional-detr": query_model("conditional_detr/conditional-detr_r50_8xb2-50e_coco.py", 1),
+    "dab-detr": query_model("dab_detr/dab-detr_r50_8xb2-50e_coco.py", 1),
+    "deformable-detr": query_model("deformable_detr/deformable-detr_r50_16xb2-50e_coco.py", 3),
+    "dino": query_model("dino/dino-4scale_r50_8xb2-12e_coco.py", 3, **{"dn_cfg.group_cfg.num_dn_queries": 8}),
+}
