@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
-from kdbench.pairs.small import faster_rcnn, gfl, pspnet
-from kdbench.specs import Model, Schedule, Task
+from kdbench.pairs.small import faster_rcnn, gfl, pspnet, stages
+from kdbench.plugins import make_method
+from kdbench.specs import Model, Schedule, Task, narrow
 
 WIDTH = 8
 IMAGE = 64
@@ -25,17 +26,44 @@ def _segmenter(channels: int) -> Model:
     return Model(config=config, edits=pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10).edits)
 
 
+def _detr(channels: int) -> Model:
+    """DINO, whose queries of denoising no method may see."""
+    edits = {
+        "backbone.depth": 18,
+        "neck.in_channels": stages(18, channels // 4)[-3:],
+        "num_queries": 12,
+        "encoder.num_layers": 1,
+        "decoder.num_layers": 2,
+        "dn_cfg.group_cfg.num_dn_queries": 8,
+    }
+    return narrow("mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py", channels // 4, edits)
+
+
 MODELS: Mapping[str, Callable[[int], Model]] = {
     "two-stage": lambda channels: faster_rcnn(18, WIDTH, channels, first=1, hidden=32),
     "dense": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
+    "query": _detr,
     "segmentation": _segmenter,
 }
-"""Family -> its model with so many channels. A method that runs in DETRs is looked at in the other families."""
+"""Family -> its model with so many channels."""
 
 
 def task_of(family: str) -> Task:
     """Return the task of a family's models."""
     return "segmentation" if family == "segmentation" else "detection"
+
+
+def families_of(card: MethodCard, options: Options) -> list[str]:
+    """Return the families in which a method is looked at: those of its tasks that have what it captures.
+
+    Maps are maps everywhere, so DETRs, which train slowly, are for methods that no other detector can run.
+    """
+    from kdbench.distill import FAMILIES
+
+    needed = set(make_method(card, options).needs())
+    found = [family for family in MODELS if needed <= FAMILIES[family] and task_of(family) in card.tasks]
+    others = [family for family in found if family != "query"]
+    return others if any(task_of(family) == "detection" for family in others) else found
 
 
 def dataset_of(family: str) -> Dataset:

@@ -210,6 +210,8 @@ def _laid_out(gradient: Tensor | None, strides: tuple[int, ...]) -> Tensor | Non
 def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if name == "backbone":
         return tuple(raw["backbone"])
+    if family == "query" and name != "neck":
+        return queries.capture(model, raw, name)
     if name == "assignments":
         return {head: _assignment(model, raw, head) for head in ASSIGNED[family]}
     if name.endswith("_targets"):
@@ -224,8 +226,6 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
         if name == "box_levels":
             return _box_levels(model, family, maps)
         return maps if name == "neck" else _anchors(model, family, maps)
-    if family == "query":
-        return queries.capture(model, raw, name)
     if name == "head_boxes":
         return decoded_boxes(model.bbox_head, raw["head"][1])
     if name == "head_hidden":
@@ -299,7 +299,7 @@ def _box_levels(model: Any, family: str, maps: tuple[Tensor, ...]) -> LevelsBySc
     """How the model chooses the level of a box."""
     if family == "dense":
         return LevelsByAnchors(tuple(_anchors(model, family, maps)))
-    extractor = model.roi_head.bbox_roi_extractor
+    extractor: Any = cascades.roi_parts(model)["extractor"]
     if not hasattr(extractor, "finest_scale"):
         raise UserError(
             f"a {type(extractor).__name__} pools each RoI from several levels, so a box has no level of its own: "

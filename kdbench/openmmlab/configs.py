@@ -257,6 +257,9 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             part["type"] = "BN"
         if part.get("type") in IGNORING and format_of(dataset).ignores:
             part["ignore_iof_thr"] = IGNORED
+    if "num_queries" in model:  # of which no more detections can be taken
+        test = model.get("test_cfg") or {}
+        test["max_per_img"] = min(test.get("max_per_img", model["num_queries"]), model["num_queries"])
     if not pretrained:
         drop_pretrained(model)
     if dataset.task == "segmentation":

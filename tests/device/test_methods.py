@@ -8,9 +8,8 @@ import pytest
 from children import finish, look_at, start
 from lightly import LIGHTLY
 
-from kdbench.conformance.models import MODELS, task_of
-from kdbench.distill import FAMILIES
-from kdbench.plugins import make_method, registry
+from kdbench.conformance.models import families_of
+from kdbench.plugins import registry
 
 DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
 METHODS = [
@@ -20,13 +19,7 @@ METHODS = [
 ]
 
 
-def families(card):
-    """The families with a small model that a method claims."""
-    needed = set(make_method(card, card.options()).needs())
-    return [family for family in MODELS if needed <= FAMILIES[family] and task_of(family) in card.tasks]
-
-
-RUNS = [(card.name, family) for card in METHODS for family in families(card)]
+RUNS = [(card.name, family) for card in METHODS for family in families_of(card, card.options())]
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kdbench.conformance.models import MODELS, task_of
-from kdbench.distill import FAMILIES
-from kdbench.plugins import make_method, registry
+from kdbench.conformance.models import families_of
+from kdbench.plugins import registry
 
 pytestmark = pytest.mark.gpu
 
@@ -29,8 +28,7 @@ METHODS = [
 RUNS = [
     pytest.param(card.name, family, id=f"{card.name}-{family}")
     for card in METHODS
-    for family in MODELS
-    if task_of(family) in card.tasks and set(make_method(card, card.options()).needs()) <= FAMILIES[family]
+    for family in families_of(card, card.options())
 ]
 ONE_EACH = [("mimic", "two-stage"), ("hinton", "dense"), ("structured", "segmentation")]
 """A method of each family; the last one has an adversary."""
