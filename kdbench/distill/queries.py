@@ -38,10 +38,10 @@ def matched_queries(
 
     scores = [_probabilities(at_least_float32(part), activation) for part in logits]
     places = [at_least_float32(part) for part in boxes]
-    cost = CLASS_COST * torch.cdist(*scores, p=1) + BOX_COST * torch.cdist(*places, p=1)
     corners = [box_convert(part, "cxcywh", "xyxy") for part in places]
     overlap = [generalized_box_iou(ours, theirs) for ours, theirs in zip(*corners, strict=True)]
-    cost = (cost - IOU_COST * torch.stack(overlap)).nan_to_num(0.0).cpu()
+    cost = CLASS_COST * torch.cdist(scores[0], scores[1], p=1) - IOU_COST * torch.stack(overlap)
+    cost = (cost + BOX_COST * torch.cdist(places[0], places[1], p=1)).nan_to_num(0.0).cpu()
     found = [torch.as_tensor(linear_sum_assignment(image.numpy())[1]) for image in cost]
     return torch.stack(found).to(logits[0].device)
 

@@ -65,7 +65,7 @@ def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator
     if "head_hidden" in names and "head" in parts:
         handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
     if family_of_model(model) == "query":
-        handles.append(model.bbox_head.register_forward_hook(queries.keep(model, raw)))
+        handles.append(queries.keep(model, raw))
     undo = _watch(model, raw)
     try:
         yield raw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -35,8 +35,8 @@ def run_transformer(model: Any, features: Any, samples: Any, names: frozenset[st
         model.forward_encoder(**model.pre_transformer(features, samples)[0])
 
 
-def keep(model: Any, raw: Raw) -> Callable[[nn.Module, Any, Any], None]:
-    """Return a hook for a head that keeps its queries and what it says of them, without those of denoising."""
+def keep(model: Any, raw: Raw) -> Any:
+    """Keep a head's queries and what it says of them, without those of denoising; return the handle of the hook."""
 
     def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
         denoising = hasattr(model, "dn_query_generator")  # whose queries come first
@@ -44,7 +44,7 @@ def keep(model: Any, raw: Raw) -> Callable[[nn.Module, Any, Any], None]:
         raw["head"] = tuple(part[:, :, start:] for part in output)
         raw["queries"] = inputs[0][:, :, start:]
 
-    return hook
+    return model.bbox_head.register_forward_hook(hook)
 
 
 def keep_targets(raw: Raw, targets: Any) -> None:
@@ -114,7 +114,7 @@ def memory_maps(memory: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
     sizes = [level.shape[-2:] for level in maps]
     if sum(size.numel() for size in sizes) != memory.shape[1]:
         sizes = sizes[-1:]
-    parts = memory.split([size.numel() for size in sizes], dim=1)
+    parts = torch.split(memory, [size.numel() for size in sizes], dim=1)
     return tuple(part.transpose(1, 2).unflatten(2, size) for part, size in zip(parts, sizes, strict=True))
 
 

@@ -11,11 +11,9 @@ import torch
 from test_lanes import in_a_pack, train
 from torch.nn.functional import cross_entropy
 
-from kdbench.changes import change
 from kdbench.distill.captures import FAMILIES, tensors_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
-from kdbench.specs import Model
 
 NAMES = FAMILIES["two-stage"]
 STAGES = (1, 2, 3)
@@ -133,21 +131,3 @@ def test_lanes_are_runs_alone_and_a_weight_of_zero_is_the_plain_student(bench, t
 def test_a_stage_that_is_not_there(bench, kind, stage, told):
     with pytest.raises(UserError, match=told):
         subject(bench, stage, kind=kind).build()
-
-
-def test_the_first_stage_is_no_part_of_an_identity():
-    plain = Model(config="mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py")
-    assert "roi_stage" not in plain.model_dump(mode="json")
-    second = plain.model_copy(update={"roi_stage": 2})
-    assert second.model_dump(mode="json")["roi_stage"] == 2
-    assert plain.identity() != second.identity()
-
-
-@pytest.mark.parametrize("setting", ["student.roi_stage=2", "student.width=8"])
-def test_a_models_own_keys_are_no_edits_of_its_config(setting):
-    pair = {"student": Model(config="mmdet::x.py").model_dump(mode="json")}
-    change(setting).apply(pair)
-    assert pair["student"]["edits"] == {}
-    assert change(setting).is_in(pair)
-    key, _, value = setting.removeprefix("student.").partition("=")
-    assert getattr(Model.model_validate(pair["student"]), key) == int(value)

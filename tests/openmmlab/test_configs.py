@@ -100,6 +100,14 @@ def test_proposals_that_are_queries_are_of_no_known_family():
         family_of(config)
 
 
+def test_a_detr_gives_no_more_detections_than_it_has_queries():
+    """mmdet fails where it is asked for more."""
+    few = Model(config="mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py", edits={"num_queries": 20})
+    assert model_config(few, digits.detection, pretrained=False).test_cfg.max_per_img == 20
+    whole = few.model_copy(update={"edits": {}})
+    assert model_config(whole, digits.detection, pretrained=False).test_cfg.max_per_img == 300
+
+
 def test_a_file_that_is_no_config(tmp_path):
     assert "does not parse" in refused(Model(config=written(tmp_path, "hello", "mine.txt")))
     path = tmp_path / "binary.py"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -297,3 +298,25 @@ def test_only_the_needed_part_of_the_teacher_runs(bench, names, runs):
     for handle in handles:
         handle.remove()
     assert ran == runs
+
+
+@pytest.mark.parametrize("kind", ["dab-detr", "dino"])
+def test_a_model_is_rehearsed_and_counted(bench, kind):
+    from kdbench.openmmlab.rehearsal import Untrained, check_model
+
+    line = check_model("student", bench.subject(kind), bench.place("nowhere"), Untrained())
+    assert line.startswith("student: mmdet::")
+    assert re.search(r" \d\S* M parameters, [1-9]\S* M multiply-adds", line)
+
+
+def test_multiply_adds_of_a_detr_by_hand(bench):
+    """One more layer of the encoder: four products with C x C, two with all cells, and a hidden layer."""
+    from kdbench.openmmlab.complexity import parameters_and_flops
+
+    def counted(layers):
+        subject = with_edits(bench, "detr", **{"encoder.num_layers": layers})
+        return parameters_and_flops(subject.config(), subject.dataset, subject.schedule)[1]
+
+    cells, channels, hidden = (IMAGE // 32) ** 2, CHANNELS["student"], 2048 * CHANNELS["student"] // 256
+    expected = cells * (4 * channels**2 + 2 * cells * channels + 2 * channels * hidden)
+    assert counted(2) - counted(1) == expected
