@@ -58,7 +58,7 @@ def run(
     record is not run again.
 
     Args:
-        method: Selector of the method, such as ``mimic`` or ``hinton[temperature=4]``.
+        method: Selector of the method, such as ``mimic`` or ``hinton[temperature=4]``, or a sum, ``cwd+mgd``.
         dataset: Name of the dataset.
         benchmark: A benchmark file that names the dataset, or defines it and its pairs.
         pair: Name of the teacher-student pair; default: the benchmark's or the dataset's first.
@@ -68,7 +68,7 @@ def run(
         student: Config of another student.
         teacher_checkpoints: Weights of the teacher, one file for each of an ensemble; without any it is trained.
         settings: Changes to the pair, each ``SECTION.KEY=VALUE``, such as ``schedule.iterations=500`` or
-            ``student.backbone.depth=34``.
+            ``student.backbone.depth=34``; ``inherit=true`` starts the students from the teacher's neck and heads.
         from_scratch: Ignore the initial weights that the pair's configs name.
         device: ``cpu``, or the type of torch's accelerator, such as ``cuda``; default: that where there is one.
         precision: ``fp32``, or mixed precision with ``fp16`` (a GPU) or ``bf16`` (any device).

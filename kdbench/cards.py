@@ -38,8 +38,8 @@ REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def is_weight(name: str) -> bool:
-    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``."""
-    return name == "weight" or name.endswith("_weight")
+    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``, also of a method of a sum."""
+    return name.rpartition(".")[2] == "weight" or name.endswith("_weight")
 
 
 class Options(BaseModel):

@@ -15,13 +15,15 @@ MODELS = ("student", "teacher")
 SECTIONS = ("schedule", "teacher_schedule", *MODELS)
 OWN = ("width", "roi_stage")
 """Keys of a model that are no part of its config."""
+INHERIT = "inherit"
+"""The one key of a pair itself that can be changed."""
 
 
 class Change(NamedTuple):
     """A change to a pair.
 
     Attributes:
-        section: One of :data:`SECTIONS`.
+        section: One of :data:`SECTIONS`; empty for the pair itself.
         key: Key of a schedule, one of :data:`OWN`, or dotted key of a model's config.
         value: Its new value.
     """
@@ -32,12 +34,12 @@ class Change(NamedTuple):
 
     def apply(self, pair: dict[str, Any]) -> None:
         """Change a pair, as JSON has it; keys of a model's config become edits."""
-        part = pair[self.section]
+        part = pair[self.section] if self.section else pair
         (part["edits"] if self._is_edit else part)[self.key] = self.value
 
     def is_in(self, pair: Mapping[str, Any]) -> bool:
         """Whether a pair has it."""
-        part = pair.get(self.section) or {}
+        part = (pair.get(self.section) or {}) if self.section else {INHERIT: False, **pair}
         part = part.get("edits", {}) if self._is_edit else part
         if self.key not in part:
             return False
@@ -52,21 +54,23 @@ class Change(NamedTuple):
 
 
 def change(text: str) -> Change:
-    """Read one ``SECTION.key=value``; the value is YAML.
+    """Read one ``SECTION.key=value``, or ``inherit=true``; the value is YAML.
 
     Raises:
         ArgumentError: If it is none.
     """
     key, equals, written = text.partition("=")
     section, _, rest = key.strip().partition(".")
-    if not equals or not rest or section not in SECTIONS:
-        raise ArgumentError(
-            "settings", f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}.", text
-        )
+    own = key.strip() == INHERIT
+    if not equals or not (own or (rest and section in SECTIONS)):
+        why = f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}, or {INHERIT}=true."
+        raise ArgumentError("settings", why, text)
     try:
         value = yaml.safe_load(written)
     except yaml.YAMLError as error:
         raise ArgumentError("settings", "the value is not YAML.", text) from error
+    if own:
+        return Change("", INHERIT, value)
     if section not in MODELS and rest not in Schedule.model_fields:
         why = f"a schedule has no '{rest}'.{suggestion(rest, Schedule.model_fields)}"
         raise ArgumentError("settings", why, text)

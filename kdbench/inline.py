@@ -134,6 +134,7 @@ class InlinePair(Spec):
     teacher_schedule: Schedule | None = None
     """The teacher's recipe; the students' by default."""
     pretrained: bool = False
+    inherit: bool = False
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
         """Return the pair of a dataset. ``folder`` is that of the benchmark file."""
@@ -148,6 +149,7 @@ class InlinePair(Spec):
             schedule=self.schedule,
             teacher_schedule=self.teacher_schedule or self.schedule,
             pretrained=self.pretrained,
+            inherit=self.inherit,
         )
 
 

@@ -30,6 +30,7 @@ from kdbench.cards import (
     Options,
     load_object,
 )
+from kdbench.combined import PLUS, CombinedCard, CombinedOptions, combined
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.guests import Interruption, hosted
 from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset
@@ -64,10 +65,16 @@ class Registry:
     executors: Mapping[str, Offer[ExecutorCard]] = field(default_factory=dict)
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
     models: Mapping[str, Offer[ModelCard]] = field(default_factory=dict)
+    sums: dict[str, Offer[MethodCard]] = field(default_factory=dict, repr=False, compare=False)
+    """Sums of methods that were asked for."""
 
     def method(self, name: str) -> Offer[MethodCard]:
-        """Return the method of that name. Raises UserError with the nearest names."""
-        return self._find("method", self.methods, name)
+        """Return the method of that name, or the sum ``a+b``. Raises UserError with the nearest names."""
+        if PLUS not in name:
+            return self._find("method", self.methods, name)
+        if name not in self.sums:
+            self.sums[name] = combined([self.method(part) for part in name.split(PLUS)])
+        return self.sums[name]
 
     def dataset(self, name: str) -> Offer[Dataset]:
         """Return the dataset of that name. Raises UserError with the nearest names, or if nothing can rank it."""
@@ -115,7 +122,9 @@ class Registry:
         raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
 
     def gives(self, kind: str, name: str) -> bool:
-        """Whether any plugin gives a method, dataset or pair of that name."""
+        """Whether any plugin gives a method, dataset or pair of that name; a sum of methods counts as given."""
+        if kind == "method" and PLUS in name:
+            return True
         offers: Mapping[str, Offer[Any]] = getattr(self, f"{kind}s")
         return f"{kind} {name}" in self.conflicts or _under(name, offers) is not None
 
@@ -361,6 +370,11 @@ def make_method(card: MethodCard, options: Options) -> Method[Any]:
     Raises:
         PluginError: If its class cannot be imported or made.
     """
+    if isinstance(card, CombinedCard) and isinstance(options, CombinedOptions):
+        from kdbench.distill.combined import Combined
+
+        own = options.parts
+        return Combined(options, {name: make_method(part, own[name]) for name, part in card.parts.items()})
     kind = load_method(card)
     from kdbench.distill.settings import unchanged
 

@@ -1,36 +1,61 @@
-"""Selectors: ``mimic[pooling=crop,weight=2]`` names a method and its options, and can be pasted back."""
+"""Selectors: ``mimic[pooling=crop,weight=2]`` names a method and its options, and can be pasted back.
+
+``cwd[where=logits]+mgd`` names the sum of two methods, see :mod:`kdbench.combined`.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from kdbench.cards import ExecutorCard, MethodCard, Options
+from kdbench.combined import PLUS, CombinedCard, by_method
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
 from kdbench.text import line
 
 SELECTOR = re.compile(r"\s*([^\s\[\]=,]+)\s*(?:\[(.*)\])?\s*", re.DOTALL)
-PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|,|[^\"\[{\]},]+|\"", re.DOTALL)
+PART = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{]|[\]}]|[,+]|[^\"\[{\]},+]+|\"", re.DOTALL)
 BARE = re.compile(r"[A-Za-z0-9_./:+-]+")
 
 
 def parse(text: str) -> tuple[str, dict[str, str]]:
     """Split a selector into the method's name and its options as written.
 
-    A comma inside a value must stand in brackets or double quotes: ``stages=[2,3]``.
+    A comma inside a value must stand in brackets or double quotes: ``stages=[2,3]``. Of a sum, ``mgd+cwd[tau=4]``,
+    the name has the methods in alphabetical order, ``cwd+mgd``, and the options are called ``cwd.tau``.
 
     Raises:
-        UserError: If it is not ``name`` or ``name[option=value,...]``, or has characters that cannot be seen.
+        UserError: If it is not ``name`` or ``name[option=value,...]`` or a sum of these, names a method of a sum
+            twice, or has characters that cannot be seen.
     """
     if not "".join(text.split()).isprintable():
         raise UserError(f"'{line(text)}' has characters that cannot be seen: leave them out.")
-    match = SELECTOR.fullmatch(text)
+    parts = sorted((_parse_one(part, text) for part in methods_in(text)), key=itemgetter(0))
+    if len(parts) == 1:
+        return parts[0]
+    names = [name for name, _ in parts]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"'{twice[0]}' stands twice in '{text}': a sum has each method once.")
+    return PLUS.join(names), {f"{name}.{key}": value for name, raw in parts for key, value in raw.items()}
+
+
+def methods_in(text: str) -> list[str]:
+    """Return the selectors of the methods of a sum, as typed; the text itself where it is no sum."""
+    with suppress(UserError):
+        return list(split(text, text, at=PLUS)) or [text]
+    return [text]
+
+
+def _parse_one(part: str, text: str) -> tuple[str, dict[str, str]]:
+    match = SELECTOR.fullmatch(part)
     if match is None:
         raise UserError(f"'{text}' is not a selector: write name or name[option=value,option=value].")
     name, inside = match.groups()
@@ -51,6 +76,8 @@ def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
     Raises:
         UserError: One line for every unknown option, wrong type or value out of range.
     """
+    if isinstance(card, CombinedCard):
+        return _resolve_sum(card, raw)
     for key in raw:
         if key not in card.options.model_fields:
             raise UserError(f"{card.name} has no option '{key}'.{suggestion(key, card.options.model_fields)}")
@@ -65,6 +92,19 @@ def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
             return card.options.model_validate(second)
         except ValidationError:
             raise UserError(f"{card.name}: {_explain(error, raw)}.") from None
+
+
+def _resolve_sum(card: CombinedCard, raw: Mapping[str, str]) -> Options:
+    """Validate the options of each method of a sum, then whether they go together."""
+    values: dict[str, Any] = {}
+    own = {typed.rpartition(":")[2]: options for typed, options in by_method(raw).items()}
+    for name, part in card.parts.items():
+        options = resolve(part, own.get(name.rpartition(":")[2], {}))
+        values |= {f"{name}.{key}": getattr(options, key) for key in part.options.model_fields}
+    try:
+        return card.options.model_validate(values)
+    except ValidationError as error:
+        raise UserError(f"{card.name}: {_explain(error, {})}: run them one by one.") from None
 
 
 def method_of(selector: str) -> tuple[MethodCard, Options]:
@@ -88,6 +128,9 @@ def canonical(card: MethodCard, options: Options) -> str:
 
 def selector_of(name: str, options: Mapping[str, Any]) -> str:
     """Return the selector of a method with these options, as values of JSON."""
+    if PLUS in name:
+        own = by_method(options)
+        return PLUS.join(selector_of(part, own.get(part, {})) for part in name.split(PLUS))
     inside = ",".join(f"{key}={_text(value)}" for key, value in sorted(options.items()))
     return f"{name}[{inside}]" if inside else name
 
@@ -102,14 +145,18 @@ def says(text: str, value: Any) -> bool:
     )
 
 
-def split(inside: str, text: str) -> Iterator[str]:
-    """Parts between commas outside of brackets and quotes. Raises UserError, which quotes ``text``."""
+def split(inside: str, text: str, at: str = ",") -> Iterator[str]:
+    """Yield the parts between commas (or what ``at`` is) outside of brackets and quotes.
+
+    Raises:
+        UserError: If brackets or quotes are not balanced; it quotes ``text``.
+    """
     part, depth = "", 0
     for token in PART.findall(inside):
         depth += (token in "[{") - (token in "]}")
         if token == '"' or depth < 0:
             break
-        if token == "," and depth == 0:
+        if token == at and depth == 0:
             yield part
             part = ""
         else:

@@ -204,6 +204,20 @@ class Pair(Spec):
     """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
     cpu: bool = False
     """Small enough for a laptop's CPU. A label."""
+    inherit: bool = False
+    """Every student, the plain one too, starts from the teacher's weights, but for the backbone's, where names and
+    shapes agree."""
+    inherits: str | None = None
+    """Identity of that teacher; None before it is planned."""
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came when there were results already, at its default: their identities stay."""
+        values: dict[str, Any] = serialise(self)
+        if not self.inherit:
+            values.pop("inherit", None)
+            values.pop("inherits", None)
+        return values
 
 
 class TeacherSpec(Spec):

@@ -28,6 +28,7 @@ FLOORS = (
     {"cards", "metrics", "source"},
     {"hookspecs", "distill"},
     {"offers"},
+    {"combined"},
     {"plugins"},
     {"selectors", "changes"},
     {"datasets", "pairs"},

@@ -156,6 +156,7 @@ class Bench:
 
     def train(self, hooks: list[Any], workers: int = 0) -> None:
         """Train by mmengine's runner with kdbench's hooks, and these around them, until Done or Ctrl-C."""
+        from kdbench.openmmlab.adversary import AdversaryHook
         from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.hooks import StatisticsHook, StepHook, Stop, StopHook
         from kdbench.openmmlab.intact import Watch
@@ -184,6 +185,7 @@ class Bench:
                 visualizers=(),
             )
             all_hooks = [StatisticsHook(), StepHook(Silent(), Watch()), StopHook(Stop()), *hooks]
+            all_hooks += [AdversaryHook()] if self.method.adversary() is not None else []
             runner = make_runner(
                 model, self.plan.dataset, self.schedule, place, seed=0, name="speed", hooks=all_hooks
             )

@@ -19,7 +19,17 @@ from measuring import Bench, options
 from sides import against, by_turns, tell
 
 LIMIT = 1.03
-TEACHER_HEAD = frozenset({"logits", "head", "pixel_logits"})
+PIXELS = frozenset({"logits", "softmax_logits", "pixel_logits"})
+"""Captures for which a segmentation teacher's head runs."""
+
+
+def needs_head(family: str, names: frozenset[str]) -> bool | None:
+    """Whether a method looks at the teacher's head; None where that looks at the student's RoIs (no bound)."""
+    from kdbench.openmmlab.captures import AT_HEAD, AT_ROIS
+
+    if family == "two-stage":
+        return None if names & AT_ROIS else bool(names & {"rpn", "rpn_targets"})
+    return bool(names & (PIXELS if family == "segmentation" else AT_HEAD))
 
 
 class Bare:
@@ -37,13 +47,13 @@ class Bare:
         momentum = {} if schedule.optimizer == "AdamW" else {"momentum": 0.9}
         self.parameters = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = kind(self.parameters, lr=schedule.lr, weight_decay=schedule.weight_decay, **momentum)
-        needed = bench.names & TEACHER_HEAD
-        if bench.family == "two-stage" and needed:
+        needed = needs_head(bench.family, bench.names)
+        if needed is None:
             sys.exit("this method's teacher looks at the student's RoIs: there is no bare bound")
         self.head = None
         if needed:
-            name = "decode_head" if bench.family == "segmentation" else "bbox_head"
-            self.head = getattr(self.teacher, name)
+            heads = {"segmentation": "decode_head", "dense": "bbox_head", "two-stage": "rpn_head"}
+            self.head = getattr(self.teacher, heads[bench.family])
 
     def step(self, batch: Any) -> float:
         """One iteration on a batch; gives the loss."""

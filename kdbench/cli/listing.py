@@ -11,6 +11,7 @@ import click
 
 from kdbench.cli.screen import console, echo
 from kdbench.plugins import Registry, registry
+from kdbench.specs import Pair
 
 Row = dict[str, Any]
 
@@ -66,11 +67,17 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """Return a row for each model."""
+    """Return a row for each model, with the pairs that use it and their families, which say what methods work."""
+    used: dict[str, list[Pair]] = {}
+    for offer in found.pairs.values():
+        for config in {offer.value.teacher.config, offer.value.student.config}:
+            used.setdefault(config, []).append(offer.value)
     return [
         {
             "name": offer.value.name,
             "task": offer.value.task,
+            "family": sorted({pair.family for pair in used.get(offer.value.config, ()) if pair.family}),
+            "pairs": [pair.name for pair in used.get(offer.value.config, ())],
             "config": offer.value.config,
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,

@@ -62,7 +62,8 @@ settings: Option[Any] = click.option(
     "settings",
     multiple=True,
     metavar="SECTION.KEY=VALUE",
-    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34.",
+    help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34; "
+    "inherit=true starts the students from the teacher's neck and heads.",
 )
 root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
 

@@ -139,6 +139,8 @@ def changes(pair: Pair, wanted: Pair) -> Iterator[str]:
     now, then = pair.model_dump(mode="json"), wanted.model_dump(mode="json")
     parts = [(name, now[name], then[name]) for name in SECTIONS]
     parts += [(name, now[name]["edits"], then[name]["edits"]) for name in MODELS]
+    if pair.inherit != wanted.inherit:
+        yield f"inherit={str(wanted.inherit).lower()}"
     for name, there, due in parts:
         for key, value in due.items():
             if key not in there or there[key] != value:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.option(
-    "--method", required=True, metavar="NAME[opt=value,...]", help="Method, see `kdbench list methods`."
+    "--method",
+    required=True,
+    metavar="NAME[opt=value,...]",
+    help="Method, see `kdbench list methods`, or a sum, a+b.",
 )
 @click.option("--dataset", default="", metavar="NAME", help="Dataset, see `kdbench list datasets`.")
 @click.option(

@@ -12,7 +12,7 @@ from kdbench.cli.screen import echo
 
 @click.group("weights")
 def command() -> None:
-    """Put ImageNet weights that a package ships where mmdet's and mmseg's own configs find them."""
+    """Put ImageNet weights that a package ships where configs find them."""
 
 
 @command.command("list")

@@ -49,12 +49,11 @@ class Bench:
     """
 
     def __init__(self, folder: Path | None = None, device: str = CPU) -> None:
-        from kdbench.openmmlab.process import hush, use_device
+        from kdbench.openmmlab.process import use_device
         from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 
         for library in LIBRARIES.values():
             prepare_libraries(library)
-        hush()
         use_device(device)
         self.device = device
         self._temporary = tempfile.TemporaryDirectory(prefix="kdbench-conformance-")

@@ -20,10 +20,13 @@ SCHEDULE = Schedule(
 """Without weight decay, which moves every weight, also those that get no gradient."""
 
 
-def _segmenter(channels: int) -> Model:
-    """FCN: a pyramid of pooled maps cannot be normalised over one image."""
-    config = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
-    return Model(config=config, edits=pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10).edits)
+def segmenter(channels: int) -> Model:
+    """FCN with an auxiliary head: a pyramid of pooled maps cannot be normalised over one image."""
+    edits = dict(pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10).edits)
+    del edits["auxiliary_head"]
+    auxiliary = {"in_index": 1, "in_channels": stages(18, WIDTH)[1], "channels": 4}
+    edits |= {f"auxiliary_head.{key}": value for key, value in auxiliary.items()}
+    return Model(config="mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py", edits=edits)
 
 
 def _detr(channels: int) -> Model:
@@ -43,7 +46,7 @@ MODELS: Mapping[str, Callable[[int], Model]] = {
     "two-stage": lambda channels: faster_rcnn(18, WIDTH, channels, first=1, hidden=32),
     "dense": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
     "query": _detr,
-    "segmentation": _segmenter,
+    "segmentation": segmenter,
 }
 """Family -> its model with so many channels."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from kdbench.conformance.exam import Exam, TrainingResult
 
 
+Parts = Mapping[str, Callable[["Exam", str], None]]
 ONCE: dict[str, Any] = {"validations": 1}
 """Of the schedule: it is evaluated at the end alone."""
 
 
-def main(scenes: Path, out: Path, names: list[str]) -> None:
+def main(scenes: Path, out: Path, names: list[str], briefly: Sequence[str] = ()) -> None:
     """Look at methods in every family that they claim.
 
     Args:
         scenes: Folder of the drawn scenes.
         out: File to write, JSON: a list of ``method``, ``family`` and ``what`` is wrong, empty if nothing.
         names: Selectors of the methods.
+        briefly: Selectors of more, which take single steps in the last of their families.
     """
     pretend.install()
     import torch
@@ -38,16 +40,17 @@ def main(scenes: Path, out: Path, names: list[str]) -> None:
 
     torch.set_num_threads(1)
     bench, found = Bench(scenes, pretend.NAME), []
-    for name in names:
-        exam = Exam(targets(name)[0], bench)
-        for family in exam.families():
-            found.append({"method": name, "family": family, "what": look(exam, family)})
+    for name in (*names, *briefly):
+        exam, brief = Exam(targets(name)[0], bench), name in briefly
+        for family in exam.families()[-1 if brief else 0 :]:
+            what = look(exam, family, STEPS if brief else PARTS)
+            found.append({"method": name, "family": family, "what": what})
             out.write_text(json.dumps(found), encoding="utf-8")
 
 
-def look(exam: Exam, family: str) -> str:
+def look(exam: Exam, family: str, parts: Parts) -> str:
     """Return what is wrong with a method on the device, in one line; empty where nothing is."""
-    for what, work in PARTS.items():
+    for what, work in parts.items():
         try:
             work(exam, family)
         except Exception as error:
@@ -114,12 +117,12 @@ def mixed(exam: Exam, family: str) -> None:
     mixed_in(exam, family)
 
 
-PARTS: Mapping[str, Callable[[Exam, str], None]] = {
+STEPS: Parts = {
     "build and first losses on a GPU": gates,
-    "training on a GPU": training,
     "show-mask on a GPU": picture,
     "mixed precision on a GPU": mixed,
 }
+PARTS: Parts = {**STEPS, "training on a GPU": training}
 
 
 REGISTERED = ("_parameters", "_buffers", "_modules")
@@ -147,4 +150,9 @@ def _stays(value: Any) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("scenes", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--briefly", nargs="*", default=[])
+    main(**vars(parser.parse_args()))

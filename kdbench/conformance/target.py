@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kdbench.cards import MethodCard, Options
+from kdbench.combined import CombinedCard
 from kdbench.errors import UserError
 from kdbench.offers import Offer, Plugin
 from kdbench.plugins import Registry, registry, suggestion
-from kdbench.selectors import parse, resolve
+from kdbench.selectors import canonical, parse, resolve
 from kdbench.specs import PLAIN
 
 
@@ -39,13 +40,16 @@ class Target:
     @property
     def name(self) -> str:
         """The selector."""
+        if isinstance(self.card, CombinedCard):
+            return canonical(self.card, self.options())
         inside = ",".join(f"{key}={value}" for key, value in self.raw.items())
         return f"{self.card.name}[{inside}]" if inside else self.card.name
 
     @property
     def package(self) -> str:
-        """Top-level package of the method's code."""
-        return self.card.method.partition(":")[0].partition(".")[0]
+        """Top-level package of the method's code; of a sum, of its first method's."""
+        card = self.card.offers[0].value if isinstance(self.card, CombinedCard) else self.card
+        return card.method.partition(":")[0].partition(".")[0]
 
     def options(self) -> Options:
         """Its options; the defaults where none are written.

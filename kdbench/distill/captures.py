@@ -14,6 +14,8 @@
   family)
 - ``softmax_logits``: the same, of heads whose classes exclude each other (two-stage, segmentation)
 - ``pixel_logits``: the (B, C, H, W) tensor of the pixels' logits (segmentation)
+- ``auxiliary_logits``: tuple of the (B, C, H, W) logits of each auxiliary head (segmentation; a model may have
+  none, and is refused then)
 - ``head``: ``Predictions`` of a dense head (dense)
 - ``head_boxes``: list over levels of (B, H_i * W_i * A, 4) decoded boxes x1, y1, x2, y2 in input pixels (dense)
 - ``head_hidden``: ``Hidden``, the maps of the head's two stacks of convolutions (dense)
@@ -70,7 +72,9 @@ FAMILIES: Mapping[str, frozenset[str]] = {
     "query": frozenset(
         {"backbone", "neck", "memory", "queries", "query_logits", "query_boxes", "query_targets", "logits"}
     ),
-    "segmentation": frozenset({"backbone", "neck", "logits", "softmax_logits", "pixel_logits"}),
+    "segmentation": frozenset(
+        {"backbone", "neck", "logits", "softmax_logits", "pixel_logits", "auxiliary_logits"}
+    ),
 }
 """Family -> the captures that it has."""
 

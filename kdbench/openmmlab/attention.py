@@ -49,7 +49,7 @@ class RunModel:
             model, _ = self.subject.loaded(self.weights)
             log.info(f"{role}: trained, {self.weights}")
         else:
-            model = replace(self.subject, pretrained=False).build()
+            model = replace(self.subject, pretrained=False, inherits=None).build()
             log.info(f"{role}: untrained, seed {self.subject.seed}; there is no {self.weights}")
         for module in model.train().modules():
             if isinstance(module, _BatchNorm):

@@ -20,6 +20,7 @@ from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
 from kdbench.openmmlab import cascades, queries
 from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood, is_understood
+from kdbench.openmmlab.auxiliary import CAPTURE, auxiliary_heads, auxiliary_logits
 from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
 from kdbench.specs import Family
 
@@ -104,11 +105,14 @@ def _watch(model: Any, raw: Raw) -> Callable[[], None]:
     family = family_of_model(model)
     if cascades.has_cascade(model):
         return lambda: None
-    if family == "segmentation":
-        return _watched(model.decode_head, "forward", lambda output: raw.update(head=output))
     if family == "query":
         return _watched(model.bbox_head, "get_targets", lambda output: queries.keep_targets(raw, output))
     undo = ExitStack()
+    if family == "segmentation":
+        undo.callback(_watched(model.decode_head, "forward", lambda output: raw.update(head=output)))
+        outputs = raw.setdefault(CAPTURE, [])
+        for head in auxiliary_heads(model):
+            undo.callback(_watched(head, "forward", outputs.append))
     for name in ASSIGNED[family]:
         undo.callback(_watch_targets(_assigned_head(model, name), name, raw))
     if family == "two-stage":
@@ -219,6 +223,8 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if family == "segmentation":
         if name == "neck":
             return (raw["classifier_inputs"][0],)
+        if name == CAPTURE:
+            return auxiliary_logits(model, raw[CAPTURE])
         return raw["head"] if name == "pixel_logits" else Logits((raw["head"],), "softmax")
     if name in ("neck", "anchors", "box_levels"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
@@ -372,6 +378,8 @@ def _run_head(teacher: Any, features: Any, samples: Any, names: frozenset[str]) 
     family = family_of_model(teacher)
     if family == "segmentation":
         teacher.decode_head(features)
+        for head in auxiliary_heads(teacher) if CAPTURE in names else ():
+            head(features)
     elif family == "query":
         queries.run_transformer(teacher, features, samples, names)
     elif family == "dense":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
@@ -46,10 +46,12 @@ class Teacher:
 
     Args:
         model: The trained model, with its own data preprocessor.
+        missed: Weights that its checkpoint lacks, and why; they are random.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, missed: Mapping[str, str] | None = None) -> None:
         self.model = model.eval().requires_grad_(False)
+        self.missed = missed or {}
         self._sha256 = weights_hash(model)
         self.asked: frozenset[str] = frozenset()
         """Captures that any of its students needs."""

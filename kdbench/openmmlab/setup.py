@@ -42,8 +42,9 @@ class Problem:
 def prepare_libraries(library: str) -> None:
     """Make an OpenMMLab library ready for use; what a run calls before it imports anything of it.
 
-    Installs mmcv's ops and registers the library's modules, without setting a default scope. Both libraries
-    may be prepared in one process, as long as each part is built under its own scope.
+    Installs mmcv's ops, registers the library's modules, without setting a default scope, and hushes what they
+    advise their developers. Both libraries may be prepared in one process, as long as each part is built under its
+    own scope.
 
     Args:
         library: ``mmdet`` or ``mmseg``.
@@ -56,6 +57,9 @@ def prepare_libraries(library: str) -> None:
     problem = torchvision_problem() or library_problem(library)
     if problem is not None:
         raise UserError(f"{problem.what}. To fix it: {problem.fix}")
+    from kdbench.openmmlab.process import hush
+
+    hush()
 
 
 def torchvision_problem() -> Problem | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -50,7 +50,7 @@ class Pack:
 
     def shared(self, teacher: Teacher) -> SharedTeacher:
         """Return the teacher that stands for this one in all lanes."""
-        return self.teachers.setdefault(id(teacher), SharedTeacher(teacher.model, self.batch))
+        return self.teachers.setdefault(id(teacher), SharedTeacher(teacher.model, self.batch, teacher.missed))
 
     def batch(self) -> Any:
         """Return what the running lane trains on now, to be compared; None before its first batch."""
@@ -166,10 +166,13 @@ class SharedTeacher(Teacher):
     Args:
         model: The trained model.
         batch: Says which batch the running lane trains on; None where that is not shared.
+        missed: Weights that its checkpoint lacks, and why.
     """
 
-    def __init__(self, model: nn.Module, batch: Callable[[], Any]) -> None:
-        super().__init__(model)
+    def __init__(
+        self, model: nn.Module, batch: Callable[[], Any], missed: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(model, missed)
         self.batch = batch
         self.runs = 0
         """Batches that it saw."""

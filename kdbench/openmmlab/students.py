@@ -20,6 +20,7 @@ from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
+from kdbench.openmmlab.auxiliary import check_auxiliary
 from kdbench.openmmlab.cascades import look_into
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.complexity import parameters_and_flops
@@ -28,6 +29,7 @@ from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, t
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
 from kdbench.openmmlab.hooks import Progress
+from kdbench.openmmlab.inheriting import inherited, told
 from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
@@ -69,6 +71,7 @@ class Subject:
         pretrained: Start from the weights that the config names.
         download: Fetch those weights if they are not there.
         stage: What a staged teacher's maps go through.
+        inherits: The teacher that a student's neck and heads start from, and its weights; None for their own.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Subject:
     pretrained: bool
     download: bool = False
     stage: TeacherStage | None = None
+    inherits: tuple[Subject, Path] | None = None
 
     def config(self) -> Any:
         """Return the model's config for the dataset."""
@@ -93,12 +97,26 @@ class Subject:
         model = build_model(config, self.dataset, self.seed)
         if not initial_weights(config):
             thaw(model)
+        model.load_state_dict(self._inherited(model), strict=False)
         return self._prepared(model)
 
     def notes(self) -> list[str]:
         """Return lines on the weights that the built model starts from, and on layers that are thawed."""
         config = self.config()
-        return origins(config) + thawing(config, self.dataset)
+        return origins(config) + thawing(config, self.dataset) + self._inheritance()
+
+    def _inheritance(self) -> list[str]:
+        if self.inherits is None:
+            return []
+        student = build_model(self.config(), self.dataset, self.seed)
+        return [told(student, self._inherited(student))]
+
+    def _inherited(self, model: Any) -> dict[str, torch.Tensor]:
+        """Return the weights that a model starts from in the place of its own."""
+        if self.inherits is None:
+            return {}
+        teacher, weights = self.inherits
+        return inherited(model, *teacher.loaded(weights))
 
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
@@ -205,6 +223,8 @@ def assembled(
     with seeded(subject.seed, "method"):
         method = make_method(card, options)
     names = check_family(method, family_of(subject.config()))
+    for teacher in teachers:
+        check_auxiliary(names, teacher.missed)
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
     with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
         method.build(shapes)
@@ -239,7 +259,7 @@ def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError]
         check_loaded(missed, weights)
     except GateError as failed:
         overrule(failed)
-    return Teacher(model)
+    return Teacher(model, missed)
 
 
 def measure(subject: Subject, weights: Path, place: Place) -> tuple[dict[str, float], dict[str, int]]:

@@ -62,6 +62,14 @@ def _named(cell: Record) -> set[str]:
     return set()
 
 
+def method_in(label: str) -> str:
+    """Return the method of a row's label: its selector, which may go on with the revision in parentheses."""
+    selector = label.partition(" (")[0]
+    with suppress(UserError):
+        return parse(selector)[0]
+    return selector.partition("[")[0]
+
+
 def labels(rows: Mapping[Key, Iterable[Record]]) -> dict[Key, str]:
     """Return what each row is called: its selector, with what differs from other rows of the same selector.
 

@@ -17,7 +17,7 @@ from kdbench.results.board import Ranking
 from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.leaderboard import rankings
-from kdbench.results.naming import fits
+from kdbench.results.naming import fits, method_in
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
@@ -151,7 +151,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     """Return the boards with the chosen methods alone; those without any are left out."""
     rows = [row for ranking in chain(*found.values()) for row in ranking.rows if row["method"] != TEACHER_ROW]
     labels = {row["method"] for row in rows}
-    names = {label: _selector(label).partition("[")[0] for label in labels}
+    names = {label: method_in(label) for label in labels}
     kept = {TEACHER_ROW, PLAIN}
     for method in methods:
         fitting = {label for label in labels if method in (label, names[label])}
@@ -162,11 +162,6 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     restricted = {name: [_with_methods(one, kept) for one in board] for name, board in found.items()}
     some = {name: [one for one in board if one.methods] for name, board in restricted.items()}
     return {name: board for name, board in some.items() if board}
-
-
-def _selector(label: str) -> str:
-    """Return the selector in a row's label, which may go on with the revision in parentheses."""
-    return label.partition(" (")[0]
 
 
 def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdbench import devices
@@ -28,10 +29,13 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
     """Return the model that a spec is about: the teacher, or the pair's student."""
     from kdbench.openmmlab.students import Subject
 
+    inherits = None
     if isinstance(spec, TeacherSpec):
         model, recipe, pretrained = spec.model, spec.recipe, spec.pretrained
     else:
         model, recipe, pretrained = spec.pair.student, spec.pair.schedule, spec.pair.pretrained
+        if plan.ancestor is not None:
+            inherits = subject_of(plan.ancestor, plan, settings), weights_of(plan.ancestor, plan, settings)
     return Subject(
         name=spec.identity(),
         model=model,
@@ -41,7 +45,17 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
         pretrained=pretrained,
         download=settings.download,
         stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
+        inherits=inherits,
     )
+
+
+def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
+    """Return the file with a teacher's weights: the given checkpoint, or where its training leaves them."""
+    from kdbench.openmmlab.students import WEIGHTS
+
+    if teacher.checkpoint is not None:
+        return plan.checkpoints[teacher.checkpoint]
+    return settings.folder(teacher) / WEIGHTS
 
 
 def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:

@@ -65,7 +65,7 @@ class Rates:
 
 def teachers_of(items: Iterable[Item], there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
     """Return the teachers, by identity, that cells need and that are not there."""
-    plans = {item.plan.cell.teacher: item.plan for item in items if item.plan.teacher is not None}
+    plans = {(item.plan.cell.teacher, item.plan.ancestor): item.plan for item in items}
     return {identity: spec for plan in plans.values() for identity, spec in needs_of(plan, there).items()}
 
 

@@ -77,9 +77,8 @@ def start(device: str | None, dataset: Dataset) -> str:
 
     prepare_libraries(LIBRARIES[dataset.task])
     from kdbench.openmmlab.memory import keep_freed
-    from kdbench.openmmlab.process import hush, join_processes, make_repeatable, use_device
+    from kdbench.openmmlab.process import join_processes, make_repeatable, use_device
 
-    hush()
     if used == devices.CPU:
         keep_freed()
     else:

@@ -134,6 +134,7 @@ class _PackRun:
         if known is not None:
             self.outcome.records.append(known)
             return
+        session.make_ancestor()
         key, teaching = plan.cell.teacher, None
         if plan.teacher is not None:
             teaching = self.taught[key] = self.taught.get(key) or session.teaching()

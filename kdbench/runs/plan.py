@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.combined import CombinedCard
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import prepare, require
 from kdbench.datasets.usable import check_files
@@ -51,6 +52,7 @@ class Plan:
         checkpoints: The teachers' checkpoints, if they were given, by their hash.
         staged: Spec of the teacher after the stage that the method asks for, or None.
         others: Specs of an ensemble's further teachers.
+        ancestor: Spec of the teacher that all students of the pair start from, or None.
         plugin: Distribution and version that the method comes from.
         command: Command that runs the cell by hand; empty where that is this process's own.
     """
@@ -65,13 +67,16 @@ class Plan:
     checkpoints: Mapping[str, Path]
     staged: StagedTeacherSpec | None = None
     others: tuple[TeacherSpec, ...] = ()
+    ancestor: TeacherSpec | None = None
     plugin: str = ""
     command: str = ""
 
     @property
     def code(self) -> str:
         """Hash of the method's own source as it is now."""
-        return source_hash(self.card.method.partition(":")[0], self.plugin.rpartition(" ")[0])
+        if isinstance(self.card, CombinedCard):
+            return digest([_code(offer.value, origin(offer)) for offer in self.card.offers])
+        return _code(self.card, self.plugin)
 
 
 def plan(request: Request, *, rehash: bool = False) -> Plan:
@@ -106,6 +111,7 @@ class Planner:
 
     def plan(self, request: Request) -> Plan:
         """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
+        given = request.teacher_checkpoints
         request = self._of_benchmark(request)
         offer, options, selector = self._method(request.method)
         card = offer.value
@@ -126,8 +132,16 @@ class Planner:
             "device": request.device,
             "processes": request.processes,
         }
-        checkpoints = given_checkpoints(request, options)
+        if card.name == PLAIN and not pair.inherit:
+            refuse_checkpoints(given)
+            checkpoints = {}
+        else:
+            checkpoints = given_checkpoints(request, options)
         members = [] if card.name == PLAIN else self._ensemble(ground, pair, common, options, checkpoints)
+        ancestor = None
+        if pair.inherit:
+            ancestor = self._ensemble(ground, pair, common, Options(), checkpoints)[0]
+            pair = pair.model_copy(update={"inherits": ancestor.identity()})
         staged, taught_by = self._teaching(ground, members, card, options, selector)
         cell = RunSpec(
             **common,
@@ -149,13 +163,13 @@ class Planner:
             checkpoints,
             staged,
             tuple(members[1:]),
+            ancestor,
             origin(offer),
         )
 
     def _of_benchmark(self, request: Request) -> Request:
         """Return :func:`of_benchmark` of a request; a file is read once for all seeds and methods."""
-        plain = parse(request.method)[0] == PLAIN
-        key = replace(request, method=PLAIN if plain else "*", seed=0)
+        key = replace(request, method="", seed=0)
         if key not in self._requests:
             self._requests[key] = of_benchmark(request)
         return replace(self._requests[key], method=request.method, seed=request.seed)
@@ -230,21 +244,28 @@ def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
     return "custom" if changed else "default"
 
 
+def _code(card: MethodCard, plugin: str) -> str:
+    return source_hash(card.method.partition(":")[0], plugin.rpartition(" ")[0])
+
+
 def origin(offer: Offer[MethodCard]) -> str:
     """Distribution and version that a method comes from."""
     return f"{offer.plugin.distribution} {offer.plugin.version}"
+
+
+def refuse_checkpoints(given: Sequence[Path]) -> None:
+    """Raise ArgumentError if checkpoints are given for a plain student that has no teacher."""
+    if given:
+        why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
+        raise ArgumentError("teacher_checkpoints", why)
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     """Return the checkpoints of the teachers, by their hash.
 
     Raises:
-        UserError: If one cannot be read, there are not as many as the method has teachers, or it has none.
+        UserError: If one cannot be read, or there are not as many as the method has teachers.
     """
-    if request.teacher_checkpoints and request.method == PLAIN:
-        raise ArgumentError(
-            "teacher_checkpoints", f"method '{PLAIN}' has no teacher: leave them out, or name another method."
-        )
     checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
     if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
         raise ArgumentError(

@@ -15,8 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
-from kdbench.selectors import parse
-from kdbench.specs import PLAIN, Model, Pair, Precision
+from kdbench.specs import Model, Pair, Precision
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def of_benchmark(request: Request) -> Request:
         raise ArgumentError("benchmark", f"it is for dataset '{found.dataset}'.", request.benchmark)
     pair = request.pair or found.pairs[0]
     given = request.teacher_checkpoints
-    if found.inline and not given and parse(request.method)[0] != PLAIN:
+    if found.inline and not given:
         checkpoint = found.inline.checkpoint(pair)
         given = () if checkpoint is None else (checkpoint,)
     return replace(request, dataset=found.dataset, pair=pair, teacher_checkpoints=given)

@@ -11,9 +11,10 @@ from kdbench import devices
 from kdbench.errors import GateError, UserError
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
-from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title
+from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title, weights_of
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
+from kdbench.runs.sweep_records import needs_of
 from kdbench.runs.trainer import Trainer, openmmlab
 from kdbench.runs.training import Console, Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
@@ -87,8 +88,11 @@ class Session:
         """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
+        lacking = needs_of(plan, lambda spec: not self._must_train(spec))
         if plan.teacher is not None and self._find(plan.cell) is None:
-            needed += [True, *map(self._must_train, self._teachers(plan.teacher))]
+            needed += [True, *(True for _ in lacking)]
+        elif plan.ancestor is not None and needed[0]:
+            needed.append(plan.ancestor.identity() in lacking)
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
@@ -130,7 +134,17 @@ class Session:
         return place_of(spec, self.plan, self.settings)
 
     def _plain(self) -> Record:
-        return self.known(self.plan.plain) or self._train(self.alone(self.plan.plain))
+        done = self.known(self.plan.plain)
+        if done is not None:
+            return done
+        self.make_ancestor()
+        return self._train(self.alone(self.plan.plain))
+
+    def make_ancestor(self) -> None:
+        """Train the teacher that the students start from, where there is one without weights yet."""
+        ancestor = self.plan.ancestor
+        if ancestor is not None and self._must_train(ancestor):
+            self._teacher(ancestor)
 
     def alone(self, spec: Spec) -> Training:
         """Return the training of a plain student or of a teacher."""
@@ -144,6 +158,7 @@ class Session:
             UserError: If one is no better than chance or its checkpoint does not fit.
         """
         assert self.plan.teacher is not None, "a plain student has no teacher"
+        self.make_ancestor()
         taught_by = [self._taught_by(self.plan.teacher)]
         taught_by += [self._teacher(spec) for spec in self.plan.others]
         return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
@@ -152,13 +167,6 @@ class Session:
         """Return the training with the method; an ensemble is measured against its first, the pair's own."""
         members = [] if len(teaching.measured) == 1 else [ensemble_note(teaching.measured)]
         return replace(self.alone(self.plan.cell), teaching=teaching, notes=[*self.overruled, *members])
-
-    def _teachers(self, base: TeacherSpec) -> list[TeacherSpec]:
-        """Return the teachers that the method's cell needs, in the order in which they are made."""
-        staged = self.plan.staged
-        if staged is None:
-            return [base, *self.plan.others]
-        return [base, staged] if self._must_train(staged) else [staged]
 
     def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, Teacher]:
         """Return the teacher to distil from: as it is, or after the stage that the method asks for."""
@@ -242,11 +250,7 @@ class Session:
         return self._find(spec) is None or not self._weights(spec).is_file()
 
     def _weights(self, spec: TeacherSpec) -> Path:
-        from kdbench.openmmlab.students import WEIGHTS
-
-        if spec.checkpoint is not None:
-            return self.plan.checkpoints[spec.checkpoint]
-        return self.settings.folder(spec) / WEIGHTS
+        return weights_of(spec, self.plan, self.settings)
 
     def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel, weights: str) -> Record:
         """Evaluate a given checkpoint and record it."""

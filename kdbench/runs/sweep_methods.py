@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
+from kdbench.combined import PLUS
 from kdbench.errors import UserError
-from kdbench.selectors import SELECTOR, split
+from kdbench.selectors import SELECTOR, methods_in, split
 
 BRACKETED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{].*[\]}]", re.DOTALL)
 
@@ -17,7 +18,8 @@ def methods_of(text: str) -> list[str]:
 
     Methods are separated by commas. In a method's brackets a comma separates options, and what has no ``=``
     is one more value of the option before it: ``m[a=1,2,b=3]`` stands for ``m[a=1,b=3]`` and ``m[a=2,b=3]``.
-    A value that is a list itself stays in its own brackets: ``m[stages=[2,3]]``.
+    A value that is a list itself stays in its own brackets: ``m[stages=[2,3]]``. Methods of a sum are separated by
+    ``+``.
 
     Raises:
         UserError: For an empty item, a value without its option, or unbalanced brackets or quotes.
@@ -26,6 +28,11 @@ def methods_of(text: str) -> list[str]:
 
 
 def _expanded(item: str, text: str) -> Iterator[str]:
+    """Yield the selectors that an item stands for; of a sum, every choice of one part with every one of another."""
+    return map(PLUS.join, product(*(list(_alternatives(part.strip(), text)) for part in methods_in(item))))
+
+
+def _alternatives(item: str, text: str) -> Iterator[str]:
     match = SELECTOR.fullmatch(item)
     if match is None:
         raise UserError(f"'{item}' in '{text}' is not a method: write name or name[option=value,value,...].")

@@ -61,9 +61,10 @@ def is_there(settings: RunSettings, spec: Spec) -> bool:
     return record.done if record is not None else settings.store.find(spec.identity()) is not None
 
 
-def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
-    """Return the teachers, by identity, that must be trained before a plan's cell."""
+def needs_of(plan: Plan, there: Callable[[TeacherSpec], bool]) -> dict[str, TeacherSpec]:
+    """Return the teachers, by identity, that must be trained for a plan's cell."""
     wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
+    wanted += [] if plan.ancestor is None else [plan.ancestor]
     if plan.teacher is not None and not (plan.staged is not None and there(plan.staged)):
         wanted += [plan.teacher, *plan.others]
     return {spec.identity(): spec for spec in wanted if not there(spec)}
@@ -71,7 +72,7 @@ def needs_of(plan: Plan, there: Callable[[Spec], bool]) -> dict[str, TeacherSpec
 
 def specs_of(plan: Plan) -> dict[str, Spec]:
     """All that a plan may have to train, by identity."""
-    specs = [plan.cell, plan.plain, plan.teacher, plan.staged, *plan.others]
+    specs = [plan.cell, plan.plain, plan.teacher, plan.ancestor, plan.staged, *plan.others]
     return {spec.identity(): spec for spec in specs if spec is not None}
 
 

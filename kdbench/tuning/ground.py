@@ -90,12 +90,17 @@ def on_tuning_split(plan: Plan, dataset: Dataset, data: str) -> Plan:
     first, *others = (spec.model_copy(update=moved) for spec in (plan.teacher, *plan.others))
     staged = staged_teacher(first, plan.card, plan.options)
     teacher = taught_by([staged] if staged else [first, *others])
+    ancestor = first if plan.ancestor else None
+    students = moved | {
+        "pair": plan.cell.pair.model_copy(update={"inherits": ancestor and ancestor.identity()})
+    }
     return replace(
         plan,
         dataset=dataset,
         teacher=first,
         others=tuple(others),
+        ancestor=ancestor,
         staged=staged,
-        plain=plan.plain.model_copy(update=moved),
-        cell=plan.cell.model_copy(update=moved | {"teacher": teacher}),
+        plain=plan.plain.model_copy(update=students),
+        cell=plan.cell.model_copy(update=students | {"teacher": teacher}),
     )

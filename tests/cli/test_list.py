@@ -37,7 +37,7 @@ def kdbench_datasets():
 def kdbench_pairs():
     schedule = Schedule(iterations=7, batch_size=2, lr=0.1, scale=(64, 64))
     return [Pair(name="blob-pair", title="Big -> small", dataset="blobs", task="detection",
-                 family="dense", cpu=True, teacher=Model(config="mmdet::a.py"),
+                 family="dense", cpu=True, teacher=Model(config="their_kd::net.py"),
                  student=Model(config="mmdet::b.py"),
                  schedule=schedule, teacher_schedule=schedule)]
 """
@@ -73,6 +73,8 @@ ROWS = {
     "models": {
         "name": "their-net",
         "task": "detection",
+        "family": ["dense"],
+        "pairs": ["blob-pair"],
         "config": "their_kd::net.py",
         "title": "Theirs",
         "distribution": "their-kd",

@@ -36,12 +36,15 @@ def finish(process: subprocess.Popen[bytes], log: Path) -> str:
 Findings = dict[tuple[str, str], str]
 
 
-def look_at(methods: list[str], scenes: Path, folder: Path) -> Callable[[], Findings]:
-    """Start a process that takes methods through a run on the device; call the result to wait for its findings."""
+def look_at(methods: list[str], briefly: list[str], scenes: Path, folder: Path) -> Callable[[], Findings]:
+    """Start a process that takes methods through a run on the device, and others through single steps.
+
+    Call the result to wait for its findings.
+    """
     name = methods[0].partition("[")[0]
     told, log = folder / f"{name}.json", folder / f"{name}.log"
     module = ["-m", "kdbench.conformance.on_device", str(scenes), str(told)]
-    process = start([*module, *methods], log)
+    process = start([*module, *methods, "--briefly", *briefly], log)
 
     def findings() -> Findings:
         finish(process, log)

@@ -36,11 +36,9 @@ def bench(tmp_path_factory):
     from small_bench import Bench
 
     from kdbench.datasets.digits_files import write
-    from kdbench.openmmlab.process import hush
     from kdbench.openmmlab.setup import prepare_libraries
 
     prepare_libraries("mmdet")
-    hush()
     folder = tmp_path_factory.mktemp("scenes") / "digits"
     write(folder, {"train": 6, "test": 3}, 0)
     return Bench(folder)

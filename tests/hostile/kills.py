@@ -3,7 +3,8 @@
     python tests/hostile/kills.py 100 [SEED]
 
 Each round starts the sweep and kills all of its processes, the sweep alone, or one of its workers with SIGKILL, at
-a random moment; a sweep that comes to its end is compared, and a new one begins.
+a random moment of the time that an undisturbed sweep takes; a sweep that comes to its end is compared, and a new
+one begins.
 """
 
 from __future__ import annotations
@@ -25,9 +26,6 @@ import sweep_support
 
 from kdbench.datasets.digits_files import STAMP, write
 from kdbench.results.store import Store
-
-LONGEST = 7.0
-"""Seconds after which a round has been killed, about as long as a sweep lasts."""
 
 
 def contents(folder: Path) -> dict[str, dict]:
@@ -71,23 +69,30 @@ def campaign(kills: int, seed: int = 0) -> Counter[str]:
         data = Path(root) / "data"
         write(data / "digits", {"train": 12, "test": 6}, 0)
         (data / "digits" / "scenes.json").write_text(json.dumps(STAMP))
-        whole = Path(root) / "undisturbed"
+        whole, begun = Path(root) / "undisturbed", time.monotonic()
         assert started(whole, data).wait() == 0
+        longest = time.monotonic() - begun
         expected = contents(whole)
         while counted["kills"] < kills:
             counted["sweeps"] += 1
-            rounds(Path(root) / str(counted["sweeps"]), data, kills, draw, counted, expected)
+            rounds(Path(root) / str(counted["sweeps"]), data, kills, draw, counted, expected, longest)
     return counted
 
 
 def rounds(
-    folder: Path, data: Path, kills: int, draw: random.Random, counted: Counter[str], expected: dict
+    folder: Path,
+    data: Path,
+    kills: int,
+    draw: random.Random,
+    counted: Counter[str],
+    expected: dict,
+    longest: float,
 ) -> None:
     """One sweep, killed until it came to its end in spite of it, or there were kills enough."""
     seen: dict[str, dict] = {}
     while True:
         sweep, how = started(folder, data), draw.choice(["all", "sweep", "worker"])
-        end = time.monotonic() + (draw.uniform(0.5, LONGEST) if counted["kills"] < kills else 600)
+        end = time.monotonic() + (draw.uniform(0.5, longest) if counted["kills"] < kills else 600)
         while time.monotonic() < end and sweep.poll() is None:
             time.sleep(0.02)
         if sweep.poll() is None and kill(sweep, how, draw):
@@ -99,6 +104,7 @@ def rounds(
         code = sweep.wait()
         now = contents(folder)
         assert not seen.keys() - now.keys(), "a record is gone"
+        counted["kills between records"] += 0 < len(now) < len(expected) and code != 0
         assert all(now[identity] == expected[identity] for identity in now), "a record differs"
         seen = now
         if code == 0:

@@ -44,12 +44,11 @@ def step(model: Any, batch: Any) -> list[torch.Tensor]:
 def main(folder: Path) -> None:
     pretend.install()
     from kdbench.datasets.digits_files import write
-    from kdbench.openmmlab.process import hush, use_device
+    from kdbench.openmmlab.process import use_device
     from kdbench.openmmlab.setup import prepare_libraries
 
     for library in ("mmdet", "mmseg"):
         prepare_libraries(library)
-    hush()
     use_device(pretend.NAME)
     write(folder, {"train": 8, "test": 1}, 0)
     bench = Bench(folder)

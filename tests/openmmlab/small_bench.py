@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from one_stage import ONE_STAGE
+from paper_networks import NETWORK_FAMILIES, NETWORKS
 from query_models import QUERY
 
 from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.conformance.models import segmenter
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
 from kdbench.plugins import make_method, registry
@@ -33,7 +35,7 @@ FAMILIES = {
     "deeplab": "segmentation",
 }
 """The models that every part is tried on, and the family of each."""
-OTHERS = {"espnet": "segmentation", "cascade": "two-stage", **dict.fromkeys(QUERY, "query")}
+OTHERS = {**NETWORK_FAMILIES, "cascade": "two-stage", **dict.fromkeys(QUERY, "query")}
 """The same of further models; those of one_stage.py are dense."""
 
 
@@ -94,11 +96,6 @@ def psp(channels: int) -> Model:
     return pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10)
 
 
-def fcn(channels: int) -> Model:
-    config = "mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py"
-    return Model(config=config, edits=psp(channels).edits)
-
-
 def deeplab(channels: int) -> Model:
     edits = psp(channels).edits
     edits |= {"decode_head.c1_in_channels": stages(18, WIDTH)[0], "decode_head.c1_channels": 4}
@@ -112,12 +109,13 @@ MODELS: dict[str, Any] = {
     "gfl": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
     "fcos": fcos,
     "pspnet": psp,
-    "fcn": fcn,
+    "fcn": segmenter,
     "deeplab": deeplab,
     "espnet": espnet,
     "cascade": cascade,
     **ONE_STAGE,
     **QUERY,
+    **NETWORKS,
 }
 CHANNELS = {"student": 16, "teacher": 24}
 

@@ -26,13 +26,18 @@ SHARED = {"proposals", "rois", "anchors", "box_levels"}
 """Captures that carry no gradient."""
 
 
+def names_of(kind: str) -> frozenset[str]:
+    """The captures of a kind's family, without those of a part that its model lacks."""
+    return NAMES[FAMILIES[kind]] - (frozenset() if kind == "fcn" else {"auxiliary_logits"})
+
+
 @cache
 def seen(bench: Any, kind: str) -> dict[str, Any]:
     """One training forward of a student with everything captured, and the teacher's side."""
     from kdbench.openmmlab.captures import captures_of, recording
     from kdbench.openmmlab.distiller import renormalise
 
-    names = NAMES[FAMILIES[kind]]
+    names = names_of(kind)
     student, teacher = bench.subject(kind).build().train(), bench.teacher(kind)
     inputs, samples = bench.probe(kind).batch(student)
     with seeded("test"), recording(student, names) as raw:
@@ -276,12 +281,39 @@ def test_the_students_roi_head_on_its_rois_by_hand(bench):
     assert torch.equal(head.bbox_head(pooled)[0], found["own"]["roi_logits"])
 
 
+def test_auxiliary_logits_are_what_the_auxiliary_head_is_trained_on(bench):
+    found = seen(bench, "fcn")
+    (ours,), (theirs,) = found["own"]["auxiliary_logits"], found["theirs"]["auxiliary_logits"]
+    student, teacher = found["student"], found["teacher"]
+    again = student.auxiliary_head.loss_by_feat(ours, found["samples"])
+    assert torch.equal(again["loss_ce"], found["losses"]["aux.loss_ce"])
+    with torch.no_grad():
+        assert torch.equal(theirs, teacher.auxiliary_head(teacher.extract_feat(found["inputs"])))
+
+
+def test_a_model_without_an_auxiliary_head_is_refused(bench):
+    from kdbench.openmmlab.captures import captures_of
+
+    found = seen(bench, "pspnet")
+    with pytest.raises(UserError, match="this EncoderDecoder has no auxiliary head: choose a pair"):
+        captures_of(found["student"], found["raw"], frozenset({"auxiliary_logits"}))
+
+
+def test_a_teacher_whose_auxiliary_head_is_random_is_refused():
+    from kdbench.openmmlab.auxiliary import check_auxiliary
+
+    missed = {"auxiliary_head.conv_seg.weight": "not in the file"}
+    check_auxiliary(frozenset({"logits"}), missed)
+    with pytest.raises(UserError, match=r"its auxiliary head \(auxiliary_head\.conv_seg\.weight\)"):
+        check_auxiliary(frozenset({"auxiliary_logits"}), missed)
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_only_the_students_captures_carry_gradients(bench, kind):
     found = seen(bench, kind)
     stem = found["student"].backbone.conv1 if hasattr(found["student"].backbone, "conv1") else None
     weight = stem.weight if stem is not None else next(found["student"].backbone.stem.parameters())
-    for name in NAMES[FAMILIES[kind]]:
+    for name in names_of(kind):
         assert not any(part.requires_grad for part in tensors_of(found["theirs"][name]))
         parts = tensors_of(found["own"][name])
         assert all(part.requires_grad == (name not in SHARED) for part in parts), name

@@ -241,8 +241,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from kdbench.openmmlab.setup import prepare_libraries
 prepare_libraries("mmdet")
-from kdbench.openmmlab.process import hush, join_processes, use_device
-hush()
+from kdbench.openmmlab.process import join_processes, use_device
 use_device("cpu")
 join_processes("cpu")
 import torch

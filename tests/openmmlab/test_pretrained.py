@@ -77,6 +77,24 @@ def test_mmengine_itself_looks_there(cache):
     assert torch.equal(loaded["w"], torch.ones(2))
 
 
+def test_weights_that_only_kdbench_has_a_name_for(cache):
+    """They are never fetched; mmengine loads them from where `kdbench weights add` puts them."""
+    from mmengine.model import BaseModule
+
+    config = starts_from("kdbench://efficientnet_lite0")
+    for download in (False, True):
+        with pytest.raises(UserError, match=r"is not in .*: `kdbench weights list` names its package"):
+            require_pretrained(config, download=download)
+    file = cache / "kdbench_efficientnet_lite0.pth"
+    assert location("kdbench://efficientnet_lite0") == (file, False)
+    torch.save({"w": torch.full((2,), 3.0)}, file)
+    require_pretrained(config, download=False)
+    module = BaseModule(config.backbone.init_cfg)
+    module.w = torch.nn.Parameter(torch.zeros(2))
+    module.init_weights()
+    assert module.w.tolist() == [3.0, 3.0]
+
+
 @pytest.mark.parametrize(
     "reference", ["torchvision://resnet51", "open-mmlab://nothing", "mmcls://x", "s3://b/x.pth"]
 )

@@ -1,4 +1,4 @@
-"""MobileNetV2's weights from a package: the maps of mmdet's and mmseg's models are torchvision's, bit for bit."""
+"""Weights from packages: the maps of mmdet's and mmseg's MobileNetV2 are torchvision's, bit for bit."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def test_both_libraries_find_them(shipped, source, cache, kind):
     written = shipped_weights.add("mobilenet_v2", shipped[kind])
     assert {file.parent for file in written} == {cache}
     assert shipped_weights.add("mobilenet_v2", shipped[kind]) == []
-    assert [here for _, _, here in shipped_weights.states()] == [True, True]
+    here = {name: is_here for name, _, is_here in shipped_weights.states()}
+    assert here == {name: name == "mobilenet_v2" for name in shipped_weights.KNOWN}
     detector = MmdetNet(out_indices=(1, 2, 4))
     own = torch.load(written[0], weights_only=True)
     assert detector.load_state_dict(own, strict=False).missing_keys == []
@@ -95,6 +96,7 @@ def test_the_command(shipped, cache):
     assert [row.split("\t")[:3] for row in rows] == [
         ["mobilenet_v2", "open-mmlab://mmdet/mobilenet_v2", "yes"],
         ["mobilenet_v2", "mmcls://mobilenet_v2", "yes"],
+        *([f"efficientnet_lite{size}", f"kdbench://efficientnet_lite{size}", "no"] for size in range(3)),
     ]
 
 
@@ -103,6 +105,23 @@ def test_a_record_has_their_hash(shipped, cache):
     config = ConfigDict(pretrained="mmcls://mobilenet_v2")
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     assert origins(config) == [f"starts from mmcls://mobilenet_v2, SHA-256 {sha256}"]
+
+
+def test_efficientnet_lite_gets_the_names_of_our_network():
+    names = {
+        "_conv_stem.weight": "stem.conv.weight",
+        "_bn0.running_mean": "stem.bn.running_mean",
+        "_blocks.0._depthwise_conv.weight": "blocks.0.depthwise.conv.weight",
+        "_blocks.0._bn1.bias": "blocks.0.depthwise.bn.bias",
+        "_blocks.15._expand_conv.weight": "blocks.15.expand.conv.weight",
+        "_blocks.15._bn0.num_batches_tracked": "blocks.15.expand.bn.num_batches_tracked",
+        "_blocks.15._project_conv.weight": "blocks.15.project.conv.weight",
+        "_blocks.15._bn2.weight": "blocks.15.project.bn.weight",
+        "_conv_head.weight": "head.conv.weight",
+        "_bn1.running_var": "head.bn.running_var",
+    }
+    state = {name: torch.ones(1) for name in (*names, "_fc.weight", "_fc.bias")}
+    assert list(shipped_weights.efficientnet_lite(state)) == list(names.values())
 
 
 def test_what_is_not_these_weights_is_refused(tmp_path, cache):

@@ -7,7 +7,7 @@ import pytest
 from kdbench.results.board import Ranking
 from kdbench.results.compare import comparisons
 from kdbench.results.leaderboard import rankings
-from kdbench.results.naming import contradiction, fits
+from kdbench.results.naming import contradiction, fits, key_of, labels, method_in
 from kdbench.results.query import query
 from kdbench.results.record import Record
 from kdbench.results.reproduce import find_row
@@ -122,3 +122,19 @@ def test_a_record_takes_the_place_of_that_of_an_earlier_selector(tmp_path):
     assert (first.exists(), second.exists()) == (False, True)
     failed = cell("at[p=2]", options=NEW, status="failed")
     assert store.write(failed) == second
+
+
+def test_a_sum_is_a_row_of_its_own():
+    selector, chosen = "cwd[where=logits]+mgd", {"cwd.where": "logits", "mgd.weight": 1.0}
+    both = cell(selector, method="cwd+mgd", options=chosen)
+    heavier = cell(selector, method="cwd+mgd", options=chosen | {"mgd.weight": 2.0})
+    assert contradiction(both) == ""
+    assert fits("mgd[weight=1]+cwd[where=logits]", both)
+    assert not fits("mgd[weight=2]+cwd[where=logits]", both)
+    rows = {key_of(one): [one] for one in (both, heavier)}
+    assert set(labels(rows).values()) == {f"{selector}[weight=1]", f"{selector}[weight=2]"}
+    assert method_in(f"{selector} (revision 2)") == "cwd+mgd"
+    records = [plain(0), cell("cwd"), both]
+    assert find_row("mgd+cwd[where=logits]", records, None, None, None) == both
+    ((ranking,),) = query([], records, methods=["cwd"]).values()
+    assert [row["method"] for row in ranking.methods] == ["cwd"]

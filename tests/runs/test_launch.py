@@ -140,9 +140,6 @@ def test_start_on_the_cpu_and_what_it_hushes(capsys):
     from mmengine.logging import print_log
     from mmengine.runner import checkpoint
 
-    from kdbench.openmmlab.process import hush
-
-    hush()
     print_log("an info", logger="current", level=logging.INFO)
     checkpoint.print_log("Loads checkpoint by local backend", logger=None)
     assert capsys.readouterr() == ("", "")

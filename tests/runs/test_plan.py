@@ -177,7 +177,10 @@ def test_a_given_checkpoint_counts_with_its_content_and_starts_from_nothing_else
         ({"pair": "digits-glf"}, "unknown pair 'digits-glf'. Did you mean 'digits-gfl'?"),
         ({"student": "nowhere.py"}, "'nowhere.py' is neither a model's name"),
         ({"settings": ("lr=1",)}, "`settings` lr=1: write SECTION.key=value"),
-        ({"settings": ("schedul.lr=1",)}, "SECTION one of schedule, teacher_schedule, student, teacher."),
+        (
+            {"settings": ("schedul.lr=1",)},
+            "SECTION one of schedule, teacher_schedule, student, teacher, or inherit=true.",
+        ),
         ({"settings": ("schedule.lr",)}, "`settings` schedule.lr: write SECTION.key=value"),
         ({"settings": ("schedule.=1",)}, "write SECTION.key=value"),
         (

@@ -43,6 +43,17 @@ def test_any_text_gives_selectors_or_one_line(text):
     assert all(parse(selector)[0] for selector in selectors)
 
 
+def test_a_sum_has_every_choice_of_one_method_with_every_one_of_another():
+    assert methods_of("pkd[weight=1,2] + cwd[where=neck,logits],mgd+cwd") == [
+        "pkd[weight=1]+cwd[where=neck]",
+        "pkd[weight=1]+cwd[where=logits]",
+        "pkd[weight=2]+cwd[where=neck]",
+        "pkd[weight=2]+cwd[where=logits]",
+        "mgd+cwd",
+    ]
+    assert methods_of("structured[variant=pixel+pair]") == ["structured[variant=pixel+pair]"]
+
+
 def test_the_example_of_the_readme():
     assert methods_of("none,mimic,fine-grained[variant=I,G]") == [
         "none",
@@ -61,6 +72,7 @@ def test_the_example_of_the_readme():
         ("mimic[a=1,b=]", "'b='"),
         ("mimic[a=1,a=2]", "option 'a' is given twice"),
         ("mimic[a=1", "unbalanced"),
+        ("mimic+", "'' in 'mimic+' is not a method"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(text, why):

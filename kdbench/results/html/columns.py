@@ -12,6 +12,7 @@ from kdbench.plugins import NAME
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, left_out, percent, seeds, spread, times, verdict
 from kdbench.results.leaderboard import secondary_columns
+from kdbench.results.naming import method_in
 from kdbench.results.row import COLUMNS, GROUP, METRIC, SHARES, TEACHER_ROW
 from kdbench.results.row import Row as Values
 
@@ -215,11 +216,6 @@ def anchor(label: str) -> str:
 
     A name that no plugin could have gets a hash in its place: an id then holds nothing but letters and digits.
     """
-    name = method_of(label)
+    name = method_in(label)
     safe = name if NAME.fullmatch(name) else hashlib.sha256(name.encode(errors="replace")).hexdigest()[:12]
     return f"method-{safe}"
-
-
-def method_of(label: str) -> str:
-    """Return the method that a row's label begins with."""
-    return label.partition("[")[0].partition(" (")[0]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from kdbench.cards import MethodCard
+from kdbench.errors import UserError
 from kdbench.offers import Offer
 from kdbench.plugins import registry
 from kdbench.results.formats import gain
-from kdbench.results.html.columns import anchor, method_of
+from kdbench.results.html.columns import anchor
 from kdbench.results.html.sections import Section
+from kdbench.results.naming import method_in
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,20 @@ def methods(sections: Iterable[Section]) -> list[Method]:
     Args:
         sections: The rankings of the page.
     """
-    offers = registry().methods
     results: dict[str, list[Result]] = {}
     for one in sections:
         for row in one.ranking.methods:
             told = Result(one.name, one.title, row["method"], gain(row), row["verdict"])
-            results.setdefault(method_of(row["method"]), []).append(told)
-    names = sorted({*offers, *results})
-    return [_method(name, offers.get(name), results.get(name, [])) for name in names]
+            results.setdefault(method_in(row["method"]), []).append(told)
+    names = sorted({*registry().methods, *results})
+    return [_method(name, _offer(name), results.get(name, [])) for name in names]
+
+
+def _offer(name: str) -> Offer[MethodCard] | None:
+    """Return what gives a method, or the sum of several; None where nothing does."""
+    with suppress(UserError):
+        return registry().method(name)
+    return None
 
 
 def _method(name: str, offer: Offer[MethodCard] | None, results: list[Result]) -> Method:

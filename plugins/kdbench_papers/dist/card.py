@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,12 +13,16 @@ from kdbench.api import TASKS, MethodCard, Options
 class DistOptions(Options):
     """Options of DIST."""
 
+    added_later: ClassVar[tuple[str, ...]] = ("auxiliary_weight",)
+
     variant: Literal["both", "inter", "intra"] = "both"
     """The correlations."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of each correlation (beta = gamma)."""
     temperature: float = Field(default=1.0, gt=0, le=100)
     """T: both models' logits are divided by it."""
+    auxiliary_weight: float = Field(default=0.0, ge=0)
+    """Segmentation: weight of the same correlations on the auxiliary heads' logits (published: 0.4)."""
 
     @property
     def shares(self) -> tuple[float, float]:
@@ -46,7 +50,7 @@ L = L_task + w T^2 [mean over positions of (1 - r(Y_s, Y_t)) + mean over classes
 r is Pearson's correlation of a row (inter-class) or of a column (intra-class).
 
 As in the released code for segmentation: w = 1, T = 1, every pixel of the batch is a row, ignored ones too. That code
-also has the term, times 0.4, on the auxiliary head, which has none here.
+also has the term, times 0.4, on the auxiliary head: auxiliary_weight=0.4, for pairs whose models both have one.
 
 Choices:
 - A row or column that does not vary counts as uncorrelated and has no gradient; in the released code its gradient is

@@ -1,0 +1,129 @@
+"""FRRN-A and FRRN-B (Pohlen et al., CVPR 2017): a residual stream at full resolution beside one that is pooled.
+
+Convolutions of 3 x 3 and 5 x 5 have no bias. Where a size is odd, pooling rounds up and what is enlarged is cut.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, max_pool2d
+
+BASE, LANE = 48, 32
+"""Channels of the first and last convolutions, and of the residual stream between them."""
+DOWN = ((3, 96, 2), (4, 192, 4), (2, 384, 8), (2, 384, 16))
+UP = ((2, 192, 8), (2, 192, 4), (2, 96, 2))
+"""Units, their channels and the stride of the pooled stream, which is halved, or doubled, before each row."""
+PLANS = {"a": (DOWN, UP), "b": ((*DOWN, (2, 384, 32)), ((2, 192, 16), *UP))}
+
+
+def convolution(inputs: int, outputs: int, size: int = 3) -> nn.Sequential:
+    """Return a convolution that keeps the size of its input, and BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class ResidualUnit(nn.Module):
+    """Two convolutions beside the input, which is projected where its channels differ.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        same = inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, bias=False)
+        self.change = nn.Sequential(
+            convolution(inputs, outputs), nn.ReLU(inplace=True), convolution(outputs, outputs)
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
+        output: Tensor = self.shortcut(inputs) + self.change(inputs)
+        return output
+
+
+class FullResolutionUnit(nn.Module):
+    """Reads both streams and writes both.
+
+    Args:
+        inputs: Channels of the pooled stream.
+        outputs: Channels that it leaves with.
+        stride: Stride of the pooled stream.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.merge = nn.Sequential(
+            convolution(inputs + LANE, outputs),
+            nn.ReLU(inplace=True),
+            convolution(outputs, outputs),
+            nn.ReLU(inplace=True),
+        )
+        self.back = nn.Conv2d(outputs, LANE, 1)
+
+    def forward(self, pooled: Tensor, lane: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (B, inputs, H / stride, W / stride) and (B, 32, H, W) to their successors, of the same sizes."""
+        seen = max_pool2d(lane, self.stride, ceil_mode=True)
+        merged = self.merge(torch.cat([pooled, seen], 1))
+        change = interpolate(self.back(merged), scale_factor=self.stride, mode="nearest")
+        return merged, lane + change[..., : lane.shape[-2], : lane.shape[-1]]
+
+
+@MODELS.register_module()
+class FRRN(BaseModule):  # type: ignore[misc]
+    """The whole network but for the classifier, for mmseg.
+
+    Args:
+        plan: ``a`` (17.75 million parameters with 19 classes) or ``b`` (24.76).
+        init_cfg: How it is initialised.
+    """
+
+    def __init__(self, plan: str = "a", init_cfg: dict[str, Any] | None = None) -> None:
+        super().__init__(init_cfg)
+        down, up = PLANS[plan]
+        self.stem = nn.Sequential(
+            convolution(3, BASE, 5), nn.ReLU(inplace=True), *(ResidualUnit(BASE, BASE) for _ in range(3))
+        )
+        self.split = nn.Conv2d(BASE, LANE, 1, bias=False)
+        channels, stages = BASE, []
+        for units, outputs, stride in (*down, *up):
+            stages.append(nn.ModuleList())
+            for _ in range(units):
+                stages[-1].append(FullResolutionUnit(channels, outputs, stride))
+                channels = outputs
+        self.down, self.up = nn.ModuleList(stages[: len(down)]), nn.ModuleList(stages[len(down) :])
+        self.end = nn.Sequential(
+            ResidualUnit(channels + LANE, BASE), *(ResidualUnit(BASE, BASE) for _ in range(2))
+        )
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Map (B, 3, H, W) to the pooled stream at strides 2, 4, ... and the classifier's input (B, 48, H, W)."""
+        pooled = self.stem(image)
+        lane, maps = self.split(pooled), []
+        for stage in self.down:
+            pooled, lane = through(stage, max_pool2d(pooled, 2, ceil_mode=True), lane)
+            maps.append(pooled)
+        for stage, finer in zip(self.up, maps[-2::-1], strict=True):
+            pooled, lane = through(stage, enlarged(pooled, finer), lane)
+        return (*maps, self.end(torch.cat([enlarged(pooled, lane), lane], 1)))
+
+
+def through(units: nn.Module, pooled: Tensor, lane: Tensor) -> tuple[Tensor, Tensor]:
+    """Take both streams through the units of a stage."""
+    for unit in units.children():
+        pooled, lane = unit(pooled, lane)
+    return pooled, lane
+
+
+def enlarged(maps: Tensor, wanted: Tensor) -> Tensor:
+    """Enlarge maps bilinearly to the size of others."""
+    return interpolate(maps, size=wanted.shape[-2:], mode="bilinear", align_corners=False)
