@@ -29,7 +29,7 @@ def segmenter(channels: int) -> Model:
     return Model(config="mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py", edits=edits)
 
 
-def _detr(channels: int) -> Model:
+def dino(channels: int) -> Model:
     """DINO, whose queries of denoising no method may see."""
     edits = {
         "backbone.depth": 18,
@@ -45,7 +45,7 @@ def _detr(channels: int) -> Model:
 MODELS: Mapping[str, Callable[[int], Model]] = {
     "two-stage": lambda channels: faster_rcnn(18, WIDTH, channels, first=1, hidden=32),
     "dense": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
-    "query": _detr,
+    "query": dino,
     "segmentation": segmenter,
 }
 """Family -> its model with so many channels."""

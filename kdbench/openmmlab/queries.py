@@ -157,6 +157,6 @@ def _assignment(model: Any, targets: Any, logits: Tensor, boxes: Tensor) -> Assi
         boxes.flatten(0, 1)[positive],
         wanted[positive],
         torch.arange(len(labels), device=labels.device),
-        weights if of_class is None else weights * weights.new_tensor(of_class)[labels],
+        weights if of_class is None else weights * torch.as_tensor(of_class).to(weights)[labels],
         reduced(torch.full((), float(len(positive)), device=labels.device)),
     )

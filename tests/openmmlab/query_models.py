@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kdbench.api import Model, narrow
+from kdbench.conformance.models import dino
 from kdbench.pairs.small import resnet, stages
 
 QUERIES = 12
@@ -14,12 +15,12 @@ WIDE = 256
 """Channels of Conditional DETR, whose code has no other."""
 
 
-def query_model(config: str, maps: int, **more: Any) -> Callable[[int], Model]:
+def query_model(config: str, maps: int) -> Callable[[int], Model]:
     """Return what makes a model of so many channels whose encoder reads the last maps of the backbone."""
 
     def model(channels: int) -> Model:
         width = channels // 4  # DETRs have 256 channels behind a ResNet of 64
-        return narrow(f"mmdet::{config}", width, {"backbone.depth": 18} | few(width, maps) | more)
+        return narrow(f"mmdet::{config}", width, {"backbone.depth": 18} | few(width, maps))
 
     return model
 
@@ -51,5 +52,5 @@ QUERY: dict[str, Callable[[int], Model]] = {
     "conditional-detr": conditional_detr,
     "dab-detr": query_model("dab_detr/dab-detr_r50_8xb2-50e_coco.py", 1),
     "deformable-detr": query_model("deformable_detr/deformable-detr_r50_16xb2-50e_coco.py", 3),
-    "dino": query_model("dino/dino-4scale_r50_8xb2-12e_coco.py", 3, **{"dn_cfg.group_cfg.num_dn_queries": 8}),
+    "dino": dino,
 }
