@@ -115,7 +115,9 @@ def memory_maps(memory: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
     if sum(size.numel() for size in sizes) != memory.shape[1]:
         sizes = sizes[-1:]
     parts = torch.split(memory, [size.numel() for size in sizes], dim=1)
-    return tuple(part.transpose(1, 2).unflatten(2, size) for part, size in zip(parts, sizes, strict=True))
+    return tuple(
+        part.transpose(1, 2).reshape(len(part), -1, *size) for part, size in zip(parts, sizes, strict=True)
+    )
 
 
 def _check_head(head: Any) -> None:
