@@ -67,7 +67,7 @@ methods:
 paper:
   method: mimic
   numbers:
-    - where: {dataset: COCO, student: R50 Faster R-CNN}
+    - where: {dataset: COCO, student: Faster R-CNN-R50}
       baseline: {variant: plain}
 ```
 

@@ -1,4 +1,4 @@
-"""Writes what the guide has from kdbench itself: the cards, the promises, the page of the leaderboards.
+"""Writes what the guide has from kdbench itself: cards, promises, leaderboards, and which method to choose.
 
 ``python docs/generate.py`` before ``zensical build --strict``. None of it is committed.
 """
@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import choosing
+
 from kdbench.cli.show import describe, option
 from kdbench.conformance.promises import PROMISES
 from kdbench.plugins import registry
 from kdbench.results.html import write_page
+from kdbench.results.method_costs import Costs, cost_range, method_costs
+from kdbench.results.store import Store
 from kdbench.results.table import markdown_table
-from kdbench.specs import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "docs" / "guide" / "generated"
@@ -25,20 +28,39 @@ OURS = "kdbench"
 def main() -> None:
     """Write all pages."""
     OUTPUT.mkdir(exist_ok=True)
-    (OUTPUT / "methods.md").write_text("\n".join(methods()), encoding="utf-8")
+    records, broken = Store(ROOT / "results").records()
+    (OUTPUT / "methods.md").write_text("\n".join(methods(method_costs(records))), encoding="utf-8")
+    (OUTPUT / "choosing.md").write_text("\n".join(choosing.page(records)), encoding="utf-8")
     (OUTPUT / "executors.md").write_text("\n".join(executors()), encoding="utf-8")
     (OUTPUT / "promises.md").write_text("\n".join(promises()), encoding="utf-8")
-    write_page(ROOT / "results", OUTPUT / "leaderboards")
+    write_page(ROOT / "results", OUTPUT / "leaderboards", read=(records, broken))
 
 
-def methods() -> Iterator[str]:
-    """Write a section for each method that kdbench itself brings."""
+def methods(costs: Mapping[str, Costs]) -> Iterator[str]:
+    """Write a table of all methods of this repository, and a section for each of them."""
     yield "# The methods\n"
     yield "Made from the cards; `kdbench show NAME` has the same, and the papers' published numbers.\n"
     found = registry()
-    for offer in found.methods.values():
-        if offer.plugin.distribution == OURS:
-            yield from method(describe(found, "method", offer))
+    offers = [offer for offer in found.methods.values() if offer.plugin.distribution.startswith(OURS)]
+    cards = [describe(found, "method", offer, costs.get(offer.value.name, {})) for offer in offers]
+    yield (
+        "Cost is the time of an iteration relative to the plain student's, from the smallest to the largest of the "
+        "committed pairs on which both were timed in turns; blank where none was.\n"
+    )
+    yield from table(("method", "year", "families", "cost"), map(method_row, cards))
+    for card in cards:
+        yield from method(card)
+
+
+def method_row(card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a method's cells."""
+    name = card["name"]
+    return (
+        f"[{name}](#{name})",
+        str(card["year"] or ""),
+        ", ".join(card["families"]),
+        cost_range(card["cost"]),
+    )
 
 
 def method(card: Mapping[str, Any]) -> Iterator[str]:
@@ -46,8 +68,10 @@ def method(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"## {card['name']}\n"
     paper = f"[{card['title']}]({card['link']})" if card["link"] else card["title"]
     yield f"{paper}{', '.join(['', card['authors'], str(card['year'])]) if card['authors'] else ''}.\n"
-    if len(card["tasks"]) < len(TASKS):
-        yield f"For {' and '.join(card['tasks'])} alone.\n"
+    if card["families"]:
+        yield f"Families: {', '.join(card['families'])}.\n"
+    if card["attends"]:
+        yield f"It attends to {card['attends'].replace('(', '(`').replace(')', '`)')}.\n"
     yield f"```text\n{card['equations']}\n```\n"
     if card["variants"]:
         variants = ((f"`{name}`", text) for name, text in card["variants"].items())

@@ -64,9 +64,11 @@ def run(
         pair: Name of the teacher-student pair; default: the benchmark's or the dataset's first.
         seed: At least 0.
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked.
-        teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``.
+        teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``; or ``timm:NAME``, a network
+            that gives feature maps, those of the setting ``teacher.out_indices``.
         student: Config of another student.
-        teacher_checkpoints: Weights of the teacher, one file for each of an ensemble; without any it is trained.
+        teacher_checkpoints: Weights of the teacher, one for each of an ensemble: a file, an address, or
+            ``mmdet::NAME`` or ``mmseg::NAME`` in OpenMMLab's model zoos; without any it is trained.
         settings: Changes to the pair, each ``SECTION.KEY=VALUE``, such as ``schedule.iterations=500`` or
             ``student.backbone.depth=34``; ``inherit=true`` starts the students from the teacher's neck and heads.
         from_scratch: Ignore the initial weights that the pair's configs name.
@@ -78,7 +80,7 @@ def run(
         workers: Data loading processes; default: 0 on a CPU, else one fewer than there are cores, at most 8.
         step_limit: Seconds that one iteration may take before the run fails; default: any.
         visualizers: Further visualisation backends of mmengine, such as ``TensorboardVisBackend``.
-        download: Fetch initial weights that are not on disk.
+        download: Fetch initial weights and checkpoints that are not on this machine.
         force: Continue although a gate failed; the record says so.
         rerun: Run a cell again that has a done record, and replace the record.
         rehash: Read every file of the data again, whatever the index of hashes says.
@@ -114,7 +116,7 @@ def run(
             schedule=schedule,
             teacher=teacher,
             student=student,
-            teacher_checkpoints=tuple(map(Path, teacher_checkpoints)),
+            teacher_checkpoints=tuple(map(str, teacher_checkpoints)),
             settings=tuple(settings),
             precision=precision,
             device=choose(device),
@@ -122,6 +124,7 @@ def run(
             from_scratch=from_scratch,
             data_root=None if data_root is None else Path(data_root),
             benchmark=None if benchmark is None else Path(benchmark),
+            download=download,
         )
         where = RunSettings(
             work_dir=Path(work_dir),
@@ -229,6 +232,7 @@ def sweep(
             precision=precision,
             device=used,
             data_root=root,
+            download=download,
         )
         where = RunSettings(
             work_dir=Path(work_dir),

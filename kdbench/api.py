@@ -15,7 +15,7 @@ from kdbench.errors import UserError
 from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.hookspecs import hookimpl
 from kdbench.selectors import method_of
-from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage, narrow
+from kdbench.specs import TASKS, Family, Model, Pair, Schedule, Task, TeacherStage, families_of, narrow
 
 if TYPE_CHECKING:
     from kdbench.distill import (
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Adapter,
         Assignment,
         Captures,
+        FeatureNetwork,
         Hidden,
         Logits,
         Method,
@@ -67,6 +68,7 @@ __all__ = [
     "Executor",
     "ExecutorCard",
     "Family",
+    "FeatureNetwork",
     "Hidden",
     "Logits",
     "Method",
@@ -93,6 +95,7 @@ __all__ = [
     "assign_levels",
     "at_least_float32",
     "coverage",
+    "families_of",
     "gathered",
     "hookimpl",
     "largest_overlap",

@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from kdbench.specs import TASKS, Task, TeacherStage
+from kdbench.mask_values import fault_of
+from kdbench.specs import TASKS, Family, Task, TeacherStage, families_of, task_of
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
-    "detection": ("voc", "coco", "kitti", "caltech", "widerface"),
+    "detection": ("voc", "coco", "kitti", "caltech", "widerface", "ilsvrc"),
     "segmentation": ("masks",),
 }
 """Task -> formats of its datasets, the default first."""
@@ -29,6 +30,7 @@ MEASURED = {
     "AP40_moderate": ("kitti",),
     "AP11_moderate": ("kitti",),
     "MR": ("caltech",),
+    "AP_ILSVRC": ("ilsvrc",),
     "AP_easy": ("widerface",),
     "AP_medium": ("widerface",),
     "AP_hard": ("widerface",),
@@ -105,15 +107,19 @@ class MethodCard:
         options: Class of its options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
-            variant, metric, value, source (P: the paper, C: a public implementation, N: a note). ``variant`` is
-            ``plain`` for the paper's plain student, ``teacher``, or the option ``variant``; a method without that
-            option writes the options that differ from their defaults as in a selector (``where=logits``), and
-            nothing for the defaults.
+            variant, metric, value, source (P: the paper, D: computed from a printed difference, C: a public
+            implementation, N: a note), and a note if needed. ``variant`` is ``plain`` for the paper's plain
+            student, ``teacher`` (a row without a student), or the option ``variant``; a method without that option
+            writes the options that differ from their defaults as in a selector (``where=logits``), and nothing for
+            the defaults. A metric has the name that kdbench gives it (AP50, mAP, mIoU) where it has one.
         teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
             teacher, or None for the teacher as it is.
         revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
             new version of the package that leaves results as they are keeps it.
         directional: Why a mirrored batch gives other losses, where the paper means it so; empty: it gives the same.
+        families: Families of models in which at least one of its variants works, for lists and the guide; empty:
+            not told. A run looks at what the method captures instead.
+        attends: What ``kdbench show-mask`` draws of it, in a few words; empty: nothing.
     """
 
     name: str
@@ -131,6 +137,8 @@ class MethodCard:
     teacher_stage: Callable[[Options], TeacherStage | None] | None = None
     revision: int = 1
     directional: str = ""
+    families: tuple[Family, ...] = ()
+    attends: str = ""
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -138,6 +146,7 @@ class MethodCard:
             raise ValueError(
                 f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
             )
+        _check_families(self)
         if self.reported is not None and not self.reported.is_file():
             raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
         if type(self.revision) is not int or self.revision < 1:
@@ -156,8 +165,8 @@ class Split:
     """Where one part of a split lies, relative to the dataset's folder.
 
     Attributes:
-        names: Text file with one image a line (its stem, or a path that ends in it); empty where the annotations
-            name the images (``coco``, ``widerface``).
+        names: Text file with one image a line (its stem, or a path that ends in it). Empty where the annotations
+            name the images (``coco``, ``widerface``), or all images in the folder belong to the split.
         images: Folder of the images.
         annotations: Folder of the images' annotations or masks; where one file has all, that file.
         take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
@@ -195,9 +204,13 @@ class Dataset:
         citation: What to cite.
         ignore_index: Mask value that is not judged (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
-        format: ``voc`` (an XML an image; default for detection), ``coco`` (a json a split), ``kitti`` or
-            ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (indexed PNG; default for
+        mask_values: Value in a mask -> the class that it stands for, or None where it is not judged (segmentation
+            only): a number up to 65535 or a colour ``#rrggbb``. The number ``ignore_index`` needs no entry. Empty:
+            a value is the position of its class. ``{0: None, 1: "wall", 2: ...}`` is mmseg's reduce_zero_label.
+        format: ``voc`` (an XML an image; default for detection), ``ilsvrc`` (the same), ``coco`` (a json a split),
+            ``kitti`` or ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (default for
             segmentation).
+        images: Split -> number of its images as published, where that is known.
         embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
     """
 
@@ -217,6 +230,8 @@ class Dataset:
     mask_suffix: str = ".png"
     embedded: bool = False
     format: str = ""
+    mask_values: Mapping[int | str, str | None] = field(default_factory=dict)
+    images: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_reference(self.name, "prepare", self.prepare)
@@ -232,6 +247,8 @@ class Dataset:
         judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
         if self.task == "segmentation" and judged < 2:
             raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
+        if self.mask_values and (fault := fault_of(self.mask_values, self.classes, self.ignore_index)):
+            raise ValueError(f"mask_values of '{self.name}': {fault}")
         if not isinstance(self.splits, Mapping) or not {"train", "test"} <= set(self.splits):
             raise ValueError(f"the splits of '{self.name}' lack 'train' or 'test'")
         for name, parts in self.splits.items():
@@ -251,27 +268,39 @@ class Dataset:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``.
+    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``; or a source of teachers.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
         title: One line for humans.
-        task: What it does.
+        task: What it does; None for a source of feature teachers.
         config: ``package::file``: the OpenMMLab config in the package's folder. Its ``custom_imports`` names the
             modules that register the network, and its ``revise_keys`` says how weights in others' checkpoints are
             renamed, as mmengine's ``load_checkpoint`` takes it.
         link: Where the network comes from.
         citation: What to cite.
+        features: In the place of ``config``, of a source of feature teachers ``NAME:NETWORK``:
+            ``package.module:function(network, out_indices, **arguments)``, which returns the
+            ``kdbench.api.FeatureNetwork``. It must download nothing, and the same name must always be the same
+            network.
     """
 
     name: str
     title: str
-    task: Task
-    config: str
+    task: Task | None
+    config: str = ""
     link: str = ""
     citation: str = ""
+    features: str = ""
 
     def __post_init__(self) -> None:
+        if self.features:
+            _check_reference(self.name, "features", self.features)
+            if self.config or self.task is not None:
+                raise ValueError(
+                    f"'{self.name}' is a source of feature teachers: it has no config and no task"
+                )
+            return
         if self.task not in TASKS:
             raise ValueError(f"the task of '{self.name}' is {self.task!r}: give {' or '.join(TASKS)}")
         if "::" not in self.config:
@@ -343,6 +372,14 @@ def _check_options(card: MethodCard | ExecutorCard) -> None:
         raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
 
 
+def _check_families(card: MethodCard) -> None:
+    known, given = families_of(*card.tasks), card.families
+    each = not given or {task_of(family) for family in given} == set(card.tasks)
+    if not isinstance(given, tuple) or not set(given) <= set(known) or not each:
+        told = f"give a tuple of {', '.join(known)}, of each task one at least"
+        raise ValueError(f"the families of '{card.name}' are {given}: {told}")
+
+
 def _check_reference(name: str, field: str, value: object) -> None:
     if not isinstance(value, str) or REFERENCE.fullmatch(value) is None:
         raise ValueError(f"the {field} of '{name}' is {value!r}: give 'package.module:name'")
@@ -365,6 +402,7 @@ METRICS: Mapping[str, MetricCard] = {
         _measured("AP40_moderate", "detection", "KITTI's AP at 40 recalls, moderate level"),
         _measured("AP11_moderate", "detection", "KITTI's AP at 11 recalls, moderate level"),
         _measured("MR", "detection", "Caltech's log-average miss rate, Reasonable", higher_is_better=False),
+        _measured("AP_ILSVRC", "detection", "ILSVRC's AP, at IoU 0.5 or less for small boxes"),
         _measured("AP_easy", "detection", "WIDER FACE's AP, easy subset"),
         _measured("AP_medium", "detection", "WIDER FACE's AP, medium subset"),
         _measured("AP_hard", "detection", "WIDER FACE's AP, hard subset"),

@@ -153,7 +153,8 @@ def kdbench_models() -> Iterable[ModelCard]:  # type: ignore[empty-body]
     """Networks under a name, for pairs, ``--teacher``, ``--student`` and ``kdbench evaluate``.
 
     The config lies in the package, and its ``custom_imports`` names the module that registers the network with
-    mmengine; no other file of the plugin imports torch.
+    mmengine; no other file of the plugin imports torch. A card with ``features`` is a source of feature
+    teachers: ``--teacher my-zoo:NAME`` then takes the network NAME that the card's function makes.
 
     Example:
         ```python

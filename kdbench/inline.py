@@ -10,13 +10,13 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from kdbench.cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
-from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task
+from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
 
 DEFAULTS = {
     "voc": "AP50",
@@ -24,6 +24,7 @@ DEFAULTS = {
     "kitti": "AP40_moderate",
     "caltech": "MR",
     "widerface": "AP_hard",
+    "ilsvrc": "AP_ILSVRC",
     "masks": "mIoU",
 }
 """Format -> the metric that ranks where the file names none."""
@@ -43,7 +44,7 @@ class Part(Spec):
     annotations: str
     """The COCO json, or the folder of XML files or masks."""
     names: str = ""
-    """Text file with one image a line (``voc`` and ``masks``)."""
+    """Text file with one image a line; without it all images in the folder belong to the split."""
 
 
 Parts = Annotated[tuple[Part, ...], Field(min_length=1), BeforeValidator(_listed)]
@@ -59,10 +60,13 @@ class InlineDataset(Spec):
     val: Parts | None = None
     title: str = ""
     classes: tuple[str, ...] | None = None
-    """Class names; those of a COCO json by default."""
+    """Class names; those of a COCO json or of ``mask_values`` by default."""
     metric: str | None = None
     image_suffix: str = ""
     mask_suffix: str = ".png"
+    mask_values: dict[int | str, str | None] = Field(default_factory=dict)
+    reduce_zero_label: bool = False
+    """Masks have 0 where nothing is labelled, and class numbers from 1 on: short for such ``mask_values``."""
     ignore_index: int = 255
     license: str = ""
     link: str = ""
@@ -84,6 +88,7 @@ class InlineDataset(Spec):
                 **self.model_dump(include=own),
                 title=self.title or self.name,
                 task=self._task(),
+                mask_values=self._mask_values(),
                 classes=self.classes or self._classes(folder),
                 metric=self.metric or DEFAULTS[self.format],
                 splits={
@@ -103,7 +108,16 @@ class InlineDataset(Spec):
             raise ValueError(f"the format of '{self.name}' is '{self.format}': give {' or '.join(known)}")
         return known[self.format]
 
+    def _mask_values(self) -> dict[int | str, str | None]:
+        if not self.reduce_zero_label:
+            return self.mask_values
+        if self.mask_values or not self.classes:
+            raise ValueError(f"'{self.name}' has reduce_zero_label: give classes, and no mask_values")
+        return {0: None, **dict(enumerate(self.classes, 1))}
+
     def _classes(self, folder: Path) -> tuple[str, ...]:
+        if self.mask_values:
+            return tuple(dict.fromkeys(name for name in self.mask_values.values() if name is not None))
         if self.format != "coco":
             raise ValueError(f"'{self.name}' names no classes: give them as a list")
         path = folder / self.train[0].annotations
@@ -116,10 +130,40 @@ class InlineDataset(Spec):
 
 
 class InlineTeacher(Model):
-    """A teacher in a benchmark file."""
+    """A teacher in a benchmark file: a model, or a network from outside OpenMMLab that gives feature maps."""
 
-    checkpoint: Path | None = None
-    """Its weights; without them it is trained, once."""
+    config: str = ""
+    features: str = ""
+    """In the place of ``config``: ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
+    out_indices: tuple[int | str, ...] = ()
+    """The maps of ``features``, as the source counts or names them, finest first."""
+    checkpoint: str | None = None
+    """Its weights: a file, an address, or ``mmdet::NAME`` or ``mmseg::NAME``; without them it is trained, once."""
+    classes: dict[str, str] | None = None
+    """Class of the dataset -> class of the checkpoint, whose outputs are cut to these. Without it, a checkpoint of
+    another number of classes is fine-tuned first, by ``teacher_schedule``."""
+
+    def check_classes(self, pair: str, dataset: Dataset) -> None:
+        """Refuse a mapping that is not of the dataset's classes. Raises UserError."""
+        if self.classes is None:
+            return
+        if self.checkpoint is None:
+            raise UserError(f"pair '{pair}': the teacher's classes are those of a checkpoint: give one.")
+        if set(self.classes) != set(dataset.classes):
+            names = ", ".join(dataset.classes)
+            raise UserError(
+                f"pair '{pair}': the teacher's classes must map each class of the dataset: {names}."
+            )
+
+    @model_validator(mode="after")
+    def _is_a_model_or_gives_features(self) -> InlineTeacher:
+        if bool(self.config) == bool(self.features) or bool(self.features) != bool(self.out_indices):
+            raise ValueError("give either 'config', or 'features' and 'out_indices'")
+        if self.features and not is_feature_network(self.features):
+            raise ValueError(
+                f"'{self.features}' names no source: write SOURCE:NAME, such as timm:{self.features}"
+            )
+        return self
 
 
 class InlinePair(Spec):
@@ -137,14 +181,15 @@ class InlinePair(Spec):
     inherit: bool = False
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
-        """Return the pair of a dataset. ``folder`` is that of the benchmark file."""
+        """Return the pair of a dataset; ``folder`` is that of the benchmark file. Raises UserError."""
+        self.teacher.check_classes(self.name, dataset)
         return Pair(
             name=self.name,
             title=self.title or self.name,
             dataset=dataset.name,
             task=dataset.task,
             family="segmentation" if dataset.task == "segmentation" else self.family,
-            teacher=_model(self.teacher, folder),
+            teacher=_teacher(self.teacher, folder),
             student=_model(self.student, folder),
             schedule=self.schedule,
             teacher_schedule=self.teacher_schedule or self.schedule,
@@ -180,10 +225,20 @@ class Inline(Spec):
             self.file, [card] if self.dataset else [], [one.pair(card, self.folder) for one in self.pairs]
         )
 
-    def checkpoint(self, pair: str) -> Path | None:
-        """Return the file with the weights of a pair's teacher, where the benchmark file names one."""
-        given = next((one.teacher.checkpoint for one in self.pairs if one.name == pair), None)
-        return None if given is None else self.folder / given
+    def teacher(self, pair: str) -> InlineTeacher | None:
+        """Return a pair's teacher, its checkpoint as seen from the current folder; None for a pair of others."""
+        found = next((one.teacher for one in self.pairs if one.name == pair), None)
+        given = None if found is None else found.checkpoint
+        if found is None or given is None or "::" in given or "://" in given:
+            return found
+        return found.model_copy(update={"checkpoint": str(self.folder / given)})
+
+
+def _teacher(teacher: InlineTeacher, folder: Path) -> Model:
+    """Return the teacher's model; the maps that a feature teacher gives are an edit."""
+    if not teacher.features:
+        return _model(teacher, folder)
+    return Model(config=teacher.features, edits={**teacher.edits, "out_indices": list(teacher.out_indices)})
 
 
 def _model(model: Model, folder: Path) -> Model:

@@ -8,7 +8,7 @@ A result's identity covers all that its score depends on, and nothing else:
 - the student's and the teacher's model: the config's ``model`` with all that it inherits, the edits, the source of
   modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.resolved`);
 - both recipes, the seed, and whether backbones start from pretrained weights;
-- the teacher: the same of it, or the hash of a given checkpoint, and the stage that a method adds;
+- the teacher: the same of it, with the hash of a given checkpoint, and the stage that a method adds;
 - the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each
   normalises its own part of it).
 
@@ -22,10 +22,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -47,6 +48,16 @@ PAIR_LABELS = frozenset({"title", "family", "cpu"})
 """The same of a spec's ``pair``."""
 PLAIN = "none"
 """Name of the method that adds nothing: its runs are the baseline students that all others are compared with."""
+
+
+def task_of(family: str) -> Task:
+    """Return the task of a family's models."""
+    return "segmentation" if family == "segmentation" else "detection"
+
+
+def families_of(*tasks: Task) -> tuple[Family, ...]:
+    """Return every family whose models have one of these tasks."""
+    return tuple(family for family in get_args(Family) if task_of(family) in tasks)
 
 
 class Spec(BaseModel):
@@ -76,20 +87,26 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file's content, read in pieces. Raises OSError."""
-    whole = hashlib.sha256()
+def file_digest(path: Path, kind: str = "sha256") -> str:
+    """SHA-256 (hex) of a file's content, or another hash that hashlib knows; read in pieces. Raises OSError."""
+    whole = hashlib.new(kind)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             whole.update(block)
     return whole.hexdigest()
 
 
+def is_feature_network(reference: str) -> bool:
+    """Whether a model is named ``SOURCE:NAME``: a network that gives feature maps, as a teacher."""
+    return ":" in reference and "::" not in reference
+
+
 class Model(Spec):
     """A model as an OpenMMLab config and edits to it."""
 
     config: str
-    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file."""
+    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file. Of a feature teacher
+    ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
     edits: dict[str, Any] = Field(default_factory=dict)
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
@@ -98,6 +115,11 @@ class Model(Spec):
     """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
     roi_stage: int = Field(default=1, gt=0)
     """Stage that methods look into where a cascade has several RoI heads in a row (Cascade R-CNN)."""
+
+    @property
+    def gives_features(self) -> bool:
+        """Whether it is a network from outside OpenMMLab that gives feature maps and predicts nothing."""
+        return is_feature_network(self.config)
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -178,6 +200,14 @@ class Schedule(Spec):
             values.pop("accumulate", None)
         return values
 
+    def times(self, factor: float) -> Schedule:
+        """Return the recipe with so many times the iterations: warm-up and decay stretch with them.
+
+        The peak learning rate and the number of evaluations stay.
+        """
+        stretched = {name: round(factor * getattr(self, name)) for name in ("iterations", "warmup")}
+        return self if factor == 1 else self.model_copy(update=stretched)
+
 
 class Pair(Spec):
     """A teacher, a student, and how both are trained on a dataset."""
@@ -238,7 +268,19 @@ class TeacherSpec(Spec):
     processes: int = Field(gt=0)
     """Processes that share a batch."""
     checkpoint: str | None = None
-    """SHA-256 of a given checkpoint; None: it is trained."""
+    """SHA-256 of a given checkpoint; None: it is trained. One of other classes is trained further by ``recipe``."""
+    classes: dict[str, str] | None = None
+    """Class of the dataset -> class of the checkpoint whose outputs stand for it; None: the same classes."""
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what came when there were results already, at its default: their identities stay."""
+        return {key: value for key, value in serialise(self).items() if (key, value) != ("classes", None)}
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is trained here: it is neither given as a checkpoint nor a feature teacher."""
+        return self.checkpoint is None and not self.model.gives_features
 
 
 class TeacherStage(Spec):
@@ -272,6 +314,16 @@ class TeacherStage(Spec):
         )
 
 
+def training_time(method: str, options: Mapping[str, Any]) -> float:
+    """Return how long a student trains, relative to the pair's schedule: only controls (``none[time=...]``) differ.
+
+    Returns:
+        The factor; NaN where the options of a record are not what the plain student can have.
+    """
+    time = options.get("time", 1.0) if method == PLAIN else 1.0
+    return float(time) if isinstance(time, int | float) else math.nan
+
+
 class EvaluationSpec(Spec):
     """Given weights, measured as they are: what their metric depends on."""
 
@@ -303,7 +355,7 @@ class StagedTeacherSpec(TeacherSpec):
     @classmethod
     def after(cls, base: TeacherSpec, stage: TeacherStage, revision: int) -> StagedTeacherSpec:
         """Return the spec of a teacher that goes through a stage of a method of that revision."""
-        own = {"recipe": stage.recipe(base.recipe), "pretrained": False, "checkpoint": None}
+        own = {"recipe": stage.recipe(base.recipe), "pretrained": False, "checkpoint": None, "classes": None}
         return cls(**{**dict(base), **own}, base=base.identity(), stage=stage, revision=revision)
 
 
@@ -330,6 +382,11 @@ class RunSpec(Spec):
     """Class of device: ``cpu``, ``cuda``."""
     processes: int = Field(gt=0)
     """Processes that share a batch."""
+
+    @property
+    def recipe(self) -> Schedule:
+        """How the student is trained: by the pair's schedule, a control for longer."""
+        return self.pair.schedule.times(training_time(self.method, self.options))
 
     def identity(self) -> str:
         """Return the identity; a pair, which thousands of cells share, is put into canonical form once."""

@@ -22,7 +22,17 @@ from kdbench.specs import Model
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
 FILES = sorted(ROOT.rglob("*.yaml"))
-ABLATIONS = {"chen", "cwd", "fine-grained", "fitnets", "hinton", "mimic", "quantization-mimic", "structured"}
+ABLATIONS = {
+    "chen",
+    "chen-box-loss",
+    "cwd",
+    "fine-grained",
+    "fitnets",
+    "hinton",
+    "mimic",
+    "quantization-mimic",
+    "structured",
+}
 GOOD = {
     "title": "Digits",
     "dataset": "digits",

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from kdbench.cards import Dataset, ExecutorCard, MetricCard, Options, Split
+from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, Split
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 
@@ -26,7 +26,19 @@ DATASET = Dataset(
     citation="",
 )
 EXECUTOR = ExecutorCard(name="queue", title="A queue", target="my_queue:Queue", requires=("my_queue",))
+METHOD = MethodCard(
+    name="glue",
+    title="Glue",
+    authors="",
+    year=2026,
+    link="",
+    bibtex="",
+    tasks=("detection",),
+    equations="0",
+    method="my_glue:Glue",
+)
 METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
+SOURCE = ModelCard(name="my-zoo", title="My zoo", task=None, features="my_zoo:encoder")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,14 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
             {"task": "segmentation", "metric": "mIoU", "ignore_index": 0},
             "'screws' has one class to tell apart: name the background as a class too",
         ),
+        (
+            METHOD,
+            {"families": ("two-step",)},
+            "the families of 'glue' are ('two-step',): give a tuple of two-stage",
+        ),
+        (METHOD, {"families": "dense"}, "the families of 'glue' are dense: give a tuple of"),
+        (METHOD, {"families": ("dense", "segmentation")}, "the families of 'glue' are ("),
+        (METHOD, {"families": ("segmentation",)}, "the families of 'glue' are ("),
         (DATASET, {"splits": {"train": PART}}, "the splits of 'screws' lack 'train' or 'test'"),
         (
             DATASET,
@@ -71,6 +91,9 @@ METRIC = MetricCard(name="worst", title="The worst", function="my_metric:worst")
         ),
         (EXECUTOR, {"requires": "ray"}, "what 'queue' requires is 'ray': give a tuple of modules"),
         (METRIC, {"function": "worst"}, "the function of 'worst' is 'worst': give 'package.module:name'"),
+        (SOURCE, {"features": "my_zoo"}, "the features of 'my-zoo' is 'my_zoo': give 'package.module:name'"),
+        (SOURCE, {"task": "detection"}, "'my-zoo' is a source of feature teachers: it has no config and no"),
+        (SOURCE, {"features": ""}, "the task of 'my-zoo' is None: give detection or segmentation"),
     ],
 )
 def test_others_are_refused(card, changes, told):

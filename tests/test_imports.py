@@ -23,7 +23,7 @@ NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
     {"guests", "text"},
-    {"errors", "files", "threads"},
+    {"errors", "files", "threads", "mask_values"},
     {"specs", "devices", "surroundings"},
     {"cards", "metrics", "source"},
     {"hookspecs", "distill"},

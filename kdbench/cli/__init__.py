@@ -61,7 +61,9 @@ COMMANDS: Mapping[str, Entry] = {
     "leaderboard": Entry("kdbench.cli.leaderboard:command", "Rank the recorded results."),
     "compare": Entry("kdbench.cli.compare:command", "Say whether one method is better than another."),
     "reproduce": Entry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
-    "records": Entry("kdbench.cli.records:command", "Add the results of others, and check all."),
+    "records": Entry(
+        "kdbench.cli.records:command", "Add the results of others, check all, measure latencies."
+    ),
     "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
     "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
     "new-benchmark": Entry(

@@ -45,15 +45,17 @@ def prepare(name: str, root: Path | None, source: Path | None) -> None:
 @command.command(short_help="Count a dataset and check its files.")
 @click.argument("name")
 @ROOT
+@click.option("--pixels", is_flag=True, help="Decode every image, to find those that are cut short.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def verify(context: click.Context, name: str, root: Path | None, as_json: bool) -> None:
+def verify(context: click.Context, name: str, root: Path | None, pixels: bool, as_json: bool) -> None:
     """Count the dataset NAME and find missing, unreadable or malformed files (then the exit code is 2).
 
-    NAME may be a benchmark file.
+    NAME may be a benchmark file. Annotations, masks and the headers of images are read.
     """
     from kdbench.benchmarks import load
     from kdbench.datasets import locate
+    from kdbench.datasets.hashed import HashIndex
     from kdbench.datasets.verify import verify as check
     from kdbench.plugins import registry
 
@@ -63,8 +65,11 @@ def verify(context: click.Context, name: str, root: Path | None, as_json: bool) 
     folder = locate.folder_of(dataset, root)
     if not locate.has_files(folder):
         raise UserError(locate.absent(dataset, root))
+    index = None if pixels else HashIndex(folder)
     with _bar() as advance:
-        report = check(dataset, folder, pixels=True, advance=advance)
+        report = check(dataset, folder, pixels=pixels, index=index, advance=advance)
+    if index is not None:
+        index.save()
     (_print_json if as_json else _print)(report, folder)
     if report.errors:
         context.exit(2)

@@ -35,6 +35,9 @@ FOR_PEOPLE = ("table", "markdown")
 @click.option("--sort", metavar="COLUMN", help="Sort each ranking by a column of the CSV; default: its rank.")
 @click.option("--methods", metavar="A,B", help="Show these selectors, or all selectors of these methods.")
 @click.option("--across", is_flag=True, help="Compare methods over datasets and pairs, by average rank.")
+@click.option(
+    "--reported", is_flag=True, help="Show what the papers of all methods report instead of results."
+)
 @options.results("Folder of the records.")
 @click.option("--write", is_flag=True, help="Write the leaderboards of RESULTS as markdown and CSV.")
 @click.option("--check", is_flag=True, help="Exit with 1 when the written leaderboards are not the records'.")
@@ -45,14 +48,20 @@ def command(
     sort: str | None,
     methods: str | None,
     across: bool,
+    reported: bool,
     results: Path,
     write: bool,
     check: bool,
 ) -> None:
-    """Rank the methods of datasets or benchmark files (default: of all) against the plain student, seed by seed."""
-    shown = {"output": output, "sort": sort, "methods": methods, "across": across}
+    """Rank the methods of datasets or benchmark files (default: of all) against the plain student, seed by seed.
+
+    With --reported, instead: the numbers of the methods' papers on these datasets, such as coco or cityscapes.
+    """
+    shown = {"output": output, "sort": sort, "methods": methods, "across": across, "reported": reported}
     _refuse_contradictions(targets, style, write, check, shown)
-    if check:
+    if reported:
+        _show_reported(targets, methods, sort, style, output)
+    elif check:
         _check(results, targets)
     elif write:
         _write(results, targets, _records(results, targets))
@@ -90,6 +99,11 @@ def _refuse_contradictions(
         raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
     if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
         raise UserError("--format html is sorted and filtered in the page: leave the other options out.")
+    if shown["reported"] and (style in IN_FOLDERS or shown["across"]):
+        raise UserError(
+            "--reported is a table, csv, markdown or latex, without --across; "
+            "the page of --format html has it among its sections."
+        )
     if shown["across"] and shown["sort"]:
         raise UserError("--across has its own order: leave --sort out.")
 
@@ -103,13 +117,19 @@ def _found(
 ) -> dict[str, list[Ranking]]:
     """Return the rankings that are asked for."""
     from kdbench.results.query import query
+
+    return query(targets, records, methods=_chosen(methods), sort=sort)
+
+
+def _chosen(methods: str | None) -> list[str]:
+    """Return the selectors of --methods; none where it is not given."""
     from kdbench.selectors import split
 
     text = methods or ""
     chosen = [part.strip() for part in split(text, text) if part.strip()]
     if methods is not None and not chosen:
         raise UserError("--methods is empty: write --methods hinton,mimic.")
-    return query(targets, records, methods=chosen, sort=sort)
+    return chosen
 
 
 def _evaluations(records: Sequence[Record], targets: Sequence[str]) -> list[Table]:
@@ -222,3 +242,22 @@ def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Pat
         for table in whole.tables():
             console.print(table.rich())
         console.print(whole.legend, style="dim", markup=False, highlight=False)
+
+
+def _show_reported(
+    targets: Sequence[str], methods: str | None, sort: str | None, style: str, output: Path | None
+) -> None:
+    """Print what the papers report, or write it into a folder as ``reported.csv``, ``.md`` or ``.tex``."""
+    from kdbench.results.reported_table import entries, reported_table
+
+    table = reported_table(entries(targets, _chosen(methods), sort))
+    if style == "table":
+        page().print(table.rich())
+        return
+    from kdbench.results.pages import SUFFIXES, write_pages
+
+    text = {"csv": table.csv, "markdown": table.markdown, "latex": table.latex}[style]()
+    if output is None:
+        echo(text, nl=not text.endswith("\n"))
+    else:
+        _name(write_pages({output / f"reported{SUFFIXES[style]}": text}))

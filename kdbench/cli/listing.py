@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
+from kdbench.cli import options
 from kdbench.cli.screen import console, echo
 from kdbench.plugins import Registry, registry
 from kdbench.specs import Pair
@@ -16,13 +18,19 @@ from kdbench.specs import Pair
 Row = dict[str, Any]
 
 
-def methods(found: Registry) -> list[Row]:
-    """Return a row for each method."""
+def methods(found: Registry, results: Path) -> list[Row]:
+    """Return a row for each method, with its cost as the records in a results folder have it."""
+    from kdbench.results.method_costs import cost_range, method_costs
+    from kdbench.results.store import Store
+
+    costs = method_costs(Store(results).records()[0])
     return [
         {
             "name": offer.value.name,
             "year": offer.value.year,
             "tasks": list(offer.value.tasks),
+            "families": list(offer.value.families),
+            "cost": cost_range(costs.get(offer.value.name, {})),
             "variants": list(offer.value.variants),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
@@ -32,8 +40,8 @@ def methods(found: Registry) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset, and whether there is anything in its folder."""
-    from kdbench.datasets.locate import folder_of, has_files
+    """Return a row for each dataset, with the splits that are in its folder."""
+    from kdbench.datasets.locate import on_disk
 
     return [
         {
@@ -42,7 +50,8 @@ def datasets(found: Registry) -> list[Row]:
             "format": offer.value.layout,
             "metric": offer.value.metric,
             "classes": len(offer.value.classes),
-            "on disk": has_files(folder_of(offer.value)),
+            "images": dict(offer.value.images),
+            "on disk": on_disk(offer.value),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }
@@ -67,7 +76,7 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """Return a row for each model, with the pairs that use it and their families, which say what methods work."""
+    """Return a row for each model, with the pairs that use it and their families, and each source of teachers."""
     used: dict[str, list[Pair]] = {}
     for offer in found.pairs.values():
         for config in {offer.value.teacher.config, offer.value.student.config}:
@@ -78,7 +87,7 @@ def models(found: Registry) -> list[Row]:
             "task": offer.value.task,
             "family": sorted({pair.family for pair in used.get(offer.value.config, ()) if pair.family}),
             "pairs": [pair.name for pair in used.get(offer.value.config, ())],
-            "config": offer.value.config,
+            "config": offer.value.config or f"{offer.value.name}:NAME",
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
         }
@@ -135,7 +144,6 @@ def plugins(found: Registry) -> list[Row]:
 
 
 KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
-    "methods": methods,
     "datasets": datasets,
     "pairs": pairs,
     "models": models,
@@ -146,16 +154,20 @@ KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
 
 
 @click.command()
-@click.argument("kind", metavar="KIND", type=click.Choice(list(KINDS)))
+@click.argument("kind", metavar="KIND", type=click.Choice(["methods", *KINDS]))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the rows under KIND, and errors.")
-def command(kind: str, as_json: bool) -> None:
+@options.results("Folder of the records, for what methods cost.")
+def command(kind: str, as_json: bool, results: Path) -> None:
     """List what plugins give: KIND is methods, datasets, pairs, models, executors, metrics or plugins.
+
+    A method's cost is the time of its iteration relative to the plain student's: the smallest and the largest
+    over the pairs on which both were timed in turns.
 
     A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
     twice are named on stderr and change nothing else.
     """
     found = registry()
-    rows = KINDS[kind](found)
+    rows = methods(found, results) if kind == "methods" else KINDS[kind](found)
     if as_json:
         echo(json.dumps({kind: rows, "errors": found.errors()}, indent=2))
         return

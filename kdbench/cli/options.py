@@ -35,7 +35,15 @@ amp: Option[Any] = click.option(
     help="Mixed precision: float16 (a GPU), or bfloat16 (any device).",
 )
 download: Option[Any] = click.option(
-    "--download", is_flag=True, help="Fetch the initial weights that the models name if they are not on disk."
+    "--download", is_flag=True, help="Fetch initial weights and checkpoints that are not on this machine."
+)
+teacher_checkpoints: Option[Any] = click.option(
+    "--teacher-checkpoint",
+    "teacher_checkpoints",
+    multiple=True,
+    metavar="FILE|URL|mmdet::NAME|mmseg::NAME",
+    help="Weights of the teacher, one for each of an ensemble: a file, an address, or a name in OpenMMLab's model "
+    "zoos; without, it is trained once and kept.",
 )
 rerun: Option[Any] = click.option(
     "--rerun", is_flag=True, help="Run done cells again and replace their records."

@@ -1,4 +1,4 @@
-"""``kdbench records``: the results of others into the store, and a check of all."""
+"""``kdbench records``: add the results of others, check all, measure latencies, print a record's software."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group("records")
 def command() -> None:
-    """Add the results of others, and check all."""
+    """Add the results of others, check all, measure latencies, or print the software of one."""
 
 
 @command.command(short_help="Copy records of others into the store.")
@@ -59,6 +59,60 @@ def check(results: Path) -> None:
         _tell(refused)
         raise UserError(f"{len({refusal.path for refusal in refused})} of {number} records are not good.")
     echo(f"{number} records are good")
+
+
+@command.command(short_help="Measure the latency of a pair's models.")
+@options.dataset
+@options.pair
+@options.seed
+@options.device
+@options.root
+@options.work_dir("Where the trained weights are.")
+@options.results("Folder of the records.")
+def latency(
+    dataset: str,
+    pair: str | None,
+    seed: int,
+    device: str | None,
+    root: Path | None,
+    work_dir: Path,
+    results: Path,
+) -> None:
+    """Time student and teacher of a pair in turns, and add it to the record of the plain student of that seed.
+
+    Nothing else may run on the machine meanwhile; it is refused where something does. The trained weights of both
+    must be in the work directory.
+    """
+    from kdbench.devices import choose
+    from kdbench.results.pages import latencies
+    from kdbench.runs.latency import measure
+    from kdbench.runs.request import Request
+    from kdbench.runs.settings import RunSettings
+    from kdbench.specs import PLAIN
+
+    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=root)
+    for line in latencies([measure(asked, RunSettings(work_dir=work_dir, results=results))]):
+        echo(line)
+
+
+@command.command(short_help="Print the software of a record for pip.")
+@click.argument("row")
+@click.option("--dataset", metavar="NAME", help="Dataset, where ROW is a selector.")
+@click.option("--pair", metavar="NAME", help="Teacher-student pair, where ROW is a selector.")
+@options.results("Folder of the records.")
+def environment(row: str, dataset: str | None, pair: str | None, results: Path) -> None:
+    """Print what ROW was made with as a requirements file for pip, and which versions its record lacks.
+
+    ROW is a record's file, the first digits (at least 6) of its identity, or a method with --dataset and --pair.
+    In an environment that is made from it, `kdbench reproduce ROW` starts from the same versions.
+    """
+    from kdbench.cli.reproduce import recorded
+    from kdbench.results.environment import requirements
+    from kdbench.results.store import Store
+
+    asked = {"dataset": dataset, "pair": pair, "seed": None}
+    for line in requirements(recorded(row, Store(results).records()[0], asked)):
+        echo(line)
 
 
 def _tell(refused: Iterable[Refusal]) -> None:

@@ -44,12 +44,11 @@ MODELS = ("student", "teacher")
 @options.root
 @options.device
 @options.download
+@options.teacher_checkpoints
 @click.option(
-    "--teacher-checkpoint",
-    "teacher_checkpoints",
-    multiple=True,
+    "--benchmark",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights of the teacher, where the row had some given.",
+    help="Benchmark file that defines the row's dataset or pair.",
 )
 @click.option("--anyway", is_flag=True, help="Run although the code, a plugin or the data are not as then.")
 def command(row: str, **values: Any) -> int:
@@ -59,16 +58,19 @@ def command(row: str, **values: Any) -> int:
     On the CPU of the same kind of machine the numbers must be identical; elsewhere they must be within the noise,
     which is the spread over the row's seeds.
     """
+    from kdbench.benchmarks import load
     from kdbench.cli.progress import TerminalConsole
     from kdbench.results.reproduce import judge, noise_of
     from kdbench.results.store import Store
     from kdbench.runs.launch import start
     from kdbench.runs.plan import plan
 
+    if values["benchmark"] is not None:
+        load(values["benchmark"])
     console, store = TerminalConsole(), Store(values["results"])
     records = store.records()[0]
     then = recorded(row, records, values)
-    planned = plan(request_of(then, values["root"], values["teacher_checkpoints"], values["device"]))
+    planned = plan(request_of(then, values))
     changed = not_as_then(then, planned, store)
     if changed:
         refuse_or_tell(changed, values["anyway"])
@@ -95,14 +97,12 @@ def recorded(row: str, records: list[Record], values: Mapping[str, Any]) -> Reco
     return find_row(row, records, values["dataset"], values["pair"], values["seed"])
 
 
-def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], device: str | None) -> Request:
+def request_of(then: Record, values: Mapping[str, Any]) -> Request:
     """Return what has to be asked for to run a record's cell again, its own models and settings included.
 
     Args:
         then: The record.
-        root: Where the data are.
-        checkpoints: Weights of the teachers, where the record had some given.
-        device: Where to run it; None: on the record's class of device.
+        values: The command's options.
     """
     from kdbench.devices import choose
     from kdbench.plugins import registry
@@ -115,10 +115,12 @@ def request_of(then: Record, root: Path | None, checkpoints: tuple[Path, ...], d
         pair=then.pair_name,
         seed=then.seed,
         schedule="smoke" if then.schedule == "smoke" else "default",
-        teacher_checkpoints=checkpoints,
+        teacher_checkpoints=values["teacher_checkpoints"],
         precision=then.precision,
-        device=choose(device or then.device_class),
-        data_root=root,
+        device=choose(values["device"] or then.device_class),
+        data_root=values["root"],
+        benchmark=values["benchmark"],
+        download=values["download"],
     )
     if then.schedule == "default":
         return request
@@ -191,13 +193,13 @@ def reuse(
 ) -> None:
     """Take what is not to be reproduced: the plain student's record, and a teacher with the recorded weights."""
     teacher = planned.staged or planned.teacher
+    plain = store.find(planned.plain.identity())
+    if plain is not None and planned.cell != planned.plain:
+        settings.store.write(plain)
     if teacher is None:
         return
-    plain = store.find(planned.plain.identity())
-    if plain is not None:
-        settings.store.write(plain)
-    if teacher.checkpoint is not None:
-        console.say("teacher: the given checkpoint")
+    if not teacher.trained:
+        console.say("teacher: as it was given")
         return
     record, source = store.find(teacher.identity()), settings.model_copy(update={"work_dir": work_dir})
     why = "its record or weights are not here"
@@ -253,6 +255,8 @@ def show(then: Record, now: Record, verdict: Agreement) -> None:
         echo(f"{name:<10}{value}, {record.device}, {record.host_class}")
     if then.teacher is not None and now.teacher is not None:
         same = "the same" if then.teacher.weights_sha256 == now.teacher.weights_sha256 else "other"
-        values = f"{100 * then.teacher.value:.2f} then, {100 * now.teacher.value:.2f} now"
-        echo(f"teacher   {same} weights ({then.metric} {values})")
+        values = "not measured"
+        if then.teacher.value is not None and now.teacher.value is not None:
+            values = f"{then.metric} {100 * then.teacher.value:.2f} then, {100 * now.teacher.value:.2f} now"
+        echo(f"teacher   {same} weights ({values})")
     echo(f"{'agrees' if verdict.agrees else 'disagrees'}: {verdict.why}")

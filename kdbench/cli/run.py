@@ -46,16 +46,11 @@ if TYPE_CHECKING:
 @click.option(
     "--teacher",
     metavar="CFG",
-    help="Config of the teacher: mmdet::..., mmseg::..., or a file, whose Python code runs with your rights.",
+    help="Config of the teacher: mmdet::..., mmseg::..., or a file, whose Python code runs with your rights; or "
+    "timm:NAME, which gives feature maps (with --set teacher.out_indices=[1,2,3]).",
 )
 @click.option("--student", metavar="CFG", help="Config of the student, likewise.")
-@click.option(
-    "--teacher-checkpoint",
-    "teacher_checkpoints",
-    multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Weights of the teacher, one for each of an ensemble; without, it is trained once and kept.",
-)
+@options.teacher_checkpoints
 @options.device
 @click.option(
     "--gpus", type=click.IntRange(min=1), help="Train on this many GPUs of this machine (torchrun)."
@@ -89,7 +84,7 @@ def command(
     schedule: Literal["default", "smoke"],
     teacher: str | None,
     student: str | None,
-    teacher_checkpoints: tuple[Path, ...],
+    teacher_checkpoints: tuple[str, ...],
     device: str | None,
     gpus: int | None,
     precision: Precision,

@@ -6,11 +6,13 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
 from kdbench.cards import Dataset, MethodCard
+from kdbench.cli import options
 from kdbench.cli.listing import cell
 from kdbench.cli.screen import echo
 from kdbench.errors import UserError
@@ -22,6 +24,8 @@ from kdbench.specs import Pair
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
+    from kdbench.results.method_costs import Costs
+
 KINDS = ("method", "dataset", "pair", "model")
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple of"}
 
@@ -30,7 +34,8 @@ BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple
 @click.argument("name", metavar="NAME[opt=value,...]")
 @click.option("--kind", type=click.Choice(KINDS), help="Which of them, where NAME stands for several.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(name: str, kind: str | None, as_json: bool) -> None:
+@options.results("Folder of the records, for what a method costs.")
+def command(name: str, kind: str | None, as_json: bool, results: Path) -> None:
     """Show the card of a method, dataset, pair or model; of a method with options, their values too.
 
     A pair's parameters and FLOPs are counted on its models, which takes some seconds.
@@ -38,7 +43,7 @@ def command(name: str, kind: str | None, as_json: bool) -> None:
     found = registry()
     own, raw = parse(name)
     kind, offer = pick(found, own, kind)
-    card = describe(found, kind, offer)
+    card = describe(found, kind, offer, _costs(offer.value.name, results) if kind == "method" else {})
     if raw:
         card |= chosen(kind, offer, raw)
     if as_json:
@@ -78,12 +83,26 @@ def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offe
     return kinds[0], finders[kinds[0]](name)
 
 
-def describe(found: Registry, kind: str, offer: Offer[Any]) -> dict[str, Any]:
-    """Everything there is to say, JSON-able; ``kind`` and ``plugin`` come first."""
+def _costs(method: str, results: Path) -> Costs:
+    from kdbench.results.method_costs import method_costs
+    from kdbench.results.store import Store
+
+    return method_costs(Store(results).records()[0]).get(method, {})
+
+
+def describe(found: Registry, kind: str, offer: Offer[Any], costs: Costs) -> dict[str, Any]:
+    """Everything there is to say, JSON-able; ``kind`` and ``plugin`` come first.
+
+    Args:
+        found: The installed plugins.
+        kind: What the offer is.
+        offer: The method, dataset, pair or model.
+        costs: Of a method: pair -> time of an iteration relative to the plain student's.
+    """
     plugin = offer.plugin
     start = {"kind": kind, "plugin": f"{plugin.distribution} {plugin.version} ({plugin.module})"}
     if kind == "method":
-        return start | _method(offer.value)
+        return start | _method(offer.value, costs)
     if kind == "dataset":
         return start | _dataset(offer.value)
     if kind == "model":
@@ -99,11 +118,11 @@ def chosen(kind: str, offer: Offer[Any], raw: Mapping[str, str]) -> dict[str, An
     """
     if kind != "method":
         raise UserError(f"'{offer.value.name}' is a {kind}, which has no options: leave the brackets out.")
-    options = resolve(offer.value, raw)
-    return {"selector": canonical(offer.value, options), "values": options.model_dump(mode="json")}
+    values = resolve(offer.value, raw)
+    return {"selector": canonical(offer.value, values), "values": values.model_dump(mode="json")}
 
 
-def _method(card: MethodCard) -> dict[str, Any]:
+def _method(card: MethodCard, costs: Costs) -> dict[str, Any]:
     return {
         "name": card.name,
         "revision": card.revision,
@@ -112,6 +131,9 @@ def _method(card: MethodCard) -> dict[str, Any]:
         "year": card.year,
         "link": card.link,
         "tasks": list(card.tasks),
+        "families": list(card.families),
+        "attends": f"{card.attends} (kdbench show-mask {card.name})" if card.attends else "",
+        "cost": {pair: round(ratio, 2) for pair, ratio in costs.items()},
         "equations": inspect.cleandoc(card.equations),
         "options": [option(name, field) for name, field in card.options.model_fields.items()],
         "variants": dict(card.variants),

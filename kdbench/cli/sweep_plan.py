@@ -14,8 +14,7 @@ from kdbench.runs.estimate import Rates, teachers_of
 from kdbench.runs.packs import Pack
 from kdbench.runs.sweep_cells import Item, Known
 from kdbench.runs.sweep_plan import SweepPlan
-from kdbench.runs.sweep_records import weights_of
-from kdbench.specs import TeacherSpec
+from kdbench.runs.sweep_records import has_weights
 
 
 def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
@@ -27,11 +26,11 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
         slots: Workers at once, over which packs are dealt out; None: not known before the sweep.
     """
     items, store, packs = plan.cells, plan.known, plan.packs
-    done = {record.identity for record in store.records if record.done}
+    done = {record.identity: record for record in store.records if record.done}
 
     def there(spec: Spec) -> bool:
-        weights = not isinstance(spec, TeacherSpec) or weights_of(work_dir, spec).is_file()
-        return weights and spec.identity() in done
+        record = done.get(spec.identity())
+        return record is not None and has_weights(work_dir, spec, record)
 
     rates = Rates()
     rates.learn(store.records)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
-from kdbench.conformance.models import families_of
+from kdbench.conformance.models import examined_families
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
 from kdbench.distill.settings import noted
@@ -103,8 +103,8 @@ class Exam:
         return found
 
     def families(self, options: Options | None = None) -> list[str]:
-        """Return the families in which the method is looked at, as :func:`families_of` says."""
-        return families_of(self.card, options or self.options)
+        """Return the families in which the method is looked at, as :func:`examined_families` says."""
+        return examined_families(self.card, options or self.options)
 
     def teachers(self, family: str, options: Options) -> list[Any]:
         """Return the teachers that these options ask for, the same at every call."""

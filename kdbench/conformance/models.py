@@ -8,7 +8,7 @@ from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, stages
 from kdbench.plugins import make_method
-from kdbench.specs import Model, Schedule, Task, narrow
+from kdbench.specs import Model, Schedule, narrow, task_of
 
 WIDTH = 8
 IMAGE = 64
@@ -51,20 +51,20 @@ MODELS: Mapping[str, Callable[[int], Model]] = {
 """Family -> its model with so many channels."""
 
 
-def task_of(family: str) -> Task:
-    """Return the task of a family's models."""
-    return "segmentation" if family == "segmentation" else "detection"
-
-
-def families_of(card: MethodCard, options: Options) -> list[str]:
-    """Return the families in which a method is looked at: those of its tasks that have what it captures.
-
-    Maps are maps everywhere, so DETRs, which train slowly, are for methods that no other detector can run.
-    """
+def working_families(card: MethodCard, options: Options) -> list[str]:
+    """Return the families of a method's tasks that have what it captures."""
     from kdbench.distill import FAMILIES
 
     needed = set(make_method(card, options).needs())
-    found = [family for family in MODELS if needed <= FAMILIES[family] and task_of(family) in card.tasks]
+    return [family for family, has in FAMILIES.items() if needed <= has and task_of(family) in card.tasks]
+
+
+def examined_families(card: MethodCard, options: Options) -> list[str]:
+    """Return the families in which a method is looked at: those in which it works.
+
+    Maps are maps everywhere, so DETRs, which train slowly, are for methods that no other detector can run.
+    """
+    found = working_families(card, options)
     others = [family for family in found if family != "query"]
     return others if any(task_of(family) == "detection" for family in others) else found
 

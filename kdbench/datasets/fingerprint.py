@@ -12,7 +12,7 @@ from kdbench.datasets.layout import items
 from kdbench.errors import UserError
 from kdbench.specs import digest, file_digest
 
-WORDS = ("name", "title", "prepare", "folder", "license", "link", "citation", "embedded")
+WORDS = ("name", "title", "prepare", "folder", "license", "link", "citation", "embedded", "images")
 """Fields of a card that change no number."""
 
 
@@ -53,7 +53,9 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
     index.save()
     card = {name: value for name, value in asdict(dataset).items() if name not in WORDS}
     if dataset.layout == TASK_FORMATS[dataset.task][0]:
-        del card["format"]  # fingerprints are older than the field
+        del card["format"]  # fingerprints are older than this field and the next
+    if not dataset.mask_values:
+        del card["mask_values"]
     return digest({"card": card, "content": content})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench.cards import Dataset
-from kdbench.datasets import caltech, coco, kitti, widerface
+from kdbench.datasets import caltech, coco, ilsvrc, kitti, widerface
 from kdbench.datasets.boxes import Annotation, read_annotation
 
 
@@ -35,6 +35,7 @@ class Format:
 
 FORMATS = {
     "voc": Format(".xml", boxes=lambda path, name: read_annotation(path.read_bytes())),
+    "ilsvrc": Format(".xml", boxes=ilsvrc.annotation_of),
     "masks": Format(".png"),
     "coco": Format("", coco.names_of, coco.annotation_of, coco.truth_of, ignores=True),
     "kitti": Format(".txt", None, kitti.annotation_of, kitti.truth_of, ignores=True),

@@ -35,6 +35,8 @@ class HashIndex:
         self.file = cache_folder() / "hashes" / f"{digest(str(folder.resolve()))[:16]}.json"
         self._known: dict[str, list[int | str]] = {} if rehash else self._read()
         self._found: dict[str, list[int | str]] = {}
+        self._told: dict[tuple[str, Path], str] = {}
+        """What was asked for already: one file may have the annotations of a hundred thousand images."""
 
     def _read(self) -> dict[str, list[int | str]]:
         try:
@@ -44,7 +46,7 @@ class HashIndex:
         return values if isinstance(values, dict) else {}
 
     def hash_of(self, path: Path, compute: Callable[[Path], str]) -> str:
-        """Return the hash of a file.
+        """Return the hash of a file, which is looked at once.
 
         Args:
             path: The file.
@@ -53,10 +55,16 @@ class HashIndex:
         Raises:
             OSError: If it cannot be read.
         """
+        asked = (compute.__name__, path)
+        if asked not in self._told:
+            self._told[asked] = self._hash(path, compute)
+        return self._told[asked]
+
+    def _hash(self, path: Path, compute: Callable[[Path], str]) -> str:
         found = path.stat()
         stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
         key = f"{compute.__name__} {path.absolute()}"
-        known = self._found.get(key) or self._known.get(key)
+        known = self._known.get(key)
         value = str(known[-1]) if known is not None and known[:-1] == stamp else compute(path)
         if time.time() - max(found.st_mtime, found.st_ctime) > SETTLED:
             self._found[key] = [*stamp, value]

@@ -156,12 +156,8 @@ def _is_file(path: Path) -> bool:
 
 def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
     """Return the names of the images of one part of a split. Raises UserError where its list cannot be used."""
-    path, images, read = folder / part.listing, folder / part.images, format_of(dataset).names
-
-    def exists(name: str) -> bool:
-        return _is_file(_file(images, name, dataset.image_suffix))
-
-    names = read_names(path, dataset.image_suffix, exists) if read is None else _named_in(path, read)
+    path = folder / part.listing
+    names = _all_names(dataset, part, folder)
     if part.take == "all":
         return names
     held = held_out(names)
@@ -169,6 +165,28 @@ def part_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
     if not taken:
         raise ListError(path, "names too few images to hold some out")
     return taken
+
+
+def _all_names(dataset: Dataset, part: Split, folder: Path) -> list[str]:
+    path, images, read = folder / part.listing, folder / part.images, format_of(dataset).names
+
+    def exists(name: str) -> bool:
+        return _is_file(_file(images, name, dataset.image_suffix))
+
+    if read is not None:
+        return _named_in(path, read)
+    return read_names(path, dataset.image_suffix, exists) if part.names else _found_in(dataset, images)
+
+
+def _found_in(dataset: Dataset, images: Path) -> list[str]:
+    """Return the names of all images below a folder, in order. Raises ListError where there are none."""
+    suffix = dataset.image_suffix
+    if not suffix:
+        raise ListError(images, "cannot be made: say which ending the images have (image_suffix)")
+    found = sorted(path.relative_to(images).as_posix() for path in images.rglob(f"*{suffix}"))
+    if not found:
+        raise ListError(images, f"is empty: there is no file *{suffix}")
+    return [name.removesuffix(suffix) for name in found]
 
 
 def _named_in(path: Path, read: Callable[[Path], list[str]]) -> list[str]:
@@ -206,8 +224,13 @@ def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
     try:
         wanted = list(part_items(dataset, part, folder))
     except ListError as error:
-        there = (folder / part.listing).is_file()
-        return [*problems, Problem(part.listing, error.why if there else "missing")]
+        listing = part.listing if part.names or format_of(dataset).names else part.images
+        there = (folder / listing).exists()
+        return (
+            problems
+            if listing in absent
+            else [*problems, Problem(listing, error.why if there else "missing")]
+        )
     listed = cache(_listed)
     for item in wanted:
         for where, path in ((part.images, item.image), (part.annotations, item.annotation)):

@@ -36,7 +36,7 @@ def link(dataset: Dataset, folder: Path, source: Path, inside: Iterable[str] = (
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.is_dir() and not folder.is_symlink():
         folder.rmdir()
-    _point(folder, found)
+    point(folder, found)
     log.info(f"Linked {folder} to {found}.")
 
 
@@ -45,6 +45,7 @@ def link_or_tell(
     folder: Path,
     source: Path | None,
     inside: Iterable[str] = (),
+    files: Iterable[str] = (),
 ) -> None:
     """Link a dataset that is not downloaded: all that the ``prepare`` of most datasets does.
 
@@ -55,6 +56,7 @@ def link_or_tell(
         folder: Where kdbench looks for it, as ``prepare`` is given it.
         source: The folder that the user names with ``--from``, or None, as ``prepare`` is given it.
         inside: Names of the dataset's folder in its usual package: ``source`` may be the package.
+        files: What is to be got there, where that is not all.
 
     Raises:
         UserError: When ``source`` lacks files of the dataset, ``folder`` has other files, or neither is there: then
@@ -65,8 +67,9 @@ def link_or_tell(
     elif has_files(folder) and not missing(dataset, folder):
         log.info(f"{folder} has {dataset.name} already.")
     else:
+        what = " and ".join(files) or "it"
         raise UserError(
-            f"kdbench does not download {dataset.name}: get it from {dataset.link}, then run "
+            f"kdbench does not download {dataset.name}: get {what} from {dataset.link}, then run "
             f"`kdbench data prepare {dataset.name} --from DIR`."
         )
 
@@ -83,8 +86,12 @@ def _found(dataset: Dataset, source: Path, inside: Iterable[str]) -> Path:
     return best
 
 
-def _point(folder: Path, target: Path) -> None:
-    """Put the link in place by a rename, so that an older one is replaced at once."""
+def point(folder: Path, target: Path) -> None:
+    """Make ``folder`` a symbolic link to ``target``, by a rename, so that an older one is replaced at once.
+
+    Raises:
+        UserError: When there can be no link.
+    """
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         new = Path(temporary) / "link"
         try:

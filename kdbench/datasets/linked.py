@@ -1,4 +1,4 @@
-"""Datasets that are got elsewhere: ``kdbench data prepare NAME --from DIR`` checks and links them."""
+"""COCO, KITTI and WIDER FACE: ``kdbench data prepare NAME --from DIR`` checks and links them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import partial
 
 from kdbench.cards import Dataset, Split
 from kdbench.datasets.link import link_or_tell
+from kdbench.datasets.packages import Package, link_or_fetch
 
 # fmt: off
 COCO_CLASSES = (
@@ -43,12 +44,13 @@ coco = Dataset(
     metric="mAP",
     splits={"train": _coco("train2017"), "test": _coco("val2017")},
     image_suffix="",
-    prepare="kdbench.datasets.linked:link_coco",
+    prepare="kdbench.datasets.linked:prepare_coco",
     folder="coco",
     license="annotations CC BY 4.0; images from flickr under flickr's terms of use",
     link="https://cocodataset.org/#download",
     citation="T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014",
     format="coco",
+    images={"train": 118287, "test": 5000},
 )
 kitti = Dataset(
     name="kitti",
@@ -79,6 +81,21 @@ widerface = Dataset(
     link="http://shuoyang1213.me/WIDERFACE/",
     citation="S. Yang et al., WIDER FACE: A Face Detection Benchmark, CVPR 2016",
     format="widerface",
+    images={"train": 12880, "test": 3226},
 )
 
-link_coco, link_kitti, link_widerface = (partial(link_or_tell, card) for card in (coco, kitti, widerface))
+SERVER = "http://images.cocodataset.org"
+COCO_PACKAGES = (
+    Package("train2017", "train2017", {f"{SERVER}/zips/train2017.zip": ""}),
+    Package("val2017", "val2017", {f"{SERVER}/zips/val2017.zip": ""}),
+    Package("annotations", "annotations", {f"{SERVER}/annotations/annotations_trainval2017.zip": ""}),
+)
+
+prepare_coco = partial(link_or_fetch, coco, COCO_PACKAGES)
+"""Link COCO 2017 on disk, or download it (19 GiB)."""
+link_kitti = partial(link_or_tell, kitti, files=("data_object_image_2.zip", "data_object_label_2.zip"))
+link_widerface = partial(
+    link_or_tell,
+    widerface,
+    files=("WIDER_train.zip", "WIDER_val.zip", "wider_face_split.zip", "eval_tools.zip"),
+)

@@ -26,6 +26,16 @@ def folder_of(dataset: Dataset, root: Path | None = None) -> Path:
     return data_root(root) / dataset.folder
 
 
+def on_disk(dataset: Dataset, root: Path | None = None) -> list[str]:
+    """Return the splits of a dataset whose lists and folders are there; no file is opened."""
+    folder = folder_of(dataset, root)
+    needed = {
+        name: [path for part in parts for path in (part.listing, part.images, part.annotations)]
+        for name, parts in dataset.splits.items()
+    }
+    return [name for name, paths in needed.items() if all((folder / path).exists() for path in paths)]
+
+
 def require(dataset: Dataset, root: Path | None = None) -> Path:
     """Return the folder of a dataset that has all its files (none of them is opened).
 

@@ -1,18 +1,13 @@
-"""Opens images and masks, whole or only their headers, and says in words what is wrong with them."""
+"""Opens images, whole or only their headers, and says in words what is wrong with them."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 Size = tuple[int, int]
-MASK_MODES = ("1", "L", "P")
-"""Pillow's modes in which a pixel is an index."""
-
 TURNED = ("JPEG", "PNG")
 """Formats that OpenCV turns by their EXIF orientation."""
 SIDEWAYS = range(5, 9)
@@ -50,12 +45,24 @@ def read_picture(path: Path, pixels: bool) -> Picture:
     Raises:
         ValueError: In words, where the file cannot be read.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         if pixels:
-            _load(image)
+            decode(image)
         width, height = image.size
         found = orientation(image)
         return Picture((height, width) if found in SIDEWAYS else (width, height), found != 1)
+
+
+def picture_as_text(path: Path) -> str:
+    """Format what the header of an image says: width, height, and 1 if it is turned."""
+    found = read_picture(path, pixels=False)
+    return "{} {} {:d}".format(*found.size, found.turned)
+
+
+def picture_from_text(text: str) -> Picture:
+    """Parse what :func:`picture_as_text` wrote."""
+    width, height, turned = map(int, text.split())
+    return Picture((width, height), bool(turned))
 
 
 def orientation(image: Image.Image) -> int:
@@ -74,46 +81,16 @@ def orientation(image: Image.Image) -> int:
     return found if found in range(1, 9) else 1
 
 
-def read_mask(path: Path, pixels: bool) -> tuple[Size, dict[int, int] | None]:
-    """Width and height of a mask, and each value that it has -> number of pixels (None unless ``pixels``).
-
-    Raises:
-        ValueError: In words, where the file cannot be read or has no single channel of at most 8 bits.
-    """
-    with _opened(path) as image:
-        if orientation(image) != 1:
-            raise ValueError(
-                f"its EXIF orientation {orientation(image)} is not applied to masks: save it turned, without it"
-            )
-        if image.mode not in MASK_MODES:
-            raise ValueError(f"is not a mask: its pixels are {image.mode}, not one 8-bit class number")
-        if not pixels:
-            return image.size, None
-        _load(image)
-        values, counts = np.unique(np.asarray(image).astype(np.uint8), return_counts=True)
-        return image.size, dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def mask_as_text(path: Path) -> str:
-    """Format what :func:`read_mask` gives as JSON: width, height, and value -> pixels."""
-    (width, height), values = read_mask(path, pixels=True)
-    return json.dumps([width, height, values])
-
-
-def mask_from_text(text: str) -> tuple[Size, dict[int, int]]:
-    """Parse what :func:`mask_as_text` wrote."""
-    width, height, values = json.loads(text)
-    return (width, height), {int(value): count for value, count in values.items()}
-
-
-def _opened(path: Path) -> Image.Image:
+def opened(path: Path) -> Image.Image:
+    """Open an image; its pixels are read later. Raises ValueError, in words, where it cannot be read."""
     try:
         return Image.open(path)
     except UNREADABLE as error:
         raise ValueError(_words(error)) from error
 
 
-def _load(image: Image.Image) -> None:
+def decode(image: Image.Image) -> None:
+    """Read the pixels of an opened image. Raises ValueError, in words, where they cannot be read."""
     try:
         image.load()
     except UNREADABLE as error:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kdbench.cards import Dataset
 from kdbench.datasets.boxes import Finding, judge
-from kdbench.datasets.classes import IGNORED, absent, unusable
+from kdbench.datasets.classes import IGNORED, NAMED, absent, unusable
 from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.layout import Item, Problem, items, missing, relative
-from kdbench.datasets.pictures import Picture, Size, mask_as_text, mask_from_text, read_mask, read_picture
+from kdbench.datasets.masks import (
+    by_colour,
+    classes_of_values,
+    colours_as_text,
+    counts_of,
+    mask_size,
+    named,
+    numbers_as_text,
+)
+from kdbench.datasets.pictures import Picture, Size, picture_as_text, picture_from_text, read_picture
 from kdbench.errors import UserError
 
 
@@ -64,8 +73,8 @@ class Reader:
 
     Attributes:
         pixels: Decode images and masks in full; else only their headers.
-        index: Has the values of masks that have not changed since they were read; they are read whatever ``pixels``
-            says then.
+        index: Has the sizes of images and the values of masks that have not changed since they were read; masks are
+            read whatever ``pixels`` says then.
     """
 
     pixels: bool
@@ -78,13 +87,20 @@ class Reader:
 
     def picture(self, path: Path) -> Picture:
         """As :func:`read_picture`."""
-        return read_picture(path, self.pixels)
+        if self.pixels or self.index is None:
+            return read_picture(path, self.pixels)
+        return picture_from_text(self.index.hash_of(path, picture_as_text))
 
-    def mask(self, path: Path) -> tuple[Size, dict[int, int] | None]:
-        """As :func:`read_mask`."""
-        if self.index is None:
-            return read_mask(path, self.pixels)
-        return mask_from_text(self.index.hash_of(path, mask_as_text))
+    def mask(self, path: Path, *, coloured: bool) -> tuple[Size, Mapping[int, int]]:
+        """Return a mask's width and height, and value -> number of pixels (nothing unless ``values``).
+
+        Raises:
+            ValueError: In words, where the file cannot be read or is no mask.
+        """
+        if not self.values:
+            return mask_size(path, coloured=coloured), {}
+        read = colours_as_text if coloured else numbers_as_text
+        return counts_of(read(path) if self.index is None else self.index.hash_of(path, read))
 
 
 def verify(
@@ -101,7 +117,8 @@ def verify(
         dataset: The dataset's card.
         folder: Its folder.
         pixels: Decode images and masks in full; else only their headers.
-        index: Has the values of masks that have not changed since; they are read whatever ``pixels`` says then.
+        index: Has the sizes of images and the values of masks that have not changed since; masks are read whatever
+            ``pixels`` says then.
         advance: Called with (images done, all images).
 
     Returns:
@@ -233,17 +250,25 @@ def _check_boxes(
 def _check_mask(
     dataset: Dataset, item: Item, picture: Picture | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
-    found, values = reader.mask(item.annotation)
+    found, values = reader.mask(item.annotation, coloured=by_colour(dataset))
     findings = []
     if picture is not None and picture.size != found:
         how = ", as its EXIF orientation turns it" if picture.turned else ""
         sizes = "mask of {} x {} for an image of {} x {}".format(*found, *picture.size)
         findings.append(Finding(True, sizes + how))
-    for value, number in (values or {}).items():
-        if value == dataset.ignore_index:
-            counts.classes[IGNORED] = counts.classes.get(IGNORED, 0) + number
-        elif value < len(dataset.classes):
-            counts.classes[dataset.classes[value]] += number
-        else:
-            findings.append(Finding(True, f"unknown class {value} in {number} pixels"))
-    return findings
+    table = classes_of_values(dataset)
+    for value, number in values.items():
+        if value in table:
+            index = table[value]
+            name = IGNORED if index == dataset.ignore_index else dataset.classes[index]
+            counts.classes[name] = counts.classes.get(name, 0) + number
+    unknown = {value: number for value, number in values.items() if value not in table}
+    return findings + _unknown(dataset, unknown)
+
+
+def _unknown(dataset: Dataset, values: Mapping[int, int]) -> list[Finding]:
+    """Name the values of a mask that stand for no class, the first ones of many."""
+    what = "{} in {} pixels is not in mask_values" if dataset.mask_values else "unknown class {} in {} pixels"
+    found = [Finding(True, what.format(named(value, dataset), number)) for value, number in values.items()]
+    rest = len(found) - NAMED
+    return found[:NAMED] + ([Finding(True, f"{rest} more values that are no class")] if rest > 0 else [])

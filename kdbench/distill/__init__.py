@@ -17,6 +17,7 @@ from kdbench.distill.captures import (
     Targets,
     rows_of,
 )
+from kdbench.distill.features import FeatureNetwork
 from kdbench.distill.levels import assign_levels, level_overlaps
 from kdbench.distill.losses import (
     at_least_float32,
@@ -43,6 +44,7 @@ __all__ = [
     "Adapter",
     "Assignment",
     "Captures",
+    "FeatureNetwork",
     "Hidden",
     "Logits",
     "Method",

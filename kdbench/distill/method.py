@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from kdbench.cards import Options
 from kdbench.distill.captures import Captures, Predictions, Shapes, Targets, detached
+from kdbench.specs import Family
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -39,6 +40,7 @@ class Step:
             convolution on a pair of maps for each level, as in ``head_hidden[k - 1]``, and returns its
             ``Predictions``. The teacher is frozen; gradients reach the maps.
         teacher_boxes: ``teacher_boxes(predictions)`` decodes such predictions, as in ``head_boxes``.
+        family: The student's, None if unknown.
     """
 
     student: Captures
@@ -51,6 +53,7 @@ class Step:
     generator: Generator = field(default_factory=Generator, repr=False)
     teacher_tail: Callable[..., Predictions] = no_head
     teacher_boxes: Callable[[Predictions], list[Tensor]] = no_head
+    family: Family | None = None
 
     @property
     def progress(self) -> float:

@@ -103,7 +103,8 @@ def attended(
     subject = models["student"].subject
     method = make_method(card, options).to(device)
     student = models["student"].build("student", device)
-    names = check_family(method, family_of_model(student))
+    family = family_of_model(student)
+    names = check_family(method, family, features=models["teacher"].subject.model.gives_features)
     plain = {"flip": 0.0, "crop": None, "resize_range": None}
     pipeline = training_pipeline(subject.dataset, subject.schedule.model_copy(update=plain))
     image = images_of(subject.dataset, folder, split, pipeline)[index]
@@ -115,7 +116,8 @@ def attended(
         targets = targets_of(student, inputs, samples)
         seen = captures_of(student, raw, names)
         draws = generator(inputs.device, subject.seed, "attention")
-        step = Step(seen, teacher, targets, inputs, 0, subject.schedule.iterations, generator=draws)
+        length = subject.schedule.iterations
+        step = Step(seen, teacher, targets, inputs, 0, length, generator=draws, family=family)
         with running(title_of(card), "attention()"):
             maps = method.attention(step)
     check_maps(card.name, maps)

@@ -75,8 +75,40 @@ class Fit:
     share: float
 
 
-def load_weights(model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, str]] = ()) -> dict[str, str]:
-    """Load the weights of a checkpoint whose names and shapes match the model's.
+def load_weights(
+    model: nn.Module,
+    file: Path,
+    revise_keys: Sequence[tuple[str, str]] = (),
+    rows: Mapping[str, Sequence[int]] | None = None,
+) -> dict[str, str]:
+    """Load the weights of a checkpoint whose names and shapes match the model's, as :func:`weights_in` finds them.
+
+    Args:
+        model: Changed in place.
+        file: The checkpoint.
+        revise_keys: As :func:`weights_in` takes them.
+        rows: Name of a weight -> the rows of the file's that are taken, in their order; None: all of each.
+
+    Returns:
+        Name of each weight or statistic that was not loaded, which keeps its value -> why, in words.
+
+    Raises:
+        UserError: As :func:`weights_in` does. The model is unchanged then.
+    """
+    own, state = model.state_dict(), dict(weights_in(model, file, revise_keys))
+    for name, taken in (rows or {}).items():
+        if name in state:
+            state[name] = state[name][list(taken)]
+    matching = {name: value for name, value in state.items() if _matches(own, name, value)}
+    model.load_state_dict(matching, strict=False)
+    missed = [name for name in own if name not in matching and not name.endswith(COUNTER)]
+    return {name: _difference(own[name], state.get(name)) for name in missed}
+
+
+def weights_in(
+    model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, str]] = ()
+) -> Mapping[str, Tensor]:
+    """Return the weights of a checkpoint by the names that they have in a model.
 
     The weights may stand under any key and behind any prefix: ``state_dict``, ``model``, ``module.``,
     ``_orig_mod.``, ``student.`` and the like; the part that fits best is taken. Averaged weights under a key of
@@ -84,16 +116,13 @@ def load_weights(model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, 
     file, the averaged weights are in ``state_dict``, and ``ema_state_dict`` has the raw ones.
 
     Args:
-        model: Changed in place.
+        model: The model.
         file: The checkpoint: of torch, or safetensors.
         revise_keys: Regexes and replacements that give foreign weights the model's names, applied in this order.
 
-    Returns:
-        Name of each weight or statistic that was not loaded, which keeps its value -> why, in words.
-
     Raises:
         UserError: No such file, no checkpoint, truncated, one that must be executed to be read, of another
-            architecture, or of several models that fit. The model is unchanged then.
+            architecture, or of several models that fit.
     """
     own = model.state_dict()
     states = [_renamed(state, revise_keys) for state in state_dicts(file)]
@@ -114,10 +143,7 @@ def load_weights(model: nn.Module, file: Path, revise_keys: Sequence[tuple[str, 
         raise UserError(
             f"checkpoint {file} has several models that fit, under {prefixes}: save the one that you mean alone."
         )
-    matching = {name: value for name, value in best.state.items() if _matches(own, name, value)}
-    model.load_state_dict(matching, strict=False)
-    missed = [name for name in own if name not in matching and not name.endswith(COUNTER)]
-    return {name: _difference(own[name], best.state.get(name)) for name in missed}
+    return best.state
 
 
 def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[Fit]:
@@ -166,7 +192,7 @@ def state_dicts(file: Path) -> list[Mapping[str, Tensor]]:
     """Return every state dict in a checkpoint, on the CPU: averaged weights last, ``state_dict`` first.
 
     Raises:
-        UserError: As :func:`load_weights` says.
+        UserError: As :func:`weights_in` says.
     """
     if not file.is_file():
         raise UserError(f"checkpoint {file} does not exist: check the path.")
@@ -202,7 +228,7 @@ def load(file: Path, map_location: Any = "cpu") -> Any:
     """Read what torch saved in a file, without executing it.
 
     Raises:
-        UserError: As :func:`load_weights` says.
+        UserError: As :func:`weights_in` says.
     """
     try:
         if is_safetensors(file):

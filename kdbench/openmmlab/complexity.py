@@ -21,6 +21,7 @@ from kdbench.errors import UserError
 from kdbench.openmmlab import queries
 from kdbench.openmmlab.captures import family_of_model
 from kdbench.openmmlab.cascades import stages_of
+from kdbench.openmmlab.features import FeatureTeacher
 from kdbench.openmmlab.models import full_config, parameters_of
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.specs import Model, Pair, Schedule
@@ -93,7 +94,7 @@ def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedul
     width, height = schedule.scale
     divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1) or 1
     size = [-(-side // divisor) * divisor for side in (height, width)]
-    image = torch.zeros(1, 3, *size, device=next(model.parameters()).device)
+    image = torch.zeros(1, 3, *size, device=_device(model))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _forward(model, image)
     return parameters_of(model), int(counter.get_total_flops()) // 2
@@ -103,7 +104,7 @@ def without_values(config: ConfigDict, dataset: Dataset) -> Any:
     """Return the model on the meta device, in evaluation mode: not initialised, so nothing is downloaded.
 
     Built on the CPU first, because some models read values of their own tensors while they are built. A DETR stays
-    there: its attention reads the sizes of its maps from a tensor.
+    there.
     """
     if dataset.task == "detection":
         from mmdet.registry import MODELS
@@ -112,11 +113,19 @@ def without_values(config: ConfigDict, dataset: Dataset) -> Any:
     init_default_scope(LIBRARIES[dataset.task])
     with seeded("complexity"):
         model = MODELS.build(copy.deepcopy(config)).eval()
-    return model if family_of_model(model) == "query" else model.to("meta")
+    return model.to(_device(model))
+
+
+def _device(model: Any) -> str:
+    """Return where a model is counted: the attention of a DETR reads the sizes of its maps from a tensor."""
+    return "cpu" if family_of_model(model) == "query" else "meta"
 
 
 def _forward(model: Any, image: torch.Tensor) -> None:
     """Backbone, neck and heads, up to their raw outputs."""
+    if isinstance(model, FeatureTeacher):
+        model.extract_feat(image)
+        return
     family = family_of_model(model)
     if family == "segmentation" and isinstance(model.decode_head, nn.ModuleList):
         model.encode_decode(

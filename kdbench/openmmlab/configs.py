@@ -15,7 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.errors import UserError
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.specs import Family, Model
+from kdbench.specs import Family, Model, is_feature_network
 
 IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
 """Assigners of mmdet that can leave anchors in ignored boxes alone."""
@@ -23,6 +23,8 @@ IGNORED = 0.5
 """Share of an anchor's area in an ignored box from which on it is neither a target nor background."""
 # mmengine looks for _base_ = "mmseg::x" in the distribution mmsegmentation, which may have another name
 MODULE2PACKAGE["mmseg"] = "mmseg"
+FEATURE_TEACHER = "FeatureTeacher"
+"""Type of the model that :mod:`kdbench.openmmlab.features` registers."""
 FULL_WIDTH = 64
 """Channels after the stem of a ResNet as published."""
 IMAGE_CHANNELS = 3
@@ -46,12 +48,16 @@ def config_file(reference: str) -> Path:
     if not separator:
         path = Path(reference)
     else:
-        inside = Path(".mim", "configs") if package in LIBRARIES.values() else Path()
-        path = _folder(package, reference) / inside / name
+        path = (configs_of(package) if package in LIBRARIES.values() else _folder(package, reference)) / name
     if not path.is_file():
         where = f"{package}'s configs" if separator else "this folder"
         raise UserError(f"config '{reference}' is not in {where}: check the name.")
     return path
+
+
+def configs_of(library: str) -> Path:
+    """Return the folder of the configs that mmdet or mmseg ships. Raises UserError where it is not installed."""
+    return _folder(library, f"{library}::") / ".mim" / "configs"
 
 
 def _folder(package: str, reference: str) -> Path:
@@ -69,12 +75,14 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
     """Read a config with all that it inherits.
 
     Args:
-        reference: As :func:`config_file` takes it.
+        reference: As :func:`config_file` takes it; or a feature teacher's ``SOURCE:NAME``, which has no file.
         import_modules: Import its ``custom_imports`` too.
 
     Raises:
         UserError: If there is no such config, it does not parse or has no model.
     """
+    if is_feature_network(reference):
+        return Config({"model": {"type": FEATURE_TEACHER, "features": reference}})
     path = config_file(reference)
     try:
         config = Config.fromfile(str(path), import_custom_modules=import_modules)
@@ -138,7 +146,8 @@ def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigD
         UserError: If the config does not parse, has no model, or is of another library than the dataset needs.
     """
     config = read_config(model.config)
-    check_library(model.config, config, dataset)
+    if not model.gives_features:
+        check_library(model.config, config, dataset)
     edit(config.model, model)
     adapt(config.model, dataset, pretrained=pretrained)
     adapted: ConfigDict = config.model
@@ -173,8 +182,12 @@ def family_of(config: ConfigDict) -> Family:
     """Family of a model's config.
 
     Raises:
-        UserError: If it is of none that kdbench knows.
+        UserError: If it is of none that kdbench knows, or gives feature maps alone.
     """
+    if config.get("type") == FEATURE_TEACHER:
+        raise UserError(
+            f"'{config.features}' gives feature maps and predicts nothing: it can only be a teacher."
+        )
     if "decode_head" in config:
         return "segmentation"
     embedded = config.get("rpn_head", {}).get("type") == "EmbeddingRPNHead"

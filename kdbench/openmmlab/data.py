@@ -15,6 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError
+from kdbench.openmmlab import packed
 from kdbench.openmmlab.loading_process import leave_signals
 from kdbench.openmmlab.same_size import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.sampling import PositionSampler, SeededImages
@@ -23,16 +24,15 @@ from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
-PACKED = 20_000
-"""Images from which on a dataset's annotations are packed into bytes that loading processes share.
-
-Mmengine collects all garbage of the process for that, which takes half a second."""
+TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
+"""Names of the steps that load boxes and masks."""
 JUDGES = {
     "voc": ("metrics", "KdbenchBoxes"),
     "coco": ("coco_metric", "KdbenchCoco"),
     "kitti": ("kitti_metric", "KdbenchKitti"),
     "caltech": ("official_metrics", "KdbenchCaltech"),
     "widerface": ("official_metrics", "KdbenchWiderFace"),
+    "ilsvrc": ("ilsvrc_metric", "KdbenchIlsvrc"),
     "masks": ("segmentation_metric", "KdbenchMasks"),
 }
 """Format -> module of this room and name of what evaluates it."""
@@ -40,10 +40,12 @@ JUDGES = {
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
-    found = items(dataset, split, folder)
+    kept = packed.read(dataset, folder, split)
+    found = [] if kept else items(dataset, split, folder)
     common: dict[str, Any] = {
         "items": found,
-        "serialize_data": len(found) >= PACKED,
+        "kept": kept,
+        "serialize_data": len(found) >= packed.LARGE,
         "metainfo": {"classes": dataset.classes},
         "pipeline": pipeline,
         "test_mode": split != "train",
@@ -52,10 +54,14 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
     if dataset.task == "detection":
         from kdbench.openmmlab.images import BoxImages
 
-        return BoxImages(dataset=dataset, **common)
-    from kdbench.openmmlab.masks import MaskImages
+        images = BoxImages(dataset=dataset, **common)
+    else:
+        from kdbench.openmmlab.masks import MaskImages
 
-    return MaskImages(**common, ignore_index=dataset.ignore_index)
+        images = MaskImages(**common, ignore_index=dataset.ignore_index)
+    if kept is None and images.serialize_data:
+        images.kept = packed.write(dataset, folder, split, images)
+    return images
 
 
 def training_loader(
@@ -141,11 +147,10 @@ def _judge(dataset: Dataset) -> dict[str, Any]:
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
     """Load, resize, crop and flip as the schedule says."""
     detection = dataset.task == "detection"
-    load = {"type": "LoadAnnotations", "with_bbox": True} if detection else {"type": "LoadAnnotations"}
     resize: dict[str, Any] = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if schedule.resize_range is not None:
         resize |= {"type": "RandomResize", "ratio_range": schedule.resize_range}
-    steps = [{"type": "LoadImageFromFile"}, load, resize]
+    steps = [{"type": "LoadImageFromFile"}, _annotations(dataset), resize]
     if schedule.crop is not None:
         crop = {"type": "RandomCrop", "crop_size": schedule.crop}
         steps.append(
@@ -160,12 +165,22 @@ def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, 
     """Load and resize; the truth keeps its own size, predictions are scaled to it."""
     resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if dataset.task == "segmentation":
-        return [{"type": "LoadImageFromFile"}, resize, {"type": "LoadAnnotations"}, {"type": "PackSegInputs"}]
+        return [{"type": "LoadImageFromFile"}, resize, _annotations(dataset), {"type": "PackSegInputs"}]
     keys = ["img_id", "img_path", "ori_shape", "img_shape", "scale_factor"]
     keys += ["truth"] if format_of(dataset).truth else []
     return [
         {"type": "LoadImageFromFile"},
         resize,
-        {"type": "LoadAnnotations", "with_bbox": True},
+        _annotations(dataset),
         {"type": "PackDetInputs", "meta_keys": tuple(keys)},
     ]
+
+
+def _annotations(dataset: Dataset) -> dict[str, Any]:
+    """Return the step that loads the boxes or the mask, one of :data:`TRUTH`."""
+    boxes, mask = TRUTH
+    return (
+        {"type": boxes, "with_bbox": True}
+        if dataset.task == "detection"
+        else {"type": mask, "dataset": dataset}
+    )

@@ -32,6 +32,7 @@ from kdbench.openmmlab.captures import (
     teacher_view,
 )
 from kdbench.openmmlab.checkpoints import weights_hash
+from kdbench.openmmlab.features import FeatureTeacher, compared
 from kdbench.openmmlab.heads import decoded_boxes, tail
 from kdbench.openmmlab.looks import Looks
 from kdbench.openmmlab.shares import Shares, parts_of, share_of, shared_parameters
@@ -77,11 +78,19 @@ class Teacher:
     def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
         """Run the teacher on a batch that was normalised for the student, before the student's own pass."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
+        if isinstance(self.model, FeatureTeacher):
+            return dict.fromkeys(names, self.model.extract_feat(inputs))
         return teacher_record(self.model, inputs, samples, names)
 
     def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
         """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""
+        if isinstance(self.model, FeatureTeacher):
+            return {name: record[name] for name in names}
         return teacher_view(self.model, record, student, names)
+
+    def compared(self, student: Captures, seen: Captures) -> Captures:
+        """Return the student's captures, with as many maps as a feature teacher gives."""
+        return compared(student, seen) if isinstance(self.model, FeatureTeacher) else student
 
     def tail(self, hidden: Any, *, after: int) -> Predictions:
         """Run the head's layers behind a convolution on hidden maps, as ``Step.teacher_tail`` says."""
@@ -256,9 +265,14 @@ class Distiller(BaseModel):  # type: ignore[misc]
             teacher.beside(raw, record, names) for teacher, record in zip(self.teachers, records, strict=True)
         ]
         seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
+        if self.teacher is not None:
+            captures = self.teacher.compared(captures, seen)
         targets = targets_of(self.student, inputs, data_samples)
         draws = generator(inputs.device, *stream, "method")
-        step = Step(captures, seen, targets, inputs, self.iteration, self.iterations, others, draws)
+        family = family_of_model(self.student)
+        step = Step(
+            captures, seen, targets, inputs, self.iteration, self.iterations, others, draws, family=family
+        )
         if "head_hidden" in names and self.teacher is not None:
             step = replace(step, teacher_tail=self.teacher.tail, teacher_boxes=self.teacher.boxes)
         if self.method.adversary() is not None:

@@ -12,20 +12,24 @@ from kdbench.cards import Dataset
 from kdbench.datasets.boxes import Annotation
 from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.layout import Item
+from kdbench.openmmlab.packed import Keeping, Packed
 from kdbench.openmmlab.sampling import naming_bad_files
 
 
 @DETECTION_DATASETS.register_module(name="KdbenchBoxImages")
-class BoxImages(BaseDetDataset):  # type: ignore[misc]
+class BoxImages(Keeping, BaseDetDataset):  # type: ignore[misc]
     """Images with boxes, whose corners are counted from 0 here.
 
     Args:
         dataset: The dataset's card.
         items: The images of the split.
+        kept: Their entries, where they were kept.
     """
 
-    def __init__(self, *, dataset: Dataset, items: Sequence[Item], **kwargs: Any) -> None:
-        self.dataset, self.items = dataset, items
+    def __init__(
+        self, *, dataset: Dataset, items: Sequence[Item], kept: Packed | None = None, **kwargs: Any
+    ) -> None:
+        self.dataset, self.items, self.kept = dataset, items, kept
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from kdbench.specs import Model, Schedule
 def full_config(model: Model, dataset: Dataset, schedule: Schedule, *, pretrained: bool) -> ConfigDict:
     """Return the model's config for a dataset, with what depends on the schedule's image size."""
     config = model_config(model, dataset, pretrained=pretrained)
-    if dataset.task == "segmentation":
+    if dataset.task == "segmentation" and not model.gives_features:
         width, height = schedule.scale
         config.data_preprocessor.size = schedule.crop or (height, width)
     return config

@@ -22,6 +22,7 @@ from kdbench.distill.randomness import seeded
 from kdbench.errors import GateError, PluginError, UserError, running
 from kdbench.openmmlab.captures import captures_of, family_of_model, recording
 from kdbench.openmmlab.distiller import Distiller, Teacher, renormalise
+from kdbench.openmmlab.features import MAPS, FeatureTeacher
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.plugins import title_of
 
@@ -31,10 +32,6 @@ DRAWN_IMAGES = 200
 LARGEST_RATIO = 100.0
 TOLD = 6
 """Missing weights that a message names."""
-
-
-ANY_FAMILY = frozenset({"backbone", "neck"})
-"""Captures that mean the same in every family."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +76,16 @@ def _is_labelled(image: Any, images: SeededImages) -> bool:
     return len(truth.gt_instances) > 0
 
 
-def check_family(method: Method[Any], family: str) -> frozenset[str]:
+def check_family(method: Method[Any], family: str, *, features: bool = False) -> frozenset[str]:
     """Return the captures that a method needs, if the family has them, and those of its others that it has.
 
+    Args:
+        method: The method.
+        family: The student's family.
+        features: Whether the teacher gives feature maps alone.
+
     Raises:
-        UserError: With the families that work.
+        UserError: With the families that work, or where it needs more than a feature teacher gives.
     """
     title = title_of(type(method))
     with running(title, "needs()"):
@@ -91,13 +93,24 @@ def check_family(method: Method[Any], family: str) -> frozenset[str]:
     known = frozenset().union(*FAMILIES.values())
     if unknown := (needed | wanted) - known:
         raise PluginError(f"{title} asks for unknown captures: {', '.join(sorted(unknown))}.")
+    has = available(family, features=features)
+    if needed <= has:
+        return needed | (wanted & has)
     if needed <= FAMILIES[family]:
-        return needed | (wanted & FAMILIES[family])
+        raise UserError(
+            f"{title} needs {', '.join(sorted(needed - has))}, and this teacher gives feature maps alone: choose a "
+            "method that needs only backbone or neck, or a teacher from mmdet or mmseg."
+        )
     working = [other for other, has in FAMILIES.items() if needed <= has]
     raise UserError(
         f"{title} needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
         f"it works in: {', '.join(working) or 'no family'}."
     )
+
+
+def available(family: str, *, features: bool) -> frozenset[str]:
+    """Return the captures of a student's family that a teacher of that family has, or one of feature maps alone."""
+    return FAMILIES[family] & MAPS if features else FAMILIES[family]
 
 
 def probe_shapes(
@@ -109,10 +122,10 @@ def probe_shapes(
         UserError: If the models are of two families and the method compares more than feature maps.
     """
     families = family_of_model(student), family_of_model(teacher.model)
-    if families[0] != families[1] and not names <= ANY_FAMILY:
+    if families[0] != families[1] and not names <= MAPS:
         raise UserError(
             f"the student is a {families[0]} model, the teacher a {families[1]} one: their "
-            f"{', '.join(sorted(names - ANY_FAMILY))} cannot be compared; choose two models of one family."
+            f"{', '.join(sorted(names - MAPS))} cannot be compared; choose two models of one family."
         )
     copied = copy.deepcopy(student)
     inputs, samples = probe.batch(copied)
@@ -120,7 +133,7 @@ def probe_shapes(
     with torch.no_grad(), seeded(0, "probe"), recording(copied, names) as raw:
         copied.train()(inputs, samples, mode="loss")
     seen = teacher.captures(inputs, samples, copied, raw, names)
-    own = captures_of(copied, raw, names)
+    own = teacher.compared(captures_of(copied, raw, names), seen)
     foreground = len(dataset.classes)
     return Shapes(
         {name: shapes_of(value) for name, value in own.items()},
@@ -135,9 +148,13 @@ def probe_shapes(
 def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
     """Check that the teacher sees the pixels that its own preprocessor would give.
 
+    A feature teacher passes: it has a normalisation, but no size or padding of its own.
+
     Raises:
         GateError: If it would not.
     """
+    if isinstance(teacher, FeatureTeacher):
+        return
     inputs, samples = probe.batch(student)
     expected, _ = probe.batch(teacher)
     got = renormalise(inputs, student.data_preprocessor, teacher.data_preprocessor, samples)

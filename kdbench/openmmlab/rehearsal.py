@@ -58,7 +58,7 @@ def check_model(
         subject: The model, its dataset and its recipe.
         place: The data and the device.
         untrained: Has the model, or gets it.
-        trained: Whether it is trained; False for a teacher from a checkpoint.
+        trained: Whether it is trained; False for a teacher from a checkpoint, or one of feature maps.
 
     Returns:
         One line on its size and on layers that are thawed.
@@ -67,14 +67,16 @@ def check_model(
         UserError: If the model is of no known family, or its config, an edit, the initial weights or the recipe do
             not work.
     """
-    config = subject.config()
-    family_of(config)
+    config, judged = subject.config(), not subject.model.gives_features
+    if judged:
+        family_of(config)
     if subject.pretrained:
         require_pretrained(config, download=subject.download)
     try:
         parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
         notes = _notes(subject, config) if trained else []
-        _check_sizes(role, subject, place)
+        if judged:
+            _check_sizes(role, subject, place)
         if trained:
             _step(subject, place, untrained)
     except (UserError, OSError):

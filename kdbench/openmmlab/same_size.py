@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from mmcv import rescale_size
 from torch.utils.data import Dataset, Sampler
 
-from kdbench.datasets.pictures import Size, image_size
-from kdbench.openmmlab.sampling import DataError
+from kdbench.datasets.pictures import Size
+from kdbench.openmmlab.packed import shown_size
 from kdbench.specs import Schedule
 
 
@@ -64,7 +63,11 @@ def sizes_of(images: Any, schedule: Schedule) -> list[Size]:
     Raises:
         DataError: If a file cannot be read.
     """
-    return _resized(_paths(images), schedule.scale, schedule.keep_ratio)
+    if not schedule.keep_ratio:
+        return [schedule.scale] * len(images)
+    if images.kept is not None:
+        return [rescale_size(size, schedule.scale) for size in images.kept.sizes.tolist()]
+    return _resized(_paths(images), schedule.scale)
 
 
 def _paths(images: Any) -> tuple[str, ...]:
@@ -73,15 +76,6 @@ def _paths(images: Any) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=8)
-def _resized(paths: tuple[str, ...], scale: Size, keep_ratio: bool) -> list[Size]:
+def _resized(paths: tuple[str, ...], scale: Size) -> list[Size]:
     """Width and height of each image after resizing. Raises DataError where a file cannot be read."""
-    if not keep_ratio:
-        return [scale] * len(paths)
-    return [rescale_size(_size(path), scale) for path in paths]
-
-
-def _size(path: str) -> Size:
-    try:
-        return image_size(Path(path), pixels=False)
-    except ValueError as reason:
-        raise DataError(f"{path}: {reason}. `kdbench data verify` finds all such files.") from reason
+    return [rescale_size(shown_size(path), scale) for path in paths]

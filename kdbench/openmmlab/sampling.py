@@ -38,7 +38,9 @@ def naming_bad_files(*files: str) -> Iterator[None]:
             try:
                 image_size(Path(file), pixels=True)
             except ValueError as reason:
-                raise DataError(f"{file}: {reason}. `kdbench data verify` finds all such files.") from error
+                raise DataError(
+                    f"{file}: {reason}. `kdbench data verify --pixels` finds all such files."
+                ) from error
         raise
 
 

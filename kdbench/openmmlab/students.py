@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,17 @@ from kdbench.errors import GateError, running
 from kdbench.openmmlab.auxiliary import check_auxiliary
 from kdbench.openmmlab.cascades import look_into
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.class_layers import other_classes as other_classes  # a part of the Trainer
+from kdbench.openmmlab.class_layers import rows_for, started
 from kdbench.openmmlab.complexity import parameters_and_flops
 from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
 from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
 from kdbench.openmmlab.distiller import Distiller, Teacher
 from kdbench.openmmlab.export import export
+from kdbench.openmmlab.features import FeatureTeacher
+from kdbench.openmmlab.features import notes as feature_notes
 from kdbench.openmmlab.hooks import Progress
 from kdbench.openmmlab.inheriting import inherited, told
-from kdbench.openmmlab.latency import latency_ms
 from kdbench.openmmlab.models import build_model, full_config, parameters_of
 from kdbench.openmmlab.preflight import (
     Probe,
@@ -71,6 +74,7 @@ class Subject:
         pretrained: Start from the weights that the config names.
         download: Fetch those weights if they are not there.
         stage: What a staged teacher's maps go through.
+        classes: Class of the dataset -> class of the given weights whose outputs stand for it.
         inherits: The teacher that a student's neck and heads start from, and its weights; None for their own.
     """
 
@@ -82,6 +86,7 @@ class Subject:
     pretrained: bool
     download: bool = False
     stage: TeacherStage | None = None
+    classes: Mapping[str, str] | None = None
     inherits: tuple[Subject, Path] | None = None
 
     def config(self) -> Any:
@@ -122,7 +127,16 @@ class Subject:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._prepared(build_model(config, self.dataset, self.seed))
-        return model, load_weights(model, weights, revised_keys(read_config(self.model.config)))
+        own = model.network if isinstance(model, FeatureTeacher) else model
+        return model, load_weights(own, weights, self.renamed(), self._rows(weights))
+
+    def _rows(self, weights: Path) -> dict[str, list[int]] | None:
+        """Return the rows of given weights that are taken, where classes of theirs stand for the dataset's."""
+        return None if self.classes is None else rows_for(self, self.classes, weights)
+
+    def renamed(self) -> list[tuple[str, str]]:
+        """Return how names in foreign checkpoints become the model's, as :func:`load_weights` takes it."""
+        return revised_keys(read_config(self.model.config))
 
     def _prepared(self, model: Any) -> Any:
         look_into(model, self.model.roi_stage)
@@ -163,12 +177,15 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
         subject: The model.
         place: Folders, device and precision.
         progress: Receives the iterations.
-        start: Weights to start from: those of the teacher that a stage trains further.
+        start: Weights to start from: of the teacher that a stage trains further, or given ones of other classes.
+
+    Raises:
+        UserError: If the weights to start from lack more than the layers of the dataset's classes.
     """
     if start is None:
         model, notes = subject.build(), subject.notes()
     else:
-        model, notes = subject.loaded(start)[0], []
+        model, notes = started(subject, start)
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
 
 
@@ -222,13 +239,16 @@ def assembled(
     """
     with seeded(subject.seed, "method"):
         method = make_method(card, options)
-    names = check_family(method, family_of(subject.config()))
+    taught_by: Any = teachers[0].model
+    features = isinstance(taught_by, FeatureTeacher)
+    names = check_family(method, family_of(subject.config()), features=features)
     for teacher in teachers:
         check_auxiliary(names, teacher.missed)
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
     with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
         method.build(shapes)
         chosen = [line(str(note), LONGEST) for note in method.notes()]
+    chosen += feature_notes(taught_by, shapes) if features else []
     return _distiller(subject, student, method, teachers, names), chosen
 
 
@@ -244,14 +264,17 @@ def _gates(model: Distiller, probe: Probe, name: str, *, force: bool) -> list[st
     return []
 
 
-def load_teacher(subject: Subject, weights: Path, overrule: Callable[[GateError], None]) -> Teacher:
+def load_teacher(subject: Subject, weights: Path | None, overrule: Callable[[GateError], None]) -> Teacher:
     """Return a teacher with weights from a file.
 
     Args:
         subject: The teacher.
-        weights: The file.
+        weights: The file; None: the weights are random.
         overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
     """
+    if weights is None:
+        overrule(GateError(f"{subject.model.config} has random weights: give the teacher a checkpoint."))
+        return Teacher(subject.build())
     model, missed = subject.loaded(weights)
     name = "teacher" if subject.stage is None else subject.stage.title
     log.info(f"{name}: {'some' if missed else 'all'} of its weights loaded from {weights}")
@@ -325,9 +348,6 @@ def _finish(
         modules = own_modules(read_config(subject.model.config))
         export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
         drop_checkpoints(place.work_dir)
-    latency = (
-        latency_ms(student, subject.dataset, place.folder, subject.schedule) if is_main_process() else None
-    )
     barrier()
     parameters, flops = parameters_and_flops(config, subject.dataset, subject.schedule)
     cost: dict[str, int | float | None] = {
@@ -338,7 +358,6 @@ def _finish(
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
-        "latency_ms": latency,
         **model.shares.means(),
     }
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from kdbench.hookspecs import hookimpl
-from kdbench.pairs import cpu, gpu, scratch
+from kdbench.pairs import cpu, detectors, gpu, scratch, segmentors
 from kdbench.specs import Pair
 
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
     """Provide the pairs: small ones first, so they are their datasets' defaults."""
-    return [*cpu.PAIRS, *gpu.PAIRS, *scratch.PAIRS]
+    return [*cpu.PAIRS, *gpu.PAIRS, *detectors.PAIRS, *segmentors.PAIRS, *scratch.PAIRS]

@@ -11,6 +11,10 @@ BCCD = (256, 192)
 BCCD_DENSE = (128, 96)
 """At 160 x 120 a GFL of 4 base channels reaches an AP50 of 0.83; here it misses the platelets, 7 pixels wide."""
 CAMVID = (160, 120)
+DEEPPCB = (192, 192)
+"""Most defects are 8 to 12 pixels wide here."""
+CARDS = (240, 180)
+"""Nearly the photos' own size, upright or not: the number of spots tells a nine from a ten."""
 DIGITS_SEG = (128, 128)
 """Enlarged: at stride 8 the smallest digits would be one cell."""
 DIGITS_WEIGHTS = [0.2] + [1.0] * 10
@@ -46,6 +50,11 @@ def pair(
     )
 
 
+def uncropped(schedule: Schedule) -> Schedule:
+    """Return a schedule that keeps the images' aspect ratio: some are upright, some are not."""
+    return schedule.model_copy(update={"keep_ratio": True})
+
+
 TWO_STAGE = (faster_rcnn(18, 24, 48, first=1, hidden=256), faster_rcnn(18, 8, 16, first=1, hidden=64))
 TWO_STAGE_BCCD = (
     faster_rcnn(18, 24, 48, first=1, hidden=256, anchors=SMALLER_ANCHORS),
@@ -57,6 +66,12 @@ TINY = faster_rcnn(18, 4, 8, first=1, hidden=32)
 DENSE = (gfl(18, 24, 48, first=0, norm="head"), gfl(18, 12, 24, first=0, norm="head"))
 """From stride 4: from stride 8, seeds differ by 5 points, since the smallest objects have hardly a cell."""
 DENSE_BCCD = (gfl(18, 24, 48, first=0, norm="neck"), gfl(18, 4, 8, first=0, norm="neck"))
+TWO_STAGE_DEEPPCB = (
+    faster_rcnn(18, 24, 48, first=0, hidden=256, anchors=SMALLER_ANCHORS),
+    faster_rcnn(18, 8, 16, first=0, hidden=64, anchors=SMALLER_ANCHORS),
+)
+DENSE_DEEPPCB = (gfl(18, 24, 48, first=0, norm="neck"), gfl(18, 8, 16, first=0, norm="neck"))
+DENSE_CARDS = (gfl(18, 24, 48, first=1, norm="neck"), gfl(18, 8, 16, first=1, norm="neck"))
 
 PAIRS = [
     pair(
@@ -97,6 +112,34 @@ PAIRS = [
         "dense",
         DENSE_BCCD,
         (adamw(600, 0.003, BCCD_DENSE, 0.5), adamw(500, 0.01, BCCD_DENSE, 0.5)),
+    ),
+    pair(
+        "deeppcb",
+        "gfl",
+        "dense",
+        DENSE_DEEPPCB,
+        (adamw(800, 0.003, DEEPPCB, 0.5), adamw(500, 0.01, DEEPPCB, 0.5)),
+    ),
+    pair(
+        "deeppcb",
+        "faster-rcnn",
+        "two-stage",
+        TWO_STAGE_DEEPPCB,
+        (adamw(800, 0.003, DEEPPCB, 0.5), adamw(500, 0.006, DEEPPCB, 0.5)),
+    ),
+    pair(
+        "cards",
+        "faster-rcnn",
+        "two-stage",
+        TWO_STAGE,
+        (uncropped(adamw(1200, 0.003, CARDS)), uncropped(adamw(500, 0.006, CARDS))),
+    ),
+    pair(
+        "cards",
+        "gfl",
+        "dense",
+        DENSE_CARDS,
+        (uncropped(adamw(1200, 0.003, CARDS)), uncropped(adamw(500, 0.01, CARDS))),
     ),
     pair(
         "digits-seg",

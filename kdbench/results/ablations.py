@@ -16,6 +16,7 @@ from kdbench.results.formats import measured, to_csv
 from kdbench.results.leaderboard import origins, ranked_under, rankings
 from kdbench.results.model import Model
 from kdbench.results.pages import compare_pages, write_pages
+from kdbench.results.papers import TAGS
 from kdbench.results.record import Record
 from kdbench.results.row import GROUP, TEACHER_ROW, Row
 from kdbench.results.statistics import ALPHA, rank_correlation
@@ -31,7 +32,6 @@ LEGEND = (
     "Failed and timed-out runs are counted and never averaged. Paper: the variant's published number less that "
     "of the paper's own plain student, on the paper's models and data."
 )
-TAGS = "P: read from the paper's table; C: from a public implementation; N: from a reading note or survey."
 
 
 def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable[Record]) -> list[Ranking]:

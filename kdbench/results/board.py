@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from kdbench.results import equal_time
 from kdbench.results.commands import again
 from kdbench.results.model import Estimate, Model
 from kdbench.results.naming import Key, key_of, labels
@@ -23,7 +24,7 @@ from kdbench.results.row import (
     latest_last,
     machines,
     secondary,
-    time_ratio,
+    time_ratios,
     twins,
     version_order,
 )
@@ -39,16 +40,18 @@ class Ranking:
     """A ranking.
 
     Attributes:
-        rows: The teacher, the plain student, then the methods, the largest gain first.
+        rows: The teacher, the plain student, its controls, then the methods, the largest gain first.
         model: What intervals and verdicts are from.
+        controls: Label of a plain student that trained longer -> the model of the differences to it.
     """
 
     rows: Sequence[Row]
     model: Model
+    controls: Mapping[str, Model] = field(default_factory=dict)
 
     def with_rows(self, rows: Iterable[Row]) -> Ranking:
         """Return the same ranking with other rows shown: its model stays that of all."""
-        return Ranking(list(rows), self.model)
+        return replace(self, rows=list(rows))
 
     @property
     def first(self) -> Row:
@@ -67,9 +70,10 @@ class Ranking:
 
     @property
     def heading(self) -> str:
-        """Names dataset, pair, schedule, recipe and teacher."""
+        """Names dataset, pair, schedule, device, precision, recipe and teacher."""
         first = self.first
-        parts = [f"{first['schedule']} schedule" if self.was_run else "not run"]
+        run = [f"{first['schedule']} schedule", f"{first['device']} {first['precision']}"]
+        parts = run if self.was_run else ["not run"]
         parts += [f"{key} {first[key]}" for key in ("recipe", "teacher") if first[key]]
         parts += [f"less {self.metric} is better, and + is a gain"] if self.sign < 0 else []
         return f"{first['dataset']}: {first['pair']} ({', '.join(parts)})"
@@ -116,7 +120,11 @@ class Ranking:
 
     def pair(self, label: str, other: str) -> Estimate | None:
         """Return the difference ``label - other``, with an interval for this pair alone; None where it has none."""
-        return self.model.pair(self.counted(label), self.counted(other))
+        one, two = self.counted(label), self.counted(other)
+        if one in self.controls:
+            found = self.controls[one].pair(two, one)
+            return None if found is None else found.reversed
+        return self.controls.get(two, self.model).pair(one, two)
 
     def counted(self, label: str) -> str:
         """Return the label of the row that counts in the model in the place of a row: itself but for twins."""
@@ -130,6 +138,7 @@ class Board:
 
     Attributes:
         plain: Cells of the plain student.
+        controls: Cells of plain students that trained longer.
         methods: Cells of the methods.
         teachers: The teachers' own records.
         teacher: Identity of the teacher that all are ranked under; blank where there is none.
@@ -137,30 +146,48 @@ class Board:
     """
 
     plain: Sequence[Record]
+    controls: Sequence[Record]
     methods: Sequence[Record]
     teachers: Sequence[Record]
     teacher: str
     smoke: Mapping[str, int]
 
     def ranking(self) -> Ranking:
-        """Return the teacher, the plain student and the sorted methods."""
-        by_key: dict[Key, list[Record]] = defaultdict(list)
-        for cell in self.methods:
-            by_key[key_of(cell)].append(cell)
-        called = labels(by_key)
-        found = [self._method_row(called[key], cells) for key, cells in by_key.items()]
+        """Return the teacher, the plain student, its controls and the sorted methods."""
+        found = [self._method_row(label, cells) for label, cells in _by_label(self.methods).items()]
         same = twins(found)
-        counted = {row["method"]: row.blocks for row in found if row["method"] not in same}
-        model = Model(self._plain_row.blocks, counted)
+        counted = {row["method"]: row for row in found if row["method"] not in same}
+        model = Model(self._plain_row.blocks, {label: row.blocks for label, row in counted.items()})
         rows = [self._judged(row, model, same.get(row["method"], "")) for row in found]
-        selectors = {cell.selector for cell in self.methods}
+        selectors = {cell.selector for cell in (*self.controls, *self.methods)}
         rows += [self._smoke_row(selector) for selector in self.smoke.keys() - {PLAIN, *selectors}]
         rows.sort(key=lambda row: (math.isnan(row["difference"]), -row["difference"], row["method"]))
-        return Ranking([self._teacher_row(), self._plain_row, *rows], model)
+        controls = [self._control_row(label, cells) for label, cells in _by_label(self.controls).items()]
+        models = equal_time.models(self._plain_row, controls, counted)
+        plain, *rows = [self._at_equal_time(row, controls, models) for row in (self._plain_row, *rows)]
+        return Ranking([self._teacher_row(), plain, *controls, *rows], model, models)
+
+    def _control_row(self, label: str, cells: Sequence[Record]) -> Row:
+        """Return a control's row: its mean difference to the plain student, without a verdict."""
+        row, plain = self._row(label, cells), self._plain_row.blocks
+        shared = row.blocks.keys() & plain.keys()
+        gain = mean(row.blocks[block] - plain[block] for block in shared)
+        verdict = "control" if row["seeds"] else "no result"
+        return row.but(difference=gain, shared_seeds=len(shared), verdict=verdict)
+
+    @staticmethod
+    def _at_equal_time(row: Row, controls: Sequence[Row], models: Mapping[str, Model]) -> Row:
+        """Return a row with its difference to the control that trained as long; itself where there is none."""
+        ratio = 1.0 if row["method"] == PLAIN else row["time_ratio"]
+        control = equal_time.control_of(ratio, [one for one in controls if one["seeds"]])
+        if control is None or not row["seeds"]:
+            return row
+        found = equal_time.beside(row, control, models[control["method"]])
+        return row.but(**{name: _rounded(value) for name, value in found.items()})
 
     def _row(self, method: str, cells: Sequence[Record], **more: Any) -> Row:
         """Make a row of the cells of one method; done cells are averaged, the others counted."""
-        first, row = (*self.plain, *self.methods)[0], Row(cells, {})
+        first, row = (*self.plain, *self.controls, *self.methods)[0], Row(cells, {})
         scores = more.pop("scores", row.scores().values())
         done = list(row.done.values())
         values = {
@@ -170,6 +197,8 @@ class Board:
             "recipe": first.recipe[:12],
             "teacher": self.teacher[:12],
             "metric": first.metric,
+            "device": first.device_class,
+            "precision": first.precision,
             "method": method,
             "seeds": len(scores),
             "mean": mean(scores),
@@ -180,6 +209,7 @@ class Board:
             "best": best(done),
             "skipped": sum(cell.status == "skipped" for cell in cells),
             "reported": sum(cell.reported_by is not None for cell in done),
+            "trials": max((len(cell.tuned.trials) for cell in done if cell.tuned), default=0),
             "plugin": max(dict.fromkeys(cell.plugin for cell in cells), key=version_order, default=""),
             "command": again(cells),
         }
@@ -196,7 +226,9 @@ class Board:
     def _teacher_scores(self) -> list[float]:
         """One score for each set of teacher weights that the students met."""
         met = [cell.teacher for cell in (*self.plain, *self.methods) if cell.teacher]
-        by_weights = {t.weights_sha256: t.value for t in met if t.identity == self.teacher}
+        by_weights = {
+            t.weights_sha256: t.value for t in met if t.identity == self.teacher and t.value is not None
+        }
         own = [t.score for t in self.teachers if t.identity == self.teacher and t.score is not None]
         return list(by_weights.values()) or own
 
@@ -212,7 +244,7 @@ class Board:
         row, paper = self._row(label, cells, smoke=self.smoke.get(cells[0].selector, 0)), published(cells[0])
         return row.but(
             machines=machines(row.done, self._plain_row.done),
-            time_ratio=time_ratio(row.done, self._plain_row.done),
+            **time_ratios(row.done, self._plain_row.done),
             paper_difference=paper.difference,
             paper_setting=paper.setting,
         )
@@ -236,6 +268,20 @@ class Board:
         if found is None:
             few = "one seed" if shared else "no plain student"
             return row.but(verdict=few if row["seeds"] else "no result")
-        numbers = {name: round(getattr(found, name), DIGITS) for name in ("low", "high", "p", "scatter")}
+        numbers = {name: _rounded(getattr(found, name)) for name in ("low", "high", "p", "scatter")}
         interval = "own" if found.own else "pooled"
         return row.but(**numbers, interval=interval, verdict=found.verdict, reason=found.reason)
+
+
+def _by_label(cells: Iterable[Record]) -> dict[str, list[Record]]:
+    """Return what each row is called -> its cells."""
+    by_key: dict[Key, list[Record]] = defaultdict(list)
+    for cell in cells:
+        by_key[key_of(cell)].append(cell)
+    called = labels(by_key)
+    return {called[key]: found for key, found in by_key.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Return a number with the digits that every machine agrees on; anything else as it is."""
+    return round(value, DIGITS) if isinstance(value, float) else value

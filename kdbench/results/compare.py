@@ -71,15 +71,16 @@ class Comparison:
         """
         if not self.against_plain:
             return self.ranking.pair(self.second.label, self.first.label)
-        forward = self.first.method == PLAIN
+        forward = self.first.label == PLAIN
         label = self.ranking.counted(self.second.label if forward else self.first.label)
         found = self.ranking.model.estimates.get(label)
         return found if found is None or forward else found.reversed
 
     @property
     def against_plain(self) -> bool:
-        """Whether one of the two is the plain student."""
-        return PLAIN in (self.first.method, self.second.method)
+        """Whether one of the two is the plain student, and the other a method."""
+        both = {self.first.label, self.second.label}
+        return PLAIN in both and not both & self.ranking.controls.keys()
 
     @property
     def gain(self) -> float:

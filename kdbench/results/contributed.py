@@ -23,10 +23,21 @@ from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.naming import contradiction
-from kdbench.results.record import Kind, Record, best_point, complaint
+from kdbench.results.record import Record, Teacher, best_point, complaint
 from kdbench.results.store import Store
+from kdbench.results.tuned import is_best
+from kdbench.results.views import Kind
 from kdbench.results.wording import unfit_texts
-from kdbench.specs import PLAIN, EvaluationSpec, RunSpec, StagedTeacherSpec, TeacherSpec, digest
+from kdbench.specs import (
+    PLAIN,
+    EvaluationSpec,
+    RunSpec,
+    StagedTeacherSpec,
+    TeacherSpec,
+    digest,
+    is_feature_network,
+    training_time,
+)
 
 UNNAMED = "others"
 """Who reports a record, where nobody is named."""
@@ -163,14 +174,14 @@ class Known:
         self.teachers = {record.identity: record for record in records if record.kind == "teacher"}
         self.metrics: dict[str, set[str]] = {}
         self.values: dict[tuple[str, str], list[float]] = {}
-        self.weights: dict[tuple[str, str | None], set[str]] = {}
-        """Teacher and who reports its students -> the weights that these were distilled from."""
+        self.weights: dict[tuple[str | None, ...], set[str]] = {}
+        """Teacher and where its students were trained -> the weights that these were distilled from."""
         for record in records:
             self.metrics.setdefault(record.dataset, set()).add(record.metric)
-            if record.teacher is not None:
+            if record.teacher is not None and record.teacher.value is not None:
                 same = (record.teacher.identity, record.teacher.weights_sha256)
                 self.values.setdefault(same, []).append(record.teacher.value)
-                ours = (record.teacher.identity, record.reported_by)
+                ours = _taught(record, record.teacher)
                 self.weights.setdefault(ours, set()).add(record.teacher.weights_sha256)
 
     def problems(self, record: Record) -> Iterator[str]:
@@ -184,6 +195,8 @@ class Known:
     def _of_the_teacher(self, record: Record) -> Iterator[str]:
         taught = record.teacher
         assert taught is not None, "asked for cells with a teacher only"
+        if taught.value is None:
+            return  # it gives feature maps alone, so it has no record
         own = self.teachers.get(taught.identity)
         if own is None:
             yield f"teacher: there is no record of teacher {taught.identity[:12]}: add it in the same command"
@@ -194,9 +207,9 @@ class Known:
             yield f"teacher: its config is {own.spec['model']['config']}, not {taught.config}"
         if own.score is None or abs(taught.value - own.score) > TEACHERS_APART:
             yield f"teacher: its value {taught.value:.3f} is far from its own record ({_score(own)})"
-        if own.reported_by == record.reported_by and own.weights_sha256 not in (None, taught.weights_sha256):
+        if _where(own) == _where(record) and own.weights_sha256 not in (None, taught.weights_sha256):
             yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of its own record"
-        elif len(self.weights[taught.identity, record.reported_by]) > 1:
+        elif len(self.weights[_taught(record, taught)]) > 1:
             yield f"teacher: its weights {taught.weights_sha256[:12]} are not those of other rows of its ranking"
         same = self.values[taught.identity, taught.weights_sha256]
         if max(same) - min(same) > MEASURED_APART:
@@ -210,6 +223,16 @@ class Known:
             digest([first.identity, *(member.identity for member in team)]) == identity
             for team in islice(teams, MOST_ENSEMBLES)
         )
+
+
+def _where(record: Record) -> tuple[str | None, ...]:
+    """Who trained a record on what: of the same, a teacher has the same weights."""
+    return record.reported_by, record.machine, record.versions.get("torch")
+
+
+def _taught(record: Record, teacher: Teacher) -> tuple[str | None, ...]:
+    """A teacher, and where the student that it taught was trained."""
+    return (teacher.identity, *_where(record))
 
 
 def _alike(one: Record, other: Record) -> bool:
@@ -241,7 +264,14 @@ def problems(record: Record) -> list[str]:
     """List what is implausible or contradictory in a record; empty where all is well."""
     found = [*unfit_texts(record), *_of_the_spec(record)]
     if not found:
-        for rule in (_of_the_names, _of_the_result, _of_the_cost, _of_the_teacher, _of_the_origin):
+        for rule in (
+            _of_the_names,
+            _of_the_result,
+            _of_the_cost,
+            _of_the_teacher,
+            _of_the_tuning,
+            _of_the_origin,
+        ):
             found += rule(record)
     return found
 
@@ -259,6 +289,8 @@ def _of_the_spec(record: Record) -> Iterator[str]:
         yield f"spec: seed {record.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
         yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
+    if record.is_control and not 1 < training_time(record.method, record.options) <= 100:
+        yield f"spec: the time of a control is over 1 and at most 100, not {record.options['time']!r}"
 
 
 def _of_the_names(record: Record) -> Iterator[str]:
@@ -313,8 +345,10 @@ def _iterations(spec: dict[str, Any]) -> int:
     """Where a training ends; a given checkpoint is only measured."""
     if spec.get("checkpoint") is not None:
         return 0
-    schedule = spec["recipe"] if "recipe" in spec else spec["pair"]["schedule"]
-    return int(schedule["iterations"])
+    if "recipe" in spec:
+        return int(spec["recipe"]["iterations"])
+    iterations = int(spec["pair"]["schedule"]["iterations"])
+    return round(training_time(spec["method"], spec["options"]) * iterations)
 
 
 def _of_the_cost(record: Record) -> Iterator[str]:
@@ -334,8 +368,15 @@ def _of_the_teacher(record: Record) -> Iterator[str]:
         return
     if record.method == PLAIN:
         yield "teacher: the plain student has none"
+    if (record.teacher.value is None) != is_feature_network(record.teacher.config):
+        yield "teacher: every teacher has a value, and one that gives feature maps alone none"
     if re.fullmatch("[0-9a-f]{64}", record.teacher.weights_sha256) is None:
         yield "teacher: weights_sha256 is not a hash (64 hex digits)"
+
+
+def _of_the_tuning(record: Record) -> Iterator[str]:
+    if record.tuned is not None and not is_best(record.options, record.tuned, record.sign):
+        yield "tuned: the options are not those of the best trial"
 
 
 def _of_the_origin(record: Record) -> Iterator[str]:

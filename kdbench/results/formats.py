@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -33,30 +34,70 @@ REPORTED_LEGEND = (
     "By others: seeds whose records others report. They are checked for what contradicts itself or is implausible "
     "(`kdbench records add`), and were not run here."
 )
+TUNED_LEGEND = (
+    "Tuned: `kdbench tune` chose the options, as the best of that many trials on validation images that no ranking "
+    "uses; each record has the trials."
+)
+EQUAL_TIME_LEGEND = (
+    "At equal training time, a method is compared with a control: a plain student that trained longer, "
+    "none[time=1.5] for 1.5 times as long. It is the shortest control that trained at least as long as the method, "
+    "going by the time of its iterations; the teacher's own training is not counted. Differences are paired by "
+    "seed, and all intervals against one control hold at once with 95 %. Controls are not ranked, and the verdicts "
+    "against the plain student do not depend on them."
+)
 LEFT_OUT = ("failed", "skipped", "smoke", "missing")
-OPTIONAL = ("time", "left out")
+OPTIONAL = ("time", "tuned", "left out")
 """Columns that a ranking shows to people only where one of its rows has something in them."""
 
 
 def legend(found: Iterable[Ranking]) -> str:
     """Return what the columns of leaderboards mean."""
-    others = any(row["reported"] for ranking in found for row in ranking.rows)
-    return f"{LEGEND} {REPORTED_LEGEND}" if others else LEGEND
+    rankings = list(found)
+    chosen = any(row["trials"] for ranking in rankings for row in ranking.rows)
+    others = any(row["reported"] for ranking in rankings for row in ranking.rows)
+    controls = any(ranking.controls for ranking in rankings)
+    return " ".join(
+        [LEGEND, *[REPORTED_LEGEND] * others, *[TUNED_LEGEND] * chosen, *[EQUAL_TIME_LEGEND] * controls]
+    )
 
 
 def tables(found: Iterable[Ranking]) -> list[Table]:
-    """Return a table a ranking, for people."""
-    return [_table(ranking) for ranking in found]
+    """Return the tables of rankings for people: of each its own, then the one at equal training time, if any."""
+    return [table for ranking in found for table in (_table(ranking), *_at_equal_time(ranking))]
 
 
 def _table(ranking: Ranking) -> Table:
     titles = ["method", "seeds", ranking.metric, "std", "vs plain", "95 % interval", "gap closed"]
-    titles += ["time", "left out", "verdict"]
+    titles += ["time", "tuned", "left out", "verdict"]
     cells = [_cells(row) for row in ranking.rows]
     kept = [i for i, title in enumerate(titles) if title not in OPTIONAL or any(row[i] for row in cells)]
     shown = [[row[i] for i in kept] for row in cells]
     align = f"l{'r' * (len(kept) - 2)}l"
     return Table([titles[i] for i in kept], shown, align, ranking.heading, " ".join(notes(ranking)))
+
+
+def _at_equal_time(ranking: Ranking) -> list[Table]:
+    """Return the second ranking, against plain students that trained as long; none without such a control."""
+    rows = [row for row in ranking.rows if row["control"]]
+    if not rows:
+        return []
+    titles = ["method", "time", "control", f"its {ranking.metric}", "vs control", "95 % interval", "verdict"]
+    rows.sort(key=lambda row: (math.isnan(row["control_difference"]), -row["control_difference"]))
+    shown = [_beside_control(row, ranking.level(row["control"])) for row in rows]
+    untold = [row["method"] for row in ranking.methods if row["seeds"] and not row["control"]]
+    note = f"Not timed, or slower than every control: {', '.join(untold)}." if untold else ""
+    return [Table(titles, shown, "lrlrrrl", f"At equal training time: {ranking.heading}", note)]
+
+
+def _beside_control(row: Values, level: float) -> list[str]:
+    ends, gain = control_interval(row), percent(row["control_difference"], "+")
+    time = times(row["time_ratio"])
+    return [row["method"], time, row["control"], percent(level), gain, ends, row["control_verdict"]]
+
+
+def control_interval(row: Values) -> str:
+    """Return the 95 % interval of a row's difference to its control; blank where there is none."""
+    return _ends(row["control_low"], row["control_high"])
 
 
 def notes(ranking: Ranking) -> list[str]:
@@ -80,10 +121,27 @@ def notes(ranking: Ranking) -> list[str]:
     if ranking.sign * (teacher - plain) <= 0:
         where = "above" if ranking.sign > 0 else "below"
         found.append(f"The teacher ({percent(teacher)}) is not {where} the plain student ({percent(plain)}).")
+    lost = [row for row in ranking.methods if row["trials"] and row["difference"] <= 0]
+    if lost:
+        told = ", ".join(f"{row['method']} ({gain(row)})" for row in lost)
+        found.append(f"Tuned, and still no better than the plain student: {told}.")
+    found += _trained_on(ranking)
     mixed = [row["method"] for row in ranking.methods if row["machines"]]
     if mixed:
         found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")
     return found
+
+
+def _trained_on(ranking: Ranking) -> list[str]:
+    """Return a sentence on the machines that the students were trained on; none where nothing was."""
+    students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
+    runs = Counter(cell.machine for row in students for cell in row.done.values())
+    if len(runs) < 2:
+        return [f"Trained on {machine}." for machine in runs]
+    counts = "; ".join(
+        f"{count} run{'s' * (count > 1)} on {machine}" for machine, count in runs.most_common()
+    )
+    return [f"Trained on {len(runs)} kinds of machine: {counts}."]
 
 
 def verdict(row: Values) -> str:
@@ -93,7 +151,7 @@ def verdict(row: Values) -> str:
 
 def _cells(row: Values) -> list[str]:
     share = f"{percent(row['gap_closed'])} %".removeprefix(" %")
-    return [*measured(row), share, times(row["time_ratio"]), left_out(row), verdict(row)]
+    return [*measured(row), share, times(row["time_ratio"]), tuned(row), left_out(row), verdict(row)]
 
 
 def measured(row: Values) -> list[str]:
@@ -129,6 +187,11 @@ def times(ratio: float) -> str:
     return "" if math.isnan(ratio) else f"{ratio:.2f}x"
 
 
+def tuned(row: Values) -> str:
+    """Return over how many trials the options were chosen; blank where they were not."""
+    return f"{row['trials']} trials" if row["trials"] else ""
+
+
 def left_out(row: Values) -> str:
     """Return the cells that are in no mean: ``2 failed, 1 smoke``."""
     return ", ".join(f"{row[kind]} {kind}" for kind in LEFT_OUT if row[kind])
@@ -149,10 +212,13 @@ def interval(row: Values) -> str:
     """Return the 95 % interval, and how many seeds it is from where that is not all of the row's."""
     if not row["shared_seeds"]:
         return ""
-    low, high = row["low"], row["high"]
-    ends = f"[{percent(low, '+')}, {percent(high, '+')}]" if row["shared_seeds"] > 1 else ""
+    ends = _ends(row["low"], row["high"])
     few = f"({row['shared_seeds']} shared)" if row["shared_seeds"] != row["seeds"] else ""
     return f"{ends}{MARK if row['interval'] == 'own' else ''} {few}".strip()
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"[{percent(low, '+')}, {percent(high, '+')}]"
 
 
 def spread(row: Values) -> str:

@@ -101,14 +101,15 @@ def _boards(cells: Sequence[Record], teachers: Sequence[Record], smoke: Mapping[
     A method that prepared its teacher in a further stage is ranked under the teacher that the stage began with.
     """
     began_with = origins(teachers)
-    plain = [cell for cell in cells if cell.method == PLAIN]
+    plain = [cell for cell in cells if cell.is_plain]
+    controls = [cell for cell in cells if cell.is_control]
     methods: dict[str, list[Record]] = defaultdict(list)
     for cell in cells:
         if cell.method != PLAIN:
             methods[ranked_under(cell, began_with)].append(cell)
     if not methods:
-        methods[_only_teacher(plain, teachers)] = []
-    return [Board(plain, methods[key], teachers, key, smoke) for key in sorted(methods)]
+        methods[_only_teacher([*plain, *controls], teachers)] = []
+    return [Board(plain, controls, methods[key], teachers, key, smoke) for key in sorted(methods)]
 
 
 def _only_teacher(plain: Sequence[Record], teachers: Sequence[Record]) -> str:

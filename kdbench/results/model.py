@@ -145,10 +145,11 @@ class Model:
         plain: Scores of the plain student.
         methods: Label -> scores of a method. Rows that share fewer than two seeds with the plain student are
             left out: there is nothing to estimate their noise from.
+        name: Label of the plain student; of a control, which all are compared with in its place, its own.
     """
 
-    def __init__(self, plain: Scores, methods: Mapping[str, Scores]) -> None:
-        self.plain = plain
+    def __init__(self, plain: Scores, methods: Mapping[str, Scores], name: str = PLAIN) -> None:
+        self.plain, self.name = plain, name
         self.methods = {
             label: scores
             for label, scores in methods.items()
@@ -158,7 +159,7 @@ class Model:
     @cached_property
     def rows(self) -> dict[str, Scores]:
         """The plain student and the methods."""
-        return {PLAIN: self.plain, **self.methods}
+        return {self.name: self.plain, **self.methods}
 
     @cached_property
     def scatter(self) -> dict[str, Scatter]:
@@ -194,9 +195,9 @@ class Model:
 
     def _estimate(self, label: str) -> Estimate:
         scatter = self.scatter[label].ratio
-        if label in self.unequal or PLAIN in self.unequal:
+        if label in self.unequal or self.name in self.unequal:
             return self._own(label, scatter)
-        mean, error = self.pooled.contrast(label, PLAIN)
+        mean, error = self.pooled.contrast(label, self.name)
         error *= self.pooled.deviation
         half = self.critical * error
         p = float(abs(mean) <= ROUND_OFF)
@@ -215,7 +216,7 @@ class Model:
         """Why the pooled residual is too small to be noise; blank where it is not."""
         noise = self.pooled.deviation
         if noise <= ROUND_OFF:
-            return "no noise: the differences to the plain student are the same at every seed"
+            return "no noise: the differences are the same at every seed"
         if noise < self.step / math.sqrt(12):
             steps = f"steps of {100 * self.step:.2g}"
             return f"the noise ({100 * noise:.2g}) is below what the metric resolves ({steps})"
@@ -228,7 +229,7 @@ class Model:
         n, mean = len(gains), math.fsum(gains) / len(gains)
         error = float(gains.std(ddof=1)) / math.sqrt(n)
         if error <= ROUND_OFF:
-            reason = "the differences to the plain student are the same at every seed"
+            reason = "the differences are the same at every seed"
             return Estimate(mean, mean, mean, math.nan, scatter, own=True, reason=reason)
         half = float(stdtrit(n - 1, (1 + (1 - ALPHA) ** (1 / k)) / 2)) * error
         single = 2 * float(stdtr(n - 1, -abs(mean) / error))
@@ -246,7 +247,7 @@ class Model:
         names = list(self.pooled.effects)
         weights = np.zeros((len(labels), len(names)))
         for place, label in enumerate(labels):
-            weights[place, names.index(label)], weights[place, names.index(PLAIN)] = 1, -1
+            weights[place, names.index(label)], weights[place, names.index(self.name)] = 1, -1
         covariance = weights @ self.pooled.covariance @ weights.T
         scale = np.sqrt(np.diag(covariance))
         pairs = (covariance / np.outer(scale, scale))[~np.eye(len(labels), dtype=bool)]

@@ -17,7 +17,8 @@ from kdbench.results.board import Ranking
 from kdbench.results.evaluations import evaluations
 from kdbench.results.formats import interval, legend, percent, tables, times, to_csv
 from kdbench.results.leaderboard import frame_of, rankings
-from kdbench.results.record import Record
+from kdbench.results.papers import TAGS
+from kdbench.results.record import Record, Spread
 from kdbench.results.row import TEACHER_ROW, Row
 from kdbench.results.store import Store
 from kdbench.results.table import Table, escape, latex
@@ -30,18 +31,18 @@ if TYPE_CHECKING:
 SUFFIXES = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "parquet": ".parquet"}
 """Format -> ending of its files."""
 COST_LEGEND = (
-    "Memory is the largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are "
-    "trained beside the student and not exported; multiply-adds are those of one image. Latency is the time of the "
-    "student for one test image at batch 1, from pixels to boxes or masks: the students of a pair are one network, "
-    "so it is of the pair, and its range says how noisy it is. Best is the mean score at each seed's best "
-    "evaluation: it flatters, and never ranks."
+    "Time is that of an iteration relative to the plain student's, with its range over the seeds. Memory is the "
+    "largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are trained "
+    "beside the student and not exported; multiply-adds are those of one image. Latency is the time for one test "
+    "image at batch 1, from pixels to boxes or masks: the students of a pair are one network, so it is of the "
+    "pair, a median with its range. Best is the mean score at each seed's best evaluation: it flatters, and never "
+    "ranks."
 )
 PAPER_LEGEND = (
     "The paper's difference to its own plain student, on its nearest published setting: the same variant at its "
     "default options (of a method without variants the same options), the same task and a metric of which more is "
     "better; before others the same dataset, then VOC or Cityscapes, the same metric, a student of the same depth. "
-    "It is another setting: other models, data and schedule. P: the paper's table; C: a public implementation; "
-    "N: a reading note or survey."
+    f"It is another setting: other models, data and schedule. {TAGS}"
 )
 AGAIN_LEGEND = (
     "A command runs what has no record yet in its results folder. `kdbench reproduce METHOD --dataset NAME "
@@ -102,7 +103,13 @@ def _cost(ranking: Ranking) -> str:
 
 def _cost_cells(row: Row) -> list[str]:
     counts = [whole(row[name]) for name in ("peak_memory_mib", "added_parameters")]
-    return [row["method"], times(row["time_ratio"]), *counts, percent(row["best"])]
+    return [row["method"], _times(row), *counts, percent(row["best"])]
+
+
+def _times(row: Row) -> str:
+    """Return a ratio of times with its range over the seeds, if there are several."""
+    low, high = row["time_low"], row["time_high"]
+    return times(row["time_ratio"]) + (f" ({low:.2f} to {high:.2f})" if low < high else "")
 
 
 def whole(value: float) -> str:
@@ -111,7 +118,7 @@ def whole(value: float) -> str:
 
 
 def models(ranking: Ranking) -> list[str]:
-    """Return sentences on the size of the pair's models, and on the student's latency."""
+    """Return sentences on the size of the pair's models, and on their latency."""
     students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
     parts = {"Teacher": ranking.rows[:1], "Student": students}
     sizes = {name: [row for row in rows if row["student_parameters"] > 0] for name, rows in parts.items()}
@@ -121,17 +128,32 @@ def models(ranking: Ranking) -> list[str]:
         for name, rows in sizes.items()
         if rows
     ]
-    timed: dict[str, list[float]] = {}
-    for cell in (cell for row in students for cell in row.done.values() if cell.cost.latency_ms):
-        timed.setdefault(f"{cell.device} on {cell.host_class}", []).append(cell.cost.latency_ms or math.nan)
-    return found + [
-        f"Student's latency on {machine}: {_range(values)}." for machine, values in sorted(timed.items())
-    ]
+    return found + latencies([cell for row in students for cell in row.done.values()])
 
 
-def _range(values: Sequence[float]) -> str:
-    low, high = min(values), max(values)
-    return f"median {median(values):.3g} ms over {len(values)} runs, from {low:.3g} to {high:.3g}"
+def latencies(cells: Iterable[Record]) -> list[str]:
+    """Return a sentence for each kind of machine: the latency as measured in turns, or else as trainings ended.
+
+    Args:
+        cells: Records of a pair's students.
+    """
+    found: dict[str, str] = {}
+    noisy: dict[str, list[float]] = {}
+    for cell in cells:
+        if cell.latency is not None:
+            spreads = (f"{name} {_range(getattr(cell.latency, name))}" for name in ("student", "teacher"))
+            found[cell.machine] = f"{', '.join(spreads)}, in turns, nothing beside them"
+        if cell.cost.latency_ms:
+            noisy.setdefault(cell.machine, []).append(cell.cost.latency_ms)
+    for machine, ended in noisy.items():
+        spread = Spread(median=median(ended), low=min(ended), high=max(ended))
+        told = f"student {_range(spread)} as {len(ended)} trainings ended, beside whatever else ran"
+        found.setdefault(machine, told)
+    return [f"Latency on {machine}: {found[machine]}." for machine in sorted(found)]
+
+
+def _range(spread: Spread) -> str:
+    return f"{spread.median:.3g} ms ({spread.low:.3g} to {spread.high:.3g})"
 
 
 def _paper(found: Iterable[Row]) -> str:

@@ -21,7 +21,6 @@ from kdbench.results.naming import fits, method_in
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
-from kdbench.specs import PLAIN
 
 BENCHMARK = (".yaml", ".yml")
 SCORES = {"mean", "best"}
@@ -57,8 +56,8 @@ def query(
     Args:
         targets: Names of datasets and paths of benchmark files; all datasets by default.
         records: Of any dataset, in any order.
-        methods: Selectors to show, or names of methods for all of their selectors; default: all. The teacher and
-            the plain student stay, and p values are still corrected over all rows of a ranking.
+        methods: Selectors to show, or names of methods for all of their selectors; default: all. The teacher, the
+            plain student and its controls stay, and p values are still corrected over all rows of a ranking.
         sort: Column to sort each ranking by; default: its rank.
 
     Raises:
@@ -152,7 +151,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
     rows = [row for ranking in chain(*found.values()) for row in ranking.rows if row["method"] != TEACHER_ROW]
     labels = {row["method"] for row in rows}
     names = {label: method_in(label) for label in labels}
-    kept = {TEACHER_ROW, PLAIN}
+    kept = set[str]()
     for method in methods:
         fitting = {label for label in labels if method in (label, names[label])}
         fitting = fitting or {row["method"] for row in rows if any(fits(method, cell) for cell in row.cells)}
@@ -165,7 +164,7 @@ def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
 
 
 def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
-    return ranking.with_rows(row for row in ranking.rows if row["method"] in kept)
+    return ranking.with_rows(row for row in ranking.rows if row.is_reference or row["method"] in kept)
 
 
 def _column(name: str, ranking: Ranking) -> str:

@@ -19,15 +19,10 @@ from pydantic import (
 
 from kdbench.errors import explain
 from kdbench.results.hashes import NOTHING, Hashes, hashes
-from kdbench.specs import Precision
+from kdbench.results.views import VIEWS, Kind, ScheduleName, TeacherView
+from kdbench.specs import PLAIN, Precision
 
-Kind = Literal["cell", "teacher", "evaluation"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
-ScheduleName = Literal["default", "smoke", "custom"]
-TEACHERS = "teachers"
-"""Stands for the pair of a dataset's teachers, which may serve several; also the name of their folder."""
-EVALUATIONS = "evaluations"
-"""The same for given weights that were measured, which are of no pair."""
 VERSION = 2
 """The newest ``schema_version`` that is known here."""
 
@@ -36,57 +31,6 @@ class _Part(BaseModel):
     """Base of a record and its parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class _Named(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    name: str = Field(min_length=1)
-
-
-class _TeacherView(BaseModel):
-    """What the leaderboards read of a teacher's spec; a teacher may serve several pairs."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-    dataset: str = Field(min_length=1)
-    pair: _Named = _Named(name=TEACHERS)
-    seed: int = 0
-    schedule: ScheduleName = "default"
-    method: str = "teacher"
-    selector: str = "teacher"
-    revision: int = 0
-    options: dict[str, Any] = Field(default_factory=dict)
-    teacher: str | None = None
-    precision: Precision = "fp32"
-    device: str = "cpu"
-
-
-class _CellView(_TeacherView):
-    """What the leaderboards read of a cell's spec: nothing may be missing."""
-
-    pair: _Named
-    seed: int
-    schedule: ScheduleName
-    method: str = Field(min_length=1)
-    selector: str = Field(min_length=1)
-    revision: int
-    options: dict[str, Any]
-    precision: Precision
-    device: str
-
-
-class _EvaluationView(_TeacherView):
-    """What the leaderboards read of the spec of an evaluation of given weights."""
-
-    pair: _Named = _Named(name=EVALUATIONS)
-    method: str = "evaluation"
-    selector: str = Field(min_length=1)
-
-
-_VIEWS: Mapping[Kind, type[_TeacherView]] = {
-    "cell": _CellView,
-    "teacher": _TeacherView,
-    "evaluation": _EvaluationView,
-}
 
 
 class Metrics(_Part):
@@ -107,8 +51,8 @@ class Teacher(_Part):
     """Its OpenMMLab config."""
     weights_sha256: str
     """Hash of its weights."""
-    value: float = Field(ge=0, le=1)
-    """The ranking metric of this teacher on the same test split, in [0, 1]."""
+    value: float | None = Field(default=None, ge=0, le=1)
+    """The ranking metric of this teacher on the same test split, in [0, 1]; None of a feature teacher."""
 
 
 class Cost(_Part):
@@ -127,7 +71,8 @@ class Cost(_Part):
     student_flops: int | None = Field(default=None, ge=0)
     """Multiply-adds of one forward pass of the student."""
     latency_ms: float | None = Field(default=None, ge=0)
-    """Median time of the student's inference for one test image, ms, on the record's device."""
+    """Median time of the student's inference for one test image as its training ended, ms, whatever else ran then:
+    records of today have ``latency`` instead."""
     gradient_share_start: float | None = Field(default=None, ge=0, le=1)
     """Part of the gradient's norm on backbone and neck that is the method's, as the training begins."""
     gradient_share_quarter: float | None = Field(default=None, ge=0, le=1)
@@ -137,6 +82,41 @@ class Cost(_Part):
     timed_with: str | None = Field(default=None, pattern="^[0-9a-f]{12}$")
     """Names the trainings that took turns in one process, iteration by iteration: only the times of iterations of
     those with the same one can be compared. None for a training alone."""
+
+
+class Spread(_Part):
+    """Times of inference for one image, ms: of several rounds the median, the least and the largest."""
+
+    median: float = Field(gt=0)
+    low: float = Field(gt=0)
+    high: float = Field(gt=0)
+
+
+class Latency(_Part):
+    """Times of a pair's models on the record's machine, taken in turns in a process that had its core to itself."""
+
+    student: Spread
+    teacher: Spread
+
+
+class Trial(_Part):
+    """Options that a tuning study tried."""
+
+    options: dict[str, Any]
+    """All of them."""
+    value: float | None = Field(default=None, ge=0, le=1)
+    """The ranking metric on the validation images, in [0, 1]; None where the trial failed."""
+
+
+class Tuned(_Part):
+    """The study that chose the options, on validation images that no ranking sees."""
+
+    study: str = Field(pattern="^[0-9a-f]{64}$")
+    """Its identity."""
+    validation: str
+    """The images that judged, in words."""
+    trials: list[Trial]
+    """All that ended, the options before tuning first."""
 
 
 class Shared(NamedTuple):
@@ -188,6 +168,8 @@ class Record(_Part):
     """Whether more of it is better."""
     teacher: Teacher | None = None
     cost: Cost = Cost()
+    latency: Latency | None = None
+    """Of a plain student: what `kdbench records latency` measured of its pair; no part of the identity."""
     curve: list[dict[str, int | float]] = Field(default_factory=list)
     """One dict an evaluation: ``iteration`` and the metrics."""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -199,6 +181,8 @@ class Record(_Part):
     """Distribution and version of the method that had a part in it."""
     code: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Hash of that method's source, see :mod:`kdbench.source`; None where it has no part, or is unknown."""
+    tuned: Tuned | None = None
+    """How the method's options were chosen, where a tuning study chose them; no part of the identity."""
     made: Made
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
     """Hash of a teacher's weights; None for a student, and where an older kdbench wrote it."""
@@ -246,8 +230,8 @@ class Record(_Part):
         return self._hashes.recipe
 
     @cached_property
-    def _view(self) -> _TeacherView:
-        return _VIEWS[self.kind].model_validate(self.spec)
+    def _view(self) -> TeacherView:
+        return VIEWS[self.kind].model_validate(self.spec)
 
     @property
     def method(self) -> str:
@@ -258,6 +242,16 @@ class Record(_Part):
     def options(self) -> Mapping[str, Any]:
         """The method's options, defaults included."""
         return self._view.options
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is of a plain student that trains longer, for comparisons at equal training time."""
+        return self.method == PLAIN and "time" in self.options
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is of the plain student that all methods are compared with."""
+        return self.method == PLAIN and not self.is_control
 
     @property
     def options_text(self) -> str:
@@ -291,6 +285,11 @@ class Record(_Part):
     def device_class(self) -> str:
         """Class of the device that it was trained on: ``cpu``, ``cuda``."""
         return self._view.device
+
+    @property
+    def machine(self) -> str:
+        """Device and kind of machine that it was made on: times of the same one can be compared."""
+        return f"{self.device} on {self.host_class}"
 
     @property
     def dataset(self) -> str:
@@ -337,6 +336,8 @@ class Record(_Part):
         values = self.model_dump(mode="json", exclude={"higher_is_better"} if self.higher_is_better else None)
         for part, name in (
             (values, "reported_by"),
+            (values, "tuned"),
+            (values, "latency"),
             (values, "weights_sha256"),
             (values["cost"], "latency_ms"),
             (values["cost"], "timed_with"),

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import warnings
 from collections.abc import Mapping
-from decimal import Decimal
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -17,17 +13,13 @@ from pydantic import ValidationError
 from kdbench.cards import MethodCard
 from kdbench.errors import reason
 from kdbench.plugins import registry, title_of
+from kdbench.results.papers import SOURCES, PaperResult, Row, is_two_stage, paper_results
 from kdbench.results.record import Record
 from kdbench.selectors import canonical
 
-BASELINE = "plain"
 METRICS = {"detection": ("AP50", "mAP", "AP", "AP75"), "segmentation": ("mIoU",)}
 """Published metrics of a task of which more is better."""
 PREFERRED = {"detection": "voc", "segmentation": "cityscapes"}
-SOURCES = ("P", "C", "N")
-"""The paper's table, a public implementation, a reading note: the first that there is."""
-NEEDED = ("table", "dataset", "teacher", "student", "variant", "metric", "value", "source")
-Row = Mapping[str, str]
 
 
 class Published(NamedTuple):
@@ -59,11 +51,17 @@ def published(cell: Record) -> Published:
     task = cell.spec["pair"].get("task")
     if offer is None or variant is None or task not in METRICS or offer.value.reported is None:
         return NOTHING
-    found = _candidates(offer.value.reported, variant, task)
-    if not found or variant == BASELINE:
+    found = [one for one in paper_results(offer.value.reported) if _is_candidate(one, variant, task)]
+    if not found:
         return NOTHING
-    row, baseline = min(found, key=lambda pair: _distance(pair[0], cell, task))
-    return Published(float((Decimal(row["value"]) - Decimal(baseline["value"])) / 100), _setting(row))
+    nearest = min(found, key=lambda one: _distance(one.row, cell, task))
+    return Published(float((nearest.difference or 0) / 100), _setting(nearest.row))
+
+
+def _is_candidate(one: PaperResult, variant: str, task: str) -> bool:
+    """Whether a number is a variant's, in one of a task's metrics, beside the plain student of its setting."""
+    told = one.value is not None and one.plain is not None
+    return told and one.row["variant"] == variant and one.row["metric"] in METRICS[task]
 
 
 def _variant(card: MethodCard, cell: Record) -> str | None:
@@ -83,41 +81,12 @@ def _variant(card: MethodCard, cell: Record) -> str | None:
     return str(given["variant"]) if named else canonical(card, options)[len(card.name) + 1 : -1]
 
 
-@lru_cache(maxsize=1024)
-def _candidates(file: Path, variant: str, task: str) -> tuple[tuple[Row, Row], ...]:
-    """Rows of a variant in a task's metrics, each with the paper's plain student of the same setting."""
-    rows = _rows(file)
-    baselines = {_where(row): row for row in rows if row["variant"] == BASELINE}
-    return tuple(
-        (row, baselines[_where(row)])
-        for row in rows
-        if row["variant"] == variant and row["metric"] in METRICS[task] and _where(row) in baselines
-    )
-
-
-@lru_cache(maxsize=256)
-def _rows(file: Path) -> tuple[Row, ...]:
-    """Return the rows with all columns and a number; a plugin's other rows are for readers."""
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
-    return tuple(row for row in rows if all(row.get(name) is not None for name in NEEDED) and _is_number(row))
-
-
-def _is_number(row: Row) -> bool:
-    return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", row["value"]) is not None
-
-
-def _where(row: Row) -> tuple[str, ...]:
-    """Return the setting, without the remark in parentheses that a table's name may have."""
-    return row["table"].partition(" (")[0], row["dataset"], row["student"], row["metric"]
-
-
 def _distance(row: Row, cell: Record, task: str) -> tuple[Any, ...]:
     dataset = row["dataset"].lower()
     depth = _depth(cell.spec["pair"].get("student") or {})
     own = re.match(rf"{re.escape(cell.dataset)}(?![a-z])", dataset)
     same_depth = depth and re.search(rf"R(es(Net)?)?-?{depth}(?!\d)", row["student"], re.IGNORECASE)
-    source = SOURCES.index(row["source"]) if row["source"] in SOURCES else len(SOURCES)
+    source = list(SOURCES).index(row["source"]) if row["source"] in SOURCES else len(SOURCES)
     preferred = dataset.startswith(PREFERRED[task])
     return (
         not own,
@@ -131,8 +100,7 @@ def _distance(row: Row, cell: Record, task: str) -> tuple[Any, ...]:
 
 def _same_stages(row: Row, cell: Record) -> bool:
     """Whether both students are two-stage detectors (an R-CNN or R-FCN), or neither is."""
-    two_stage = re.search(r"R-?CNN|R-?FCN", row["student"]) is not None
-    return two_stage == bool(cell.spec["pair"].get("family") == "two-stage")
+    return is_two_stage(row) == bool(cell.spec["pair"].get("family") == "two-stage")
 
 
 def _depth(student: Mapping[str, Any]) -> str:

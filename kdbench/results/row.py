@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import chain
 from typing import Any
 
+from kdbench.results.naming import method_in
 from kdbench.results.record import Record
 from kdbench.results.statistics import mean, ratio
 from kdbench.specs import PLAIN
@@ -16,7 +17,7 @@ from kdbench.specs import PLAIN
 TEACHER_ROW = "teacher"
 METRIC = "metric:"
 """What the columns of secondary metrics begin with."""
-GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric")
+GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric", "device", "precision")
 """Rows that differ in one of these are never ranked together."""
 SHARES = ("gradient_share_start", "gradient_share_quarter", "gradient_share_half")
 """Part of the gradient's norm on backbone and neck that is the method's."""
@@ -31,9 +32,13 @@ COLUMNS = {
     "verdict": "str",
     **dict.fromkeys(("reason", "same_as", "interval", "machines"), "str"),
     **dict.fromkeys(("p", "scatter", "relative_gain"), "float64"),
+    "control": "str",
+    **dict.fromkeys(("control_difference", "control_low", "control_high"), "float64"),
+    "control_verdict": "str",
     "selection": "str",
     "best": "float64",
-    **dict.fromkeys(("skipped", "smoke", "missing", "reported"), "int64"),
+    **dict.fromkeys(("skipped", "smoke", "missing", "reported", "trials"), "int64"),
+    **dict.fromkeys(("time_low", "time_high"), "float64"),
     **dict.fromkeys(("seconds_per_iteration", "peak_memory_mib", "added_parameters"), "float64"),
     **dict.fromkeys(SHARES, "float64"),
     **dict.fromkeys(("student_parameters", "student_flops", "paper_difference"), "float64"),
@@ -41,21 +46,26 @@ COLUMNS = {
 }
 """Column -> dtype.
 
-Scores (mean, std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the
-difference over the plain student's score of the same seeds) are fractions; std is over seeds. A positive difference
-is an improvement, also of a metric of which less is better. ``difference``,
-``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a ranking hold at once
-with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where the row scatters more
-than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict is ``cannot tell``;
-``same_as`` names the row that is the same computation and counts in its place; ``machines`` names the kinds of
-machine where the plain student's is another one. ``selection`` is which evaluation ranks: the last; ``best`` is the
-mean at the best one, which flatters and never ranks.
-failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark file asks for and
-was not run. ``reported`` is how many of the seeds others report. ``seconds_per_iteration`` and the gradient shares
+``device`` is the class of device that all rows of a ranking were trained on (``cpu``, ``cuda``), ``precision``
+what they were trained in. Scores (mean, std, best), differences (difference, low, high, paper_difference),
+gap_closed and relative_gain (the difference over the plain student's score of the same seeds) are fractions;
+std is over seeds. A positive difference is an improvement, also of a metric of which less is better.
+``difference``, ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a
+ranking hold at once with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where
+the row scatters more than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict
+is ``cannot tell``; ``same_as`` names the row that is the same computation and counts in its place; ``machines``
+names the kinds of machine where the plain student's is another one. ``control`` names the plain student that
+the row is compared with at equal training time (:mod:`kdbench.results.equal_time`), and the further
+``control_`` columns have its difference to that; all intervals against one control hold at once with 95 %.
+``selection`` is which evaluation ranks: the last; ``best`` is the mean at the best one, which flatters and
+never ranks. failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark
+file asks for and was not run. ``reported`` is how many of the seeds others report. ``trials`` is over how many
+trials a tuning study chose the options, 0 where none did. ``seconds_per_iteration`` and the gradient shares
 (parts of the gradient's norm on backbone and neck that are the method's, in [0, 1]) are means over seeds;
-``time_ratio`` compares only seeds in which the method and the plain student took turns in one process; memory,
-parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``.
-Further columns ``metric:NAME`` are means of the other metrics after the last iteration.
+``time_ratio`` is a geometric mean over those seeds alone in which the method and the plain student took turns
+in one process, ``time_low`` and ``time_high`` are the least and the largest; memory, parameters and FLOPs are
+the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``. Further columns
+``metric:NAME`` are means of the other metrics after the last iteration.
 """
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
@@ -109,8 +119,8 @@ class Row(Mapping[str, Any]):
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is the teacher or the plain student, which are not ranked."""
-        return self["method"] in (TEACHER_ROW, PLAIN)
+        """Whether it is not ranked: the teacher, the plain student, or a control that trained longer."""
+        return self["method"] == TEACHER_ROW or method_in(self["method"]) == PLAIN
 
 
 def twins(rows: Iterable[Row]) -> dict[str, str]:
@@ -167,8 +177,8 @@ def _spent(cells: Iterable[Record], name: str) -> list[float]:
     return [value for cell in cells if (value := getattr(cell.cost, name)) is not None]
 
 
-def time_ratio(own: Mapping[int, Record], plain: Mapping[int, Record]) -> float:
-    """Time of an iteration relative to the plain student's, over the seeds in which the two took turns.
+def time_ratios(own: Mapping[int, Record], plain: Mapping[int, Record]) -> dict[str, float]:
+    """Return the columns on the time of an iteration relative to the plain student's, where the two took turns.
 
     Other times say more of what else ran on the machine than of the method: they are left out.
 
@@ -177,26 +187,25 @@ def time_ratio(own: Mapping[int, Record], plain: Mapping[int, Record]) -> float:
         plain: Seed -> record of the plain student.
 
     Returns:
-        Geometric mean of the ratios; NaN where there is none.
+        The geometric mean over seeds, the least and the largest; NaN where there is none.
     """
     same = [seed for seed in own.keys() & plain.keys() if _in_turns(own[seed], plain[seed])]
-    return ratio(_seconds(own, same), _seconds(plain, same))
+    ours, theirs = _seconds(own, same), _seconds(plain, same)
+    each = [value for seed in ours if (value := ratio({seed: ours[seed]}, theirs)) > 0]
+    low, high = min(each, default=math.nan), max(each, default=math.nan)
+    return {"time_ratio": ratio(ours, theirs), "time_low": low, "time_high": high}
 
 
 def machines(own: Mapping[int, Record], plain: Mapping[int, Record]) -> str:
     """Return the kinds of machine of a row and its plain students where these are not the same; else blank."""
-    pairs = {(_machine(own[seed]), _machine(plain[seed])) for seed in own.keys() & plain.keys()}
-    mixed = sorted(f"{' on '.join(one)} against {' on '.join(other)}" for one, other in pairs if one != other)
+    pairs = {(own[seed].machine, plain[seed].machine) for seed in own.keys() & plain.keys()}
+    mixed = sorted(f"{one} against {other}" for one, other in pairs if one != other)
     return "; ".join(mixed)
 
 
 def _in_turns(one: Record, other: Record) -> bool:
     together = one.cost.timed_with
-    return together is not None and together == other.cost.timed_with and _machine(one) == _machine(other)
-
-
-def _machine(cell: Record) -> tuple[str, str]:
-    return cell.device, cell.host_class
+    return together is not None and together == other.cost.timed_with and one.machine == other.machine
 
 
 def _seconds(cells: Mapping[int, Record], seeds: Iterable[int]) -> dict[int, float]:

@@ -10,7 +10,7 @@ from kdbench import devices
 from kdbench.results.record import Record
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
-from kdbench.specs import RunSpec, StagedTeacherSpec, TeacherSpec
+from kdbench.specs import PLAIN, RunSpec, StagedTeacherSpec, TeacherSpec
 from kdbench.threads import chosen, cores
 
 if TYPE_CHECKING:
@@ -31,31 +31,33 @@ def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
 
     inherits = None
     if isinstance(spec, TeacherSpec):
-        model, recipe, pretrained = spec.model, spec.recipe, spec.pretrained
+        model, pretrained = spec.model, spec.pretrained
     else:
-        model, recipe, pretrained = spec.pair.student, spec.pair.schedule, spec.pair.pretrained
+        model, pretrained = spec.pair.student, spec.pair.pretrained
         if plan.ancestor is not None:
             inherits = subject_of(plan.ancestor, plan, settings), weights_of(plan.ancestor, plan, settings)
     return Subject(
         name=spec.identity(),
         model=model,
-        schedule=recipe,
+        schedule=spec.recipe,
         dataset=plan.dataset,
         seed=spec.seed,
         pretrained=pretrained,
         download=settings.download,
         stage=spec.stage if isinstance(spec, StagedTeacherSpec) else None,
+        classes=spec.classes if isinstance(spec, TeacherSpec) else None,
         inherits=inherits,
     )
 
 
 def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
-    """Return the file with a teacher's weights: the given checkpoint, or where its training leaves them."""
+    """Return the file with a teacher's weights: where its training leaves them, or the given checkpoint."""
     from kdbench.openmmlab.students import WEIGHTS
 
-    if teacher.checkpoint is not None:
-        return plan.checkpoints[teacher.checkpoint]
-    return settings.folder(teacher) / WEIGHTS
+    trained = settings.folder(teacher) / WEIGHTS
+    if teacher.checkpoint is None or trained.is_file():
+        return trained
+    return plan.checkpoints[teacher.checkpoint]
 
 
 def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
@@ -79,7 +81,7 @@ def title(spec: Spec) -> str:
         return spec.stage.title
     if isinstance(spec, TeacherSpec):
         return "teacher" if spec.seed == 0 else f"teacher, seed {spec.seed}"
-    name = "plain student" if spec.teacher is None else spec.selector
+    name = "plain student" if spec.selector == PLAIN else spec.selector
     return f"{name}, seed {spec.seed}"
 
 

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from kdbench.errors import UserError
 from kdbench.executors.base import INTERRUPTED
-from kdbench.runs.cells import Spec, title
+from kdbench.runs.cells import Spec, subject_of, title
 from kdbench.runs.claims import Claims
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.sweep_records import is_there, needs_of
+from kdbench.runs.trainer import openmmlab
 from kdbench.specs import TeacherSpec
 
 
@@ -40,14 +41,21 @@ def to_run(plan: Plan, settings: RunSettings) -> dict[str, Spec]:
     """Return what a plan's run would train, by identity. Raises UserError if a newer kdbench wrote a record."""
 
     def there(spec: Spec) -> bool:
-        given = isinstance(spec, TeacherSpec) and spec.checkpoint is not None
-        return given or is_there(settings, spec)  # a given teacher is measured, by as many as want to
+        return is_there(settings, spec) or _is_measured_only(spec, plan, settings)
 
     wanted: dict[str, Spec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
     if settings.rerun or not there(plan.cell):
         wanted[plan.cell.identity()] = plan.cell
         wanted.update(needs_of(plan, there))
     return wanted
+
+
+def _is_measured_only(spec: Spec, plan: Plan, settings: RunSettings) -> bool:
+    """Whether a spec is a given teacher of the dataset's classes: as many as want to measure it."""
+    if not isinstance(spec, TeacherSpec) or spec.checkpoint is None:
+        return False
+    subject, file = subject_of(spec, plan, settings), plan.checkpoints[spec.checkpoint]
+    return openmmlab().other_classes(subject, file) is None
 
 
 def _taken(spec: Spec, claims: Claims) -> str:

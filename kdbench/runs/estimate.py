@@ -45,7 +45,7 @@ class Rates:
         cell = item.plan.cell
         pair = (cell.pair.name, cell.schedule)
         seen = self.of_method.get((*pair, cell.method)) or self.of_pair.get(pair)
-        return _median(seen) * cell.pair.schedule.iterations if seen else None
+        return _median(seen) * cell.recipe.iterations if seen else None
 
     def of_teacher(self, teacher: TeacherSpec) -> float | None:
         """Time of a teacher's iterations, s, as one of the same model took on the dataset; None if unknown."""
@@ -55,7 +55,7 @@ class Rates:
     def guess(self, item: Item) -> float:
         """Time of a cell's iterations, s, with the order of magnitude of a step where there is no record."""
         known = self.seconds(item)
-        return item.plan.cell.pair.schedule.iterations * STEP if known is None else known
+        return item.plan.cell.recipe.iterations * STEP if known is None else known
 
     def total(self, items: Iterable[Item]) -> tuple[float, int]:
         """Time of cells one after the other, s, and of how many of them it is unknown."""
@@ -78,7 +78,7 @@ def in_order(packs: Sequence[Pack], rates: Rates) -> list[Pack]:
 
     def key(pack: Pack) -> tuple[float, int]:
         seconds, unknown = rates.total(pack.items)
-        iterations = sum(item.plan.cell.pair.schedule.iterations for item in pack.items)
+        iterations = sum(item.plan.cell.recipe.iterations for item in pack.items)
         return -math.inf if unknown else -seconds, -iterations
 
     return sorted(packs, key=key)

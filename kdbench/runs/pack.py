@@ -42,7 +42,7 @@ class Lane:
 
     Attributes:
         session: Knows how it is trained.
-        teaching: Its teachers; None for the plain student.
+        teaching: Its teachers; None for a plain student.
     """
 
     session: Session
@@ -51,14 +51,13 @@ class Lane:
     def training(self, teaching: Teaching | None) -> Training:
         """Its training, with these models of its teachers."""
         if teaching is None:
-            return self.session.alone(self.session.plan.plain)
+            return self.session.alone(self.spec)
         return self.session.distillation(teaching)
 
     @property
     def spec(self) -> RunSpec:
         """What it trains."""
-        plan = self.session.plan
-        return plan.plain if self.teaching is None else plan.cell
+        return self.session.plan.cell
 
     @property
     def name(self) -> str:
@@ -134,9 +133,10 @@ class _PackRun:
         if known is not None:
             self.outcome.records.append(known)
             return
-        session.make_ancestor()
         key, teaching = plan.cell.teacher, None
-        if plan.teacher is not None:
+        if plan.teacher is None:
+            session.make_ancestor()
+        else:
             teaching = self.taught[key] = self.taught.get(key) or session.teaching()
         lanes[plan.cell.identity()] = Lane(session, teaching)
 
@@ -226,7 +226,7 @@ class _PackRun:
 
     @contextmanager
     def _stage(self, lanes: Sequence[Lane]) -> Iterator[_PackProgress]:
-        iterations = lanes[0].session.plan.cell.pair.schedule.iterations
+        iterations = lanes[0].spec.recipe.iterations
         heading = f"{len(lanes)} lanes side by side: {', '.join(lane.name for lane in lanes)}"
         with self.console.stage(heading, iterations) as progress:
             yield _PackProgress(progress)

@@ -41,7 +41,7 @@ def packs_of(items: Iterable[Item], *, max_lanes: int | None, share_teacher: boo
     """Pack cells, in their order.
 
     Cells of the same dataset, pair, seed, schedule and teacher belong together; the plain student joins those
-    of the pair's ordinary teacher.
+    of the pair's ordinary teacher. A control, which trains longer, is apart.
 
     Args:
         items: The cells to run.
@@ -62,13 +62,13 @@ def _place(item: Item) -> Place:
 
 
 def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
-    """Return the packs of one place, that of the ordinary teacher first."""
-    groups: dict[str, list[Item]] = {"": [item for item in members if _ordinary(item)]}
-    for item in members:
-        if not _ordinary(item):
-            groups.setdefault(str(item.plan.cell.teacher), []).append(item)
+    """Return the packs of one place, that of the ordinary teacher first, those of longer trainings last."""
+    groups: dict[tuple[int, str], list[Item]] = defaultdict(list)
+    for item in sorted(members, key=lambda item: not _ordinary(item)):
+        cell = item.plan.cell
+        groups[cell.recipe.iterations, "" if _ordinary(item) else str(cell.teacher)].append(item)
     packs = []
-    for group in filter(None, groups.values()):
+    for _, group in sorted(groups.items(), key=lambda found: found[0][0]):
         ordered = sorted(group, key=lambda item: item.plan.cell.method != PLAIN)
         parts = -(-len(group) // (max_lanes or len(group)))
         packs += split(Pack(tuple(ordered), _reason(ordered)), parts, f"at most {max_lanes} lanes")
@@ -86,6 +86,8 @@ def _reason(group: Sequence[Item]) -> str:
         return f"apart: {plan.staged.stage.title}"
     if plan.others:
         return f"apart: ensemble of {len(plan.others) + 1} teachers"
+    if plan.cell.recipe != plan.cell.pair.schedule:
+        return "apart: it trains longer"
     if len(group) > 1:
         return "one teacher"
     return "plain student" if plan.cell.method == PLAIN else "one method"

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.combined import CombinedCard
+from kdbench.datasets.checked import Checked, keep, known, stamp_of
 from kdbench.datasets.fingerprint import fingerprint
-from kdbench.datasets.locate import prepare, require
+from kdbench.datasets.locate import folder_of, prepare, require
 from kdbench.datasets.usable import check_files
 from kdbench.errors import ArgumentError, UserError, running
+from kdbench.files import parsed_once
 from kdbench.offers import Offer
 from kdbench.plugins import registry, title_of
 from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
@@ -46,7 +48,7 @@ class Plan:
         options: Its options.
         dataset: The dataset's card.
         folder: Where its files are.
-        teacher: Spec of the teacher; None where the method is the plain student.
+        teacher: Spec of the teacher; None where the method is the plain student, or a control.
         plain: Spec of the plain student of the same seed.
         cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
         checkpoints: The teachers' checkpoints, if they were given, by their hash.
@@ -222,7 +224,8 @@ class Planner:
     ) -> list[TeacherSpec]:
         key = (ground, options.ensemble)
         if key not in self._members:
-            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints))
+            classes = dict(ground.teacher_classes) or None
+            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints), classes)
         return self._members[key]
 
     def _teaching(
@@ -253,7 +256,7 @@ def origin(offer: Offer[MethodCard]) -> str:
     return f"{offer.plugin.distribution} {offer.plugin.version}"
 
 
-def refuse_checkpoints(given: Sequence[Path]) -> None:
+def refuse_checkpoints(given: Sequence[str]) -> None:
     """Raise ArgumentError if checkpoints are given for a plain student that has no teacher."""
     if given:
         why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
@@ -264,9 +267,13 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     """Return the checkpoints of the teachers, by their hash.
 
     Raises:
-        UserError: If one cannot be read, or there are not as many as the method has teachers.
+        UserError: If one cannot be read or is not on this machine, or there are not as many as the method has
+            teachers.
     """
-    checkpoints = {sha256(file): file for file in request.teacher_checkpoints}
+    from kdbench.openmmlab.zoo import checkpoint_file
+
+    files = [checkpoint_file(one, download=request.download) for one in request.teacher_checkpoints]
+    checkpoints = {sha256(file): file for file in files}
     if request.teacher_checkpoints and len(checkpoints) != options.ensemble:
         raise ArgumentError(
             "teacher_checkpoints",
@@ -276,7 +283,13 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
     return checkpoints
 
 
-def ensemble(pair: Pair, common: dict[str, Any], size: int, checkpoints: list[str]) -> list[TeacherSpec]:
+def ensemble(
+    pair: Pair,
+    common: dict[str, Any],
+    size: int,
+    checkpoints: list[str],
+    classes: dict[str, str] | None = None,
+) -> list[TeacherSpec]:
     """Specs of the pair's teacher from seeds 0 up to ``size``, or of the given checkpoints' teachers."""
     return [
         TeacherSpec(
@@ -285,6 +298,7 @@ def ensemble(pair: Pair, common: dict[str, Any], size: int, checkpoints: list[st
             recipe=pair.teacher_schedule,
             pretrained=pair.pretrained and not checkpoints,
             checkpoint=checkpoints[seed] if checkpoints else None,
+            classes=classes,
         )
         for seed in range(size)
     ]
@@ -325,10 +339,16 @@ def data_of(dataset: Dataset, root: Path | None, *, rehash: bool = False) -> tup
     Raises:
         UserError: If they are missing or cannot be used.
     """
-    folder = located(dataset, root)
-    for line in check_files(dataset, folder, root, rehash=rehash):
+    folder = located(dataset, root) if dataset.embedded else folder_of(dataset, root)
+    found = None if rehash else known(dataset, folder)
+    if found is None:
+        stamp = stamp_of(dataset, located(dataset, root))
+        warnings = check_files(dataset, folder, root, rehash=rehash)
+        found = Checked(fingerprint(dataset, folder, rehash=rehash), warnings)
+        keep(dataset, folder, stamp, found)
+    for line in found.warnings:
         log.warning(line)
-    return folder, fingerprint(dataset, folder, rehash=rehash)
+    return folder, found.fingerprint
 
 
 def resolved(pair: Pair) -> Pair:
@@ -360,9 +380,12 @@ def resolved_model(model: Model, *, pretrained: bool) -> Model:
 def sha256(path: Path) -> str:
     """Hash of a user's file. Raises UserError where it cannot be read."""
     try:
-        return file_digest(path)
+        return _digest_once(path)
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}.") from error
+
+
+_digest_once = parsed_once(file_digest)
 
 
 def stored(spec: Spec) -> dict[str, Any]:

@@ -16,12 +16,13 @@ from pathlib import Path
 from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
-from kdbench.results.record import Cost, Kind, Made, Metrics, Record, Status, Teacher, best_point
+from kdbench.results.environment import PACKAGES
+from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, Tuned, best_point
+from kdbench.results.views import Kind
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable
 
-PACKAGES = ("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg")
 Curve = Sequence[Mapping[str, float]]
 
 
@@ -40,6 +41,7 @@ def record_of(
     command: str = "",
     device: str | None = None,
     weights: str | None = None,
+    tuned: Tuned | None = None,
 ) -> Record:
     """Return the record of a training or evaluation that has just ended in this process.
 
@@ -57,6 +59,7 @@ def record_of(
         command: Command that makes it again; empty: that of this process.
         device: Name of the device, where it was not this process's.
         weights: Hash of a teacher's weights.
+        tuned: The study that chose the method's options.
     """
     card = registry().metric(metric)
     return Record(
@@ -79,6 +82,7 @@ def record_of(
         code=code,
         made=_made(work_dir, command),
         weights_sha256=weights,
+        tuned=tuned,
     )
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kdbench.distill import FAMILIES
 from kdbench.errors import PluginError, UserError
-from kdbench.plugins import make_method, registry
+from kdbench.plugins import make_method, registry, title_of
 from kdbench.runs.plan import Plan
 from kdbench.selectors import canonical, resolve
 
@@ -18,44 +17,55 @@ if TYPE_CHECKING:
 
 
 def check_method(plan: Plan, student: Subject) -> None:
-    """Refuse a method that needs what the student's family does not have.
+    """Refuse a method that needs what the student's family or the teacher does not have.
 
     Raises:
         UserError: With the families and this dataset's pairs that work.
     """
     from kdbench.openmmlab.configs import family_of
-    from kdbench.openmmlab.preflight import check_family
+    from kdbench.openmmlab.preflight import available, check_family
 
-    family = family_of(student.config())
+    family, features = family_of(student.config()), plan.cell.pair.teacher.gives_features
     method = make_method(plan.card, plan.options)
+    if features and plan.cell.pair.inherit:
+        raise UserError(
+            "`settings` inherit=true: a teacher of feature maps has no neck and heads to inherit."
+        )
+    if features and plan.staged is not None:
+        raise UserError(
+            f"{title_of(plan.card)} fine-tunes its teacher, which one of feature maps alone cannot be."
+        )
     try:
-        check_family(method, family)
+        check_family(method, family, features=features)
     except PluginError:
         raise
     except UserError as refused:
-        raise UserError(f"{refused}{_working_variants(plan, family)}{_working_pairs(method, plan)}") from None
+        has = available(family, features=features)
+        raise UserError(f"{refused}{_working_variants(plan, has)}{_working_pairs(method, plan)}") from None
 
 
-def _working_variants(plan: Plan, family: str) -> str:
-    """Name the variants of a method that work in a family, with a leading blank."""
+def _working_variants(plan: Plan, has: frozenset[str]) -> str:
+    """Name the variants of a method that work with captures that there are, with a leading blank."""
     card = plan.card
     working = [
         canonical(card, options)
         for options in (resolve(card, {"variant": name}) for name in card.variants)
-        if set(make_method(card, options).needs()) <= FAMILIES[family]
+        if set(make_method(card, options).needs()) <= has
     ]
     return f" Variants that work with this one: {', '.join(working)}." if working else ""
 
 
 def _working_pairs(method: Method[Any], plan: Plan) -> str:
     """Name the pairs of a dataset in whose family the method works, with a leading blank."""
+    from kdbench.openmmlab.preflight import available
     from kdbench.openmmlab.resolved import family_in
 
     needed, dataset = set(method.needs()), plan.dataset.name
     working: list[str] = []
     for pair in registry().pairs_of(dataset):
         with suppress(UserError):  # of a pair that does not work itself
-            working += [pair.name] if needed <= FAMILIES[family_in(pair.student)] else []
+            has = available(family_in(pair.student), features=pair.teacher.gives_features)
+            working += [pair.name] if needed <= has else []
     return f" Pairs of {dataset} that work: {', '.join(working)} (`pair`)." if working else ""
 
 

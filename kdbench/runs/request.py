@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from kdbench.benchmarks import load
@@ -15,7 +15,7 @@ from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
-from kdbench.specs import Model, Pair, Precision
+from kdbench.specs import Model, Pair, Precision, is_feature_network
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,12 @@ class Request:
     schedule: Literal["default", "smoke"] = "default"
     teacher: str | None = None
     student: str | None = None
-    teacher_checkpoints: tuple[Path, ...] = ()
+    teacher_checkpoints: tuple[Annotated[str, BeforeValidator(str)], ...] = ()
+    """As :func:`kdbench.openmmlab.zoo.checkpoint_file` takes them."""
+    download: bool = False
+    """Fetch those that are not on this machine."""
+    teacher_classes: tuple[tuple[str, str], ...] = ()
+    """Class of the dataset and class of the teacher's checkpoint that stands for it; empty: the same classes."""
     settings: tuple[str, ...] = ()
     precision: Precision = "fp32"
     device: str = "cpu"
@@ -60,11 +65,12 @@ def of_benchmark(request: Request) -> Request:
     if request.dataset not in ("", found.dataset):
         raise ArgumentError("benchmark", f"it is for dataset '{found.dataset}'.", request.benchmark)
     pair = request.pair or found.pairs[0]
-    given = request.teacher_checkpoints
-    if found.inline and not given:
-        checkpoint = found.inline.checkpoint(pair)
-        given = () if checkpoint is None else (checkpoint,)
-    return replace(request, dataset=found.dataset, pair=pair, teacher_checkpoints=given)
+    request = replace(request, dataset=found.dataset, pair=pair)
+    teacher = found.inline.teacher(pair) if found.inline else None
+    if teacher is None or teacher.checkpoint is None:
+        return request
+    given, classes = request.teacher_checkpoints or (teacher.checkpoint,), (teacher.classes or {}).items()
+    return replace(request, teacher_checkpoints=given, teacher_classes=tuple(classes))
 
 
 def pair_of(request: Request, dataset: Dataset) -> Pair:
@@ -108,8 +114,11 @@ def own_model(reference: str) -> Model:
     """Return the model that a user names: a plugin's, or one by its config."""
     models = registry().models
     if reference in models:
-        return Model(config=models[reference].value.config)
-    if "::" not in reference:
+        card = models[reference].value
+        if card.features:
+            raise UserError(f"'{reference}' is a source of feature teachers: write {reference}:NAME.")
+        return Model(config=card.config)
+    if "::" not in reference and not is_feature_network(reference):
         if not Path(reference).is_file():
             raise UserError(
                 f"'{reference}' is neither a model's name (`kdbench list models`) nor a config's file."

@@ -14,7 +14,7 @@ from kdbench.results.record import Record, Teacher
 from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title, weights_of
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import needs_of
+from kdbench.runs.sweep_records import has_weights, needs_of, was_trained
 from kdbench.runs.trainer import Trainer, openmmlab
 from kdbench.runs.training import Console, Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
@@ -45,6 +45,8 @@ class Session:
         """Trainings that this session needs, and which of them it is at."""
         self.overruled: list[str] = []
         """Gates that failed and were overruled."""
+        self._fine_tuned: dict[str, bool] = {}
+        """Given checkpoint -> whether it is of another number of classes, and so trained further."""
 
     def run(self) -> Record:
         """Everything that has no record yet, and the record of the method's own cell.
@@ -71,13 +73,14 @@ class Session:
             self.console.say(str(broken))
         self.introduce()
         if plan.teacher is None:
-            return self._plain()
+            plain = self._alone(plan.plain)
+            return plain if plan.cell == plan.plain else self._alone(plan.cell)
         done = self.known(plan.cell)
         if done is not None:
-            self._plain()
+            self._alone(plan.plain)
             return done
         teaching = self.teaching()
-        self._plain()
+        self._alone(plan.plain)
         return self._train(self.distillation(teaching))
 
     def introduce(self, *, models: bool = True) -> None:
@@ -88,11 +91,11 @@ class Session:
         """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
-        lacking = needs_of(plan, lambda spec: not self._must_train(spec))
-        if plan.teacher is not None and self._find(plan.cell) is None:
-            needed += [True, *(True for _ in lacking)]
+        if plan.cell != plan.plain and self._find(plan.cell) is None:
+            lacking = needs_of(plan, lambda spec: not self._must_train(spec))
+            needed += [True] * (1 + len(lacking))
         elif plan.ancestor is not None and needed[0]:
-            needed.append(plan.ancestor.identity() in lacking)
+            needed.append(self._must_train(plan.ancestor))
         self.total = sum(needed)
         where = f"pair {plan.cell.pair.name}, seed {plan.cell.seed}, {plan.cell.schedule} schedule"
         self.console.say(f"{plan.cell.selector} on {plan.dataset.name}: {where}, on {plan.cell.device}")
@@ -110,8 +113,10 @@ class Session:
         untrained = Untrained()
         check_method(plan, student)
         if models and plan.teacher is not None:
-            teacher, trained = subject_of(plan.teacher, plan, self.settings), plan.teacher.checkpoint is None
+            teacher, trained = subject_of(plan.teacher, plan, self.settings), self._is_trained(plan.teacher)
             place = self._place(plan.teacher)
+            if trained and plan.teacher.checkpoint is not None:
+                self.console.say(_fine_tuned(plan))
             self.console.say(check_model("teacher", teacher, place, untrained, trained=trained))
         if models and plan.staged is not None:
             self.console.say(check_stage(plan.staged.stage))
@@ -133,12 +138,12 @@ class Session:
     def _place(self, spec: Spec) -> Place:
         return place_of(spec, self.plan, self.settings)
 
-    def _plain(self) -> Record:
-        done = self.known(self.plan.plain)
+    def _alone(self, spec: Spec) -> Record:
+        done = self.known(spec)
         if done is not None:
             return done
         self.make_ancestor()
-        return self._train(self.alone(self.plan.plain))
+        return self._train(self.alone(spec))
 
     def make_ancestor(self) -> None:
         """Train the teacher that the students start from, where there is one without weights yet."""
@@ -158,9 +163,9 @@ class Session:
             UserError: If one is no better than chance or its checkpoint does not fit.
         """
         assert self.plan.teacher is not None, "a plain student has no teacher"
-        self.make_ancestor()
         taught_by = [self._taught_by(self.plan.teacher)]
         taught_by += [self._teacher(spec) for spec in self.plan.others]
+        self.make_ancestor()
         return Teaching([model for model, _ in taught_by], [measured for _, measured in taught_by])
 
     def distillation(self, teaching: Teaching) -> Training:
@@ -191,14 +196,15 @@ class Session:
         from kdbench.openmmlab.checkpoints import weights_hash
 
         subject = subject_of(spec, self.plan, self.settings)
+        if spec.model.gives_features:
+            return self._feature_teacher(spec, subject)
         if self._must_train(spec):
+            start = self.plan.checkpoints[spec.checkpoint] if spec.checkpoint else start
             training = replace(self.alone(spec), start=start, origin=origin)
             record: Record | None = self._train(training)
         else:
             record = self.known(spec)
-        model = self.trainer.load_teacher(
-            subject, self._weights(spec), lambda failed: self._overrule(failed, spec)
-        )
+        model = self._loaded(spec, subject, self._weights(spec))
         weights = weights_hash(model.model)
         record = record or self._measured(spec, subject, model, weights)
         self._check_weights(record, weights, spec)
@@ -212,6 +218,18 @@ class Session:
             value=value,
         )
         return model, measured
+
+    def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, Teacher]:
+        """Return a teacher of feature maps alone: nothing of it can be measured, so it has no record."""
+        from kdbench.openmmlab.checkpoints import weights_hash
+
+        file = None if spec.checkpoint is None else self._weights(spec)
+        model = self._loaded(spec, subject, file)
+        weights = weights_hash(model.model)
+        return model, Teacher(identity=spec.identity(), config=spec.model.config, weights_sha256=weights)
+
+    def _loaded(self, spec: TeacherSpec, subject: Subject, file: Path | None) -> TeacherModel:
+        return self.trainer.load_teacher(subject, file, lambda failed: self._overrule(failed, spec))
 
     def _check_weights(self, record: Record, weights: str, spec: TeacherSpec) -> None:
         """Refuse weights that are not those that the teacher's record is of, since its score is not theirs."""
@@ -244,10 +262,26 @@ class Session:
         self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
-        """Whether the teacher has neither a given checkpoint nor a record with its weights beside it."""
-        if spec.checkpoint is not None:
+        """Whether the teacher is trained here and has no record with its weights beside it."""
+        if not self._is_trained(spec):
             return False
-        return self._find(spec) is None or not self._weights(spec).is_file()
+        record = self._find(spec)
+        return record is None or not has_weights(self.settings.work_dir, spec, record)
+
+    def _is_trained(self, spec: TeacherSpec) -> bool:
+        """Whether the teacher is trained here: no feature teacher, nor a checkpoint of the dataset's classes."""
+        if spec.model.gives_features:
+            return False
+        if spec.checkpoint is None:
+            return True
+        if spec.checkpoint not in self._fine_tuned:
+            record, subject = self._find(spec), subject_of(spec, self.plan, self.settings)
+            self._fine_tuned[spec.checkpoint] = (
+                self.trainer.other_classes(subject, self.plan.checkpoints[spec.checkpoint]) is not None
+                if record is None
+                else was_trained(record)
+            )
+        return self._fine_tuned[spec.checkpoint]
 
     def _weights(self, spec: TeacherSpec) -> Path:
         return weights_of(spec, self.plan, self.settings)
@@ -282,7 +316,16 @@ class Session:
         return training.run(self._place(training.spec), self.console, heading)
 
 
+def _fine_tuned(plan: Plan) -> str:
+    """Say that a given teacher is trained further."""
+    classes, length = len(plan.dataset.classes), plan.cell.pair.teacher_schedule.iterations
+    return f"teacher: its checkpoint is not of {classes} classes: it is fine-tuned first, for {length} iterations"
+
+
 def ensemble_note(members: Sequence[Teacher]) -> str:
     """Say in one line what an ensemble's teachers reach."""
-    values = ", ".join(f"{member.identity[:12]} {member.value:.3f}" for member in members)
+    values = ", ".join(
+        member.identity[:12] if member.value is None else f"{member.identity[:12]} {member.value:.3f}"
+        for member in members
+    )
     return f"ensemble of {len(members)} teachers: {values}"

@@ -109,11 +109,12 @@ class Snapshot:
 def best_of(records: Iterable[Record]) -> tuple[str, ...]:
     """For each pair the method with the largest mean difference to the plain student, over shared seeds.
 
-    Smoke runs are left out: they are never ranked.
+    Smoke runs and controls are left out: they are never ranked.
     """
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
-        if record.kind == "cell" and record.score is not None and record.schedule != "smoke":
+        ranked = record.kind == "cell" and not record.is_control and record.schedule != "smoke"
+        if ranked and record.score is not None:
             scores[record.pair_name][record.selector][record.seed] = record.sign * record.score
     return tuple(line for pair, methods in scores.items() if (line := _best(pair, methods)))
 

@@ -30,9 +30,8 @@ from kdbench.runs.packs import Pack
 from kdbench.runs.progress import Progress
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Report, Snapshot, best_of, last_lines
-from kdbench.runs.sweep_records import needs_of, record_of, specs_of, stamp, weights_of
+from kdbench.runs.sweep_records import has_weights, needs_of, record_of, specs_of, stamp
 from kdbench.runs.sweep_state import PackState, Settled, mark_of, write_lost
-from kdbench.specs import TeacherSpec
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at progress, claims and teachers while no worker ends."""
@@ -242,12 +241,10 @@ class Sweep:
 
     def there(self, spec: Spec) -> bool:
         """Whether a spec need not be run."""
-        if isinstance(spec, TeacherSpec) and not weights_of(self.settings.work_dir, spec).is_file():
-            return False
         identity = spec.identity()
         if identity not in self._there:
             record = record_of(self.store, spec)
-            if record is None or not record.done:
+            if record is None or not record.done or not has_weights(self.settings.work_dir, spec, record):
                 return False
             self._there.add(identity)
         return True
@@ -326,8 +323,8 @@ class Sweep:
     def _in_teacher(self, state: PackState) -> bool:
         """Whether a worker died in the training of a teacher, for which none of its cells is to blame."""
         told = worker_progress.read(state.folder)
-        lacking = teachers_of(state.pack.items, self.there).values()
-        return told is not None and told.training != "" and any(spec.checkpoint is None for spec in lacking)
+        lacking = teachers_of(state.pack.items, self.there)
+        return told is not None and told.training != "" and bool(lacking)
 
     def _lost(self, state: PackState, ended: Ended, claims: Claims) -> None:
         """Record the cells as failed."""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kdbench.files import slug
 from kdbench.openmmlab.run_files import interrupted_at
-from kdbench.results.record import TEACHERS, Record
+from kdbench.results.record import Record
 from kdbench.results.store import Store
+from kdbench.results.views import TEACHERS
 from kdbench.runs.cells import Spec
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
@@ -55,19 +56,29 @@ def weights_of(work_dir: Path, spec: Spec) -> Path:
 
 def is_there(settings: RunSettings, spec: Spec) -> bool:
     """Whether a spec need not be run: a student has its record, a teacher its weights too."""
-    if isinstance(spec, TeacherSpec) and not weights_of(settings.work_dir, spec).is_file():
-        return False
-    record = record_of(settings.store, spec)
-    return record.done if record is not None else settings.store.find(spec.identity()) is not None
+    record = record_of(settings.store, spec) or settings.store.find(spec.identity())
+    return record is not None and record.done and has_weights(settings.work_dir, spec, record)
+
+
+def has_weights(work_dir: Path, spec: Spec, record: Record) -> bool:
+    """Whether a spec with a done record has the weights that it needs, too: those of a teacher that was trained."""
+    if not isinstance(spec, TeacherSpec) or not was_trained(record):
+        return True
+    return weights_of(work_dir, spec).is_file()
+
+
+def was_trained(record: Record) -> bool:
+    """Whether a done record is of a training, and not of a checkpoint that was measured as it was given."""
+    return record.curve[-1]["iteration"] > 0
 
 
 def needs_of(plan: Plan, there: Callable[[TeacherSpec], bool]) -> dict[str, TeacherSpec]:
-    """Return the teachers, by identity, that must be trained for a plan's cell."""
+    """Return the teachers, by identity, that must be trained for a plan's cell; feature teachers are ready."""
     wanted: list[TeacherSpec] = [] if plan.staged is None else [plan.staged]
     wanted += [] if plan.ancestor is None else [plan.ancestor]
     if plan.teacher is not None and not (plan.staged is not None and there(plan.staged)):
         wanted += [plan.teacher, *plan.others]
-    return {spec.identity(): spec for spec in wanted if not there(spec)}
+    return {spec.identity(): spec for spec in wanted if not (spec.model.gives_features or there(spec))}
 
 
 def specs_of(plan: Plan) -> dict[str, Spec]:

@@ -40,10 +40,13 @@ class Trainer(Protocol):
     def load_teacher(
         self,
         subject: Subject,
-        weights: Path,
+        weights: Path | None,
         overrule: Callable[[GateError], None],
     ) -> Teacher:
-        """Return a frozen teacher with the weights in a file."""
+        """Return a frozen teacher with the weights in a file, or with random ones."""
+
+    def other_classes(self, subject: Subject, weights: Path) -> int | None:
+        """Return the number of classes of given weights where it is not the dataset's."""
 
     def evaluate(self, model: Any, subject: Subject, place: Place) -> dict[str, float]:
         """Return the metrics of a model on the test split."""

@@ -14,12 +14,13 @@ from kdbench.errors import Disturbed, PluginError, RunError, UserError, reason
 from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.plugins import registry
 from kdbench.results.record import Record, Teacher
+from kdbench.results.tuned import chosen_by
 from kdbench.runs.cells import Spec, score, subject_of, title
 from kdbench.runs.elapsed import span
 from kdbench.runs.launch import is_main_process
 from kdbench.runs.plan import Plan, origin
 from kdbench.runs.provenance import record_of
-from kdbench.runs.settings import RunSettings
+from kdbench.runs.settings import TUNING, RunSettings
 from kdbench.runs.trainer import Trainer
 from kdbench.specs import PLAIN, StagedTeacherSpec, TeacherSpec
 
@@ -203,6 +204,8 @@ class Training:
         plan = self.plan
         measured = self.teaching.measured[0] if self.teaching else self.origin
         values |= self._code() | {"teacher": measured, "command": plan.command}
+        if not isinstance(self.spec, TeacherSpec) and self._runs_method:
+            values["tuned"] = chosen_by(self.settings.results / TUNING, self.spec)
         record = record_of(self.spec, plan.dataset.metric, self.settings.folder(self.spec), **values)
         if is_main_process():
             self.settings.store.write(record, replace=self.settings.rerun and self.spec == plan.cell)

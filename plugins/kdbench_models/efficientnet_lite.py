@@ -1,8 +1,7 @@
 """EfficientNet-Lite 0, 1 and 2 (TensorFlow's, 2020): EfficientNets without squeeze-and-excitation, with ReLU6.
 
-Stem and head keep their width, and the first and last stage their depth, in all sizes. As in
-TensorFlow, a convolution pads no more than it needs, and an odd row or column of zeros goes to the bottom or the
-right.
+Stem and head keep their width, and the first and last stage their depth, in all sizes. As in TensorFlow, a
+convolution pads no more than it needs, and an odd row of zeros goes to the bottom, an odd column to the right.
 """
 
 from __future__ import annotations

@@ -23,7 +23,12 @@ STUDENT = Schedule(iterations=7000, lr=1e-3, weight_decay=5e-4, optimizer="AdamW
 DEEPLAB = Model(config="mmseg::mobilenet_v2/mobilenet-v2-d8_deeplabv3plus_4xb2-80k_cityscapes-512x1024.py")
 
 
+SMALL = {"batch_size": 8, "scale": (240, 180), "crop": (180, 240), "validations": 2}
+"""For two cores: half of the size, and a tenth of the images."""
+
+
 def _camvid(student: ModelCard) -> Pair:
+    """Return the pair for a GPU."""
     return Pair(
         name=f"camvid-{student.name}",
         title=f"DeepLabV3+ on MobileNetV2 to {student.title.partition(':')[0]}",
@@ -38,4 +43,14 @@ def _camvid(student: ModelCard) -> Pair:
     )
 
 
-PAIRS = [_camvid(ESPNET), _camvid(ESPNET_C)]
+def _small(pair: Pair) -> Pair:
+    """Return a pair with recipes that two cores can run."""
+    recipes = {
+        "teacher_schedule": TEACHER.model_copy(update={**SMALL, "iterations": 500}),
+        "schedule": STUDENT.model_copy(update={**SMALL, "iterations": 1400}),
+    }
+    return pair.model_copy(update={**recipes, "name": f"{pair.name}-small", "cpu": True})
+
+
+FULL = [_camvid(ESPNET), _camvid(ESPNET_C)]
+PAIRS = [*FULL, *map(_small, FULL)]

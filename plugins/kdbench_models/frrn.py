@@ -56,22 +56,23 @@ class FullResolutionUnit(nn.Module):
     Args:
         inputs: Channels of the pooled stream.
         outputs: Channels that it leaves with.
+        lane: Channels of the residual stream.
         stride: Stride of the pooled stream.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, lane: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
         self.merge = nn.Sequential(
-            convolution(inputs + LANE, outputs),
+            convolution(inputs + lane, outputs),
             nn.ReLU(inplace=True),
             convolution(outputs, outputs),
             nn.ReLU(inplace=True),
         )
-        self.back = nn.Conv2d(outputs, LANE, 1)
+        self.back = nn.Conv2d(outputs, lane, 1)
 
     def forward(self, pooled: Tensor, lane: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, inputs, H / stride, W / stride) and (B, 32, H, W) to their successors, of the same sizes."""
+        """Map (B, inputs, H / stride, W / stride) and (B, lane, H, W) to their successors, of the same sizes."""
         seen = max_pool2d(lane, self.stride, ceil_mode=True)
         merged = self.merge(torch.cat([pooled, seen], 1))
         change = interpolate(self.back(merged), scale_factor=self.stride, mode="nearest")
@@ -84,29 +85,31 @@ class FRRN(BaseModule):  # type: ignore[misc]
 
     Args:
         plan: ``a`` (17.75 million parameters with 19 classes) or ``b`` (24.76).
+        width: What all channels are multiplied by.
         init_cfg: How it is initialised.
     """
 
-    def __init__(self, plan: str = "a", init_cfg: dict[str, Any] | None = None) -> None:
+    def __init__(self, plan: str = "a", width: float = 1.0, init_cfg: dict[str, Any] | None = None) -> None:
         super().__init__(init_cfg)
         down, up = PLANS[plan]
+        base, lane = round(BASE * width), round(LANE * width)
         self.stem = nn.Sequential(
-            convolution(3, BASE, 5), nn.ReLU(inplace=True), *(ResidualUnit(BASE, BASE) for _ in range(3))
+            convolution(3, base, 5), nn.ReLU(inplace=True), *(ResidualUnit(base, base) for _ in range(3))
         )
-        self.split = nn.Conv2d(BASE, LANE, 1, bias=False)
-        channels, stages = BASE, []
-        for units, outputs, stride in (*down, *up):
+        self.split = nn.Conv2d(base, lane, 1, bias=False)
+        channels, stages = base, []
+        for units, full, stride in (*down, *up):
             stages.append(nn.ModuleList())
             for _ in range(units):
-                stages[-1].append(FullResolutionUnit(channels, outputs, stride))
-                channels = outputs
+                stages[-1].append(FullResolutionUnit(channels, round(full * width), lane, stride))
+                channels = round(full * width)
         self.down, self.up = nn.ModuleList(stages[: len(down)]), nn.ModuleList(stages[len(down) :])
         self.end = nn.Sequential(
-            ResidualUnit(channels + LANE, BASE), *(ResidualUnit(BASE, BASE) for _ in range(2))
+            ResidualUnit(channels + lane, base), *(ResidualUnit(base, base) for _ in range(2))
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Map (B, 3, H, W) to the pooled stream at strides 2, 4, ... and the classifier's input (B, 48, H, W)."""
+        """Map (B, 3, H, W) to the pooled stream at strides 2, 4, ... and the classifier's input, at stride 1."""
         pooled = self.stem(image)
         lane, maps = self.split(pooled), []
         for stage in self.down:

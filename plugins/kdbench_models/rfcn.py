@@ -106,5 +106,5 @@ class VotingBBoxHead(BBoxHead):  # type: ignore[misc]
 
     def forward(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits (R, classes + 1) and the box deltas (R, 4) of pooled cells."""
-        logits, boxes = cells.mean((2, 3)).split([self.num_classes + 1, BOX], 1)
-        return logits, boxes
+        votes = cells.mean((2, 3))
+        return votes[:, :-BOX], votes[:, -BOX:]

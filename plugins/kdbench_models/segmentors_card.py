@@ -47,7 +47,10 @@ HALF_SIZE = RECIPE.model_copy(update={"scale": (240, 180), "crop": (180, 240)})
 """A stream at full resolution is expensive: FRRN's paper halves its images too."""
 
 
-def _pair(name: str, title: str, teacher: str, student: str, schedule: Schedule, **more: Any) -> Pair:
+QUARTER = {"backbone.width": 0.25, "decode_head.in_channels": 12, "decode_head.channels": 12}
+
+
+def _pair(name: str, title: str, teacher: str, student: Model, schedule: Schedule, **more: Any) -> Pair:
     return Pair(
         name=f"camvid-{name}",
         title=title,
@@ -55,7 +58,7 @@ def _pair(name: str, title: str, teacher: str, student: str, schedule: Schedule,
         task="segmentation",
         family="segmentation",
         teacher=Model(config=teacher),
-        student=Model(config=student),
+        student=student,
         schedule=schedule,
         teacher_schedule=schedule,
         **more,
@@ -67,7 +70,7 @@ PAIRS = [
         "mobilenetv2plus",
         "PSPNet on ResNet-101 to MobileNetV2Plus",
         PSPNET,
-        CONFIGS["mobilenetv2plus"],
+        Model(config=CONFIGS["mobilenetv2plus"]),
         RECIPE,
         pretrained=True,
     ),
@@ -75,9 +78,15 @@ PAIRS = [
         "refinenet",
         "RefineNet on ResNet-101 to Light-Weight RefineNet on MobileNetV2",
         CONFIGS["refinenet-r101"],
-        CONFIGS["lw-refinenet-mbv2"],
+        Model(config=CONFIGS["lw-refinenet-mbv2"]),
         RECIPE,
         pretrained=True,
     ),
-    _pair("frrn", "FRRN-B to FRRN-A, from scratch", CONFIGS["frrn-b"], CONFIGS["frrn-a"], HALF_SIZE),
+    _pair(
+        "frrn",
+        "FRRN-B to FRRN-A with a quarter of its channels, from scratch",
+        CONFIGS["frrn-b"],
+        Model(config=CONFIGS["frrn-a"], edits=QUARTER),
+        HALF_SIZE,
+    ),
 ]

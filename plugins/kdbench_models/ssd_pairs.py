@@ -12,7 +12,11 @@ IMAGENET_STD = [58.395, 57.12, 57.375]
 """What torchvision's VGG expects; the teacher, on Caffe's, gets its own normalisation."""
 
 
-def _ssdlite() -> Pair:
+IMAGENET = {"type": "Pretrained", "checkpoint": "open-mmlab://mmdet/mobilenet_v2"}
+
+
+def _ssdlite(dataset: str, *, pretrained: bool) -> Pair:
+    """Return the pair of a dataset; ``pretrained``: its teacher starts from ImageNet, its student from scratch."""
     recipe = Schedule(
         iterations=3000,
         batch_size=24,
@@ -32,15 +36,16 @@ def _ssdlite() -> Pair:
         "bbox_head.in_channels": LEVELS,
     }
     return Pair(
-        name="bccd-ssdlite",
-        title="SSDLite, MobileNetV2 to half of its width, from scratch",
-        dataset="bccd",
+        name=f"{dataset}-ssdlite",
+        title=f"SSDLite, MobileNetV2{' from ImageNet' if pretrained else ''} to half of its width, from scratch",
+        dataset=dataset,
         task="detection",
         family="dense",
-        teacher=Model(config=SSDLITE),
+        teacher=Model(config=SSDLITE, edits={"backbone.init_cfg": IMAGENET} if pretrained else {}),
         student=Model(config=SSDLITE, edits=half),
         schedule=recipe,
         teacher_schedule=recipe,
+        pretrained=pretrained,
     )
 
 
@@ -76,4 +81,4 @@ def _ssd300() -> Pair:
     )
 
 
-PAIRS = [_ssdlite(), _ssd300()]
+PAIRS = [_ssdlite("bccd", pretrained=False), _ssdlite("cards", pretrained=True), _ssd300()]

@@ -204,3 +204,31 @@ def test_importing_kdbench_is_light():
     code = "import sys, kdbench; kdbench.leaderboard; print({'pandas', 'numpy', 'pydantic'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_what_the_papers_report(kdbench, tmp_path):
+    printed = kdbench("leaderboard", "--reported", "camvid", "--methods", "cirkd", "--format", "csv").out
+    assert printed.splitlines() == [
+        "dataset,metric,teacher,student,method,score,plain,vs plain,teacher score,source,where",
+        "CamVid,mIoU,DeepLabV3-R101,DeepLabV3-R18,cirkd,68.21,66.92,+1.29,69.84,C,README",
+        "CamVid,mIoU,DeepLabV3-R101,PSPNet-R18,cirkd,68.65,66.73,+1.92,69.84,C,README",
+    ]
+    assert "What the papers report" in kdbench("leaderboard", "--reported").out
+    done = kdbench("leaderboard", "--reported", "--format", "markdown", "--output", str(tmp_path))
+    assert done.out == f"{tmp_path / 'reported.md'}\n"
+    assert "| COCO | mAP | RetinaNet-X101 | RetinaNet-R50 |" in (tmp_path / "reported.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--across"], "--reported is a table, csv, markdown or latex, without --across"),
+        (["--format", "html", "--output", "x"], "the page of --format html has it"),
+        (["--check"], "--check is about the committed leaderboards"),
+        (["digits"], "no number on 'digits' is reported here"),
+    ],
+)
+def test_reported_numbers_and_other_options(kdbench, more, told):
+    done = kdbench("leaderboard", "--reported", *more)
+    assert (done.code, done.out) == (2, "")
+    assert told in done.err

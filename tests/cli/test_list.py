@@ -4,8 +4,10 @@ import json
 import sys
 
 import pytest
+from results.samples import cell
 
 from kdbench.offers import ENVIRONMENT
+from kdbench.results.store import Store
 
 THEIRS = """
 from kdbench.cards import Dataset, ExecutorCard, ModelCard, Split
@@ -47,6 +49,8 @@ ROWS = {
         "name": "good-one",
         "year": 2020,
         "tasks": ["detection"],
+        "families": [],
+        "cost": "",
         "variants": ["a", "b"],
         "title": "With [markup]",
         "distribution": "their-kd",
@@ -57,7 +61,8 @@ ROWS = {
         "format": "voc",
         "metric": "AP50",
         "classes": 2,
-        "on disk": False,
+        "images": {},
+        "on disk": [],
         "title": "Blobs",
         "distribution": "their-kd",
     },
@@ -117,10 +122,10 @@ def test_json(kdbench, add_plugin, kind):
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("methods", "good-one\t2020\tdetection\ta, b\tWith [markup]\ttheir-kd"),
-        ("datasets", "blobs\tdetection\tvoc\tAP50\t2\tno\tBlobs\ttheir-kd"),
+        ("methods", "good-one\t2020\tdetection\t-\t-\ta, b\tWith [markup]\ttheir-kd"),
+        ("datasets", "blobs\tdetection\tvoc\tAP50\t2\t-\t-\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
-        ("models", "their-net\tdetection\ttheir_kd::net.py\tTheirs\ttheir-kd"),
+        ("models", "their-net\tdetection\tdense\tblob-pair\ttheir_kd::net.py\tTheirs\ttheir-kd"),
         ("executors", "elsewhere\tno\tpip install no-such-module\tqueue\tSomewhere else.\ttheir-kd"),
         (
             "plugins",
@@ -180,3 +185,35 @@ def test_ours_are_there(kdbench, fresh_registry, monkeypatch):
     assert {"none", "hinton", "fitnets", "mimic"} <= names["methods"]
     assert {"digits", "digits-seg", "voc", "bccd", "camvid"} <= names["datasets"]
     assert {"local", "ray", "slurm"} <= names["executors"]
+
+
+def test_what_methods_cost_is_from_the_records_of_a_folder(kdbench, add_plugin, tmp_path):
+    add_plugin("their-kd", THEIRS)
+    store = Store(tmp_path / "results")
+    for record in (cell("none"), cell("good-one", seconds=0.15)):
+        store.write(record)
+    [row] = json.loads(kdbench("list", "methods", "--json", "--results", str(store.root)).out)["methods"]
+    assert row["cost"] == "1.50x"
+    assert "cost\n  tiny: 1.5\n" in kdbench("show", "good-one", "--results", str(store.root)).out
+
+
+def test_a_dataset_has_its_size_and_the_splits_that_are_on_disk(
+    kdbench, fresh_registry, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(ENVIRONMENT, "kdbench")
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path))
+    for name in ("ImageSets/Main", "JPEGImages", "Annotations"):
+        (tmp_path / "cards" / name).mkdir(parents=True)
+    (tmp_path / "cards/ImageSets/Main/test.txt").write_text("IMG_2383")
+    rows = {row["name"]: row for row in json.loads(kdbench("list", "datasets", "--json").out)["datasets"]}
+    fields = ("format", "metric", "images", "on disk")
+    assert [rows["cards"][field] for field in fields] == ["voc", "AP50", {"train": 296, "test": 67}, ["test"]]
+    assert [rows["ade20k"][field] for field in fields] == [
+        "masks",
+        "mIoU_ADE20K",
+        {"train": 20210, "test": 2000},
+        [],
+    ]
+    assert any(
+        "train: 296; test: 67\ttest\t" in line for line in kdbench("list", "datasets").out.splitlines()
+    )

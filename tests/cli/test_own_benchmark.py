@@ -136,6 +136,12 @@ def test_its_results_are_shown(screws, kdbench):
 OWN = yaml.safe_load(SCREWS)
 
 
+def taught_by(**changes):
+    """The pair, with another teacher."""
+    pair = OWN["pairs"][0]
+    return {**pair, "teacher": {**pair["teacher"], **changes}}
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -164,6 +170,14 @@ OWN = yaml.safe_load(SCREWS)
         ),
         ({"pairs": [{**OWN["pairs"][0], "schedule": {}}]}, "pairs.0.schedule.iterations: Field required"),
         ({"dataset": "digits", "pairs": [{"name": "a"}]}, "pairs.0.teacher: Field required"),
+        (
+            {"pairs": [taught_by(classes={"ok": "person"})]},
+            "dataset: pair 'screws-gfl': the teacher's classes must map each class of the dataset: ok, bent.",
+        ),
+        (
+            {"pairs": [taught_by(checkpoint=None, classes={"ok": "person", "bent": "tie"})]},
+            "dataset: pair 'screws-gfl': the teacher's classes are those of a checkpoint: give one.",
+        ),
     ],
 )
 def test_a_mistake_in_it_is_one_line(screws, kdbench, changes, told):
@@ -180,6 +194,56 @@ def test_a_checkpoint_that_is_not_there_is_named(screws):
         plan(Request("pkd", "", benchmark=Path("screws.yaml")))
 
 
+def test_a_checkpoint_of_openmmlab_is_fetched_where_that_is_allowed(screws, kdbench, monkeypatch):
+    from kdbench.openmmlab import zoo
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(screws / "cache"))
+    monkeypatch.setattr(zoo.downloads, "download", lambda *_: Path("r101.pth"))
+    changed = {**OWN, "pairs": [taught_by(checkpoint="mmdet::gfl_r101_fpn_ms-2x_coco")]}
+    Path("screws.yaml").write_text(yaml.safe_dump(changed))
+    sweep = ("sweep", "screws.yaml", "--device", "cpu", "--dry-run")
+    asked = kdbench(*sweep)
+    assert (asked.code, asked.err.count("\n")) == (2, 1)
+    assert "gfl_r101_fpn_ms-2x_coco is not on this machine: --download fetches it from https://" in asked.err
+    assert kdbench(*sweep, "--download").out.startswith("9 cells: 9 to run\n")
+
+
+def test_classes_of_a_checkpoint_stand_for_the_datasets(screws):
+    classes = {"ok": "person", "bent": "tie"}
+    Path("screws.yaml").write_text(yaml.safe_dump({**OWN, "pairs": [taught_by(classes=classes)]}))
+    mapped = plan(Request("pkd", "", benchmark=Path("screws.yaml"))).teacher
+    assert mapped.classes == classes
+    registry.cache_clear()
+    Path("screws.yaml").write_text(SCREWS)
+    plain = plan(Request("pkd", "", benchmark=Path("screws.yaml"))).teacher
+    assert plain.model_copy(update={"classes": classes}) == mapped
+    assert "classes" not in plain.model_dump(mode="json")
+    assert plain.identity() != mapped.identity()
+
+
+def test_a_narrow_student_stays_narrow(screws):
+    student = {"config": "mmdet::gfl/gfl_r50_fpn_1x_coco.py", "width": 16}
+    Path("screws.yaml").write_text(
+        yaml.safe_dump({**OWN, "pairs": [{**OWN["pairs"][0], "student": student}]})
+    )
+    assert plan(Request("pkd", "", benchmark=Path("screws.yaml"))).cell.pair.student.width == 16
+
+
+def test_a_row_is_reproduced_with_the_file(screws, kdbench, monkeypatch):
+    cell = plan(Request("pkd", "", benchmark=Path("screws.yaml"))).cell
+    then = record_of(cell, "mAP", screws, curve=[{"iteration": 12_000, "mAP": 0.5}])
+    Store(Path("results")).write(then)
+    ran = []
+    monkeypatch.setattr("kdbench.runs.launch.start", lambda *_: "cpu")
+    monkeypatch.setattr("kdbench.cli.reproduce.again", lambda planned, *_: ran.append(planned.cell) or then)
+    row = ("reproduce", "pkd", "--dataset", "screws", "--device", "cpu")
+    registry.cache_clear()
+    assert "unknown dataset 'screws'" in kdbench(*row).err
+    done = kdbench(*row, "--benchmark", "screws.yaml")
+    assert (done.code, ran) == (0, [cell]), done.err
+    assert done.out.endswith("agrees: identical in every metric\n")
+
+
 def test_what_is_wrong_with_its_files_is_listed(screws, kdbench):
     assert kdbench("data", "verify", "screws.yaml").code == 0
     Path("photos/val/0.png").unlink()
@@ -188,6 +252,12 @@ def test_what_is_wrong_with_its_files_is_listed(screws, kdbench):
     assert "(photos/val/0.png: missing): `kdbench data verify screws.yaml` lists everything." in planned.err
     listed = kdbench("data", "verify", "screws.yaml")
     assert (listed.code, "error: photos/val/0.png: missing\n" in listed.err) == (2, True)
+
+
+def test_a_model_may_be_narrow(screws):
+    Path("screws.yaml").write_text(SCREWS.replace("my_student.py,", "my_student.py, width: 16,"))
+    load(Path("screws.yaml"))
+    assert registry().pair("screws-gfl").value.student.width == 16
 
 
 def test_an_installed_dataset_may_have_own_pairs(screws, small_digits, monkeypatch):

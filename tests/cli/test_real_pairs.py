@@ -24,7 +24,7 @@ def shown(kdbench, name: str):
 def test_every_pair_is_listed_and_each_trainable_dataset_has_one_for_a_laptop(kdbench):
     rows = {row["name"]: row for row in json.loads(kdbench("list", "pairs", "--json").out)["pairs"]}
     assert set(rows) == set(registry().pairs)
-    for dataset in ("digits", "bccd", "camvid"):
+    for dataset in ("digits", "bccd", "deeppcb", "cards", "camvid"):
         first = registry().pairs_of(dataset)[0]
         assert rows[first.name]["cpu"] is True
     assert registry().pairs_of("voc")

@@ -53,3 +53,15 @@ def test_a_folder_without_records(kdbench, tmp_path):
 def test_the_committed_records_are_good(kdbench):
     done = kdbench("records", "check", "--results", str(RECORDS.parent))
     assert done.code == 0, done.err
+
+
+def test_the_environment_of_a_record(kdbench, batch):
+    done = kdbench("records", "environment", batch[1], "--results", str(RECORDS.parent))
+    assert (done.code, done.err) == (0, "")
+    assert "torch==2.15.0\n" in done.out
+    assert done.out.endswith("# The record has no version of numpy, scipy, cv2, PIL.\n")
+    identity = json.loads(Path(batch[1]).read_text())["identity"]
+    assert kdbench("records", "environment", identity[:12], "--results", str(RECORDS.parent)) == done
+    unknown = kdbench("records", "environment", "0123456789", "--results", str(RECORDS.parent))
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "no record's identity starts with '0123456789'" in unknown.err

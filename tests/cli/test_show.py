@@ -47,6 +47,7 @@ def test_a_method_as_json(kdbench, shown):
     card = json.loads(kdbench("show", "shown", "--json").out)
     assert card["kind"] == "method"
     assert card["plugin"] == "their-kd 1.5 (their_kd)"
+    assert (card["families"], card["attends"], card["cost"]) == ([], "", {})
     assert card["variants"] == {"a": "first meaning", "b": "second meaning"}
     assert card["published"][1] == {"student": "R18", "dataset": "COCO", "AP": "33.9"}
     assert [choice["name"] for choice in card["options"]] == ["variant", "weight", "stages", "limit"]
@@ -197,3 +198,11 @@ def test_a_dataset_has_no_options(kdbench, add_plugin):
         "error: 'blobs' is a dataset, which has no options: leave the brackets out.\n"
     )
     assert json.loads(kdbench("show", "their-kd:blobs", "--json").out)["name"] == "blobs"
+
+
+def test_families_and_the_picture_of_a_method(kdbench, fresh_registry, monkeypatch):
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    printed = kdbench("show", "ld").out
+    assert "families: dense\n" in printed
+    assert "attends: the weights of the valuable localisation region (kdbench show-mask ld)\n" in printed
+    assert "attends: -\n" in kdbench("show", "crosskd").out

@@ -133,6 +133,16 @@ def test_a_region_is_drawn(kdbench, place, pair):
     assert list(place.iterdir()) == [place / "mask.png"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["mgd", *(pytest.param(name, marks=pytest.mark.release) for name in ("fgd", "ld", "gid", "defeat"))],
+)
+def test_methods_of_dense_detectors_draw_what_their_card_says(kdbench, place, name):
+    done = kdbench("show-mask", name, "--dataset", "digits", "--pair", "digits-gfl")
+    assert done.code == 0, done.err
+    assert Image.open(place / "mask.png").width > 3 * 420
+
+
 def test_the_same_again_and_other_images(kdbench, place):
     def picture(*more: str) -> bytes:
         options = ("--dataset", "digits", "--output", "made/one.PNG", *more)

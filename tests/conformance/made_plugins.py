@@ -160,6 +160,11 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "no bibtex": ("card", Copy({"@misc": "misc"}), "bibtex does not begin with @"),
     "no method": ("card", Copy({"method:Good": "method:Bad"}), "has no attribute 'Bad'"),
     "not a method": ("card", Copy(method={"(Method)": ""}), "no subclass of kdbench.api.Method"),
+    "a picture that is not": (
+        "card",
+        Copy({'("segmentation",)': '("segmentation",), attends="the edges"'}),
+        "says what it attends to (the edges), but the method does not define attention()",
+    ),
     "a variant not explained": (
         "card",
         Copy({', "sum": "their sum"': ""}),
@@ -191,6 +196,11 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
         "refusal",
         Copy(method={'captures = ("neck",)': 'captures = ("rois",)'}),
         "works in no family",
+    ),
+    "one family too few": (
+        "refusal",
+        Copy({'("segmentation",)': '("detection",), families=("dense",)'}),
+        "the card's families are dense, and it works in dense, two-stage",
     ),
     "one task too many": (
         "refusal",

@@ -96,3 +96,10 @@ def test_other_ways_to_break_it_that_one_batch_tells(install, bench, what):
         check_of(BY_NAME[name])(Exam(target, bench))
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["one family too few", "a picture that is not"])
+def test_a_card_that_says_what_its_method_is_not(conformance, what):
+    name, copy, told = MORE[what]
+    finding = conformance(named(what), copy).finding(name)
+    assert (finding.state, told in finding.what) == ("broken", True)

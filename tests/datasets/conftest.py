@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import lacking
 import numpy as np
 import pytest
-from datasets_support import SIZE, annotation, card, write_images
+from datasets_support import SIZE, annotation, card, published, write_images
 from PIL import Image
 
 from kdbench.cards import Dataset
@@ -38,15 +37,9 @@ def masks(tmp_path: Path) -> tuple[Dataset, Path]:
 
 @pytest.fixture
 def published_bccd(shared_data: Path) -> Path:
-    return _published(shared_data / "BCCD")
+    return published(shared_data / "BCCD")
 
 
 @pytest.fixture
 def published_camvid(shared_data: Path) -> Path:
-    return _published(shared_data / "CamVid")
-
-
-def _published(folder: Path) -> Path:
-    if not folder.is_dir():
-        lacking.skip("data", f"no {folder.name} in the folder that KDBENCH_TEST_DATA names")
-    return folder
+    return published(shared_data / "CamVid")

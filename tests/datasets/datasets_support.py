@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lacking
 import numpy as np
 from PIL import Image
 
@@ -54,3 +55,10 @@ def write_images(folder: Path) -> None:
         for name in names:
             pixels = rng.integers(0, 256, size=(SIZE[1], SIZE[0], 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "images" / f"{name}.png")
+
+
+def published(folder: Path) -> Path:
+    """Return a folder of the data to test with, or skip the test."""
+    if not folder.is_dir():
+        lacking.skip("data", f"no {folder.name} in the folder that KDBENCH_TEST_DATA names")
+    return folder

@@ -71,6 +71,14 @@ def test_each_problem_is_a_line_and_the_code_is_2(run: Run, root: Path) -> None:
     ]
 
 
+def test_an_image_that_is_cut_short_is_found_where_pixels_are_read(run: Run, root: Path) -> None:
+    file = root / "digits" / "JPEGImages" / "train_0002.png"
+    file.write_bytes(file.read_bytes()[:-40])
+    assert run("verify", "digits", "--root", root)[0] == 0
+    code, _, err = run("verify", "digits", "--root", root, "--pixels")
+    assert (code, "error: JPEGImages/train_0002.png: unreadable" in err) == (2, True)
+
+
 def test_json(run: Run, root: Path) -> None:
     code, out, _ = run("verify", "digits-seg", "--root", root, "--json")
     found = json.loads(out)

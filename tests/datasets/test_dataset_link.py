@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.cards import Dataset
-from kdbench.datasets import bccd, camvid, kdbench_datasets
+from kdbench.datasets import camvid, kdbench_datasets, small
 from kdbench.datasets.link import link
 from kdbench.datasets.locate import data_root, folder_of, prepare, require
 from kdbench.errors import UserError
@@ -16,7 +16,7 @@ def test_the_root_is_the_argument_else_the_variable_else_data(monkeypatch: pytes
     assert data_root() == Path("data")
     monkeypatch.setenv("KDBENCH_DATA", "/somewhere")
     assert data_root() == Path("/somewhere")
-    assert folder_of(bccd.card, Path("mine")) == Path("mine/bccd")
+    assert folder_of(small.bccd, Path("mine")) == Path("mine/bccd")
     monkeypatch.setenv("KDBENCH_DATA", "")
     assert data_root() == Path("data")
 
@@ -34,7 +34,7 @@ def test_require_says_the_command_that_gets_it(tmp_path: Path, monkeypatch: pyte
             require(card, tmp_path)
     (tmp_path / "bccd").mkdir()
     with pytest.raises(UserError, match="is not in"):
-        require(bccd.card)
+        require(small.bccd)
 
 
 def test_require_names_what_a_half_copy_lacks(boxes: Small) -> None:
@@ -88,7 +88,7 @@ def test_a_wrong_source_says_what_it_lacks(boxes: Small, tmp_path: Path) -> None
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("card", [bccd.card, camvid.card])
+@pytest.mark.parametrize("card", [small.bccd, camvid.card])
 def test_what_is_not_downloaded_says_where_to_get_it(card: Dataset, tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=f"{card.link}, then run `kdbench data prepare {card.name} --from DIR`"
@@ -106,6 +106,6 @@ def test_a_root_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_bccd_and_camvid_as_published_are_linked(
     published_bccd: Path, published_camvid: Path, tmp_path: Path
 ) -> None:
-    assert prepare(bccd.card, tmp_path, published_bccd).resolve() == published_bccd.resolve()
-    assert prepare(bccd.card, tmp_path, None) == tmp_path / "bccd"
+    assert prepare(small.bccd, tmp_path, published_bccd).resolve() == published_bccd.resolve()
+    assert prepare(small.bccd, tmp_path, None) == tmp_path / "bccd"
     assert prepare(camvid.card, tmp_path, published_camvid.parent).resolve() == published_camvid.resolve()

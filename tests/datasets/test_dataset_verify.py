@@ -2,11 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets_support import SIZE, annotation
+from datasets_support import SIZE, annotation, published
 from PIL import Image
 
 from kdbench.cards import Dataset
-from kdbench.datasets import bccd, camvid
+from kdbench.datasets import camvid, small
 from kdbench.datasets.verify import Report, verify
 
 Small = tuple[Dataset, Path]
@@ -137,7 +137,7 @@ def test_mask_with_unknown_values(masks: Small) -> None:
     assert errors(masks) == ["labels/b.png: unknown class 2 in 3 pixels"]
 
 
-@pytest.mark.parametrize("mode", ["RGB", "I;16", "RGBA", "F"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "F"])
 def test_picture_that_is_no_mask(masks: Small, mode: str) -> None:
     suffix = "tiff" if mode == "F" else "png"
     Image.new(mode, SIZE).save(masks[1] / "labels" / "b.png", format=suffix)
@@ -161,7 +161,7 @@ def test_cut_mask(masks: Small) -> None:
 
 
 def test_bccd_as_published(published_bccd: Path) -> None:
-    report = verify(bccd.card, published_bccd, pixels=True)
+    report = verify(small.bccd, published_bccd, pixels=True)
     assert report.errors == []
     assert counts(report) == {"train": (205, 205, 2805), "val": (87, 87, 1138), "test": (72, 72, 945)}
     assert report.splits["test"].classes == {"RBC": 805, "WBC": 71, "Platelets": 69}
@@ -169,6 +169,20 @@ def test_bccd_as_published(published_bccd: Path) -> None:
         "Annotations/BloodImage_00343.xml",
         "Annotations/BloodImage_00338.xml",
     ]
+
+
+@pytest.mark.parametrize(
+    ("card", "expected"),
+    [
+        (small.deeppcb, {"train": (1000, 1000, 6873), "test": (500, 500, 3140)}),
+        (small.cards, {"train": (296, 296, 527), "test": (67, 67, 143)}),
+    ],
+)
+def test_small_datasets_as_published(card: Dataset, expected: object, shared_data: Path) -> None:
+    report = verify(card, published(shared_data / card.name), pixels=False)
+    assert report.errors == report.warnings == []
+    assert counts(report) == expected
+    assert all(min(split.classes.values()) > 10 for split in report.splits.values())
 
 
 def test_camvid_as_published(published_camvid: Path) -> None:

@@ -224,3 +224,30 @@ def test_a_disk_that_fills_up_is_told(server: Server, get: Get, monkeypatch: pyt
     with pytest.raises(UserError, match="No space left on device"):
         get()
     assert len(server.asked) == 1
+
+
+def test_a_hash_that_is_not_known_is_asked_for(server: Server, tmp_path: Path) -> None:
+    def get() -> Path:
+        return download.download(server.url, tmp_path, "")
+
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match=rf"no hash of .* verified\. .*data\.tar has SHA-256 {SHA256}: compare"
+        ):
+            get()
+    note = tmp_path / "data.tar.sha256"
+    note.write_text(f"{'0' * 64}  data.tar\n")
+    with pytest.raises(UserError, match="compare"):
+        get()
+    note.write_text(f"{SHA256}  data.tar\n")
+    assert get().read_bytes() == CONTENT
+    assert server.asked == [None]
+
+
+def test_an_md5_is_checked_as_one(server: Server, tmp_path: Path) -> None:
+    expected = hashlib.md5(CONTENT).hexdigest()
+    assert download.download(server.url, tmp_path, expected).read_bytes() == CONTENT
+    assert download.download(server.url, tmp_path, expected).exists()
+    assert len(server.asked) == 1
+    with pytest.raises(UserError, match=f"sent a file with MD5 {expected} and not {'0' * 32}"):
+        download.download(server.url, tmp_path / "other", "0" * 32)

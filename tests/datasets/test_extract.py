@@ -1,5 +1,6 @@
 import io
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,3 +90,29 @@ def test_a_damaged_archive_is_told(tmp_path: Path, mode: str, damage: Callable[[
     damage(made)
     with pytest.raises(UserError, match=r"a\.tar is damaged"):
         extract(made, tmp_path / "out")
+
+
+def test_zip_files_come_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("good/deep/b", CONTENT)
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    assert (tmp_path / "out" / "good" / "deep" / "b").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("name", ["../evil", "good/../../evil", "/evil", "..\\evil"])
+def test_nothing_of_a_zip_file_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr(name, CONTENT)
+    with pytest.raises(UserError, match=r"a\.zip is not safe to unpack"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+    assert not list(tmp_path.rglob("*evil*"))
+
+
+def test_a_damaged_zip_file_is_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a", CONTENT * 99)
+    content = (tmp_path / "a.zip").read_bytes()
+    for damaged in (b"", content[:50], content.replace(CONTENT, b"CONTENT", 1)):
+        (tmp_path / "a.zip").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.zip is damaged"):
+            extract(tmp_path / "a.zip", tmp_path / "out")

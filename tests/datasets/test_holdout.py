@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.cards import Dataset
-from kdbench.datasets import bccd, camvid, digits
+from kdbench.datasets import camvid, digits, small
 from kdbench.datasets.digits_files import COUNTS
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.holdout import described, for_tuning, held_out
@@ -35,7 +35,7 @@ def published(dataset: Dataset, data: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("dataset", "counts"),
-    [(camvid.card, (367, 101, 233)), (bccd.card, (205, 87, 72))],
+    [(camvid.card, (367, 101, 233)), (small.bccd, (205, 87, 72))],
     ids=["camvid", "bccd"],
 )
 def test_a_published_validation_split_is_taken(dataset, counts, shared_data):

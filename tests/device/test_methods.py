@@ -11,7 +11,7 @@ import pytest
 from children import finish, look_at, start
 from lightly import LIGHTLY
 
-from kdbench.conformance.models import families_of
+from kdbench.conformance.models import examined_families
 from kdbench.plugins import registry
 
 DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
@@ -26,7 +26,7 @@ BRIEFLY = sorted(LIGHTLY - {"cirkd"})
 RUNS = [
     (card.name, family)
     for card in METHODS
-    for family in families_of(card, card.options())[-1 if card.name in BRIEFLY else 0 :]
+    for family in examined_families(card, card.options())[-1 if card.name in BRIEFLY else 0 :]
 ]
 
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kdbench.conformance.models import families_of
+from kdbench.conformance.models import examined_families
 from kdbench.plugins import registry
 
 pytestmark = pytest.mark.gpu
@@ -28,7 +28,7 @@ METHODS = [
 RUNS = [
     pytest.param(card.name, family, id=f"{card.name}-{family}")
     for card in METHODS
-    for family in families_of(card, card.options())
+    for family in examined_families(card, card.options())
 ]
 ONE_EACH = [("mimic", "two-stage"), ("hinton", "dense"), ("structured", "segmentation")]
 """A method of each family; the last one has an adversary."""
@@ -66,7 +66,6 @@ def test_a_run_in_mixed_precision(bench, device, tmp_path, method, family):
     # Forced: a teacher that is not trained says little of whether a loss is too large.
     outcome = train_with(subject, teachers, exam.card, exam.options, place, told, force=True)
     assert outcome.curve[-1]["iteration"] == subject.schedule.iterations
-    assert outcome.cost["latency_ms"] > 0
     assert outcome.cost["peak_memory_mib"] > 0
     assert (tmp_path / WEIGHTS).is_file()
 

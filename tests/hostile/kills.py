@@ -26,6 +26,7 @@ import sweep_support
 
 from kdbench.datasets.digits_files import STAMP, write
 from kdbench.results.store import Store
+from kdbench.runs.waste import wasted
 
 
 def contents(folder: Path) -> dict[str, dict]:
@@ -57,9 +58,13 @@ def kill(sweep: psutil.Process, how: str, draw: random.Random) -> bool:
 
 
 def left(folder: Path) -> list[str]:
-    """Claims and unfinished files that nobody needs any more."""
-    claims = [path.name for path in (folder / "results" / ".claims").iterdir() if path.name != ".gitignore"]
-    return claims + [path.name for path in folder.rglob(".*.tmp")]
+    """Claims that nobody needs any more, and drafts that ``kdbench clean`` would not find when they are old."""
+    drafts = set(folder.rglob(".*.tmp"))
+    for draft in drafts:
+        os.utime(draft, (0, 0))
+    found = {waste.path for waste in wasted(folder / "runs", folder / "results")}
+    claims = {path for path in (folder / "results" / ".claims").iterdir() if path.name != ".gitignore"}
+    return sorted(str(path) for path in (claims | drafts) - found)
 
 
 def campaign(kills: int, seed: int = 0) -> Counter[str]:

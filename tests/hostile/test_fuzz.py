@@ -20,7 +20,8 @@ from kdbench.cards import Options
 from kdbench.datasets.boxes import judge, read_annotation
 from kdbench.datasets.download import extract
 from kdbench.datasets.layout import names_of
-from kdbench.datasets.pictures import read_mask, read_picture
+from kdbench.datasets.masks import mask_size, read_values
+from kdbench.datasets.pictures import read_picture
 from kdbench.errors import UserError
 from kdbench.plugins import registry
 from kdbench.results.contributed import add, check
@@ -176,10 +177,12 @@ def test_pictures_and_masks(tmp_path, mode, kind, seed):
         content[draw.randrange(len(content) or 1) :][:1] = bytes([draw.randrange(256)]) if content else b""
     file = tmp_path / "image"
     file.write_bytes(content[: draw.choice([None, len(content) // 2])])
-    for read in (read_picture, read_mask):
-        for pixels in (False, True):
+    for choice in (False, True):
+        with suppress(ValueError):
+            read_picture(file, pixels=choice)
+        for read in (mask_size, read_values):
             with suppress(ValueError):
-                read(file, pixels)
+                read(file, coloured=choice)
 
 
 @settings(quick, max_examples=25)

@@ -9,9 +9,14 @@ from kdbench.plugins import registry
 from kdbench_models.plugin import kdbench_pairs
 
 PAIRS = {pair.name: pair for pair in kdbench_pairs()}
+LARGE = ("camvid-mobilenetv2plus", "camvid-refinenet", "voc-rfcn-r101-r50")
+"""With a ResNet-101, which takes seconds to build."""
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.release) if name in LARGE else name for name in PAIRS],
+)
 def test_a_teacher_is_larger_than_its_student(name):
     pair = PAIRS[name]
     sizes = describe(pair, registry().dataset(pair.dataset).value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kdbench.pairs.small import resnet, stages
+from kdbench.pairs.small import resnet, stages, strides
 from kdbench.specs import Model
 
 WIDTH = 8
@@ -28,6 +28,8 @@ def of(config: str, edits: dict[str, Any] | None = None) -> Model:
 
 def lite(channels: int) -> Model:
     edits = {
+        "neck.num_outs": 3,
+        "bbox_head.anchor_generator.strides": strides(1),
         "neck.out_channels": channels,
         "bbox_head.in_channels": channels,
         "bbox_head.feat_channels": channels,
@@ -77,6 +79,13 @@ def refinenet(channels: int) -> Model:
     return of("refinenet_r101", edits)
 
 
+def frrn(channels: int) -> Model:
+    width = channels / 96
+    base = round(48 * width)
+    edits = {"backbone.width": width, "decode_head.in_channels": base, "decode_head.channels": base}
+    return of("frrn_a", edits)
+
+
 NETWORKS: dict[str, Callable[[int], Model]] = {
     "lite": lite,
     "rfcn": rfcn_resnet,
@@ -84,7 +93,7 @@ NETWORKS: dict[str, Callable[[int], Model]] = {
     "googlenet": rfcn_googlenet,
     "mobilenetv2plus": lambda _channels: of("mobilenetv2plus"),
     "refinenet": refinenet,
-    "frrn": lambda _channels: of("frrn_a"),
+    "frrn": frrn,
 }
 NETWORK_FAMILIES = {
     "lite": "dense",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from kdbench.datasets import camvid, digits
 from kdbench.datasets.digits_files import STAMP
+from kdbench.datasets.pictures import image_size
 from kdbench.errors import UserError
 from kdbench.specs import Schedule
 
@@ -87,14 +89,55 @@ def test_masks_are_resized_without_mixing_classes(bench, tmp_path):
     assert judged["inputs"].shape == (3, 20, 40)
 
 
+def test_a_mask_is_mapped_and_a_bad_one_is_named_as_it_is_loaded(bench, tmp_path):
+    _, mask = scene(tmp_path / "d", "")
+    table = dict(enumerate(digits.segmentation.classes, 1)) | {0: None, 4: digits.segmentation.classes[0]}
+    table[0] = digits.segmentation.classes[3]
+    card = replace(digits.segmentation, mask_values=table)
+    seen = loaded(card, tmp_path / "d", "test")[0]["data_samples"].gt_sem_seg.data[0].numpy()
+    assert np.array_equal(seen, np.select([mask == 0, mask == 4], [3, 0], 255))
+    Image.fromarray(np.full((10, 20), 99, np.uint8)).save(tmp_path / "d" / "SegmentationClass" / "only.png")
+    with pytest.raises(
+        UserError, match=r"only\.png: has the value 99, which is no class\. `kdbench data verify`"
+    ):
+        loaded(card, tmp_path / "d", "test")[0]
+
+
 def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path, monkeypatch):
     scene(tmp_path / "d", XML)
     plain = loaded(digits.detection, tmp_path / "d", "test")
-    monkeypatch.setattr("kdbench.openmmlab.data.PACKED", 1)
+    monkeypatch.setattr("kdbench.openmmlab.packed.LARGE", 1)
     packed = loaded(digits.detection, tmp_path / "d", "test")
     assert (len(plain), plain.serialize_data, len(packed), packed.serialize_data) == (1, False, 1, True)
     assert plain.get_data_info(0) == packed.get_data_info(0)
     assert torch.equal(plain[0]["inputs"], packed[0]["inputs"])
+
+
+@pytest.mark.parametrize("card", [digits.detection, digits.segmentation], ids=["boxes", "masks"])
+def test_packed_annotations_are_kept_while_no_file_changes(bench, tmp_path, monkeypatch, card):
+    from kdbench.datasets import checked
+    from kdbench.openmmlab.same_size import sizes_of
+
+    folder, schedule = tmp_path / "d", SCHEDULE.model_copy(update={"scale": (40, 40), "keep_ratio": True})
+    scene(folder, XML)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(checked, "SETTLED", -60.0)
+    monkeypatch.setattr("kdbench.openmmlab.packed.LARGE", 1)
+    checked.keep(card, folder, checked.stamp_of(card, folder), checked.Checked("f" * 64, []))
+    first = loaded(card, folder, "train", schedule)
+    with monkeypatch.context() as reading:
+        reading.setattr("kdbench.openmmlab.data.items", None)
+        second = loaded(card, folder, "train", schedule)
+    assert (len(second), second.get_data_info(0)) == (1, first.get_data_info(0))
+    assert sizes_of(first, schedule) == sizes_of(second, schedule) == [(40, 20)]
+    assert torch.equal(first[0]["inputs"], second[0]["inputs"])
+    annotation = (
+        folder / "Annotations" / "only.xml" if card.task == "detection" else folder / "SegmentationClass"
+    )
+    annotation.touch()
+    monkeypatch.setattr("kdbench.openmmlab.data.items", None)
+    with pytest.raises(TypeError):
+        loaded(card, folder, "train", schedule)
 
 
 def test_without_resizing_pixels_are_those_of_the_file(bench, tmp_path):
@@ -102,6 +145,35 @@ def test_without_resizing_pixels_are_those_of_the_file(bench, tmp_path):
     schedule = SCHEDULE.model_copy(update={"scale": (20, 10)})
     packed = loaded(digits.detection, tmp_path / "d", "train", schedule)[0]
     assert torch.equal(packed["inputs"], torch.from_numpy(pixels[:, :, ::-1].copy()).permute(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        *((mode, "PNG") for mode in ("1", "L", "LA", "P", "RGBA", "I;16")),
+        ("L", "JPEG"),
+        ("CMYK", "JPEG"),
+        ("CMYK", "TIFF"),
+    ],
+)
+def test_images_of_any_mode_are_loaded_in_colour(bench, tmp_path, mode, kind):
+    """As Pillow shows them, but for 16 bits, of which the upper 8 are kept."""
+    pixels, _ = scene(tmp_path / "d", XML)
+    if mode == "I;16":
+        image = Image.fromarray((pixels[..., 0].astype(np.uint16) << 8) + 77)
+        shown = np.repeat(pixels[..., :1], 3, axis=2)
+    else:
+        smooth = np.add.outer(np.arange(10) * 9, np.arange(20) * 4).astype(np.uint8)
+        image = Image.fromarray(np.stack([smooth, smooth // 2, 255 - smooth], 2)).convert(mode)
+        shown = None
+    image.save(tmp_path / "d" / "JPEGImages" / "only.png", kind)
+    if shown is None:
+        shown = np.asarray(Image.open(tmp_path / "d" / "JPEGImages" / "only.png").convert("RGB"))
+    schedule = SCHEDULE.model_copy(update={"scale": (20, 10)})
+    packed = loaded(digits.detection, tmp_path / "d", "train", schedule)[0]["inputs"]
+    difference = packed.numpy()[::-1].transpose(1, 2, 0).astype(int) - shown
+    assert abs(difference).max() <= (0 if kind == "PNG" else 6)
+    assert image_size(tmp_path / "d" / "JPEGImages" / "only.png", pixels=True) == (20, 10)
 
 
 def test_the_ratio_is_kept_where_the_schedule_says_so(bench, tmp_path):
@@ -135,7 +207,8 @@ def test_the_training_pipeline_is_the_schedules(changes, expected):
     schedule = SCHEDULE.model_copy(update=changes)
     for dataset, pack in ((digits.detection, "PackDetInputs"), (camvid.card, "PackSegInputs")):
         steps = training_pipeline(dataset, schedule)
-        assert [step["type"] for step in steps] == [*expected[:-1], pack]
+        found = [step["type"].replace("KdbenchLoadMask", "LoadAnnotations") for step in steps]
+        assert found == [*expected[:-1], pack]
     crops = [step for step in steps if step["type"] == "RandomCrop"]
     assert all(step["ignore_index"] == 11 for step in crops)
 

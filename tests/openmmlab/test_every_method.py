@@ -22,6 +22,7 @@ from kdbench.cards import MethodCard, Options
 from kdbench.distill import FAMILIES as CAPTURES
 from kdbench.errors import UserError
 from kdbench.plugins import make_method, registry
+from kdbench.specs import task_of
 
 EXAMPLES = [
     offer.value
@@ -40,10 +41,6 @@ KINDS = {
 """Family -> its models: all for a method's default variant, the first for the others and the example packages."""
 ITERATIONS = {True: 20, False: 6}
 """Of a default variant, and of the others."""
-
-
-def task_of(family: str) -> str:
-    return "segmentation" if family == "segmentation" else "detection"
 
 
 def variants(card: MethodCard) -> Iterator[tuple[str, Options, bool]]:

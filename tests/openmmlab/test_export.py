@@ -24,7 +24,7 @@ prepare_libraries("mmseg")
 from mmcv.transforms import Compose  # noqa: E402
 
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash  # noqa: E402
-from kdbench.openmmlab.data import evaluation_pipeline  # noqa: E402
+from kdbench.openmmlab.data import TRUTH, evaluation_pipeline  # noqa: E402
 from kdbench.openmmlab.export import export, inference_config  # noqa: E402
 from kdbench.openmmlab.models import build_model, full_config  # noqa: E402
 
@@ -115,7 +115,7 @@ def image(tmp_path):
 
 def predicted(student, dataset, image):
     """What the student itself predicts, by the pipeline that it is evaluated with."""
-    steps = [step for step in evaluation_pipeline(dataset, SCHEDULE) if step["type"] != "LoadAnnotations"]
+    steps = [step for step in evaluation_pipeline(dataset, SCHEDULE) if step["type"] not in TRUTH]
     packed = Compose(steps)({"img_path": str(image), "img_id": 0})
     with torch.no_grad():
         batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}

@@ -20,31 +20,21 @@ from kdbench_papers.dkd.losses import decoupled_loss
 from kdbench_papers.hinton.losses import soft_target_loss
 from kdbench_papers.ld.losses import localization_loss, valuable_region
 from kdbench_papers.lskd.losses import standardised_logits
+from kdbench_papers.mgd.losses import random_mask
 
 STEPS = {
     "two-stage": lambda **more: step("two-stage", **more),
     "dense": dense_step,
     "segmentation": segmentation_step,
 }
-FAMILIES_OF = {
-    "at": ("two-stage", "dense", "segmentation"),
-    "mgd": ("two-stage", "dense", "segmentation"),
-    "fgd": ("two-stage", "dense"),
-    "ld": ("dense",),
-    "crosskd": ("dense",),
-    "dist": ("two-stage", "segmentation"),
-    "cirkd": ("segmentation",),
-    "bckd": ("dense",),
-    "dkd": ("two-stage", "segmentation"),
-    "reviewkd": ("two-stage", "dense", "segmentation"),
-    "ifvd": ("segmentation",),
-    "defeat": ("two-stage", "dense"),
-    "fbkd": ("two-stage", "dense"),
-    "gid": ("dense",),
-}
 LATE = ("blocks", "teacher_blocks", "levels")
 """Parts whose inner weights get a gradient once their output, 0 at first, has moved."""
 CARDS = {card.name: card for card in kdbench_methods()}
+SECOND = (
+    *("at", "mgd", "fgd", "ld", "crosskd", "dist", "cirkd"),
+    *("bckd", "dkd", "reviewkd", "ifvd", "defeat", "fbkd", "gid"),
+)
+FAMILIES_OF = {name: [family for family in STEPS if family in CARDS[name].families] for name in SECOND}
 
 
 DEFEAT_FG = CARDS["defeat"].options(variant="fg")
@@ -169,6 +159,18 @@ def test_what_is_shown_is_in_the_unit_interval(name):
         assert shown.dim() == 3
         assert not shown.requires_grad
         assert 0 <= shown.min() <= shown.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize(("family", "ratio"), [("two-stage", 0.45), ("dense", 0.65), (None, 0.65)])
+def test_mgd_shows_a_mask_of_its_ratio_in_the_family(family, ratio):
+    seeded = torch.Generator().manual_seed(1), torch.Generator().manual_seed(1)
+    on = replace(step(), family=family, generator=seeded[0])
+    shown = load_method(CARDS["mgd"])(CARDS["mgd"].options()).attention(on)
+    assert list(shown) == ["level 0", "level 1"]
+    for kept, maps in zip(shown.values(), on.teacher["neck"], strict=True):
+        torch.testing.assert_close(kept, random_mask(maps, ratio, generator=seeded[1])[:, 0])
+    hidden = CARDS["mgd"].options(variant="channels")
+    assert load_method(CARDS["mgd"])(hidden).attention(on) == {}
 
 
 def test_ld_by_hand():

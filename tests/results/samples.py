@@ -24,7 +24,10 @@ def _options(selector):
 
 
 def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", schedule="default", **more):
-    """A record: ``more`` goes to the spec when the spec has such a key, else to the record."""
+    """A record: ``more`` goes to the spec when the spec has such a key, else to the record.
+
+    The spec's class of device is ``asked``, the record's device ``device``.
+    """
     method = selector.partition("[")[0]
     iterations, described = more.pop("iterations", 100), more.pop("described", {})
     spec = {
@@ -39,7 +42,7 @@ def cell(selector="mimic", score=0.5, seed=0, *, dataset="digits", pair="tiny", 
         "schedule": schedule,
         "teacher": None if method == "none" else TEACHER,
         "precision": "fp32",
-        "device": "cpu",
+        "device": more.pop("asked", "cpu"),
         "processes": 1,
     }
     spec.update(

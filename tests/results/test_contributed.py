@@ -118,6 +118,25 @@ def test_a_good_batch_is_added_and_marked(batch, store):
     assert check(store) == (4, [])
 
 
+@pytest.mark.parametrize(
+    ("time", "told"),
+    [
+        (1.5, ""),
+        (1.2, "curve: it ends at iteration 1500, the schedule at 1200"),
+        (1.0, "the time of a control is over 1 and at most 100, not 1.0"),
+        (1e308, "the time of a control is over 1 and at most 100, not 1e+308"),
+        ("long", "the time of a control is over 1 and at most 100, not 'long'"),
+    ],
+)
+def test_a_control_ends_where_its_longer_schedule_does(file, store, time, told):
+    values = student("none")
+    spec = values["spec"] | {"options": {"time": time}, "selector": f"none[time={time}]"}
+    steps = round(1.5 * PAIR.schedule.iterations)
+    values = fields_of("cell", spec, 0.5, steps, teacher=None, plugin=values["plugin"])
+    refused = add([file(values, "control")], store).refused
+    assert [told in one.why for one in refused] == [True] * bool(told)
+
+
 def test_without_a_name_others_report_it(batch, store):
     assert add(batch, store).refused == []
     assert {record.reported_by for record in store.records()[0]} == {"others"}
@@ -295,6 +314,17 @@ def test_students_of_one_teacher_have_its_weights(batch, store, file):
     own = teacher() | {"weights_sha256": "b" * 64}
     (refusal,) = add([file(own, "own"), file(student(), "student")], store).refused
     assert refusal.why == f"teacher: its weights {'e' * 12} are not those of its own record"
+
+
+@pytest.mark.parametrize("where", ["torch", "machine"])
+def test_a_teacher_trained_with_other_software_has_other_weights(batch, store, file, where):
+    other = student("fitnets")
+    if where == "torch":
+        other["versions"]["torch"] = "torch 9.9"
+    else:
+        other["host_class"] = "Plan9 mips, 1 cores"
+    other["teacher"] |= {"weights_sha256": "b" * 64, "value": 0.76}
+    assert not add([*batch, file(other, "other")], store).refused
 
 
 def leaves(values, path=()):

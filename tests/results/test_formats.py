@@ -52,7 +52,7 @@ def test_csv():
 def test_markdown():
     text = markdown(*cells("none", BASE), *cells("mimic[weight=2]", {0: 0.6, 1: 0.63}))
     lines = text.splitlines()
-    assert lines[0].startswith("## digits: tiny (default schedule, recipe ")
+    assert lines[0].startswith("## digits: tiny (default schedule, cpu fp32, recipe ")
     assert lines[2] == (
         "| method | seeds | AP50 | std | vs plain | 95 % interval | gap closed | time | verdict |"
     )

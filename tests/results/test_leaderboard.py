@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench.results.leaderboard import leaderboard
+from kdbench.results.formats import notes
+from kdbench.results.leaderboard import leaderboard, rankings
 from kdbench.results.model import Model
+from kdbench.results.pages import details
 from kdbench.results.row import COLUMNS
 from kdbench.specs import digest
 
@@ -215,6 +217,17 @@ def test_only_seeds_that_took_turns_count_in_a_ratio_of_times():
     assert row(leaderboard(records, "digits"), "mimic")["time_ratio"] == pytest.approx(3)
 
 
+def test_a_ratio_of_times_has_its_range_over_the_seeds():
+    costs = [timed(seconds, timed_with="0" * 12) for seconds in (0.2, 0.8)]
+    records = [*cells(PLAIN, BASE), *(cell("mimic", seed=seed, cost=cost) for seed, cost in enumerate(costs))]
+    [ranking] = rankings(records)
+    found = ranking.row("mimic")
+    times = [found[name] for name in ("time_low", "time_ratio", "time_high")]
+    assert times == pytest.approx([2, 4, 8])
+    assert "| mimic | 4.00x (2.00 to 8.00) |" in details([ranking])
+    assert math.isnan(ranking.row(PLAIN)["time_low"])
+
+
 def test_the_teachers_own_record_serves_where_no_student_met_it():
     own = teacher(0.77)
     records = [own, *cells("none", BASE), *cells("mimic", BASE, asks_for=own.identity, teacher=None)]
@@ -345,6 +358,31 @@ def test_seeds_are_never_paired_across_device_classes():
     records = [*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0.01), device="NVIDIA H100")]
     got = row(leaderboard(records, "digits"), "mimic")
     assert (got["shared_seeds"], got["verdict"]) == (0, "no plain student")
+
+
+def test_devices_and_precisions_are_rankings_of_their_own_and_say_so():
+    records = [*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0.01))]
+    for place in ({"asked": "cuda"}, {"asked": "mps"}, {"asked": "cuda", "precision": "bf16"}):
+        for method in (PLAIN, "mimic"):
+            records += cells(method, noisy(0.2, 0.01), device="NVIDIA H100", **place)
+    found = rankings(records)
+    assert sorted((one.first["device"], one.first["precision"]) for one in found) == [
+        ("cpu", "fp32"),
+        ("cuda", "bf16"),
+        ("cuda", "fp32"),
+        ("mps", "fp32"),
+    ]
+    for one in found:
+        assert [row["shared_seeds"] for row in one.methods] == [3]
+        assert f"default schedule, {one.first['device']} {one.first['precision']}, recipe " in one.heading
+
+
+def test_a_ranking_names_the_machines_that_it_was_trained_on():
+    [alike] = rankings([*cells(PLAIN, BASE), *cells("mimic", BASE)])
+    assert "Trained on cpu on x86_64, 2 cores." in notes(alike)
+    [mixed] = rankings([*cells(PLAIN, BASE), cell("mimic", 0.6, host_class="arm64, 8 cores")])
+    told = "Trained on 2 kinds of machine: 3 runs on cpu on x86_64, 2 cores; 1 run on cpu on arm64, 8 cores."
+    assert told in notes(mixed)
 
 
 def test_pairs_from_different_kinds_of_machine_are_marked():

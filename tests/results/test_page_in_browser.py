@@ -11,6 +11,7 @@ from .samples import cells, teacher
 EVIL = "<script>document.title='broken'</script>"
 GAINS = {"mimic": 0.10, "hinton": 0.08, "chen": -0.06, "fitnets[weight=2]": 0.02, EVIL: 0.01}
 WIDTHS = (1280, 390)
+RANKING = "#ranking-1"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def page(driver, address):
 
 def names(page):
     """The methods that are seen, in their order."""
-    rows = page.find_elements("css selector", "tbody.methods tr")
+    rows = page.find_elements("css selector", f"{RANKING} tbody.methods tr")
     return [row.find_element("css selector", "th").text for row in rows if row.is_displayed()]
 
 
@@ -71,7 +72,7 @@ def column(page, title):
 
 
 def rows_of(page):
-    return page.find_elements("css selector", "tbody.methods tr")
+    return page.find_elements("css selector", f"{RANKING} tbody.methods tr")
 
 
 def choose(page, verdict):
@@ -144,7 +145,7 @@ def test_the_command_of_a_row_opens_in_its_cell(page):
 
 
 def test_all_columns_can_be_shown(page):
-    extra = page.find_elements("css selector", "thead th.more")
+    extra = page.find_elements("css selector", f"{RANKING} thead th.more")
     assert extra
     assert not any(cell.is_displayed() for cell in extra)
     page.find_element("css selector", ".controls input[type=checkbox]").click()
@@ -225,6 +226,23 @@ def test_many_rows_come_step_by_step_and_sort_as_a_whole(driver, tmp_path):
     button.click()
     assert not button.is_displayed()
     assert names(driver) == [f"mimic[weight={row}]" for row in range(120)]
+
+
+def test_what_the_papers_report_is_filtered_and_sorted(page):
+    section = page.find_element("id", "reported")
+    section.find_element("css selector", "input[type=search]").send_keys("GFL-R50 gfl-r101")
+    box = section.find_element("css selector", "select")
+    page.execute_script("arguments[0].value = 'COCO'; arguments[0].dispatchEvent(new Event('change'))", box)
+    gain = section.find_element("xpath", ".//thead//th[.//button[text()='vs plain']]")
+    gain.find_element("css selector", "button").click()
+    rows = section.find_elements("css selector", "tbody.methods tr")
+    assert {"crosskd", "bckd", "ld", "fgd"} <= {row.find_element("css selector", "th").text for row in rows}
+    assert all("COCO" in row.text for row in rows)
+    place = gain.get_property("cellIndex")
+    keys = [row.find_elements("css selector", "td, th")[place].get_attribute("data-key") for row in rows]
+    gains = [float(key) for key in keys if key]
+    assert gains == sorted(gains, reverse=True)
+    assert len(gains) > 5
 
 
 def test_every_control_has_a_name(page):

@@ -24,17 +24,25 @@ def depth(layers):
 @pytest.mark.parametrize(
     ("record", "difference", "setting"),
     [
-        (run("fine-grained"), 0.038, "VOC07 mAP, Faster R-CNN res101h [P]"),
-        (run("fine-grained", described=depth(50)), 0.029, "VOC07 mAP, Faster R-CNN res50 [P]"),
-        (run("fine-grained[variant=gt-boxes]"), 0.020, "KITTI mAP, toy net quarter width [P]"),
-        (run("chen"), 0.047, "VOC07 mAP, VGG16 to Tucker [P]"),
+        (run("fine-grained"), 0.038, "VOC07 AP50, Faster R-CNN-R101 to Faster R-CNN-R101 (0.5) [P]"),
+        (
+            run("fine-grained", described=depth(50)),
+            0.029,
+            "VOC07 AP50, Faster R-CNN-R101 to Faster R-CNN-R50 [P]",
+        ),
+        (
+            run("fine-grained[variant=gt-boxes]"),
+            0.020,
+            "KITTI mAP, toy net full width to toy net quarter width [D]",
+        ),
+        (run("chen"), 0.047, "VOC07 AP50, Faster R-CNN-VGG16 to Faster R-CNN-Tucker [P]"),
         (run("mimic"), 0.006, "WIDER FACE easy AP, VGG-1-32 R-FCN [P]"),
-        (run("mimic[variant=whole-map]"), 0.015, "COCO AP, R152 Faster R-CNN to R50 Faster R-CNN [C]"),
-        (run("structured", "segmentation", described=depth(18)), 0.0626, "Cityscapes val mIoU, PSPNet-R101"),
+        (run("mimic[variant=whole-map]"), 0.015, "COCO mAP, Faster R-CNN-R152 to Faster R-CNN-R50 [C]"),
+        (run("structured", "segmentation", described=depth(18)), 0.0626, "Cityscapes mIoU, PSPNet-R101"),
         (
             run("structured", "segmentation", "camvid", described=depth(18)),
             0.007,
-            "CamVid test mIoU, R18 [P]",
+            "CamVid mIoU, PSPNet-R101 to PSPNet-R18 [P]",
         ),
     ],
 )
@@ -70,10 +78,10 @@ def test_blank_where_nothing_is_published(record):
 @pytest.mark.parametrize(
     ("selector", "task", "difference", "setting"),
     [
-        ("cwd", "detection", 0.031, "COCO mAP, RetinaNet-X101-64x4d to RetinaNet-R50 [C]"),
+        ("cwd", "detection", 0.031, "COCO mAP, RetinaNet-X101 to RetinaNet-R50 [C]"),
         ("cwd[where=logits]", "detection", 0.017, "COCO mAP, GFL-R101 to GFL-R50 [C]"),
         ("cwd[where=logits]", "segmentation", 0.0067, "Cityscapes mIoU, PSPNet-R101 to PSPNet-R18 [C]"),
-        ("pkd[weight=6]", "detection", 0.041, "COCO mAP, MaskRCNN-Swin to RetinaNet-R50 2x [C]"),
+        ("pkd[weight=6]", "detection", 0.041, "COCO mAP, Mask R-CNN-Swin to RetinaNet-R50 [C]"),
         ("cwd", "segmentation", math.nan, ""),
         ("cwd[weight=3]", "detection", math.nan, ""),
         ("pkd[weight=2]", "detection", math.nan, ""),
@@ -125,15 +133,15 @@ def test_it_stands_in_the_leaderboard():
     plain = cells("none", {0: 0.5, 1: 0.6}, described={"task": "detection"})
     frame = leaderboard([*plain, *cells("chen", {0: 0.6, 1: 0.7}, **more)], "digits").set_index("method")
     assert frame.loc["chen", "paper_difference"] == pytest.approx(0.047)
-    assert frame.loc["chen", "paper_setting"] == "VOC07 mAP, VGG16 to Tucker [P]"
+    assert frame.loc["chen", "paper_setting"] == "VOC07 AP50, Faster R-CNN-VGG16 to Faster R-CNN-Tucker [P]"
     assert math.isnan(frame.loc["none", "paper_difference"])
 
 
 @pytest.mark.parametrize(
     ("family", "difference", "setting"),
     [
-        ("two-stage", 0.019, "COCO mAP, FasterRCNN-R101 to FasterRCNN-R50 2x [C]"),
-        ("dense", 0.038, "COCO mAP, FCOS-X101 to RetinaNet-R50 1x [C]"),
+        ("two-stage", 0.019, "COCO mAP, Faster R-CNN-R101 to Faster R-CNN-R50 [C]"),
+        ("dense", 0.038, "COCO mAP, FCOS-X101 to RetinaNet-R50 [C]"),
     ],
 )
 def test_a_detector_is_compared_with_one_of_as_many_stages(family, difference, setting):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
 from test_claims import HOLD, elsewhere, left_by, start
 
@@ -84,13 +87,22 @@ def test_who_is_at_it_is_said_and_nothing_is_kept(planned, settings, part, what)
     assert all(others.take(spec.identity()) for spec in (planned.teacher, planned.plain, planned.cell))
 
 
-def test_a_given_teacher_is_measured_by_as_many_as_want_to(small_digits, settings, tmp_path):
+@pytest.mark.parametrize("classes", [None, 80])
+def test_a_given_teacher_is_measured_by_as_many_as_want_to_and_fine_tuned_by_one(
+    small_digits, settings, tmp_path, monkeypatch, classes
+):
+    trainer = SimpleNamespace(other_classes=lambda *_: classes)
+    monkeypatch.setattr("kdbench.runs.claimed.openmmlab", lambda: trainer)
+    monkeypatch.setattr("kdbench.runs.claimed.subject_of", lambda *_: None)
     file = tmp_path / "given.pth"
     file.write_bytes(b"given")
     request = Request("hinton", "digits", data_root=small_digits, teacher_checkpoints=(file,))
     planned = plan(request)
     left_by(settings.store.root, elsewhere(), planned.teacher.identity())
-    with claimed(planned, settings):
+    refusal = (
+        nullcontext() if classes is None else pytest.raises(UserError, match="teacher, on digits, is run by")
+    )
+    with refusal, claimed(planned, settings):
         pass
 
 

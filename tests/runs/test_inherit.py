@@ -19,7 +19,7 @@ def test_it_is_part_of_the_identity_only_where_it_is_true(lab):
     assert usual.ancestor is None
     assert same.cell.pair == usual.cell.pair
     assert (other.cell.pair.inherit, other.cell.pair.inherits) == (True, other.teacher.identity())
-    assert other.ancestor == other.teacher == usual.teacher
+    assert other.ancestor == other.teacher
     assert other.plain.pair == other.cell.pair
     assert other.plain.teacher is None
     assert other.plain.identity() != usual.plain.identity()

@@ -68,6 +68,20 @@ def test_the_plain_student_is_its_own_cell_and_has_no_teacher(asked):
     assert made.teacher is None
 
 
+def test_a_control_is_the_plain_student_with_a_longer_recipe(asked):
+    plain, control = asked(method="none"), asked(method="none[time=1.7]")
+    assert (control.plain, control.teacher, control.cell.teacher) == (plain.cell, None, None)
+    assert control.cell.identity() != plain.cell.identity()
+    assert control.cell.pair == plain.cell.pair, "it is ranked with the others: their recipe hash is the same"
+    own, longer = plain.cell.recipe, control.cell.recipe
+    assert own == plain.cell.pair.schedule
+    assert (longer.iterations, longer.warmup) == (round(1.7 * own.iterations), round(1.7 * own.warmup))
+    assert longer == own.model_copy(update={"iterations": longer.iterations, "warmup": longer.warmup})
+    assert asked(method="none[time=1]").cell == plain.cell
+    assert plain.cell.options == {}, "the plain student's identity is what it was"
+    assert "greater than or equal to 1" in refused(asked, method="none[time=0.5]")
+
+
 def test_a_selector_is_canonical(asked):
     assert asked(method=" hinton[ temperature = 2.50 ]").cell.selector == "hinton[temperature=2.5]"
 

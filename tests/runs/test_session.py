@@ -11,7 +11,11 @@ from session_lab import METRICS
 from kdbench.errors import GateError, PluginError, RunError, UserError
 from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.leaderboard import leaderboard
+from kdbench.results.record import Trial, Tuned
+from kdbench.runs import training
 from kdbench.runs.cells import OUTDATED
+from kdbench.runs.settings import RunSettings
+from kdbench.runs.sweep_records import is_there, weights_of
 from kdbench.runs.training import CODE
 
 
@@ -33,6 +37,19 @@ def test_teacher_plain_student_and_method_in_this_order(lab):
     assert len(lab.told.lines) == len(set(lab.told.lines))
 
 
+def test_a_control_trains_longer_beside_the_plain_student(lab):
+    record, made = lab.run("none[time=1.5]"), lab.plan("none[time=1.5]")
+    assert lab.trained == [made.plain.identity(), made.cell.identity()]
+    iterations = made.plain.pair.schedule.iterations
+    assert [line for line in lab.told.lines if " of 2: " in line] == [
+        f"1 of 2: plain student, seed 0, {iterations} iterations",
+        f"2 of 2: none[time=1.5], seed 0, {round(1.5 * iterations)} iterations",
+    ]
+    assert (record.identity, record.teacher, record.is_control) == (made.cell.identity(), None, True)
+    lab.run("none[time=1.5]")
+    assert lab.trained == []
+
+
 def test_an_ensemble(lab):
     record = lab.run("hinton[teachers=3]")
     made = lab.plan("hinton[teachers=3]")
@@ -52,6 +69,21 @@ def test_an_ensemble(lab):
     board = leaderboard(lab.store.records("digits")[0], "digits")
     assert list(board["method"]) == ["teacher", "none", "hinton[teachers=2]", "hinton[teachers=3]"]
     assert board["seeds"].iloc[0] == 1, "the further teachers are no rows of their own"
+
+
+def test_a_record_names_the_study_that_chose_its_options(lab, monkeypatch):
+    trials = [Trial(options=lab.plan().cell.options, value=0.5)]
+    tuned = Tuned(study="0" * 64, validation="its split val", trials=trials)
+    asked = []
+
+    def chosen_by(studies, spec):
+        asked.append((studies, spec.method))
+        return tuned
+
+    monkeypatch.setattr(training, "chosen_by", chosen_by)
+    assert lab.run().tuned == tuned
+    assert asked == [(lab.store.root / "tuning", "hinton")], "teachers and plain students have no options"
+    assert {record.tuned for key, record in lab.records().items() if key[0] != "hinton"} == {None}
 
 
 def test_what_a_record_says(lab):
@@ -138,6 +170,32 @@ def test_a_given_checkpoint_is_measured_once_and_never_trained(lab, tmp_path, mo
     monkeypatch.setattr(lab, "evaluate", None)
     lab.run("mimic", teacher_checkpoints=(file,))
     assert "teacher: done already, AP50 0.500" in lab.told.lines
+
+
+def test_a_given_checkpoint_of_other_classes_is_fine_tuned_once(lab, tmp_path):
+    file = tmp_path / "given.pth"
+    file.write_bytes(b"given")
+    lab.other = 80
+    lab.run(teacher_checkpoints=(file,))
+    made = lab.plan(teacher_checkpoints=(file,))
+    told = "teacher: its checkpoint is not of 10 classes: it is fine-tuned first, for 1500 iterations"
+    assert told in lab.told.lines
+    assert lab.trained == [spec.identity() for spec in (made.teacher, made.plain, made.cell)]
+    assert lab.starts == [file]
+    settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
+    assert is_there(settings, made.teacher)
+    lab.run("mimic", teacher_checkpoints=(file,))
+    assert lab.trained == [lab.plan("mimic", teacher_checkpoints=(file,)).cell.identity()]
+    weights_of(lab.root / "runs", made.teacher).unlink()
+    assert not is_there(settings, made.teacher)
+
+
+def test_a_measured_checkpoint_needs_no_weights_beside_its_record(lab, tmp_path):
+    file = tmp_path / "given.pth"
+    file.write_bytes(b"given")
+    lab.run(teacher_checkpoints=(file,))
+    settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
+    assert is_there(settings, lab.plan(teacher_checkpoints=(file,)).teacher)
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):

@@ -62,6 +62,18 @@ def test_packs_that_need_one_teacher_do_not_train_it_twice(tmp_path, small_digit
     assert len(results(tmp_path)) == 7
 
 
+def test_a_control_is_no_lane_beside_shorter_trainings(small_digits):
+    items = planned(small_digits, ["none[time=1.5]", "quantization-mimic", "hinton", "none[time=2]"], seeds=1)
+    packs = packs_of(items.values(), max_lanes=None, share_teacher=True)
+    longer = "apart: it trains longer"
+    assert [([item.plan.cell.selector for item in pack.items], pack.reason) for pack in packs] == [
+        (["none", "hinton"], "one teacher"),
+        (["quantization-mimic"], "apart: quantized teacher"),
+        (["none[time=1.5]"], longer),
+        (["none[time=2]"], longer),
+    ]
+
+
 def test_the_longest_begin_first(small_digits):
     methods = [{"method": "none", "seeds": range(2)}, "quantization-mimic", "hinton"]
     items = planned(small_digits, methods, seeds=1, pairs=("digits-faster-rcnn", "digits-gfl"))

@@ -11,6 +11,7 @@ import pytest
 
 from kdbench.errors import GateError, RunError, UserError
 from kdbench.results.store import Store
+from kdbench.results.tuned import chosen_by
 from kdbench.runs import provenance
 from kdbench.runs.claims import Claims
 from kdbench.runs.plan import plan
@@ -115,6 +116,28 @@ def test_a_stage_of_the_teacher_starts_from_the_studys_own(lab):
     assert made.cell.teacher == made.staged.identity()
     assert {made.teacher.dataset, made.staged.dataset, made.plain.dataset} == {"digits-tuning"}
     assert len({made.teacher.data, made.staged.data, made.cell.data, ground.asked.cell.data}) == 2
+
+
+def test_the_cell_of_the_chosen_options_is_known_with_its_trials(lab, caplog):
+    study = lab.run(3)
+    best, studies = study.best(3), lab.root / "results" / TUNING
+    assert best is not None
+
+    def chosen(method, **changes):
+        same = {"dataset": "digits", "pair": "digits-gfl", "data_root": lab.data}
+        return chosen_by(studies, plan(Request(method=method, **{**same, **changes})).cell)
+
+    found = chosen(best.selector, seed=4)
+    assert found is not None
+    assert found.study == study.spec.identity()
+    assert [(one.options, one.value) for one in found.trials] == [(t.options, t.value) for t in study.trials]
+    others = [trial.selector for trial in study.trials if trial.options != best.options]
+    assert [chosen(other) for other in others] == [None] * len(others)
+    assert chosen(best.selector, schedule="smoke") is None, "another recipe"
+    assert chosen(best.selector, pair="digits-faster-rcnn") is None
+    next(studies.rglob("*.json")).write_text("{")
+    assert chosen(best.selector) is None
+    assert "cannot be read" in caplog.text
 
 
 def test_nothing_is_ranked(lab):

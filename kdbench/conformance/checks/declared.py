@@ -12,16 +12,18 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from kdbench.cards import MethodCard, Options
+from kdbench.combined import PLUS
 from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
-from kdbench.conformance.models import task_of
+from kdbench.conformance.models import working_families
 from kdbench.conformance.promises import HEAVY
-from kdbench.distill import FAMILIES
+from kdbench.distill import FAMILIES, Method
 from kdbench.distill.settings import noted
 from kdbench.errors import UserError
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import load_method, make_method
 from kdbench.selectors import canonical, parse, resolve
+from kdbench.specs import task_of
 
 FILLED = ("title", "authors", "year", "link", "bibtex", "tasks", "equations", "method")
 COLUMNS = {"paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"}
@@ -45,7 +47,11 @@ def complete(exam: Exam) -> None:
     _variants(card)
     _published(card)
     with noted(exam.changed):
-        load_method(card)
+        method = load_method(card)
+    require(
+        not card.attends or method.attention is not Method.attention,
+        f"the card says what it attends to ({card.attends}), but the method does not define attention()",
+    )
 
 
 def _variants(card: MethodCard) -> None:
@@ -70,7 +76,7 @@ def light(exam: Exam) -> None:
     plugin = exam.target.plugin
     environment = {
         **os.environ,
-        ENVIRONMENT: plugin.distribution,
+        ENVIRONMENT: plugin.distribution.replace(PLUS, ","),
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     command = [sys.executable, "-c", READ, exam.card.name]
@@ -156,11 +162,23 @@ def refused(exam: Exam) -> None:
         for family in FAMILIES:
             if not needs <= FAMILIES[family]:
                 _elsewhere(exam, options, family)
-    missing = set(exam.card.tasks) - {task_of(f) for options in exam.variants for f in exam.families(options)}
+    working = {family for options in exam.variants for family in working_families(exam.card, options)}
+    missing = set(exam.card.tasks) - {task_of(family) for family in working}
     require(
         not missing,
         f"the card is for {' and '.join(sorted(missing))}, where no family has what it captures: "
         f"{', '.join(sorted(make_method(exam.card, exam.options).needs()))}",
+    )
+    _families_as_told(exam, working)
+
+
+def _families_as_told(exam: Exam, working: set[str]) -> None:
+    """Check the families on the card, of a selector with options as far as these go."""
+    told = set(exam.card.families)
+    wrong = working - told if exam.target.raw else working ^ told
+    require(
+        not told or not wrong,
+        f"the card's families are {', '.join(exam.card.families)}, and it works in {', '.join(sorted(working))}",
     )
 
 

@@ -10,7 +10,17 @@ from typing import Any, NamedTuple
 
 from kdbench.plugins import NAME
 from kdbench.results.board import Ranking
-from kdbench.results.formats import gain, left_out, percent, seeds, spread, times, verdict
+from kdbench.results.formats import (
+    control_interval,
+    gain,
+    left_out,
+    percent,
+    seeds,
+    spread,
+    times,
+    tuned,
+    verdict,
+)
 from kdbench.results.leaderboard import secondary_columns
 from kdbench.results.naming import method_in
 from kdbench.results.row import COLUMNS, GROUP, METRIC, SHARES, TEACHER_ROW
@@ -26,6 +36,8 @@ HELP = {
     "best": "Mean at the best evaluation: it flatters and never ranks",
     "paper_difference": "The paper's own difference, in points, in its own setting",
     "seconds_per_iteration": "Mean over the seeds, whatever else ran then: compare by time, not by this",
+    "time_low": "The least ratio of times over the seeds",
+    "time_high": "The largest ratio of times over the seeds",
     "peak_memory_mib": "Peak memory, MiB",
     "added_parameters": "Trained beside the student and not exported",
     "gradient_share_start": "Part of the gradient on backbone and neck that is the method's, x100, at the start",
@@ -38,7 +50,8 @@ GROUPED = 1000
 _SHOWN = {
     *GROUP,
     *("method", "seeds", "mean", "std", "shared_seeds", "difference", "low", "high", "gap_closed"),
-    *("time_ratio", "failed", "skipped", "smoke", "missing", "reported", "verdict", "command"),
+    *("control", "control_difference", "control_low", "control_high", "control_verdict"),
+    *("time_ratio", "failed", "skipped", "smoke", "missing", "reported", "trials", "verdict", "command"),
 }
 
 
@@ -63,34 +76,52 @@ class Column:
 
     title: str
     help: str
-    cell: Callable[[Values], Cell]
+    cell: Callable[[Any], Cell]
     number: bool = True
     extra: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: its place in the ranking (0 for a reference), its label, the id of its method's card, its cells."""
+    """A row.
+
+    Attributes:
+        place: Its place in the table as it comes, from 1; 0 for a reference.
+        method: Its label.
+        card: Id of its method's card.
+        kind: What the table's list of choices tells it by, such as its verdict.
+        words: What a filter by words looks at.
+        cells: Its cells.
+    """
 
     place: int
     method: str
     card: str
-    verdict: str
+    kind: str
+    words: str
     cells: list[Cell]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table: the teacher and the plain student stay on top, the methods sort."""
+    """A table: the references stay on top, the other rows sort.
+
+    Attributes:
+        columns: Its columns, after the place and the method.
+        references: The teacher and the plain student of a ranking.
+        rows: The other rows.
+        kind: What the kinds of its rows are called.
+    """
 
     columns: list[Column]
     references: list[Row]
     rows: list[Row]
+    kind: str = "Verdict"
 
     @property
-    def verdicts(self) -> list[str]:
-        """The verdicts that occur."""
-        return list(dict.fromkeys(row.verdict for row in self.rows))
+    def kinds(self) -> list[str]:
+        """The kinds of rows that occur."""
+        return list(dict.fromkeys(row.kind for row in self.rows))
 
 
 def table(ranking: Ranking) -> Table:
@@ -106,7 +137,8 @@ def table(ranking: Ranking) -> Table:
 
 def _row(place: int, row: Values, columns: list[Column]) -> Row:
     cells = [column.cell(row) for column in columns]
-    return Row(place, row["method"], anchor(row["method"]), row["verdict"], cells)
+    label = row["method"]
+    return Row(place, label, anchor(label), row["verdict"], label, cells)
 
 
 def _main(ranking: Ranking) -> list[Column]:
@@ -125,6 +157,12 @@ def _main(ranking: Ranking) -> list[Column]:
     if any(_filled(row["time_ratio"]) for row in rows):
         told = "Time of an iteration, the plain student's is 1; blank if not timed in turns"
         found.append(Column("time", told, _time))
+    if ranking.controls:
+        told = "Difference to a plain student that trained at least as long as the method (its control)"
+        found.append(Column("at equal time", told, _at_equal_time))
+    if any(row["trials"] for row in rows):
+        told = "Over how many trials on validation images the options were chosen"
+        found.append(Column("tuned", told, _tuned))
     found.append(Column("seeds", "Seeds that are done, and how many of them others report", _seeds))
     if any(left_out(row) for row in rows):
         told = "Cells that failed, were skipped or are missing, in no mean"
@@ -140,6 +178,16 @@ def _score(row: Values) -> Cell:
 
 def _difference(row: Values) -> Cell:
     return Cell(gain(row), _key(row["difference"]))
+
+
+def _at_equal_time(row: Values) -> Cell:
+    gain = f"{percent(row['control_difference'], '+')} {control_interval(row)}".strip()
+    told = f"{gain} {row['control_verdict']} (against {row['control']})" if row["control"] else ""
+    return Cell(told, _key(row["control_difference"]))
+
+
+def _tuned(row: Values) -> Cell:
+    return Cell(tuned(row), str(row["trials"]) if row["trials"] else "")
 
 
 def _verdict(row: Values) -> Cell:

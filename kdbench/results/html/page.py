@@ -19,8 +19,10 @@ from kdbench.results.evaluations import evaluations
 from kdbench.results.formats import legend, pieces
 from kdbench.results.html.across import overall
 from kdbench.results.html.methods import methods
+from kdbench.results.html.reported import reported
 from kdbench.results.html.sections import Figure, left_out, section
 from kdbench.results.pages import write_pages
+from kdbench.results.papers import TAGS
 from kdbench.results.query import BENCHMARK, Source, sources
 from kdbench.results.record import Record
 from kdbench.results.store import Broken, Store
@@ -64,6 +66,8 @@ def write_page(
         methods=methods(sections),
         left_out=left_out(_counted(found), len(broken), missing),
         legend=legend(rankings),
+        reported=reported(),
+        tags=TAGS,
         evaluations=evaluations(records, {ranking.first["dataset"] for ranking in rankings}),
     )
     figures = [*(whole.figures if whole else ()), *(f for one in sections for f in one.figures)]

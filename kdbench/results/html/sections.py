@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from functools import cached_property
 
 from markupsafe import Markup
 
+from kdbench.results.answer import Answer, answer
 from kdbench.results.board import Ranking
-from kdbench.results.formats import gain, notes, percent
+from kdbench.results.formats import notes, percent
 from kdbench.results.html.columns import Table, anchor, table
 from kdbench.results.pages import models
 from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
@@ -75,31 +75,6 @@ class Heat:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The method to try first, how sure that is, what it costs and how to get it again.
-
-    Attributes:
-        method: Label of its row.
-        card: Id of its card.
-        difference: Its difference to the plain student, with its interval.
-        seeds: How many seeds that is over.
-        reported: How many of its seeds others report.
-        time: Time of its iteration relative to the plain student's, or empty.
-        ties: Which of the others it cannot be told from.
-        command: Runs its first seed.
-    """
-
-    method: str
-    card: str
-    difference: str
-    seeds: int
-    reported: int
-    time: str
-    ties: str
-    command: str
-
-
-@dataclass(frozen=True)
 class Section:
     """A ranking in the page.
 
@@ -123,6 +98,11 @@ class Section:
     def title(self) -> str:
         """Dataset and pair."""
         return f"{self.ranking.first['dataset']}: {self.ranking.first['pair']}"
+
+    @property
+    def caption(self) -> str:
+        """What its table shows."""
+        return f"{self.title}, {self.ranking.metric} x100"
 
     @property
     def models(self) -> str:
@@ -166,33 +146,13 @@ class Section:
 
     @property
     def answer(self) -> Answer | None:
-        """The method to try first here: the largest mean difference of those that are better; None if none is."""
-        better = [row for row in self.ranking.methods if row["verdict"] == "better"]
-        if not better:
-            return None
-        row = max(better, key=lambda row: row["difference"])
-        return Answer(
-            method=row["method"],
-            card=anchor(row["method"]),
-            difference=gain(row),
-            seeds=row["shared_seeds"],
-            reported=row["reported"],
-            time="" if math.isnan(row["time_ratio"]) else f"{row['time_ratio']:.2f}",
-            ties=self._ties(row["method"]),
-            command=row["command"],
-        )
+        """The method to try first here; None where none is better."""
+        return answer(self.ranking)
 
-    def _ties(self, method: str) -> str:
-        """How many of the others the seeds do not tell from a method."""
-        others = [row["method"] for row in self.ranking.methods if row["method"] != method]
-        found = [self.ranking.pair(method, other) for other in others]
-        same = sum(one is None or one.verdict != "better" for one in found)
-        if not same:
-            return ""
-        if len(others) == 1:
-            return "The seeds do not tell it from the other."
-        which = "any" if same == len(others) else str(same)
-        return f"The seeds do not tell it from {which} of the {len(others)} others."
+    @property
+    def card(self) -> str:
+        """Id of that method's card."""
+        return "" if self.answer is None else anchor(self.answer.method)
 
 
 def section(ranking: Ranking, name: str, benchmark: str = "") -> Section:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 
 class CwdOptions(Options):
@@ -44,6 +44,7 @@ CARD = MethodCard(
   year = {2021}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="""p_c = softmax over the positions of y_c / T: where in the image channel c looks.
 L = L_task + w T^2 / (N C) sum over images and channels of KL(p_c of the teacher || p_c of the student)
 

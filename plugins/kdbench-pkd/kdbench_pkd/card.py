@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 ONE_STAGE_WEIGHT = 10.0
 """Weight of a level in the public configurations of one-stage detectors."""
@@ -40,6 +40,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="""s', t' = each channel of student and teacher with mean 0 and deviation 1 over batch and positions
 L = L_task + w mean (s' - t')^2 / 2 = L_task + w mean over channels of (1 - r), r their Pearson correlation
 

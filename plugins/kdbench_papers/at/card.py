@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 
 class AtOptions(Options):
@@ -36,6 +36,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
+    attends="both models' attention to the finest map",
     equations="""A = mean over channels of F^2, flattened, divided by its L2 norm over the positions.
 L = L_task + beta sum over maps of the mean over images and positions of (A_s - A_t)^2
 

@@ -42,6 +42,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=("dense",),
     equations="""p = sigmoid of the class logits, each class on its own; sums over all anchors in training.
 class: a / N sum of BCE(s, p_t) |p_t - p_s| over anchors and classes, a = 1
 box:   b / N sum of w (1 - GIoU(box_s, box_t)) over anchors, w the largest |p_t - p_s| of the classes, b = 4

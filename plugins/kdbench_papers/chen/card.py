@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.api import MethodCard, Options
+from kdbench.api import MethodCard, Options, families_of
 
 PARTS: dict[str, tuple[str, ...]] = {
     "l2": ("l2",),
@@ -75,6 +75,7 @@ CARD = MethodCard(
   year = {2017}
 }""",
     tasks=("detection",),
+    families=families_of("detection"),
     equations="""L = L_RPN + L_RCN + gamma L_hint, and in each head L_cls + L_reg:
 L_cls = mu L_hard + (1 - mu) L_soft, L_soft = - sum_c w_c P_t(c) log P_s(c), w = 1.5 for background, else 1;
 L_reg = L_task + nu L_b, L_b = ||R_s - y||^2 if ||R_s - y||^2 + m > ||R_t - y||^2, else 0, for each box;

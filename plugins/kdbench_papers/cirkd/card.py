@@ -65,6 +65,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("segmentation",),
+    families=("segmentation",),
     equations="""F: the map that the classifier reads, each pixel of unit length; KL(t || s) throughout.
 kd:     1 x mean over pixels of KL of the class probabilities
 batch:  1 x mean over pairs of images (i, j) and pixels of i of KL of softmax over pixels of j of F_i . F_j / 0.1

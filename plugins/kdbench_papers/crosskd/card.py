@@ -52,6 +52,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=("dense",),
     equations="""The student's maps behind the k-th convolution and norm of each branch of its head get, channel
 by channel, the teacher's mean and deviation. They go through the teacher's activation, its further convolutions and
 its predictors, frozen. What comes out, p^ and r^, is compared with the teacher's own p and r wherever the head is

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import MethodCard, Options
+from kdbench.api import MethodCard, Options, families_of
 
 
 class DefeatOptions(Options):
@@ -52,6 +52,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=families_of("detection"),
+    attends="the cells of objects",
     equations="""neck: mean over levels of [3 mean over objects of (f(s) - t)^2 / 2 + 12 the same over other cells]
 head: 2 mean over regions with an object of T^2 KL(t || s) of the classes + 2 the same over regions without
 f is a 3x3 convolution with weights next to 0.

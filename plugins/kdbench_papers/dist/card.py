@@ -45,6 +45,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=("two-stage", "segmentation"),
     equations="""Y = softmax of the logits / T, positions x classes.
 L = L_task + w T^2 [mean over positions of (1 - r(Y_s, Y_t)) + mean over classes of (1 - r(Y_s, Y_t))]
 r is Pearson's correlation of a row (inter-class) or of a column (intra-class).

@@ -53,6 +53,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=("two-stage", "segmentation"),
     equations="""b = (p_y, 1 - p_y) of the label y, q the softmax of the other logits, both at temperature T.
 L = L_task + alpha T^2 KL(b_t || b_s) + beta T^2 KL(q_t || q_s), each the mean over positions
 
@@ -73,6 +74,5 @@ Choices:
         "target": "the label against all others",
         "non-target": "the others among themselves",
     },
-    directional="a cell has the label of its upper left pixel (segmentation)",
     reported=Path(__file__).with_name("reported.csv"),
 )

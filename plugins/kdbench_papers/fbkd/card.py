@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import MethodCard, Options
+from kdbench.api import MethodCard, Options, families_of
 
 TERMS = ("features", "attention", "nonlocal")
 
@@ -50,6 +50,7 @@ CARD = MethodCard(
   year = {2021}
 }""",
     tasks=("detection",),
+    families=families_of("detection"),
     equations="""m = H W softmax over cells of (mean of |F| over channels) / 0.5, averaged over both models, fixed
 features:  7e-5 || sqrt(m) (t - A s) ||
 attention: 4e-3 (|| mean over cells of t - B that of s || + || mean over channels of t - K that of s ||)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.api import Family, MethodCard, Options
+from kdbench.api import Family, MethodCard, Options, families_of
 
 TERMS = {
     "focal+global": frozenset({"foreground", "background", "attention", "global"}),
@@ -80,6 +80,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=families_of("detection"),
+    attends="the teacher's attention to each level",
     equations="""A_S = H W softmax over cells of (mean of |F| over channels) / T, A_C = C softmax over channels
 L_focal = alpha sum M A_S A_C (F_t - f(F_s))^2 + beta sum B A_S A_C (F_t - f(F_s))^2
         + gamma (|A_S^t - A_S^s| + |A_C^t - A_C^s|)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from kdbench.api import MethodCard, Options
+from kdbench.api import MethodCard, Options, families_of
 
 LETTERS = {
     "I": "imitation",
@@ -90,6 +90,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=families_of("detection"),
+    attends="the imitation region",
     equations="""L = L_task + lambda L_im, L_im = 1 / (2 N_p) sum_ij I_ij sum_c (f(s)_ijc - t_ijc)^2, N_p = sum I;
 s, t: student's and teacher's map, f an adaptation. I is the imitation region: for each ground-truth box,
 M is its largest IoU with any anchor, and the locations with an anchor of IoU > psi M are in the region.

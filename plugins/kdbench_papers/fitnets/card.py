@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 LAMBDA = 4.0
 """Where the paper's lambda starts."""
@@ -59,6 +59,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="""Hints: L_HT = 1/2 || u(x) - r(v(x)) ||^2, u teacher's map, v student's, r a regressor.
 Soft targets: L_KD = L_task + lambda H(P_T^tau, P_S^tau), tau = 3, lambda falling linearly from 4.
 

@@ -35,6 +35,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=("dense",),
+    attends="the cells of the general instances",
     equations="""The score of a position is the largest |sigmoid(t) - sigmoid(s)| of its classes, its box that of
 the model with the larger probability of it. The best 10 of each level after non-maximum suppression (IoU 0.3)
 of these boxes by score are the instances.

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 
 class HintonOptions(Options):
@@ -56,6 +56,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="""L = a T^2 KL(softmax(v / T) || softmax(z / T)) + b L_task, v teacher's logits, z student's.
 KL and the paper's cross-entropy have the same gradient. Summed over classes, mean over positions.
 

@@ -39,6 +39,7 @@ CARD = MethodCard(
   year = {2020}
 }""",
     tasks=("segmentation",),
+    families=("segmentation",),
     equations="""mu_c = mean feature of the pixels of class c in an image; v_p = cos(f_p, mu_c), c the class of p
 ifv:   L = lambda mean over all pixels of (v_p^s - v_p^t)^2
 pixel: the mean over pixels of KL(t || s), as in `structured`
@@ -58,6 +59,5 @@ Choices:
         "ifv": "the variation within the classes",
         "ifv+pixel": "with soft targets of each pixel",
     },
-    directional="a cell has the label of its upper left pixel, as in the released code",
     reported=Path(__file__).with_name("reported.csv"),
 )

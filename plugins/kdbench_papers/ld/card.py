@@ -58,6 +58,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=("detection",),
+    families=("dense",),
+    attends="the weights of the valuable localisation region",
     equations="""D_i = mean over 4 sides of T^2 KL(softmax(t / T) || softmax(s / T)) over the n + 1 bins, T = 10
 main: 0.25 / (n + 1) sum over positives of w_i D_i, w_i the student's largest class probability
 vlr:  0.25 / (n + 1) sum over the region of v_i D_i / 4

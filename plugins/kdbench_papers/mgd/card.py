@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, Family, MethodCard, Options
+from kdbench.api import TASKS, Family, MethodCard, Options, families_of
 
 WEIGHTS: dict[Family, float] = {"dense": 2e-5, "two-stage": 5e-7, "query": 2e-5, "segmentation": 2e-5}
 """Family -> the released alpha; for DETRs, of which nothing is released, that of dense detection."""
@@ -29,6 +29,10 @@ class MgdOptions(Options):
     """alpha: weight of each level; unset: 2e-5, in two-stage detection 5e-7."""
     ratio: float | None = Field(default=None, ge=0, le=1)
     """lambda: part that is masked; unset: 0.65 in dense, 0.45 in two-stage detection, 0.75 in segmentation."""
+
+    def ratio_in(self, family: Family) -> float:
+        """Return the part that is masked: as given, else the family's own."""
+        return RATIOS[family] if self.ratio is None else self.ratio
 
     @property
     def settled(self) -> frozenset[str]:
@@ -51,6 +55,8 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
+    attends="the cells that a mask leaves of each level",
     equations="""L = L_task + alpha sum over levels of 1/N sum (G(f(F_s) M) - F_t)^2
 M is 0 with probability lambda and 1 else, drawn anew each step for each image and cell, the same for all channels.
 f is a 1x1 convolution where channels differ, G a 3x3 convolution, a ReLU and another 3x3 convolution.

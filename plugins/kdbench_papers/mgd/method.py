@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.api import Captures, Method, Shapes, Step, adapter, masked
-from kdbench_papers.mgd.card import RATIOS, WEIGHTS, MgdOptions
+from kdbench_papers.mgd.card import WEIGHTS, MgdOptions
 from kdbench_papers.mgd.losses import generation_loss, random_mask
 
 
@@ -25,7 +25,7 @@ class MaskedGeneration(Method[MgdOptions]):
         self.generators = nn.ModuleList(generator(theirs[1]) for _, theirs in pairs)
         family = shapes.family or "dense"
         self.weight = WEIGHTS[family] if options.weight is None else options.weight
-        self.ratio = RATIOS[family] if options.ratio is None else options.ratio
+        self.ratio = options.ratio_in(family)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the sum over the levels."""
@@ -36,6 +36,16 @@ class MaskedGeneration(Method[MgdOptions]):
             generated = generate(self._dropped(adapt(ours, theirs.shape[-2:]), step))
             terms.append(generation_loss(masked(generated, cells), masked(theirs, cells)))
         return {"generation": self.weight * torch.stack(terms).sum()}
+
+    def attention(self, step: Step) -> dict[str, Tensor]:
+        """Return the cells that a mask leaves of each level."""
+        if self.options.variant != "cells":
+            return {}
+        ratio = self.options.ratio_in(step.family or "dense")
+        return {
+            f"level {level}": random_mask(maps, ratio, generator=step.generator).squeeze(1)
+            for level, maps in enumerate(self._maps(step.teacher))
+        }
 
     def _dropped(self, maps: Tensor, step: Step) -> Tensor:
         if self.options.variant == "no-mask":

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import MethodCard, Options
+from kdbench.api import MethodCard, Options, families_of
 
 Regions = Literal["proposals", "gt-boxes", "whole-map", "multi-level", "head-outputs", "two-stage"]
 
@@ -53,6 +53,8 @@ CARD = MethodCard(
   year = {2017}
 }""",
     tasks=("detection",),
+    families=families_of("detection"),
+    attends="how many regions are cut from each cell",
     equations="""L = lambda_1 L_m + L_task, L_m = 1 / (2N) sum_i 1 / m_i || u_i - r(v_i) ||^2 over N regions;
 u_i, v_i: the region cut from teacher's and student's map, m_i its number of elements, r a transform.
 

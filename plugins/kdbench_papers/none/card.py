@@ -1,6 +1,20 @@
 """The card of the plain student."""
 
-from kdbench.api import TASKS, MethodCard
+from typing import ClassVar
+
+from pydantic import Field
+
+from kdbench.api import TASKS, MethodCard, Options, families_of
+
+
+class PlainOptions(Options):
+    """Options of the plain student."""
+
+    added_later: ClassVar[tuple[str, ...]] = ("time",)
+
+    time: float = Field(default=1.0, ge=1, le=100)
+    """Training time relative to the pair's schedule; more than 1 makes it a control for slower methods."""
+
 
 CARD = MethodCard(
     name="none",
@@ -10,6 +24,12 @@ CARD = MethodCard(
     link="",
     bibtex="",
     tasks=TASKS,
-    equations="L = L_task. The row that every method is compared with: same seed, same start, same batches.",
+    families=families_of(*TASKS),
+    equations="""L = L_task. The row that every method is compared with: same seed, same start, same batches.
+
+none[time=1.5] is a control: a plain student that trains 1.5 times as long. It has 1.5 times the iterations, the
+warm-up and the decay of the learning rate stretch with them, and the peak learning rate stays. Leaderboards set it
+beside the methods whose iterations take up to 1.5 times as long.""",
     method="kdbench_papers.none.method:Plain",
+    options=PlainOptions,
 )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kdbench.api import Method, Options, Step
+from kdbench.api import Method, Step
+from kdbench_papers.none.card import PlainOptions
 
 
-class Plain(Method[Options]):
+class Plain(Method[PlainOptions]):
     """Captures nothing and adds nothing to the student's loss."""
 
     def losses(self, step: Step) -> dict[str, Tensor]:

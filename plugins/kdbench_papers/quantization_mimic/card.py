@@ -91,6 +91,8 @@ CARD = MethodCard(
   year = {2018}
 }""",
     tasks=("detection",),
+    families=("two-stage",),
+    attends="how many regions are cut from each cell",
     equations=f"""L = L_task + lambda L_m,
 L_m = 1 / (2N) sum_i 1 / m_i || Q(f_t^i) - Q(r(f_s^i)) ||^2 over N regions,
 Q(x) = max(0, ceil(x / s - 1/2) s): the nearest of 0, s, 2s, ..., ties down, negatives to 0.

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 
 class ReviewkdOptions(Options):
@@ -40,6 +40,7 @@ CARD = MethodCard(
   archivePrefix = {arXiv}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
     equations="""From the coarsest level up: x = norm(1x1(F_s)). With a coarser residual y, upsampled (nearest), and
 (a, b) = sigmoid(1x1([x, y])), x := a x + b y. norm(3x3(x)) is compared with the teacher's map; x is the residual
 of the next finer level.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from kdbench.api import TASKS, MethodCard, Options
+from kdbench.api import TASKS, MethodCard, Options, families_of
 
 
 class StructuredOptions(Options):
@@ -51,6 +51,8 @@ CARD = MethodCard(
   year = {2019}
 }""",
     tasks=TASKS,
+    families=families_of(*TASKS),
+    attends="how alike every position is to the centre",
     equations="""L = L_task + lambda_1 (l_pi + l_pa) - lambda_2 l_ho, lambda_1 = 10, lambda_2 = 0.1.
 pixel:    l_pi = mean over pixels of KL(q^t || q^s)
 pair:     l_pa = 1 / n^2 sum_ij (a_ij^s - a_ij^t)^2, a_ij the cosine of the features of nodes i and j

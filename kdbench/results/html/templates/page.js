@@ -14,9 +14,9 @@ function setUp(section) {
   if (!controls) return;
   const body = table.querySelector("tbody.methods");
   const rows = [...body.rows];
-  const names = rows.map((row) => row.cells[1].dataset.key.toLowerCase());
+  const texts = rows.map((row) => row.dataset.words.toLowerCase());
   const search = controls.querySelector("input[type=search]");
-  const verdict = controls.querySelector("select");
+  const kind = controls.querySelector("select");
   const extra = controls.querySelector("input[type=checkbox]");
   const shown = controls.querySelector(".shown");
   const next = section.querySelector("button.next");
@@ -38,8 +38,8 @@ function setUp(section) {
     most = STEP;
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     rows.forEach((row, place) => {
-      const named = words.every((word) => names[place].includes(word));
-      fits.set(row, named && (!verdict.value || row.dataset.verdict === verdict.value));
+      const named = words.every((word) => texts[place].includes(word));
+      fits.set(row, named && (!kind.value || row.dataset.kind === kind.value));
     });
     show();
   }
@@ -68,7 +68,7 @@ function setUp(section) {
     label.replaceWith(button);
   });
   search.addEventListener("input", filter);
-  verdict.addEventListener("change", filter);
+  kind.addEventListener("change", filter);
   if (extra) extra.addEventListener("change", () => table.classList.toggle("wide", extra.checked));
   next.addEventListener("click", () => {
     most += STEP;
