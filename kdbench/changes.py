@@ -13,6 +13,8 @@ from kdbench.specs import Schedule
 
 MODELS = ("student", "teacher")
 SECTIONS = ("schedule", "teacher_schedule", *MODELS)
+OWN = ("width", "roi_stage")
+"""Keys of a model that are no part of its config."""
 INHERIT = "inherit"
 """The one key of a pair itself that can be changed."""
 
@@ -22,7 +24,7 @@ class Change(NamedTuple):
 
     Attributes:
         section: One of :data:`SECTIONS`; empty for the pair itself.
-        key: Key of a schedule, or dotted key of a model's config.
+        key: Key of a schedule, one of :data:`OWN`, or dotted key of a model's config.
         value: Its new value.
     """
 
@@ -31,20 +33,24 @@ class Change(NamedTuple):
     value: Any
 
     def apply(self, pair: dict[str, Any]) -> None:
-        """Change a pair, as JSON has it; a model's keys become edits."""
+        """Change a pair, as JSON has it; keys of a model's config become edits."""
         part = pair[self.section] if self.section else pair
-        (part["edits"] if self.section in MODELS else part)[self.key] = self.value
+        (part["edits"] if self._is_edit else part)[self.key] = self.value
 
     def is_in(self, pair: Mapping[str, Any]) -> bool:
         """Whether a pair has it."""
         part = (pair.get(self.section) or {}) if self.section else {INHERIT: False, **pair}
-        part = part.get("edits", {}) if self.section in MODELS else part
+        part = part.get("edits", {}) if self._is_edit else part
         if self.key not in part:
             return False
         found = part[self.key]
         if isinstance(found, float) and isinstance(self.value, str):  # YAML 1.1 reads 1e-3 as a word
             return str(found) == str(float(self.value))
         return bool(found == self.value)
+
+    @property
+    def _is_edit(self) -> bool:
+        return self.section in MODELS and self.key not in OWN
 
 
 def change(text: str) -> Change:

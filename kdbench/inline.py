@@ -244,7 +244,7 @@ def _teacher(teacher: InlineTeacher, folder: Path) -> Model:
 def _model(model: Model, folder: Path) -> Model:
     """Return a model whose config, if it is a file, is found from the current folder."""
     config = model.config if "::" in model.config else os.path.relpath(folder / model.config)
-    return Model(config=config, edits=model.edits, width=model.width)
+    return Model(config=config, edits=model.edits, width=model.width, roi_stage=model.roi_stage)
 
 
 def nothing_to_prepare(folder: Path, source: Path | None) -> None:

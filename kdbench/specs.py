@@ -39,7 +39,7 @@ from pydantic import (
 
 Task = Literal["detection", "segmentation"]
 TASKS: tuple[Task, ...] = ("detection", "segmentation")
-Family = Literal["two-stage", "dense", "segmentation"]
+Family = Literal["two-stage", "dense", "query", "segmentation"]
 Precision = Literal["fp32", "fp16", "bf16"]
 """What a training computes in: single precision, or float16 or bfloat16 where torch's autocast says so."""
 LABELS = frozenset({"selector"})
@@ -113,6 +113,8 @@ class Model(Spec):
     """Hash of what the config resolves to, see :mod:`kdbench.openmmlab.resolved`; None before it is planned."""
     width: int | None = Field(default=None, gt=0)
     """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
+    roi_stage: int = Field(default=1, gt=0)
+    """Stage that methods look into where a cascade has several RoI heads in a row (Cascade R-CNN)."""
 
     @property
     def gives_features(self) -> bool:
@@ -125,6 +127,8 @@ class Model(Spec):
         values: dict[str, Any] = serialise(self)
         if self.width is None:
             values.pop("width", None)
+        if self.roi_stage == 1:
+            values.pop("roi_stage", None)
         return values
 
 

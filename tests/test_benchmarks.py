@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from kdbench.benchmarks import Benchmark, Cell, load, looked_up, options_of, parsed, seed_range
 from kdbench.changes import change
+from kdbench.datasets import digits
 from kdbench.errors import UserError
+from kdbench.inline import InlinePair
 from kdbench.reported import reported
+from kdbench.specs import Model
 
 ROOT = Path(__file__).parents[1] / "benchmarks"
 FILES = sorted(ROOT.rglob("*.yaml"))
@@ -324,3 +327,21 @@ def test_a_change_is_found_in_a_pair_that_has_it():
     assert not one.is_in({"schedule": {"lr": 0.01}})
     assert change("student.a.b=2").is_in({"student": {"edits": {"a.b": 2}}})
     assert not change("student.a.b=2").is_in({"student": {"edits": {}}})
+
+
+@pytest.mark.parametrize("setting", ["student.roi_stage=2", "student.width=8"])
+def test_a_models_own_keys_are_no_edits_of_its_config(setting):
+    pair = {"student": Model(config="mmdet::x.py").model_dump(mode="json")}
+    change(setting).apply(pair)
+    assert pair["student"]["edits"] == {}
+    assert change(setting).is_in(pair)
+    key, _, value = setting.removeprefix("student.").partition("=")
+    assert getattr(Model.model_validate(pair["student"]), key) == int(value)
+
+
+def test_models_in_a_file_keep_their_width_and_stage(tmp_path):
+    model = {"config": "mmdet::x.py", "width": 16, "roi_stage": 2}
+    schedule = {"iterations": 1, "batch_size": 1, "lr": 1, "scale": [64, 64]}
+    given = InlinePair.model_validate({"name": "x", "teacher": model, "student": model, "schedule": schedule})
+    pair = given.pair(digits.detection, tmp_path)
+    assert pair.teacher == pair.student == Model.model_validate(model)

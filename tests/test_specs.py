@@ -124,3 +124,11 @@ def test_file_digest(tmp_path):
     path = Path(tmp_path / "x")
     path.write_bytes(b"abc")
     assert file_digest(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_first_stage_of_a_cascade_is_no_part_of_an_identity():
+    first = Model(config="mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py")
+    assert "roi_stage" not in first.model_dump(mode="json")
+    second = first.model_copy(update={"roi_stage": 2})
+    assert second.model_dump(mode="json")["roi_stage"] == 2
+    assert first.identity() != second.identity()

@@ -100,12 +100,19 @@ class _Order:
             return [value[old] for old in self.order]
         if name == "assignments":
             return {head: self.capture(f"{head}_targets", part) for head, part in value.items()}
+        if name == "query_targets":
+            return tuple(arranged(part, self._queries_of(part.rows)) for part in value)
         if isinstance(value, Assignment):
             return arranged(value, self._rows_of(name, value.rows))
         if name in SHARED:
             return value
         rows = self.rows if self.rows is not None and name in AT_ROIS else self.order
         return _each(value, lambda part: part[rows])
+
+    def _queries_of(self, rows: Tensor) -> Tensor:
+        """Return the new rows of queries, which are counted over images first."""
+        count = len(rows) // len(self.places)
+        return self.places[rows // count] * count + rows % count
 
     def _rows_of(self, name: str, rows: Tensor) -> Tensor:
         if name == "roi_targets" and self.rows is not None:
@@ -206,6 +213,13 @@ class Mirror:
             return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
         if name == "head_boxes":
             return [self._anchors(part, *grid) for part, grid in zip(value, self.grids, strict=True)]
+        if name == "query_boxes":
+            return tuple(map(self._places, value))
+        if name == "query_targets":
+            return tuple(
+                replace(part, boxes=self._places(part.boxes), targets=self._places(part.targets))
+                for part in value
+            )
         if isinstance(value, LevelsByAnchors):
             return LevelsByAnchors(tuple(map(self.corners, value.anchors)))
         if name == "roi_boxes":
@@ -228,6 +242,12 @@ class Mirror:
         """(..., 4) x1, y1, x2, y2, or more after these."""
         moved, low, high = boxes.clone(), self.side, self.side + 2
         moved[..., low], moved[..., high] = self.size - boxes[..., high], self.size - boxes[..., low]
+        return moved
+
+    def _places(self, boxes: Tensor) -> Tensor:
+        """(..., 4) cx, cy, w, h as parts of the image's size."""
+        moved = boxes.clone()
+        moved[..., self.side] = 1 - boxes[..., self.side]
         return moved
 
     def tail(self, hidden: Any, after: int) -> Predictions:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
+from kdbench.conformance.models import examined_families
 from kdbench.conformance.target import Target
 from kdbench.conformance.watching import Seen, watch
 from kdbench.distill.settings import noted
 from kdbench.plugins import make_method
-from kdbench.specs import task_of
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.distiller import Distiller
@@ -103,13 +103,8 @@ class Exam:
         return found
 
     def families(self, options: Options | None = None) -> list[str]:
-        """Return the families of the card's tasks that have what the method captures."""
-        from kdbench.distill import FAMILIES
-
-        needed = set(make_method(self.card, options or self.options).needs())
-        return [
-            family for family, has in FAMILIES.items() if needed <= has and task_of(family) in self.card.tasks
-        ]
+        """Return the families in which the method is looked at, as :func:`examined_families` says."""
+        return examined_families(self.card, options or self.options)
 
     def teachers(self, family: str, options: Options) -> list[Any]:
         """Return the teachers that these options ask for, the same at every call."""

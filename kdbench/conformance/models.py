@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, stages
-from kdbench.specs import Model, Schedule
+from kdbench.plugins import make_method
+from kdbench.specs import Model, Schedule, narrow, task_of
 
 WIDTH = 8
 IMAGE = 64
@@ -28,12 +29,44 @@ def segmenter(channels: int) -> Model:
     return Model(config="mmseg::fcn/fcn_r18-d8_4xb2-80k_cityscapes-512x1024.py", edits=edits)
 
 
+def dino(channels: int) -> Model:
+    """DINO, whose queries of denoising no method may see."""
+    edits = {
+        "backbone.depth": 18,
+        "neck.in_channels": stages(18, channels // 4)[-3:],
+        "num_queries": 12,
+        "encoder.num_layers": 1,
+        "decoder.num_layers": 2,
+        "dn_cfg.group_cfg.num_dn_queries": 8,
+    }
+    return narrow("mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py", channels // 4, edits)
+
+
 MODELS: Mapping[str, Callable[[int], Model]] = {
     "two-stage": lambda channels: faster_rcnn(18, WIDTH, channels, first=1, hidden=32),
     "dense": lambda channels: gfl(18, WIDTH, channels, first=1, norm="head"),
+    "query": dino,
     "segmentation": segmenter,
 }
 """Family -> its model with so many channels."""
+
+
+def working_families(card: MethodCard, options: Options) -> list[str]:
+    """Return the families of a method's tasks that have what it captures."""
+    from kdbench.distill import FAMILIES
+
+    needed = set(make_method(card, options).needs())
+    return [family for family, has in FAMILIES.items() if needed <= has and task_of(family) in card.tasks]
+
+
+def examined_families(card: MethodCard, options: Options) -> list[str]:
+    """Return the families in which a method is looked at: those in which it works.
+
+    Maps are maps everywhere, so DETRs, which train slowly, are for methods that no other detector can run.
+    """
+    found = working_families(card, options)
+    others = [family for family in found if family != "query"]
+    return others if any(task_of(family) == "detection" for family in others) else found
 
 
 def dataset_of(family: str) -> Dataset:

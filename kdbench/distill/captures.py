@@ -10,7 +10,8 @@
 - ``roi_features``: (R, C, h, w), pooled on the student's RoIs in both models (two-stage)
 - ``roi_logits``: (R, classes + 1), background last, on the student's RoIs in both models (two-stage)
 - ``roi_boxes``: (R, 4 * classes) or (R, 4) encoded regressions on the student's RoIs (two-stage)
-- ``logits``: ``Logits``: per RoI, per anchor or point, or per pixel (every family)
+- ``logits``: ``Logits``: per RoI, per anchor or point, per query of the last decoder layer, or per pixel (every
+  family)
 - ``softmax_logits``: the same, of heads whose classes exclude each other (two-stage, segmentation)
 - ``pixel_logits``: the (B, C, H, W) tensor of the pixels' logits (segmentation)
 - ``auxiliary_logits``: tuple of the (B, C, H, W) logits of each auxiliary head (segmentation; a model may have
@@ -24,8 +25,18 @@
 - ``assignments``: dict of the family's assignments: ``rpn`` and ``roi`` (two-stage), ``head`` (dense)
 - ``anchors``: list over levels of (H_i * W_i * A, 4) boxes in row-major (y, x, a) order (two-stage: the RPN's;
   dense: the head's; an anchor-free head's points as squares of 8 strides)
+- ``memory``: tuple of (B, C, H_i, W_i), what the encoder makes of the maps that it reads, finest first (query). Its
+  padded cells hold nothing: ``Targets.valid`` tells them
+- ``queries``: tuple over decoder layers of (B, Q, C), the queries behind each layer (query)
+- ``query_logits``: ``Logits`` of the queries, one (B, C, Q) a decoder layer (query)
+- ``query_boxes``: tuple over decoder layers of (B, Q, 4) boxes cx, cy, w, h as parts of the image's size (query)
+- ``query_targets``: tuple over decoder layers of ``Assignment``, on all queries: the object, if any, that the
+  student's own step matched each with (query)
 - ``box_levels``: function of boxes (N, 4): the level of the neck, (N,) integers, that the model itself takes each
   from (two-stage: as its RoI extractor; dense: the level whose anchors reach the largest IoU)
+
+In the family ``query`` (DETR and its kin) the queries of denoising are left out, and the teacher's entries have a
+query for each of the student's, in the student's order: see :func:`kdbench.distill.queries.matched_queries`.
 
 Ground truth (boxes, labels, masks) is in ``Targets``, in every family that has it.
 """
@@ -58,6 +69,9 @@ FAMILIES: Mapping[str, frozenset[str]] = {
         {"backbone", "neck", "head", "logits", "anchors", "box_levels", "head_targets", "assignments"}
         | {"head_boxes", "head_hidden"}
     ),
+    "query": frozenset(
+        {"backbone", "neck", "memory", "queries", "query_logits", "query_boxes", "query_targets", "logits"}
+    ),
     "segmentation": frozenset(
         {"backbone", "neck", "logits", "softmax_logits", "pixel_logits", "auxiliary_logits"}
     ),
@@ -71,7 +85,8 @@ class Logits:
 
     Attributes:
         values: Tensors whose dimension 1 is the class: one (R, C + 1) in two-stage detection, one
-            (B, C, A, H_i, W_i) a level in dense detection, one (B, C, H, W) in segmentation.
+            (B, C, A, H_i, W_i) a level in dense detection, one (B, C, Q) a decoder layer of a DETR, one
+            (B, C, H, W) in segmentation.
         activation: ``softmax`` over dimension 1, or ``sigmoid``: every class on its own.
     """
 
@@ -101,8 +116,8 @@ W_i) each, after the convolution's norm and before its activation."""
 class Assignment:
     """What a head is trained on in a batch, and what a model says there.
 
-    The positions (RoIs, anchors or points) are those that the student's own training step chose; the teacher's
-    entry has its own predictions at the same positions, and the same labels and targets.
+    The positions (RoIs, anchors, points or queries) are those that the student's own training step chose; the
+    teacher's entry has its own predictions at the same positions, and the same labels and targets.
 
     Attributes:
         logits: (N, C) class logits at the sampled positions; with softmax the background is the last column.
@@ -110,10 +125,12 @@ class Assignment:
         labels: (N,) class indices; the background is the head's number of classes (an RPN's: 1).
         positive: (P,) which of the N positions have a box.
         boxes: (P, 4) regressions of the positives. Delta-coded heads (RPN, RoI heads, RetinaNet): raw deltas;
-            GFL and FCOS: distances left, top, right, bottom, as parts of the target's width and height.
+            GFL and FCOS: distances left, top, right, bottom, as parts of the target's width and height; a DETR:
+            cx, cy, w, h as parts of the image's size.
         targets: (P, 4) what these should be, in the same encoding.
         rows: (N,) place of each position among all of the head's, counted over levels, then images, then cells
-            (y, x) and anchors, as :func:`kdbench.api.rows_of` orders its maps; of a RoI head over its RoIs.
+            (y, x) and anchors, as :func:`kdbench.api.rows_of` orders its maps; of a RoI head over its RoIs; of a
+            DETR over images, then queries.
         weights: (N,) what the classification of each position counts in the head's own loss.
         normaliser: () number of positives: the mean over all processes, whose sum counts as at least 1.
     """

@@ -7,7 +7,7 @@ student's proposals and RoIs where there are any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import pairwise
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
+from kdbench.openmmlab import cascades, queries
 from kdbench.openmmlab.assignments import DenseTraining, RoiTraining, check_understood, is_understood
 from kdbench.openmmlab.auxiliary import CAPTURE, auxiliary_heads, auxiliary_logits
 from kdbench.openmmlab.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
@@ -26,15 +27,8 @@ from kdbench.specs import Family
 POINT_BOX_STRIDES = 8
 """Side, in strides, of the square that stands for an anchor-free head's point."""
 
-ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "segmentation": ()}
+ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "query": (), "segmentation": ()}
 """Family -> the heads that have an assignment."""
-
-OUTSIDE_CASCADES: Mapping[str, frozenset[str]] = {
-    "two-stage": frozenset({"backbone", "neck", "rpn", "anchors"}),
-    "dense": frozenset({"backbone", "neck"}),
-    "segmentation": frozenset({"backbone"}),
-}
-"""Family -> the captures that do not come from the head that may be a cascade."""
 
 AT_ROIS = frozenset(
     {"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits", "roi_targets", "assignments"}
@@ -51,6 +45,8 @@ def family_of_model(model: nn.Module) -> Family:
     """Family of a built model: see :data:`kdbench.distill.captures.FAMILIES`."""
     if hasattr(model, "decode_head"):
         return "segmentation"
+    if getattr(model, "decoder", None) is not None:
+        return "query"
     return "two-stage" if getattr(model, "roi_head", None) is not None else "dense"
 
 
@@ -58,7 +54,7 @@ def family_of_model(model: nn.Module) -> Family:
 def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator[Raw]:
     """Record the outputs of a model's parts while it runs; the raw record fills as it does.
 
-    A cascade of heads is left out: see :func:`check_cascade`.
+    A segmentor's cascade of heads is left out: see :func:`kdbench.openmmlab.cascades.check_cascade`.
 
     Args:
         model: The model.
@@ -69,6 +65,8 @@ def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator
     handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
     if "head_hidden" in names and "head" in parts:
         handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
+    if family_of_model(model) == "query":
+        handles.append(queries.keep(model, raw))
     undo = _watch(model, raw)
     try:
         yield raw
@@ -88,9 +86,10 @@ def parts_of(model: Any) -> dict[str, nn.Module]:
         parts["classifier"] = dropout if dropout is not None else getattr(head, "conv_seg", head)
     elif family == "dense":
         parts |= {"head": model.bbox_head}
+    elif family == "query":
+        parts |= {"encoder": model.encoder}
     else:
-        head = model.roi_head
-        parts |= {"rpn": model.rpn_head, "extractor": head.bbox_roi_extractor, "roi_head": head.bbox_head}
+        parts |= {"rpn": model.rpn_head, **cascades.roi_parts(model)}
     return {name: part for name, part in parts.items() if part is not None}
 
 
@@ -104,8 +103,10 @@ def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
 def _watch(model: Any, raw: Raw) -> Callable[[], None]:
     """Keep what methods give that OpenMMLab calls by name, so that no module hook sees it."""
     family = family_of_model(model)
-    if has_cascade(model):
+    if cascades.has_cascade(model):
         return lambda: None
+    if family == "query":
+        return _watched(model.bbox_head, "get_targets", lambda output: queries.keep_targets(raw, output))
     undo = ExitStack()
     if family == "segmentation":
         undo.callback(_watched(model.decode_head, "forward", lambda output: raw.update(head=output)))
@@ -125,7 +126,7 @@ def _watch(model: Any, raw: Raw) -> Callable[[], None]:
 
 def _assigned_head(model: Any, name: str) -> Any:
     if name == "roi":
-        return model.roi_head.bbox_head
+        return cascades.roi_parts(model)["roi_head"]
     return model.rpn_head if name == "rpn" else model.bbox_head
 
 
@@ -159,29 +160,13 @@ def _boxes(results: Any) -> list[Tensor]:
     return [torch.cat([r.bboxes, r.scores[:, None]], dim=1).detach() for r in results]
 
 
-def has_cascade(model: Any) -> bool:
-    """Whether a part that methods look into is a cascade."""
-    return any(isinstance(part, nn.ModuleList) for part in parts_of(model).values())
-
-
-def check_cascade(model: Any, names: frozenset[str]) -> None:
-    """Raise UserError if captures are asked for that come from a cascade of heads, which has no one output."""
-    outside = OUTSIDE_CASCADES[family_of_model(model)]
-    if has_cascade(model) and not names <= outside:
-        asked, others = ", ".join(sorted(names - outside)), ", ".join(sorted(outside))
-        raise UserError(
-            f"{type(model).__name__} has a cascade of heads, which methods cannot look into ({asked}): choose "
-            f"another model, or a method that needs only {others}."
-        )
-
-
 def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
     """Return the named captures from a raw record.
 
     Raises:
-        UserError: If a cascade of heads has to be looked into.
+        UserError: If the model has no such capture, or a segmentor's cascade of heads would have to be looked into.
     """
-    check_cascade(model, names)
+    cascades.check_cascade(model, names)
     family, raw = family_of_model(model), _InLayout(raw)
     return {name: _capture(model, raw, name, family) for name in names}
 
@@ -229,6 +214,8 @@ def _laid_out(gradient: Tensor | None, strides: tuple[int, ...]) -> Tensor | Non
 def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if name == "backbone":
         return tuple(raw["backbone"])
+    if family == "query" and name != "neck":
+        return queries.capture(model, raw, name)
     if name == "assignments":
         return {head: _assignment(model, raw, head) for head in ASSIGNED[family]}
     if name.endswith("_targets"):
@@ -318,7 +305,7 @@ def _box_levels(model: Any, family: str, maps: tuple[Tensor, ...]) -> LevelsBySc
     """How the model chooses the level of a box."""
     if family == "dense":
         return LevelsByAnchors(tuple(_anchors(model, family, maps)))
-    extractor = model.roi_head.bbox_roi_extractor
+    extractor: Any = cascades.roi_parts(model)["extractor"]
     if not hasattr(extractor, "finest_scale"):
         raise UserError(
             f"a {type(extractor).__name__} pools each RoI from several levels, so a box has no level of its own: "
@@ -342,15 +329,16 @@ def _squares(points: Tensor, stride: Any) -> Tensor:
 
 
 @torch.no_grad()
-def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
+def teacher_record(teacher: Any, inputs: Tensor, samples: Any, names: frozenset[str]) -> Raw:
     """Run the teacher on a batch and record the parts that are needed, whichever student asks.
 
     Args:
         teacher: The teacher, in eval mode.
         inputs: (B, 3, H, W) images, normalised for the teacher.
+        samples: Data samples, which know each image's size within the padded batch.
         names: Captures that are asked for.
     """
-    check_cascade(teacher, names)
+    cascades.check_cascade(teacher, names)
     with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
             pass
@@ -358,38 +346,42 @@ def teacher_record(teacher: Any, inputs: Tensor, names: frozenset[str]) -> Raw:
             teacher.backbone(inputs)
         else:
             raw["features"] = teacher.extract_feat(inputs)
-            _run_head(teacher, raw["features"], names)
+            _run_head(teacher, raw["features"], samples, names)
     return raw
 
 
 @torch.no_grad()
 def teacher_view(teacher: Any, record: Raw, student: Raw, names: frozenset[str]) -> Captures:
-    """Return the teacher's named captures of a batch, on one student's RoIs.
+    """Return the teacher's named captures of a batch, on one student's RoIs or in the order of its queries.
 
     Args:
         teacher: The teacher, in eval mode.
         record: What :func:`teacher_record` gave for these or more names; it is not changed.
-        student: The student's raw record: its proposals and RoIs are used.
+        student: The student's raw record: its proposals and RoIs, or its queries, are used.
         names: Captures that the method asked for.
     """
     family, raw = family_of_model(teacher), dict(record)
     if family == "two-stage" and names & AT_ROIS:
         with recording(teacher) as at_rois:
-            teacher.roi_head._bbox_forward(record["features"], student["extractor_inputs"][1])
+            cascades.run_roi_head(teacher, record["features"], student["extractor_inputs"][1])
         raw |= at_rois
-    trainings = (f"{name}_training" for name in ASSIGNED[family])
+    if family == "query" and names & queries.AT_QUERIES:
+        raw["order"] = queries.order_of(teacher, record, student)
+    trainings = (f"{name}_training" for name in (*ASSIGNED[family], "query"))
     for shared in ("proposals", "extractor_inputs", *trainings):
         if shared in student:
             raw[shared] = student[shared]
     return captures_of(teacher, raw, names)
 
 
-def _run_head(teacher: Any, features: Any, names: frozenset[str]) -> None:
+def _run_head(teacher: Any, features: Any, samples: Any, names: frozenset[str]) -> None:
     family = family_of_model(teacher)
     if family == "segmentation":
         teacher.decode_head(features)
         for head in auxiliary_heads(teacher) if CAPTURE in names else ():
             head(features)
+    elif family == "query":
+        queries.run_transformer(teacher, features, samples, names)
     elif family == "dense":
         if names & AT_HEAD:
             with encoding_as_in_training(teacher.bbox_head):

@@ -18,7 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
+from kdbench.openmmlab import queries
 from kdbench.openmmlab.captures import family_of_model
+from kdbench.openmmlab.cascades import stages_of
 from kdbench.openmmlab.features import FeatureTeacher
 from kdbench.openmmlab.models import full_config, parameters_of
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
@@ -88,20 +90,21 @@ def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedul
         dataset: Gives the library.
         schedule: Gives the image size, which the model's padding rounds up.
     """
-    model = on_meta(config, dataset)
+    model = without_values(config, dataset)
     width, height = schedule.scale
     divisor = getattr(model.data_preprocessor, "pad_size_divisor", 1) or 1
     size = [-(-side // divisor) * divisor for side in (height, width)]
-    image = torch.zeros(1, 3, *size, device="meta")
+    image = torch.zeros(1, 3, *size, device=_device(model))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _forward(model, image)
     return parameters_of(model), int(counter.get_total_flops()) // 2
 
 
-def on_meta(config: ConfigDict, dataset: Dataset) -> Any:
-    """Return the model without values, in evaluation mode: not initialised, so nothing is downloaded.
+def without_values(config: ConfigDict, dataset: Dataset) -> Any:
+    """Return the model on the meta device, in evaluation mode: not initialised, so nothing is downloaded.
 
-    Built on the CPU first, because some models read values of their own tensors while they are built.
+    Built on the CPU first, because some models read values of their own tensors while they are built. A DETR stays
+    there.
     """
     if dataset.task == "detection":
         from mmdet.registry import MODELS
@@ -109,7 +112,13 @@ def on_meta(config: ConfigDict, dataset: Dataset) -> Any:
         from mmseg.registry import MODELS
     init_default_scope(LIBRARIES[dataset.task])
     with seeded("complexity"):
-        return MODELS.build(copy.deepcopy(config)).eval().to("meta")
+        model = MODELS.build(copy.deepcopy(config)).eval()
+    return model.to(_device(model))
+
+
+def _device(model: Any) -> str:
+    """Return where a model is counted: the attention of a DETR reads the sizes of its maps from a tensor."""
+    return "cpu" if family_of_model(model) == "query" else "meta"
 
 
 def _forward(model: Any, image: torch.Tensor) -> None:
@@ -126,6 +135,8 @@ def _forward(model: Any, image: torch.Tensor) -> None:
     features = model.extract_feat(image)
     if family == "segmentation":
         model.decode_head(features)
+    elif family == "query":
+        queries.run_transformer(model, features, [_sample(image)], queries.AT_QUERIES)
     elif family == "dense":
         model.bbox_head(features)
     else:
@@ -133,15 +144,18 @@ def _forward(model: Any, image: torch.Tensor) -> None:
         _roi_head(model.roi_head, model.test_cfg.rpn.max_per_img)
 
 
+def _sample(image: torch.Tensor) -> Any:
+    """Return the data sample of an image that fills its batch."""
+    from mmdet.structures import DetDataSample
+
+    size = tuple(image.shape[-2:])
+    return DetDataSample(metainfo={"batch_input_shape": size, "img_shape": size})
+
+
 def _roi_head(head: Any, proposals: int) -> None:
     """Every stage of a RoI head, on pooled features of all proposals."""
-    extractors, heads = _stages(head.bbox_roi_extractor), _stages(head.bbox_head)
+    extractors, heads = stages_of(head.bbox_roi_extractor), stages_of(head.bbox_head)
     for extractor, box_head in zip(extractors, heads, strict=True):
         size = extractor.roi_layers[0].output_size
         pooled = torch.zeros(proposals, extractor.out_channels, *size, device="meta")
         box_head(head.shared_head(pooled) if head.with_shared_head else pooled)
-
-
-def _stages(part: nn.Module) -> list[Any]:
-    """Return the stages of a cascade, or the one part itself."""
-    return list(part) if isinstance(part, nn.ModuleList) else [part]

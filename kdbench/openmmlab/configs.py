@@ -28,6 +28,8 @@ FEATURE_TEACHER = "FeatureTeacher"
 FULL_WIDTH = 64
 """Channels after the stem of a ResNet as published."""
 IMAGE_CHANNELS = 3
+EMBEDDING = 256
+"""Channels of a DETR's queries where its head does not say."""
 SCALED = re.compile(r"(^|_)channels$|^(num_groups|embed_dims|num_feats)$")
 """Keys of a config whose numbers grow with the width."""
 
@@ -188,14 +190,14 @@ def family_of(config: ConfigDict) -> Family:
         )
     if "decode_head" in config:
         return "segmentation"
-    queries = "decoder" in config or config.get("rpn_head", {}).get("type") == "EmbeddingRPNHead"
-    if "roi_head" in config and "rpn_head" in config and not queries:
+    embedded = config.get("rpn_head", {}).get("type") == "EmbeddingRPNHead"
+    if "roi_head" in config and "rpn_head" in config and not embedded:
         return "two-stage"
-    if "bbox_head" in config and not queries:
-        return "dense"
+    if "bbox_head" in config and "language_model" not in config:
+        return "query" if "decoder" in config else "dense"
     raise UserError(
         f"model '{config.get('type')}' is of no known family (two-stage: rpn_head and roi_head; dense: a "
-        "convolutional bbox_head; segmentation: decode_head): give another model."
+        "convolutional bbox_head; query: decoder and bbox_head; segmentation: decode_head): give another model."
     )
 
 
@@ -218,6 +220,8 @@ def make_narrow(config: ConfigDict, width: int) -> None:
         raise UserError(
             f"backbone '{backbone.get('type')}' is no ResNet: give its channels as edits, without a width."
         )
+    if "decoder" in config:
+        config.bbox_head.setdefault("embed_dims", EMBEDDING)
     for part in list(walk(config)):
         for name in filter(SCALED.search, list(part)):
             value = part[name]
@@ -266,6 +270,9 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             part["type"] = "BN"
         if part.get("type") in IGNORING and format_of(dataset).ignores:
             part["ignore_iof_thr"] = IGNORED
+    if "num_queries" in model:  # of which no more detections can be taken
+        test = model.get("test_cfg") or {}
+        test["max_per_img"] = min(test.get("max_per_img", model["num_queries"]), model["num_queries"])
     if not pretrained:
         drop_pretrained(model)
     if dataset.task == "segmentation":

@@ -80,7 +80,7 @@ class Teacher:
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
         if isinstance(self.model, FeatureTeacher):
             return dict.fromkeys(names, self.model.extract_feat(inputs))
-        return teacher_record(self.model, inputs, names)
+        return teacher_record(self.model, inputs, samples, names)
 
     def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
         """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""

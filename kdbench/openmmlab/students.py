@@ -21,6 +21,7 @@ from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
 from kdbench.openmmlab.auxiliary import check_auxiliary
+from kdbench.openmmlab.cascades import look_into
 from kdbench.openmmlab.checkpoints import load_weights, weights_hash
 from kdbench.openmmlab.class_layers import other_classes as other_classes  # a part of the Trainer
 from kdbench.openmmlab.class_layers import rows_for, started
@@ -102,7 +103,7 @@ class Subject:
         if not initial_weights(config):
             thaw(model)
         model.load_state_dict(self._inherited(model), strict=False)
-        return self._staged(model)
+        return self._prepared(model)
 
     def notes(self) -> list[str]:
         """Return lines on the weights that the built model starts from, and on layers that are thawed."""
@@ -125,7 +126,7 @@ class Subject:
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
         """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
-        model = self._staged(build_model(config, self.dataset, self.seed))
+        model = self._prepared(build_model(config, self.dataset, self.seed))
         own = model.network if isinstance(model, FeatureTeacher) else model
         return model, load_weights(own, weights, self.renamed(), self._rows(weights))
 
@@ -137,7 +138,8 @@ class Subject:
         """Return how names in foreign checkpoints become the model's, as :func:`load_weights` takes it."""
         return revised_keys(read_config(self.model.config))
 
-    def _staged(self, model: Any) -> Any:
+    def _prepared(self, model: Any) -> Any:
+        look_into(model, self.model.roi_stage)
         if self.stage is not None:
             install(model, self.stage)
         return model

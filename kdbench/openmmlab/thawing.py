@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench.cards import Dataset
-from kdbench.openmmlab.complexity import on_meta
+from kdbench.openmmlab.complexity import without_values
 from kdbench.openmmlab.pretrained import initial_weights
 
 SWITCHES = {"frozen_stages": -1, "norm_eval": False}
@@ -44,7 +44,7 @@ def thaw(model: Any) -> str | None:
 
 def thawing(config: ConfigDict, dataset: Dataset) -> list[str]:
     """Return the line of :func:`thaw` on a model that is built from a config, if there is one."""
-    line = None if initial_weights(config) else thaw(on_meta(config, dataset))
+    line = None if initial_weights(config) else thaw(without_values(config, dataset))
     return [] if line is None else [line]
 
 

@@ -11,8 +11,8 @@ import pytest
 from children import finish, look_at, start
 from lightly import LIGHTLY
 
-from kdbench.distill import FAMILIES
-from kdbench.plugins import make_method, registry
+from kdbench.conformance.models import examined_families
+from kdbench.plugins import registry
 
 DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
 METHODS = [
@@ -23,15 +23,10 @@ METHODS = [
 BRIEFLY = sorted(LIGHTLY - {"cirkd"})
 
 
-def families(card):
-    """The families that a method claims."""
-    needed = set(make_method(card, card.options()).needs())
-    tasks = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
-    return [family for family, has in FAMILIES.items() if needed <= has and tasks[family] in card.tasks]
-
-
 RUNS = [
-    (card.name, family) for card in METHODS for family in families(card)[-1 if card.name in BRIEFLY else 0 :]
+    (card.name, family)
+    for card in METHODS
+    for family in examined_families(card, card.options())[-1 if card.name in BRIEFLY else 0 :]
 ]
 
 

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from kdbench.distill import FAMILIES
-from kdbench.plugins import make_method, registry
+from kdbench.conformance.models import examined_families
+from kdbench.plugins import registry
 
 pytestmark = pytest.mark.gpu
 
@@ -25,12 +25,10 @@ METHODS = [
     for offer in registry().methods.values()
     if offer.plugin.distribution in ("kdbench", "kdbench-cwd", "kdbench-pkd") and offer.value.name != "none"
 ]
-TASKS = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
 RUNS = [
     pytest.param(card.name, family, id=f"{card.name}-{family}")
     for card in METHODS
-    for family, has in FAMILIES.items()
-    if TASKS[family] in card.tasks and set(make_method(card, card.options()).needs()) <= has
+    for family in examined_families(card, card.options())
 ]
 ONE_EACH = [("mimic", "two-stage"), ("hinton", "dense"), ("structured", "segmentation")]
 """A method of each family; the last one has an adversary."""

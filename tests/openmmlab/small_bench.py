@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from one_stage import ONE_STAGE
 from paper_networks import NETWORK_FAMILIES, NETWORKS
+from query_models import QUERY
 
 from kdbench.cards import Dataset, MethodCard, Options
 from kdbench.conformance.models import segmenter
@@ -34,6 +35,8 @@ FAMILIES = {
     "deeplab": "segmentation",
 }
 """The models that every part is tried on, and the family of each."""
+OTHERS = {**NETWORK_FAMILIES, "cascade": "two-stage", **dict.fromkeys(QUERY, "query")}
+"""The same of further models; those of one_stage.py are dense."""
 
 
 def espnet(channels: int) -> Model:
@@ -43,8 +46,23 @@ def espnet(channels: int) -> Model:
 
 
 def family_of(kind: str) -> str:
-    """The family of a small model; those of one_stage.py are dense."""
-    return (FAMILIES | NETWORK_FAMILIES).get(kind, "dense")
+    """The family of a small model."""
+    return (FAMILIES | OTHERS).get(kind, "dense")
+
+
+def cascade(channels: int) -> Model:
+    """Cascade R-CNN with three RoI heads in a row, which pool other sizes than the small Faster R-CNN."""
+    faster = faster_rcnn(18, WIDTH, channels, first=1, hidden=32).edits
+    edits = {
+        key: value for key, value in faster.items() if not key.startswith(("roi_head", "train_cfg.rcnn"))
+    }
+    edits |= {f"train_cfg.rcnn.{stage}.sampler.num": 32 for stage in range(3)}
+    for stage in range(3):
+        head = f"roi_head.bbox_head.{stage}"
+        edits |= {f"{head}.in_channels": channels, f"{head}.fc_out_channels": 16}
+    edits["roi_head.bbox_roi_extractor.out_channels"] = channels
+    edits["roi_head.bbox_roi_extractor.featmap_strides"] = strides(1)
+    return Model(config="mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py", edits=edits)
 
 
 def retinanet(channels: int) -> Model:
@@ -94,7 +112,9 @@ MODELS: dict[str, Any] = {
     "fcn": segmenter,
     "deeplab": deeplab,
     "espnet": espnet,
+    "cascade": cascade,
     **ONE_STAGE,
+    **QUERY,
     **NETWORKS,
 }
 CHANNELS = {"student": 16, "teacher": 24}

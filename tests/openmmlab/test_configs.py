@@ -91,15 +91,21 @@ def test_custom_imports_that_fail_name_the_module(tmp_path, monkeypatch, imports
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["detr/detr_r50_8xb2-150e_coco.py", "sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py"]
-)
-def test_queries_are_of_no_known_family(name):
-    config = model_config(Model(config=f"mmdet::{name}"), digits.detection, pretrained=False)
+def test_proposals_that_are_queries_are_of_no_known_family():
+    sparse = Model(config="mmdet::sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py")
+    config = model_config(sparse, digits.detection, pretrained=False)
     with pytest.raises(
         UserError, match=r"^model '\w+' is of no known family \(two-stage: .* dense: a convolutional"
     ):
         family_of(config)
+
+
+def test_a_detr_gives_no_more_detections_than_it_has_queries():
+    """mmdet fails where it is asked for more."""
+    few = Model(config="mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py", edits={"num_queries": 20})
+    assert model_config(few, digits.detection, pretrained=False).test_cfg.max_per_img == 20
+    whole = few.model_copy(update={"edits": {}})
+    assert model_config(whole, digits.detection, pretrained=False).test_cfg.max_per_img == 300
 
 
 def test_a_file_that_is_no_config(tmp_path):
@@ -244,17 +250,21 @@ def test_initial_weights_among_other_initialisations_are_dropped(tmp_path):
         ({"decode_head": {}, "backbone": {}}, "segmentation"),
         ({"rpn_head": {}, "roi_head": {}}, "two-stage"),
         ({"bbox_head": {}}, "dense"),
+        ({"bbox_head": {}, "encoder": {}, "decoder": {}}, "query"),
     ],
 )
 def test_families(model, family):
     assert family_of(ConfigDict(model)) == family
 
 
-def test_an_unknown_family():
+@pytest.mark.parametrize(
+    "model", [{"encoder": {}}, {"bbox_head": {}, "encoder": {}, "decoder": {}, "language_model": {}}]
+)
+def test_an_unknown_family(model):
     with pytest.raises(
         UserError, match=r"model 'DETR' is of no known family .*two-stage: rpn_head and roi_head"
     ):
-        family_of(ConfigDict(type="DETR", encoder={}))
+        family_of(ConfigDict(type="DETR", **model))
 
 
 SMALL = {

@@ -32,7 +32,12 @@ EXAMPLES = [
 """The methods of the packages in plugins/, where they are installed."""
 CARDS = [*(card for card in kdbench_papers.kdbench_methods() if card.name != "none"), *EXAMPLES]
 DATASETS = {"detection": "digits", "segmentation": "digits-seg"}
-KINDS = {"two-stage": ["faster"], "dense": ["gfl", "retinanet", "fcos"], "segmentation": ["pspnet"]}
+KINDS = {
+    "two-stage": ["faster"],
+    "dense": ["gfl", "retinanet", "fcos"],
+    "query": ["dino"],
+    "segmentation": ["pspnet"],
+}
 """Family -> its models: all for a method's default variant, the first for the others and the example packages."""
 ITERATIONS = {True: 20, False: 6}
 """Of a default variant, and of the others."""

@@ -1,4 +1,4 @@
-"""Fake captures, shapes and steps of the three families."""
+"""Fake captures, shapes and steps of every family."""
 
 from __future__ import annotations
 
@@ -43,10 +43,11 @@ def captures(
     logits: dict[str, Logits] = {
         "two-stage": Logits((torch.randn(10, CLASSES + 1),), "softmax"),
         "dense": Logits(tuple(torch.randn(2, CLASSES, 2, *m.shape[-2:]) for m in maps), "sigmoid"),
+        "query": Logits((torch.randn(2, CLASSES, 7),), "sigmoid"),
         "segmentation": Logits((torch.randn(2, CLASSES, *maps[0].shape[-2:]),), "softmax"),
     }
     values = {"neck": maps, "backbone": maps, "logits": logits[family]}
-    if family != "dense":
+    if family in ("two-stage", "segmentation"):
         values["softmax_logits"] = logits[family]
     if family == "segmentation":
         values["pixel_logits"] = torch.randn(2, CLASSES, *maps[0].shape[-2:])

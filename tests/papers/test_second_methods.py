@@ -51,7 +51,7 @@ def claimed(name, options):
     """The families of the card's tasks that have what the method needs."""
     needs = set(load_method(CARDS[name])(options).needs())
     tasks = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
-    return [f for f, has in FAMILIES.items() if needs <= has and tasks[f] in CARDS[name].tasks]
+    return [f for f in STEPS if needs <= FAMILIES[f] and tasks[f] in CARDS[name].tasks]
 
 
 EVERY = [

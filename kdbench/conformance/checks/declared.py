@@ -15,6 +15,7 @@ from kdbench.cards import MethodCard, Options
 from kdbench.combined import PLUS
 from kdbench.conformance.broken import PromiseBroken, require
 from kdbench.conformance.exam import Exam
+from kdbench.conformance.models import working_families
 from kdbench.conformance.promises import HEAVY
 from kdbench.distill import FAMILIES, Method
 from kdbench.distill.settings import noted
@@ -161,7 +162,7 @@ def refused(exam: Exam) -> None:
         for family in FAMILIES:
             if not needs <= FAMILIES[family]:
                 _elsewhere(exam, options, family)
-    working = {family for options in exam.variants for family in exam.families(options)}
+    working = {family for options in exam.variants for family in working_families(exam.card, options)}
     missing = set(exam.card.tasks) - {task_of(family) for family in working}
     require(
         not missing,

@@ -15,7 +15,12 @@ from kdbench_cwd.method import ChannelWise
 
 IMAGE = (64, 96)
 CLASSES = 3
-SIZES = {"two-stage": [(16, 24), (8, 12), (4, 6)], "dense": [(8, 12), (4, 6)], "segmentation": [(8, 12)]}
+SIZES = {
+    "two-stage": [(16, 24), (8, 12), (4, 6)],
+    "dense": [(8, 12), (4, 6)],
+    "query": [(8, 12), (4, 6)],
+    "segmentation": [(8, 12)],
+}
 ITERATIONS = 20
 
 

@@ -13,7 +13,12 @@ from kdbench_pkd.method import Pkd
 
 IMAGE = (64, 96)
 CLASSES = 3
-SIZES = {"two-stage": [(16, 24), (8, 12), (4, 6)], "dense": [(8, 12), (4, 6)], "segmentation": [(8, 12)]}
+SIZES = {
+    "two-stage": [(16, 24), (8, 12), (4, 6)],
+    "dense": [(8, 12), (4, 6)],
+    "query": [(8, 12), (4, 6)],
+    "segmentation": [(8, 12)],
+}
 ITERATIONS = 20
 
 Maps = tuple[Tensor, ...]

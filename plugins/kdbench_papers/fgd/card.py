@@ -23,7 +23,8 @@ WEIGHTS: dict[Family, dict[str, float]] = {
     "dense": {"foreground": 1e-3, "background": 5e-4, "attention": 5e-4, "global": 5e-6},
     "two-stage": {"foreground": 5e-5, "background": 2.5e-5, "attention": 5e-5, "global": 5e-7},
 }
-"""Family -> the released alpha, beta, gamma and lambda."""
+WEIGHTS["query"] = WEIGHTS["dense"]
+"""Family -> the released alpha, beta, gamma and lambda; DETRs, for which none are, take the dense ones."""
 
 
 class FgdOptions(Options):

@@ -67,6 +67,9 @@ Choices, where the paper (on classification) is silent:
   the teacher's largest class probability, whose sum counts as at least 1 (normaliser=positions for the plain
   mean). Dividing the plain sum by that mass instead, as detectors do with their own losses, let the background
   outweigh the task: 26 points of AP50 less in one seed on digits-gfl.
+- DETRs: the last decoder layer's logits of every query. Each of the student's queries learns from the teacher's
+  that the Hungarian matching of their predictions gives it: DETR's own costs, with the teacher's prediction in the
+  place of an object. Sigmoid heads as in dense detection. Queries of denoising are left out.
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
 - Maps of logits: positions that see padding alone do not count.
 - matching: the paper's limit of a high temperature, 1 / (2 C) sum_c of the squared difference of the logits, less

@@ -40,7 +40,7 @@ def check_standardised(shapes: Shapes) -> None:
     Raises:
         UserError: If their classes are independent, or there is one class alone.
     """
-    if shapes.family == "dense" or shapes.student["logits"][0][1] < 2:
+    if shapes.family in ("dense", "query") or shapes.student["logits"][0][1] < 2:
         raise UserError(
             "standardise=true is for the logits of at least two classes that exclude each other: choose a "
             "two-stage or a segmentation pair, or leave it out."

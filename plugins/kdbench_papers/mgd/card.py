@@ -10,10 +10,10 @@ from pydantic import Field
 
 from kdbench.api import TASKS, Family, MethodCard, Options, families_of
 
-WEIGHTS: dict[Family, float] = {"dense": 2e-5, "two-stage": 5e-7, "segmentation": 2e-5}
-"""Family -> the released alpha."""
-RATIOS: dict[Family, float] = {"dense": 0.65, "two-stage": 0.45, "segmentation": 0.75}
-"""Family -> the released lambda."""
+WEIGHTS: dict[Family, float] = {"dense": 2e-5, "two-stage": 5e-7, "query": 2e-5, "segmentation": 2e-5}
+"""Family -> the released alpha; for DETRs, of which nothing is released, that of dense detection."""
+RATIOS: dict[Family, float] = {"dense": 0.65, "two-stage": 0.45, "query": 0.65, "segmentation": 0.75}
+"""Family -> the released lambda; for DETRs that of dense detection."""
 
 
 class MgdOptions(Options):
