@@ -26,7 +26,7 @@ class Packed(Lab):
         self.steps = 0
 
     def load_teacher(self, *_):
-        return SimpleNamespace(model=torch.nn.Identity())
+        return SimpleNamespace(model=torch.nn.Identity(), missed={})
 
     def train(self, subject, place):
         if place.pack is not None:
