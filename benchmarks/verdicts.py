@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import ttest_rel
 
-from kdbench.results.model import Model
+from kdbench.results.model import RankingModel
 from kdbench.results.statistics import ALPHA
 from kdbench.specs import PLAIN
 
@@ -49,7 +49,7 @@ def drawn(
 def by_model(ranking: Ranking) -> set[str]:
     """Methods with a verdict from the pooled model."""
     methods = {label: scores for label, scores in ranking.items() if label != PLAIN}
-    found = Model(ranking[PLAIN], methods).estimates
+    found = RankingModel(ranking[PLAIN], methods).estimates
     return {label for label, one in found.items() if one.low > 0 or one.high < 0}
 
 

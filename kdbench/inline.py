@@ -36,7 +36,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, dict) else value
 
 
-class Part(Spec):
+class SplitPaths(Spec):
     """Where a part of a split lies, relative to the benchmark file."""
 
     images: str
@@ -47,7 +47,7 @@ class Part(Spec):
     """Text file with one image a line; without it all images in the folder belong to the split."""
 
 
-Parts = Annotated[tuple[Part, ...], Field(min_length=1), BeforeValidator(_listed)]
+Parts = Annotated[tuple[SplitPaths, ...], Field(min_length=1), BeforeValidator(_listed)]
 
 
 class InlineDataset(Spec):

@@ -23,7 +23,7 @@ from endless_pairs import ITERATIONS, SUFFIX
 from measuring import pair_of
 from watch import Watch
 
-from kdbench.runs.progress import Progress, read
+from kdbench.runs.progress import PackProgress, read
 
 HERE = Path(__file__).parent
 WARM = 5
@@ -59,7 +59,7 @@ class Sweep:
         self.process = subprocess.Popen([*command, *asked.amp], env=environment, stdout=sys.stderr)
         self.patience = asked.patience
 
-    def workers(self) -> dict[str, Progress]:
+    def workers(self) -> dict[str, PackProgress]:
         """Return the progress of the workers whose students train."""
         found = (read(file.parent) for file in self.runs.glob("packs/*/progress.json"))
         return {told.pack: told for told in found if told is not None and _trains(told)}
@@ -82,12 +82,12 @@ class Sweep:
         self.process.wait()
 
 
-def _trains(told: Progress) -> bool:
+def _trains(told: PackProgress) -> bool:
     students = told.iterations == ITERATIONS and told.iteration >= WARM
     return students and not told.ended and not told.owner.dead()
 
 
-def rate(before: dict[str, Progress], after: dict[str, Progress], seconds: float) -> float:
+def rate(before: dict[str, PackProgress], after: dict[str, PackProgress], seconds: float) -> float:
     """Return iterations a second of all lanes, between two looks at the workers that were there at both."""
     done = [
         (told.iteration - before[name].iteration) * len(told.cells)

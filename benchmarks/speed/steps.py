@@ -65,7 +65,7 @@ def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
     return Distiller(student, method, taught_by, seed=0, iterations=schedule.iterations, names=names)
 
 
-def counter(seen: list[pretend.Counts]) -> list[Any]:
+def counter(seen: list[pretend.DeviceCost]) -> list[Any]:
     """Hooks that count one step from before its batch is moved to after the other hooks."""
     from mmengine.hooks import Hook
 
@@ -91,7 +91,7 @@ def counter(seen: list[pretend.Counts]) -> list[Any]:
     return [first, Last()]
 
 
-def step(pair_name: str, selector: str, folder: Path) -> pretend.Counts:
+def step(pair_name: str, selector: str, folder: Path) -> pretend.DeviceCost:
     """What a step of a pair and a method costs."""
     from kdbench.openmmlab.adversary import AdversaryHook
     from kdbench.openmmlab.hooks import StatisticsHook, StepHook, Stop, StopHook

@@ -39,39 +39,49 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a sub-command is, and its line in ``--help``."""
 
     target: str
     help: str
 
 
-COMMANDS: Mapping[str, Entry] = {
-    "run": Entry("kdbench.cli.run:command", "Train, distil and evaluate one method on one dataset."),
-    "sweep": Entry("kdbench.cli.sweep:command", "Run many methods, datasets, pairs and seeds, resumably."),
-    "evaluate": Entry("kdbench.cli.evaluate:command", "Measure given weights on a dataset."),
-    "tune": Entry("kdbench.cli.tune:command", "Search a method's options on validation images."),
-    "status": Entry("kdbench.cli.status:command", "Show how a sweep is getting on, from another shell."),
-    "worker": Entry("kdbench.cli.worker:command", ""),
-    "data": Entry("kdbench.cli.data:command", "Get, link and check datasets."),
-    "weights": Entry("kdbench.cli.weights:command", "List and add ImageNet weights that a package ships."),
-    "list": Entry("kdbench.cli.listing:command", "List methods, datasets, pairs, models or plugins."),
-    "show": Entry("kdbench.cli.show:command", "Show the card of a method, dataset, pair or model."),
-    "show-mask": Entry("kdbench.cli.show_mask:command", "Draw what a method attends to in an image."),
-    "leaderboard": Entry("kdbench.cli.leaderboard:command", "Rank the recorded results."),
-    "compare": Entry("kdbench.cli.compare:command", "Say whether one method is better than another."),
-    "reproduce": Entry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
-    "records": Entry(
+COMMANDS: Mapping[str, CommandEntry] = {
+    "run": CommandEntry("kdbench.cli.run:command", "Train, distil and evaluate one method on one dataset."),
+    "sweep": CommandEntry(
+        "kdbench.cli.sweep:command", "Run many methods, datasets, pairs and seeds, resumably."
+    ),
+    "evaluate": CommandEntry("kdbench.cli.evaluate:command", "Measure given weights on a dataset."),
+    "tune": CommandEntry("kdbench.cli.tune:command", "Search a method's options on validation images."),
+    "status": CommandEntry(
+        "kdbench.cli.status:command", "Show how a sweep is getting on, from another shell."
+    ),
+    "worker": CommandEntry("kdbench.cli.worker:command", ""),
+    "data": CommandEntry("kdbench.cli.data:command", "Get, link and check datasets."),
+    "weights": CommandEntry(
+        "kdbench.cli.weights:command", "List and add ImageNet weights that a package ships."
+    ),
+    "list": CommandEntry("kdbench.cli.listing:command", "List methods, datasets, pairs, models or plugins."),
+    "show": CommandEntry("kdbench.cli.show:command", "Show the card of a method, dataset, pair or model."),
+    "show-mask": CommandEntry("kdbench.cli.show_mask:command", "Draw what a method attends to in an image."),
+    "leaderboard": CommandEntry("kdbench.cli.leaderboard:command", "Rank the recorded results."),
+    "compare": CommandEntry("kdbench.cli.compare:command", "Say whether one method is better than another."),
+    "reproduce": CommandEntry("kdbench.cli.reproduce:command", "Run a row again and say whether it agrees."),
+    "records": CommandEntry(
         "kdbench.cli.records:command", "Add the results of others, check all, measure latencies."
     ),
-    "export": Entry("kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."),
-    "clean": Entry("kdbench.cli.clean:command", "Show and remove what no record needs."),
-    "new-benchmark": Entry(
+    "export": CommandEntry(
+        "kdbench.cli.export:command", "Turn a run into a checkpoint for plain mmdet or mmseg."
+    ),
+    "clean": CommandEntry("kdbench.cli.clean:command", "Show and remove what no record needs."),
+    "new-benchmark": CommandEntry(
         "kdbench.cli.new_benchmark:command", "Write a benchmark file for a folder of images and boxes."
     ),
-    "new-plugin": Entry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
-    "test-plugin": Entry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
-    "doctor": Entry("kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."),
+    "new-plugin": CommandEntry("kdbench.cli.new_plugin:command", "Make a package with a method of your own."),
+    "test-plugin": CommandEntry("kdbench.cli.test_plugin:command", "Hold a method to the contract."),
+    "doctor": CommandEntry(
+        "kdbench.cli.doctor:command", "Say what is installed, what is wrong and how to fix it."
+    ),
 }
 
 

@@ -14,7 +14,7 @@ from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    from kdbench.datasets.verify import Report
+    from kdbench.datasets.verify import Verification
 
 ROOT = click.option(
     "--root",
@@ -87,13 +87,13 @@ def _bar() -> Iterator[Callable[[int, int], object]]:
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _print_json(report: Report, folder: Path) -> None:
+def _print_json(report: Verification, folder: Path) -> None:
     import json
 
     echo(json.dumps(report.to_json() | {"folder": str(folder), "ok": not report.errors}, indent=2))
 
 
-def _print(report: Report, folder: Path) -> None:
+def _print(report: Verification, folder: Path) -> None:
     """Print the counts to stdout and a line for each problem to stderr."""
     for split, counts in report.splits.items():
         boxes = f", {counts.boxes} boxes" if counts.boxes else ""

@@ -14,7 +14,7 @@ from rich.text import Text
 from kdbench.cli.progress import print_line, stderr
 from kdbench.runs.elapsed import span
 from kdbench.runs.lines import LineView, summary
-from kdbench.runs.progress import Progress
+from kdbench.runs.progress import PackProgress
 from kdbench.runs.status import Snapshot
 
 
@@ -58,7 +58,7 @@ def picture(snapshot: Snapshot) -> Group:
     return Group(Text(summary(snapshot)), table, *best)
 
 
-def row(worker: Progress) -> tuple[str, str, str, str]:
+def row(worker: PackProgress) -> tuple[str, str, str, str]:
     """Draw a worker: its pack, what it trains, how far it is, and its ETA."""
     if not worker.training:
         return worker.title, "starts", "", ""

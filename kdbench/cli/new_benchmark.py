@@ -12,7 +12,7 @@ from kdbench.cli import options
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
-    from kdbench.datasets.recognize import Found, Part
+    from kdbench.datasets.recognize import Found, FoundSplit
 
 METHODS = ["none", "hinton", "fitnets", "mimic"]
 EPOCHS = 12
@@ -101,7 +101,7 @@ def _dataset(found: Found, name: str, folder: Path) -> dict[str, Any]:
     return values
 
 
-def _paths(part: Part, folder: Path) -> dict[str, str]:
+def _paths(part: FoundSplit, folder: Path) -> dict[str, str]:
     paths = {"images": part.images, "annotations": part.annotations, "names": part.names}
     return {
         key: Path(os.path.relpath(path, folder)).as_posix() for key, path in paths.items() if path is not None

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.attention import Seen
+    from kdbench.openmmlab.attention import AttendedImage
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ LINES = ((0, 0, 0), (255, 255, 255))
 """A box's outline: outer and inner line."""
 
 
-def draw(seen: Seen, title: str) -> Image.Image:
+def draw(seen: AttendedImage, title: str) -> Image.Image:
     """Draw the picture.
 
     Args:
@@ -56,7 +56,7 @@ def caption(name: str, weights: npt.NDArray[np.float32]) -> str:
     return f"{name}: {width} x {height} cells, {share} attended"
 
 
-def panel(seen: Seen, weights: npt.NDArray[np.float32]) -> Image.Image:
+def panel(seen: AttendedImage, weights: npt.NDArray[np.float32]) -> Image.Image:
     """Draw an image with a map over it and its ground truth, without padding."""
     height, width = seen.image.shape[:2]
     scale = max(1.0, WIDTH / seen.size[1])

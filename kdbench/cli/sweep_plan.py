@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kdbench.cli.screen import echo
-from kdbench.runs.cells import Spec
+from kdbench.runs.cells import AnySpec
 from kdbench.runs.dealing import dealt
 from kdbench.runs.elapsed import span
 from kdbench.runs.estimate import Rates, teachers_of
@@ -28,7 +28,7 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
     items, store, packs = plan.cells, plan.known, plan.packs
     done = {record.identity: record for record in store.records if record.done}
 
-    def there(spec: Spec) -> bool:
+    def there(spec: AnySpec) -> bool:
         record = done.get(spec.identity())
         return record is not None and has_weights(work_dir, spec, record)
 
@@ -63,7 +63,7 @@ def _packs(packs: Sequence[Pack], rates: Rates) -> list[str]:
     return lines
 
 
-def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[Spec], bool]) -> str:
+def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[AnySpec], bool]) -> str:
     """Return the time of the cells, and that of the teachers that are still to be trained."""
     if not packs:
         return "nothing to run"

@@ -11,7 +11,7 @@ from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
     from kdbench.conformance.bench import Bench
-    from kdbench.conformance.runner import Finding
+    from kdbench.conformance.runner import PromiseResult
     from kdbench.conformance.target import Target
 
 
@@ -45,7 +45,7 @@ def _bench() -> Bench:
     return Bench()
 
 
-def _findings(target: Target, bench: object) -> list[Finding]:
+def _findings(target: Target, bench: object) -> list[PromiseResult]:
     """Look at each promise, telling on stderr which is next."""
     from kdbench.conformance.runner import Conformance
 
@@ -56,7 +56,7 @@ def _findings(target: Target, bench: object) -> list[Finding]:
     return findings
 
 
-def _show(found: list[tuple[Target, list[Finding]]]) -> None:
+def _show(found: list[tuple[Target, list[PromiseResult]]]) -> None:
     from rich.console import Console
 
     from kdbench.conformance.report import show

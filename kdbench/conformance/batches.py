@@ -83,7 +83,7 @@ class _Order:
     """
 
     def __init__(self, step: Step, order: Sequence[int]) -> None:
-        self.order, self.positions = list(order), Positions(step)
+        self.order, self.positions = list(order), HeadPositions(step)
         self.places = torch.tensor([self.order.index(old) for old in range(len(self.order))])
         """Position in the old batch -> position in the new one."""
         rois = step.student.get("rois")
@@ -120,7 +120,7 @@ class _Order:
         return self.positions.moved(rows, lambda image, y, x, _grid: (self.places[image], y, x))
 
 
-class Positions:
+class HeadPositions:
     """The positions of a convolutional head: counted over levels, then images, then cells and anchors.
 
     Args:
@@ -198,7 +198,7 @@ class Mirror:
     """
 
     def __init__(self, step: Step, axis: int) -> None:
-        self.step, self.positions, self.axis = step, Positions(step), axis
+        self.step, self.positions, self.axis = step, HeadPositions(step), axis
         self.size, self.grids = step.targets.image_shape[axis], self.positions.grids
         self.side = 0 if axis == HORIZONTAL else 1
         """Position of x1 or y1 in a box, of dx or dy in its deltas, and of the distance to the left or the top."""

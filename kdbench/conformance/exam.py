@@ -13,7 +13,7 @@ from kdbench.cards import MethodCard, Options
 from kdbench.conformance.bench import Bench, Silent
 from kdbench.conformance.models import examined_families
 from kdbench.conformance.target import Target
-from kdbench.conformance.watching import Seen, watch
+from kdbench.conformance.watching import Watched, watch
 from kdbench.distill.settings import noted
 from kdbench.plugins import make_method
 
@@ -66,7 +66,7 @@ class TrainingResult:
     method: dict[str, Tensor]
     curve: list[dict[str, float]]
     losses: Losses
-    seen: Seen
+    seen: Watched
     model: Distiller = field(repr=False)
 
 
@@ -173,7 +173,7 @@ class Exam:
         """Train from the start, or from the last checkpoint in the folder."""
         changes = {**RUN, **changes}
         model = self.distiller(family, options, pack, **changes)
-        seen = watch(model) if watched else Seen()
+        seen = watch(model) if watched else Watched()
         progress = progress or Telling()
         done = self.bench.train(model, family, folder or self.bench.new_folder(), progress, pack, **changes)
         return TrainingResult(
@@ -198,7 +198,7 @@ class Exam:
         iterations, names = subject.schedule.iterations, frozenset[str]()
         model = Distiller(student, method, None, seed=0, iterations=iterations, names=names)
         done = self.bench.train(model, family, self.bench.new_folder(), progress, pack, **changes)
-        return TrainingResult(state_of(model.student), {}, done.curve, progress.losses, Seen(), model)
+        return TrainingResult(state_of(model.student), {}, done.curve, progress.losses, Watched(), model)
 
 
 def state_of(module: Any) -> dict[str, Tensor]:

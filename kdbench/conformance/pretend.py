@@ -60,7 +60,7 @@ WAITS = {
 
 
 @dataclass(eq=False)
-class Counts:
+class DeviceCost:
     """What a block cost a GPU.
 
     Attributes:
@@ -74,7 +74,7 @@ class Counts:
     where: Counter[str] = field(default_factory=Counter)
 
 
-_counts: list[Counts] = []
+_counts: list[DeviceCost] = []
 _pinned: set[int] = set()
 """Addresses of the storages in pinned memory."""
 _kept: list[Any] = []
@@ -82,9 +82,9 @@ _kept: list[Any] = []
 
 
 @contextmanager
-def count() -> Iterator[Counts]:
+def count() -> Iterator[DeviceCost]:
     """Count what a block launches and how often it waits."""
-    counts = Counts()
+    counts = DeviceCost()
     _counts.append(counts)
     try:
         yield counts

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from _pytest._code.code import ExceptionInfo, TerminalRepr
     from _pytest.terminal import TerminalReporter
 
-    from kdbench.conformance.runner import Conformance, Finding
+    from kdbench.conformance.runner import Conformance, PromiseResult
 
 OPTION = "--kdbench-method"
 GROUP = "kdbench-conformance"
@@ -30,7 +30,7 @@ class NotKept(Exception):
         method: Whose promise it is.
     """
 
-    def __init__(self, finding: Finding, method: str) -> None:
+    def __init__(self, finding: PromiseResult, method: str) -> None:
         super().__init__(finding.what)
         self.finding, self.method = finding, method
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kdbench import __version__
-from kdbench.conformance.runner import Finding
+from kdbench.conformance.runner import PromiseResult
 from kdbench.conformance.target import Target
 
 if TYPE_CHECKING:
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 COLOURS = {"kept": "green", "broken": "bold red", "not looked at": "yellow"}
 
 
-def passed(findings: Sequence[Finding]) -> bool:
+def passed(findings: Sequence[PromiseResult]) -> bool:
     """Whether every promise is kept."""
     return all(finding.state == "kept" for finding in findings)
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[PromiseResult]) -> str:
     """One line for a README."""
     kept = sum(finding.state == "kept" for finding in findings)
     return f"kdbench conformance: {kept}/{len(findings)} (kdbench {__version__})"
 
 
-def as_dict(target: Target, findings: Sequence[Finding]) -> dict[str, Any]:
+def as_dict(target: Target, findings: Sequence[PromiseResult]) -> dict[str, Any]:
     """Return the report on one method, JSON-able."""
     return {
         "method": target.name,
@@ -38,7 +38,7 @@ def as_dict(target: Target, findings: Sequence[Finding]) -> dict[str, Any]:
     }
 
 
-def _row(finding: Finding) -> dict[str, Any]:
+def _row(finding: PromiseResult) -> dict[str, Any]:
     promise = finding.promise
     row: dict[str, Any] = {
         "name": promise.name,
@@ -53,13 +53,13 @@ def _row(finding: Finding) -> dict[str, Any]:
     return row
 
 
-def lines(finding: Finding) -> list[str]:
+def lines(finding: PromiseResult) -> list[str]:
     """Describe a broken promise: what was seen, why it matters, where to look."""
     promise = finding.promise
     return [finding.what, f"why it matters: {promise.why}", f"where to look: {promise.look}"]
 
 
-def show(console: Console, target: Target, findings: Sequence[Finding]) -> None:
+def show(console: Console, target: Target, findings: Sequence[PromiseResult]) -> None:
     """Print the report on one method."""
     from rich.markup import escape
     from rich.table import Table

@@ -23,7 +23,7 @@ BY_NAME = {promise.name: promise for promise in PROMISES}
 
 
 @dataclass(frozen=True)
-class Finding:
+class PromiseResult:
     """What became of one promise.
 
     Attributes:
@@ -51,15 +51,15 @@ class Conformance:
         self.target = target
         self._bench = bench
         self._exam: Exam | None = None
-        self._findings: dict[str, Finding] = {}
+        self._findings: dict[str, PromiseResult] = {}
 
-    def finding(self, name: str) -> Finding:
+    def finding(self, name: str) -> PromiseResult:
         """Check one promise and return the finding."""
         if name not in self._findings:
             self._findings[name] = self._look(BY_NAME[name])
         return self._findings[name]
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[PromiseResult]:
         """Every promise, one after the other."""
         for name in BY_NAME:
             yield self.finding(name)
@@ -69,18 +69,18 @@ class Conformance:
         """Whether every promise was looked at."""
         return self._findings.keys() == BY_NAME.keys()
 
-    def _look(self, promise: Promise) -> Finding:
+    def _look(self, promise: Promise) -> PromiseResult:
         missing = [name for name in promise.after if self.finding(name).state != "kept"]
         if missing:
-            return Finding(promise, "not looked at", what=f"it builds on '{missing[0]}'")
+            return PromiseResult(promise, "not looked at", what=f"it builds on '{missing[0]}'")
         exam, begun = self._examined(), time.perf_counter()
         try:
             with undisturbed():
                 check_of(promise)(exam)
         except (Exception, SystemExit) as error:
             what = told(error, self.target.package)
-            return Finding(promise, "broken", time.perf_counter() - begun, what)
-        return Finding(promise, "kept", time.perf_counter() - begun)
+            return PromiseResult(promise, "broken", time.perf_counter() - begun, what)
+        return PromiseResult(promise, "kept", time.perf_counter() - begun)
 
     def _examined(self) -> Exam:
         if self._exam is None:

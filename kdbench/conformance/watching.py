@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Seen:
+class Watched:
     """What was seen of a training.
 
     Attributes:
@@ -38,10 +38,10 @@ class Seen:
         return parts - {name.partition(".")[0] for name, taught in self.taught.items() if taught}
 
 
-def watch(model: Distiller) -> Seen:
+def watch(model: Distiller) -> Watched:
     """Watch a distiller from now on; its numbers stay the same."""
     method: Any = model.method
-    seen = Seen()
+    seen = Watched()
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:  # not an adversary's
             seen.taught[name] = False
@@ -64,7 +64,7 @@ def watch(model: Distiller) -> Seen:
     return seen
 
 
-def _note(seen: Seen, name: str, parameter: Tensor) -> None:
+def _note(seen: Watched, name: str, parameter: Tensor) -> None:
     seen.taught[name] |= parameter.grad is not None and bool(parameter.grad.any())
 
 

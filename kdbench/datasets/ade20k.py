@@ -47,7 +47,7 @@ card = Dataset(
     license="for non-commercial research and education",
     link="http://sceneparsing.csail.mit.edu",
     citation="B. Zhou et al., Scene Parsing through ADE20K Dataset, CVPR 2017",
-    mask_values={0: None} | dict(enumerate(CLASSES, 1)),
+    mask_values={0: None, **dict(enumerate(CLASSES, 1))},
     images={"train": 20210, "test": 2000},
 )
 metric = MetricCard(

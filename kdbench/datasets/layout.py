@@ -15,7 +15,7 @@ from kdbench.errors import UserError
 
 
 @dataclass(frozen=True)
-class Item:
+class SplitImage:
     """One image of a split.
 
     Attributes:
@@ -30,7 +30,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Problem:
+class FileProblem:
     """Something wrong with a file, which is named relative to the dataset's folder."""
 
     file: str
@@ -114,7 +114,7 @@ class ListError(UserError):
         self.why = why
 
 
-def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
+def items(dataset: Dataset, split: str, folder: Path) -> list[SplitImage]:
     """Return the images of a split in order, whether their files are there or not.
 
     Args:
@@ -128,13 +128,13 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[Item]:
     return [item for part in dataset.splits[split] for item in part_items(dataset, part, folder)]
 
 
-def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[Item]:
+def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[SplitImage]:
     """Yield the images of one part of a split. Raises UserError where its list cannot be used."""
     images, annotations = folder / part.images, folder / part.annotations
     suffix = annotation_suffix(dataset)
     for name in part_names(dataset, part, folder):
         image = _file(images, name, dataset.image_suffix)
-        yield Item(name, image, _file(annotations, name, suffix) if suffix else annotations)
+        yield SplitImage(name, image, _file(annotations, name, suffix) if suffix else annotations)
 
 
 def _file(folder: Path, name: str, suffix: str) -> Path:
@@ -207,20 +207,20 @@ def relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def missing(dataset: Dataset, folder: Path) -> list[Problem]:
+def missing(dataset: Dataset, folder: Path) -> list[FileProblem]:
     """List what the layout lacks: lists of names, folders, and files that the lists name; none is opened."""
-    problems: dict[Problem, None] = {}
+    problems: dict[FileProblem, None] = {}
     for split in dataset.splits.values():
         for part in split:
             problems.update(dict.fromkeys(_missing_of(dataset, part, folder)))
     return list(problems)
 
 
-def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
+def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[FileProblem]:
     """List what one part lacks; each folder is read once, as asking for each file is slow on network disks."""
     folders = (part.images, part.annotations) if format_of(dataset).suffix else (part.images,)
     absent = [name for name in folders if not (folder / name).is_dir()]
-    problems = [Problem(name, "missing folder") for name in absent]
+    problems = [FileProblem(name, "missing folder") for name in absent]
     try:
         wanted = list(part_items(dataset, part, folder))
     except ListError as error:
@@ -229,13 +229,13 @@ def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[Problem]:
         return (
             problems
             if listing in absent
-            else [*problems, Problem(listing, error.why if there else "missing")]
+            else [*problems, FileProblem(listing, error.why if there else "missing")]
         )
     listed = cache(_listed)
     for item in wanted:
         for where, path in ((part.images, item.image), (part.annotations, item.annotation)):
             if where not in absent and path.name not in listed(path.parent):
-                problems.append(Problem(relative(path, folder), _why(dataset, path, listed(path.parent))))
+                problems.append(FileProblem(relative(path, folder), _why(dataset, path, listed(path.parent))))
     return problems
 
 

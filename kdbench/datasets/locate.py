@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import Problem, missing
+from kdbench.datasets.layout import FileProblem, missing
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.plugins import load_target, title_of, typed_name
 
@@ -107,7 +107,7 @@ def command(dataset: Dataset, root: Path | None = None) -> str:
     return f"kdbench data prepare {dataset.name}" + (f" --root {root}" if root is not None else "")
 
 
-def summary(problems: list[Problem]) -> str:
+def summary(problems: list[FileProblem]) -> str:
     """Return the first problem and how many follow."""
     more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{problems[0]}{more}"

@@ -91,16 +91,18 @@ def read_values(path: Path, *, coloured: bool) -> Values:
         decode(image)
         if not coloured:
             numbers = np.asarray(image)
-            return numbers.astype(np.uint8 if numbers.itemsize == 1 else np.int32)
-        red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.int32), -1, 0)
-        return red << 16 | green << 8 | blue
+            return numbers.astype(np.uint8) if numbers.itemsize == 1 else numbers.astype(np.int32)
+        colours = np.asarray(image.convert("RGB"), np.int32)
+        found: Values = colours @ np.array([1 << 16, 1 << 8, 1], np.int32)
+        return found
 
 
 def mask_size(path: Path, *, coloured: bool) -> Size:
     """Return the width and height that a mask's header states; raises as :func:`read_values`."""
     with opened(path) as image:
         _check(image, coloured)
-        return image.size
+        width, height = image.size
+        return width, height
 
 
 def _check(image: Image.Image, coloured: bool) -> None:

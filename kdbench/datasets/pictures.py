@@ -18,7 +18,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBom
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShownImage:
     """An image as it is shown, which is how OpenCV loads it.
 
     Attributes:
@@ -35,7 +35,7 @@ def image_size(path: Path, pixels: bool) -> Size:
     return read_picture(path, pixels).size
 
 
-def read_picture(path: Path, pixels: bool) -> Picture:
+def read_picture(path: Path, pixels: bool) -> ShownImage:
     """Size and orientation of an image.
 
     Args:
@@ -50,7 +50,7 @@ def read_picture(path: Path, pixels: bool) -> Picture:
             decode(image)
         width, height = image.size
         found = orientation(image)
-        return Picture((height, width) if found in SIDEWAYS else (width, height), found != 1)
+        return ShownImage((height, width) if found in SIDEWAYS else (width, height), found != 1)
 
 
 def picture_as_text(path: Path) -> str:
@@ -59,10 +59,10 @@ def picture_as_text(path: Path) -> str:
     return "{} {} {:d}".format(*found.size, found.turned)
 
 
-def picture_from_text(text: str) -> Picture:
+def picture_from_text(text: str) -> ShownImage:
     """Parse what :func:`picture_as_text` wrote."""
     width, height, turned = map(int, text.split())
-    return Picture((width, height), bool(turned))
+    return ShownImage((width, height), bool(turned))
 
 
 def orientation(image: Image.Image) -> int:

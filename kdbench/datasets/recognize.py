@@ -23,7 +23,7 @@ MOST_FILES = 10_000
 
 
 @dataclass(frozen=True)
-class Part:
+class FoundSplit:
     """A split: where its images and annotations are, and the file that names them; how many there are.
 
     Attributes:
@@ -54,7 +54,7 @@ class Found:
     """
 
     format: str
-    parts: dict[str, Part]
+    parts: dict[str, FoundSplit]
     classes: tuple[str, ...]
     size: Size
     suffix: str = ""
@@ -117,7 +117,7 @@ def _coco(folder: Path, found: dict[Path, coco.CocoFile]) -> Found:
         images = _folder_of(folder, list(islice(content.sizes, LOOKED_AT)), split)
         sizes += [image_size(images / name, pixels=False) for name in islice(content.sizes, 1)]
         boxes = sum(map(len, content.entries.values()))
-        parts[split] = Part(images, path, None, len(content.sizes), boxes)
+        parts[split] = FoundSplit(images, path, None, len(content.sizes), boxes)
     return Found("coco", parts, coco.classes_of(parts["train"].annotations), sizes[0])
 
 
@@ -141,7 +141,7 @@ def _voc(lists: list[Path]) -> Found:
         found = [read_annotation((annotations / f"{Path(name).stem}.xml").read_bytes()) for name in names]
         classes |= {entry.name for one in found for entry in one.objects}
         boxes = sum(len(one.objects) for one in found)
-        parts[split] = Part(images, annotations, path, len(names), boxes)
+        parts[split] = FoundSplit(images, annotations, path, len(names), boxes)
     first = Path(names[0]).stem
     suffix = next((ending for ending in IMAGES if (images / f"{first}{ending}").is_file()), None)
     if suffix is None:

@@ -8,7 +8,7 @@ from kdbench.cards import Dataset
 from kdbench.datasets import classes
 from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.locate import summary
-from kdbench.datasets.verify import Report, verify
+from kdbench.datasets.verify import Verification, verify
 from kdbench.errors import UserError
 from kdbench.plugins import typed_name
 
@@ -46,7 +46,7 @@ def chance(dataset: Dataset, folder: Path) -> float:
     return classes.chance(dataset, _report(dataset, folder).splits["test"].classes)
 
 
-def _report(dataset: Dataset, folder: Path, *, rehash: bool = False) -> Report:
+def _report(dataset: Dataset, folder: Path, *, rehash: bool = False) -> Verification:
     index = HashIndex(folder, rehash=rehash)
     report = verify(dataset, folder, pixels=False, index=index)
     index.save()

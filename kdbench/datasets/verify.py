@@ -12,7 +12,7 @@ from kdbench.datasets.boxes import Finding, judge
 from kdbench.datasets.classes import IGNORED, NAMED, absent, unusable
 from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.hashed import HashIndex
-from kdbench.datasets.layout import Item, Problem, items, missing, relative
+from kdbench.datasets.layout import FileProblem, SplitImage, items, missing, relative
 from kdbench.datasets.masks import (
     by_colour,
     classes_of_values,
@@ -22,7 +22,7 @@ from kdbench.datasets.masks import (
     named,
     numbers_as_text,
 )
-from kdbench.datasets.pictures import Picture, Size, picture_as_text, picture_from_text, read_picture
+from kdbench.datasets.pictures import ShownImage, Size, picture_as_text, picture_from_text, read_picture
 from kdbench.errors import UserError
 
 
@@ -45,7 +45,7 @@ class Counts:
 
 
 @dataclass
-class Report:
+class Verification:
     """Result of :func:`verify`. Without errors the dataset can be used; warnings are for somebody to look at.
 
     Attributes:
@@ -58,8 +58,8 @@ class Report:
 
     dataset: str
     splits: dict[str, Counts]
-    errors: list[Problem]
-    warnings: list[Problem]
+    errors: list[FileProblem]
+    warnings: list[FileProblem]
     turned: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class Reader:
         """Whether the values of masks are read."""
         return self.pixels or self.index is not None
 
-    def picture(self, path: Path) -> Picture:
+    def picture(self, path: Path) -> ShownImage:
         """As :func:`read_picture`."""
         if self.pixels or self.index is None:
             return read_picture(path, self.pixels)
@@ -110,7 +110,7 @@ def verify(
     pixels: bool,
     index: HashIndex | None = None,
     advance: Callable[[int, int], object] | None = None,
-) -> Report:
+) -> Verification:
     """Check every file that the splits of a dataset name.
 
     Args:
@@ -126,7 +126,7 @@ def verify(
     """
     errors = missing(dataset, folder)
     missed = {problem.file for problem in errors}
-    report = Report(dataset.name, {split: _empty(dataset) for split in dataset.splits}, errors, [])
+    report = Verification(dataset.name, {split: _empty(dataset) for split in dataset.splits}, errors, [])
     listed = {split: _listed(dataset, split, folder) for split in dataset.splits}
     _check_repeated(listed, folder, report)
     reader = Reader(pixels, index)
@@ -143,7 +143,9 @@ def verify(
     return report
 
 
-def _check_classes(dataset: Dataset, report: Report, listed: dict[str, list[Item]], folder: Path) -> None:
+def _check_classes(
+    dataset: Dataset, report: Verification, listed: dict[str, list[SplitImage]], folder: Path
+) -> None:
     """Find classes of which a split whose annotations could be read has nothing."""
     for split, counts in report.splits.items():
         if not counts.annotations or counts.annotations < counts.images:
@@ -151,25 +153,25 @@ def _check_classes(dataset: Dataset, report: Report, listed: dict[str, list[Item
         first = relative(listed[split][0].annotation, folder)
         fatal, lacking = unusable(dataset, counts.classes), absent(dataset, counts.classes)
         if fatal is not None:
-            report.errors.append(Problem(f"{first} and all others of {split}", fatal))
+            report.errors.append(FileProblem(f"{first} and all others of {split}", fatal))
         elif lacking is not None:
-            report.warnings.append(Problem(dataset.splits[split][0].listing, f"{lacking} in {split}"))
+            report.warnings.append(FileProblem(dataset.splits[split][0].listing, f"{lacking} in {split}"))
 
 
-def _orientation(turned: list[str]) -> list[Problem]:
+def _orientation(turned: list[str]) -> list[FileProblem]:
     """Return one warning on the images that are turned, since not every tool annotates what it shows."""
     if not turned:
         return []
     others = f" (and that of {len(turned) - 1} more)" if len(turned) > 1 else ""
     what = f"its EXIF orientation{others} is applied: boxes and masks must be of the image as it is shown"
-    return [Problem(turned[0], what)]
+    return [FileProblem(turned[0], what)]
 
 
 def _empty(dataset: Dataset) -> Counts:
     return Counts(classes=dict.fromkeys(dataset.classes, 0))
 
 
-def _listed(dataset: Dataset, split: str, folder: Path) -> list[Item]:
+def _listed(dataset: Dataset, split: str, folder: Path) -> list[SplitImage]:
     """Return the images of a split; none where its lists are missing, which :func:`missing` reports."""
     try:
         return items(dataset, split, folder)
@@ -177,7 +179,7 @@ def _listed(dataset: Dataset, split: str, folder: Path) -> list[Item]:
         return []
 
 
-def _check_repeated(listed: dict[str, list[Item]], folder: Path, report: Report) -> None:
+def _check_repeated(listed: dict[str, list[SplitImage]], folder: Path, report: Verification) -> None:
     """Find images that two splits name, or one names twice, which is only for training to weigh them."""
     seen: dict[Path, str] = {}
     for split, found in listed.items():
@@ -185,20 +187,22 @@ def _check_repeated(listed: dict[str, list[Item]], folder: Path, report: Report)
             first, image = seen.get(item.image), relative(item.image, folder)
             seen.setdefault(item.image, split)
             if first == split == "train":
-                report.warnings.append(Problem(image, "named twice in train, which learns it twice as often"))
+                report.warnings.append(
+                    FileProblem(image, "named twice in train, which learns it twice as often")
+                )
             elif first == split:
-                report.errors.append(Problem(image, f"named twice in {split}"))
+                report.errors.append(FileProblem(image, f"named twice in {split}"))
             elif first is not None:
                 report.errors.append(
-                    Problem(image, f"named in {first} and in {split}: splits share no image")
+                    FileProblem(image, f"named in {first} and in {split}: splits share no image")
                 )
 
 
 def _check(
     dataset: Dataset,
-    item: Item,
+    item: SplitImage,
     folder: Path,
-    report: Report,
+    report: Verification,
     counts: Counts,
     missed: set[str],
     reader: Reader,
@@ -211,21 +215,21 @@ def _check(
         try:
             picture = reader.picture(item.image)
         except ValueError as error:
-            report.errors.append(Problem(image, str(error)))
+            report.errors.append(FileProblem(image, str(error)))
     if _is_missing(annotation, missed):
         return
     check = _check_boxes if dataset.task == "detection" else _check_mask
     try:
         findings = check(dataset, item, picture, counts, reader)
     except (ValueError, OSError) as error:
-        report.errors.append(Problem(annotation, str(error)))
+        report.errors.append(FileProblem(annotation, str(error)))
         return
     counts.annotations += 1
     if picture is not None and picture.turned:
         report.turned.append(image)
     which = "" if format_of(dataset).suffix else f"{item.name}: "
     for finding in findings:
-        problem = Problem(annotation, f"{which}{finding.what}")
+        problem = FileProblem(annotation, f"{which}{finding.what}")
         (report.errors if finding.fatal else report.warnings).append(problem)
 
 
@@ -235,7 +239,7 @@ def _is_missing(file: str, missed: set[str]) -> bool:
 
 
 def _check_boxes(
-    dataset: Dataset, item: Item, picture: Picture | None, counts: Counts, reader: Reader
+    dataset: Dataset, item: SplitImage, picture: ShownImage | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
     annotation = read_boxes(dataset, item.annotation, item.name)
     for entry in annotation.objects:
@@ -248,7 +252,7 @@ def _check_boxes(
 
 
 def _check_mask(
-    dataset: Dataset, item: Item, picture: Picture | None, counts: Counts, reader: Reader
+    dataset: Dataset, item: SplitImage, picture: ShownImage | None, counts: Counts, reader: Reader
 ) -> list[Finding]:
     found, values = reader.mask(item.annotation, coloured=by_colour(dataset))
     findings = []

@@ -58,7 +58,7 @@ class RunModel:
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttendedImage:
     """One image and what a method attends to in it.
 
     Attributes:
@@ -84,7 +84,7 @@ def attended(
     split: str,
     index: int,
     device: str = devices.CPU,
-) -> Seen:
+) -> AttendedImage:
     """Run one image through the student as a training does, without augmentation, and ask the method.
 
     Args:
@@ -175,10 +175,12 @@ def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
     return ordered.round().clamp(0, 255).byte()
 
 
-def seen_of(pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]) -> Seen:
+def seen_of(
+    pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]
+) -> AttendedImage:
     """Return the first image of a batch, as arrays."""
     boxes = targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
-    return Seen(
+    return AttendedImage(
         image=pixels[0].permute(1, 2, 0).cpu().numpy(),
         size=size,
         boxes=boxes,

@@ -59,7 +59,7 @@ INERT = (
 
 
 @dataclass(frozen=True)
-class Fit:
+class MatchedPart:
     """A part of a checkpoint, read as a model's weights.
 
     Attributes:
@@ -146,7 +146,7 @@ def weights_in(
     return best.state
 
 
-def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[Fit]:
+def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[MatchedPart]:
     """Return a state dict read with no prefix and with those that occur before the model's names."""
     found = Counter(name[: -len(tail)] for name in state for tail in _tails(name) if tail in own)
     prefixes = ["", *(prefix for prefix, _ in found.most_common(PREFIXES) if prefix)]
@@ -158,17 +158,17 @@ def _tails(name: str) -> list[str]:
     return [".".join(parts[at:]) for at in range(len(parts))]
 
 
-def _fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str) -> Fit:
+def _fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str) -> MatchedPart:
     inner = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
     loaded = sum(value.numel() for name, value in inner.items() if _matches(own, name, value))
-    return Fit(state, prefix, inner, loaded / max(sum(value.numel() for value in own.values()), 1))
+    return MatchedPart(state, prefix, inner, loaded / max(sum(value.numel() for value in own.values()), 1))
 
 
 def _matches(own: Mapping[str, Tensor], name: str, value: Tensor) -> bool:
     return name in own and own[name].shape == value.shape
 
 
-def _differ(one: Fit, other: Fit) -> bool:
+def _differ(one: MatchedPart, other: MatchedPart) -> bool:
     """Whether two parts that fit equally well have other values."""
     return not all(
         torch.equal(value, one.state[name]) for name, value in other.state.items() if name in one.state

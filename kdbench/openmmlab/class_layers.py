@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UserError
 from kdbench.openmmlab.checkpoints import load, weights_in
-from kdbench.openmmlab.complexity import on_meta
+from kdbench.openmmlab.complexity import without_values
 from kdbench.openmmlab.models import full_config
 from kdbench.openmmlab.preflight import check_loaded
 from kdbench.specs import file_digest
@@ -65,12 +65,12 @@ def class_layers(subject: Subject) -> dict[str, ClassLayer]:
 
 
 def _rows(subject: Subject) -> dict[str, int]:
-    return {name: value.shape[0] for name, value in _on_meta(subject).state_dict().items() if value.ndim}
+    return {name: value.shape[0] for name, value in _without_values(subject).state_dict().items() if value.ndim}
 
 
-def _on_meta(subject: Subject) -> Any:
+def _without_values(subject: Subject) -> Any:
     config = full_config(subject.model, subject.dataset, subject.schedule, pretrained=False)
-    return on_meta(config, subject.dataset)
+    return without_values(config, subject.dataset)
 
 
 def other_classes(subject: Subject, weights: Path) -> int | None:
@@ -83,7 +83,7 @@ def other_classes(subject: Subject, weights: Path) -> int | None:
     """
     if subject.classes is not None:
         return None
-    state = weights_in(_on_meta(subject), weights, subject.renamed())
+    state = weights_in(_without_values(subject), weights, subject.renamed())
     sizes = (
         layer.classes(len(state[name])) for name, layer in class_layers(subject).items() if name in state
     )

@@ -11,7 +11,7 @@ from mmdet.registry import DATASETS as DETECTION_DATASETS
 from kdbench.cards import Dataset
 from kdbench.datasets.boxes import Annotation
 from kdbench.datasets.formats import format_of, read_boxes
-from kdbench.datasets.layout import Item
+from kdbench.datasets.layout import SplitImage
 from kdbench.openmmlab.packed import Keeping, Packed
 from kdbench.openmmlab.sampling import naming_bad_files
 
@@ -27,7 +27,7 @@ class BoxImages(Keeping, BaseDetDataset):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, dataset: Dataset, items: Sequence[Item], kept: Packed | None = None, **kwargs: Any
+        self, *, dataset: Dataset, items: Sequence[SplitImage], kept: Packed | None = None, **kwargs: Any
     ) -> None:
         self.dataset, self.items, self.kept = dataset, items, kept
         super().__init__(**kwargs)
@@ -44,7 +44,7 @@ class BoxImages(Keeping, BaseDetDataset):  # type: ignore[misc]
         with naming_bad_files(self.get_data_info(idx)["img_path"]):
             return super().prepare_data(idx)
 
-    def _entry(self, item: Item) -> dict[str, Any]:
+    def _entry(self, item: SplitImage) -> dict[str, Any]:
         found = read_boxes(self.dataset, item.annotation, item.name)
         entry = {
             "img_id": item.name,

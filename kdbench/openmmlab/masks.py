@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS as SEGMENTATION_DATASETS
 from mmseg.registry import TRANSFORMS as SEGMENTATION_TRANSFORMS
 
 from kdbench.cards import Dataset
-from kdbench.datasets.layout import Item
+from kdbench.datasets.layout import SplitImage
 from kdbench.datasets.masks import read_indices
 from kdbench.openmmlab.packed import Keeping, Packed
 from kdbench.openmmlab.sampling import DataError, naming_bad_files
@@ -49,7 +49,7 @@ class MaskImages(Keeping, BaseSegDataset):  # type: ignore[misc]
         kept: Their entries, where they were kept.
     """
 
-    def __init__(self, *, items: Sequence[Item], kept: Packed | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, items: Sequence[SplitImage], kept: Packed | None = None, **kwargs: Any) -> None:
         self.items, self.kept = items, kept
         super().__init__(**kwargs)
 

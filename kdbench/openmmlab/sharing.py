@@ -21,7 +21,7 @@ from kdbench.openmmlab.intact import Watch
 Indices = list[int]
 
 
-class Pack:
+class Lanes:
     """Lanes that train side by side in one process: the same images, recipe and seed.
 
     Args:
@@ -67,9 +67,9 @@ class Pack:
         self.turns.wait(trained, 1, first)
 
 
-def make_pack() -> Pack:
+def make_pack() -> Lanes:
     """Return a pack without lanes."""
-    return Pack(Turns())
+    return Lanes(Turns())
 
 
 class Shelf:

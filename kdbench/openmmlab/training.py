@@ -25,7 +25,7 @@ from kdbench.openmmlab.shares import SharesHook
 from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.sharing import Pack
+    from kdbench.openmmlab.sharing import Lanes
 
 CHECKPOINTS = 10
 
@@ -51,7 +51,7 @@ class Place:
     precision: Precision = "fp32"
     workers: int = 0
     visualizers: tuple[str, ...] = ("LocalVisBackend",)
-    pack: Pack | None = None
+    pack: Lanes | None = None
     step_limit: float | None = None
 
 

@@ -14,7 +14,7 @@ from kdbench.reported import Reported, reported
 from kdbench.results.board import Ranking
 from kdbench.results.formats import measured, to_csv
 from kdbench.results.leaderboard import origins, ranked_under, rankings
-from kdbench.results.model import Model
+from kdbench.results.model import RankingModel
 from kdbench.results.pages import compare_pages, write_pages
 from kdbench.results.papers import TAGS
 from kdbench.results.record import Record
@@ -98,7 +98,7 @@ class _Wanted:
 def nothing(benchmark: Benchmark, pair: str) -> Ranking:
     """Return the ranking of a pair of which nothing has been run: the plain student's row."""
     blank = {"dataset": benchmark.dataset, "pair": pair, "schedule": benchmark.kind, "metric": "score"}
-    return Ranking([not_run(blank, PLAIN)], Model({}, {}))
+    return Ranking([not_run(blank, PLAIN)], RankingModel({}, {}))
 
 
 def not_run(row: Mapping[str, Any], method: str) -> Row:

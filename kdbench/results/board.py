@@ -11,7 +11,7 @@ from typing import Any
 
 from kdbench.results import equal_time
 from kdbench.results.commands import again
-from kdbench.results.model import Estimate, Model
+from kdbench.results.model import Estimate, RankingModel
 from kdbench.results.naming import Key, key_of, labels
 from kdbench.results.record import Record
 from kdbench.results.reported_column import published
@@ -46,8 +46,8 @@ class Ranking:
     """
 
     rows: Sequence[Row]
-    model: Model
-    controls: Mapping[str, Model] = field(default_factory=dict)
+    model: RankingModel
+    controls: Mapping[str, RankingModel] = field(default_factory=dict)
 
     def with_rows(self, rows: Iterable[Row]) -> Ranking:
         """Return the same ranking with other rows shown: its model stays that of all."""
@@ -157,7 +157,7 @@ class Board:
         found = [self._method_row(label, cells) for label, cells in _by_label(self.methods).items()]
         same = twins(found)
         counted = {row["method"]: row for row in found if row["method"] not in same}
-        model = Model(self._plain_row.blocks, {label: row.blocks for label, row in counted.items()})
+        model = RankingModel(self._plain_row.blocks, {label: row.blocks for label, row in counted.items()})
         rows = [self._judged(row, model, same.get(row["method"], "")) for row in found]
         selectors = {cell.selector for cell in (*self.controls, *self.methods)}
         rows += [self._smoke_row(selector) for selector in self.smoke.keys() - {PLAIN, *selectors}]
@@ -176,7 +176,7 @@ class Board:
         return row.but(difference=gain, shared_seeds=len(shared), verdict=verdict)
 
     @staticmethod
-    def _at_equal_time(row: Row, controls: Sequence[Row], models: Mapping[str, Model]) -> Row:
+    def _at_equal_time(row: Row, controls: Sequence[Row], models: Mapping[str, RankingModel]) -> Row:
         """Return a row with its difference to the control that trained as long; itself where there is none."""
         ratio = 1.0 if row["method"] == PLAIN else row["time_ratio"]
         control = equal_time.control_of(ratio, [one for one in controls if one["seeds"]])
@@ -249,7 +249,7 @@ class Board:
             paper_setting=paper.setting,
         )
 
-    def _judged(self, row: Row, model: Model, same_as: str) -> Row:
+    def _judged(self, row: Row, model: RankingModel, same_as: str) -> Row:
         """Return a method's row with its difference to the plain student and its verdict."""
         baseline, own = self._plain_row.blocks, row.blocks
         shared = own.keys() & baseline.keys()

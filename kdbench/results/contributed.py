@@ -23,7 +23,7 @@ from kdbench.errors import explain
 from kdbench.files import read_regular
 from kdbench.plugins import registry
 from kdbench.results.naming import contradiction
-from kdbench.results.record import Record, Teacher, best_point, complaint
+from kdbench.results.record import MeasuredTeacher, Record, best_point, complaint
 from kdbench.results.store import Store
 from kdbench.results.tuned import is_best
 from kdbench.results.views import Kind
@@ -157,12 +157,12 @@ def _implausible(files: Sequence[Filed], store: Iterable[Filed]) -> Iterator[Ref
     """List what is wrong with each file by itself and, for those that are good so far, beside all others."""
     own = [(path, record, problems(record)) for path, record in files]
     good = [record for _, record, found in own if not found]
-    beside = Known([*good, *(record for _, record in store)])
+    beside = KnownResults([*good, *(record for _, record in store)])
     for path, record, found in own:
         yield from (Refusal(path, why) for why in found or beside.problems(record))
 
 
-class Known:
+class KnownResults:
     """What a record can be checked against.
 
     Args:
@@ -230,7 +230,7 @@ def _where(record: Record) -> tuple[str | None, ...]:
     return record.reported_by, record.machine, record.versions.get("torch")
 
 
-def _taught(record: Record, teacher: Teacher) -> tuple[str | None, ...]:
+def _taught(record: Record, teacher: MeasuredTeacher) -> tuple[str | None, ...]:
     """Return a teacher and where the student that it taught was trained."""
     return (teacher.identity, *_where(record))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kdbench.results.model import Model
+from kdbench.results.model import RankingModel
 from kdbench.results.row import Row
 from kdbench.results.statistics import mean
 from kdbench.specs import PLAIN, training_time
@@ -15,7 +15,7 @@ DECIMALS = 2
 """Of a ratio of times that counts: those that tables show."""
 
 
-def models(plain: Row, controls: Sequence[Row], methods: Mapping[str, Row]) -> dict[str, Model]:
+def models(plain: Row, controls: Sequence[Row], methods: Mapping[str, Row]) -> dict[str, RankingModel]:
     """Return a model for each control, of the differences of all other students to it.
 
     Args:
@@ -27,7 +27,7 @@ def models(plain: Row, controls: Sequence[Row], methods: Mapping[str, Row]) -> d
     blocks = {label: row.blocks for label, row in students.items()}
     names = [row["method"] for row in controls]
     others = {name: {label: own for label, own in blocks.items() if label != name} for name in names}
-    return {name: Model(blocks[name], others[name], name) for name in names}
+    return {name: RankingModel(blocks[name], others[name], name) for name in names}
 
 
 def control_of(ratio: float, controls: Sequence[Row]) -> Row | None:
@@ -48,7 +48,7 @@ def _time(control: Row) -> float:
     return training_time(control.cells[0].method, control.cells[0].options)
 
 
-def beside(row: Row, control: Row, model: Model) -> dict[str, Any]:
+def beside(row: Row, control: Row, model: RankingModel) -> dict[str, Any]:
     """Return the columns of a row on its difference to a control.
 
     Args:

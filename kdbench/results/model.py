@@ -138,7 +138,7 @@ def fit(rows: Mapping[str, Scores]) -> Fit:
     )
 
 
-class Model:
+class RankingModel:
     """The model of a ranking.
 
     Args:
@@ -267,7 +267,7 @@ class Model:
         if len(one.keys() & two.keys()) < LEAST_SEEDS:
             return None
         if {label, other} & self.unequal:
-            return Model(two, {label: one}).estimates[label]
+            return RankingModel(two, {label: one}).estimates[label]
         mean, error = self.pooled.contrast(label, other)
         error *= self.pooled.deviation
         half = float(stdtrit(self.pooled.freedom, 1 - ALPHA / 2)) * error

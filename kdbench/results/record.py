@@ -42,7 +42,7 @@ class Metrics(_Part):
     """The same at the evaluation with the best ranking metric, and its ``iteration``; never ranks."""
 
 
-class Teacher(_Part):
+class MeasuredTeacher(_Part):
     """The teacher a student was distilled from, as measured here."""
 
     identity: str
@@ -166,7 +166,7 @@ class Record(_Part):
     """Name of the metric that ranks."""
     higher_is_better: bool = True
     """Whether more of it is better."""
-    teacher: Teacher | None = None
+    teacher: MeasuredTeacher | None = None
     cost: Cost = Cost()
     latency: Latency | None = None
     """Of a plain student: what `kdbench records latency` measured of its pair; no part of the identity."""

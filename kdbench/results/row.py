@@ -50,7 +50,7 @@ COLUMNS = {
 what they were trained in. Scores (mean, std, best), differences (difference, low, high, paper_difference),
 gap_closed and relative_gain (the difference over the plain student's score of the same seeds) are fractions;
 std is over seeds. A positive difference is an improvement, also of a metric of which less is better.
-``difference``, ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.Model`: all intervals of a
+``difference``, ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.RankingModel`: all intervals of a
 ranking hold at once with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where
 the row scatters more than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict
 is ``cannot tell``; ``same_as`` names the row that is the same computation and counts in its place; ``machines``

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
     from kdbench.openmmlab.training import Place
 
-Spec = RunSpec | TeacherSpec
+AnySpec = RunSpec | TeacherSpec
 LOADING = 8
 """Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
 
@@ -25,7 +25,7 @@ LOADING = 8
 OUTDATED = "with other code of the method than today's (`rerun=True` replaces its record)"
 
 
-def subject_of(spec: Spec, plan: Plan, settings: RunSettings) -> Subject:
+def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
     """Return the model that a spec is about: the teacher, or the pair's student."""
     from kdbench.openmmlab.students import Subject
 
@@ -60,7 +60,7 @@ def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
     return plan.checkpoints[teacher.checkpoint]
 
 
-def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
+def place_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Place:
     """Where and on what a spec is run."""
     from kdbench.openmmlab.training import Place
 
@@ -75,7 +75,7 @@ def place_of(spec: Spec, plan: Plan, settings: RunSettings) -> Place:
     )
 
 
-def title(spec: Spec) -> str:
+def title(spec: AnySpec) -> str:
     """Return the name of a spec for people."""
     if isinstance(spec, StagedTeacherSpec):
         return spec.stage.title

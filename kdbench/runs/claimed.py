@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from kdbench.errors import UserError
 from kdbench.executors.base import INTERRUPTED
-from kdbench.runs.cells import Spec, subject_of, title
+from kdbench.runs.cells import AnySpec, subject_of, title
 from kdbench.runs.claims import Claims
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
@@ -37,20 +37,20 @@ def claimed(plan: Plan, settings: RunSettings) -> Iterator[None]:
                 claims.release(identity, done=is_there(settings, wanted[identity]))
 
 
-def to_run(plan: Plan, settings: RunSettings) -> dict[str, Spec]:
+def to_run(plan: Plan, settings: RunSettings) -> dict[str, AnySpec]:
     """Return what a plan's run would train, by identity. Raises UserError if a newer kdbench wrote a record."""
 
-    def there(spec: Spec) -> bool:
+    def there(spec: AnySpec) -> bool:
         return is_there(settings, spec) or _is_measured_only(spec, plan, settings)
 
-    wanted: dict[str, Spec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
+    wanted: dict[str, AnySpec] = {} if there(plan.plain) else {plan.plain.identity(): plan.plain}
     if settings.rerun or not there(plan.cell):
         wanted[plan.cell.identity()] = plan.cell
         wanted.update(needs_of(plan, there))
     return wanted
 
 
-def _is_measured_only(spec: Spec, plan: Plan, settings: RunSettings) -> bool:
+def _is_measured_only(spec: AnySpec, plan: Plan, settings: RunSettings) -> bool:
     """Whether a spec is a given teacher of the dataset's classes: as many as want to measure it."""
     if not isinstance(spec, TeacherSpec) or spec.checkpoint is None:
         return False
@@ -58,7 +58,7 @@ def _is_measured_only(spec: Spec, plan: Plan, settings: RunSettings) -> bool:
     return openmmlab().other_classes(subject, file) is None
 
 
-def _taken(spec: Spec, claims: Claims) -> str:
+def _taken(spec: AnySpec, claims: Claims) -> str:
     owner = claims.holder(spec.identity())
     who = "another process" if owner is None else owner.title  # None: it has ended since
     return (

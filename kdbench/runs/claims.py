@@ -43,7 +43,7 @@ UNKNOWN = Owner(host="", kernel="", pid=0, started="", token="")
 """An owner who cannot be told."""
 
 
-class Entry(Spec):
+class ClaimFile(Spec):
     """One file of a chain."""
 
     owner: Owner | None
@@ -98,7 +98,7 @@ class Claims:
             number, owner = self._last(identity)
             if owner is not None and not self._gone(identity, number, owner):
                 return False
-            if not self._append(identity, number + 1, Entry(owner=self.owner)):
+            if not self._append(identity, number + 1, ClaimFile(owner=self.owner)):
                 return False
         except OSError as error:
             raise UserError(
@@ -119,7 +119,7 @@ class Claims:
                 for step in reversed(range(number + 1)):  # a part of a chain that stays is free
                     self._file(identity, step).unlink(missing_ok=True)
             else:
-                self._append(identity, number + 1, Entry(owner=None))
+                self._append(identity, number + 1, ClaimFile(owner=None))
 
     def left(self) -> set[str]:
         """Return the identities that have a chain, held or not."""
@@ -149,7 +149,7 @@ class Claims:
                 return number, owner
             number, owner = number + 1, _owner(text)
 
-    def _append(self, identity: str, number: int, entry: Entry) -> bool:
+    def _append(self, identity: str, number: int, entry: ClaimFile) -> bool:
         """Whether this process wrote that file of the chain; False where another was first."""
         draft = self.folder / f".{uuid.uuid4().hex}.tmp"
         try:
@@ -202,6 +202,6 @@ class Claims:
 def _owner(text: bytes) -> Owner | None:
     """Read the owner in a file; an unreadable one (of a newer kdbench) counts as alive until it is stale."""
     try:
-        return Entry.model_validate_json(text).owner
+        return ClaimFile.model_validate_json(text).owner
     except ValidationError:
         return UNKNOWN

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdbench.results.record import Record
-from kdbench.runs.cells import Spec
+from kdbench.runs.cells import AnySpec
 from kdbench.runs.packs import Pack
 from kdbench.runs.sweep_cells import Item
 from kdbench.runs.sweep_records import needs_of
@@ -63,7 +63,7 @@ class Rates:
         return sum(seconds for seconds in each if seconds is not None), each.count(None)
 
 
-def teachers_of(items: Iterable[Item], there: Callable[[Spec], bool]) -> dict[str, TeacherSpec]:
+def teachers_of(items: Iterable[Item], there: Callable[[AnySpec], bool]) -> dict[str, TeacherSpec]:
     """Return the teachers, by identity, that cells need and that are not there."""
     plans = {(item.plan.cell.teacher, item.plan.ancestor): item.plan for item in items}
     return {identity: spec for plan in plans.values() for identity, spec in needs_of(plan, there).items()}

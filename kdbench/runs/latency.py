@@ -9,7 +9,7 @@ from statistics import median
 from kdbench import devices
 from kdbench.errors import UserError
 from kdbench.results.record import Latency, Record, Spread
-from kdbench.runs.cells import Spec, subject_of, title
+from kdbench.runs.cells import AnySpec, subject_of, title
 from kdbench.runs.launch import start
 from kdbench.runs.plan import Plan, ensemble, plan
 from kdbench.runs.provenance import host_class
@@ -36,7 +36,7 @@ def measure(request: Request, settings: RunSettings) -> Record:
     made = plan(request)
     start(request.device, made.dataset)
     record = _record(made.plain, settings)
-    specs: dict[str, Spec] = {"student": made.plain, "teacher": teacher_of(made.plain)}
+    specs: dict[str, AnySpec] = {"student": made.plain, "teacher": teacher_of(made.plain)}
     found = _in_turns(specs, made, settings)
     spreads = {name: _spread(rounds) for name, rounds in found.items()}
     record = record.model_copy(update={"latency": Latency(**spreads)})
@@ -60,7 +60,7 @@ def _record(spec: RunSpec, settings: RunSettings) -> Record:
     return record
 
 
-def _in_turns(specs: dict[str, Spec], made: Plan, settings: RunSettings) -> dict[str, list[float]]:
+def _in_turns(specs: dict[str, AnySpec], made: Plan, settings: RunSettings) -> dict[str, list[float]]:
     from kdbench.openmmlab.latency import in_turns, timed
 
     models = {}
@@ -76,7 +76,7 @@ def _in_turns(specs: dict[str, Spec], made: Plan, settings: RunSettings) -> dict
     return found.rounds
 
 
-def _weights(spec: Spec, settings: RunSettings) -> Path:
+def _weights(spec: AnySpec, settings: RunSettings) -> Path:
     path = weights_of(settings.work_dir, spec)
     if not path.is_file():
         raise UserError(f"{title(spec)}: {path} is missing: `kdbench run` with any method leaves it there.")

@@ -20,11 +20,11 @@ from kdbench.specs import RunSpec, digest
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.hooks import Progress
-    from kdbench.openmmlab.sharing import Pack
+    from kdbench.openmmlab.sharing import Lanes
 
 
 @dataclass
-class Outcome:
+class PackOutcome:
     """What became of a pack.
 
     Attributes:
@@ -67,7 +67,7 @@ class Lane:
 
 def run_pack(
     plans: Sequence[Plan], settings: RunSettings, console: Console, trainer: Trainer | None = None
-) -> Outcome:
+) -> PackOutcome:
     """Train the cells of plans that have no record yet.
 
     A lane that fails is recorded as failed and hurts no other. Where the memory is not enough for all lanes, they
@@ -90,7 +90,7 @@ def run_pack(
 class _PackRun:
     def __init__(self, settings: RunSettings, console: Console, trainer: Trainer | None) -> None:
         self.settings, self.console, self.trainer = settings, console, trainer
-        self.outcome = Outcome()
+        self.outcome = PackOutcome()
         self.taught: dict[str | None, Teaching] = {}
         self.checked: set[str | None] = set()
         """Teachers whose models, and the student's, were looked at: they are the same for all their lanes."""
@@ -99,7 +99,7 @@ class _PackRun:
         self.disturbed: Disturbed | None = None
         """What a lane that trained alone changed: no other is trained in this process after it."""
 
-    def run(self, plans: Sequence[Plan]) -> Outcome:
+    def run(self, plans: Sequence[Plan]) -> PackOutcome:
         lanes = self._lanes(plans)
         self.limit = len(lanes)
         while lanes:
@@ -167,7 +167,7 @@ class _PackRun:
         place = place_of(training.spec, training.plan, self.settings)
         return training.run(place, self.console, lane.name)
 
-    def _body(self, lane: Lane, pack: Pack, progress: _PackProgress, together: str) -> Record:
+    def _body(self, lane: Lane, pack: Lanes, progress: _PackProgress, together: str) -> Record:
         if pack.stop.signalled is not None:
             raise KeyboardInterrupt  # it would have to be built first, to stop after one iteration
         training = lane.training(None if lane.teaching is None else self._shared(lane.teaching, pack))
@@ -175,7 +175,7 @@ class _PackRun:
         place = replace(place_of(training.spec, training.plan, self.settings), pack=pack)
         return training.run(place, _LaneConsole(self.console, progress, lane.name), lane.name)
 
-    def _shared(self, teaching: Teaching, pack: Pack) -> Teaching:
+    def _shared(self, teaching: Teaching, pack: Lanes) -> Teaching:
         return replace(teaching, models=[pack.shared(model) for model in teaching.models])
 
     def _settled(self, lanes: Sequence[Lane], results: Sequence[Record | BaseException]) -> list[Lane]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kdbench.runs.sweep_cells import Item
 from kdbench.specs import PLAIN, digest
 
-Place = tuple[str, str, int, str, str]
+PackKey = tuple[str, str, int, str, str]
 """Dataset, pair, seed, schedule and precision."""
 
 
@@ -50,13 +50,13 @@ def packs_of(items: Iterable[Item], *, max_lanes: int | None, share_teacher: boo
     """
     if not share_teacher:
         return [Pack((item,), "alone: no teacher is shared") for item in items]
-    places: dict[Place, list[Item]] = defaultdict(list)
+    places: dict[PackKey, list[Item]] = defaultdict(list)
     for item in items:
         places[_place(item)].append(item)
     return [pack for members in places.values() for pack in _packs_at(members, max_lanes)]
 
 
-def _place(item: Item) -> Place:
+def _place(item: Item) -> PackKey:
     cell = item.plan.cell
     return (cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.precision)
 

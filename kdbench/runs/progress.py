@@ -29,7 +29,7 @@ def tell_others(file: Path, told: Spec) -> None:
         write_atomically(file, told.model_dump_json(), lasting=False)
 
 
-class Progress(Spec):
+class PackProgress(Spec):
     """Content of a pack's ``progress.json``."""
 
     pack: str
@@ -51,10 +51,10 @@ class Progress(Spec):
     """Identity -> why, of the cells that cannot be run and have no record."""
 
 
-def read(folder: Path) -> Progress | None:
+def read(folder: Path) -> PackProgress | None:
     """Read the progress in a pack's folder; None where there is none or it is of another version."""
     try:
-        return Progress.model_validate_json(read_regular(folder / "progress.json"))
+        return PackProgress.model_validate_json(read_regular(folder / "progress.json"))
     except (OSError, ValidationError):
         return None
 
@@ -73,7 +73,7 @@ class WorkerConsole:
         progress: What is known at the start.
     """
 
-    def __init__(self, folder: Path, progress: Progress) -> None:
+    def __init__(self, folder: Path, progress: PackProgress) -> None:
         self.file = folder / "progress.json"
         self.progress = progress
         self._written = 0.0
@@ -84,19 +84,19 @@ class WorkerConsole:
         print(line, file=sys.stderr, flush=True)
 
     @contextmanager
-    def stage(self, title: str, iterations: int) -> Iterator[Training]:
+    def stage(self, title: str, iterations: int) -> Iterator[TrainingProgress]:
         """Show a training while it lasts."""
         self.say(f"{title}, {iterations} iterations")
-        training = Training(self, title, iterations)
+        training = TrainingProgress(self, title, iterations)
         self.show(training)
         yield training
 
-    def advanced(self, training: Training) -> None:
+    def advanced(self, training: TrainingProgress) -> None:
         """Write the progress of a training, unless that was done a moment ago."""
         if time.monotonic() - self._written >= EVERY:
             self.show(training)
 
-    def show(self, training: Training) -> None:
+    def show(self, training: TrainingProgress) -> None:
         """Tell how far a training is."""
         self.tell(
             training=training.title,
@@ -113,7 +113,7 @@ class WorkerConsole:
         tell_others(self.file, self.progress)
 
 
-class Training:
+class TrainingProgress:
     """One training in a worker.
 
     Args:

@@ -17,7 +17,7 @@ from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
 from kdbench.results.environment import PACKAGES
-from kdbench.results.record import Cost, Made, Metrics, Record, Status, Teacher, Tuned, best_point
+from kdbench.results.record import Cost, Made, MeasuredTeacher, Metrics, Record, Status, Tuned, best_point
 from kdbench.results.views import Kind
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
@@ -34,7 +34,7 @@ def record_of(
     reason: str | None = None,
     curve: Curve = (),
     cost: Mapping[str, int | float | str | None] | None = None,
-    teacher: Teacher | None = None,
+    teacher: MeasuredTeacher | None = None,
     notes: Sequence[str] = (),
     plugin: str = "",
     code: str | None = None,

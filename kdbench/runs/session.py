@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from kdbench import devices
 from kdbench.errors import GateError, UserError
 from kdbench.plugins import registry
-from kdbench.results.record import Record, Teacher
-from kdbench.runs.cells import OUTDATED, Spec, outdated, place_of, score, subject_of, title, weights_of
+from kdbench.results.record import MeasuredTeacher, Record
+from kdbench.runs.cells import OUTDATED, AnySpec, outdated, place_of, score, subject_of, title, weights_of
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.sweep_records import has_weights, needs_of, was_trained
@@ -135,10 +135,10 @@ class Session:
             force = self.settings.force
             check_together(student, teachers, plan.card, plan.options, place, untrained, force=force)
 
-    def _place(self, spec: Spec) -> Place:
+    def _place(self, spec: AnySpec) -> Place:
         return place_of(spec, self.plan, self.settings)
 
-    def _alone(self, spec: Spec) -> Record:
+    def _alone(self, spec: AnySpec) -> Record:
         done = self.known(spec)
         if done is not None:
             return done
@@ -151,7 +151,7 @@ class Session:
         if ancestor is not None and self._must_train(ancestor):
             self._teacher(ancestor)
 
-    def alone(self, spec: Spec) -> Training:
+    def alone(self, spec: AnySpec) -> Training:
         """Return the training of a plain student or of a teacher."""
         return Training(self.plan, self.settings, spec, self.trainer)
 
@@ -173,7 +173,7 @@ class Session:
         members = [] if len(teaching.measured) == 1 else [ensemble_note(teaching.measured)]
         return replace(self.alone(self.plan.cell), teaching=teaching, notes=[*self.overruled, *members])
 
-    def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, Teacher]:
+    def _taught_by(self, base: TeacherSpec) -> tuple[TeacherModel, MeasuredTeacher]:
         """Return the teacher to distil from: as it is, or after the stage that the method asks for."""
         staged = self.plan.staged
         if staged is None:
@@ -184,8 +184,8 @@ class Session:
         return self._teacher(staged, start=self._weights(base), origin=origin)
 
     def _teacher(
-        self, spec: TeacherSpec, *, start: Path | None = None, origin: Teacher | None = None
-    ) -> tuple[TeacherModel, Teacher]:
+        self, spec: TeacherSpec, *, start: Path | None = None, origin: MeasuredTeacher | None = None
+    ) -> tuple[TeacherModel, MeasuredTeacher]:
         """Return a teacher: from its checkpoint, from an earlier run, or trained now; it is measured once.
 
         Args:
@@ -211,7 +211,7 @@ class Session:
         value = record.score
         assert value is not None, "a done record has its metric"
         self._judge(spec, value)
-        measured = Teacher(
+        measured = MeasuredTeacher(
             identity=record.identity,
             config=spec.model.config,
             weights_sha256=weights,
@@ -219,14 +219,16 @@ class Session:
         )
         return model, measured
 
-    def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, Teacher]:
+    def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, MeasuredTeacher]:
         """Return a teacher of feature maps alone: nothing of it can be measured, so it has no record."""
         from kdbench.openmmlab.checkpoints import weights_hash
 
         file = None if spec.checkpoint is None else self._weights(spec)
         model = self._loaded(spec, subject, file)
         weights = weights_hash(model.model)
-        return model, Teacher(identity=spec.identity(), config=spec.model.config, weights_sha256=weights)
+        return model, MeasuredTeacher(
+            identity=spec.identity(), config=spec.model.config, weights_sha256=weights
+        )
 
     def _loaded(self, spec: TeacherSpec, subject: Subject, file: Path | None) -> TeacherModel:
         return self.trainer.load_teacher(subject, file, lambda failed: self._overrule(failed, spec))
@@ -294,12 +296,12 @@ class Session:
         self.console.say(f"teacher: {score(record)}")
         return record
 
-    def _find(self, spec: Spec) -> Record | None:
+    def _find(self, spec: AnySpec) -> Record | None:
         """Return the done record of a spec; None where there is none, or it is to be made again."""
         again = self.settings.rerun and spec == self.plan.cell
         return None if again else self.settings.store.find(spec.identity())
 
-    def known(self, spec: Spec) -> Record | None:
+    def known(self, spec: AnySpec) -> Record | None:
         """Return the done record of a spec, after reporting it, or None."""
         record = self._find(spec)
         if record is not None:
@@ -322,7 +324,7 @@ def _fine_tuned(plan: Plan) -> str:
     return f"teacher: its checkpoint is not of {classes} classes: it is fine-tuned first, for {length} iterations"
 
 
-def ensemble_note(members: Sequence[Teacher]) -> str:
+def ensemble_note(members: Sequence[MeasuredTeacher]) -> str:
     """Say in one line what an ensemble's teachers reach."""
     values = ", ".join(
         member.identity[:12] if member.value is None else f"{member.identity[:12]} {member.value:.3f}"

@@ -17,7 +17,7 @@ from kdbench.results.store import Broken, Store
 from kdbench.runs import progress as worker_progress
 from kdbench.runs.claims import Claims
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import Progress, tell_others
+from kdbench.runs.progress import PackProgress, tell_others
 from kdbench.runs.settings import PACKS
 from kdbench.specs import PLAIN, Spec
 
@@ -50,7 +50,7 @@ class Manifest(Spec):
             return None
 
 
-class Report(Spec):
+class SweepReport(Spec):
     """What the last sweep in a work directory says of itself, beyond what its files show."""
 
     owner: Owner
@@ -65,7 +65,7 @@ class Report(Spec):
         tell_others(work_dir / REPORT, self)
 
     @classmethod
-    def read(cls, work_dir: Path) -> Report | None:
+    def read(cls, work_dir: Path) -> SweepReport | None:
         """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
             told = cls.model_validate_json(read_regular(work_dir / REPORT))
@@ -94,7 +94,7 @@ class Snapshot:
     done: int
     failed: int
     running: int
-    workers: tuple[Progress, ...] = ()
+    workers: tuple[PackProgress, ...] = ()
     seconds_left: float | None = None
     best: tuple[str, ...] = ()
 
@@ -129,13 +129,13 @@ def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
     return f"{pair}: {method} {100 * mean(best):+.1f} ({len(best)} seed{'s' if len(best) > 1 else ''})"
 
 
-def progress_in(work_dir: Path, claims: Claims) -> list[Progress]:
+def progress_in(work_dir: Path, claims: Claims) -> list[PackProgress]:
     """Return the progress of the living workers below a work directory."""
     found = [worker_progress.read(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
     return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
 
 
-def _lives(progress: Progress, claims: Claims) -> bool:
+def _lives(progress: PackProgress, claims: Claims) -> bool:
     """Whether the worker still holds one of its cells."""
     return any(claims.holder(identity) == progress.owner for identity in progress.cells)
 
@@ -145,7 +145,7 @@ def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str
     records, broken = Store(manifest.results).records()
     ours = [record for record in records if record.identity in manifest.cells]
     done = {record.identity: record for record in ours if record.done}
-    report = Report.read(work_dir)
+    report = SweepReport.read(work_dir)
     failed = dict(report.refused) if report is not None else {}
     failed |= {record.identity: record.reason or "" for record in ours if not record.done}
     failed = {cell: why for cell, why in failed.items() if cell in manifest.cells and cell not in done}

@@ -22,14 +22,14 @@ from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.runs import packs_file
 from kdbench.runs import progress as worker_progress
-from kdbench.runs.cells import Spec, title
+from kdbench.runs.cells import AnySpec, title
 from kdbench.runs.claims import Claims
 from kdbench.runs.dealing import dealt
 from kdbench.runs.estimate import Rates, in_order, teachers_of
 from kdbench.runs.packs import Pack
-from kdbench.runs.progress import Progress
+from kdbench.runs.progress import PackProgress
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.status import Report, Snapshot, best_of, last_lines
+from kdbench.runs.status import Snapshot, SweepReport, best_of, last_lines
 from kdbench.runs.sweep_records import has_weights, needs_of, record_of, specs_of, stamp
 from kdbench.runs.sweep_state import PackState, Settled, mark_of, write_lost
 
@@ -58,7 +58,7 @@ def worker_command(file: Path) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Task:
+class SweepTask:
     """A sweep to run.
 
     Attributes:
@@ -88,7 +88,7 @@ class Sweep:
 
     def __init__(
         self,
-        task: Task,
+        task: SweepTask,
         executor: Executor,
         view: View,
         command: Callable[[Path], Sequence[str]] = worker_command,
@@ -158,7 +158,7 @@ class Sweep:
         self.view.show(now)
         ends = None if now.seconds_left is None else time.time() + now.seconds_left
         refused = {failure.item.identity: failure.why for failure in self.failures if failure.record is None}
-        Report(owner=claims.owner, ends=ends, refused=refused).write(self.settings.work_dir)
+        SweepReport(owner=claims.owner, ends=ends, refused=refused).write(self.settings.work_dir)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -239,7 +239,7 @@ class Sweep:
         """Return what a running pack trains, or has still to train."""
         return self._needs(state) | {item.identity for item in state.pack.items}
 
-    def there(self, spec: Spec) -> bool:
+    def there(self, spec: AnySpec) -> bool:
         """Whether a spec need not be run."""
         identity = spec.identity()
         if identity not in self._there:
@@ -287,7 +287,7 @@ class Sweep:
         else:
             self._died(state, ended, claims)
 
-    def _note_failed(self, specs: Mapping[str, Spec]) -> None:
+    def _note_failed(self, specs: Mapping[str, AnySpec]) -> None:
         """Remember the teachers and plain students that have just failed: what needs them is not tried."""
         for identity, spec in specs.items():
             record = record_of(self.store, spec)
@@ -351,7 +351,7 @@ class Sweep:
             best=best_of(self.records),
         )
 
-    def _seconds_left(self, workers: Sequence[Progress]) -> float | None:
+    def _seconds_left(self, workers: Sequence[PackProgress]) -> float | None:
         """Estimate the time to the end from the mean time of this sweep's finished cells; before any, from records.
 
         It is no shorter than what any worker still needs.

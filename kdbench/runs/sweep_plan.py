@@ -17,7 +17,7 @@ from kdbench.runs.packs import Pack, packs_of
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Manifest
-from kdbench.runs.sweep import Sweep, Task, View
+from kdbench.runs.sweep import Sweep, SweepTask, View
 from kdbench.runs.sweep_cells import Item, Known, done_by_other_code, items_of, known
 from kdbench.runs.sweep_state import Settled
 from kdbench.selectors import parse
@@ -125,7 +125,7 @@ def run_sweep(
     titles = {identity: item.title for identity, item in plan.cells.items()}
     commands = {identity: item.plan.command for identity, item in plan.cells.items()}
     Manifest(results=settings.results, cells=titles, commands=commands).write(settings.work_dir)
-    task = Task(plan.packs, done, len(failed), plan.known.records, settings)
+    task = SweepTask(plan.packs, done, len(failed), plan.known.records, settings)
     sweep = Sweep(task, executor_of(executor, slots, device), view)
     ended = sweep.run()
     return SweepResult(plan, sweep.records, [*failed, *sweep.failures], stopped=not ended)

@@ -10,7 +10,7 @@ from kdbench.openmmlab.run_files import interrupted_at
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.results.views import TEACHERS
-from kdbench.runs.cells import Spec
+from kdbench.runs.cells import AnySpec
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
 from kdbench.specs import RunSpec, TeacherSpec
@@ -19,7 +19,7 @@ WEIGHTS = "student.pth"
 """Of :mod:`kdbench.openmmlab.students`, which is heavy to import."""
 
 
-def path_of(store: Store, spec: Spec) -> Path:
+def path_of(store: Store, spec: AnySpec) -> Path:
     """Where a spec's own record is or would be."""
     pair, prefix = (TEACHERS, "teacher") if isinstance(spec, TeacherSpec) else _names(spec)
     name = f"{prefix}-seed{spec.seed}-{spec.identity()[:12]}.json"
@@ -30,7 +30,7 @@ def _names(spec: RunSpec) -> tuple[str, str]:
     return spec.pair.name, slug(spec.selector)
 
 
-def record_of(store: Store, spec: Spec) -> Record | None:
+def record_of(store: Store, spec: AnySpec) -> Record | None:
     """Return a spec's own record, done or not; None where there is none that can be read.
 
     Raises:
@@ -40,7 +40,7 @@ def record_of(store: Store, spec: Spec) -> Record | None:
     return record if record is not None and record.identity == spec.identity() else None
 
 
-def stamp(store: Store, spec: Spec) -> tuple[int, int] | None:
+def stamp(store: Store, spec: AnySpec) -> tuple[int, int] | None:
     """Return a value that changes when a spec's record is written anew; None where there is none."""
     try:
         found = path_of(store, spec).stat()
@@ -49,18 +49,18 @@ def stamp(store: Store, spec: Spec) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def weights_of(work_dir: Path, spec: Spec) -> Path:
+def weights_of(work_dir: Path, spec: AnySpec) -> Path:
     """Where the trained weights of a spec are or would be."""
     return run_folder(work_dir, spec.identity()) / WEIGHTS
 
 
-def is_there(settings: RunSettings, spec: Spec) -> bool:
+def is_there(settings: RunSettings, spec: AnySpec) -> bool:
     """Whether a spec need not be run: a student has its record, a teacher its weights too."""
     record = record_of(settings.store, spec) or settings.store.find(spec.identity())
     return record is not None and record.done and has_weights(settings.work_dir, spec, record)
 
 
-def has_weights(work_dir: Path, spec: Spec, record: Record) -> bool:
+def has_weights(work_dir: Path, spec: AnySpec, record: Record) -> bool:
     """Whether a spec with a done record has the weights that it needs, too: those of a teacher that was trained."""
     if not isinstance(spec, TeacherSpec) or not was_trained(record):
         return True
@@ -81,7 +81,7 @@ def needs_of(plan: Plan, there: Callable[[TeacherSpec], bool]) -> dict[str, Teac
     return {spec.identity(): spec for spec in wanted if not (spec.model.gives_features or there(spec))}
 
 
-def specs_of(plan: Plan) -> dict[str, Spec]:
+def specs_of(plan: Plan) -> dict[str, AnySpec]:
     """All that a plan may have to train, by identity."""
     specs = [plan.cell, plan.plain, plan.teacher, plan.ancestor, plan.staged, *plan.others]
     return {spec.identity(): spec for spec in specs if spec is not None}

@@ -9,7 +9,7 @@ from pathlib import Path
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.runs import progress, provenance
-from kdbench.runs.cells import Spec
+from kdbench.runs.cells import AnySpec
 from kdbench.runs.packs import Pack, split
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
@@ -91,7 +91,7 @@ class PackState:
         return self.deaths
 
 
-def mark_of(pack: Pack, work_dir: Path, there: Callable[[Spec], bool]) -> tuple[int, int]:
+def mark_of(pack: Pack, work_dir: Path, there: Callable[[AnySpec], bool]) -> tuple[int, int]:
     """How far a pack is: what need not be trained any more counts before checkpoints do."""
     needed = {identity for item in pack.items for identity in needs_of(item.plan, there)}
     left = len({item.identity for item in pack.items} | needed)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kdbench.errors import Disturbed, PluginError, RunError, UserError, reason
 from kdbench.openmmlab.run_files import drop_checkpoints
 from kdbench.plugins import registry
-from kdbench.results.record import Record, Teacher
+from kdbench.results.record import MeasuredTeacher, Record
 from kdbench.results.tuned import chosen_by
-from kdbench.runs.cells import Spec, score, subject_of, title
+from kdbench.runs.cells import AnySpec, score, subject_of, title
 from kdbench.runs.elapsed import span
 from kdbench.runs.launch import is_main_process
 from kdbench.runs.plan import Plan, origin
@@ -58,7 +58,7 @@ class Teaching:
     """
 
     models: Sequence[TeacherModel]
-    measured: Sequence[Teacher]
+    measured: Sequence[MeasuredTeacher]
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Training:
 
     plan: Plan
     settings: RunSettings
-    spec: Spec
+    spec: AnySpec
     trainer: Trainer
     teaching: Teaching | None = None
     start: Path | None = None
-    origin: Teacher | None = None
+    origin: MeasuredTeacher | None = None
     timed_with: str | None = None
     notes: Sequence[str] = ()
 

@@ -18,11 +18,11 @@ from kdbench.executors.local import LEASH
 from kdbench.guests import interrupt
 from kdbench.runs import packs_file
 from kdbench.runs import progress as worker_progress
-from kdbench.runs.cells import Spec
+from kdbench.runs.cells import AnySpec
 from kdbench.runs.claimed import give_up
 from kdbench.runs.claims import Claims
 from kdbench.runs.launch import start
-from kdbench.runs.pack import Outcome, run_pack
+from kdbench.runs.pack import PackOutcome, run_pack
 from kdbench.runs.packs_file import PackFile
 from kdbench.runs.plan import Plan, Planner
 from kdbench.runs.settings import RunSettings
@@ -94,7 +94,7 @@ def taken(plans: list[Plan], settings: RunSettings, claims: Claims) -> dict[str,
         or something that is needed is: then nothing is claimed.
     """
     pending = {p.cell.identity(): p for p in plans if settings.rerun or not is_there(settings, p.cell)}
-    needed: dict[str, Spec] = {}
+    needed: dict[str, AnySpec] = {}
     for plan in pending.values():
         needed |= needs_of(plan, lambda spec: is_there(settings, spec))
     if all(claims.take(identity) for identity in sorted(needed)):
@@ -113,12 +113,12 @@ def taken(plans: list[Plan], settings: RunSettings, claims: Claims) -> dict[str,
     return None
 
 
-def _start_of(pack: PackFile, mine: Mapping[str, Plan], claims: Claims) -> worker_progress.Progress:
+def _start_of(pack: PackFile, mine: Mapping[str, Plan], claims: Claims) -> worker_progress.PackProgress:
     titles = {identity: f"{plan.cell.selector}, seed {plan.cell.seed}" for identity, plan in mine.items()}
-    return worker_progress.Progress(pack=pack.name, title=pack.title, cells=titles, owner=claims.owner)
+    return worker_progress.PackProgress(pack=pack.name, title=pack.title, cells=titles, owner=claims.owner)
 
 
-def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.WorkerConsole) -> Outcome:
+def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.WorkerConsole) -> PackOutcome:
     plans = list(mine.values())
     start(plans[0].cell.device, plans[0].dataset)
     with contextlib.redirect_stdout(sys.stderr):

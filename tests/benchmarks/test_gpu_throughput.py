@@ -13,11 +13,11 @@ from endless_pairs import ITERATIONS, SUFFIX, kdbench_pairs
 from throughput import HERE, plugin, rate
 
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import Progress
+from kdbench.runs.progress import PackProgress
 
 
-def worker(name: str, iteration: int, lanes: int) -> Progress:
-    return Progress(
+def worker(name: str, iteration: int, lanes: int) -> PackProgress:
+    return PackProgress(
         pack=name,
         title=name,
         cells={str(lane): "" for lane in range(lanes)},

@@ -21,10 +21,10 @@ from kdbench.runs.claims import Claims
 from kdbench.runs.claims_owner import Owner
 from kdbench.runs.lines import summary
 from kdbench.runs.plan import plan
-from kdbench.runs.progress import Progress, WorkerConsole
+from kdbench.runs.progress import PackProgress, WorkerConsole
 from kdbench.runs.provenance import record_of
 from kdbench.runs.request import Request
-from kdbench.runs.status import Manifest, Report, Snapshot, best_of
+from kdbench.runs.status import Manifest, Snapshot, SweepReport, best_of
 from kdbench.runs.sweep_records import weights_of
 from kdbench.runs.sweep_state import Settled
 
@@ -183,7 +183,7 @@ SNAPSHOT = Snapshot(
     failed=1,
     running=2,
     workers=(
-        Progress(
+        PackProgress(
             pack="p",
             title="digits-gfl, seed 0",
             cells={},
@@ -248,11 +248,11 @@ def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_n
         claims.take(running.identity())
         console = WorkerConsole(
             folder,
-            Progress(
+            PackProgress(
                 pack="p", title="digits-gfl, seed 0", cells={running.identity(): "x"}, owner=claims.owner
             ),
         )
-        Report(
+        SweepReport(
             owner=claims.owner,
             ends=time.time() + 200,
             refused={refused.identity(): "not so", failed.identity(): "before it was retried"},

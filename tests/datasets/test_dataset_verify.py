@@ -7,7 +7,7 @@ from PIL import Image
 
 from kdbench.cards import Dataset
 from kdbench.datasets import camvid, small
-from kdbench.datasets.verify import Report, verify
+from kdbench.datasets.verify import Verification, verify
 
 Small = tuple[Dataset, Path]
 
@@ -16,7 +16,7 @@ def errors(small: Small, pixels: bool = True) -> list[str]:
     return [str(problem) for problem in verify(*small, pixels=pixels).errors]
 
 
-def counts(report: Report) -> dict[str, tuple[int, int, int]]:
+def counts(report: Verification) -> dict[str, tuple[int, int, int]]:
     return {name: (split.images, split.annotations, split.boxes) for name, split in report.splits.items()}
 
 

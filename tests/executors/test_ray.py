@@ -226,6 +226,6 @@ def kill_a_node(cluster, folder: Path) -> None:
     (folder / "go").touch()
 
 
-def progress_in(folder: Path) -> list[worker_progress.Progress]:
+def progress_in(folder: Path) -> list[worker_progress.PackProgress]:
     found = [worker_progress.read(place) for place in (folder / "runs" / "packs").glob("*")]
     return [told for told in found if told is not None]

@@ -11,7 +11,7 @@ from sweep_support import Told, pretend, sweep_of
 from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.runs import packs_file, worker
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import Progress, WorkerConsole
+from kdbench.runs.progress import PackProgress, WorkerConsole
 from kdbench.specs import TeacherSpec
 
 METHODS = ("hinton", "mimic", "fitnets")
@@ -39,7 +39,7 @@ class Here(Executor):
         if not dies or self.where == "step":
             self.train(pack, teachers_only=dies)
         if self.where != "import":
-            told = Progress(pack=pack.name, title=pack.title, cells={}, owner=Owner.here())
+            told = PackProgress(pack=pack.name, title=pack.title, cells={}, owner=Owner.here())
             WorkerConsole(pack.folder, told).tell(training=self.where, ended=not dies)
         self.ended.append(Ended.process(str(len(self.workers)), self.how if dies else 0))
         return self.ended[-1].handle

@@ -29,7 +29,7 @@ from kdbench.results.store import Store
 from kdbench.runs import packs_file
 from kdbench.runs.progress import read as read_progress
 from kdbench.runs.request import Request, overridden
-from kdbench.runs.status import Manifest, Report
+from kdbench.runs.status import Manifest, SweepReport
 from kdbench.selectors import canonical, method_of
 
 quick = settings(
@@ -251,7 +251,7 @@ def test_records(tmp_path, record, place, value):
 def test_files_between_a_sweep_and_its_workers(tmp_path, content):
     for name in ("sweep.json", "sweep-report.json", "progress.json", "pack.json"):
         (tmp_path / name).write_bytes(content)
-    Manifest.read(tmp_path), Report.read(tmp_path), read_progress(tmp_path)
+    Manifest.read(tmp_path), SweepReport.read(tmp_path), read_progress(tmp_path)
     with pytest.raises(UserError):
         packs_file.read(tmp_path / "pack.json")
 

@@ -15,7 +15,7 @@ from kdbench.cli import main
 from kdbench.results.store import Store
 from kdbench.runs.claims import Claims
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import Progress, WorkerConsole
+from kdbench.runs.progress import PackProgress, WorkerConsole
 from kdbench.runs.status import Manifest
 
 
@@ -131,7 +131,7 @@ def test_status_leaves_nothing_behind(tmp_path, small_digits, capsys):
     Manifest(results=results, cells=cells, commands=dict.fromkeys(cells, "kdbench run")).write(work_dir)
     with Claims(results) as claims:
         assert claims.take(item.identity)
-        progress = Progress(pack="p", title="t", cells=cells, owner=claims.owner)
+        progress = PackProgress(pack="p", title="t", cells=cells, owner=claims.owner)
         folder = work_dir / "packs" / "p"
         folder.mkdir(parents=True)
         WorkerConsole(folder, progress)

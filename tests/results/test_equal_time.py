@@ -11,7 +11,7 @@ from kdbench.results.equal_time import control_of
 from kdbench.results.formats import EQUAL_TIME_LEGEND, legend, tables, to_csv
 from kdbench.results.html.columns import table
 from kdbench.results.leaderboard import rankings
-from kdbench.results.model import Model
+from kdbench.results.model import RankingModel
 from kdbench.results.query import query
 from kdbench.runs.status import best_of
 
@@ -52,7 +52,7 @@ def test_the_control_is_the_shortest_that_trained_at_least_as_long():
 
 def test_differences_to_a_control_are_those_of_the_model_against_it():
     ranking = board(*longer(1.5))
-    expected = Model(LONGER, {"none": BASE, "good": GOOD, "weak": WEAK}, "control").estimates
+    expected = RankingModel(LONGER, {"none": BASE, "good": GOOD, "weak": WEAK}, "control").estimates
     for name, verdict in (("good", "better"), ("weak", "no evidence"), ("none", "worse")):
         found, own = row(ranking, name), expected[name]
         assert (found["control_verdict"], own.verdict) == (verdict, verdict)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kdbench.results.formats import notes
 from kdbench.results.leaderboard import leaderboard, rankings
-from kdbench.results.model import Model
+from kdbench.results.model import RankingModel
 from kdbench.results.pages import details
 from kdbench.results.row import COLUMNS
 from kdbench.specs import digest
@@ -38,7 +38,10 @@ def test_a_small_leaderboard():
     assert row(frame, "teacher")["mean"] == 0.8
     assert row(frame, PLAIN)["mean"] == pytest.approx(0.52)
     assert row(frame, PLAIN)["std"] == pytest.approx(0.02)
-    got, expected = row(frame, "mimic"), Model(BASE, {"mimic": good, "hinton": {0: 0.4, 1: 0.41, 2: 0.42}})
+    got, expected = (
+        row(frame, "mimic"),
+        RankingModel(BASE, {"mimic": good, "hinton": {0: 0.4, 1: 0.41, 2: 0.42}}),
+    )
     interval = expected.estimates["mimic"]
     assert (got["seeds"], got["verdict"], got["interval"]) == (3, "better", "pooled")
     assert got["difference"] == pytest.approx(0.10)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdbench.results.model import Model, chance, critical
+from kdbench.results.model import RankingModel, chance, critical
 
 ROOT = Path(__file__).parents[2]
 TABLE = {
@@ -50,7 +50,7 @@ def drawn(seed, methods, seeds):
 
 def model_of(rows, **more):
     plain, *methods = rows
-    return Model(plain, {f"m{place}": scores for place, scores in enumerate(methods)} | more)
+    return RankingModel(plain, {f"m{place}": scores for place, scores in enumerate(methods)} | more)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_measured_scores_give_the_verdicts_of_a_plain_pool(scores, pair, monkeyp
         monkeypatch.setattr(f"kdbench.results.model.{threshold}", 0.0)
     rows, freedom, deviation, half, better, worse = TABLE[pair]
     methods = dict(scores[pair])
-    model = Model(methods.pop("none"), methods)
+    model = RankingModel(methods.pop("none"), methods)
     assert (len(model.methods), model.pooled.freedom) == (rows, freedom)
     assert 100 * model.pooled.deviation == pytest.approx(deviation, abs=0.06)
     assert [50 * (one.high - one.low) for one in model.estimates.values()] == pytest.approx(
@@ -181,7 +181,7 @@ def test_measured_scores_give_the_verdicts_of_a_plain_pool(scores, pair, monkeyp
 
 def test_one_measured_row_scatters(scores):
     methods = dict(scores["bccd-gfl"])
-    model = Model(methods.pop("none"), methods)
+    model = RankingModel(methods.pop("none"), methods)
     assert model.unequal == {"hinton"}
     assert model.scatter["hinton"].ratio > 20
 

@@ -18,12 +18,12 @@ from kdbench.executors.local import Local
 from kdbench.openmmlab.run_files import drop_checkpoints, interrupted_at
 from kdbench.results.store import Store
 from kdbench.runs import claims_owner, provenance, worker
-from kdbench.runs.pack import Outcome
+from kdbench.runs.pack import PackOutcome
 from kdbench.runs.packs import Pack, packs_of
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Snapshot
-from kdbench.runs.sweep import Sweep, Task
+from kdbench.runs.sweep import Sweep, SweepTask
 from kdbench.runs.sweep_cells import Item, items_of, known
 from kdbench.runs.sweep_records import is_there, weights_of
 from kdbench.runs.sweep_state import Settled
@@ -80,12 +80,12 @@ def sweep_of(
     left = [item for identity, item in items.items() if identity not in store.done]
     packs: list[Pack] = packs_of(left, max_lanes=lanes, share_teacher=True)
     settings = RunSettings(work_dir=folder / "runs", results=folder / "results", rerun=rerun)
-    task = Task(packs, list(store.done.values()), 0, store.records, settings)
+    task = SweepTask(packs, list(store.done.values()), 0, store.records, settings)
     command = [sys.executable, __file__, "worker", mode]
     return Sweep(task, executor or Local(2, "cpu"), view or Told(), lambda file: [*command, str(file)])
 
 
-def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str) -> Outcome:
+def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str) -> PackOutcome:
     """Train: teacher, cell, with a checkpoint each second step.
 
     Modes: ``gate``: the last step of a training waits for a file ``go``; ``killed``: it waits until as large a
@@ -93,7 +93,7 @@ def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str
     ``lost``: so it does on what seems to be another machine; ``fail``: hinton's cells fail; ``refuse``: they are
     refused; ``slow``: each step takes long; ``disk``: so long that the disk may be full before it ends.
     """
-    outcome = Outcome()
+    outcome = PackOutcome()
     folder = settings.work_dir.parent
     for plan in plans:
         if plan.cell.method == "hinton" and mode == "refuse":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.runs.claims import Claims, Entry
+from kdbench.runs.claims import ClaimFile, Claims
 from kdbench.runs.claims_owner import Owner
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -63,7 +63,7 @@ def left_by(results: Path, owner: Owner, identity: str = ONE) -> Path:
     """A claim as another process left it."""
     file = results / ".claims" / f"{identity}.0"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(Entry(owner=owner).model_dump_json())
+    file.write_text(ClaimFile(owner=owner).model_dump_json())
     return file
 
 
@@ -155,7 +155,7 @@ def test_a_holder_touches_its_claim_and_hears_when_it_is_lost(tmp_path):
         os.utime(file, (1, 1))
         wait_for(lambda: file.stat().st_mtime > 1)
         assert not told
-        (tmp_path / ".claims" / f"{ONE}.1").write_text(Entry(owner=elsewhere()).model_dump_json())
+        (tmp_path / ".claims" / f"{ONE}.1").write_text(ClaimFile(owner=elsewhere()).model_dump_json())
         wait_for(lambda: told)
     assert told == [1]
     assert Claims(tmp_path).holder(ONE) == elsewhere()

@@ -19,7 +19,7 @@ from kdbench.pairs.small import gfl
 from kdbench.plugins import registry
 from kdbench.results.contributed import check
 from kdbench.results.leaderboard import leaderboard
-from kdbench.results.record import Teacher
+from kdbench.results.record import MeasuredTeacher
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import record_of
 from kdbench.runs.request import Request
@@ -142,7 +142,9 @@ def test_its_students_are_ranked_and_it_has_no_score(write, tmp_path):
     file = write()
     records = []
     made = plan(Request("cwd", "", benchmark=file))
-    taught = Teacher(identity=made.teacher.identity(), config=TEACHER["features"], weights_sha256="a" * 64)
+    taught = MeasuredTeacher(
+        identity=made.teacher.identity(), config=TEACHER["features"], weights_sha256="a" * 64
+    )
     for spec, score, teacher in ((made.plain, 0.5, None), (made.cell, 0.75, taught)):
         curve = [{"iteration": 8, "AP50": score}]
         records.append(record_of(spec, "AP50", tmp_path, curve=curve, teacher=teacher))

@@ -20,7 +20,7 @@ from kdbench.results.store import Store
 from kdbench.runs import sweep as sweeps
 from kdbench.runs.estimate import Rates, in_order
 from kdbench.runs.packs import packs_of
-from kdbench.runs.status import Report
+from kdbench.runs.status import SweepReport
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_a_cell_that_fails_or_is_refused_hurts_no_other(tmp_path, small_digits, 
     assert isinstance(settled.record, Record) == recorded
     assert len(sweep.records) == 2
     assert set(begun(tmp_path).values()) == {1}
-    told = Report.read(tmp_path / "runs")
+    told = SweepReport.read(tmp_path / "runs")
     assert told.refused == ({} if recorded else {settled.item.identity: settled.why})
 
 

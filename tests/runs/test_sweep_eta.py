@@ -9,7 +9,7 @@ from sweep_support import sweep_of
 
 from kdbench.runs import progress as worker_progress
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import Progress, WorkerConsole
+from kdbench.runs.progress import PackProgress, WorkerConsole
 from kdbench.runs.provenance import record_of
 
 
@@ -27,7 +27,7 @@ def start(sweep, told):
     state = sweep.pending.pop(0)
     sweep.running[state.name] = state
     state.folder.mkdir(parents=True)
-    progress = Progress(pack="x", title="x", cells={}, owner=Owner.here(), seconds_left=told)
+    progress = PackProgress(pack="x", title="x", cells={}, owner=Owner.here(), seconds_left=told)
     WorkerConsole(state.folder, progress)
     assert worker_progress.read(state.folder) == progress
 

@@ -17,7 +17,7 @@ CAPTION = "Critical-difference diagram: a bar joins methods whose average ranks 
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SharedRankings:
     """Methods that were run in the same rankings.
 
     Attributes:
@@ -34,7 +34,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Overall:
+class AcrossSection:
     """All comparisons.
 
     Attributes:
@@ -43,7 +43,7 @@ class Overall:
         alone: Which methods were run in one ranking only, or empty.
     """
 
-    comparisons: list[Comparison]
+    comparisons: list[SharedRankings]
     legend: str
     alone: str
 
@@ -53,16 +53,16 @@ class Overall:
         return [one.figure for one in self.comparisons if one.figure is not None]
 
 
-def overall(rankings: Sequence[Ranking]) -> Overall | None:
+def overall(rankings: Sequence[Ranking]) -> AcrossSection | None:
     """Return the comparisons over rankings; None where no method was run in two of them."""
     found = across(rankings)
     if not found.rows:
         return None
     compared = [_comparison(rows, f"across-{place}") for place, rows in enumerate(found.comparisons, 1)]
-    return Overall(compared, ACROSS_LEGEND, found.left_out)
+    return AcrossSection(compared, ACROSS_LEGEND, found.left_out)
 
 
-def _comparison(block: Sequence[Mapping[str, Any]], name: str) -> Comparison:
+def _comparison(block: Sequence[Mapping[str, Any]], name: str) -> SharedRankings:
     first = block[0]
     average = {row["method"]: row["average_rank"] for row in block}
     picture = ranks(average, first["critical_difference"], first["rankings"])
@@ -72,7 +72,7 @@ def _comparison(block: Sequence[Mapping[str, Any]], name: str) -> Comparison:
         "the methods differ" if p < ALPHA else "no evidence that any two differ: the ranks may be chance"
     )
     friedman = f"Friedman's test over {first['rankings']} rankings: p = {p:.3f}, {meaning}."
-    return Comparison(first["where"], friedman, [_cells(row) for row in block], figure)
+    return SharedRankings(first["where"], friedman, [_cells(row) for row in block], figure)
 
 
 def _cells(row: Mapping[str, Any]) -> list[str]:

@@ -55,7 +55,7 @@ _SHOWN = {
 }
 
 
-class Cell(NamedTuple):
+class PageCell(NamedTuple):
     """What a cell says and the key that it sorts by: a number, or text; empty sorts last."""
 
     text: str
@@ -63,7 +63,7 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """A column.
 
     Attributes:
@@ -76,13 +76,13 @@ class Column:
 
     title: str
     help: str
-    cell: Callable[[Any], Cell]
+    cell: Callable[[Any], PageCell]
     number: bool = True
     extra: bool = False
 
 
 @dataclass(frozen=True)
-class Row:
+class PageRow:
     """A row.
 
     Attributes:
@@ -99,11 +99,11 @@ class Row:
     card: str
     kind: str
     words: str
-    cells: list[Cell]
+    cells: list[PageCell]
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """A table: the references stay on top, the other rows sort.
 
     Attributes:
@@ -113,9 +113,9 @@ class Table:
         kind: What the kinds of its rows are called.
     """
 
-    columns: list[Column]
-    references: list[Row]
-    rows: list[Row]
+    columns: list[PageColumn]
+    references: list[PageRow]
+    rows: list[PageRow]
     kind: str = "Verdict"
 
     @property
@@ -124,107 +124,107 @@ class Table:
         return list(dict.fromkeys(row.kind for row in self.rows))
 
 
-def table(ranking: Ranking) -> Table:
+def table(ranking: Ranking) -> PageTable:
     """Return the table of a ranking, its rows in rank order."""
     columns = [*_main(ranking), *_further(ranking)]
     references = [row for row in ranking.rows if row.is_reference]
-    return Table(
+    return PageTable(
         columns,
         [_row(0, row, columns) for row in references],
         [_row(place, row, columns) for place, row in enumerate(ranking.methods, 1)],
     )
 
 
-def _row(place: int, row: Values, columns: list[Column]) -> Row:
+def _row(place: int, row: Values, columns: list[PageColumn]) -> PageRow:
     cells = [column.cell(row) for column in columns]
     label = row["method"]
-    return Row(place, label, anchor(label), row["verdict"], label, cells)
+    return PageRow(place, label, anchor(label), row["verdict"], label, cells)
 
 
-def _main(ranking: Ranking) -> list[Column]:
+def _main(ranking: Ranking) -> list[PageColumn]:
     metric = ranking.metric
     rows = ranking.rows
     found = [
-        Column(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
-        Column(
+        PageColumn(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
+        PageColumn(
             "vs plain",
             "Paired difference to the plain student, with its simultaneous 95 % interval",
             _difference,
         ),
-        Column("verdict", "What the interval allows to say", _verdict, number=False),
-        Column("gap closed", "Share of the way from the plain student to the teacher", _gap),
+        PageColumn("verdict", "What the interval allows to say", _verdict, number=False),
+        PageColumn("gap closed", "Share of the way from the plain student to the teacher", _gap),
     ]
     if any(_filled(row["time_ratio"]) for row in rows):
         told = "Time of an iteration, the plain student's is 1; blank if not timed in turns"
-        found.append(Column("time", told, _time))
+        found.append(PageColumn("time", told, _time))
     if ranking.controls:
         told = "Difference to a plain student that trained at least as long as the method (its control)"
-        found.append(Column("at equal time", told, _at_equal_time))
+        found.append(PageColumn("at equal time", told, _at_equal_time))
     if any(row["trials"] for row in rows):
         told = "Over how many trials on validation images the options were chosen"
-        found.append(Column("tuned", told, _tuned))
-    found.append(Column("seeds", "Seeds that are done, and how many of them others report", _seeds))
+        found.append(PageColumn("tuned", told, _tuned))
+    found.append(PageColumn("seeds", "Seeds that are done, and how many of them others report", _seeds))
     if any(left_out(row) for row in rows):
         told = "Cells that failed, were skipped or are missing, in no mean"
-        found.append(Column("left out", told, _left_out, number=False))
-    return [*found, Column("again", "The command that makes the row again", _command, number=False)]
+        found.append(PageColumn("left out", told, _left_out, number=False))
+    return [*found, PageColumn("again", "The command that makes the row again", _command, number=False)]
 
 
-def _score(row: Values) -> Cell:
+def _score(row: Values) -> PageCell:
     deviation = spread(row)
     around = f" ± {deviation}" if deviation and row["seeds"] > 1 else ""
-    return Cell(percent(row["mean"]) + around, _key(row["mean"]))
+    return PageCell(percent(row["mean"]) + around, _key(row["mean"]))
 
 
-def _difference(row: Values) -> Cell:
-    return Cell(gain(row), _key(row["difference"]))
+def _difference(row: Values) -> PageCell:
+    return PageCell(gain(row), _key(row["difference"]))
 
 
-def _at_equal_time(row: Values) -> Cell:
+def _at_equal_time(row: Values) -> PageCell:
     gain = f"{percent(row['control_difference'], '+')} {control_interval(row)}".strip()
     told = f"{gain} {row['control_verdict']} (against {row['control']})" if row["control"] else ""
-    return Cell(told, _key(row["control_difference"]))
+    return PageCell(told, _key(row["control_difference"]))
 
 
-def _tuned(row: Values) -> Cell:
-    return Cell(tuned(row), str(row["trials"]) if row["trials"] else "")
+def _tuned(row: Values) -> PageCell:
+    return PageCell(tuned(row), str(row["trials"]) if row["trials"] else "")
 
 
-def _verdict(row: Values) -> Cell:
+def _verdict(row: Values) -> PageCell:
     known = row["verdict"] in VERDICTS
-    return Cell(verdict(row), str(VERDICTS.index(row["verdict"])) if known else "")
+    return PageCell(verdict(row), str(VERDICTS.index(row["verdict"])) if known else "")
 
 
-def _gap(row: Values) -> Cell:
+def _gap(row: Values) -> PageCell:
     share = percent(row["gap_closed"])
-    return Cell(f"{share} %" if share else "", _key(row["gap_closed"]))
+    return PageCell(f"{share} %" if share else "", _key(row["gap_closed"]))
 
 
-def _time(row: Values) -> Cell:
-    return Cell(times(row["time_ratio"]), _key(row["time_ratio"]))
+def _time(row: Values) -> PageCell:
+    return PageCell(times(row["time_ratio"]), _key(row["time_ratio"]))
 
 
-def _seeds(row: Values) -> Cell:
+def _seeds(row: Values) -> PageCell:
     single = row["seeds"] == 1 and row["method"] != TEACHER_ROW and not row["reported"]
-    return Cell("one seed" if single else seeds(row) or "0", _key(row["seeds"]))
+    return PageCell("one seed" if single else seeds(row) or "0", _key(row["seeds"]))
 
 
-def _left_out(row: Values) -> Cell:
+def _left_out(row: Values) -> PageCell:
     text = left_out(row)
-    return Cell(text, text)
+    return PageCell(text, text)
 
 
-def _command(row: Values) -> Cell:
-    return Cell(row["command"], row["command"])
+def _command(row: Values) -> PageCell:
+    return PageCell(row["command"], row["command"])
 
 
-def _further(ranking: Ranking) -> list[Column]:
+def _further(ranking: Ranking) -> list[PageColumn]:
     """Return the columns that the main ones do not show and that hold something."""
     found = []
     for name in (*COLUMNS, *secondary_columns(ranking.rows)):
         if name not in _SHOWN and any(_filled(row.get(name, "")) for row in ranking.rows):
             title, number = name.removeprefix(METRIC).replace("_", " "), COLUMNS.get(name) != "str"
-            found.append(Column(title, HELP.get(name, title), _reader(name), number, extra=True))
+            found.append(PageColumn(title, HELP.get(name, title), _reader(name), number, extra=True))
     return found
 
 
@@ -232,16 +232,16 @@ def _filled(value: Any) -> bool:
     return bool(value != "" and value == value)
 
 
-def _reader(name: str) -> Callable[[Values], Cell]:
+def _reader(name: str) -> Callable[[Values], PageCell]:
     sign = "+" if name in SIGNED else ""
     fraction = sign or name in ("best", *SHARES) or name.startswith(METRIC)
 
-    def read(row: Values) -> Cell:
+    def read(row: Values) -> PageCell:
         value = row.get(name, "")
         if not _filled(value):
-            return Cell("", "")
+            return PageCell("", "")
         if isinstance(value, str):
-            return Cell(value, value)
+            return PageCell(value, value)
         whole = float(value).is_integer() and not fraction
         text = (
             f"{value:,.0f}"
@@ -250,7 +250,7 @@ def _reader(name: str) -> Callable[[Values], Cell]:
             if fraction
             else f"{value:.3g}"
         )
-        return Cell(text, _key(value))
+        return PageCell(text, _key(value))
 
     return read
 

@@ -19,7 +19,7 @@ from kdbench.results.naming import method_in
 
 
 @dataclass(frozen=True)
-class Option:
+class PageOption:
     """An option of a method: its name, its default, its choices and what it does."""
 
     name: str
@@ -40,7 +40,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class Method:
+class PageMethod:
     """A method in the page.
 
     Attributes:
@@ -57,7 +57,7 @@ class Method:
     anchor: str
     plugin: str
     card: MethodCard | None
-    options: list[Option]
+    options: list[PageOption]
     published: list[dict[str, str]]
     results: list[Result]
 
@@ -72,7 +72,7 @@ class Method:
         return inspect.cleandoc(self.card.bibtex) if self.card else ""
 
 
-def methods(sections: Iterable[Section]) -> list[Method]:
+def methods(sections: Iterable[Section]) -> list[PageMethod]:
     """Return a card for each installed method and for each in the rankings, by name.
 
     Args:
@@ -94,13 +94,13 @@ def _offer(name: str) -> Offer[MethodCard] | None:
     return None
 
 
-def _method(name: str, offer: Offer[MethodCard] | None, results: list[Result]) -> Method:
+def _method(name: str, offer: Offer[MethodCard] | None, results: list[Result]) -> PageMethod:
     if offer is None:
-        return Method(name, anchor(name), "", None, [], [], results)
+        return PageMethod(name, anchor(name), "", None, [], [], results)
     plugin = f"{offer.plugin.distribution} {offer.plugin.version}"
     fields = offer.value.options.model_fields
     options = [
-        Option(
+        PageOption(
             key,
             _plain(field.get_default(call_default_factory=True)),
             _choices(field.annotation),
@@ -108,7 +108,7 @@ def _method(name: str, offer: Offer[MethodCard] | None, results: list[Result]) -
         )
         for key, field in fields.items()
     ]
-    return Method(name, anchor(name), plugin, offer.value, options, offer.value.published(), results)
+    return PageMethod(name, anchor(name), plugin, offer.value, options, offer.value.published(), results)
 
 
 def _choices(annotation: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kdbench.results import reported_table
-from kdbench.results.html.columns import Cell, Column, Row, Table, anchor
+from kdbench.results.html.columns import PageCell, PageColumn, PageRow, PageTable, anchor
 from kdbench.results.reported_table import COLUMNS, HEADING, NOTE, Entry, entries
 
 
@@ -20,7 +20,7 @@ class ReportedSection:
         note: How to read it.
     """
 
-    table: Table
+    table: PageTable
     name: str = "reported"
     title: str = HEADING
     note: str = NOTE
@@ -38,19 +38,19 @@ def reported() -> ReportedSection | None:
         return None
     columns = [_column(column) for column in COLUMNS if column.title != "method"]
     rows = [_row(place, entry, columns) for place, entry in enumerate(found, 1)]
-    return ReportedSection(Table(columns, [], rows, kind="Dataset"))
+    return ReportedSection(PageTable(columns, [], rows, kind="Dataset"))
 
 
-def _column(column: reported_table.Column) -> Column:
-    def cell(entry: Entry) -> Cell:
+def _column(column: reported_table.Column) -> PageColumn:
+    def cell(entry: Entry) -> PageCell:
         number = None if column.number is None else column.number(entry)
-        return Cell(column.text(entry), column.text(entry) if number is None else f"{number}")
+        return PageCell(column.text(entry), column.text(entry) if number is None else f"{number}")
 
     number, extra = column.number is not None, column.title == "note"
-    return Column(column.title, column.help, cell, number, extra)
+    return PageColumn(column.title, column.help, cell, number, extra)
 
 
-def _row(place: int, entry: Entry, columns: list[Column]) -> Row:
+def _row(place: int, entry: Entry, columns: list[PageColumn]) -> PageRow:
     cells = [column.cell(entry) for column in columns]
     words = " ".join([entry.label, *(cell.text for cell in cells)])
-    return Row(place, entry.label, anchor(entry.method), entry.result.row["dataset"], words, cells)
+    return PageRow(place, entry.label, anchor(entry.method), entry.result.row["dataset"], words, cells)

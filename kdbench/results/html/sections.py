@@ -12,7 +12,7 @@ from markupsafe import Markup
 from kdbench.results.answer import Answer, answer
 from kdbench.results.board import Ranking
 from kdbench.results.formats import notes, percent
-from kdbench.results.html.columns import Table, anchor, table
+from kdbench.results.html.columns import PageTable, anchor, table
 from kdbench.results.pages import models
 from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
 from kdbench.results.plots.classes import colour
@@ -89,7 +89,7 @@ class Section:
 
     name: str
     ranking: Ranking
-    table: Table
+    table: PageTable
     figures: list[Figure]
     heat: Heat | None
     benchmark: str = ""
