@@ -65,7 +65,9 @@ def class_layers(subject: Subject) -> dict[str, ClassLayer]:
 
 
 def _rows(subject: Subject) -> dict[str, int]:
-    return {name: value.shape[0] for name, value in _without_values(subject).state_dict().items() if value.ndim}
+    return {
+        name: value.shape[0] for name, value in _without_values(subject).state_dict().items() if value.ndim
+    }
 
 
 def _without_values(subject: Subject) -> Any:
