@@ -11,6 +11,7 @@ from typing import Any
 from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import secondary_columns
 from kdbench.results.row import COLUMNS, TEACHER_ROW
+from kdbench.results.statistics import mean
 from kdbench.results.table import Table
 from kdbench.specs import PLAIN
 
@@ -125,11 +126,24 @@ def notes(ranking: Ranking) -> list[str]:
     if lost:
         told = ", ".join(f"{row['method']} ({gain(row)})" for row in lost)
         found.append(f"Tuned, and still no better than the plain student: {told}.")
+    found += _at_fewer_seeds(ranking)
     found += _trained_on(ranking)
     mixed = [row["method"] for row in ranking.methods if row["machines"]]
     if mixed:
         found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")
     return found
+
+
+def _at_fewer_seeds(ranking: Ranking) -> list[str]:
+    """Return the plain student's mean over the seeds of the rows that have not all of its seeds."""
+    plain = next((row.scores() for row in ranking.rows if row["method"] == PLAIN), {})
+    shared = {tuple(sorted(plain.keys() & row.scores().keys())) for row in ranking.methods}
+    return [
+        f"The plain student's mean over seeds {', '.join(map(str, seeds))} alone is "
+        f"{percent(mean(plain[seed] for seed in seeds))}."
+        for seeds in sorted(shared)
+        if 0 < len(seeds) < len(plain)
+    ]
 
 
 def _trained_on(ranking: Ranking) -> list[str]:

@@ -388,6 +388,16 @@ def test_a_ranking_names_the_machines_that_it_was_trained_on():
     assert told in notes(mixed)
 
 
+def test_rows_of_fewer_seeds_say_what_the_plain_student_reaches_there():
+    few = {seed: BASE[seed] for seed in sorted(BASE)[:2]}
+    [found] = rankings([*cells(PLAIN, BASE), *cells("mimic", few)])
+    level = 100 * sum(few.values()) / 2
+    seeds = ", ".join(map(str, few))
+    assert f"The plain student's mean over seeds {seeds} alone is {level:.1f}." in notes(found)
+    [whole] = rankings([*cells(PLAIN, BASE), *cells("mimic", BASE)])
+    assert "alone" not in " ".join(notes(whole))
+
+
 def test_pairs_from_different_kinds_of_machine_are_marked():
     other = cells("mimic", noisy(0.1, 0.01), host_class="arm64, 8 cores")
     got = row(leaderboard([*cells(PLAIN, BASE), *other], "digits"), "mimic")
