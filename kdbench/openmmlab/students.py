@@ -239,16 +239,15 @@ def assembled(
     """
     with seeded(subject.seed, "method"):
         method = make_method(card, options)
-    taught_by: Any = teachers[0].model
-    features = isinstance(taught_by, FeatureTeacher)
-    names = check_family(method, family_of(subject.config()), features=features)
+    networks = [teacher.model for teacher in teachers if isinstance(teacher.model, FeatureTeacher)]
+    names = check_family(method, family_of(subject.config()), features=bool(networks))
     for teacher in teachers:
         check_auxiliary(names, teacher.missed)
     shapes = probe_shapes(student, teachers[0], probe, names, subject.dataset)
     with seeded(subject.seed, "method"), running(title_of(card), "build()"), unchanged():
         method.build(shapes)
         chosen = [line(str(note), LONGEST) for note in method.notes()]
-    chosen += feature_notes(taught_by, shapes) if features else []
+    chosen += [note for network in networks for note in feature_notes(network, shapes)]
     return _distiller(subject, student, method, teachers, names), chosen
 
 

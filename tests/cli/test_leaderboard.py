@@ -116,7 +116,7 @@ def test_importing_the_command_is_light():
 def test_methods_and_sort(root):
     Store(root).write(cell("hinton", 0.55))
     shown = call(root, "--format", "csv", "--methods", "mimic[weight=2], hinton", "--sort", "method").stdout
-    assert [line.split(",")[6] for line in shown.splitlines()[1:]] == [
+    assert [line.split(",")[8] for line in shown.splitlines()[1:]] == [
         "teacher",
         "none",
         "hinton",

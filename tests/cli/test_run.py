@@ -163,12 +163,12 @@ def test_a_checkpoint_without_the_head_is_refused_or_overruled(run, dense, place
 
     weights = next(place.glob(f"out/runs/{dense['teacher']['identity'][:16]}/student.pth"))
     state = torch.load(weights, weights_only=True)["state_dict"]
-    state["bbox_head.gfl_cls.weight"] = torch.zeros(80, *state["bbox_head.gfl_cls.weight"].shape[1:])
+    state["bbox_head.gfl_reg.weight"] = torch.zeros(40, *state["bbox_head.gfl_reg.weight"].shape[1:])
     del state["bbox_head.gfl_cls.bias"]
     torch.save({"state_dict": state}, place / "part.pth")
     command = ("--method", "hinton[temperature=2]", *DENSE, "--teacher-checkpoint", "part.pth")
     told = refused(run(*command))
-    assert re.search(r"bbox_head\.gfl_cls\.weight \(80x\w+ in the file, 10x\w+ here\)", told)
+    assert re.search(r"bbox_head\.gfl_reg\.weight \(40x\w+ in the file, 68x\w+ here\)", told)
     assert "bbox_head.gfl_cls.bias (not in the file)" in told
     assert "--force" in told
     done = run(*command, "--force", "--json")

@@ -118,7 +118,7 @@ def counted(monkeypatch):
 def test_a_pair(kdbench, add_plugin, counted):
     add_plugin("their-kd", THEIRS)
     card = json.loads(kdbench("show", "blob-pair", "--json").out)
-    assert card["teacher"]["config"] == "mmdet::a.py"
+    assert card["teacher"]["config"] == "their_kd::net.py"
     assert card["teacher"]["parameters"] == 41_000_000
     assert card["student"]["flops"] == 2_000_000_000
     assert card["schedule"]["iterations"] == 7

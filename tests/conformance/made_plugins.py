@@ -200,7 +200,7 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
     "one family too few": (
         "refusal",
         Copy({'("segmentation",)': '("detection",), families=("dense",)'}),
-        "the card's families are dense, and it works in dense, two-stage",
+        "the card's families are dense, and it works in dense, query, two-stage",
     ),
     "one task too many": (
         "refusal",
