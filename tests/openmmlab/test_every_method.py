@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightly import LIGHTLY
-from small_bench import FAMILIES, Silent, stage_of
+from small_bench import Silent, family_of, stage_of
 
 import kdbench_papers
 from kdbench.cards import MethodCard, Options
@@ -217,7 +217,7 @@ def test_a_family_that_lacks_something_is_refused_with_those_that_work(
         train_with(bench.subject(kind), [], card, options, bench.place(tmp_path), Silent())
     told = str(refused.value)
     assert re.match(rf"method '{card.name}' of kdbench \S+ needs ", told)
-    assert f"which {FAMILIES[kind]} models do not have" in told
+    assert f"which {family_of(kind)} models do not have" in told
     assert told.endswith(f"it works in: {', '.join(working)}.")
 
 
