@@ -33,7 +33,7 @@ def command() -> None:
 @ROOT
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Link this folder; download nothing.")
 def prepare(name: str, root: Path | None, source: Path | None) -> None:
-    """Get the dataset NAME: make, download or link it. Quick where it is there already."""
+    """Get the dataset NAME: make, download or link it. Quick where it is on disk already."""
     from kdbench.datasets import locate
     from kdbench.plugins import registry
 

@@ -55,7 +55,7 @@ def command(folder: Path, output: Path, device: str | None) -> None:
     from kdbench.devices import choose
 
     if output.exists():
-        raise UserError(f"{output} is there already: name another file.")
+        raise UserError(f"{output} already exists: name another file.")
     found = recognize(folder)
     try:
         output.write_text(text_of(found, output, small=choose(device) == "cpu"), encoding="utf-8")

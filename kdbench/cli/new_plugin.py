@@ -129,7 +129,7 @@ def make(folder: Path, files: Mapping[str, str]) -> None:
             file.write_text(text, encoding="utf-8")
     except FileExistsError as error:
         raise UserError(
-            f"{error.filename} is there already: move it away, or name another --directory."
+            f"{error.filename} already exists: move it away, or name another --directory."
         ) from None
     except OSError as error:
         raise UserError(f"cannot write {error.filename}: {error.strerror}.") from None

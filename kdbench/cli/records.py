@@ -30,8 +30,8 @@ def command() -> None:
 def add(files: tuple[Path, ...], results: Path, reported_by: str | None) -> None:
     """Check record FILES of others and copy them into the store, marked as reported by others.
 
-    A file that contradicts itself, is implausible, or whose result is there already is refused with the reason
-    (exit code 2), and then none is added. Records of teachers come in the same command as their students.
+    A file that contradicts itself, is implausible, or whose result is already in the store is refused with the
+    reason (exit code 2), and then none is added. Records of teachers come in the same command as their students.
     """
     from kdbench.results.contributed import add as add_all
     from kdbench.results.store import Store

@@ -50,7 +50,9 @@ MODELS = ("student", "teacher")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Benchmark file that defines the row's dataset or pair.",
 )
-@click.option("--anyway", is_flag=True, help="Run although the code, a plugin or the data are not as then.")
+@click.option(
+    "--anyway", is_flag=True, help="Run even if the code, a plugin or the data differ from the record."
+)
 def command(row: str, **values: Any) -> int:
     """Run ROW again and say whether it agrees (exit code 0) or not (1).
 
@@ -168,7 +170,7 @@ def not_as_then(then: Record, planned: Plan, store: Store) -> list[str]:
 def refuse_or_tell(changed: list[str], anyway: bool) -> None:
     """Say what differs. Raises UserError unless it is to be run anyway."""
     for line in changed:
-        echo(f"not as then: {line}", err=True)
+        echo(f"differs: {line}", err=True)
     if not anyway:
         raise UserError(
             "what would run here is not what was recorded (see above): install that version, restore the data or "

@@ -53,4 +53,4 @@ def add(name: str, source: Path) -> None:
     from kdbench.openmmlab.shipped_weights import add
 
     written = add(name, source)
-    echo("\n".join(f"wrote {file}" for file in written) or f"{name} is there already")
+    echo("\n".join(f"wrote {file}" for file in written) or f"{name} is already installed")

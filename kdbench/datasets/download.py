@@ -68,7 +68,7 @@ def download(url: str, folder: Path, expected: str) -> Path:
     if not expected:
         return _confirmed(url, target)
     if target.exists() and _digest(target, expected).startswith(expected):
-        log.info(f"{target} is there already.")
+        log.info(f"{target} already exists.")
         return target
     part = arrived(url, target)
     found = _digest(part, expected)

@@ -56,7 +56,7 @@ def require(dataset: Dataset, root: Path | None = None) -> Path:
 
 
 def prepare(dataset: Dataset, root: Path | None, source: Path | None = None) -> Path:
-    """Get a dataset, or link what is on disk, and return its folder; quick where it is there already.
+    """Get a dataset, or link what is on disk, and return its folder; quick where it is on disk already.
 
     Args:
         dataset: The dataset.

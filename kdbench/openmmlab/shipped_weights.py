@@ -139,7 +139,7 @@ KNOWN: Mapping[str, Weights] = {
 
 
 def add(name: str, source: Path) -> list[Path]:
-    """Convert weights and write them into torch's cache; what is there already stays.
+    """Convert weights and write them into torch's cache; what it has already stays.
 
     Args:
         name: One of :data:`KNOWN`.

@@ -144,7 +144,7 @@ def _marked(path: Path, reported_by: str | None) -> Record | Refusal:
 
 
 def _repeated(files: Iterable[Filed], store: Iterable[Filed]) -> Iterator[Refusal]:
-    """Files whose result is there already, by its identity."""
+    """Files whose result the store has already, by its identity."""
     there = {record.identity: path for path, record in store}
     for path, record in files:
         if record.identity in there:

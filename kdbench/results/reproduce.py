@@ -182,7 +182,7 @@ def judge(then: Record, now: Record, noise: Noise, same_spec: bool = True) -> Ag
     others += unlike(then, now)
     if not others:
         return Agreement(False, f"not identical on the CPU of the same kind of machine: {shown}")
-    return Agreement(within, f"{shown}; not as it was then: {', '.join(others)}")
+    return Agreement(within, f"{shown}; what differs: {', '.join(others)}")
 
 
 def _furthest(then: Record, now: Record) -> float:

@@ -36,7 +36,7 @@ def evaluate(
     data_root: Path | None = None,
     rehash: bool = False,
 ) -> Record:
-    """Measure a checkpoint and store the record; one that is there already is returned, unless rerun is set.
+    """Measure a checkpoint and store the record; one that exists is returned, unless rerun is set.
 
     Args:
         model: Name of a plugin's model, or a config.

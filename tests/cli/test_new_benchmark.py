@@ -87,7 +87,7 @@ def test_what_is_not_recognised_is_refused_in_one_line(belt, kdbench):
     assert "empty has neither a COCO json nor VOC's" in done.err
     assert "nowhere is no folder" in kdbench("new-benchmark", "nowhere", "--output", "x.yaml").err
     Path("there.yaml").touch()
-    assert "there.yaml is there already" in kdbench("new-benchmark", "belt", "--output", "there.yaml").err
+    assert "there.yaml already exists" in kdbench("new-benchmark", "belt", "--output", "there.yaml").err
     shutil.rmtree("belt/train2026")
     with pytest.raises(UserError, match=r"no folder in belt has the images of train, such as 0\.png"):
         recognize(Path("belt"))

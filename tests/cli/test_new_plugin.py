@@ -141,7 +141,7 @@ def test_nothing_is_overwritten(kdbench, tmp_path, kind):
         there.write_text("mine")
     done = kdbench("new-plugin", "mine", "--directory", str(tmp_path))
     assert done.code == 2
-    assert done.err == f"error: {there} is there already: move it away, or name another --directory.\n"
+    assert done.err == f"error: {there} already exists: move it away, or name another --directory.\n"
     assert list(tmp_path.rglob("*")) == [there]
 
 

@@ -157,8 +157,8 @@ def test_what_is_not_as_it_was_is_named_and_not_run(kdbench, lab, row):
     done = kdbench("reproduce", str(path))
     assert (done.code, done.out, lab.trained) == (2, "", [])
     *told, last = done.err.splitlines()
-    assert "not as then: revision: 3 then, 2 now" in told
-    assert any(line.startswith("not as then: pair.schedule.lr: 7.0 then, ") for line in told)
+    assert "differs: revision: 3 then, 2 now" in told
+    assert any(line.startswith("differs: pair.schedule.lr: 7.0 then, ") for line in told)
     assert not any("title" in line for line in told)
     assert "compare all the same with --anyway" in last
     done = kdbench("reproduce", str(path), "--anyway")

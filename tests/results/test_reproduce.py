@@ -111,7 +111,7 @@ def test_another_spec_is_never_expected_to_be_identical():
     then = RECORDS[-1]
     verdict = judge(then, like(then, 0.81), noise_of(then, RECORDS), same_spec=False)
     assert verdict.agrees
-    assert "not as it was then: the spec" in verdict.why
+    assert "what differs: the spec" in verdict.why
 
 
 def test_a_failed_run_never_agrees():

@@ -33,7 +33,7 @@ class MovedAtOnce(ImgDataPreprocessor):  # type: ignore[misc]
             self._channel_conversion = swaps
 
     def cast_data(self, data: Any) -> Any:
-        """mm*'s, for a batch that is there already."""
+        """mm*'s, for a batch that is on the device already."""
         return super().cast_data(data) if self.device.type == CPU else data
 
 
