@@ -25,6 +25,7 @@ from kdbench.specs import PLAIN, Family
 MODELS: Mapping[Family, str] = {
     "two-stage": "a two-stage detector, such as Faster R-CNN",
     "dense": "a dense detector, such as RetinaNet, GFL, FCOS or ATSS",
+    "query": "a DETR, such as Deformable DETR or DINO",
     "segmentation": "a segmentation model, such as PSPNet or DeepLab",
 }
 """Family -> what its models are."""
@@ -57,7 +58,7 @@ def page(records: Sequence[Record]) -> Iterator[str]:
     yield INTRODUCTION
     yield from how_sure(found)
     for family in get_args(Family):
-        yield f"## For {MODELS.get(family, f'a model of the family {family}')}\n"
+        yield f"## For {MODELS[family]}\n"
         own = [one for one in found if family_in(one) == family]
         yield from (first_choice(one, own) for one in own)
         yield from table(family, own, [one for one in reported if family_of(one.result.row) == family])

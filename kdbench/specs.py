@@ -277,11 +277,6 @@ class TeacherSpec(Spec):
         """Without what came when there were results already, at its default: their identities stay."""
         return {key: value for key, value in serialise(self).items() if (key, value) != ("classes", None)}
 
-    @property
-    def trained(self) -> bool:
-        """Whether it is trained here: it is neither given as a checkpoint nor a feature teacher."""
-        return self.checkpoint is None and not self.model.gives_features
-
 
 class TeacherStage(Spec):
     """A further fine-tuning of a teacher that a method asks for, with a transform on its features."""

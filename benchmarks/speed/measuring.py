@@ -229,3 +229,24 @@ def without_warm(asked: argparse.Namespace, *sides: Times) -> None:
     rounds = min(len(times.cpu) for times in sides)
     for times in sides:
         times.wall, times.cpu = times.wall[asked.warm : rounds], times.cpu[asked.warm : rounds]
+
+
+def around(start: Callable[[], None], stop: Callable[[Any], None]) -> list[Any]:
+    """Return hooks that call ``start`` before each iteration of mmengine, and ``stop`` with its outputs after."""
+    from mmengine.hooks import Hook
+
+    class First(Hook):  # type: ignore[misc]
+        priority = 0
+
+        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+            start()
+
+    class Last(Hook):  # type: ignore[misc]
+        priority = 100
+
+        def after_train_iter(
+            self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        ) -> None:
+            stop(outputs)
+
+    return [First(), Last()]

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from measuring import Bench, Done, Times, interval, options
+from measuring import Bench, Done, Times, around, interval, options
 from step import Bare, needs_head
 
 PLAIN = "none"
@@ -47,25 +47,7 @@ class Lane:
 
     def hooks(self) -> list[Any]:
         """Return the hooks around mmengine's whole iteration."""
-        from mmengine.hooks import Hook
-
-        lane = self
-
-        class First(Hook):  # type: ignore[misc]
-            priority = 0
-
-            def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-                lane.start()
-
-        class Last(Hook):  # type: ignore[misc]
-            priority = 100
-
-            def after_train_iter(
-                self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-            ) -> None:
-                lane.times.stop()
-
-        return [First(), Last()]
+        return around(self.start, lambda _outputs: self.times.stop())
 
     def by_hand(self, bench: Bench) -> None:
         """Train the bare bound."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from measuring import Bench, Done, Times, compare, pair_of, tell_gpu, utilisation, without_warm
+from measuring import Bench, Done, Times, around, compare, pair_of, tell_gpu, utilisation, without_warm
 
 
 class Trainer(Protocol):
@@ -151,22 +151,8 @@ class Turn:
 
     def hooks(self) -> list[Any]:
         """The same around mmengine's whole iteration but for the loading of the batch."""
-        from mmengine.hooks import Hook
 
-        turn = self
+        def stop(outputs: Any) -> None:
+            self.stop(float(outputs.get("loss", math.nan)))  # not told on an accelerator's every step
 
-        class First(Hook):  # type: ignore[misc]
-            priority = 0
-
-            def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-                turn.start()
-
-        class Last(Hook):  # type: ignore[misc]
-            priority = 100
-
-            def after_train_iter(
-                self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-            ) -> None:
-                turn.stop(float(outputs.get("loss", math.nan)))  # not told on an accelerator's every step
-
-        return [First(), Last()]
+        return around(self.start, stop)

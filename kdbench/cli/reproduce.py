@@ -194,22 +194,24 @@ def reuse(
     then: Record, planned: Plan, store: Store, work_dir: Path, settings: RunSettings, console: Console
 ) -> None:
     """Take what is not to be reproduced: the plain student's record, and a teacher with the recorded weights."""
+    from kdbench.runs.sweep_records import weights_of
+
     teacher = planned.staged or planned.teacher
     plain = store.find(planned.plain.identity())
     if plain is not None and planned.cell != planned.plain:
         settings.store.write(plain)
     if teacher is None:
         return
-    if not teacher.trained:
+    if teacher.checkpoint is not None or teacher.model.gives_features:
         console.say("teacher: as it was given")
         return
     record, source = store.find(teacher.identity()), settings.model_copy(update={"work_dir": work_dir})
     why = "its record or weights are not here"
-    weights = weights_of(teacher, source)
+    weights = weights_of(work_dir, teacher)
     if record is not None and weights.is_file():
         why = "the weights here are not the recorded ones"
         if then.teacher is not None and hash_of(teacher, planned, source) == then.teacher.weights_sha256:
-            target = weights_of(teacher, settings)
+            target = weights_of(settings.work_dir, teacher)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(weights, target)
             settings.store.write(record)
@@ -218,21 +220,15 @@ def reuse(
     console.say(f"teacher: trained too ({why})")
 
 
-def weights_of(teacher: TeacherSpec, settings: RunSettings) -> Path:
-    """Where a run leaves a teacher's weights."""
-    from kdbench.openmmlab.students import WEIGHTS
-
-    return settings.folder(teacher) / WEIGHTS
-
-
 def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     """Hash of a teacher's weights, as records have it."""
     from kdbench.openmmlab.checkpoints import weights_hash
     from kdbench.openmmlab.students import load_teacher
     from kdbench.runs.cells import subject_of
+    from kdbench.runs.sweep_records import weights_of
 
     subject = subject_of(teacher, planned, settings)
-    loaded = load_teacher(subject, weights_of(teacher, settings), lambda _failed: None)
+    loaded = load_teacher(subject, weights_of(settings.work_dir, teacher), lambda _failed: None)
     return weights_hash(loaded.model)
 
 

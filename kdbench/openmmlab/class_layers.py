@@ -85,7 +85,10 @@ def other_classes(subject: Subject, weights: Path) -> int | None:
     """
     if subject.classes is not None:
         return None
-    state = weights_in(_without_values(subject), weights, subject.renamed())
+    model = _without_values(subject)
+    own, state = model.state_dict(), weights_in(model, weights, subject.renamed())
+    if all(value.shape == own[name].shape for name, value in state.items() if name in own):
+        return None  # and there is no need to find out which layers depend on classes
     sizes = (
         layer.classes(len(state[name])) for name, layer in class_layers(subject).items() if name in state
     )

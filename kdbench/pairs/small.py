@@ -13,6 +13,15 @@ from kdbench.specs import Model
 Edits = dict[str, Any]
 SCALE_OF_ANCHORS = 4
 """Side of an anchor, in strides: images of these pairs are small, and so are their objects."""
+FEW_PROPOSALS = {
+    "train_cfg.rpn.sampler.num": 64,
+    "train_cfg.rpn_proposal.nms_pre": 100,
+    "train_cfg.rpn_proposal.max_per_img": 64,
+    "train_cfg.rcnn.sampler.num": 32,
+    "test_cfg.rpn.nms_pre": 100,
+    "test_cfg.rpn.max_per_img": 64,
+}
+"""What a two-stage detector samples and proposes in a small image."""
 SMALLER_ANCHORS = (2, 4)
 """For objects down to 14 pixels: an RPN that matches by IoU does not see them with the larger anchors alone."""
 
@@ -110,12 +119,7 @@ def faster_rcnn(
         "roi_head.bbox_head.in_channels": channels,
         "roi_head.bbox_head.fc_out_channels": hidden,
         "roi_head.bbox_head.reg_class_agnostic": True,
-        "train_cfg.rpn.sampler.num": 64,
-        "train_cfg.rpn_proposal.nms_pre": 100,
-        "train_cfg.rpn_proposal.max_per_img": 64,
-        "train_cfg.rcnn.sampler.num": 32,
-        "test_cfg.rpn.nms_pre": 100,
-        "test_cfg.rpn.max_per_img": 64,
+        **FEW_PROPOSALS,
     }
     return Model(config="mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", edits=edits)
 

@@ -136,7 +136,8 @@ def notes(ranking: Ranking) -> list[str]:
 
 def _at_fewer_seeds(ranking: Ranking) -> list[str]:
     """Return the plain student's mean over the seeds of the rows that have not all of its seeds."""
-    plain = next((row.scores() for row in ranking.rows if row["method"] == PLAIN), {})
+    row = ranking.row(PLAIN)
+    plain = {} if row is None else row.scores()
     shared = {tuple(sorted(plain.keys() & row.scores().keys())) for row in ranking.methods}
     return [
         f"The plain student's mean over seeds {', '.join(map(str, seeds))} alone is "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kdbench.api import Model, ModelCard, Pair, Schedule
+from kdbench.api import Model, ModelCard, Pair
+from kdbench_models.mobilenet_pairs import recipe
 
 MODELS = [
     ModelCard(
@@ -14,18 +15,7 @@ MODELS = [
     )
     for size in range(3)
 ]
-RECIPE = Schedule(
-    iterations=600,
-    batch_size=8,
-    optimizer="AdamW",
-    lr=5e-4,
-    weight_decay=0.05,
-    warmup=100,
-    clip_norm=10.0,
-    scale=(320, 240),
-    flip=0.5,
-    validations=2,
-)
+RECIPE = recipe(600, (320, 240), 8)
 PAIRS = [
     Pair(
         name=f"bccd-gfl-lite2-lite{size}",

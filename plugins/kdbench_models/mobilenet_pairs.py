@@ -8,13 +8,14 @@ from kdbench.api import Model, Pair, Schedule, narrow
 
 FASTER_RCNN = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 GFL = "mmdet::gfl/gfl_r50_fpn_1x_coco.py"
+IMAGENET = {"type": "Pretrained", "checkpoint": "open-mmlab://mmdet/mobilenet_v2"}
 BATCH_NORM: dict[str, Any] = {"type": "BN", "requires_grad": True}
 MOBILENET: dict[str, Any] = {
     "backbone": {
         "type": "MobileNetV2",
         "out_indices": [1, 2, 4, 6],
         "norm_cfg": BATCH_NORM,
-        "init_cfg": {"type": "Pretrained", "checkpoint": "open-mmlab://mmdet/mobilenet_v2"},
+        "init_cfg": IMAGENET,
     },
     "neck.in_channels": [24, 32, 96, 320],
 }
@@ -31,13 +32,13 @@ def resnet18(config: str, width: int) -> Model:
     return narrow(config, width, edits)
 
 
-def recipe(iterations: int, scale: tuple[int, int], batch_size: int) -> Schedule:
+def recipe(iterations: int, scale: tuple[int, int], batch_size: int, lr: float = 5e-4) -> Schedule:
     """Return a schedule of AdamW."""
     return Schedule(
         iterations=iterations,
         batch_size=batch_size,
         optimizer="AdamW",
-        lr=5e-4,
+        lr=lr,
         weight_decay=0.05,
         warmup=100,
         clip_norm=10.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdbench.api import Model, ModelCard, Pair, Schedule
+from kdbench_models.mobilenet_pairs import recipe
 
 LINK = "https://arxiv.org/abs/1605.06409"
 CITATION = """\
@@ -53,18 +54,7 @@ VGG_1_4: dict[str, Any] = {
     "rpn_head.feat_channels": 128,
     "roi_head.bbox_head.in_channels": 256,
 }
-BCCD = Schedule(
-    iterations=1000,
-    batch_size=8,
-    optimizer="AdamW",
-    lr=1e-3,
-    weight_decay=0.05,
-    warmup=100,
-    clip_norm=10.0,
-    scale=(320, 240),
-    flip=0.5,
-    validations=2,
-)
+BCCD = recipe(1000, (320, 240), 8, lr=1e-3)
 VOC = Schedule(
     iterations=12_400,
     batch_size=16,

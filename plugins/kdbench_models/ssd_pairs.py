@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdbench.api import Model, Pair, Schedule
+from kdbench_models.mobilenet_pairs import IMAGENET
 
 SSDLITE = "mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py"
 SSD300 = "mmdet::pascal_voc/ssd300_voc0712.py"
@@ -10,9 +11,6 @@ LEVELS = [48, 1280, 512, 256, 256, 128]
 """Channels of SSDLite's levels where MobileNetV2 has half of its width; its last convolution keeps all 1,280."""
 IMAGENET_STD = [58.395, 57.12, 57.375]
 """What torchvision's VGG expects; the teacher, on Caffe's, gets its own normalisation."""
-
-
-IMAGENET = {"type": "Pretrained", "checkpoint": "open-mmlab://mmdet/mobilenet_v2"}
 
 
 def _ssdlite(dataset: str, *, pretrained: bool) -> Pair:

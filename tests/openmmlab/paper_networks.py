@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kdbench.pairs.small import resnet, stages, strides
+from kdbench.pairs.small import FEW_PROPOSALS, resnet, stages, strides
 from kdbench.specs import Model
 
 WIDTH = 8
 GOOGLENET_4E = (256, 320, 128, 128)
 """Channels of the branches of the map that R-FCN reads."""
-SPARSE = {
-    "rpn_head.anchor_generator.scales": [2],
-    "train_cfg.rpn.sampler.num": 64,
-    "train_cfg.rpn_proposal.nms_pre": 100,
-    "train_cfg.rpn_proposal.max_per_img": 64,
-    "train_cfg.rcnn.sampler.num": 32,
-    "test_cfg.rpn.nms_pre": 100,
-    "test_cfg.rpn.max_per_img": 64,
-}
+SPARSE = {"rpn_head.anchor_generator.scales": [2], **FEW_PROPOSALS}
 
 
 def of(config: str, edits: dict[str, Any] | None = None) -> Model:
