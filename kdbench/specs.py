@@ -6,7 +6,7 @@ A result's identity covers all that its score depends on, and nothing else:
 - the data: the dataset's card (task, classes, splits, file endings, metric, ignored mask value) and the content of
   its images and annotations (:mod:`kdbench.datasets.fingerprint`);
 - the student's and the teacher's model: the config's ``model`` with all that it inherits, the edits, the source of
-  modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.resolved`);
+  modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.models.resolved`);
 - both recipes, the seed, and whether backbones start from pretrained weights;
 - the teacher: the same of it, with the hash of a given checkpoint, and the stage that a method adds;
 - the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each
@@ -110,7 +110,7 @@ class Model(Spec):
     edits: dict[str, Any] = Field(default_factory=dict)
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
-    """Hash of what the config resolves to, see :mod:`kdbench.openmmlab.resolved`; None before it is planned."""
+    """Hash of what the config resolves to (:mod:`kdbench.openmmlab.models.resolved`); None before it is planned."""
     width: int | None = Field(default=None, gt=0)
     """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
     roi_stage: int = Field(default=1, gt=0)

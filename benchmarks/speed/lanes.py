@@ -41,8 +41,8 @@ class Trial:
     """Trains students of a pair, a few iterations each, with a teacher that knows nothing: it takes as long."""
 
     def __init__(self, pair, folder, iterations, out, device="cpu", precision="fp32"):
-        from kdbench.openmmlab.distiller import Teacher
         from kdbench.openmmlab.students import Subject
+        from kdbench.openmmlab.training.distiller import Teacher
 
         self.pair, self.folder, self.out = pair, folder, out
         self.dataset = registry().dataset(pair.dataset).value
@@ -54,7 +54,7 @@ class Trial:
 
     def train(self, selector, clock, pack=None):
         from kdbench.openmmlab.students import Subject, train_alone, train_with
-        from kdbench.openmmlab.training import Place
+        from kdbench.openmmlab.training.runner import Place
 
         self.number += 1
         name = str(self.number)
@@ -77,7 +77,7 @@ class Trial:
 
     def packed(self, lanes):
         """Seconds of an iteration of all lanes."""
-        from kdbench.openmmlab.sharing import make_pack
+        from kdbench.openmmlab.training.sharing import make_pack
 
         pack, clocks = make_pack(), [Clock() for _ in range(lanes)]
         bodies = {
@@ -94,7 +94,7 @@ class Trial:
         """Seconds of the teacher's forward on a batch."""
         import torch
 
-        from kdbench.openmmlab.captures import teacher_record
+        from kdbench.openmmlab.captures.families import teacher_record
 
         width, height = self.schedule.scale
         inputs = torch.rand(self.schedule.batch_size, 3, height, width, device=self.device)

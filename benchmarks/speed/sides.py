@@ -1,8 +1,8 @@
 """Sides of a comparison that take turns, round by round, each in a process of its own, as its users would run it.
 
 A process has its own memory, and so its own allocator: kdbench's keeps what a step frees, see
-:func:`kdbench.openmmlab.memory.keep_freed`. Another side is timed as it comes and, where that differs, once more
-with kdbench's setting.
+:func:`kdbench.openmmlab.training.memory.keep_freed`. Another side is timed as it comes and, where that differs,
+once more with kdbench's setting.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def _round(pipe: Connection, seen: Seen) -> None:
 
 def _run(pipe: Connection, asked: argparse.Namespace, side: Side) -> None:
     """A side's process."""
-    from kdbench.openmmlab import memory
+    from kdbench.openmmlab.training import memory
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
     if not side.keeps:

@@ -21,11 +21,11 @@ from kdbench.cards import MethodCard, Options
 from kdbench.distill import Captures, Step, Targets
 from kdbench.distill.randomness import generator, seeded
 from kdbench.errors import UserError, running
-from kdbench.openmmlab.captures import captures_of, family_of_model, recording
-from kdbench.openmmlab.data import images_of, training_pipeline
-from kdbench.openmmlab.distiller import Teacher, targets_of
-from kdbench.openmmlab.preflight import Probe, check_family
+from kdbench.openmmlab.captures.families import captures_of, family_of_model, recording
+from kdbench.openmmlab.checks.preflight import Probe, check_family
+from kdbench.openmmlab.data.loaders import images_of, training_pipeline
 from kdbench.openmmlab.students import Subject
+from kdbench.openmmlab.training.distiller import Teacher, targets_of
 from kdbench.plugins import make_method, title_of
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class TeacherCaptures(Mapping[str, Any]):
 
     Args:
         model: The teacher.
-        arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
+        arguments: Those of :meth:`kdbench.openmmlab.training.distiller.Teacher.captures`.
     """
 
     def __init__(self, model: RunModel, arguments: tuple[Any, ...]) -> None:

@@ -18,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
-from kdbench.openmmlab import queries
-from kdbench.openmmlab.captures import family_of_model
-from kdbench.openmmlab.cascades import stages_of
-from kdbench.openmmlab.features import FeatureTeacher
-from kdbench.openmmlab.models import full_config, parameters_of
+from kdbench.openmmlab.captures import queries
+from kdbench.openmmlab.captures.cascades import stages_of
+from kdbench.openmmlab.captures.families import family_of_model
+from kdbench.openmmlab.models.building import full_config, parameters_of
+from kdbench.openmmlab.models.features import FeatureTeacher
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.specs import Model, Pair, Schedule
 

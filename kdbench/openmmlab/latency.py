@@ -14,7 +14,7 @@ from mmengine.dataset import pseudo_collate
 
 from kdbench import devices
 from kdbench.cards import Dataset
-from kdbench.openmmlab.data import evaluation_pipeline, images_of
+from kdbench.openmmlab.data.loaders import evaluation_pipeline, images_of
 from kdbench.specs import Schedule
 
 IMAGES = 10

@@ -20,22 +20,10 @@ from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
-from kdbench.openmmlab.auxiliary import check_auxiliary
-from kdbench.openmmlab.cascades import look_into
-from kdbench.openmmlab.checkpoints import load_weights, weights_hash
-from kdbench.openmmlab.class_layers import other_classes as other_classes  # a part of the Trainer
-from kdbench.openmmlab.class_layers import rows_for, started
-from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
-from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
-from kdbench.openmmlab.distiller import Distiller, Teacher
-from kdbench.openmmlab.export import export
-from kdbench.openmmlab.features import FeatureTeacher
-from kdbench.openmmlab.features import notes as feature_notes
-from kdbench.openmmlab.hooks import Progress
-from kdbench.openmmlab.inheriting import inherited, told
-from kdbench.openmmlab.models import build_model, full_config, parameters_of
-from kdbench.openmmlab.preflight import (
+from kdbench.openmmlab.captures.auxiliary import check_auxiliary
+from kdbench.openmmlab.captures.cascades import look_into
+from kdbench.openmmlab.captures.stages import install
+from kdbench.openmmlab.checks.preflight import (
     Probe,
     check_family,
     check_loaded,
@@ -44,13 +32,31 @@ from kdbench.openmmlab.preflight import (
     probe_of,
     probe_shapes,
 )
-from kdbench.openmmlab.pretrained import initial_weights, origins, require_pretrained
-from kdbench.openmmlab.run_files import drop_checkpoints
-from kdbench.openmmlab.sampling import SeededImages
+from kdbench.openmmlab.complexity import parameters_and_flops
+from kdbench.openmmlab.data.loaders import evaluation_loader, evaluator_of, images_of, training_pipeline
+from kdbench.openmmlab.data.sampling import SeededImages
+from kdbench.openmmlab.models.building import build_model, full_config, parameters_of
+from kdbench.openmmlab.models.configs import (
+    check_trainable,
+    family_of,
+    own_modules,
+    read_config,
+    revised_keys,
+)
+from kdbench.openmmlab.models.features import FeatureTeacher
+from kdbench.openmmlab.models.features import notes as feature_notes
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.openmmlab.stages import install
-from kdbench.openmmlab.thawing import thaw, thawing
-from kdbench.openmmlab.training import Place, Trained, train
+from kdbench.openmmlab.training.distiller import Distiller, Teacher
+from kdbench.openmmlab.training.hooks import Progress
+from kdbench.openmmlab.training.run_files import drop_checkpoints
+from kdbench.openmmlab.training.runner import Place, Trained, train
+from kdbench.openmmlab.weights.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.weights.class_layers import other_classes as other_classes  # a part of the Trainer
+from kdbench.openmmlab.weights.class_layers import rows_for, started
+from kdbench.openmmlab.weights.export import export
+from kdbench.openmmlab.weights.inheriting import inherited, told
+from kdbench.openmmlab.weights.pretrained import initial_weights, origins, require_pretrained
+from kdbench.openmmlab.weights.thawing import thaw, thawing
 from kdbench.plugins import make_method, title_of
 from kdbench.selectors import canonical
 from kdbench.specs import Model, Schedule, TeacherStage

@@ -19,8 +19,8 @@ from kdbench.runs.training import Console, OutOfMemory, Teaching, Training
 from kdbench.specs import RunSpec, digest
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.hooks import Progress
-    from kdbench.openmmlab.sharing import Lanes
+    from kdbench.openmmlab.training.hooks import Progress
+    from kdbench.openmmlab.training.sharing import Lanes
 
 
 @dataclass
@@ -142,9 +142,9 @@ class _PackRun:
 
     def _train(self, lanes: Sequence[Lane]) -> list[Lane]:
         """Train lanes, and give those back that did not find the memory."""
-        from kdbench.openmmlab import memory
-        from kdbench.openmmlab.hooks import StopNow
-        from kdbench.openmmlab.sharing import make_pack
+        from kdbench.openmmlab.training import memory
+        from kdbench.openmmlab.training.hooks import StopNow
+        from kdbench.openmmlab.training.sharing import make_pack
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])

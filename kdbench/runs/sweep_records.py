@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.files import slug
-from kdbench.openmmlab.run_files import interrupted_at
+from kdbench.openmmlab.training.run_files import interrupted_at
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.results.views import TEACHERS

@@ -12,7 +12,7 @@ from test_adversary import Rival
 from torch import nn
 
 from kdbench.openmmlab.students import _bare
-from kdbench.openmmlab.training import checkpoint_interval
+from kdbench.openmmlab.training.runner import checkpoint_interval
 
 WHOLE = {"iterations": 2, "batch_size": 2, "clip_norm": 0.05, "optimizer": "SGD"}
 """The clipping acts in each step."""
@@ -23,7 +23,7 @@ HALVES = WHOLE | {"iterations": 4, "batch_size": 1, "accumulate": 2}
 def steady(monkeypatch):
     """One learning rate throughout, whatever the number of iterations."""
     constant = [{"type": "ConstantLR", "factor": 1.0, "by_epoch": False, "begin": 0, "end": 99}]
-    monkeypatch.setattr("kdbench.openmmlab.training.learning_rate", lambda _schedule: constant)
+    monkeypatch.setattr("kdbench.openmmlab.training.runner.learning_rate", lambda _schedule: constant)
 
 
 def without_batch_statistics(model):
@@ -80,7 +80,7 @@ class Watching(Silent):
 
 
 def test_a_critic_steps_with_the_student_by_the_mean_gradient(bench, tmp_path, steady):
-    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.training.distiller import Distiller
 
     method = Rival(lambda weight, step: weight * (step.iteration + 1.0))
     settings = HALVES | {"iterations": 5}

@@ -43,7 +43,7 @@ CHANGES = {"decoded": ("faster", decoded_targets), "pixels": ("fcos", pixels)}
 @cache
 def seen(bench: Any, name: str) -> Any:
     """A training forward of a student, kind or one of ``CHANGES``, with the assignments of both models."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     kind, change = CHANGES.get(name, (name, lambda model: None))
     names = frozenset(NAMES[family_of(kind)])
@@ -142,7 +142,7 @@ def test_ssds_own_losses_come_out_again(bench):
 
 def test_atss_own_losses_come_out_again(bench):
     """Its boxes are deltas, although it is trained on decoded ones."""
-    from kdbench.openmmlab.assignments import _anchors
+    from kdbench.openmmlab.captures.assignments import _anchors
 
     found = seen(bench, "atss")
     head, own = found.own["head_targets"], found.student.bbox_head
@@ -304,7 +304,7 @@ def test_rows_point_into_the_heads_maps(bench, kind):
 
 @pytest.mark.parametrize("kind", ["faster", "retinanet", "gfl", "fcos", "ssd"])
 def test_images_without_boxes(bench, kind):
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     student = bench.subject(kind).build().train()
     inputs, samples = bench.probe(kind).batch(student)
@@ -320,7 +320,7 @@ def test_images_without_boxes(bench, kind):
 
 
 def test_own_class_boxes():
-    from kdbench.openmmlab.assignments import own_class_boxes
+    from kdbench.openmmlab.captures.assignments import own_class_boxes
 
     boxes = torch.randn(5, 12, requires_grad=True)
     labels = torch.tensor([2, 0, 1, 1, 2])
@@ -336,7 +336,7 @@ def test_own_class_boxes():
 
 def test_a_roi_head_with_a_regression_for_each_class(bench):
     """Its own loss comes out again, of the labels' own rows."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     student = bench.subject("faster").build().train()
     head = student.roi_head.bbox_head
@@ -400,7 +400,7 @@ def test_roi_heads_that_differ_are_refused(bench, field):
 @pytest.mark.parametrize("method", ["get_targets", "loss_by_feat"])
 def test_a_head_whose_targets_are_not_understood_is_refused(bench, method):
     """One that makes targets of its own, and one that asks for none."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     student = bench.subject("retinanet").build().train()
     kind = type(student.bbox_head)

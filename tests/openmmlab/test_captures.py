@@ -34,8 +34,8 @@ def names_of(kind: str) -> frozenset[str]:
 @cache
 def seen(bench: Any, kind: str) -> dict[str, Any]:
     """One training forward of a student with everything captured, and the teacher's side."""
-    from kdbench.openmmlab.captures import captures_of, recording
-    from kdbench.openmmlab.distiller import renormalise
+    from kdbench.openmmlab.captures.families import captures_of, recording
+    from kdbench.openmmlab.training.distiller import renormalise
 
     names = names_of(kind)
     student, teacher = bench.subject(kind).build().train(), bench.teacher(kind)
@@ -183,7 +183,7 @@ def test_a_dense_heads_boxes_are_those_that_it_predicts_by(bench, kind):
 @pytest.mark.parametrize("kind", DENSE)
 def test_a_teachers_own_hidden_maps_lead_to_its_own_predictions(bench, kind):
     """From behind each convolution; and gradients reach the maps, the head stays as it was."""
-    from kdbench.openmmlab.heads import tail
+    from kdbench.openmmlab.captures.heads import tail
 
     found = seen(bench, kind)
     head, hidden = found["teacher"].bbox_head, found["theirs"]["head_hidden"]
@@ -292,7 +292,7 @@ def test_auxiliary_logits_are_what_the_auxiliary_head_is_trained_on(bench):
 
 
 def test_a_model_without_an_auxiliary_head_is_refused(bench):
-    from kdbench.openmmlab.captures import captures_of
+    from kdbench.openmmlab.captures.families import captures_of
 
     found = seen(bench, "pspnet")
     with pytest.raises(UserError, match="this EncoderDecoder has no auxiliary head: choose a pair"):
@@ -300,7 +300,7 @@ def test_a_model_without_an_auxiliary_head_is_refused(bench):
 
 
 def test_a_teacher_whose_auxiliary_head_is_random_is_refused():
-    from kdbench.openmmlab.auxiliary import check_auxiliary
+    from kdbench.openmmlab.captures.auxiliary import check_auxiliary
 
     missed = {"auxiliary_head.conv_seg.weight": "not in the file"}
     check_auxiliary(frozenset({"logits"}), missed)
@@ -345,7 +345,7 @@ def test_only_the_students_captures_carry_gradients(bench, kind):
     ],
 )
 def test_only_the_needed_part_of_the_teacher_runs(bench, kind, names, runs):
-    from kdbench.openmmlab.captures import teacher_record, teacher_view
+    from kdbench.openmmlab.captures.families import teacher_record, teacher_view
 
     found = seen(bench, kind)
     teacher = found["teacher"]
@@ -377,7 +377,7 @@ def traces(model):
 
 @pytest.mark.parametrize("kind", ["faster", "gfl", "pspnet"])
 def test_recording_leaves_nothing_behind(bench, kind):
-    from kdbench.openmmlab.captures import recording
+    from kdbench.openmmlab.captures.families import recording
 
     found = seen(bench, kind)
     student = bench.subject(kind).build()
@@ -415,7 +415,7 @@ def test_a_family_that_lacks_a_capture_is_refused(bench, tmp_path, selector, kin
 def test_an_unknown_capture_is_refused():
     from kdbench.cards import Options
     from kdbench.distill import Method
-    from kdbench.openmmlab.preflight import check_family
+    from kdbench.openmmlab.checks.preflight import check_family
 
     class Wrong(Method):
         captures = ("neck", "soul")

@@ -27,7 +27,7 @@ def subject(bench: Any, stage: int, role: str = "student", kind: str = "cascade"
 
 @cache
 def teacher(bench: Any, stage: int) -> Any:
-    from kdbench.openmmlab.distiller import Teacher
+    from kdbench.openmmlab.training.distiller import Teacher
 
     return Teacher(subject(bench, stage, "teacher").build())
 
@@ -35,7 +35,7 @@ def teacher(bench: Any, stage: int) -> Any:
 @cache
 def seen(bench: Any, stage: int) -> dict[str, Any]:
     """One training forward of a student with everything captured, and the teacher's side."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     student = subject(bench, stage).build().train()
     inputs, samples = bench.probe("faster").batch(student)
@@ -88,7 +88,7 @@ def test_stages_see_other_rois(bench):
 
 
 def together(bench, student, taught_by, selector):
-    from kdbench.openmmlab.rehearsal import Untrained, check_together
+    from kdbench.openmmlab.checks.rehearsal import Untrained, check_together
 
     card, options = bench.card(selector)
     check_together(student, [taught_by], card, options, bench.place("nowhere"), Untrained(), force=False)

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.weights.checkpoints import load_weights, weights_hash
 
 
 def small(seed=0, width=8):

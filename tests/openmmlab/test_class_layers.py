@@ -15,8 +15,8 @@ from kdbench.openmmlab.setup import prepare_libraries
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
-from kdbench.openmmlab.class_layers import other_classes, started  # noqa: E402
 from kdbench.openmmlab.students import Subject  # noqa: E402
+from kdbench.openmmlab.weights.class_layers import other_classes, started  # noqa: E402
 
 THEIRS, OURS = ("ant", "bee", "cow", "dog"), ("hound", "kine")
 STANDS_FOR = {"hound": "dog", "kine": "cow"}

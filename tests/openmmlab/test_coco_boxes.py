@@ -47,7 +47,7 @@ def tiny(shared_data):
 
 
 def images(tiny, split):
-    from kdbench.openmmlab.data import evaluation_pipeline, images_of, training_pipeline
+    from kdbench.openmmlab.data.loaders import evaluation_pipeline, images_of, training_pipeline
 
     folder, dataset = tiny
     pipeline = training_pipeline if split == "train" else evaluation_pipeline
@@ -82,7 +82,7 @@ def test_an_image_without_objects_is_judged_and_not_trained_on(bench, tiny, tmp_
 
 def test_the_metric_is_cocos_of_the_json_itself(bench, tiny):
     """Noisy copies of the truth, judged as the evaluation does and by the json as it is."""
-    from kdbench.openmmlab.coco_metric import CocoBoxes
+    from kdbench.openmmlab.evaluation.coco import CocoBoxes
 
     folder, dataset = tiny
     path = folder / dataset.splits["test"][0].annotations
@@ -126,7 +126,7 @@ def test_the_metric_is_cocos_of_the_json_itself(bench, tiny):
 
 
 def test_nothing_found_is_zero(bench, tiny):
-    from kdbench.openmmlab.coco_metric import CocoBoxes
+    from kdbench.openmmlab.evaluation.coco import CocoBoxes
 
     judge = CocoBoxes()
     judge.dataset_meta = {"classes": ("a", "b")}
@@ -144,7 +144,7 @@ def test_nothing_found_is_zero(bench, tiny):
     "config", ["faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py", "gfl/gfl_r50_fpn_1x_coco.py"]
 )
 def test_the_assigners_leave_crowds_alone(bench, tiny, config):
-    from kdbench.openmmlab.configs import model_config, walk
+    from kdbench.openmmlab.models.configs import model_config, walk
     from kdbench.specs import Model
 
     def thresholds(dataset):

@@ -7,7 +7,7 @@ from mmengine.config import ConfigDict
 
 from kdbench.datasets import camvid, digits, voc
 from kdbench.errors import UserError
-from kdbench.openmmlab.configs import (
+from kdbench.openmmlab.models.configs import (
     config_file,
     family_of,
     heads_of,
@@ -16,7 +16,7 @@ from kdbench.openmmlab.configs import (
     set_key,
     walk,
 )
-from kdbench.openmmlab.resolved import model_hash
+from kdbench.openmmlab.models.resolved import model_hash
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
 from kdbench.plugins import registry
@@ -25,7 +25,7 @@ from kdbench.specs import Model, Schedule, narrow
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
-from kdbench.openmmlab.models import build_model, full_config  # noqa: E402
+from kdbench.openmmlab.models.building import build_model, full_config  # noqa: E402
 
 FASTER = "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py"
 PSPNET = "mmseg::pspnet/pspnet_r50-d8_4xb2-40k_cityscapes-512x1024.py"

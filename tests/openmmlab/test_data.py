@@ -50,7 +50,7 @@ def scene(folder, xml, size=(20, 10)):
 
 
 def loaded(dataset, folder, split, schedule=SCHEDULE):
-    from kdbench.openmmlab.data import evaluation_pipeline, images_of, training_pipeline
+    from kdbench.openmmlab.data.loaders import evaluation_pipeline, images_of, training_pipeline
 
     pipeline = (training_pipeline if split == "train" else evaluation_pipeline)(dataset, schedule)
     return images_of(dataset, folder, split, pipeline)
@@ -106,7 +106,7 @@ def test_a_mask_is_mapped_and_a_bad_one_is_named_as_it_is_loaded(bench, tmp_path
 def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path, monkeypatch):
     scene(tmp_path / "d", XML)
     plain = loaded(digits.detection, tmp_path / "d", "test")
-    monkeypatch.setattr("kdbench.openmmlab.packed.LARGE", 1)
+    monkeypatch.setattr("kdbench.openmmlab.data.packed.LARGE", 1)
     packed = loaded(digits.detection, tmp_path / "d", "test")
     assert (len(plain), plain.serialize_data, len(packed), packed.serialize_data) == (1, False, 1, True)
     assert plain.get_data_info(0) == packed.get_data_info(0)
@@ -116,17 +116,17 @@ def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path
 @pytest.mark.parametrize("card", [digits.detection, digits.segmentation], ids=["boxes", "masks"])
 def test_packed_annotations_are_kept_while_no_file_changes(bench, tmp_path, monkeypatch, card):
     from kdbench.datasets import checked
-    from kdbench.openmmlab.same_size import sizes_of
+    from kdbench.openmmlab.data.same_size import sizes_of
 
     folder, schedule = tmp_path / "d", SCHEDULE.model_copy(update={"scale": (40, 40), "keep_ratio": True})
     scene(folder, XML)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(checked, "SETTLED", -60.0)
-    monkeypatch.setattr("kdbench.openmmlab.packed.LARGE", 1)
+    monkeypatch.setattr("kdbench.openmmlab.data.packed.LARGE", 1)
     checked.keep(card, folder, checked.stamp_of(card, folder), checked.Checked("f" * 64, []))
     first = loaded(card, folder, "train", schedule)
     with monkeypatch.context() as reading:
-        reading.setattr("kdbench.openmmlab.data.items", None)
+        reading.setattr("kdbench.openmmlab.data.loaders.items", None)
         second = loaded(card, folder, "train", schedule)
     assert (len(second), second.get_data_info(0)) == (1, first.get_data_info(0))
     assert sizes_of(first, schedule) == sizes_of(second, schedule) == [(40, 20)]
@@ -135,7 +135,7 @@ def test_packed_annotations_are_kept_while_no_file_changes(bench, tmp_path, monk
         folder / "Annotations" / "only.xml" if card.task == "detection" else folder / "SegmentationClass"
     )
     annotation.touch()
-    monkeypatch.setattr("kdbench.openmmlab.data.items", None)
+    monkeypatch.setattr("kdbench.openmmlab.data.loaders.items", None)
     with pytest.raises(TypeError):
         loaded(card, folder, "train", schedule)
 
@@ -202,7 +202,7 @@ def test_an_image_without_objects_is_trained_on_and_judged(bench, tmp_path):
     ],
 )
 def test_the_training_pipeline_is_the_schedules(changes, expected):
-    from kdbench.openmmlab.data import training_pipeline
+    from kdbench.openmmlab.data.loaders import training_pipeline
 
     schedule = SCHEDULE.model_copy(update=changes)
     for dataset, pack in ((digits.detection, "PackDetInputs"), (camvid.card, "PackSegInputs")):

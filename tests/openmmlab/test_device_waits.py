@@ -47,7 +47,7 @@ def one_hot(index: Tensor, classes: int) -> Tensor:
 
 @pytest.mark.parametrize(("selector", "kind", "iterations"), DEFAULTS)
 def test_losses_do_not_wait_for_the_device(bench, selector, kind, iterations, monkeypatch):
-    from kdbench.openmmlab.data import training_loader
+    from kdbench.openmmlab.data.loaders import training_loader
 
     subject = bench.subject(kind)
     batch = next(iter(training_loader(subject.dataset, bench.folder, subject.schedule, 0, 0)))

@@ -23,10 +23,10 @@ prepare_libraries("mmseg")
 
 from mmcv.transforms import Compose  # noqa: E402
 
-from kdbench.openmmlab.checkpoints import load_weights, weights_hash  # noqa: E402
-from kdbench.openmmlab.data import TRUTH, evaluation_pipeline  # noqa: E402
-from kdbench.openmmlab.export import export, inference_config  # noqa: E402
-from kdbench.openmmlab.models import build_model, full_config  # noqa: E402
+from kdbench.openmmlab.data.loaders import TRUTH, evaluation_pipeline  # noqa: E402
+from kdbench.openmmlab.models.building import build_model, full_config  # noqa: E402
+from kdbench.openmmlab.weights.checkpoints import load_weights, weights_hash  # noqa: E402
+from kdbench.openmmlab.weights.export import export, inference_config  # noqa: E402
 
 SCHEDULE = Schedule(iterations=10, batch_size=2, lr=0.01, scale=(64, 48))
 MODELS: dict[str, tuple[Model, Dataset]] = {

@@ -17,7 +17,7 @@ CLASSES = ("Car", "Pedestrian", "Cyclist")
 
 
 def test_the_metric_is_that_of_the_files(bench, shared_data, tmp_path):
-    from kdbench.openmmlab.kitti_metric import KittiBoxes
+    from kdbench.openmmlab.evaluation.kitti import KittiBoxes
 
     archive = shared_data / "oracles" / "kitti" / "gt_det.tar.gz"
     if not archive.is_file():
@@ -44,7 +44,7 @@ def test_the_metric_is_that_of_the_files(bench, shared_data, tmp_path):
 
 
 def test_dont_care_is_an_ignored_instance(bench, shared_data, tmp_path):
-    from kdbench.openmmlab.data import evaluation_pipeline, images_of
+    from kdbench.openmmlab.data.loaders import evaluation_pipeline, images_of
 
     folder = shared_data / "kitti-3"
     if not folder.is_dir():

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_distiller import Constant, with_method
 
-from kdbench.openmmlab import looks
-from kdbench.openmmlab.looks import Looks, NonFiniteLoss
+from kdbench.openmmlab.training import looks
+from kdbench.openmmlab.training.looks import Looks, NonFiniteLoss
 
 GPU = torch.device("cuda")
 
@@ -75,8 +75,8 @@ def test_a_failure_is_told_by_the_loss_before_it(bench, tmp_path, far):
 
 
 def test_a_time_is_that_of_a_step_that_was_looked_at_and_warm():
-    from kdbench.openmmlab.hooks import StepHook
-    from kdbench.openmmlab.intact import Watch
+    from kdbench.openmmlab.training.hooks import StepHook
+    from kdbench.openmmlab.training.intact import Watch
 
     hook = StepHook(SimpleNamespace(advance=lambda *_: None), Watch())
     assert hook.seconds_per_iteration() is None

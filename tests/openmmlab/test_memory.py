@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from kdbench.openmmlab import memory
+from kdbench.openmmlab.training import memory
 
 
 def test_memory_that_runs_out_is_told_from_other_failures():
@@ -35,7 +35,7 @@ def test_room_is_what_is_free_less_some_headroom(monkeypatch):
 STEPS = """
 import resource, sys
 import torch
-from kdbench.openmmlab import memory
+from kdbench.openmmlab.training import memory
 
 if sys.argv[1] == "kept":
     memory.keep_freed()

@@ -21,7 +21,7 @@ class Pool:
 
 
 def metric(*classes):
-    from kdbench.openmmlab.metrics import BoxMetric
+    from kdbench.openmmlab.evaluation.boxes import BoxMetric
 
     made = BoxMetric()
     made.dataset_meta = {"classes": classes}
@@ -153,7 +153,7 @@ def test_it_agrees_with_mmdets_own_loop(bench, monkeypatch, seed):
 def masks(ignore_index, classes, truths, predictions):
     from mmengine.structures import PixelData
 
-    from kdbench.openmmlab.segmentation_metric import MaskMetric
+    from kdbench.openmmlab.evaluation.masks import MaskMetric
 
     judge = MaskMetric(ignore_index=ignore_index)
     judge.dataset_meta = {"classes": [f"c{i}" for i in range(classes)]}

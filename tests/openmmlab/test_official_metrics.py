@@ -18,7 +18,7 @@ def found(*rows):
 
 
 def test_the_miss_rate_of_frames(bench):
-    from kdbench.openmmlab.official_metrics import CaltechBoxes
+    from kdbench.openmmlab.evaluation.official import CaltechBoxes
 
     tall, far = (10, 10, 20, 50), (200, 10, 20, 50)
     frames = [
@@ -39,7 +39,7 @@ def test_the_miss_rate_of_frames(bench):
 
 
 def test_the_average_precision_of_faces(bench, tmp_path):
-    from kdbench.openmmlab.official_metrics import WiderFaceBoxes
+    from kdbench.openmmlab.evaluation.official import WiderFaceBoxes
 
     def cells(*values):
         made = np.empty((len(values), 1), object)
@@ -63,6 +63,6 @@ def test_the_average_precision_of_faces(bench, tmp_path):
 
 def test_every_format_has_an_evaluation(bench):
     from kdbench.datasets.formats import FORMATS
-    from kdbench.openmmlab.data import JUDGES
+    from kdbench.openmmlab.data.loaders import JUDGES
 
     assert set(JUDGES) == set(FORMATS)

@@ -7,7 +7,7 @@ import torch
 from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, PolyLR
 from torch import nn
 
-from kdbench.openmmlab.optimization import learning_rate, optim_wrapper
+from kdbench.openmmlab.training.optimization import learning_rate, optim_wrapper
 from kdbench.specs import Schedule
 
 KINDS = {

@@ -29,7 +29,7 @@ MAPS = {"deformable-detr": (8, 16, 32, 64), "dino": (8, 16, 32, 64)}
 @cache
 def seen(bench: Any, kind: str) -> dict[str, Any]:
     """One training forward of a student with everything captured, and the teacher's side."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     student, teacher = bench.subject(kind).build().train(), bench.teacher(kind)
     inputs, samples = bench.probe(kind).batch(student)
@@ -197,7 +197,7 @@ def test_empty_and_padded_images(bench, kind, change):
 
 @pytest.mark.parametrize("kind", ["detr", "dino"])
 def test_the_padding_of_the_memory_is_what_the_encoder_leaves_out(bench, kind):
-    from kdbench.openmmlab.distiller import targets_of
+    from kdbench.openmmlab.training.distiller import targets_of
 
     teacher = bench.teacher(kind)
     data = teacher.model.data_preprocessor(of_two_sizes(copy.deepcopy(bench.probe(kind).raw)), True)
@@ -254,7 +254,7 @@ def test_what_goes_together(bench, selector, kinds, edits, told):
 
 
 def test_targets_need_as_many_layers(bench):
-    from kdbench.openmmlab.distiller import Teacher
+    from kdbench.openmmlab.training.distiller import Teacher
 
     found = seen(bench, "dino")
     teacher = Teacher(with_edits(bench, "dino", "teacher", **{"decoder.num_layers": 3}).build())
@@ -265,7 +265,7 @@ def test_targets_need_as_many_layers(bench):
 
 
 def test_queries_of_another_kind_are_refused(bench):
-    from kdbench.openmmlab.captures import captures_of
+    from kdbench.openmmlab.captures.families import captures_of
 
     found = seen(bench, "dino")
     student = copy.deepcopy(found["student"])
@@ -302,7 +302,7 @@ def test_only_the_needed_part_of_the_teacher_runs(bench, names, runs):
 
 @pytest.mark.parametrize("kind", ["dab-detr", "dino"])
 def test_a_model_is_rehearsed_and_counted(bench, kind):
-    from kdbench.openmmlab.rehearsal import Untrained, check_model
+    from kdbench.openmmlab.checks.rehearsal import Untrained, check_model
 
     line = check_model("student", bench.subject(kind), bench.place("nowhere"), Untrained())
     assert line.startswith("student: mmdet::")

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.resolved import model_hash
+from kdbench.openmmlab.models.resolved import model_hash
 from kdbench.source import source_hash
 from kdbench.specs import Model
 
@@ -75,7 +75,7 @@ def test_initial_weights_that_are_a_file_count_where_training_starts_from_them(t
 def test_no_torch_is_imported():
     code = f"""
 import sys
-from kdbench.openmmlab.resolved import model_hash
+from kdbench.openmmlab.models.resolved import model_hash
 from kdbench.specs import Model
 print(len(model_hash(Model(config={GFL!r}), pretrained=False)), 'torch' in sys.modules, 'mmdet' in sys.modules)
 """

@@ -48,7 +48,7 @@ def subject(bench, request):
 
 def predictions(model, subject, folder, workers=0):
     """Image -> boxes with scores and labels, or logits."""
-    from kdbench.openmmlab.data import evaluation_loader
+    from kdbench.openmmlab.data.loaders import evaluation_loader
 
     found = {}
     for batch in evaluation_loader(subject.dataset, folder, subject.schedule, "test", workers):
@@ -69,7 +69,7 @@ def predictions(model, subject, folder, workers=0):
 def test_order_and_processes_change_no_bit_and_company_nothing_that_counts(
     bench, subject, folders, monkeypatch
 ):
-    from kdbench.openmmlab import data
+    from kdbench.openmmlab.data import loaders as data
 
     model = subject.build().eval()
     expected = predictions(model, subject, folders[0])
@@ -95,7 +95,7 @@ def test_the_metrics_are_those_of_any_order(bench, subject, folders, tmp_path):
 
 
 def test_images_of_one_size_are_judged_in_full_batches_in_their_order(bench):
-    from kdbench.openmmlab.data import EVALUATION_BATCH, evaluation_loader
+    from kdbench.openmmlab.data.loaders import EVALUATION_BATCH, evaluation_loader
 
     subject = bench.subject("gfl")
     loader = evaluation_loader(subject.dataset, bench.folder, subject.schedule, "train", 0)
@@ -105,7 +105,7 @@ def test_images_of_one_size_are_judged_in_full_batches_in_their_order(bench):
 
 
 def test_batches_end_where_the_size_changes():
-    from kdbench.openmmlab.same_size import SameSize
+    from kdbench.openmmlab.data.same_size import SameSize
 
     sizes = [(1, 1)] * 5 + [(2, 1)] + [(2, 2)] * 2
     batches = SameSize(range(8), sizes, 3)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kdbench.errors import UserError
-from kdbench.openmmlab import sampling
-from kdbench.openmmlab.sampling import DataError, PositionSampler, SeededImages, naming_bad_files
+from kdbench.openmmlab.data import sampling
+from kdbench.openmmlab.data.sampling import DataError, PositionSampler, SeededImages, naming_bad_files
 
 
 class Numbers:
@@ -89,7 +89,7 @@ def test_reading_an_image_disturbs_no_generator():
 
 
 def batches(bench, kind, workers, count):
-    from kdbench.openmmlab.data import training_loader
+    from kdbench.openmmlab.data.loaders import training_loader
 
     subject = bench.subject(kind)
     loader = training_loader(subject.dataset, bench.folder, subject.schedule, 0, workers)
@@ -157,7 +157,7 @@ def broken(tmp_path):
     ],
 )
 def test_a_file_that_becomes_unreadable_stops_the_loading(bench, broken, kind, file, workers):
-    from kdbench.openmmlab.data import training_loader
+    from kdbench.openmmlab.data.loaders import training_loader
 
     subject = bench.subject(kind)
     loader = training_loader(subject.dataset, broken, subject.schedule, 0, workers)
@@ -207,7 +207,7 @@ def test_images_of_one_orientation_keep_their_order():
 
 
 def test_a_detectors_batches_are_grouped_and_those_of_one_size_are_not(monkeypatch):
-    from kdbench.openmmlab import data
+    from kdbench.openmmlab.data import loaders as data
     from kdbench.specs import Schedule
 
     monkeypatch.setattr(data, "sizes_of", lambda _images, _schedule: [(20, 30), (30, 20)])

@@ -13,8 +13,8 @@ from torchvision.models import mobilenet_v2 as torchvisions
 
 from kdbench.cli.weights import command
 from kdbench.errors import UserError
-from kdbench.openmmlab import shipped_weights
 from kdbench.openmmlab.setup import prepare_libraries
+from kdbench.openmmlab.weights import shipped as shipped_weights
 
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
@@ -23,7 +23,7 @@ from mmdet.models.backbones import MobileNetV2 as MmdetNet  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 from mmseg.models.backbones import MobileNetV2 as MmsegNet  # noqa: E402
 
-from kdbench.openmmlab.pretrained import origins  # noqa: E402
+from kdbench.openmmlab.weights.pretrained import origins  # noqa: E402
 
 STAGE_ENDS = (4, 7, 14)
 """Positions behind the third, fourth and sixth stage, in torchvision's network."""

@@ -30,7 +30,7 @@ def made(transform, **arguments):
 
 def neck_of(model, kind):
     """The capture on an image in eval mode."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     torch.manual_seed(0)
     image = torch.rand(1, 3, 64, 64)
@@ -64,7 +64,7 @@ def base(bench, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_what_the_heads_read_is_transformed(bench, kind):
-    from kdbench.openmmlab.stages import install
+    from kdbench.openmmlab.captures.stages import install
     from kdbench_papers.quantization_mimic.losses import symmetric
 
     model = bench.subject(kind, "teacher").build().eval()
@@ -80,7 +80,7 @@ def test_what_the_heads_read_is_transformed(bench, kind):
 
 
 def test_the_backbone_stands_for_a_missing_neck(bench):
-    from kdbench.openmmlab.stages import install
+    from kdbench.openmmlab.captures.stages import install
 
     model = bench.subject("faster", "teacher").build().eval()
     del model.neck
@@ -90,7 +90,7 @@ def test_the_backbone_stands_for_a_missing_neck(bench):
 
 @pytest.mark.parametrize("kind", ["faster", "gfl", "pspnet"])
 def test_the_distilled_student_sees_the_transformed_captures(bench, kind):
-    from kdbench.openmmlab.distiller import Teacher
+    from kdbench.openmmlab.training.distiller import Teacher
 
     model = bench.distiller(kind, "fitnets")
     model.teacher = Teacher(staged(bench, kind, seed=7).build())
@@ -115,7 +115,7 @@ def test_the_distilled_student_sees_the_transformed_captures(bench, kind):
     ],
 )
 def test_bad_transforms_are_refused(stage, told):
-    from kdbench.openmmlab.stages import transform_of
+    from kdbench.openmmlab.captures.stages import transform_of
 
     with pytest.raises(UserError) as caught:
         transform_of(stage)
@@ -125,7 +125,7 @@ def test_bad_transforms_are_refused(stage, told):
 
 
 def test_a_cascade_is_refused(bench):
-    from kdbench.openmmlab.stages import install
+    from kdbench.openmmlab.captures.stages import install
 
     model = bench.subject("pspnet", "teacher").build()
     model.decode_head = torch.nn.ModuleList([model.decode_head])
@@ -145,8 +145,8 @@ def test_the_session_says_what_the_stage_does():
 @pytest.mark.parametrize("kind", ["faster", "pspnet"])
 @pytest.mark.parametrize("average", [None, 0.3])
 def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind, average, caplog):
-    from kdbench.openmmlab.checkpoints import read_state_dict
     from kdbench.openmmlab.students import evaluate, load_teacher, train_alone
+    from kdbench.openmmlab.weights.checkpoints import read_state_dict
 
     before = base[kind].read_bytes()
     subject = staged(bench, kind, average=average, **RUN)
@@ -169,8 +169,8 @@ def test_fine_tuned_from_the_base_with_the_transform(bench, base, tmp_path, kind
 @pytest.mark.slow
 def test_it_starts_from_the_base_weights(bench, base, tmp_path):
     """With (almost) no learning rate the parameters are still the base's, and not those of an initialisation."""
-    from kdbench.openmmlab.checkpoints import read_state_dict
     from kdbench.openmmlab.students import train_alone
+    from kdbench.openmmlab.weights.checkpoints import read_state_dict
 
     subject = staged(bench, "faster", lr=1e-12, **RUN)
     train_alone(subject, bench.place(tmp_path), Silent(), start=base["faster"])
@@ -191,8 +191,8 @@ class Interrupting(Silent):
 
 @pytest.mark.slow
 def test_an_interrupted_stage_goes_on_to_the_same_weights(bench, base, tmp_path):
-    from kdbench.openmmlab.checkpoints import read_state_dict
     from kdbench.openmmlab.students import train_alone
+    from kdbench.openmmlab.weights.checkpoints import read_state_dict
 
     subject = staged(bench, "faster", **RUN)
     whole = train_alone(subject, bench.place(tmp_path / "whole"), Silent(), start=base["faster"])

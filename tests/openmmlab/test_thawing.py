@@ -9,7 +9,7 @@ import torch
 from small_bench import Silent
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdbench.openmmlab.thawing import thawing
+from kdbench.openmmlab.weights.thawing import thawing
 
 FREEZING = {
     "backbone.frozen_stages": 1,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UserError
-from kdbench.openmmlab import zoo
-from kdbench.openmmlab.zoo import checkpoint_file, published
+from kdbench.openmmlab.weights import zoo
+from kdbench.openmmlab.weights.zoo import checkpoint_file, published
 from kdbench.pairs import detectors, segmentors
 
 GFL = "mmdet::gfl_r101_fpn_ms-2x_coco"

@@ -57,7 +57,7 @@ def reach(exam: Exam) -> None:
 
 def untouched(exam: Exam) -> None:
     """Its weights have the hash of a teacher that taught nobody; it is in eval mode and has no gradient."""
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     for family in exam.families():
         written = ", ".join(sorted(exam.trained(family).seen.written))
@@ -116,7 +116,7 @@ def pack(exam: Exam) -> None:
 
 def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any) -> list[TrainingResult]:
     """Train the plain student and a student with each of the options; ``changes`` are of the schedule."""
-    from kdbench.openmmlab.sharing import make_pack
+    from kdbench.openmmlab.training.sharing import make_pack
 
     pack = make_pack()
 
@@ -162,8 +162,8 @@ def _culprit(case: Case) -> str:
 
 def clean(exam: Exam) -> None:
     """Check that the exported config builds a plain model that takes the exported weights with strict=True."""
-    from kdbench.openmmlab.export import export, exported_model
-    from kdbench.openmmlab.models import build_model
+    from kdbench.openmmlab.models.building import build_model
+    from kdbench.openmmlab.weights.export import export, exported_model
 
     for family in exam.families():
         subject, model = exam.bench.subject(family, **RUN), exam.trained(family).model

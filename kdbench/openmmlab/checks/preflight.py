@@ -1,0 +1,253 @@
+"""Before the long part: shapes are probed and gates checked on one real batch, on copies that are thrown away."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.logging import MessageHub
+from torch import Tensor
+
+from kdbench.cards import Dataset, MetricCard
+from kdbench.distill import Method, Shapes
+from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
+from kdbench.distill.randomness import seeded
+from kdbench.errors import GateError, PluginError, UserError, running
+from kdbench.openmmlab.captures.families import captures_of, family_of_model, recording
+from kdbench.openmmlab.data.sampling import SeededImages
+from kdbench.openmmlab.models.features import MAPS, FeatureTeacher
+from kdbench.openmmlab.training.distiller import Distiller, Teacher, renormalise
+from kdbench.plugins import title_of
+
+PROBED_IMAGES = 2
+DRAWN_IMAGES = 200
+"""Images that are looked at, at most, for some that have objects."""
+LARGEST_RATIO = 100.0
+TOLD = 6
+"""Missing weights that a message names."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One real batch.
+
+    Attributes:
+        raw: Images and samples as loaded, before any preprocessor.
+        seen: What is in it, in words.
+    """
+
+    raw: Any
+    seen: str = ""
+
+    def batch(self, model: Any) -> tuple[Tensor, Any]:
+        """Return the batch as a model's own preprocessor gives it in training."""
+        MessageHub.get_current_instance().update_info("iter", 0)  # a batch's random size asks for it
+        with seeded(0, "probe"):
+            data = model.data_preprocessor(copy.deepcopy(self.raw), True)
+        return data["inputs"], data["data_samples"]
+
+
+def probe_of(images: SeededImages, count: int = PROBED_IMAGES) -> Probe:
+    """Return the first images of a training that have objects; its first ones where none has.
+
+    Args:
+        images: The images of the training, in its order.
+        count: How many to take.
+    """
+    drawn = (images[position] for position in range(DRAWN_IMAGES))
+    taken = list(islice((image for image in drawn if _is_labelled(image, images)), count))
+    labelled = len(taken)
+    taken += [images[position] for position in range(count - labelled)]
+    return Probe(pseudo_collate(taken), f"{count} images, {labelled} of them with objects")
+
+
+def _is_labelled(image: Any, images: SeededImages) -> bool:
+    """Whether an image has a box, or a pixel that is not ignored."""
+    truth = image["data_samples"]
+    if "gt_sem_seg" in truth:
+        return bool((truth.gt_sem_seg.data != images.images.ignore_index).any())
+    return len(truth.gt_instances) > 0
+
+
+def check_family(method: Method[Any], family: str, *, features: bool = False) -> frozenset[str]:
+    """Return the captures that a method needs, if the family has them, and those of its others that it has.
+
+    Args:
+        method: The method.
+        family: The student's family.
+        features: Whether the teacher gives feature maps alone.
+
+    Raises:
+        UserError: With the families that work, or where it needs more than a feature teacher gives.
+    """
+    title = title_of(type(method))
+    with running(title, "needs()"):
+        needed, wanted = frozenset(method.needs()), frozenset(method.wants())
+    known = frozenset().union(*FAMILIES.values())
+    if unknown := (needed | wanted) - known:
+        raise PluginError(f"{title} asks for unknown captures: {', '.join(sorted(unknown))}.")
+    has = available(family, features=features)
+    if needed <= has:
+        return needed | (wanted & has)
+    if needed <= FAMILIES[family]:
+        raise UserError(
+            f"{title} needs {', '.join(sorted(needed - has))}, and this teacher gives feature maps alone: choose a "
+            "method that needs only backbone or neck, or a teacher from mmdet or mmseg."
+        )
+    working = [other for other, has in FAMILIES.items() if needed <= has]
+    raise UserError(
+        f"{title} needs {', '.join(sorted(needed - FAMILIES[family]))}, which {family} models do not have; "
+        f"it works in: {', '.join(working) or 'no family'}."
+    )
+
+
+def available(family: str, *, features: bool) -> frozenset[str]:
+    """Return the captures of a student's family that a teacher of that family has, or one of feature maps alone."""
+    return FAMILIES[family] & MAPS if features else FAMILIES[family]
+
+
+def probe_shapes(
+    student: Any, teacher: Teacher, probe: Probe, names: frozenset[str], dataset: Dataset
+) -> Shapes:
+    """Shapes of the captures of both models on the probed batch; neither model's weights are changed.
+
+    Raises:
+        UserError: If the models are of two families and the method compares more than feature maps.
+    """
+    families = family_of_model(student), family_of_model(teacher.model)
+    if families[0] != families[1] and not names <= MAPS:
+        raise UserError(
+            f"the student is a {families[0]} model, the teacher a {families[1]} one: their "
+            f"{', '.join(sorted(names - MAPS))} cannot be compared; choose two models of one family."
+        )
+    copied = copy.deepcopy(student)
+    inputs, samples = probe.batch(copied)
+    teacher.to(inputs.device)
+    with torch.no_grad(), seeded(0, "probe"), recording(copied, names) as raw:
+        copied.train()(inputs, samples, mode="loss")
+    seen = teacher.captures(inputs, samples, copied, raw, names)
+    own = teacher.compared(captures_of(copied, raw, names), seen)
+    foreground = len(dataset.classes)
+    return Shapes(
+        {name: shapes_of(value) for name, value in own.items()},
+        {name: shapes_of(value) for name, value in seen.items()},
+        foreground,
+        (inputs.shape[-2], inputs.shape[-1]),
+        families[0],
+        {name: spreads_of(value) for name, value in seen.items()},
+    )
+
+
+def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
+    """Check that the teacher sees the pixels that its own preprocessor would give.
+
+    A feature teacher passes: it has a normalisation, but no size or padding of its own.
+
+    Raises:
+        GateError: If it would not.
+    """
+    if isinstance(teacher, FeatureTeacher):
+        return
+    inputs, samples = probe.batch(student)
+    expected, _ = probe.batch(teacher)
+    got = renormalise(inputs, student.data_preprocessor, teacher.data_preprocessor, samples)
+    if got.shape != expected.shape:
+        raise GateError(
+            f"student and teacher see images of different size ({tuple(got.shape[-2:])} and "
+            f"{tuple(expected.shape[-2:])}): give both configs the same padding and size in data_preprocessor."
+        )
+    difference = float((got - expected).abs().max())
+    if difference > 1e-3:
+        raise GateError(
+            f"student and teacher see different pixels (up to {difference:.3g} apart after normalisation): "
+            "compare mean, std, bgr_to_rgb and pad_value in both configs' data_preprocessor."
+        )
+
+
+def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
+    """First losses: finite, and the distillation terms neither nothing nor everything.
+
+    They are looked at in the first iteration and in the middle, since a method may hold its loss back.
+
+    Raises:
+        GateError: With what to look at.
+    """
+    trial = copy.deepcopy(model).train()
+    inputs, samples = probe.batch(trial.student)
+    ratios = []
+    for iteration in (0, model.iterations // 2):
+        trial.iteration = iteration
+        with torch.no_grad():
+            losses, terms, _ = trial.compute(inputs, samples)
+        task = sum(_total(value) for name, value in losses.items() if "loss" in name)
+        parts = {name: value for name, value in losses.items() if "loss" in name} | terms
+        for name, value in parts.items():
+            if not math.isfinite(_total(value)):
+                cause = "the method's weight" if name in terms else "the learning rate and the data"
+                raise GateError(f"{name} is not finite on the first batch ({probe.seen}): look at {cause}.")
+        distillation = sum(abs(_total(value)) for value in terms.values())
+        ratios.append(distillation / max(abs(task), 1e-12))
+    largest = max(ratios)
+    if largest == 0.0:
+        raise GateError(
+            f"the distillation loss of {selector} is zero on the first batch ({probe.seen}): is its weight 0?"
+        )
+    if largest > LARGEST_RATIO:
+        raise GateError(
+            f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
+            f"whether teacher and student features are normalised alike (the batch: {probe.seen})."
+        )
+
+
+def check_loaded(missed: Mapping[str, str], file: Path) -> None:
+    """Refuse a checkpoint that lacks layers of the model: these would be random.
+
+    Auxiliary heads are not asked for: they take no part in a prediction, and published checkpoints lack them.
+
+    Args:
+        missed: What was not loaded, as :func:`kdbench.openmmlab.weights.checkpoints.load_weights` gives it.
+        file: The checkpoint.
+
+    Raises:
+        GateError: With the layers and the reasons.
+    """
+    random = {name: why for name, why in missed.items() if not name.startswith("auxiliary_head")}
+    if random:
+        told = [f"{name} ({why})" for name, why in list(random.items())[:TOLD]]
+        more = f" and {len(random) - TOLD} more" if len(random) > TOLD else ""
+        raise GateError(
+            f"checkpoint {file} lacks weights of the model, which would stay random: {', '.join(told)}{more}. "
+            "Give a checkpoint that was trained with this config on the classes of this dataset."
+        )
+
+
+def check_teacher(metric: MetricCard, value: float, chance: float) -> None:
+    """Check that a teacher is better than chance.
+
+    Args:
+        metric: The metric.
+        value: What the teacher reaches.
+        chance: How far from the worst value what takes no skill is, see :func:`kdbench.datasets.usable.chance`.
+
+    Raises:
+        GateError: If it is not.
+    """
+    worse = value <= chance if metric.higher_is_better else value >= (chance := 1 - chance)
+    if worse:
+        raise GateError(
+            f"the teacher's {metric.name} is {value:.3f}, no better than chance ({chance:.3f}): look at its "
+            "training curve, or at whether its checkpoint's classes and preprocessing are this dataset's."
+        )
+
+
+def _total(value: Any) -> float:
+    return (
+        float(value.sum()) if isinstance(value, Tensor) else float(sum(float(part.sum()) for part in value))
+    )

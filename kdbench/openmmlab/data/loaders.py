@@ -1,0 +1,186 @@
+"""Pipelines, loaders and evaluators that follow from a dataset and a schedule."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import DefaultSampler, pseudo_collate
+from mmengine.dist import get_world_size
+from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader
+
+from kdbench.cards import Dataset
+from kdbench.datasets.formats import format_of
+from kdbench.datasets.layout import items
+from kdbench.errors import ArgumentError
+from kdbench.openmmlab.data import packed
+from kdbench.openmmlab.data.loading_process import leave_signals
+from kdbench.openmmlab.data.same_size import SameSize, SortedImages, sizes_of
+from kdbench.openmmlab.data.sampling import PositionSampler, SeededImages
+from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.plugins import registry
+from kdbench.specs import Schedule
+
+EVALUATION_BATCH = 16
+TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
+"""Names of the steps that load boxes and masks."""
+JUDGES = {
+    "voc": ("boxes", "KdbenchBoxes"),
+    "coco": ("coco", "KdbenchCoco"),
+    "kitti": ("kitti", "KdbenchKitti"),
+    "caltech": ("official", "KdbenchCaltech"),
+    "widerface": ("official", "KdbenchWiderFace"),
+    "ilsvrc": ("ilsvrc", "KdbenchIlsvrc"),
+    "masks": ("masks", "KdbenchMasks"),
+}
+"""Format -> module of :mod:`kdbench.openmmlab.evaluation` and name of what evaluates it."""
+
+
+def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
+    """Return the OpenMMLab dataset of one split."""
+    kept = packed.read(dataset, folder, split)
+    found = [] if kept else items(dataset, split, folder)
+    common: dict[str, Any] = {
+        "items": found,
+        "kept": kept,
+        "serialize_data": len(found) >= packed.LARGE,
+        "metainfo": {"classes": dataset.classes},
+        "pipeline": pipeline,
+        "test_mode": split != "train",
+    }
+    init_default_scope(LIBRARIES[dataset.task])
+    if dataset.task == "detection":
+        from kdbench.openmmlab.data.images import BoxImages
+
+        images = BoxImages(dataset=dataset, **common)
+    else:
+        from kdbench.openmmlab.data.masks import MaskImages
+
+        images = MaskImages(**common, ignore_index=dataset.ignore_index)
+    if kept is None and images.serialize_data:
+        images.kept = packed.write(dataset, folder, split, images)
+    return images
+
+
+def training_loader(
+    dataset: Dataset, folder: Path, schedule: Schedule, seed: int, workers: int
+) -> DataLoader[Any]:
+    """Endless augmented batches: a function of the seed alone.
+
+    Raises:
+        UserError: If a batch cannot be dealt out evenly over the processes.
+    """
+    plain = images_of(dataset, folder, "train", training_pipeline(dataset, schedule))
+    images = SeededImages(plain, seed, schedule.batch_size, upright(plain, schedule))
+    sampler = PositionSampler(len(images))
+    return DataLoader(
+        images,
+        batch_size=batch_of_a_process(schedule),
+        sampler=sampler,
+        num_workers=workers,
+        worker_init_fn=leave_signals,
+        collate_fn=pseudo_collate,
+        persistent_workers=workers > 0,
+    )
+
+
+def batch_of_a_process(schedule: Schedule) -> int:
+    """Return the images that one process has in a batch.
+
+    Raises:
+        UserError: If a batch cannot be dealt out evenly over the processes.
+    """
+    processes = int(get_world_size())
+    if schedule.batch_size % processes:
+        why = f"{schedule.batch_size} images cannot be dealt out over {processes} processes: take a multiple."
+        raise ArgumentError("settings", why, "schedule.batch_size or teacher_schedule.batch_size")
+    return schedule.batch_size // processes
+
+
+def upright(images: Any, schedule: Schedule) -> list[bool]:
+    """Return whether each image is higher than wide when it is resized; empty where all get one size."""
+    if not schedule.keep_ratio or schedule.crop is not None:
+        return []
+    return [height > width for width, height in sizes_of(images, schedule)]
+
+
+def evaluation_loader(
+    dataset: Dataset, folder: Path, schedule: Schedule, split: str, workers: int
+) -> DataLoader[Any]:
+    """Return a split's images, each once, in batches of one size that do not depend on the order of its lists."""
+    pipeline = evaluation_pipeline(dataset, schedule)
+    images = SortedImages(images_of(dataset, folder, split, pipeline), schedule)
+    return DataLoader(
+        images,
+        batch_sampler=SameSize(DefaultSampler(images, shuffle=False), images.sizes, EVALUATION_BATCH),
+        num_workers=workers,
+        worker_init_fn=leave_signals,
+        collate_fn=pseudo_collate,
+        persistent_workers=workers > 0,
+    )
+
+
+def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list[tuple[int, int]]:
+    """Return the width and height of every test image after resizing, each once."""
+    images = images_of(dataset, folder, "test", evaluation_pipeline(dataset, schedule))
+    return list(dict.fromkeys(SortedImages(images, schedule).sizes))
+
+
+def evaluator_of(dataset: Dataset) -> dict[str, Any]:
+    """Return the config of what evaluates a dataset; a plugin's metric that ranks it is measured too."""
+    judge = _judge(dataset)
+    if not registry().metric(dataset.metric).function:
+        return judge
+    import kdbench.openmmlab.evaluation.evaluator  # noqa: F401
+
+    return {"type": "KdbenchEvaluator", "metrics": [judge], "ranked_by": dataset.metric}
+
+
+def _judge(dataset: Dataset) -> dict[str, Any]:
+    module, name = JUDGES[dataset.layout]
+    importlib.import_module(f"kdbench.openmmlab.evaluation.{module}")
+    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.layout == "masks" else {})
+
+
+def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
+    """Load, resize, crop and flip as the schedule says."""
+    detection = dataset.task == "detection"
+    resize: dict[str, Any] = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
+    if schedule.resize_range is not None:
+        resize |= {"type": "RandomResize", "ratio_range": schedule.resize_range}
+    steps = [{"type": "LoadImageFromFile"}, _annotations(dataset), resize]
+    if schedule.crop is not None:
+        crop = {"type": "RandomCrop", "crop_size": schedule.crop}
+        steps.append(
+            crop if detection else crop | {"cat_max_ratio": 0.75, "ignore_index": dataset.ignore_index}
+        )
+    if schedule.flip:
+        steps.append({"type": "RandomFlip", "prob": schedule.flip})
+    return [*steps, {"type": "PackDetInputs" if detection else "PackSegInputs"}]
+
+
+def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
+    """Load and resize; the truth keeps its own size, predictions are scaled to it."""
+    resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
+    if dataset.task == "segmentation":
+        return [{"type": "LoadImageFromFile"}, resize, _annotations(dataset), {"type": "PackSegInputs"}]
+    keys = ["img_id", "img_path", "ori_shape", "img_shape", "scale_factor"]
+    keys += ["truth"] if format_of(dataset).truth else []
+    return [
+        {"type": "LoadImageFromFile"},
+        resize,
+        _annotations(dataset),
+        {"type": "PackDetInputs", "meta_keys": tuple(keys)},
+    ]
+
+
+def _annotations(dataset: Dataset) -> dict[str, Any]:
+    """Return the step that loads the boxes or the mask, one of :data:`TRUTH`."""
+    boxes, mask = TRUTH
+    return (
+        {"type": boxes, "with_bbox": True}
+        if dataset.task == "detection"
+        else {"type": mask, "dataset": dataset}
+    )

@@ -1,0 +1,77 @@
+"""What a model's config resolves to, as a hash: no part of it can change unseen. Imports no torch."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from kdbench.errors import UserError
+from kdbench.openmmlab.models.configs import edit, family_of, own_modules, read_config, revised_keys
+from kdbench.source import source_hash
+from kdbench.specs import Family, Model, digest, file_digest
+
+
+def model_hash(model: Model, *, pretrained: bool) -> str:
+    """Return the SHA-256 (hex) of all that a model is built from.
+
+    That is the config's ``model`` with what it inherits and the edits, the source of the modules in its
+    ``custom_imports``, its ``revise_keys`` and, where training starts from weights, the content of those that are
+    a file.
+
+    Args:
+        model: Config and edits.
+        pretrained: Whether training starts from the initial weights that the config names.
+
+    Raises:
+        UserError: If the config is not there, does not parse or has no model, or an edit does not fit it.
+    """
+    config = _edited(model)
+    parts: dict[str, Any] = {
+        "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
+        "modules": {name: source_hash(name) for name in own_modules(config)},
+        "weights": _weights(config.model) if pretrained else {},
+    }
+    if renames := revised_keys(config):
+        parts["revise_keys"] = renames
+    return digest(parts)
+
+
+def family_in(model: Model) -> Family:
+    """Return the family of a model, as its config says.
+
+    Raises:
+        UserError: As :func:`model_hash` does, or if it is of no known family.
+    """
+    return family_of(_edited(model).model)
+
+
+def _edited(model: Model) -> Config:
+    config = copy.deepcopy(_read(model.config))
+    edit(config.model, model)
+    return config
+
+
+def _read(reference: str) -> Config:
+    """Read the config; a library's own does not change while this process lives."""
+    return _of_a_library(reference) if "::" in reference else read_config(reference, import_modules=False)
+
+
+@cache
+def _of_a_library(reference: str) -> Config:
+    return read_config(reference, import_modules=False)
+
+
+def _weights(model: Any) -> dict[str, str]:
+    """Return the hash of each file of initial weights on this machine, by reference."""
+    from kdbench.openmmlab.weights.pretrained import initial_weights
+
+    files = {name: Path(name).expanduser() for name in initial_weights(model) if "://" not in name}
+    try:
+        return {name: file_digest(file) for name, file in files.items() if file.is_file()}
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}.") from error

@@ -1,0 +1,93 @@
+"""Writes a trained student so that plain mmdet or mmseg loads it, without kdbench."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from torch import nn
+
+from kdbench.cards import Dataset
+from kdbench.files import write_atomically
+from kdbench.openmmlab.data.loaders import TRUTH, evaluation_pipeline
+from kdbench.openmmlab.models.configs import drop_pretrained
+from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.specs import Schedule
+
+
+def export(
+    student: nn.Module,
+    config: ConfigDict,
+    dataset: Dataset,
+    schedule: Schedule,
+    output: Path,
+    modules: Sequence[str] = (),
+) -> tuple[Path, Path]:
+    """Write a student's checkpoint and, beside it, the config that mmdet or mmseg builds it from.
+
+    ``mmdet.apis.init_detector(config, checkpoint)`` loads them, or ``mmseg.apis.init_model``.
+
+    Args:
+        student: The trained student.
+        config: The ``model`` it was built from.
+        dataset: Gives the classes.
+        schedule: Gives the image size.
+        output: The checkpoint's file, ending in ``.pth``.
+        modules: What the exported config imports, for a network that is not mmdet's or mmseg's own.
+
+    Returns:
+        The checkpoint's and the config's file.
+
+    Raises:
+        OSError: As the file system gives it; no part of a file stays.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    file = output.with_suffix(".py")
+    weights = {name: value.detach().to("cpu", copy=True) for name, value in student.state_dict().items()}
+    checkpoint = {"meta": {"dataset_meta": metainfo(dataset)}, "state_dict": weights}
+    write_atomically(output, partial(torch.save, checkpoint))
+    write_atomically(file, inference_config(config, dataset, schedule, modules).pretty_text)
+    return output, file
+
+
+def exported_model(file: Path) -> ConfigDict:
+    """Return the student's config from a file that :func:`export` wrote beside its weights."""
+    return Config.fromfile(str(file)).model
+
+
+def inference_config(
+    config: ConfigDict, dataset: Dataset, schedule: Schedule, modules: Sequence[str] = ()
+) -> Config:
+    """Return the config for inference: the model, how an image is prepared, the classes and what to import."""
+    model = copy.deepcopy(config)
+    drop_pretrained(model)
+    steps = evaluation_pipeline(dataset, schedule)
+    pipeline = [step for step in steps if step["type"] not in TRUTH]
+    kind = "BaseDetDataset" if dataset.task == "detection" else "BaseSegDataset"
+    images = {"type": kind, "metainfo": metainfo(dataset), "pipeline": pipeline, "test_mode": True}
+    imports = {"imports": list(modules), "allow_failed_imports": False}
+    return Config(
+        ({"custom_imports": imports} if modules else {})
+        | {
+            "default_scope": LIBRARIES[dataset.task],
+            "model": model,
+            "test_pipeline": pipeline,
+            "test_dataloader": {"batch_size": 1, "dataset": images},
+        }
+    )
+
+
+def metainfo(dataset: Dataset) -> dict[str, Any]:
+    """Classes and, for masks, the colours that mmseg's drawing functions ask for."""
+    if dataset.task == "detection":
+        return {"classes": dataset.classes}
+    from mmseg.utils import get_palette
+
+    colours = itertools.islice(itertools.cycle(get_palette("ade")), len(dataset.classes))
+    return {"classes": dataset.classes, "palette": [tuple(colour) for colour in colours]}
