@@ -33,8 +33,9 @@ from kdbench.openmmlab.checks.preflight import (
     probe_shapes,
 )
 from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.data.loaders import evaluation_loader, evaluator_of, images_of, training_pipeline
+from kdbench.openmmlab.data.loaders import evaluation_loader, images_of, training_pipeline
 from kdbench.openmmlab.data.sampling import SeededImages
+from kdbench.openmmlab.evaluation import evaluator_of
 from kdbench.openmmlab.models.building import build_model, full_config, parameters_of
 from kdbench.openmmlab.models.configs import (
     check_trainable,

@@ -82,7 +82,7 @@ def test_an_image_without_objects_is_judged_and_not_trained_on(bench, tiny, tmp_
 
 def test_the_metric_is_cocos_of_the_json_itself(bench, tiny):
     """Noisy copies of the truth, judged as the evaluation does and by the json as it is."""
-    from kdbench.openmmlab.evaluation.coco import CocoBoxes
+    from kdbench.openmmlab.evaluation.boxes import CocoBoxes
 
     folder, dataset = tiny
     path = folder / dataset.splits["test"][0].annotations
@@ -101,6 +101,7 @@ def test_the_metric_is_cocos_of_the_json_itself(bench, tiny):
             {},
             [
                 {
+                    "img_id": sample.img_id,
                     "truth": sample.truth,
                     "pred_instances": {"bboxes": boxes, "labels": labels, "scores": scores},
                 }
@@ -126,17 +127,17 @@ def test_the_metric_is_cocos_of_the_json_itself(bench, tiny):
 
 
 def test_nothing_found_is_zero(bench, tiny):
-    from kdbench.openmmlab.evaluation.coco import CocoBoxes
+    from kdbench.openmmlab.evaluation.boxes import CocoBoxes
 
     judge = CocoBoxes()
     judge.dataset_meta = {"classes": ("a", "b")}
     nothing = {"bboxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=int), "scores": torch.zeros(0)}
     truth = [{"bbox": [0, 0, 9, 9], "area": 81, "iscrowd": 0, "category_id": 1}]
-    judge.process({}, [{"truth": truth, "pred_instances": nothing}])
+    judge.process({}, [{"img_id": "a", "truth": truth, "pred_instances": nothing}])
     values = judge.evaluate(1)
     assert (values["mAP"], values["AP50"], values["mAP/b"]) == (0, 0, 0)
     assert "mAP/a" not in values
-    judge.process({}, [{"truth": [], "pred_instances": nothing}])
+    judge.process({}, [{"img_id": "b", "truth": [], "pred_instances": nothing}])
     assert judge.evaluate(1) == {"mAP": 0.0}
 
 

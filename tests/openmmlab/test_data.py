@@ -116,7 +116,7 @@ def test_annotations_are_the_same_whether_they_are_packed_or_not(bench, tmp_path
 @pytest.mark.parametrize("card", [digits.detection, digits.segmentation], ids=["boxes", "masks"])
 def test_packed_annotations_are_kept_while_no_file_changes(bench, tmp_path, monkeypatch, card):
     from kdbench.datasets import checked
-    from kdbench.openmmlab.data.same_size import sizes_of
+    from kdbench.openmmlab.data.sampling import sizes_of
 
     folder, schedule = tmp_path / "d", SCHEDULE.model_copy(update={"scale": (40, 40), "keep_ratio": True})
     scene(folder, XML)

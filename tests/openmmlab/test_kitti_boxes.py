@@ -17,7 +17,7 @@ CLASSES = ("Car", "Pedestrian", "Cyclist")
 
 
 def test_the_metric_is_that_of_the_files(bench, shared_data, tmp_path):
-    from kdbench.openmmlab.evaluation.kitti import KittiBoxes
+    from kdbench.openmmlab.evaluation.boxes import KittiBoxes
 
     archive = shared_data / "oracles" / "kitti" / "gt_det.tar.gz"
     if not archive.is_file():
@@ -34,7 +34,8 @@ def test_the_metric_is_that_of_the_files(bench, shared_data, tmp_path):
             "labels": torch.tensor([places[kind] for kind in found.types], dtype=torch.long),
             "scores": torch.from_numpy(found.scores),
         }
-        judge.process({}, [{"truth": read_objects(path, scored=False), "pred_instances": predicted}])
+        sample = {"img_id": path.stem, "truth": read_objects(path, scored=False)}
+        judge.process({}, [{**sample, "pred_instances": predicted}])
     values = judge.evaluate(200)
     expected = {name: kitti_ap(tmp_path / "gt", tmp_path / "res" / "data", name) for name in CLASSES}
     for key in ("AP11/easy", "AP40/moderate", "AP40/hard"):

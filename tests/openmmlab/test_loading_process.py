@@ -12,7 +12,7 @@ SCRIPT = """
 import os, signal, sys, time
 import psutil
 from torch.utils.data import DataLoader
-from kdbench.openmmlab.data.loading_process import leave_signals
+from kdbench.openmmlab.data.loaders import leave_signals
 
 loader = DataLoader(range(64), num_workers=2, worker_init_fn=leave_signals, persistent_workers=True)
 batches = iter(loader)

@@ -18,7 +18,7 @@ def found(*rows):
 
 
 def test_the_miss_rate_of_frames(bench):
-    from kdbench.openmmlab.evaluation.official import CaltechBoxes
+    from kdbench.openmmlab.evaluation.boxes import CaltechBoxes
 
     tall, far = (10, 10, 20, 50), (200, 10, 20, 50)
     frames = [
@@ -39,7 +39,7 @@ def test_the_miss_rate_of_frames(bench):
 
 
 def test_the_average_precision_of_faces(bench, tmp_path):
-    from kdbench.openmmlab.evaluation.official import WiderFaceBoxes
+    from kdbench.openmmlab.evaluation.boxes import WiderFaceBoxes
 
     def cells(*values):
         made = np.empty((len(values), 1), object)

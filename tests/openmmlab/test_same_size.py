@@ -105,7 +105,7 @@ def test_images_of_one_size_are_judged_in_full_batches_in_their_order(bench):
 
 
 def test_batches_end_where_the_size_changes():
-    from kdbench.openmmlab.data.same_size import SameSize
+    from kdbench.openmmlab.data.sampling import SameSize
 
     sizes = [(1, 1)] * 5 + [(2, 1)] + [(2, 2)] * 2
     batches = SameSize(range(8), sizes, 3)

@@ -1,8 +1,10 @@
-"""Pipelines, loaders and evaluators that follow from a dataset and a schedule."""
+"""Datasets, pipelines and loaders of a dataset under a schedule."""
 
 from __future__ import annotations
 
-import importlib
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +18,14 @@ from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError
 from kdbench.openmmlab.data import packed
-from kdbench.openmmlab.data.loading_process import leave_signals
-from kdbench.openmmlab.data.same_size import SameSize, SortedImages, sizes_of
+from kdbench.openmmlab.data.sampling import SameSize, SortedImages, sizes_of
 from kdbench.openmmlab.data.sampling import PositionSampler, SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.plugins import registry
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
 TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
 """Names of the steps that load boxes and masks."""
-JUDGES = {
-    "voc": ("boxes", "KdbenchBoxes"),
-    "coco": ("coco", "KdbenchCoco"),
-    "kitti": ("kitti", "KdbenchKitti"),
-    "caltech": ("official", "KdbenchCaltech"),
-    "widerface": ("official", "KdbenchWiderFace"),
-    "ilsvrc": ("ilsvrc", "KdbenchIlsvrc"),
-    "masks": ("masks", "KdbenchMasks"),
-}
-"""Format -> module of :mod:`kdbench.openmmlab.evaluation` and name of what evaluates it."""
-
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
@@ -128,22 +117,6 @@ def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list
     return list(dict.fromkeys(SortedImages(images, schedule).sizes))
 
 
-def evaluator_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the config of what evaluates a dataset; a plugin's metric that ranks it is measured too."""
-    judge = _judge(dataset)
-    if not registry().metric(dataset.metric).function:
-        return judge
-    import kdbench.openmmlab.evaluation.evaluator  # noqa: F401
-
-    return {"type": "KdbenchEvaluator", "metrics": [judge], "ranked_by": dataset.metric}
-
-
-def _judge(dataset: Dataset) -> dict[str, Any]:
-    module, name = JUDGES[dataset.layout]
-    importlib.import_module(f"kdbench.openmmlab.evaluation.{module}")
-    return {"type": name} | ({"ignore_index": dataset.ignore_index} if dataset.layout == "masks" else {})
-
-
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
     """Load, resize, crop and flip as the schedule says."""
     detection = dataset.task == "detection"
@@ -184,3 +157,22 @@ def _annotations(dataset: Dataset) -> dict[str, Any]:
         if dataset.task == "detection"
         else {"type": mask, "dataset": dataset}
     )
+
+
+def leave_signals(number: int) -> None:
+    """Let this data loading process, the ``number``-th, end by a signal of its parent only.
+
+    A terminal's Ctrl-C goes to all processes, and so does a scheduler's SIGTERM before it takes a machine away.
+    The training process writes a checkpoint then, for which it may need further batches; and torch raises an
+    error in it when a data loading process is killed, with which the run would have failed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_await_parent, daemon=True).start()
+
+
+def _await_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from kdbench.cards import Dataset
 from kdbench.datasets.checked import Checked, code_of, file_of, known
-from kdbench.datasets.pictures import Size, image_size
 from kdbench.files import write_atomically
-from kdbench.openmmlab.data.sampling import DataError
+from kdbench.openmmlab.data.sampling import shown_size
 
 LARGE = 20_000
 """Images from which on the entries of a split are packed, so that loading processes share them.
@@ -101,11 +100,3 @@ def _of(found: Checked) -> str:
 def _file(dataset: Dataset, folder: Path, split: str) -> Path:
     checked = file_of(dataset, folder)
     return checked.with_name(f"{checked.stem}-{split}.npz")
-
-
-def shown_size(path: str) -> Size:
-    """Return the width and height of an image as it is shown. Raises DataError where it cannot be read."""
-    try:
-        return image_size(Path(path), pixels=False)
-    except ValueError as reason:
-        raise DataError(f"{path}: {reason}. `kdbench data verify` finds all such files.") from reason

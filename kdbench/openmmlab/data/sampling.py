@@ -1,20 +1,28 @@
-"""Training images as a pure function of seed and position: the same for every method, worker count and resume."""
+"""The order of images: the same for every method, number of loading processes and resumed run.
+
+Training images are a pure function of seed and position; an evaluation has batches of images of one size, so that
+none is padded for another's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from mmcv import rescale_size
 from mmengine.dist import get_dist_info
 from torch.utils.data import Dataset, Sampler
 
-from kdbench.datasets.pictures import image_size
+from kdbench.datasets.pictures import Size, image_size
 from kdbench.distill.randomness import seed_of, seeded
 from kdbench.errors import UserError
+from kdbench.specs import Schedule
 
 
 class DataError(UserError):
@@ -42,6 +50,14 @@ def naming_bad_files(*files: str) -> Iterator[None]:
                     f"{file}: {reason}. `kdbench data verify --pixels` finds all such files."
                 ) from error
         raise
+
+
+def shown_size(path: str) -> Size:
+    """Return the width and height of an image as it is shown. Raises DataError where it cannot be read."""
+    try:
+        return image_size(Path(path), pixels=False)
+    except ValueError as reason:
+        raise DataError(f"{path}: {reason}. `kdbench data verify` finds all such files.") from reason
 
 
 class PositionSampler(Sampler[int]):
@@ -138,3 +154,69 @@ class SeededImages(Dataset[Any]):
     def __getitem__(self, position: int) -> Any:
         with seeded(self.seed, "image", position):
             return self.images[self.index(position)]
+
+
+class SortedImages(Dataset[Any]):
+    """A split's images by size after resizing, and by path among those of one size, whatever order its lists have.
+
+    Args:
+        images: The OpenMMLab dataset with its evaluation pipeline.
+        schedule: Says how images are resized.
+    """
+
+    def __init__(self, images: Any, schedule: Schedule) -> None:
+        paths, sizes = _paths(images), sizes_of(images, schedule)
+        self.order = sorted(range(len(images)), key=lambda index: (sizes[index], paths[index]))
+        self.sizes = [sizes[index] for index in self.order]
+        self.images, self.metainfo = images, images.metainfo
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> Any:
+        return self.images[self.order[position]]
+
+
+class SameSize(Sampler[list[int]]):
+    """Batches of consecutive positions whose images have one size.
+
+    Args:
+        positions: The positions in order (of this process, in a distributed run).
+        sizes: Size of the image at each position.
+        largest: Images in a batch, at most.
+    """
+
+    def __init__(self, positions: Sampler[int], sizes: Sequence[Size], largest: int) -> None:
+        self.positions, self.sizes, self.largest = positions, sizes, largest
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _, group in groupby(self.positions, key=lambda position: self.sizes[position]):
+            same = list(group)
+            yield from (same[at : at + self.largest] for at in range(0, len(same), self.largest))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def sizes_of(images: Any, schedule: Schedule) -> list[Size]:
+    """Return the width and height of each image of an OpenMMLab dataset after resizing.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    if not schedule.keep_ratio:
+        return [schedule.scale] * len(images)
+    if images.kept is not None:
+        return [rescale_size(size, schedule.scale) for size in images.kept.sizes.tolist()]
+    return _resized(_paths(images), schedule.scale)
+
+
+def _paths(images: Any) -> tuple[str, ...]:
+    images.full_init()
+    return tuple(str(images.get_data_info(index)["img_path"]) for index in range(len(images)))
+
+
+@lru_cache(maxsize=8)
+def _resized(paths: tuple[str, ...], scale: Size) -> list[Size]:
+    """Width and height of each image after resizing. Raises DataError where a file cannot be read."""
+    return [rescale_size(shown_size(path), scale) for path in paths]

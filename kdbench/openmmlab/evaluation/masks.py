@@ -1,4 +1,4 @@
-"""Segmentation metrics: fractions in [0, 1], unrounded."""
+"""Metrics of segmentation models: fractions in [0, 1], unrounded."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 from mmseg.evaluation.metrics import IoUMetric
-from mmseg.registry import METRICS as SEGMENTATION_METRICS
+from mmseg.registry import METRICS
 
 
-@SEGMENTATION_METRICS.register_module(name="KdbenchMasks")
+@METRICS.register_module(name="KdbenchMasks")
 class MaskMetric(IoUMetric):  # type: ignore[misc]
     """mIoU over the classes, pixel accuracy, IoU per class (a class absent from truth and prediction has none)."""
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """Metrics of all pixels that are not ignored."""
+        """Return the metrics of all pixels that are not ignored."""
         intersect, union, _, label = (
             torch.stack(part).sum(0).double() for part in zip(*results, strict=True)
         )

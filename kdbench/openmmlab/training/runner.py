@@ -13,7 +13,8 @@ from mmengine.runner import Runner
 from kdbench import devices
 from kdbench.cards import Dataset
 from kdbench.errors import ArgumentError
-from kdbench.openmmlab.data.loaders import evaluation_loader, evaluator_of, training_loader
+from kdbench.openmmlab.data.loaders import evaluation_loader, training_loader
+from kdbench.openmmlab.evaluation import evaluator_of
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.training.adversary import AdversaryHook
 from kdbench.openmmlab.training.distiller import Distiller
