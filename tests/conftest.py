@@ -120,7 +120,7 @@ def local_records(tmp_path_factory, small_digits):
 def pretend_checks(monkeypatch):
     """Checks of models that cost nothing."""
     monkeypatch.setattr("kdbench.openmmlab.weights.checkpoints.weights_hash", lambda _model: "c" * 64)
-    monkeypatch.setattr("kdbench.openmmlab.training.interrupted.read_training", lambda _file: {})
+    monkeypatch.setattr("kdbench.openmmlab.training.resuming.read_training", lambda _file: {})
     monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
     monkeypatch.setattr(
         "kdbench.openmmlab.checks.rehearsal.check_model", lambda role, *_, **__: f"{role}: checked"

@@ -158,9 +158,9 @@ class Bench:
         """Train by mmengine's runner with kdbench's hooks, and these around them, until Done or Ctrl-C."""
         from kdbench.openmmlab.training.adversary import AdversaryHook
         from kdbench.openmmlab.training.distiller import Distiller
-        from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Stop, StopHook
-        from kdbench.openmmlab.training.intact import Watch
+        from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Watch
         from kdbench.openmmlab.training.runner import Place, make_runner
+        from kdbench.openmmlab.training.stopping import Stop, StopHook
 
         class Silent:
             def advance(self, iteration: int, losses: dict[str, float]) -> None: ...

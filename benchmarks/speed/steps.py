@@ -94,9 +94,9 @@ def counter(seen: list[pretend.DeviceCost]) -> list[Any]:
 def step(pair_name: str, selector: str, folder: Path) -> pretend.DeviceCost:
     """What a step of a pair and a method costs."""
     from kdbench.openmmlab.training.adversary import AdversaryHook
-    from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Stop, StopHook
-    from kdbench.openmmlab.training.intact import Watch
+    from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Watch
     from kdbench.openmmlab.training.runner import Place, make_runner
+    from kdbench.openmmlab.training.stopping import Stop, StopHook
     from kdbench.plugins import registry
 
     pair = registry().pair(pair_name).value

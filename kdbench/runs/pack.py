@@ -143,8 +143,8 @@ class _PackRun:
     def _train(self, lanes: Sequence[Lane]) -> list[Lane]:
         """Train lanes, and give those back that did not find the memory."""
         from kdbench.openmmlab.training import memory
-        from kdbench.openmmlab.training.hooks import StopNow
         from kdbench.openmmlab.training.sharing import make_pack
+        from kdbench.openmmlab.training.stopping import StopNow
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])

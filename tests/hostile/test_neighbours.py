@@ -15,7 +15,7 @@ from kdbench.runs.settings import RunSettings
 
 def test_a_watch_tells_changed_settings_and_weights():
     from kdbench.openmmlab.training.distiller import Teacher
-    from kdbench.openmmlab.training.intact import Watch
+    from kdbench.openmmlab.training.hooks import Watch
 
     teacher = Teacher(torch.nn.Linear(2, 2))
     watch = Watch()

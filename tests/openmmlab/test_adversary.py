@@ -171,7 +171,7 @@ def test_it_draws_from_a_random_state_of_its_own(bench, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_it_does_harm(bench, tmp_path, value):
-    from kdbench.openmmlab.training.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     model = with_rival(bench, lambda weight, step: weight * (value if step.iteration == 2 else 0.5))
     with pytest.raises(NonFiniteLoss) as caught:

@@ -206,7 +206,7 @@ def test_accuracies_are_not_weighted(bench):
 
 @pytest.mark.parametrize(("value", "told"), [(float("nan"), "nan"), (float("-inf"), "-inf")])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_harmed(bench, tmp_path, value, told):
-    from kdbench.openmmlab.training.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     model = with_method(bench, Constant(lambda step: value if step.iteration == 2 else 1.0))
     states = []
@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_harmed(bench, tm
 
 
 def test_the_first_of_several_such_losses_is_named(bench):
-    from kdbench.openmmlab.training.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     model = with_method(bench, Constant(1.0))
     good, bad = torch.ones(()), torch.tensor(float("inf"))

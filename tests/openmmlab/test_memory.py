@@ -9,16 +9,17 @@ import sys
 import pytest
 import torch
 
+from kdbench.errors import is_out_of_memory
 from kdbench.openmmlab.training import memory
 
 
 def test_memory_that_runs_out_is_told_from_other_failures():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
-    assert memory.is_out_of_memory(caught.value)
-    assert memory.is_out_of_memory(torch.OutOfMemoryError())
-    assert memory.is_out_of_memory(MemoryError())
-    assert not memory.is_out_of_memory(RuntimeError("shapes differ"))
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 
 def test_what_this_process_holds_grows_with_what_it_makes():

@@ -10,7 +10,7 @@ from torch import nn
 
 
 def test_a_share_is_that_of_the_gradients_norms():
-    from kdbench.openmmlab.training.shares import share_of
+    from kdbench.openmmlab.training.losses import share_of
 
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     unused = nn.Parameter(torch.ones(3))
@@ -25,7 +25,7 @@ def test_a_share_is_that_of_the_gradients_norms():
 
 
 def test_backbone_and_neck_are_what_task_and_method_share():
-    from kdbench.openmmlab.training.shares import shared_parameters
+    from kdbench.openmmlab.training.losses import shared_parameters
 
     student = nn.ModuleDict({"backbone": nn.Linear(2, 2), "neck": nn.Linear(2, 2), "head": nn.Linear(2, 2)})
     student["backbone"].bias.requires_grad_(False)
@@ -35,7 +35,7 @@ def test_backbone_and_neck_are_what_task_and_method_share():
 
 
 def test_shares_are_means_at_the_start_a_quarter_and_half():
-    from kdbench.openmmlab.training.shares import Shares
+    from kdbench.openmmlab.training.losses import Shares
 
     shares = Shares(100)
     for iteration in range(100):
@@ -53,7 +53,7 @@ def test_shares_are_means_at_the_start_a_quarter_and_half():
 
 
 def test_measuring_changes_no_bit_of_the_training(bench, monkeypatch):
-    from kdbench.openmmlab.training.shares import Shares
+    from kdbench.openmmlab.training.losses import Shares
 
     ended = []
     for measured in (True, False):
@@ -70,7 +70,7 @@ def test_measuring_changes_no_bit_of_the_training(bench, monkeypatch):
 
 
 def test_a_resumed_training_has_the_shares_of_its_first_part():
-    from kdbench.openmmlab.training.shares import Shares, SharesHook
+    from kdbench.openmmlab.training.losses import Shares, SharesHook
 
     hub = SimpleNamespace(runtime_info={})
     hub.update_info = hub.runtime_info.__setitem__

@@ -199,7 +199,7 @@ def test_a_measured_checkpoint_needs_no_weights_beside_its_record(lab, tmp_path)
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):
-    from kdbench.openmmlab.training.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     lab.fail = NonFiniteLoss(7, "loss_bbox", float("nan"))
     with pytest.raises(

@@ -16,15 +16,15 @@ from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import generator, seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import running
-from kdbench.openmmlab.training.hooks import bare
+from kdbench.openmmlab.training.hooks import distiller_of
 
 
 class AdversaryHook(Hook):  # type: ignore[misc]
-    """One step of the adversary after each of the student's, on what that one saw since the last.
+    """Steps the adversary after each step of the student, on what the student saw since the last one.
 
-    It comes before the other hooks: its losses are logged with the student's, and averages and checkpoints
-    hold the adversary that belongs to the iteration. Distributed, DDP does not see it but for making the
-    initial weights equal: its gradients are averaged here.
+    It runs before the other hooks: its losses are logged with the student's, and averages and checkpoints
+    hold the adversary of the same iteration. In a distributed run DDP only makes the initial weights equal;
+    its gradients are averaged here.
     """
 
     priority = "HIGHEST"
@@ -34,9 +34,9 @@ class AdversaryHook(Hook):  # type: ignore[misc]
 
     def before_run(self, runner: Any) -> None:
         """Make the optimizer; a checkpoint is loaded after this."""
-        model = bare(runner)
+        model = distiller_of(runner)
         self.gathered = 0
-        """Iterations whose gradients the next step takes."""
+        """Iterations whose gradients the next step uses."""
         with running(model.title, "adversary_optimizer()"):
             parameters = list(model.method.adversary().parameters())
             self.optimizer = model.method.adversary_optimizer(parameters)
@@ -47,7 +47,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Step, and add the losses to those of the iteration."""
-        model = bare(runner)
+        model = distiller_of(runner)
         student = runner.optim_wrapper.param_groups[0]
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * student["lr"] / student["initial_lr"]
@@ -86,7 +86,7 @@ class AdversaryHook(Hook):  # type: ignore[misc]
         checkpoint[self.key] = self.optimizer.state_dict()
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Go on with it."""
+        """Restore the optimizer's state."""
         self.optimizer.load_state_dict(checkpoint[self.key])
 
 

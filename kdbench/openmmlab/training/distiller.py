@@ -33,8 +33,7 @@ from kdbench.openmmlab.captures.families import (
 )
 from kdbench.openmmlab.captures.heads import decoded_boxes, tail
 from kdbench.openmmlab.models.features import FeatureTeacher, compared
-from kdbench.openmmlab.training.looks import Looks
-from kdbench.openmmlab.training.shares import Shares, parts_of, share_of, shared_parameters
+from kdbench.openmmlab.training.losses import Shares, share_of, shared_parameters
 from kdbench.openmmlab.weights.checkpoints import weights_hash
 from kdbench.plugins import title_of
 
@@ -195,7 +194,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.others = tuple(others)
         self.seed, self.iterations, self.names = seed, iterations, names
         self.iteration = 0
-        self.looks, self.shares = Looks(iterations), Shares(iterations)
+        self.loss_reader, self.shares = LossReader(iterations), Shares(iterations)
         self.data_preprocessor = student.data_preprocessor
         self.seen: Step | None = None
         """What the last iteration saw, for the method's adversary, which trains after the student's step."""
@@ -238,7 +237,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         try:
             return self.compute(inputs, data_samples)
         except Exception:
-            self.looks.look()
+            self.loss_reader.read()
             raise
 
     def stream(self) -> tuple[int | str, ...]:
@@ -253,7 +252,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         """
         stream, names = self.stream(), self.names
         for teacher in self.teachers:
-            teacher.timed = self.looks.due(self.iteration, inputs.device)
+            teacher.timed = self.loss_reader.due(self.iteration, inputs.device)
         records = [teacher.look(inputs, data_samples, self.student, names) for teacher in self.teachers]
         untouched = versions(records)
         watching: AbstractContextManager[Any] = recording(self.student, names) if names else nullcontext({})
@@ -301,11 +300,11 @@ class Distiller(BaseModel):  # type: ignore[misc]
         """
         self._measure_share(losses)
         total, logged = super().parse_losses(losses)
-        return total, self.looks.note(self.iteration, logged)
+        return total, self.loss_reader.add(self.iteration, logged)
 
     def _measure_share(self, losses: dict[str, Any]) -> None:
         """Measure the method's share of the gradient in the iterations that count, if it has terms."""
-        method, task = parts_of(losses, METHOD)
+        method, task = split_by_prefix(losses, METHOD)
         if not method or not self.shares.due(self.iteration):
             return
         device = self.data_preprocessor.device

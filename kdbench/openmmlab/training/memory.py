@@ -1,4 +1,4 @@
-"""Memory of the device that trains: what is used, what is free, and when there was not enough."""
+"""Memory of the device that trains: what is used and what is free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import platform
 
 import psutil
-import torch
 
 from kdbench import devices
 
@@ -20,25 +19,18 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed() -> None:
-    """Let a process keep what a step frees for its next step, instead of giving it back and asking again.
+    """Let this process keep the memory that a step frees for the next one, instead of returning it to the system.
 
-    Each step takes and frees the same hundreds of MiB. Pages that come from the system have to be filled with
-    zeros first: a tenth of a small pair's step on a CPU (benchmarks/speed/step.py). Only glibc is asked.
+    Each step takes and frees the same hundreds of MiB. Pages from the system have to be filled with
+    zeros first: a tenth of a small pair's step on a CPU (benchmarks/speed/step.py). Only glibc can be told so.
     """
     if _GLIBC is not None:
         _GLIBC.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
         _GLIBC.mallopt(_MMAP_THRESHOLD, 2**30)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a training failed for want of memory, of the GPU or of the host."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def used(device: str) -> int:
-    """Return the bytes that this process holds: on an accelerator, else in memory, without what it keeps freed."""
+    """Return the bytes that this process uses, of the accelerator's memory or of the host's."""
     gc.collect()
     if _GLIBC is not None:
         _GLIBC.malloc_trim(0)
@@ -48,12 +40,12 @@ def used(device: str) -> int:
 
 
 def free(device: str) -> int:
-    """Return the bytes that this process may still take from the same memory."""
+    """Return the bytes of the same memory that are free."""
     if device != devices.CPU:
         return devices.free_memory(device)
     return int(psutil.virtual_memory().available)
 
 
 def room_for(each: int, device: str) -> int:
-    """Return how many more things of so many bytes fit on a device, with some headroom."""
+    """Return how many more lanes of ``each`` bytes fit on a device, with some headroom."""
     return int(HEADROOM * free(device) // max(each, 1))

@@ -26,11 +26,11 @@ from kdbench.openmmlab.training.hooks import (
     StepHook,
     Stop,
     StopHook,
+    Watch,
 )
-from kdbench.openmmlab.training.intact import Watch
-from kdbench.openmmlab.training.interrupted import left_in
+from kdbench.openmmlab.training.losses import SharesHook
 from kdbench.openmmlab.training.optimization import learning_rate, optim_wrapper
-from kdbench.openmmlab.training.shares import SharesHook
+from kdbench.openmmlab.training.resuming import resume_point
 from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def make_runner(
         custom.append(AverageHook(momentum=schedule.average, update_buffers=True))
     training = partial(training_loader, dataset, place.folder, schedule, seed, place.workers)
     evaluation = partial(evaluation_loader, dataset, place.folder, schedule, "test", place.workers)
-    resumed = left_in(place.work_dir).checkpoint
+    resumed = resume_point(place.work_dir).checkpoint
     return Runner(
         model=model,
         work_dir=str(place.work_dir),

@@ -15,8 +15,8 @@ from kdbench import devices
 from kdbench.distill.turns import START, Turns
 from kdbench.openmmlab.captures.families import Raw
 from kdbench.openmmlab.training.distiller import Teacher
-from kdbench.openmmlab.training.hooks import Stop
-from kdbench.openmmlab.training.intact import Watch
+from kdbench.openmmlab.training.hooks import Watch
+from kdbench.openmmlab.training.stopping import Stop
 
 Indices = list[int]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_distiller import Constant, with_method
 
-from kdbench.openmmlab.training import looks
-from kdbench.openmmlab.training.looks import Looks, NonFiniteLoss
+from kdbench.openmmlab.training import losses
+from kdbench.openmmlab.training.losses import LossReader, NonFiniteLoss
 
 GPU = torch.device("cuda")
 
@@ -17,7 +17,7 @@ GPU = torch.device("cuda")
 @pytest.fixture
 def far(monkeypatch):
     """Treat the CPU as an accelerator: nothing is read in a step that is not looked at."""
-    monkeypatch.setattr(looks, "CPU", "none")
+    monkeypatch.setattr(losses, "CPU", "none")
 
 
 def logged(value: float = 1.0) -> dict[str, torch.Tensor]:
@@ -25,28 +25,28 @@ def logged(value: float = 1.0) -> dict[str, torch.Tensor]:
 
 
 def test_a_cpu_is_looked_at_in_each_step_and_an_accelerator_in_every_tenth():
-    made = Looks(25)
+    made = LossReader(25)
     assert made.due(3, GPU)
-    made.note(3, logged())
+    made.add(3, logged())
     assert [i for i in range(25) if made.due(i, GPU)] == [3, 9, 19, 24]
     assert all(made.due(i, torch.device("cpu")) for i in range(25))
 
 
 def test_values_are_those_of_the_step_that_is_looked_at(far):
-    made = Looks(25)
-    seen = [made.note(i, logged(float(i))) for i in range(10)]
+    made = LossReader(25)
+    seen = [made.add(i, logged(float(i))) for i in range(10)]
     assert seen[0] == {"loss": 0.0, "loss_a": 0.0, "acc": 2.0}
     assert seen[9] == {"loss": 9.0, "loss_a": 9.0, "acc": 2.0}
     assert not any(seen[1:9])
 
 
 def test_the_first_iteration_that_was_not_finite_is_named(far):
-    made = Looks(25)
+    made = LossReader(25)
     for i in range(9):
-        made.note(i, logged(float("nan") if i in (4, 6) else 1.0))
+        made.add(i, logged(float("nan") if i in (4, 6) else 1.0))
     with pytest.raises(NonFiniteLoss, match="loss_a became nan at iteration 4"):
-        made.note(9, logged())
-    assert made.look() == {}
+        made.add(9, logged())
+    assert made.read() == {}
 
 
 def test_a_run_ends_before_it_saves_what_such_a_loss_has_spoiled(bench, tmp_path, far):
@@ -75,8 +75,7 @@ def test_a_failure_is_told_by_the_loss_before_it(bench, tmp_path, far):
 
 
 def test_a_time_is_that_of_a_step_that_was_looked_at_and_warm():
-    from kdbench.openmmlab.training.hooks import StepHook
-    from kdbench.openmmlab.training.intact import Watch
+    from kdbench.openmmlab.training.hooks import StepHook, Watch
 
     hook = StepHook(SimpleNamespace(advance=lambda *_: None), Watch())
     assert hook.seconds_per_iteration() is None
