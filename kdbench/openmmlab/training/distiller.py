@@ -33,7 +33,7 @@ from kdbench.openmmlab.captures.families import (
 )
 from kdbench.openmmlab.captures.heads import decoded_boxes, tail
 from kdbench.openmmlab.models.features import FeatureTeacher, compared
-from kdbench.openmmlab.training.losses import Shares, share_of, shared_parameters
+from kdbench.openmmlab.training.losses import LossReader, Shares, share_of, shared_parameters, split_by_prefix
 from kdbench.openmmlab.weights.checkpoints import weights_hash
 from kdbench.plugins import title_of
 

@@ -34,7 +34,7 @@ class Progress(Protocol):
 
 
 class Watch:
-    """Checks that a method changes neither the settings of this process nor a teacher, which other trainings share."""
+    """Checks that a method changes nothing that other trainings share: the process's settings, the teachers."""
 
     def __init__(self) -> None:
         self._settings = values()

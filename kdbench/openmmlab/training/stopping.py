@@ -90,7 +90,7 @@ class Stop:
 
 
 class StopHook(Hook):  # type: ignore[misc]
-    """Stops a training at Ctrl-C or SIGTERM: after the optimizer's step, with a checkpoint; at a second one at once.
+    """Stops a training at Ctrl-C or SIGTERM: after the optimizer's step, with a checkpoint; at once at a second.
 
     Args:
         stop: Holds the request.
