@@ -26,7 +26,6 @@ from kdbench.openmmlab.captures.stages import install
 from kdbench.openmmlab.checks.preflight import (
     Probe,
     check_family,
-    check_loaded,
     check_losses,
     check_same_pixels,
     probe_of,
@@ -40,6 +39,7 @@ from kdbench.openmmlab.models.building import build_model, full_config, paramete
 from kdbench.openmmlab.models.configs import (
     check_trainable,
     family_of,
+    initial_weights,
     own_modules,
     read_config,
     revised_keys,
@@ -51,12 +51,12 @@ from kdbench.openmmlab.training.distiller import Distiller, Teacher
 from kdbench.openmmlab.training.hooks import Progress
 from kdbench.openmmlab.training.run_files import drop_checkpoints
 from kdbench.openmmlab.training.runner import Place, Trained, train
-from kdbench.openmmlab.weights.checkpoints import load_weights, weights_hash
+from kdbench.openmmlab.weights.checkpoints import check_loaded, load_weights, weights_hash
+from kdbench.openmmlab.weights.class_layers import model_to_fine_tune, rows_for
 from kdbench.openmmlab.weights.class_layers import other_classes as other_classes  # a part of the Trainer
-from kdbench.openmmlab.weights.class_layers import rows_for, started
 from kdbench.openmmlab.weights.export import export
 from kdbench.openmmlab.weights.inheriting import inherited, told
-from kdbench.openmmlab.weights.pretrained import initial_weights, origins, require_pretrained
+from kdbench.openmmlab.weights.pretrained import origins, require_pretrained
 from kdbench.openmmlab.weights.thawing import thaw, thawing
 from kdbench.plugins import make_method, title_of
 from kdbench.selectors import canonical
@@ -192,7 +192,7 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
     if start is None:
         model, notes = subject.build(), subject.notes()
     else:
-        model, notes = started(subject, start)
+        model, notes = model_to_fine_tune(subject, start)
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
 
 

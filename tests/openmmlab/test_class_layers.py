@@ -16,7 +16,7 @@ prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
 from kdbench.openmmlab.students import Subject  # noqa: E402
-from kdbench.openmmlab.weights.class_layers import other_classes, started  # noqa: E402
+from kdbench.openmmlab.weights.class_layers import model_to_fine_tune, other_classes  # noqa: E402
 
 THEIRS, OURS = ("ant", "bee", "cow", "dog"), ("hound", "kine")
 STANDS_FOR = {"hound": "dog", "kine": "cow"}
@@ -74,7 +74,7 @@ def test_other_classes_are_seen_and_only_their_layers_made_anew(kind, file):
     ours = subject(kind, OURS)
     assert other_classes(ours, file) == 4
     assert other_classes(subject(kind, OURS, classes=STANDS_FOR), file) is None
-    model, (told,) = started(ours, file)
+    model, (told,) = model_to_fine_tune(ours, file)
     assert "fine-tuned from SHA-256 " in told
     whole, fresh, own = (m.state_dict() for m in (subject(kind, THEIRS).build(), ours.build(), model))
     for name, value in own.items():
@@ -89,7 +89,7 @@ def test_a_checkpoint_that_lacks_more_is_refused(tmp_path):
     with pytest.raises(
         GateError, match=r"lacks weights of the model.*neck\.fpn_convs\.0\.conv\.weight \(not in"
     ):
-        started(subject("retinanet", OURS), tmp_path / "x.pth")
+        model_to_fine_tune(subject("retinanet", OURS), tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize(

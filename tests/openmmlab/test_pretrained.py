@@ -6,9 +6,9 @@ from mmengine.config import ConfigDict
 
 from kdbench.datasets import camvid, voc
 from kdbench.errors import UserError
-from kdbench.openmmlab.models.configs import drop_pretrained, model_config
+from kdbench.openmmlab.models.configs import drop_pretrained, initial_weights, model_config
 from kdbench.openmmlab.setup import prepare_libraries
-from kdbench.openmmlab.weights.pretrained import initial_weights, location, require_pretrained
+from kdbench.openmmlab.weights.pretrained import location, require_pretrained
 from kdbench.specs import Model
 
 prepare_libraries("mmdet")

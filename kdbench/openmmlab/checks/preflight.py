@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,8 +28,6 @@ PROBED_IMAGES = 2
 DRAWN_IMAGES = 200
 """Images that are looked at, at most, for some that have objects."""
 LARGEST_RATIO = 100.0
-TOLD = 6
-"""Missing weights that a message names."""
 
 
 @dataclass(frozen=True)
@@ -203,28 +199,6 @@ def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
         raise GateError(
             f"the distillation loss of {selector} is {largest:.0f} times the task loss: lower its weight, and see "
             f"whether teacher and student features are normalised alike (the batch: {probe.seen})."
-        )
-
-
-def check_loaded(missed: Mapping[str, str], file: Path) -> None:
-    """Refuse a checkpoint that lacks layers of the model: these would be random.
-
-    Auxiliary heads are not asked for: they take no part in a prediction, and published checkpoints lack them.
-
-    Args:
-        missed: What was not loaded, as :func:`kdbench.openmmlab.weights.checkpoints.load_weights` gives it.
-        file: The checkpoint.
-
-    Raises:
-        GateError: With the layers and the reasons.
-    """
-    random = {name: why for name, why in missed.items() if not name.startswith("auxiliary_head")}
-    if random:
-        told = [f"{name} ({why})" for name, why in list(random.items())[:TOLD]]
-        more = f" and {len(random) - TOLD} more" if len(random) > TOLD else ""
-        raise GateError(
-            f"checkpoint {file} lacks weights of the model, which would stay random: {', '.join(told)}{more}. "
-            "Give a checkpoint that was trained with this config on the classes of this dataset."
         )
 
 

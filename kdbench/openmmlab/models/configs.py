@@ -280,6 +280,19 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             head["ignore_index"] = dataset.ignore_index
 
 
+def initial_weights(config: ConfigDict) -> list[str]:
+    """List the checkpoints that building the model would load, each once."""
+    named = [reference for part in walk(config) for reference in _named_by(part)]
+    return list(dict.fromkeys(named))
+
+
+def _named_by(part: ConfigDict) -> Iterator[str]:
+    if isinstance(part.get("pretrained"), str):
+        yield part["pretrained"]
+    if part.get("type") == "Pretrained" and isinstance(part.get("checkpoint"), str):
+        yield part["checkpoint"]
+
+
 def drop_pretrained(config: ConfigDict) -> None:
     """Remove every reference to initial weights, in place: other initialisations stay."""
     for part in list(walk(config)):

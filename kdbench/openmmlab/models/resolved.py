@@ -11,7 +11,14 @@ from typing import Any
 from mmengine.config import Config
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.models.configs import edit, family_of, own_modules, read_config, revised_keys
+from kdbench.openmmlab.models.configs import (
+    edit,
+    family_of,
+    initial_weights,
+    own_modules,
+    read_config,
+    revised_keys,
+)
 from kdbench.source import source_hash
 from kdbench.specs import Family, Model, digest, file_digest
 
@@ -68,8 +75,6 @@ def _of_a_library(reference: str) -> Config:
 
 def _weights(model: Any) -> dict[str, str]:
     """Return the hash of each file of initial weights on this machine, by reference."""
-    from kdbench.openmmlab.weights.pretrained import initial_weights
-
     files = {name: Path(name).expanduser() for name in initial_weights(model) if "://" not in name}
     try:
         return {name: file_digest(file) for name, file in files.items() if file.is_file()}

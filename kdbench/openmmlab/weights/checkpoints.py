@@ -1,4 +1,4 @@
-"""Reads weights from checkpoints of OpenMMLab and other tools, without ever executing what a file holds."""
+"""Reads weights from checkpoints of OpenMMLab and other tools, without executing what a file holds."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kdbench.errors import UserError
-from kdbench.openmmlab.weights.safetensors import is_safetensors, read_safetensors
+from kdbench.errors import GateError, UserError
 
 LEAST_SHARE = 0.5
-"""Below this share of loaded weights a checkpoint counts as another architecture's."""
+"""A checkpoint with a smaller share of the model's weights counts as another architecture's."""
 
 SHOWN = 3
 """Names of weights that a message shows of a file and of a model."""
+MISSED_SHOWN = 6
+"""Missing weights that a message names."""
 PREFIXES = 4
-"""Prefixes of a file's names that are tried, the most frequent ones."""
+"""Number of prefixes of a file's names that are tried, the most frequent ones."""
 
 COUNTER = "num_batches_tracked"
 """A BatchNorm layer's count of batches, which older checkpoints lack and no forward pass in evaluation reads."""
 
 
 class Inert:
-    """Stands for what mmengine saves beside the weights (logs, numpy scalars): holds and does nothing.
+    """Replaces what mmengine saves beside the weights (logs, numpy scalars); holds and does nothing.
 
-    mmengine's own list of safe globals has ``getattr``, through which a file reaches any builtin and so runs
-    what it likes. Here such names give this class, and nothing of theirs is called.
+    mmengine's own list of safe globals has ``getattr``, through which a file can reach any builtin and run
+    anything. Here such names are read as this class, and nothing of theirs is called.
     """
 
     def __init__(self, *_: Any) -> None: ...
@@ -55,7 +57,7 @@ INERT = (
     "numpy._core.multiarray._reconstruct",
     "numpy._core.multiarray.scalar",
 )
-"""What checkpoints of mmengine, torchdistill and DETR name besides tensors and plain containers."""
+"""Classes and functions in checkpoints of mmengine, torchdistill and DETR that are read as :class:`Inert`."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class MatchedPart:
 
     Attributes:
         whole: The state dict that it is in.
-        prefix: What stands before the model's names.
+        prefix: Prefix of the model's names in it.
         state: The part's tensors, by the model's names.
         share: Share of the model's weights that it has, in [0, 1].
     """
@@ -87,10 +89,10 @@ def load_weights(
         model: Changed in place.
         file: The checkpoint.
         revise_keys: As :func:`weights_in` takes them.
-        rows: Name of a weight -> the rows of the file's that are taken, in their order; None: all of each.
+        rows: Name of a weight -> the rows of the file's weight to take, in this order; None takes all.
 
     Returns:
-        Name of each weight or statistic that was not loaded, which keeps its value -> why, in words.
+        Name of each weight or statistic that was not loaded, and so keeps its value -> the reason.
 
     Raises:
         UserError: As :func:`weights_in` does. The model is unchanged then.
@@ -110,7 +112,7 @@ def weights_in(
 ) -> Mapping[str, Tensor]:
     """Return the weights of a checkpoint by the names that they have in a model.
 
-    The weights may stand under any key and behind any prefix: ``state_dict``, ``model``, ``module.``,
+    The weights may be under any key and behind any prefix: ``state_dict``, ``model``, ``module.``,
     ``_orig_mod.``, ``student.`` and the like; the part that fits best is taken. Averaged weights under a key of
     their own (``ema_state_dict``) are only taken where there are no others: where mmengine's EMAHook wrote the
     file, the averaged weights are in ``state_dict``, and ``ema_state_dict`` has the raw ones.
@@ -121,8 +123,8 @@ def weights_in(
         revise_keys: Regexes and replacements that give foreign weights the model's names, applied in this order.
 
     Raises:
-        UserError: No such file, no checkpoint, truncated, one that must be executed to be read, of another
-            architecture, or of several models that fit.
+        UserError: If the file does not exist, is no checkpoint or truncated, could only be read by executing it,
+            is of another architecture, or holds several models that fit.
     """
     own = model.state_dict()
     states = [_renamed(state, revise_keys) for state in state_dicts(file)]
@@ -147,7 +149,7 @@ def weights_in(
 
 
 def _fits(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[MatchedPart]:
-    """Return a state dict read with no prefix and with those that occur before the model's names."""
+    """Match a state dict without a prefix and with each that occurs before the model's names."""
     found = Counter(name[: -len(tail)] for name in state for tail in _tails(name) if tail in own)
     prefixes = ["", *(prefix for prefix, _ in found.most_common(PREFIXES) if prefix)]
     return [_fit(own, state, prefix) for prefix in prefixes]
@@ -189,7 +191,7 @@ def _difference(wanted: Tensor, found: Tensor | None) -> str:
 
 
 def state_dicts(file: Path) -> list[Mapping[str, Tensor]]:
-    """Return every state dict in a checkpoint, on the CPU: averaged weights last, ``state_dict`` first.
+    """Return every state dict in a checkpoint, on the CPU; ``state_dict`` is first, averaged weights are last.
 
     Raises:
         UserError: As :func:`weights_in` says.
@@ -220,19 +222,26 @@ def _tensors(part: object) -> Mapping[str, Tensor]:
 
 
 def inert() -> AbstractContextManager[None]:
-    """Return a context in which torch's safe loader takes what mmengine saves beside the weights."""
+    """Return a context in which torch's safe loader accepts what mmengine saves beside the weights."""
     return torch.serialization.safe_globals([(Inert, name) for name in INERT])  # type: ignore[no-any-return]
 
 
+def is_safetensors(file: Path) -> bool:
+    """Whether a file begins as safetensors does: with the length of its JSON header in 8 bytes, and the header."""
+    with file.open("rb") as opened:
+        start = opened.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
+
+
 def load(file: Path, map_location: Any = "cpu") -> Any:
-    """Read what torch saved in a file, without executing it.
+    """Read a file that torch or safetensors wrote, without executing what it holds.
 
     Raises:
         UserError: As :func:`weights_in` says.
     """
     try:
         if is_safetensors(file):
-            return read_safetensors(file)
+            return load_file(file)
         with inert():
             return torch.load(file, map_location=map_location, weights_only=True)
     except UnpicklingError as error:
@@ -255,8 +264,30 @@ def _unreadable(file: Path) -> str:
     return f"{file} ({size} bytes) is truncated or no checkpoint: get it again, or give another file."
 
 
+def check_loaded(missed: Mapping[str, str], file: Path) -> None:
+    """Refuse a checkpoint that lacks layers of the model, which would stay random.
+
+    Auxiliary heads may be missing: they take no part in a prediction, and published checkpoints lack them.
+
+    Args:
+        missed: What was not loaded, as :func:`load_weights` returns it.
+        file: The checkpoint.
+
+    Raises:
+        GateError: With the layers and the reasons.
+    """
+    random = {name: why for name, why in missed.items() if not name.startswith("auxiliary_head")}
+    if random:
+        lines = [f"{name} ({why})" for name, why in list(random.items())[:MISSED_SHOWN]]
+        more = f" and {len(random) - MISSED_SHOWN} more" if len(random) > MISSED_SHOWN else ""
+        raise GateError(
+            f"checkpoint {file} lacks weights of the model, which would stay random: {', '.join(lines)}{more}. "
+            "Give a checkpoint that was trained with this config on the classes of this dataset."
+        )
+
+
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256 (hex) over the names, types, shapes and bytes of a model's state dict, sorted by name."""
+    """Return the SHA-256 (hex) over the names, types, shapes and bytes of a model's state dict, sorted by name."""
     whole = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         whole.update(f"{name}\0{value.dtype}\0{tuple(value.shape)}\0".encode())

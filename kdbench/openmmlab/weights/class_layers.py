@@ -1,4 +1,4 @@
-"""Weights whose rows follow the number of classes: which they are, and which rows stand for which classes."""
+"""Layers whose rows depend on the number of classes: which they are, and which rows belong to which class."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checks.preflight import check_loaded
 from kdbench.openmmlab.complexity import without_values
 from kdbench.openmmlab.models.building import full_config
-from kdbench.openmmlab.weights.checkpoints import load, weights_in
+from kdbench.openmmlab.weights.checkpoints import check_loaded, load, weights_in
 from kdbench.specs import file_digest
 
 if TYPE_CHECKING:
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassLayer:
-    """How the rows of a weight follow from the number of classes: ``each * classes + beside``.
+    """How many rows a weight has for a number of classes: ``each * classes + beside``.
 
     Attributes:
         each: Rows of a class.
         beside: Further rows, for the background.
-        together: Whether the rows of a class stand together, as in box regression; else there are ``each`` blocks,
-            one an anchor, with a row for each class and then the background.
+        together: Whether the rows of a class are consecutive, as in box regression; else there are ``each`` blocks,
+            one for each anchor, with a row for each class and then the background.
     """
 
     each: int
@@ -41,7 +40,7 @@ class ClassLayer:
         """Return the rows of some classes, and of the background.
 
         Args:
-            taken: Indices of the classes, in the order that they are to have.
+            taken: Indices of the classes, in the wanted order.
             classes: Number of classes of the weight.
         """
         if self.together:
@@ -52,10 +51,10 @@ class ClassLayer:
 
 
 def class_layers(subject: Subject) -> dict[str, ClassLayer]:
-    """Return the weights of a model whose rows follow the number of classes, by name."""
+    """Return the layers of a model whose rows depend on the number of classes, by the name of their weight."""
     dataset = subject.dataset
     more = replace(dataset, classes=(*dataset.classes, "one more"), mask_values={})
-    rows, others = (_rows(replace(subject, dataset=each)) for each in (dataset, more))
+    rows, others = (_row_counts(replace(subject, dataset=each)) for each in (dataset, more))
     count, found = len(dataset.classes), {}
     for name, number in rows.items():
         each = others[name] - number
@@ -64,7 +63,7 @@ def class_layers(subject: Subject) -> dict[str, ClassLayer]:
     return found
 
 
-def _rows(subject: Subject) -> dict[str, int]:
+def _row_counts(subject: Subject) -> dict[str, int]:
     return {
         name: value.shape[0] for name, value in _without_values(subject).state_dict().items() if value.ndim
     }
@@ -76,9 +75,9 @@ def _without_values(subject: Subject) -> Any:
 
 
 def other_classes(subject: Subject, weights: Path) -> int | None:
-    """Return the number of classes of given weights, where it is not the dataset's.
+    """Return the number of classes of given weights if it is not the dataset's, else None.
 
-    None too where classes of theirs stand for the dataset's, or nothing in the file depends on classes.
+    None as well where their classes are mapped to the dataset's, or nothing in the file depends on classes.
 
     Raises:
         UserError: As :func:`kdbench.openmmlab.weights.checkpoints.weights_in` does.
@@ -96,11 +95,15 @@ def other_classes(subject: Subject, weights: Path) -> int | None:
     return None if found == len(subject.dataset.classes) else found
 
 
-def started(subject: Subject, start: Path) -> tuple[Any, list[str]]:
-    """Return a model with weights to start from, and a line on layers that are made anew for other classes.
+def model_to_fine_tune(subject: Subject, start: Path) -> tuple[Any, list[str]]:
+    """Return a model with the weights to start from, and a line on the layers that other classes make new.
+
+    Args:
+        subject: The model.
+        start: File of the weights.
 
     Raises:
-        UserError: If the weights lack anything else.
+        UserError: If the weights lack any other layer.
     """
     model, missed = subject.loaded(start)
     if not missed:
@@ -108,12 +111,12 @@ def started(subject: Subject, start: Path) -> tuple[Any, list[str]]:
     layers = class_layers(subject)
     check_loaded({name: why for name, why in missed.items() if name not in layers}, start)
     made = ", ".join(name for name in missed if name in layers)
-    told = f"fine-tuned from SHA-256 {file_digest(start)}, which is of other classes: {made} made anew"
-    return model, [told] if made else []
+    note = f"fine-tuned from SHA-256 {file_digest(start)}, which is of other classes: {made} made anew"
+    return model, [note] if made else []
 
 
 def rows_for(subject: Subject, wanted: Mapping[str, str], file: Path) -> dict[str, list[int]]:
-    """Return the rows of a checkpoint's weights that stand for a dataset's classes, by the weight's name.
+    """Return the rows of a checkpoint's weights that belong to a dataset's classes, by the weight's name.
 
     Args:
         subject: The model.
@@ -121,22 +124,22 @@ def rows_for(subject: Subject, wanted: Mapping[str, str], file: Path) -> dict[st
         file: The checkpoint.
 
     Raises:
-        UserError: If the checkpoint does not name its classes, or has not all of those.
+        UserError: If the checkpoint does not name its classes, or lacks one of them.
     """
     names = _class_names(file)
     if lacking := [name for name in wanted.values() if name not in names]:
-        told = (
+        why = (
             f"has no class '{lacking[0]}': it has {', '.join(names)}"
             if names
             else "does not name its classes"
         )
-        raise UserError(f"checkpoint {file} {told}.")
+        raise UserError(f"checkpoint {file} {why}.")
     taken = [names.index(wanted[name]) for name in subject.dataset.classes]
     return {name: layer.rows(taken, len(names)) for name, layer in class_layers(subject).items()}
 
 
 def _class_names(file: Path) -> list[str]:
-    """Return the classes that OpenMMLab writes beside the weights, in their order; none where it did not."""
+    """Return the classes that OpenMMLab writes beside the weights, in their order; empty if there are none."""
     content = load(file)
     meta = content.get("meta") if isinstance(content, Mapping) else None
     meta = meta if isinstance(meta, Mapping) else {}

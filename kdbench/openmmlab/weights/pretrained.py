@@ -1,8 +1,7 @@
-"""The weights that configs start from: what they are, and whether they are on this machine."""
+"""The initial weights that configs name: where they are, and whether they can be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -11,59 +10,49 @@ import torch
 from mmengine.config import ConfigDict
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.models.configs import walk
-from kdbench.openmmlab.weights.checkpoints import load, read_state_dict
-from kdbench.openmmlab.weights.safetensors import is_safetensors
+from kdbench.openmmlab.models.configs import initial_weights
+from kdbench.openmmlab.weights.checkpoints import is_safetensors, load, read_state_dict
 from kdbench.specs import file_digest
 
 SHIPPED = "kdbench"
-"""Scheme of weights for which OpenMMLab has no name: only `kdbench weights add` puts them on this machine."""
+"""Scheme of weights that OpenMMLab has no name for: only `kdbench weights add` puts them on this machine."""
 
 
 def require_pretrained(config: ConfigDict, *, download: bool) -> None:
-    """Refuse a model whose initial weights mmengine would fetch from the network unasked.
+    """Check that the initial weights of a model are on this machine, so that mmengine fetches nothing unasked.
 
     Args:
         config: The ``model`` of a config.
         download: Let mmengine fetch what is not in torch's cache.
 
     Raises:
-        UserError: If initial weights are not on this machine, unless ``download``; if a file that the config
-            names is not there, or nobody knows the name; if a file is truncated or must be executed to be
-            read.
+        UserError: If initial weights are not on this machine and may not be downloaded; if their name is
+            unknown; if a file is truncated or could only be read by executing it.
     """
     _let_mmengine_read_shipped()
     for reference in initial_weights(config):
         file, remote = location(reference)
+        if not file.is_file() and not (remote and download):
+            raise UserError(
+                f"the config starts from {reference}, {_how_to_get(reference, file, remote=remote)}"
+            )
         if file.is_file() and is_safetensors(file):
             raise UserError(
                 f"the config starts from {reference}, which mmengine cannot read: save it with torch.save."
             )
         if file.is_file():
             read_state_dict(file)
-            continue
-        if remote and download:
-            continue
-        if reference.startswith(f"{SHIPPED}://"):
-            raise UserError(
-                f"the config starts from {reference}, which is not in {file.parent}: `kdbench weights list` names "
-                "its package and `kdbench weights add` puts it there; `from_scratch=True` trains without it."
-            )
-        if not remote:
-            raise UserError(
-                f"the config starts from {reference}, which does not exist: check its path; "
-                "`from_scratch=True` trains without it."
-            )
-        raise UserError(
-            f"the config starts from {reference}, which is not in {file.parent}: `download=True` fetches it, "
-            "`from_scratch=True` trains without it."
+
+
+def _how_to_get(reference: str, file: Path, *, remote: bool) -> str:
+    if reference.startswith(f"{SHIPPED}://"):
+        return (
+            f"which is not in {file.parent}: `kdbench weights list` names its package and `kdbench weights add` "
+            "puts it there; `from_scratch=True` trains without it."
         )
-
-
-def initial_weights(config: ConfigDict) -> list[str]:
-    """List the checkpoints that building the model would load, each once."""
-    named = [reference for part in walk(config) for reference in _named_by(part)]
-    return list(dict.fromkeys(named))
+    if remote:
+        return f"which is not in {file.parent}: `download=True` fetches it, `from_scratch=True` trains without it."
+    return "which does not exist: check its path; `from_scratch=True` trains without it."
 
 
 def origins(config: ConfigDict) -> list[str]:
@@ -76,15 +65,8 @@ def origins(config: ConfigDict) -> list[str]:
     ]
 
 
-def _named_by(part: ConfigDict) -> Iterator[str]:
-    if isinstance(part.get("pretrained"), str):
-        yield part["pretrained"]
-    if part.get("type") == "Pretrained" and isinstance(part.get("checkpoint"), str):
-        yield part["checkpoint"]
-
-
 def location(reference: str) -> tuple[Path, bool]:
-    """Return where initial weights are looked for, and whether mmengine would fetch them there.
+    """Return the file that initial weights are read from, and whether mmengine would download it.
 
     Raises:
         UserError: If the reference names weights that mmengine does not know.
@@ -105,7 +87,7 @@ def location(reference: str) -> tuple[Path, bool]:
 
 
 def _let_mmengine_read_shipped() -> None:
-    """Tell mmengine how to load what ``kdbench weights add`` wrote under a name of its own."""
+    """Register a loader of what ``kdbench weights add`` wrote under :data:`SHIPPED` with mmengine."""
     from mmengine.runner.checkpoint import CheckpointLoader
 
     def load_from_shipped(reference: str, map_location: Any) -> Any:
@@ -115,7 +97,7 @@ def _let_mmengine_read_shipped() -> None:
 
 
 def _address(scheme: str, name: str) -> str | None:
-    """Address of a model zoo's weights by mmengine's own tables, or None."""
+    """Return the address of a model zoo's weights in mmengine's own tables, or None."""
     from mmengine.runner import checkpoint
 
     if scheme in ("torchvision", "modelzoo"):

