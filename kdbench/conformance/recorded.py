@@ -69,7 +69,7 @@ def _with_blocks(step: Step) -> Step:
 
 def record(bench: Bench, family: str) -> Recorded:
     """Take three of the drawn scenes through a family's student and teachers, as a training does."""
-    from kdbench.openmmlab.captures.families import family_of_model
+    from kdbench.openmmlab.captures.parts import family_of_model
     from kdbench.openmmlab.training.distiller import Distiller
 
     subject, names = bench.subject(family, scale=SCALE), FAMILIES[family]

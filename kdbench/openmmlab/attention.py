@@ -21,7 +21,8 @@ from kdbench.cards import MethodCard, Options
 from kdbench.distill import Captures, Step, Targets
 from kdbench.distill.randomness import generator, seeded
 from kdbench.errors import UserError, running
-from kdbench.openmmlab.captures.families import captures_of, family_of_model, recording
+from kdbench.openmmlab.captures.families import captures_of, recording
+from kdbench.openmmlab.captures.parts import family_of_model
 from kdbench.openmmlab.checks.preflight import Probe, check_family
 from kdbench.openmmlab.data.loaders import images_of, training_pipeline
 from kdbench.openmmlab.students import Subject

@@ -19,8 +19,7 @@ from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 from kdbench.openmmlab.captures import queries
-from kdbench.openmmlab.captures.cascades import stages_of
-from kdbench.openmmlab.captures.families import family_of_model
+from kdbench.openmmlab.captures.parts import family_of_model, stages_of
 from kdbench.openmmlab.models.building import full_config, parameters_of
 from kdbench.openmmlab.models.features import FeatureTeacher
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries

@@ -20,9 +20,8 @@ from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
-from kdbench.openmmlab.captures.auxiliary import check_auxiliary
-from kdbench.openmmlab.captures.cascades import look_into
-from kdbench.openmmlab.captures.stages import install
+from kdbench.openmmlab.captures.parts import check_auxiliary, select_roi_stage
+from kdbench.openmmlab.captures.stages import apply_stage
 from kdbench.openmmlab.checks.preflight import (
     Probe,
     check_family,
@@ -146,9 +145,9 @@ class Subject:
         return revised_keys(read_config(self.model.config))
 
     def _prepared(self, model: Any) -> Any:
-        look_into(model, self.model.roi_stage)
+        select_roi_stage(model, self.model.roi_stage)
         if self.stage is not None:
-            install(model, self.stage)
+            apply_stage(model, self.stage)
         return model
 
 

@@ -300,7 +300,7 @@ def test_a_model_without_an_auxiliary_head_is_refused(bench):
 
 
 def test_a_teacher_whose_auxiliary_head_is_random_is_refused():
-    from kdbench.openmmlab.captures.auxiliary import check_auxiliary
+    from kdbench.openmmlab.captures.parts import check_auxiliary
 
     missed = {"auxiliary_head.conv_seg.weight": "not in the file"}
     check_auxiliary(frozenset({"logits"}), missed)

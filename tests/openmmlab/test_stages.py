@@ -64,12 +64,12 @@ def base(bench, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_what_the_heads_read_is_transformed(bench, kind):
-    from kdbench.openmmlab.captures.stages import install
+    from kdbench.openmmlab.captures.stages import apply_stage
     from kdbench_papers.quantization_mimic.losses import symmetric
 
     model = bench.subject(kind, "teacher").build().eval()
     plain, keys = neck_of(model, kind), list(model.state_dict())
-    install(model, QUANTIZED)
+    apply_stage(model, QUANTIZED)
     after = neck_of(model, kind)
     assert all(torch.equal(a, symmetric(p, 0.25)) for a, p in zip(after, plain, strict=True))
     assert any(not torch.equal(a, p) for a, p in zip(after, plain, strict=True))
@@ -80,11 +80,11 @@ def test_what_the_heads_read_is_transformed(bench, kind):
 
 
 def test_the_backbone_stands_for_a_missing_neck(bench):
-    from kdbench.openmmlab.captures.stages import install
+    from kdbench.openmmlab.captures.stages import apply_stage
 
     model = bench.subject("faster", "teacher").build().eval()
     del model.neck
-    install(model, QUANTIZED)
+    apply_stage(model, QUANTIZED)
     assert on_grid(model.backbone(torch.rand(1, 3, 64, 64)))
 
 
@@ -125,12 +125,12 @@ def test_bad_transforms_are_refused(stage, told):
 
 
 def test_a_cascade_is_refused(bench):
-    from kdbench.openmmlab.captures.stages import install
+    from kdbench.openmmlab.captures.stages import apply_stage
 
     model = bench.subject("pspnet", "teacher").build()
     model.decode_head = torch.nn.ModuleList([model.decode_head])
     with pytest.raises(UserError, match="cascade"):
-        install(model, QUANTIZED)
+        apply_stage(model, QUANTIZED)
 
 
 def test_the_session_says_what_the_stage_does():

@@ -1,7 +1,7 @@
-"""What each head of a detector is trained on, and what student and teacher say there.
+"""The targets of each head of a detector, and the predictions of student and teacher at the same positions.
 
-The student's heads are watched while they compute their targets in its own training step: nothing is assigned or
-sampled again. Both models' predictions are then gathered at the positions that were found.
+The targets are those that the student's heads compute in its own training step: nothing is assigned or sampled
+again. The predictions of both models are then gathered at these positions.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from kdbench.distill import Assignment, at_least_float32, reduced, rows_of
 from kdbench.errors import UserError
 
 DENSE = ("AnchorHead", "ATSSHead", "GFLHead", "FCOSHead")
-"""The classes of convolutional heads whose targets are understood, and those that inherit their targets."""
+"""Convolutional heads whose targets are known, as are those of classes that inherit ``get_targets``."""
 DELTAS = ("AnchorHead", "ATSSHead")
-"""Those of them whose boxes are deltas of anchors."""
+"""Those whose boxes are deltas of anchors."""
 SMALLEST_SIDE = 0.1
-"""In strides: side of a box under which it does not count as smaller."""
+"""Least side of a box by which distances are divided, in strides."""
 ROI = ("BBoxHead",)
-"""The same of RoI heads."""
+"""RoI heads whose targets are known."""
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where a head is trained in a batch.
+    """The positions at which a head is trained in a batch.
 
-    Rows are counted over levels, then images, then cells (y, x) and anchors; of a RoI head they are its RoIs.
+    Rows are counted over levels, then images, then cells (y, x) and anchors; those of a RoI head are its RoIs.
 
     Attributes:
-        rows: (N,) the sampled ones.
+        rows: (N,) sampled rows.
         labels: (N,) their classes; the background is the head's number of classes.
-        weights: (N,) what their classification counts.
-        positive: (P,) which of the N are positive.
+        weights: (N,) weights of their classification.
+        positive: (P,) indices of the positives among the N.
         targets: (P, 4) encoded regression targets of the positives.
-        sides: (P, 4) what distances in strides are divided by; None where the regressions are deltas.
+        sides: (P, 4) divisors of distances in strides; None where the regressions are deltas.
     """
 
     rows: Tensor
@@ -52,7 +52,7 @@ class Positions:
 
     @cached_property
     def normaliser(self) -> Tensor:
-        """The number of positives, () in float32, as :func:`kdbench.api.reduced` has it."""
+        """The number of positives, () in float32, averaged over the processes by :func:`kdbench.api.reduced`."""
         return reduced(torch.full((), float(len(self.positive)), device=self.rows.device))
 
 
@@ -61,9 +61,9 @@ class DenseTraining:
 
     Args:
         head: The student's head.
-        output: What its ``get_targets`` gave.
-        logits: (B, A * classes, H_i, W_i) its class outputs a level; hard negatives are chosen by them.
-        boxes: (B, A * width, H_i, W_i) its box outputs a level; their shapes are used.
+        output: What its ``get_targets`` returned.
+        logits: (B, A * classes, H_i, W_i), its class outputs of each level, which select hard negatives.
+        boxes: (B, A * width, H_i, W_i), its box outputs of each level; only their shapes are used.
     """
 
     def __init__(self, head: Any, output: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> None:
@@ -71,17 +71,17 @@ class DenseTraining:
 
     @cached_property
     def positions(self) -> Positions:
-        """Where it was trained, with the targets in the encoding of :class:`Assignment`."""
+        """The positions of the step, with the targets in the encoding of :class:`Assignment`."""
         kind = targets_class(self.head)
         if kind == "FCOSHead":
             labels, targets = (torch.cat(part) for part in self._output)
             rows, weights = torch.arange(len(labels), device=labels.device), torch.ones_like(labels).float()
         else:
             start = int(kind in ("ATSSHead", "GFLHead"))  # which give the anchors first
-            labels, weights = (_joined(part) for part in self._output[start : start + 2])
-            targets = _joined(self._output[start + 2], 4)
+            labels, weights = (_flattened(part) for part in self._output[start : start + 2])
+            targets = _flattened(self._output[start + 2], 4)
             rows = self._mined((weights > 0).nonzero().squeeze(1), labels)
-        positive = _positive(labels[rows], self.head.num_classes)
+        positive = _positive_rows(labels[rows], self.head.num_classes)
         chosen = rows[positive]
         encoded = self._encoded(targets[chosen], chosen)
         if kind in DELTAS:
@@ -90,9 +90,9 @@ class DenseTraining:
         return Positions(rows, labels[rows], weights[rows], positive, encoded / sides, sides)
 
     def _mined(self, rows: Tensor, labels: Tensor) -> Tensor:
-        """Return the rows that the head's loss counts: all, or with SSD's hard negatives in the place of all.
+        """Return the rows that the head's loss counts: all, but only the hard negatives of an SSD.
 
-        SSD takes of each image ``neg_pos_ratio`` times as many negatives as positives, those with the largest loss.
+        Of each image SSD takes ``neg_pos_ratio`` times as many negatives as positives, those with the largest loss.
         """
         ratio = (self.head.train_cfg or {}).get("neg_pos_ratio")
         if ratio is None:
@@ -109,7 +109,7 @@ class DenseTraining:
         return rows[kept]
 
     def _encoded(self, targets: Tensor, rows: Tensor) -> Tensor:
-        """Targets (P, 4) of these rows, as the head gives them -> deltas, or distances in strides."""
+        """Encode the targets (P, 4) of these rows as deltas, or as distances in strides."""
         head, kind = self.head, targets_class(self.head)
         if kind == "FCOSHead":
             return targets if head.norm_on_bbox else targets / _strides(head, self._boxes)[rows]
@@ -125,12 +125,12 @@ class DenseTraining:
         return distances
 
     def seen_by(self, head: Any, logits: Sequence[Tensor], boxes: Sequence[Tensor]) -> Assignment:
-        """Return what a head, the student's own or the teacher's, predicts at the positions.
+        """Return what a head, the student's or the teacher's, predicts at the positions.
 
         Args:
             head: The head.
-            logits: (B, A * classes, H_i, W_i), its class outputs a level.
-            boxes: (B, A * width, H_i, W_i), its box outputs a level.
+            logits: (B, A * classes, H_i, W_i), its class outputs of each level.
+            boxes: (B, A * width, H_i, W_i), its box outputs of each level.
 
         Raises:
             UserError: If its classes, anchors or encoding of boxes are not the student's.
@@ -166,7 +166,7 @@ class RoiTraining:
 
     Args:
         head: The student's head.
-        output: What its ``get_targets`` gave.
+        output: What its ``get_targets`` returned.
         rois: (R, 5) the sampled RoIs.
     """
 
@@ -175,9 +175,9 @@ class RoiTraining:
 
     @cached_property
     def positions(self) -> Positions:
-        """Where it was trained: every sampled RoI."""
+        """The positions of the step: every sampled RoI."""
         labels, weights, targets = self._output[:3]
-        positive = _positive(labels, self.head.num_classes)
+        positive = _positive_rows(labels, self.head.num_classes)
         chosen = targets[positive]
         if self.head.reg_decoded_bbox:
             chosen = self.head.bbox_coder.encode(self._rois[positive, 1:], chosen)
@@ -216,10 +216,10 @@ class RoiTraining:
 
 
 def own_class_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
-    """Each positive's regression of its own class.
+    """Return each positive's regression for its own class.
 
     Args:
-        boxes: (P, 4 * classes), or (P, 4) of a head whose regression knows no classes.
+        boxes: (P, 4 * classes), or (P, 4) of a class-agnostic head.
         labels: (P,) class indices.
 
     Returns:
@@ -232,21 +232,21 @@ def own_class_boxes(boxes: Tensor, labels: Tensor) -> Tensor:
 
 
 def targets_class(head: Any) -> str:
-    """Name of the class that defines the head's ``get_targets``; empty where there is none."""
+    """Return the name of the class that defines the head's ``get_targets``; empty if it has none."""
     found = getattr(type(head), "get_targets", None)
     return "" if found is None else str(found.__qualname__).partition(".")[0]
 
 
 def is_understood(head: Any) -> bool:
-    """Whether a head's targets are understood."""
+    """Whether a head's targets are known."""
     return targets_class(head) in DENSE + ROI
 
 
 def check_understood(head: Any) -> None:
-    """Refuse a head whose targets are not understood.
+    """Refuse a head whose targets are unknown.
 
     Raises:
-        UserError: With the heads that are.
+        UserError: With the heads that work.
     """
     if not is_understood(head):
         raise UserError(
@@ -256,27 +256,27 @@ def check_understood(head: Any) -> None:
         )
 
 
-def _positive(labels: Tensor, classes: int) -> Tensor:
+def _positive_rows(labels: Tensor, classes: int) -> Tensor:
     return ((labels >= 0) & (labels < classes)).nonzero().squeeze(1)
 
 
-def _joined(levels: Sequence[Tensor], *width: int) -> Tensor:
-    """(B, n_i, *width) a level -> (rows, *width)."""
+def _flattened(levels: Sequence[Tensor], *width: int) -> Tensor:
+    """Join the levels (B, n_i, *width) to (rows, *width)."""
     return torch.cat([level.reshape(-1, *width) for level in levels])
 
 
 def _width(head: Any) -> int:
-    """Numbers that a convolutional head gives for a box."""
+    """Return how many numbers a convolutional head outputs for a box."""
     return 4 * (int(head.reg_max) + 1) if targets_class(head) == "GFLHead" else 4
 
 
 def _cells(boxes: Sequence[Tensor]) -> list[tuple[int, ...]]:
-    """Images, height and width of each level."""
+    """Return the number of images, height and width of each level."""
     return [(len(level), *level.shape[-2:]) for level in boxes]
 
 
 def _images(boxes: Sequence[Tensor]) -> Tensor:
-    """Return (rows,) the image of each, of boxes of 4 numbers."""
+    """Return the image of each row, (rows,), for boxes of 4 numbers."""
     device = boxes[0].device
     return torch.cat(
         [torch.arange(len(level), device=device).repeat_interleave(level[0].numel() // 4) for level in boxes]
@@ -290,7 +290,7 @@ def stride_of_level(head: Any, level: int) -> float:
 
 
 def _strides(head: Any, boxes: Sequence[Tensor]) -> Tensor:
-    """(rows, 1) the stride of each."""
+    """Return the stride of each row, (rows, 1)."""
     counts = [level.numel() // _width(head) for level in boxes]
     device = boxes[0].device
     return torch.cat(
@@ -302,35 +302,35 @@ def _strides(head: Any, boxes: Sequence[Tensor]) -> Tensor:
 
 
 def _anchors(head: Any, boxes: Sequence[Tensor]) -> Tensor:
-    """(rows, 4) the anchor of each."""
+    """Return the anchor of each row, (rows, 4)."""
     sizes = [level.shape[-2:] for level in boxes]
     anchors = head.prior_generator.grid_priors(sizes, device=boxes[0].device)
     return torch.cat([part.repeat(len(level), 1) for part, level in zip(anchors, boxes, strict=True)])
 
 
 def _sides(distances: Tensor) -> Tensor:
-    """Distances (P, 4) left, top, right, bottom -> (P, 4) width, height, width, height of their boxes.
+    """Return width, height, width, height (P, 4) of boxes given by distances (P, 4) left, top, right, bottom.
 
-    In strides an untrained head is wrong by several; in parts of the box its error is about 1, as that of deltas.
+    The error of an untrained head is several strides; divided by the box's side it is about 1, as that of deltas.
     """
     return (distances[:, :2] + distances[:, 2:]).clamp(min=SMALLEST_SIDE).repeat(1, 2)
 
 
 def integral(head: Any, rows: Tensor) -> Tensor:
-    """Return the mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)); autocast would round them."""
+    """Return the mean distances (P, 4) of distributions (P, 4 * (reg_max + 1)), unrounded by autocast."""
     with torch.autocast(rows.device.type, enabled=False):
         distances: Tensor = head.integral(at_least_float32(rows))
     return distances
 
 
 def _coder(head: Any) -> tuple[Any, ...]:
-    """Return what the encoding of a head's boxes depends on."""
+    """Return the type and the options of a head's box coder."""
     coder = head.bbox_coder
     return (type(coder).__name__, *(getattr(coder, name, None) for name in ("means", "stds", "normalizer")))
 
 
 def _layout(head: Any) -> tuple[Any, ...]:
-    """Return what must agree between two convolutional heads: kind, classes, box encoding, anchors at a cell."""
+    """Return what two convolutional heads must share: kind, classes, box encoding, strides, anchors of a cell."""
     generator = head.prior_generator
     anchors = [base.tolist() for base in getattr(generator, "base_anchors", ())]
     classes = head.use_sigmoid_cls, head.cls_out_channels

@@ -1,8 +1,8 @@
-"""Says what "neck", "rois" or "logits" are in each detector family, for the student and for the teacher.
+"""Defines what "neck", "rois" or "logits" are in each family of models, for the student and for the teacher.
 
-The student's captures are taken from its own training forward by hooks: nothing is computed twice and
-its random state is not touched. The teacher then computes only the parts that were asked for, on the
-student's proposals and RoIs where there are any.
+Hooks take the student's captures from its own training forward: nothing is computed twice and its random state
+does not change. The teacher then computes only the parts that are needed, on the student's proposals and RoIs
+where there are any.
 """
 
 from __future__ import annotations
@@ -18,55 +18,50 @@ from torch import Tensor, nn
 from kdbench.distill.captures import Assignment, Captures, Logits, Predictions
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 from kdbench.errors import UserError
-from kdbench.openmmlab.captures import cascades, queries
+from kdbench.openmmlab.captures import parts, queries
 from kdbench.openmmlab.captures.assignments import DenseTraining, RoiTraining, check_understood, is_understood
-from kdbench.openmmlab.captures.auxiliary import CAPTURE, auxiliary_heads, auxiliary_logits
 from kdbench.openmmlab.captures.heads import decoded_boxes, encoding_as_in_training, hidden_maps, keep_hidden
-from kdbench.specs import Family
+from kdbench.openmmlab.captures.parts import (
+    AUXILIARY,
+    Raw,
+    auxiliary_heads,
+    auxiliary_logits,
+    family_of_model,
+    parts_of,
+)
 
 POINT_BOX_STRIDES = 8
-"""Side, in strides, of the square that stands for an anchor-free head's point."""
+"""Side, in strides, of the box that represents a point of an anchor-free head."""
 
 ASSIGNED = {"two-stage": ("rpn", "roi"), "dense": ("head",), "query": (), "segmentation": ()}
-"""Family -> the heads that have an assignment."""
+"""Family -> its heads with an assignment."""
 
 AT_ROIS = frozenset(
     {"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits", "roi_targets", "assignments"}
 )
-"""Captures for which a two-stage teacher looks at the student's RoIs."""
+"""Captures for which a two-stage teacher runs its RoI head on the student's RoIs."""
 
 AT_HEAD = frozenset({"head", "head_boxes", "head_hidden", "logits", "head_targets", "assignments"})
-"""Captures for which a dense teacher's head runs."""
-
-Raw = dict[str, Any]
-
-
-def family_of_model(model: nn.Module) -> Family:
-    """Family of a built model: see :data:`kdbench.distill.captures.FAMILIES`."""
-    if hasattr(model, "decode_head"):
-        return "segmentation"
-    if getattr(model, "decoder", None) is not None:
-        return "query"
-    return "two-stage" if getattr(model, "roi_head", None) is not None else "dense"
+"""Captures for which a dense teacher runs its head."""
 
 
 @contextmanager
 def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator[Raw]:
-    """Record the outputs of a model's parts while it runs; the raw record fills as it does.
+    """Record the inputs and outputs of a model's parts while it runs.
 
-    A segmentor's cascade of heads is left out: see :func:`kdbench.openmmlab.captures.cascades.check_cascade`.
+    A cascade of decode heads is left out: see :func:`kdbench.openmmlab.captures.parts.check_decode_cascade`.
 
     Args:
         model: The model.
-        names: Captures that are asked for: a head's hidden maps are recorded where they are.
+        names: Requested captures; only ``head_hidden`` makes a difference, since a head's hidden maps are copied.
     """
     raw: Raw = {}
-    parts = {name: part for name, part in parts_of(model).items() if not isinstance(part, nn.ModuleList)}
-    handles = [part.register_forward_hook(_keep(raw, name)) for name, part in parts.items()]
-    if "head_hidden" in names and "head" in parts:
-        handles += keep_hidden(parts["head"], raw.setdefault("head_hidden", []))
+    modules = {name: part for name, part in parts_of(model).items() if not isinstance(part, nn.ModuleList)}
+    handles = [part.register_forward_hook(_keep(raw, name)) for name, part in modules.items()]
+    if "head_hidden" in names and "head" in modules:
+        handles += keep_hidden(modules["head"], raw.setdefault("head_hidden", []))
     if family_of_model(model) == "query":
-        handles.append(queries.keep(model, raw))
+        handles.append(queries.record_head(model, raw))
     undo = _watch(model, raw)
     try:
         yield raw
@@ -74,23 +69,6 @@ def recording(model: nn.Module, names: frozenset[str] = frozenset()) -> Iterator
         undo()
         for handle in handles:
             handle.remove()
-
-
-def parts_of(model: Any) -> dict[str, nn.Module]:
-    """Name in the raw record -> module whose input and output are kept."""
-    parts: dict[str, nn.Module | None] = {"backbone": model.backbone, "neck": getattr(model, "neck", None)}
-    family = family_of_model(model)
-    if family == "segmentation":
-        head = model.decode_head
-        dropout = getattr(head, "dropout", None)
-        parts["classifier"] = dropout if dropout is not None else getattr(head, "conv_seg", head)
-    elif family == "dense":
-        parts |= {"head": model.bbox_head}
-    elif family == "query":
-        parts |= {"encoder": model.encoder}
-    else:
-        parts |= {"rpn": model.rpn_head, **cascades.roi_parts(model)}
-    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -101,16 +79,16 @@ def _keep(raw: Raw, name: str) -> Callable[[nn.Module, Any, Any], None]:
 
 
 def _watch(model: Any, raw: Raw) -> Callable[[], None]:
-    """Keep what methods give that OpenMMLab calls by name, so that no module hook sees it."""
+    """Record the results of methods that OpenMMLab calls by name, which no module hook sees."""
     family = family_of_model(model)
-    if cascades.has_cascade(model):
+    if parts.has_decode_cascade(model):
         return lambda: None
     if family == "query":
-        return _watched(model.bbox_head, "get_targets", lambda output: queries.keep_targets(raw, output))
+        return _watched(model.bbox_head, "get_targets", lambda output: queries.record_targets(raw, output))
     undo = ExitStack()
     if family == "segmentation":
         undo.callback(_watched(model.decode_head, "forward", lambda output: raw.update(head=output)))
-        outputs = raw.setdefault(CAPTURE, [])
+        outputs = raw.setdefault(AUXILIARY, [])
         for head in auxiliary_heads(model):
             undo.callback(_watched(head, "forward", outputs.append))
     for name in ASSIGNED[family]:
@@ -126,12 +104,12 @@ def _watch(model: Any, raw: Raw) -> Callable[[], None]:
 
 def _assigned_head(model: Any, name: str) -> Any:
     if name == "roi":
-        return cascades.roi_parts(model)["roi_head"]
+        return parts.roi_parts(model)["roi_head"]
     return model.rpn_head if name == "rpn" else model.bbox_head
 
 
 def _watch_targets(head: Any, name: str, raw: Raw) -> Callable[[], None]:
-    """Keep what a head is trained on."""
+    """Record a head's targets."""
 
     def keep(output: Any) -> None:
         if name == "roi":
@@ -143,7 +121,7 @@ def _watch_targets(head: Any, name: str, raw: Raw) -> Callable[[], None]:
 
 
 def _watched(head: Any, name: str, keep: Callable[[Any], None]) -> Callable[[], None]:
-    """Let ``keep`` see what a method of a head returns, until the function that is returned is called."""
+    """Pass what a method of a head returns to ``keep``; the returned function ends that."""
     original = getattr(head, name)
 
     def watched(*args: Any, **kwargs: Any) -> Any:
@@ -156,7 +134,7 @@ def _watched(head: Any, name: str, keep: Callable[[Any], None]) -> Callable[[], 
 
 
 def _boxes(results: Any) -> list[Tensor]:
-    """Boxes and scores (N, 5) of each image."""
+    """Return the boxes with scores, (N, 5), of each image."""
     return [torch.cat([r.bboxes, r.scores[:, None]], dim=1).detach() for r in results]
 
 
@@ -164,15 +142,15 @@ def captures_of(model: Any, raw: Raw, names: frozenset[str]) -> Captures:
     """Return the named captures from a raw record.
 
     Raises:
-        UserError: If the model has no such capture, or a segmentor's cascade of heads would have to be looked into.
+        UserError: If the model has no such capture, or it would come from a cascade of decode heads.
     """
-    cascades.check_cascade(model, names)
+    parts.check_decode_cascade(model, names)
     family, raw = family_of_model(model), _InLayout(raw)
     return {name: _capture(model, raw, name, family) for name in names}
 
 
 class _InLayout(Raw):
-    """A raw record through :func:`_gradient_in_layout`, which each part goes through when it is first asked for."""
+    """A raw record whose parts go through :func:`_gradient_in_layout` when they are first used."""
 
     def __init__(self, raw: Raw) -> None:
         super().__init__()
@@ -189,10 +167,10 @@ class _InLayout(Raw):
 
 
 def _gradient_in_layout(value: Any) -> Any:
-    """Pass each tensor of an output through a view that gives its gradient the tensor's own memory layout.
+    """Replace each tensor of an output by a view whose gradient gets the tensor's own memory layout.
 
-    A method's gradient of another layout (of transposed logits, say) would be added to the task's, and the sum's
-    layout would choose other kernels: then even a weight of 0 changes the last bits of the student.
+    A method's gradient may have another layout (that of transposed logits, say). Its sum with the task's gradient
+    would have it too and select other kernels, and even a weight of 0 would change the last bits of the student.
     """
     if isinstance(value, tuple | list):
         return type(value)(_gradient_in_layout(part) for part in value)
@@ -217,21 +195,21 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
     if family == "query" and name != "neck":
         return queries.capture(model, raw, name)
     if name == "assignments":
-        return {head: _assignment(model, raw, head) for head in ASSIGNED[family]}
+        return {head: _head_assignment(model, raw, head) for head in ASSIGNED[family]}
     if name.endswith("_targets"):
-        return _assignment(model, raw, name.removesuffix("_targets"))
+        return _head_assignment(model, raw, name.removesuffix("_targets"))
     if family == "segmentation":
         if name == "neck":
             return (raw["classifier_inputs"][0],)
-        if name == CAPTURE:
-            return auxiliary_logits(model, raw[CAPTURE])
+        if name == AUXILIARY:
+            return auxiliary_logits(model, raw[AUXILIARY])
         return raw["head"] if name == "pixel_logits" else Logits((raw["head"],), "softmax")
     if name in ("neck", "anchors", "box_levels"):
         maps = tuple(raw["neck"] if "neck" in raw else raw["backbone"])
         _check_finest_first(model, maps)
         if name == "box_levels":
             return _box_levels(model, family, maps)
-        return maps if name == "neck" else _anchors(model, family, maps)
+        return maps if name == "neck" else _anchor_boxes(model, family, maps)
     if name == "head_boxes":
         return decoded_boxes(model.bbox_head, raw["head"][1])
     if name == "head_hidden":
@@ -247,7 +225,7 @@ def _capture(model: Any, raw: Raw, name: str, family: str) -> Any:
 
 
 def _check_finest_first(model: Any, maps: Sequence[Tensor]) -> None:
-    """Refuse maps in another order than all methods expect. Raises UserError."""
+    """Raise UserError unless the maps are in the order that all methods expect."""
     if any(one.shape[-1] < other.shape[-1] for one, other in pairwise(maps)):
         raise UserError(
             f"the maps of a {type(model).__name__} come coarsest first: choose a method that looks at the backbone "
@@ -256,7 +234,7 @@ def _check_finest_first(model: Any, maps: Sequence[Tensor]) -> None:
 
 
 def _check_logits(head: Any, output: Sequence[Any]) -> None:
-    """Refuse a dense head that does not give class logits on their own. Raises UserError."""
+    """Raise UserError if a dense head does not output class logits by themselves."""
     activated = getattr(getattr(head, "loss_cls", None), "activated", False)
     if len(output) < 2 or activated:
         given = "probabilities" if activated else "classes, boxes and objectness in one map a level"
@@ -266,8 +244,8 @@ def _check_logits(head: Any, output: Sequence[Any]) -> None:
         )
 
 
-def _assignment(model: Any, raw: Raw, name: str) -> Assignment:
-    """Return what a model predicts where the student's head was trained."""
+def _head_assignment(model: Any, raw: Raw, name: str) -> Assignment:
+    """Return what a model predicts at the positions where the student's head was trained."""
     head, training = _assigned_head(model, name), raw.get(f"{name}_training")
     check_understood(head)
     if training is None:
@@ -295,17 +273,17 @@ def _roi_capture(model: Any, raw: Raw, name: str) -> Any:
 
 
 def _dense_logits(head: Any, scores: list[Tensor]) -> Logits:
-    """(B, A * C, H, W) a level -> (B, C, A, H, W)."""
+    """Return the logits of each level, (B, C, A, H, W), from the head's (B, A * C, H, W)."""
     classes = head.cls_out_channels
     values = tuple(s.reshape(len(s), -1, classes, *s.shape[-2:]).transpose(1, 2) for s in scores)
     return Logits(values, "sigmoid" if head.use_sigmoid_cls else "softmax")
 
 
 def _box_levels(model: Any, family: str, maps: tuple[Tensor, ...]) -> LevelsByScale | LevelsByAnchors:
-    """How the model chooses the level of a box."""
+    """Return how the model chooses the level of a box."""
     if family == "dense":
-        return LevelsByAnchors(tuple(_anchors(model, family, maps)))
-    extractor: Any = cascades.roi_parts(model)["extractor"]
+        return LevelsByAnchors(tuple(_anchor_boxes(model, family, maps)))
+    extractor: Any = parts.roi_parts(model)["extractor"]
     if not hasattr(extractor, "finest_scale"):
         raise UserError(
             f"a {type(extractor).__name__} pools each RoI from several levels, so a box has no level of its own: "
@@ -314,7 +292,7 @@ def _box_levels(model: Any, family: str, maps: tuple[Tensor, ...]) -> LevelsBySc
     return LevelsByScale(len(extractor.featmap_strides), float(extractor.finest_scale))
 
 
-def _anchors(model: Any, family: str, maps: tuple[Tensor, ...]) -> list[Tensor]:
+def _anchor_boxes(model: Any, family: str, maps: tuple[Tensor, ...]) -> list[Tensor]:
     """Return the head's own priors on the maps, as boxes."""
     head = model.rpn_head if family == "two-stage" else model.bbox_head
     priors = head.prior_generator.grid_priors([level.shape[-2:] for level in maps], device=maps[0].device)
@@ -330,15 +308,15 @@ def _squares(points: Tensor, stride: Any) -> Tensor:
 
 @torch.no_grad()
 def teacher_record(teacher: Any, inputs: Tensor, samples: Any, names: frozenset[str]) -> Raw:
-    """Run the teacher on a batch and record the parts that are needed, whichever student asks.
+    """Run the teacher on a batch and record the parts that do not depend on the student.
 
     Args:
         teacher: The teacher, in eval mode.
         inputs: (B, 3, H, W) images, normalised for the teacher.
-        samples: Data samples, which know each image's size within the padded batch.
-        names: Captures that are asked for.
+        samples: Data samples, with each image's size within the padded batch.
+        names: Requested captures.
     """
-    cascades.check_cascade(teacher, names)
+    parts.check_decode_cascade(teacher, names)
     with recording(teacher, names) as raw:
         if names <= {"proposals", "rois"}:
             pass
@@ -356,14 +334,14 @@ def teacher_view(teacher: Any, record: Raw, student: Raw, names: frozenset[str])
 
     Args:
         teacher: The teacher, in eval mode.
-        record: What :func:`teacher_record` gave for these or more names; it is not changed.
-        student: The student's raw record: its proposals and RoIs, or its queries, are used.
-        names: Captures that the method asked for.
+        record: Result of :func:`teacher_record` for these names, and maybe more; it is not changed.
+        student: The student's raw record, with its proposals and RoIs, or its queries.
+        names: Captures that the method requested.
     """
     family, raw = family_of_model(teacher), dict(record)
     if family == "two-stage" and names & AT_ROIS:
         with recording(teacher) as at_rois:
-            cascades.run_roi_head(teacher, record["features"], student["extractor_inputs"][1])
+            parts.run_roi_head(teacher, record["features"], student["extractor_inputs"][1])
         raw |= at_rois
     if family == "query" and names & queries.AT_QUERIES:
         raw["order"] = queries.order_of(teacher, record, student)
@@ -378,7 +356,7 @@ def _run_head(teacher: Any, features: Any, samples: Any, names: frozenset[str]) 
     family = family_of_model(teacher)
     if family == "segmentation":
         teacher.decode_head(features)
-        for head in auxiliary_heads(teacher) if CAPTURE in names else ():
+        for head in auxiliary_heads(teacher) if AUXILIARY in names else ():
             head(features)
     elif family == "query":
         queries.run_transformer(teacher, features, samples, names)

@@ -1,4 +1,4 @@
-"""The inside of a dense head: its hidden maps, its last layers run on others, and its boxes in pixels."""
+"""The inside of a dense head: its hidden maps, its last layers run on other maps, its boxes in pixels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BRANCHES = ("cls_convs", "reg_convs")
 
 
 def hidden_layers(head: Any) -> list[list[nn.Module]]:
-    """Return, of both branches, the modules whose outputs are a head's maps before each activation.
+    """Return the modules of both branches whose outputs are a head's maps before each activation.
 
     Raises:
-        UserError: If the head has no two stacks of as many convolutions.
+        UserError: If the head has no two stacks of equally many convolutions.
     """
     from mmcv.cnn import ConvModule
 
@@ -38,7 +38,7 @@ def hidden_layers(head: Any) -> list[list[nn.Module]]:
 
 
 def keep_hidden(head: Any, keep: list[list[list[Tensor]]]) -> list[Any]:
-    """Keep copies of a head's hidden maps whenever it runs: an activation may overwrite them.
+    """Record copies of a head's hidden maps whenever it runs, since an activation may overwrite them.
 
     Args:
         head: The head.
@@ -67,7 +67,7 @@ def hidden_maps(kept: list[list[list[Tensor]]]) -> Hidden:
 
 
 class _Pick(nn.Module):
-    """Take one of the two maps that a level comes with."""
+    """Takes one of the two maps of a level."""
 
     def __init__(self, branch: int) -> None:
         super().__init__()
@@ -82,9 +82,9 @@ def tail(head: Any, hidden: Sequence[Sequence[Tensor]], after: int) -> Predictio
 
     Args:
         head: The teacher's head, in eval mode.
-        hidden: For each level the classifying and the regressing branch's map, (B, C, H_i, W_i) each, as they are
-            after the norm of a convolution, before its activation.
-        after: That convolution, counted from 1.
+        hidden: For each level the maps of the classifying and the regressing branch, (B, C, H_i, W_i) each, after
+            the norm of a convolution and before its activation.
+        after: Number of this convolution, counted from 1.
 
     Raises:
         UserError: If the head has no such convolution.
@@ -103,7 +103,7 @@ def tail(head: Any, hidden: Sequence[Sequence[Tensor]], after: int) -> Predictio
 
 @contextmanager
 def _cut(head: Any, after: int) -> Iterator[None]:
-    """Let a head begin behind a convolution, each branch with its own map."""
+    """Let a head begin after a convolution, each branch with its own map."""
     whole = {name: getattr(head, name) for name in BRANCHES}
     for branch, (name, convolutions) in enumerate(whole.items()):
         setattr(head, name, nn.ModuleList([_Pick(branch), *convolutions[after:]]))
@@ -116,7 +116,7 @@ def _cut(head: Any, after: int) -> Iterator[None]:
 
 @contextmanager
 def encoding_as_in_training(head: nn.Module) -> Iterator[None]:
-    """Keep heads (FCOS with ``norm_on_bbox``) from decoding their boxes as in eval mode, where their parts stay."""
+    """Let a head (FCOS with ``norm_on_bbox``) encode its boxes as in training, its layers staying in eval mode."""
     head.training = True
     try:
         yield
@@ -129,13 +129,13 @@ def decoded_boxes(head: Any, boxes: Sequence[Tensor]) -> list[Tensor]:
 
     Args:
         head: The head.
-        boxes: (B, A * width, H_i, W_i) a level, as it gives them in training.
+        boxes: (B, A * width, H_i, W_i) of each level, as in training.
 
     Returns:
-        (B, H_i * W_i * A, 4) x1, y1, x2, y2 in input pixels a level, in at least float32, with gradients.
+        For each level (B, H_i * W_i * A, 4) x1, y1, x2, y2 in input pixels, in at least float32, with gradients.
 
     Raises:
-        UserError: If the head's encoding is not understood.
+        UserError: If the head's encoding is unknown.
     """
     check_understood(head)
     priors = head.prior_generator.grid_priors([level.shape[-2:] for level in boxes], device=boxes[0].device)
@@ -147,7 +147,7 @@ def decoded_boxes(head: Any, boxes: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _decoded(head: Any, boxes: Tensor, priors: Tensor, stride: float) -> Tensor:
-    """One level's boxes (B, n, 4)."""
+    """Return one level's boxes, (B, n, 4)."""
     kind, images = targets_class(head), len(boxes)
     rows = boxes.permute(0, 2, 3, 1).reshape(images * len(priors), -1)
     if kind == "AnchorHead":

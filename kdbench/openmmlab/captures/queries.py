@@ -1,4 +1,4 @@
-"""The family ``query``: what the encoder and each layer of the decoder of a DETR say, for student and teacher."""
+"""The family ``query``: captures of the encoder and of each decoder layer of a DETR, for student and teacher."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from torch import Tensor, nn
 from kdbench.distill import Assignment, Logits, reduced
 from kdbench.distill.queries import matched_queries
 from kdbench.errors import UserError
+from kdbench.openmmlab.captures.parts import Raw
 
 HEADS = ("DETRHead", "ConditionalDETRHead", "DABDETRHead", "DeformableDETRHead", "DINOHead")
-"""The classes of heads whose queries are understood."""
+"""Classes of heads whose queries are known."""
 AT_QUERIES = frozenset({"queries", "query_logits", "query_boxes", "query_targets", "logits"})
-"""Captures for which the decoder runs."""
-Raw = dict[str, Any]
+"""Captures that need the decoder."""
 
 
 def run_transformer(model: Any, features: Any, samples: Any, names: frozenset[str]) -> None:
-    """Run what is needed of a model's encoder, decoder and head.
+    """Run the parts of a model's encoder, decoder and head that the captures need.
 
     Args:
-        model: The model, in eval mode, which has no queries of denoising.
+        model: The model, in eval mode, so that it has no denoising queries.
         features: The maps that the encoder reads.
-        samples: Data samples, which know each image's size within the padded batch.
-        names: Captures that are asked for.
+        samples: Data samples, with each image's size within the padded batch.
+        names: Requested captures.
     """
     if names & AT_QUERIES:
         inputs = model.forward_transformer(features, samples)
@@ -35,8 +35,8 @@ def run_transformer(model: Any, features: Any, samples: Any, names: frozenset[st
         model.forward_encoder(**model.pre_transformer(features, samples)[0])
 
 
-def keep(model: Any, raw: Raw) -> Any:
-    """Keep a head's queries and what it says of them, without those of denoising; return the handle of the hook."""
+def record_head(model: Any, raw: Raw) -> Any:
+    """Record a head's queries and outputs, without the denoising queries; return the hook's handle."""
 
     def hook(_module: nn.Module, inputs: Any, output: Any) -> None:
         denoising = hasattr(model, "dn_query_generator")  # whose queries come first
@@ -47,15 +47,15 @@ def keep(model: Any, raw: Raw) -> Any:
     return model.bbox_head.register_forward_hook(hook)
 
 
-def keep_targets(raw: Raw, targets: Any) -> None:
-    """Keep what a head's ``get_targets`` gave for each decoder layer: these come first, the encoder's last."""
+def record_targets(raw: Raw, targets: Any) -> None:
+    """Record a head's targets of each decoder layer; those of the encoder, which come last, are left out."""
     kept = raw.setdefault("query_training", [])
     if len(kept) < len(raw["head"][0]):
         kept.append(targets)
 
 
 def order_of(teacher: Any, record: Raw, student: Raw) -> Tensor:
-    """Return the teacher's query for each of the student's, (B, Q), by what both predict in their last layers.
+    """Return the teacher's query, (B, Q), that matches each of the student's by the last layers' predictions.
 
     Raises:
         UserError: If the teacher has other classes or fewer queries.
@@ -77,7 +77,7 @@ def order_of(teacher: Any, record: Raw, student: Raw) -> Tensor:
 
 
 def activation_of(model: Any) -> Literal["softmax", "sigmoid"]:
-    """Return how a model makes probabilities of its logits; with softmax the last class is no object."""
+    """Return how a model's logits become probabilities; with softmax the last class is "no object"."""
     return "sigmoid" if model.bbox_head.loss_cls.use_sigmoid else "softmax"
 
 
@@ -85,7 +85,7 @@ def capture(model: Any, raw: Raw, name: str) -> Any:
     """Return a capture of the family from a raw record; a teacher's is in the student's order.
 
     Raises:
-        UserError: If the model's queries are not understood.
+        UserError: If the model's kind of query is unknown.
     """
     if name == "memory":
         return memory_maps(raw["encoder"], raw["neck"] if "neck" in raw else raw["backbone"])
@@ -102,7 +102,7 @@ def capture(model: Any, raw: Raw, name: str) -> Any:
 
 
 def memory_maps(memory: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Lay out what an encoder gives as the maps that it read.
+    """Arrange an encoder's output as the maps that it read.
 
     Args:
         memory: (B, cells, C).
@@ -129,7 +129,7 @@ def _check_head(head: Any) -> None:
 
 
 def _ordered(layers: Tensor, raw: Raw) -> Tensor:
-    """(L, B, Q, width) in the order that a teacher's raw record has."""
+    """Return queries (L, B, Q, width) in the order that a teacher's record holds."""
     if "order" not in raw:
         return layers
     order: Tensor = raw["order"]
@@ -143,11 +143,11 @@ def _targets(model: Any, training: Sequence[Any], logits: Tensor, boxes: Tensor)
             "decoders have the same."
         )
     layers = zip(training, logits, boxes, strict=True)
-    return tuple(_assignment(model, *layer) for layer in layers)
+    return tuple(_layer_assignment(model, *layer) for layer in layers)
 
 
-def _assignment(model: Any, targets: Any, logits: Tensor, boxes: Tensor) -> Assignment:
-    """Return what a layer predicts, logits (B, Q, C) and boxes (B, Q, 4), where the student's was trained."""
+def _layer_assignment(model: Any, targets: Any, logits: Tensor, boxes: Tensor) -> Assignment:
+    """Return what a layer predicts, logits (B, Q, C) and boxes (B, Q, 4), with the targets of the student's."""
     labels, weights, wanted = (torch.cat(part) for part in targets[:3])
     positive = (labels < model.bbox_head.num_classes).nonzero().squeeze(1)
     of_class = getattr(model.bbox_head.loss_cls, "class_weight", None)

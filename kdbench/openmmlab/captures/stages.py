@@ -1,4 +1,4 @@
-"""A teacher's further stage: a parameter-free transform on the maps that its heads read."""
+"""The stage that fine-tunes a teacher: a parameter-free transform of the feature maps that its heads read."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import nn
 
 from kdbench.cards import load_object
 from kdbench.errors import UserError
-from kdbench.openmmlab.captures.families import family_of_model, parts_of
+from kdbench.openmmlab.captures.parts import family_of_model, parts_of
 from kdbench.specs import TeacherStage
 
 
 def transform_of(stage: TeacherStage) -> nn.Module:
-    """Return the transform that a stage names.
+    """Return the transform of a stage.
 
     Raises:
-        UserError: If it cannot be imported or made, is no module, or has parameters or buffers: a staged
-            teacher's weights are those of its config alone.
+        UserError: If it cannot be imported or made, is no module, or has parameters or buffers, which a
+            checkpoint of the teacher's config could not hold.
     """
     what = f"the {stage.title}'s transform {stage.transform}"
     try:
@@ -30,12 +30,12 @@ def transform_of(stage: TeacherStage) -> nn.Module:
     return transform
 
 
-def install(model: Any, stage: TeacherStage) -> None:
-    """Let a model's capture ``neck`` go through the stage's transform, from now on, in every forward.
+def apply_stage(model: Any, stage: TeacherStage) -> None:
+    """Apply the stage's transform to a model's capture ``neck`` in every forward pass from now on.
 
     That is the output of the neck (of the backbone where there is no neck), and in segmentation the input of
     the classifying convolution. The heads read the transformed maps, gradients flow through the transform,
-    and the model's state dict stays what it was.
+    and the model's state dict does not change.
 
     Raises:
         UserError: As :func:`transform_of` says, or if a segmentor's head is a cascade.

@@ -18,7 +18,8 @@ from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
 from kdbench.distill.randomness import seeded
 from kdbench.errors import GateError, PluginError, UserError, running
-from kdbench.openmmlab.captures.families import captures_of, family_of_model, recording
+from kdbench.openmmlab.captures.families import captures_of, recording
+from kdbench.openmmlab.captures.parts import family_of_model
 from kdbench.openmmlab.data.sampling import SeededImages
 from kdbench.openmmlab.models.features import MAPS, FeatureTeacher
 from kdbench.openmmlab.training.distiller import Distiller, Teacher, renormalise

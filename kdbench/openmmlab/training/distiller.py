@@ -24,14 +24,13 @@ from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.batched.constants import constants_kept
 from kdbench.openmmlab.captures.families import (
-    Raw,
     captures_of,
-    family_of_model,
     recording,
     teacher_record,
     teacher_view,
 )
 from kdbench.openmmlab.captures.heads import decoded_boxes, tail
+from kdbench.openmmlab.captures.parts import Raw, family_of_model
 from kdbench.openmmlab.models.features import FeatureTeacher, compared
 from kdbench.openmmlab.training.losses import LossReader, Shares, share_of, shared_parameters, split_by_prefix
 from kdbench.openmmlab.weights.checkpoints import weights_hash

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from kdbench import devices
 from kdbench.distill.turns import START, Turns
-from kdbench.openmmlab.captures.families import Raw
+from kdbench.openmmlab.captures.parts import Raw
 from kdbench.openmmlab.training.distiller import Teacher
 from kdbench.openmmlab.training.hooks import Watch
 from kdbench.openmmlab.training.stopping import Stop
