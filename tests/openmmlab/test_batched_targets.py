@@ -129,7 +129,7 @@ def test_targets_of_a_head_with_anchors_are_mmdets(bench, kind):
         head.assigner, head.sampler = assigner(rng), sampler(rng)
         head.train_cfg["pos_weight"] = rng.choice([-1, 2.0])
         anchors, flags = head.get_anchors(sizes, batch.metas, device="cpu")
-        assert head.covered(anchors[0][0])
+        assert head.is_covered(anchors[0][0])
         given = deepcopy((anchors, flags, batch.instances, batch.metas, batch.ignored))
         own = drawn(lambda given=given: head.get_targets(*given))
         args = anchors[0], flags, batch.instances, batch.metas
@@ -150,7 +150,7 @@ def test_sampled_proposals_are_mmdets(bench):
             random_sampler(rng, with_truth=rng.random() < 0.7),
         )
         boxes = [proposals(each, rng, generator) for each in batch.instances]
-        if not head.at_once(boxes, batch.instances):
+        if not head.is_covered(boxes, batch.instances):
             assert not any(len(each.bboxes) for each in batch.instances)
             continue
 
@@ -182,25 +182,25 @@ def proposals(instances: Any, rng: random.Random, generator: torch.Generator) ->
 
 @pytest.mark.parametrize("option", ["ignore_iof_thr", "gpu_assign_thr", "perm_repeat_gt_cfg", "dtype"])
 def test_an_option_that_is_not_covered_is_left_to_mmdet(bench, option):
-    from kdbench.openmmlab.batched.assigning import covers
+    from kdbench.openmmlab.batched.assigning import covers_assigner
 
     assigner = max_iou(random.Random(0))
-    assert covers(assigner)
+    assert covers_assigner(assigner)
     owner = assigner.iou_calculator if option == "dtype" else assigner
     setattr(owner, option, {"dtype": "fp16"}.get(option, 0.5))
-    assert not covers(assigner)
+    assert not covers_assigner(assigner)
 
 
 def test_class_indices_expand_as_mmdets(bench):
     from mmdet.models.losses.cross_entropy_loss import _expand_onehot_labels
 
-    from kdbench.openmmlab.batched.losses import expanded
+    from kdbench.openmmlab.batched.heads import one_hot
 
     for seed in range(100):
         generator = torch.Generator().manual_seed(seed)
         label = torch.randint(-1, 5, (20,), generator=generator)
         weight = torch.rand(20, generator=generator)
-        check(_expand_onehot_labels(label, weight, 4, 2)[:2], expanded(label, weight, 4, 2))
+        check(_expand_onehot_labels(label, weight, 4, 2)[:2], one_hot(label, weight, 4, 2))
 
 
 def test_many_boxes_are_compared_in_parts(bench, monkeypatch):

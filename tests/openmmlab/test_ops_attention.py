@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from kdbench.openmmlab import ops
-from kdbench.openmmlab.ops.attention import ms_deform_attn_forward
+from kdbench.openmmlab.ops.deformable import ms_deform_attn_forward
 
 SHAPES = torch.tensor([[4, 5], [2, 3]])
 STARTS = torch.tensor([0, 20])

@@ -4,7 +4,7 @@ import torch
 import torchvision
 
 from kdbench.openmmlab import ops
-from kdbench.openmmlab.ops.nms import nms, softnms
+from kdbench.openmmlab.ops.boxes import nms, softnms
 
 
 def random_boxes(count, seed, size=20.0):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from kdbench.openmmlab import ops
-from kdbench.openmmlab.ops.roi_align import roi_align_backward, roi_align_forward
+from kdbench.openmmlab.ops.rois import roi_align_backward, roi_align_forward
 
 ROIS = [
     [0, 1.0, 2.0, 9.0, 14.0],

@@ -1,8 +1,4 @@
-"""Small tensors that mm* makes from the same numbers in each step are made once a device.
-
-``Tensor.new_tensor`` copies numbers from the host, and the host waits for the copy: twice for each box coder, once
-for each overlap.
-"""
+"""Small tensors that mmdet and mmseg make from the same numbers in each step, made once for each device."""
 
 from __future__ import annotations
 
@@ -19,8 +15,12 @@ _made: dict[tuple[Any, ...], Tensor] = {}
 
 
 @contextmanager
-def constants_kept(device: torch.device) -> Iterator[None]:
-    """Let ``new_tensor`` of plain numbers give a tensor that is kept, unless the device is the CPU."""
+def constants_reused(device: torch.device) -> Iterator[None]:
+    """Let ``new_tensor`` return the same tensor for the same numbers, unless the device is the CPU.
+
+    ``Tensor.new_tensor`` copies numbers from the host, which waits for the copy: twice for each box coder, once for
+    each overlap.
+    """
     if device.type == CPU:
         yield
         return
@@ -38,7 +38,7 @@ def _new_tensor(self: Tensor, data: Any, *args: Any, **kwargs: Any) -> Tensor:
     if args or kwargs or not plain:
         return make(self, data, *args, **kwargs)
     key = self.device, self.dtype, isinstance(data, list | tuple), numbers
-    kept = _made.get(key)
-    if kept is None or kept._version:  # somebody changed it in place
-        kept = _made[key] = make(self, data)
-    return kept
+    made = _made.get(key)
+    if made is None or made._version:  # or changed in place
+        made = _made[key] = make(self, data)
+    return made

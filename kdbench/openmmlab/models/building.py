@@ -11,7 +11,7 @@ from torch import nn
 
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
-from kdbench.openmmlab.batched.install import work_at_once
+from kdbench.openmmlab.batched import batch_parts
 from kdbench.openmmlab.models.configs import model_config
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Model, Schedule
@@ -36,7 +36,7 @@ def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
     with seeded(seed, "init"):
         model = MODELS.build(copy.deepcopy(config))
         model.init_weights()
-    work_at_once(model, LIBRARIES[dataset.task])
+    batch_parts(model, LIBRARIES[dataset.task])
     if dataset.task == "detection":
         _let_ssd_predict(model)
     return model

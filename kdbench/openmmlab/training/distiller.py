@@ -22,7 +22,7 @@ from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import generator, reseed
 from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
-from kdbench.openmmlab.batched.constants import constants_kept
+from kdbench.openmmlab.batched.constants import constants_reused
 from kdbench.openmmlab.captures.families import (
     captures_of,
     recording,
@@ -223,7 +223,7 @@ class Distiller(BaseModel):  # type: ignore[misc]
         """Mmengine's contract; ``loss`` adds the method's terms to the student's."""
         if mode != "loss":
             return self.student(inputs, data_samples, mode=mode)
-        with constants_kept(inputs.device):
+        with constants_reused(inputs.device):
             losses, terms, weight = self._computed(inputs, data_samples)
         if weight != 1.0:
             losses = {

@@ -1,8 +1,8 @@
-"""Deformable convolution, plain (v1) and modulated (v2), through torchvision.
+"""Deformable convolution, plain (v1) and modulated (v2), through torchvision, and deformable attention.
 
-Known gap: the derivative with respect to the offsets is not unique where a sample falls exactly on an integer
-position or on the border of the image, and torchvision picks another one-sided value there than mmcv does.
-Everywhere else, and in every other gradient, the two agree.
+Known difference: the derivative with respect to the offsets is not unique where a sample falls exactly on an
+integer position or on the border of the image, and torchvision picks another one-sided value there than mmcv does.
+Elsewhere, and in every other gradient, the two agree.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torchvision  # noqa: F401 - registers torch.ops.torchvision
 from torch import Tensor
 
-from kdbench.openmmlab.ops.precision import widened
+from kdbench.openmmlab.ops.common import widened
 
 GROUPS = ("group", "deformable_group")
 PLAIN_SIZES = ("dH", "dW", "padH", "padW", "dilationH", "dilationW", *GROUPS)
@@ -21,7 +21,7 @@ MODULATED_SIZES = ("stride_h", "stride_w", "pad_h", "pad_w", "dilation_h", "dila
 
 
 class Gradients(NamedTuple):
-    """What torchvision's backward gives, in its order."""
+    """Gradients that torchvision's backward returns, in its order."""
 
     input: Tensor
     weight: Tensor
@@ -31,7 +31,7 @@ class Gradients(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Arguments that torchvision's forward and backward share; ``sizes`` in its order, y before x."""
+    """Arguments of torchvision's forward and backward; ``sizes`` are in its order, y before x."""
 
     input: Tensor
     weight: Tensor
@@ -47,7 +47,7 @@ class Call(NamedTuple):
         return result
 
     def backward(self, gradient: Tensor) -> Gradients:
-        """Gradients of all inputs, given that of the output."""
+        """Return the gradients of all inputs, given that of the output."""
         return Gradients(
             *torch.ops.torchvision._deform_conv2d_backward(
                 widened(gradient), *self[:5], *self.sizes, self.modulated
@@ -68,7 +68,7 @@ def deform_conv_forward(
         columns: mmcv's buffer, unused.
         ones: mmcv's buffer, unused.
         sizes: mmcv's ``kW, kH, dW, dH, padW, padH, dilationW, dilationH, group, deformable_group,
-            im2col_step``; the last is a matter of memory only.
+            im2col_step``; the last only saves memory in mmcv.
     """
     output.copy_(_plain(input, weight, offset, sizes).forward())
 
@@ -168,3 +168,58 @@ def _modulated(
     full = wide.new_zeros(len(weight)) if bias is None else widened(bias)
     ordered = tuple(sizes[name] for name in MODULATED_SIZES)
     return Call(wide, widened(weight), widened(offset), widened(mask), full, ordered, modulated=True)
+
+
+def ms_deform_attn_forward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    im2col_step: int,
+) -> Tensor:
+    """Return the weighted sum of samples of several feature levels, by mmcv's own PyTorch function.
+
+    Args:
+        value: ``(B, keys, heads, channels)``, the levels one after another.
+        spatial_shapes: ``(levels, 2)`` height and width of each level.
+        level_start_index: Implied by ``spatial_shapes``, unused.
+        sampling_locations: ``(B, queries, heads, levels, points, 2)``, x before y, in [0, 1].
+        attention_weights: ``(B, queries, heads, levels, points)``.
+        im2col_step: Only saves memory in mmcv, unused.
+
+    Returns:
+        ``(B, queries, heads * channels)``.
+    """
+    wide = (widened(value), widened(sampling_locations), widened(attention_weights))
+    return _attend(spatial_shapes, *wide).to(value.dtype)
+
+
+def ms_deform_attn_backward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_sampling_loc: Tensor,
+    grad_attn_weight: Tensor,
+    im2col_step: int,
+) -> None:
+    """Write the gradients of :func:`ms_deform_attn_forward` into the last three tensors."""
+    leaves = [
+        widened(tensor).detach().requires_grad_() for tensor in (value, sampling_locations, attention_weights)
+    ]
+    with torch.enable_grad():
+        output = _attend(spatial_shapes, *leaves)
+    gradients = torch.autograd.grad(output, leaves, grad_output.to(output.dtype))
+    for target, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True):
+        target.copy_(gradient)
+
+
+def _attend(spatial_shapes: Tensor, value: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    result: Tensor = multi_scale_deformable_attn_pytorch(value, spatial_shapes.tolist(), locations, weights)
+    return result
