@@ -10,7 +10,6 @@ from kdbench.errors import UserError
 from kdbench.openmmlab.models.configs import (
     config_file,
     family_of,
-    heads_of,
     model_config,
     read_config,
     set_key,
@@ -207,11 +206,11 @@ def test_the_heads_of_a_cascade_follow_too():
 
 def test_the_ignored_value_follows_the_dataset():
     adapted = model_config(Model(config=PSPNET), camvid.card, pretrained=False)
-    assert [head.ignore_index for head in heads_of(adapted)] == [11, 11]
+    assert (adapted.decode_head.ignore_index, adapted.auxiliary_head.ignore_index) == (11, 11)
     assert adapted.data_preprocessor.seg_pad_val == 11
     alone = pspnet(18, 8, 16, [1.0] * 11)
     adapted = model_config(alone, replace(digits.segmentation, ignore_index=77), pretrained=False)
-    assert [head.ignore_index for head in heads_of(adapted)] == [77]
+    assert adapted.decode_head.ignore_index == 77
 
 
 def test_synchronised_normalisation_becomes_plain():

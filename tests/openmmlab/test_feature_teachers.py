@@ -60,7 +60,7 @@ def test_the_teacher_sees_the_pixels_in_its_own_normalisation(bench, kind):
     model, _ = taught(bench, kind, "at")
     inputs, samples = bench.probe(kind).batch(model.student)
     network = model.teacher.model
-    seen = model.teacher.look(inputs, samples, model.student, frozenset({"neck"}))["neck"]
+    seen = model.teacher.observe(inputs, samples, model.student, frozenset({"neck"}))["neck"]
     pixels = torch.stack(bench.probe(kind).raw["inputs"]).flip(1).float()
     wanted = (pixels - network.data_preprocessor.mean) / network.data_preprocessor.std
     for ours, theirs in zip(seen, network.extract_feat(wanted), strict=True):

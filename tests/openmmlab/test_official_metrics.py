@@ -63,6 +63,6 @@ def test_the_average_precision_of_faces(bench, tmp_path):
 
 def test_every_format_has_an_evaluation(bench):
     from kdbench.datasets.formats import FORMATS
-    from kdbench.openmmlab.data.loaders import JUDGES
+    from kdbench.openmmlab.evaluation import METRICS
 
-    assert set(JUDGES) == set(FORMATS)
+    assert set(METRICS) == set(FORMATS)

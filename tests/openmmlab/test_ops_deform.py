@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from kdbench.openmmlab import ops
-from kdbench.openmmlab.ops import deform
+from kdbench.openmmlab.ops import deformable
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,9 @@ def test_no_images():
     weight, none = torch.randn(4, 4, 3, 2, dtype=torch.float64), torch.empty(0, dtype=torch.float64)
     sizes = dict.fromkeys(modulated_sizes(), 1) | {"with_bias": False}
     output = torch.zeros(0, 4, *offset.shape[-2:], dtype=torch.float64)
-    deform.modulated_deform_conv_forward(input, weight, none, none, offset, mask, output, none, **sizes)
+    deformable.modulated_deform_conv_forward(input, weight, none, none, offset, mask, output, none, **sizes)
     gradients = [torch.full_like(part, torch.nan) for part in (input, weight, none, offset, mask)]
-    deform.modulated_deform_conv_backward(
+    deformable.modulated_deform_conv_backward(
         input, weight, none, none, offset, mask, none, *gradients, output, **sizes
     )
     assert torch.equal(gradients[1], torch.zeros_like(weight))

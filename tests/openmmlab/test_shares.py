@@ -70,7 +70,8 @@ def test_measuring_changes_no_bit_of_the_training(bench, monkeypatch):
 
 
 def test_a_resumed_training_has_the_shares_of_its_first_part():
-    from kdbench.openmmlab.training.losses import Shares, SharesHook
+    from kdbench.openmmlab.training.hooks import SharesHook
+    from kdbench.openmmlab.training.losses import Shares
 
     hub = SimpleNamespace(runtime_info={})
     hub.update_info = hub.runtime_info.__setitem__

@@ -59,7 +59,7 @@ def _detection() -> dict[Any, Any]:
         roi_heads.Shared2FCBBoxHead: batched_roi_heads.Shared2FCBBoxHead,
         DetDataPreprocessor: _moved_at_once(DetDataPreprocessor),
         AnchorGenerator: heads.ReusedAnchors,
-        binary_cross_entropy: heads.binary_cross_entropy_without_waiting,
+        binary_cross_entropy: heads.class_cross_entropy,
     }
 
 

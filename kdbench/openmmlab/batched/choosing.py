@@ -29,7 +29,7 @@ class Chosen:
     negatives: list[int]
 
     def average(self, *, with_negatives: bool) -> int:
-        """Return mmdet's divisor of a head's loss: at least 1 for the positives, and the negatives, of each image."""
+        """Return mmdet's divisor of a head's loss: each image counts at least 1 for either kind."""
         total = sum(max(count, 1) for count in self.positives)
         return total + sum(max(count, 1) for count in self.negatives) * with_negatives
 

@@ -1,4 +1,4 @@
-"""mmdet's dense heads with the targets of a batch computed at once, their anchors made once, no waits in the loss."""
+"""mmdet's dense heads with the targets of a batch computed at once, and their anchors made only once."""
 
 from __future__ import annotations
 
@@ -248,9 +248,7 @@ def targets(
     return labels, weights, torch.where(shown, boxes, 0.0), shown.float()
 
 
-def binary_cross_entropy_without_waiting(
-    pred: Tensor, label: Tensor, weight: Tensor | None = None, **options: Any
-) -> Tensor:
+def class_cross_entropy(pred: Tensor, label: Tensor, weight: Tensor | None = None, **options: Any) -> Tensor:
     """Compute mmdet's ``binary_cross_entropy`` of class indices without asking the device for row numbers.
 
     Args:

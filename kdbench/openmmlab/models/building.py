@@ -1,4 +1,4 @@
-"""Builds models: under their own random state, with the classes of the dataset, on the right library's scope."""
+"""Builds models for a dataset, under a random state of their own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kdbench.specs import Model, Schedule
 
 
 def full_config(model: Model, dataset: Dataset, schedule: Schedule, *, pretrained: bool) -> ConfigDict:
-    """Return the model's config for a dataset, with what depends on the schedule's image size."""
+    """Return the model's config for a dataset and the schedule's image size."""
     config = model_config(model, dataset, pretrained=pretrained)
     if dataset.task == "segmentation" and not model.gives_features:
         width, height = schedule.scale
@@ -27,7 +27,7 @@ def full_config(model: Model, dataset: Dataset, schedule: Schedule, *, pretraine
 
 
 def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
-    """Return an initialised model: its weights depend on the config and the seed alone."""
+    """Return an initialised model, whose weights depend on the config and the seed alone."""
     if dataset.task == "detection":
         from mmdet.registry import MODELS
     else:
@@ -43,7 +43,7 @@ def build_model(config: ConfigDict, dataset: Dataset, seed: int) -> Any:
 
 
 def _let_ssd_predict(model: nn.Module) -> None:
-    """Give SSD's head the attribute that mmdet's prediction reads of every head, and that SSD's lacks."""
+    """Set the attribute that mmdet's prediction reads from every head and that SSD's head lacks."""
     from mmdet.models.dense_heads import SSDHead
 
     for part in model.modules():

@@ -1,4 +1,4 @@
-"""From a :class:`kdbench.specs.Model` to the ``model`` part of an OpenMMLab config that fits a dataset."""
+"""Makes the ``model`` part of an OpenMMLab config from a :class:`kdbench.specs.Model` and a dataset."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from mmengine.config.utils import MODULE2PACKAGE
 from kdbench.cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.errors import UserError
-from kdbench.openmmlab.setup import LIBRARIES
+from kdbench.openmmlab.setup import LIBRARIES, one_line
 from kdbench.specs import Family, Model, is_feature_network
 
 IGNORING = ("MaxIoUAssigner", "ApproxMaxIoUAssigner", "ATSSAssigner")
-"""Assigners of mmdet that can leave anchors in ignored boxes alone."""
+"""Assigners of mmdet with an option to leave out anchors in ignored boxes."""
 IGNORED = 0.5
-"""Share of an anchor's area in an ignored box from which on it is neither a target nor background."""
+"""Least share of an anchor's area in an ignored box for it to be neither target nor background."""
 # mmengine looks for _base_ = "mmseg::x" in the distribution mmsegmentation, which may have another name
 MODULE2PACKAGE["mmseg"] = "mmseg"
 FEATURE_TEACHER = "FeatureTeacher"
-"""Type of the model that :mod:`kdbench.openmmlab.models.features` registers."""
+"""Type of model that :mod:`kdbench.openmmlab.models.features` registers."""
 FULL_WIDTH = 64
 """Channels after the stem of a ResNet as published."""
 IMAGE_CHANNELS = 3
 EMBEDDING = 256
-"""Channels of a DETR's queries where its head does not say."""
+"""Default of a DETR head's ``embed_dims``."""
 SCALED = re.compile(r"(^|_)channels$|^(num_groups|embed_dims|num_feats)$")
-"""Keys of a config whose numbers grow with the width."""
+"""Keys of a config whose values are scaled with the width."""
 
 
 def config_file(reference: str) -> Path:
-    """Return the file of a config; nothing is ever installed or downloaded for it.
+    """Return the file of a config; nothing is installed or downloaded for it.
 
     Args:
         reference: ``mmdet::x`` or ``mmseg::x`` for a config of these libraries, ``package::x`` for a file in the
@@ -56,12 +56,12 @@ def config_file(reference: str) -> Path:
 
 
 def configs_of(library: str) -> Path:
-    """Return the folder of the configs that mmdet or mmseg ships. Raises UserError where it is not installed."""
+    """Return the folder of the configs in mmdet or mmseg. Raises UserError if the library is not installed."""
     return _folder(library, f"{library}::") / ".mim" / "configs"
 
 
 def _folder(package: str, reference: str) -> Path:
-    """Return the folder of an installed package, which is not imported."""
+    """Return the folder of an installed package without importing it."""
     found = importlib.util.find_spec(package) if package.isidentifier() else None
     if found is None or found.origin is None:
         raise UserError(
@@ -72,14 +72,14 @@ def _folder(package: str, reference: str) -> Path:
 
 
 def read_config(reference: str, *, import_modules: bool = True) -> Config:
-    """Read a config with all that it inherits.
+    """Read a config with everything that it inherits.
 
     Args:
-        reference: As :func:`config_file` takes it; or a feature teacher's ``SOURCE:NAME``, which has no file.
-        import_modules: Import its ``custom_imports`` too.
+        reference: As for :func:`config_file`, or a feature teacher's ``SOURCE:NAME``, which has no file.
+        import_modules: Whether to import its ``custom_imports``.
 
     Raises:
-        UserError: If there is no such config, it does not parse or has no model.
+        UserError: If there is no such config, or it does not parse or has no model.
     """
     if is_feature_network(reference):
         return Config({"model": {"type": FEATURE_TEACHER, "features": reference}})
@@ -87,31 +87,31 @@ def read_config(reference: str, *, import_modules: bool = True) -> Config:
     try:
         config = Config.fromfile(str(path), import_custom_modules=import_modules)
     except Exception as error:
-        raise UserError(f"config '{reference}' does not parse: {_reason(error)}.") from error
+        raise UserError(f"config '{reference}' does not parse: {_parse_error(error)}.") from error
     if not isinstance(config.get("model"), dict):
         raise UserError(f"config '{reference}' has no `model`: give an OpenMMLab model config.")
     return config
 
 
 def own_modules(config: Config) -> list[str]:
-    """Return the modules that a config imports beside the library's own: its ``custom_imports``."""
+    """Return the modules in a config's ``custom_imports``."""
     named = (config.get("custom_imports") or {}).get("imports") or []
     return [named] if isinstance(named, str) else [str(name) for name in named]
 
 
 def revised_keys(config: Config) -> list[tuple[str, str]]:
-    """Return how weights in foreign checkpoints are renamed: the config's ``revise_keys``, regex and replacement.
+    """Return a config's ``revise_keys``, regex and replacement, which rename weights in foreign checkpoints.
 
-    They are those of mmengine's ``load_checkpoint``, and must leave the model's own names as they are.
+    They have the form of mmengine's ``load_checkpoint`` and must not change the model's own names.
     """
     return [(str(pattern), str(name)) for pattern, name in config.get("revise_keys") or ()]
 
 
 def evaluation_size(reference: str) -> tuple[tuple[int, int], bool]:
-    """Return the width and height that a config's ``test_pipeline`` resizes images to, and if it keeps their ratio.
+    """Return width and height that a config's ``test_pipeline`` resizes to, and whether it keeps the aspect ratio.
 
     Raises:
-        UserError: If it does not say.
+        UserError: If the pipeline has no Resize with a scale.
     """
     for step in read_config(reference, import_modules=False).get("test_pipeline") or ():
         if step.get("type") == "Resize" and step.get("scale"):
@@ -124,10 +124,10 @@ def evaluation_size(reference: str) -> tuple[tuple[int, int], bool]:
     )
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line of an error; of custom_imports that fail, the error that began it."""
+def _parse_error(error: Exception) -> str:
+    """Return the first line of an error; for failing custom_imports, that of the first error."""
     if not isinstance(error, ImportError):
-        return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        return one_line(error)
     first: BaseException = error
     while isinstance(first.__context__, ImportError):
         first = first.__context__
@@ -135,15 +135,15 @@ def _reason(error: Exception) -> str:
 
 
 def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigDict:
-    """Return the config's ``model``, edited, for the dataset's classes, with plain BN.
+    """Return the config's ``model`` with its edits, for the dataset's classes, with plain BN.
 
     Args:
         model: Config and edits.
-        dataset: Gives the number of classes and the ignored mask value.
-        pretrained: Keep the initial weights that the config names; else they are dropped.
+        dataset: Provides the number of classes and the ignored mask value.
+        pretrained: Whether to keep the initial weights that the config names.
 
     Raises:
-        UserError: If the config does not parse, has no model, or is of another library than the dataset needs.
+        UserError: If the config does not parse, has no model, or is for another task than the dataset.
     """
     config = read_config(model.config)
     if not model.gives_features:
@@ -155,7 +155,7 @@ def model_config(model: Model, dataset: Dataset, *, pretrained: bool) -> ConfigD
 
 
 def check_library(reference: str, config: Config, dataset: Dataset) -> None:
-    """Refuse a segmentor for boxes and a detector for masks."""
+    """Raise UserError for a segmentation model on boxes, or a detector on masks."""
     has_decoder = "decode_head" in config.model
     if has_decoder != (dataset.task == "segmentation"):
         kind = "a segmentation" if has_decoder else "a detection"
@@ -169,7 +169,7 @@ def check_trainable(config: ConfigDict) -> None:
     """Refuse a model that cannot be trained here.
 
     Raises:
-        UserError: For TOOD, whose head is trained otherwise after some epochs.
+        UserError: For TOOD, whose head changes its training after some epochs.
     """
     if any(part.get("type") == "TOODHead" for part in walk(config)):
         raise UserError(
@@ -179,10 +179,10 @@ def check_trainable(config: ConfigDict) -> None:
 
 
 def family_of(config: ConfigDict) -> Family:
-    """Family of a model's config.
+    """Return the family of a model's config.
 
     Raises:
-        UserError: If it is of none that kdbench knows, or gives feature maps alone.
+        UserError: If kdbench does not know its family, or it gives feature maps alone.
     """
     if config.get("type") == FEATURE_TEACHER:
         raise UserError(
@@ -205,7 +205,7 @@ def edit(config: ConfigDict, model: Model) -> None:
     """Apply a model's width and edits to its config, in place.
 
     Raises:
-        UserError: If the model has no ResNet to be made narrow, or an edit does not fit.
+        UserError: If there is a width and the backbone is no ResNet, or an edit does not fit.
     """
     if model.width is not None:
         make_narrow(config, model.width)
@@ -214,7 +214,7 @@ def edit(config: ConfigDict, model: Model) -> None:
 
 
 def make_narrow(config: ConfigDict, width: int) -> None:
-    """Scale all channels to a ResNet with so many after its stem, which trains from scratch; in place."""
+    """Scale all channels to a ResNet with ``width`` channels after its stem, trained from scratch; in place."""
     backbone = config.get("backbone", {})
     if "ResNe" not in str(backbone.get("type")):
         raise UserError(
@@ -232,17 +232,17 @@ def make_narrow(config: ConfigDict, width: int) -> None:
 
 
 def _scaled(channels: Any, width: int) -> Any:
-    """Scale a number of channels; those of an image stay."""
+    """Scale a number of channels, except those of an image."""
     if not isinstance(channels, int) or channels <= IMAGE_CHANNELS:
         return channels
     return max(1, round(channels * width / FULL_WIDTH))
 
 
 def set_key(config: Any, key: str, value: Any) -> None:
-    """Set a dotted key; numbers index lists. A dict given for a dict replaces it.
+    """Set a dotted key; numbers index lists. A dict replaces a dict.
 
     Raises:
-        UserError: If a part before the last is not there.
+        UserError: If the config lacks a part before the last.
     """
     *parents, last = key.split(".")
     for part in parents:
@@ -270,31 +270,30 @@ def adapt(model: ConfigDict, dataset: Dataset, *, pretrained: bool) -> None:
             part["type"] = "BN"
         if part.get("type") in IGNORING and format_of(dataset).ignores:
             part["ignore_iof_thr"] = IGNORED
-    if "num_queries" in model:  # of which no more detections can be taken
+    if "num_queries" in model:  # an upper bound on its detections
         test = model.get("test_cfg") or {}
         test["max_per_img"] = min(test.get("max_per_img", model["num_queries"]), model["num_queries"])
     if not pretrained:
         drop_pretrained(model)
     if dataset.task == "segmentation":
-        for head in heads_of(model):
-            head["ignore_index"] = dataset.ignore_index
+        for key in ("decode_head", "auxiliary_head"):
+            for head in _as_list(model.get(key)):
+                head["ignore_index"] = dataset.ignore_index
 
 
 def initial_weights(config: ConfigDict) -> list[str]:
     """List the checkpoints that building the model would load, each once."""
-    named = [reference for part in walk(config) for reference in _named_by(part)]
-    return list(dict.fromkeys(named))
-
-
-def _named_by(part: ConfigDict) -> Iterator[str]:
-    if isinstance(part.get("pretrained"), str):
-        yield part["pretrained"]
-    if part.get("type") == "Pretrained" and isinstance(part.get("checkpoint"), str):
-        yield part["checkpoint"]
+    found = []
+    for part in walk(config):
+        found += [
+            part.get("pretrained"),
+            part.get("checkpoint") if part.get("type") == "Pretrained" else None,
+        ]
+    return list(dict.fromkeys(name for name in found if isinstance(name, str)))
 
 
 def drop_pretrained(config: ConfigDict) -> None:
-    """Remove every reference to initial weights, in place: other initialisations stay."""
+    """Remove every reference to initial weights, in place; other initialisations stay."""
     for part in list(walk(config)):
         part.pop("pretrained", None)
         rest = [one for one in _as_list(part.get("init_cfg")) if one.get("type") != "Pretrained"]
@@ -308,17 +307,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def heads_of(model: ConfigDict) -> list[ConfigDict]:
-    """Decode and auxiliary heads of a segmentor's config."""
-    heads: list[ConfigDict] = []
-    for key in ("decode_head", "auxiliary_head"):
-        value = model.get(key) or []
-        heads += value if isinstance(value, list) else [value]
-    return heads
-
-
 def walk(value: Any) -> Iterator[ConfigDict]:
-    """Every dict in a nested config."""
+    """Yield every dict in a nested config."""
     if isinstance(value, dict):
         yield value  # type: ignore[misc]
         for part in list(value.values()):

@@ -1,4 +1,4 @@
-"""Feature teachers: networks from outside OpenMMLab, as models that give feature maps and predict nothing."""
+"""Feature teachers: networks from outside OpenMMLab that output feature maps and predict nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kdbench.openmmlab.models.configs import FEATURE_TEACHER
 from kdbench.plugins import load_target, registry
 
 MAPS = frozenset({"backbone", "neck"})
-"""Captures that mean the same in every family. Both are the maps of a feature teacher."""
+"""Captures that mean the same in every family; both are the maps of a feature teacher."""
 
 
 @MODELS.register_module(name=FEATURE_TEACHER)
 class FeatureTeacher(nn.Module):
-    """A network that gives feature maps, with its own normalisation.
+    """A network that outputs feature maps, with its own normalisation.
 
     Args:
         features: ``SOURCE:NAME``.
-        out_indices: The maps, as the source counts or names them, finest first.
+        out_indices: The maps by the source's numbers or names, finest first.
         arguments: Further arguments of the source's function.
 
     Raises:
@@ -45,7 +45,7 @@ class FeatureTeacher(nn.Module):
         )
 
     def init_weights(self) -> None:
-        """Nothing: the network came initialised."""
+        """Do nothing: the network is initialised already."""
 
     def extract_feat(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the maps of normalised images (B, 3, H, W)."""
@@ -57,7 +57,7 @@ def network_of(features: str, out_indices: list[Any], arguments: dict[str, Any])
 
     Args:
         features: ``SOURCE:NAME``.
-        out_indices: The maps that it is to give.
+        out_indices: The wanted maps.
         arguments: Further arguments of the source's function.
 
     Raises:
@@ -76,15 +76,15 @@ def network_of(features: str, out_indices: list[Any], arguments: dict[str, Any])
     return made
 
 
-def compared(student: Captures, teacher: Captures) -> Captures:
-    """Return the student's maps with the levels that a feature teacher has: one for each of its maps.
+def matching_levels(student: Captures, teacher: Captures) -> Captures:
+    """Return the student's level for each map of a feature teacher.
 
     Args:
         student: The student's captures, of :data:`MAPS`.
         teacher: The feature teacher's.
 
     Raises:
-        UserError: If the levels do not go together.
+        UserError: If the levels do not match.
     """
     return {
         name: tuple(levels[at] for at in nearest_levels(levels, teacher[name]))
@@ -93,7 +93,7 @@ def compared(student: Captures, teacher: Captures) -> Captures:
 
 
 def notes(teacher: FeatureTeacher, shapes: Shapes) -> list[str]:
-    """Say where a feature teacher comes from, that nothing judges it, and which maps are compared."""
+    """Describe a feature teacher's origin and the maps that are compared; nothing measures it."""
     lines = [f"teacher {teacher.origin}", "teacher not measured against chance: it gives feature maps alone"]
     for name in shapes.teacher:
         sizes = [f"{_size(ours)} and {_size(theirs)}" for ours, theirs in shapes.levels(name)]

@@ -1,4 +1,4 @@
-"""What a model's config resolves to, as a hash: no part of it can change unseen. Imports no torch."""
+"""Hashes everything that a model's config resolves to, so that no change goes unnoticed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -24,24 +24,23 @@ from kdbench.specs import Family, Model, digest, file_digest
 
 
 def model_hash(model: Model, *, pretrained: bool) -> str:
-    """Return the SHA-256 (hex) of all that a model is built from.
+    """Return the SHA-256 (hex) of everything that a model is built from.
 
     That is the config's ``model`` with what it inherits and the edits, the source of the modules in its
-    ``custom_imports``, its ``revise_keys`` and, where training starts from weights, the content of those that are
-    a file.
+    ``custom_imports``, its ``revise_keys`` and, if training starts from weights in a file, their content.
 
     Args:
         model: Config and edits.
         pretrained: Whether training starts from the initial weights that the config names.
 
     Raises:
-        UserError: If the config is not there, does not parse or has no model, or an edit does not fit it.
+        UserError: If the config does not exist, does not parse or has no model, or an edit does not fit it.
     """
     config = _edited(model)
     parts: dict[str, Any] = {
         "model": json.dumps(config.model.to_dict(), sort_keys=True, default=str),
         "modules": {name: source_hash(name) for name in own_modules(config)},
-        "weights": _weights(config.model) if pretrained else {},
+        "weights": _weight_hashes(config.model) if pretrained else {},
     }
     if renames := revised_keys(config):
         parts["revise_keys"] = renames
@@ -49,32 +48,31 @@ def model_hash(model: Model, *, pretrained: bool) -> str:
 
 
 def family_in(model: Model) -> Family:
-    """Return the family of a model, as its config says.
+    """Return the family of a model by its config.
 
     Raises:
-        UserError: As :func:`model_hash` does, or if it is of no known family.
+        UserError: As :func:`model_hash`, or if the family is unknown.
     """
     return family_of(_edited(model).model)
 
 
 def _edited(model: Model) -> Config:
-    config = copy.deepcopy(_read(model.config))
+    read = _library_config if "::" in model.config else _config
+    config = copy.deepcopy(read(model.config))
     edit(config.model, model)
     return config
 
 
-def _read(reference: str) -> Config:
-    """Read the config; a library's own does not change while this process lives."""
-    return _of_a_library(reference) if "::" in reference else read_config(reference, import_modules=False)
-
-
-@cache
-def _of_a_library(reference: str) -> Config:
+def _config(reference: str) -> Config:
     return read_config(reference, import_modules=False)
 
 
-def _weights(model: Any) -> dict[str, str]:
-    """Return the hash of each file of initial weights on this machine, by reference."""
+_library_config = cache(_config)
+"""Reads a library's own config once, since it does not change while this process lives."""
+
+
+def _weight_hashes(model: Any) -> dict[str, str]:
+    """Return the hash of each existing file of initial weights, by reference."""
     files = {name: Path(name).expanduser() for name in initial_weights(model) if "://" not in name}
     try:
         return {name: file_digest(file) for name, file in files.items() if file.is_file()}

@@ -31,13 +31,13 @@ from kdbench.openmmlab.captures.families import (
 )
 from kdbench.openmmlab.captures.heads import decoded_boxes, tail
 from kdbench.openmmlab.captures.parts import Raw, family_of_model
-from kdbench.openmmlab.models.features import FeatureTeacher, compared
+from kdbench.openmmlab.models.features import FeatureTeacher, matching_levels
 from kdbench.openmmlab.training.losses import LossReader, Shares, share_of, shared_parameters, split_by_prefix
 from kdbench.openmmlab.weights.checkpoints import weights_hash
 from kdbench.plugins import title_of
 
-METHOD = "loss_distill_"
-"""What the names of a method's terms begin with, among the losses."""
+TERM_PREFIX = "loss_distill_"
+"""Prefix of the names of a method's terms among the losses."""
 
 
 class Teacher:
@@ -55,9 +55,9 @@ class Teacher:
         self.asked: frozenset[str] = frozenset()
         """Captures that any of its students needs."""
         self.timed = True
-        """Whether to measure how long the next captures take, for which the host waits on an accelerator."""
+        """Whether to time the next captures, which makes the host wait for an accelerator."""
         self.borrowed = 0.0
-        """Seconds that the last captures would have taken more, had another lane not asked for them before."""
+        """Seconds that the last captures saved because another lane had computed them, in s."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
         return self
@@ -70,44 +70,44 @@ class Teacher:
     def captures(
         self, inputs: Tensor, samples: Any, student: Any, raw: Raw, names: frozenset[str]
     ) -> Captures:
-        """Return the captures of a batch that was normalised for the student."""
-        return self.beside(raw, self.look(inputs, samples, student, names), names)
+        """Return the captures of a batch that is normalised for the student."""
+        return self.captures_for(raw, self.observe(inputs, samples, student, names), names)
 
-    def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
-        """Run the teacher on a batch that was normalised for the student, before the student's own pass."""
+    def observe(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
+        """Run the teacher on a batch that is normalised for the student, before the student's own pass."""
         inputs = renormalise(inputs, student.data_preprocessor, self.model.data_preprocessor, samples)
         if isinstance(self.model, FeatureTeacher):
             return dict.fromkeys(names, self.model.extract_feat(inputs))
         return teacher_record(self.model, inputs, samples, names)
 
-    def beside(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
-        """Return the captures of a batch from :meth:`look`, on the RoIs of the student's raw record, if any."""
+    def captures_for(self, student: Raw, record: Raw, names: frozenset[str]) -> Captures:
+        """Return the captures of a batch, given the result of :meth:`observe` and the student's raw record."""
         if isinstance(self.model, FeatureTeacher):
             return {name: record[name] for name in names}
         return teacher_view(self.model, record, student, names)
 
     def compared(self, student: Captures, seen: Captures) -> Captures:
-        """Return the student's captures, with as many maps as a feature teacher gives."""
-        return compared(student, seen) if isinstance(self.model, FeatureTeacher) else student
+        """Return the student's captures, with only the maps that a feature teacher has a counterpart of."""
+        return matching_levels(student, seen) if isinstance(self.model, FeatureTeacher) else student
 
     def tail(self, hidden: Any, *, after: int) -> Predictions:
-        """Run the head's layers behind a convolution on hidden maps, as ``Step.teacher_tail`` says."""
+        """Run the head's layers after a convolution on hidden maps, for ``Step.teacher_tail``."""
         return tail(self.model.bbox_head, hidden, after)
 
     def boxes(self, predictions: Predictions) -> list[Tensor]:
-        """Decode predictions, as ``Step.teacher_boxes`` says."""
+        """Decode predictions, for ``Step.teacher_boxes``."""
         return decoded_boxes(self.model.bbox_head, predictions.boxes)
 
     def forget(self) -> None:
-        """Keep nothing of the last batch, since a student changed it."""
+        """Drop what is kept of the last batch, since a student changed it."""
 
     def intact(self) -> bool:
-        """Whether the weights are those that it was made with."""
+        """Whether the weights are unchanged."""
         return weights_hash(self.model) == self._sha256
 
 
 def versions(value: Any) -> list[int]:
-    """Return how often each tensor in a nest of containers was changed in place."""
+    """Return torch's count of in-place changes of each tensor in nested containers."""
     if isinstance(value, Tensor):
         return [value._version]
     if isinstance(value, dict):
@@ -124,7 +124,7 @@ def renormalise(inputs: Tensor, student: Any, teacher: Any, samples: Any) -> Ten
         inputs: (B, 3, H, W) as the student sees them.
         student: The student's data preprocessor.
         teacher: The teacher's.
-        samples: Data samples, which know each image's size within the padded batch.
+        samples: Data samples, with each image's size within the padded batch.
     """
     if same_normalisation(student, teacher):
         return inputs
@@ -140,7 +140,7 @@ def renormalise(inputs: Tensor, student: Any, teacher: Any, samples: Any) -> Ten
 
 
 def same_normalisation(student: Any, teacher: Any) -> bool:
-    """Whether two data preprocessors give the same pixels."""
+    """Whether two data preprocessors normalise alike."""
     if student._channel_conversion != teacher._channel_conversion:
         return False
     if student._enable_normalize != teacher._enable_normalize:
@@ -152,7 +152,7 @@ _compared: WeakKeyDictionary[Any, WeakKeyDictionary[Any, bool]] = WeakKeyDiction
 
 
 def _equal(student: Any, teacher: Any) -> bool:
-    """Whether mean and std are; on an accelerator they are compared once, since the host waits for that."""
+    """Whether mean and std are equal; on an accelerator they are compared once, since the host waits for that."""
     known = _compared.setdefault(student, WeakKeyDictionary())
     if teacher not in known or student.mean.device.type == CPU:
         known[teacher] = torch.equal(student.mean, teacher.mean) and torch.equal(student.std, teacher.std)
@@ -160,16 +160,16 @@ def _equal(student: Any, teacher: Any) -> bool:
 
 
 class Distiller(BaseModel):  # type: ignore[misc]
-    """Trains a student with a method.
+    """A student that trains with a method.
 
-    Method, adversary and teachers are on the student's device from here on, wherever they were built.
+    It moves the method, its adversary and the teachers to the student's device.
 
     Args:
-        student: The student, initialised, on the device that it trains on.
-        method: The method, built. Its parameters train beside the student's.
-        teacher: The teacher; None where the method needs none.
+        student: The initialised student, on the device of the training.
+        method: The built method; its parameters train with the student's.
+        teacher: The teacher; None if the method needs none.
         others: Further teachers of an ensemble.
-        seed: Seed of the run: every step's random state comes from it.
+        seed: Seed of the run, from which every step's random state is derived.
         iterations: Iterations of the whole training.
         names: Captures that the method needs.
     """
@@ -196,16 +196,16 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.loss_reader, self.shares = LossReader(iterations), Shares(iterations)
         self.data_preprocessor = student.data_preprocessor
         self.seen: Step | None = None
-        """What the last iteration saw, for the method's adversary, which trains after the student's step."""
+        """The last iteration's step, detached, for the method's adversary, which trains after the student."""
         adversary = method.adversary()
         for taught_by in self.teachers:
             taught_by.asked |= names
         if adversary is not None:
-            adversary.requires_grad_(False)  # but in its own step: no gradient, no optimizer, no DDP
+            adversary.requires_grad_(False)  # except in its own step: no gradient, no optimizer, no DDP
         self.to(next(student.parameters()).device)
 
     def init_weights(self) -> None:
-        """Nothing: the student came initialised under its own random state."""
+        """Do nothing: the student is initialised already, under its own random state."""
 
     def to(self, *args: Any, **kwargs: Any) -> Distiller:
         """Move the student and the method, and the teachers after them."""
@@ -216,23 +216,20 @@ class Distiller(BaseModel):  # type: ignore[misc]
 
     @property
     def teachers(self) -> tuple[Teacher, ...]:
-        """Every teacher that there is."""
+        """All teachers."""
         return () if self.teacher is None else (self.teacher, *self.others)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = "tensor") -> Any:
-        """Mmengine's contract; ``loss`` adds the method's terms to the student's."""
+        """Run the student as mmengine's contract asks; ``loss`` adds the method's terms to its losses."""
         if mode != "loss":
             return self.student(inputs, data_samples, mode=mode)
         with constants_reused(inputs.device):
             losses, terms, weight = self._computed(inputs, data_samples)
-        if weight != 1.0:
-            losses = {
-                name: scaled(value, weight) if "loss" in name else value for name, value in losses.items()
-            }
-        return losses | {f"{METHOD}{name}": term for name, term in terms.items()}
+        losses = scaled(losses, weight)
+        return losses | {f"{TERM_PREFIX}{name}": term for name, term in terms.items()}
 
     def _computed(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
-        """Return what :meth:`compute` gives; if it fails, an earlier non-finite loss is the better reason."""
+        """Return the result of :meth:`compute`; if it fails, an earlier non-finite loss is the better reason."""
         try:
             return self.compute(inputs, data_samples)
         except Exception:
@@ -240,19 +237,19 @@ class Distiller(BaseModel):  # type: ignore[misc]
             raise
 
     def stream(self) -> tuple[int | str, ...]:
-        """Key of this iteration's random states."""
+        """Return the key of this iteration's random states."""
         return self.seed, "step", self.iteration, get_rank()
 
     def compute(self, inputs: Tensor, data_samples: Any) -> tuple[dict[str, Any], dict[str, Tensor], float]:
         """Compute the student's losses, the method's terms, and the factor on the former.
 
-        The teacher looks first: while it does, none of what the student keeps for its backward takes memory.
-        Random states are set and not put back: whatever draws a number next sets its own.
+        The teacher runs first, while the student holds no memory for its backward pass yet. Random states are
+        set and not restored: whatever draws a number next sets its own.
         """
         stream, names = self.stream(), self.names
         for teacher in self.teachers:
             teacher.timed = self.loss_reader.due(self.iteration, inputs.device)
-        records = [teacher.look(inputs, data_samples, self.student, names) for teacher in self.teachers]
+        records = [teacher.observe(inputs, data_samples, self.student, names) for teacher in self.teachers]
         untouched = versions(records)
         watching: AbstractContextManager[Any] = recording(self.student, names) if names else nullcontext({})
         reseed(*stream, "student")
@@ -260,7 +257,8 @@ class Distiller(BaseModel):  # type: ignore[misc]
             losses = self.student(inputs, data_samples, mode="loss")
         captures = captures_of(self.student, raw, names)
         shown = [
-            teacher.beside(raw, record, names) for teacher, record in zip(self.teachers, records, strict=True)
+            teacher.captures_for(raw, record, names)
+            for teacher, record in zip(self.teachers, records, strict=True)
         ]
         seen, others = (shown[0], tuple(shown[1:])) if shown else ({}, ())
         if self.teacher is not None:
@@ -285,25 +283,25 @@ class Distiller(BaseModel):  # type: ignore[misc]
         return losses, terms, weight
 
     def check_untouched(self, records: Sequence[Raw], untouched: list[int]) -> None:
-        """Refuse a method that changed in place what the teacher gave, which the students of a pack share."""
+        """Raise RuntimeError if the method changed the teacher's captures in place, which lanes of a pack share."""
         if versions(records) != untouched:
             for teacher in self.teachers:
                 teacher.forget()
             raise RuntimeError("it changed the teacher's captures in place: it must work on copies")
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
-        """Their sum, and what is logged: nothing where this iteration is not looked at.
+        """Return the sum of the losses, and what is logged: nothing unless this iteration's losses are read.
 
         Raises:
-            NonFiniteLoss: For the first loss that is not finite, when it is looked at.
+            NonFiniteLoss: For the first loss that is not finite, when the losses are read.
         """
         self._measure_share(losses)
         total, logged = super().parse_losses(losses)
         return total, self.loss_reader.add(self.iteration, logged)
 
     def _measure_share(self, losses: dict[str, Any]) -> None:
-        """Measure the method's share of the gradient in the iterations that count, if it has terms."""
-        method, task = split_by_prefix(losses, METHOD)
+        """Measure the method's share of the gradient if this iteration counts and the method has terms."""
+        method, task = split_by_prefix(losses, TERM_PREFIX)
         if not method or not self.shares.due(self.iteration):
             return
         device = self.data_preprocessor.device
@@ -315,46 +313,53 @@ class Distiller(BaseModel):  # type: ignore[misc]
         self.shares.seconds = time.perf_counter() - begun
 
 
-def scaled(value: Any, weight: float) -> Any:
-    """Multiply a loss, or each of a list of losses, by a weight."""
+def scaled(losses: dict[str, Any], weight: float, names: set[str] | None = None) -> dict[str, Any]:
+    """Multiply losses by a weight; the accuracies among them stay.
+
+    Args:
+        losses: Name -> a loss or a list of losses.
+        weight: The factor.
+        names: Names of the losses to scale; None scales all.
+    """
+    if weight == 1.0:
+        return losses
+    chosen = {name for name in losses if "loss" in name} if names is None else names
+    return {name: _times(value, weight) if name in chosen else value for name, value in losses.items()}
+
+
+def _times(value: Any, weight: float) -> Any:
     return value * weight if isinstance(value, Tensor) else [part * weight for part in value]
 
 
 def classification_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
-    """Multiply a detector's classification terms (``loss_cls``, ``loss_rpn_cls``) by a weight.
+    """Multiply a detector's classification losses (``loss_cls``, ``loss_rpn_cls``) by a weight.
 
     Raises:
-        UserError: If the weight is not 1 and no term has such a name.
+        UserError: If the weight is not 1 and no loss has such a name.
     """
-    named = {name for name in losses if "loss" in name and "cls" in name}
-    if weight != 1.0 and not named:
+    names = {name for name in losses if "loss" in name and "cls" in name}
+    if weight != 1.0 and not names:
         raise UserError(
             f"the method weights the student's classification, but none of its losses ({', '.join(losses)}) is "
             "named so: choose a detector whose heads give loss_cls."
         )
-    return _scaled_where(losses, weight, named)
+    return scaled(losses, weight, names)
 
 
 def head_scaled(losses: dict[str, Any], weight: float) -> dict[str, Any]:
-    """Scale the losses of a two-stage detector's RoI head (all but ``loss_rpn_...``).
+    """Multiply the losses of a two-stage detector's RoI head (all but ``loss_rpn_...``) by a weight.
 
     Raises:
         UserError: If the weight is not 1 and there is no RPN.
     """
-    named = {name for name in losses if "loss" in name and not name.startswith("loss_rpn")}
+    names = {name for name in losses if "loss" in name and not name.startswith("loss_rpn")}
     if weight != 1.0 and not any(name.startswith("loss_rpn") for name in losses):
         raise UserError("the method weights the student's RoI head: choose a two-stage detector.")
-    return _scaled_where(losses, weight, named)
-
-
-def _scaled_where(losses: dict[str, Any], weight: float, names: set[str]) -> dict[str, Any]:
-    if weight == 1.0:
-        return losses
-    return {name: scaled(value, weight) if name in names else value for name, value in losses.items()}
+    return scaled(losses, weight, names)
 
 
 def targets_of(model: Any, inputs: Tensor, samples: Any) -> Targets:
-    """Ground truth of a batch."""
+    """Return the ground truth of a batch."""
     height, width = inputs.shape[-2:]
     sizes = tuple((int(sample.img_shape[0]), int(sample.img_shape[1])) for sample in samples)
     if set(sizes) == {(height, width)}:

@@ -22,15 +22,14 @@ from kdbench.openmmlab.training.hooks import (
     AverageHook,
     CurveHook,
     Progress,
+    SharesHook,
     StatisticsHook,
     StepHook,
-    Stop,
-    StopHook,
     Watch,
 )
-from kdbench.openmmlab.training.losses import SharesHook
 from kdbench.openmmlab.training.optimization import learning_rate, optim_wrapper
 from kdbench.openmmlab.training.resuming import resume_point
+from kdbench.openmmlab.training.stopping import Stop, StopHook
 from kdbench.specs import Precision, Schedule
 
 if TYPE_CHECKING:

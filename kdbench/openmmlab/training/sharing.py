@@ -1,4 +1,4 @@
-"""What the lanes of a pack share: each batch is loaded and augmented once, and the teacher sees it once."""
+"""Shares work among the lanes of a pack: each batch is loaded and augmented once, and seen by the teacher once."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Indices = list[int]
 
 
 class Lanes:
-    """Lanes that train side by side in one process: the same images, recipe and seed.
+    """What students share that train side by side in one process, on the same images, recipe and seed.
 
     Args:
-        turns: Who runs when.
+        turns: Decides which lane runs.
     """
 
     def __init__(self, turns: Turns[Any]) -> None:
@@ -37,7 +37,7 @@ class Lanes:
         self.evaluation: Shelf | None = None
 
     def training_loader(self, make: Callable[[], DataLoader[Any]]) -> DataLoader[Any]:
-        """Return a lane's loader of training batches; ``make`` makes that of a run alone."""
+        """Return a lane's loader of training batches; ``make`` makes the loader of a run alone."""
         loader = make()
         self.training = self.training or Shelf(loader, endless=True)
         return LaneLoader(loader, self.training, self._wait_for_training)
@@ -49,11 +49,11 @@ class Lanes:
         return LaneLoader(loader, self.evaluation, self._wait_for_evaluation)
 
     def shared(self, teacher: Teacher) -> SharedTeacher:
-        """Return the teacher that stands for this one in all lanes."""
+        """Return the one teacher that replaces this one in all lanes."""
         return self.teachers.setdefault(id(teacher), SharedTeacher(teacher.model, self.batch, teacher.missed))
 
     def batch(self) -> Any:
-        """Return what the running lane trains on now, to be compared; None before its first batch."""
+        """Return the positions that the running lane trains on; None before its first batch."""
         if self.training is None or self.turns.position == START:
             return None
         return self.training.indices
@@ -62,7 +62,7 @@ class Lanes:
         self.turns.wait(first, 0, 0)
 
     def _wait_for_evaluation(self, first: int) -> None:
-        """Wait with an evaluation until the lanes have reached the batch that this lane trained on last."""
+        """Wait until all lanes have reached the batch that this lane trained on last."""
         trained = self.turns.position[0] if self.turns.position else -1
         self.turns.wait(trained, 1, first)
 
@@ -73,18 +73,18 @@ def make_pack() -> Lanes:
 
 
 class Shelf:
-    """The batches of a loader: the last one stays until another one is asked for.
+    """Holds the last batch of a loader for all lanes.
 
     Args:
-        loader: A run's own loader, which has the images, the way to put them together, and the workers.
-        endless: Whether the positions have no end.
+        loader: The loader of a run alone; its images, collation and workers are used.
+        endless: Whether the loader's positions are endless.
     """
 
     def __init__(self, loader: DataLoader[Any], *, endless: bool) -> None:
         self.loader = loader
         self.indices: Indices | None = None
         self.loads = 0
-        """Batches that were loaded."""
+        """Number of batches that were loaded."""
         self._batch: Any = None
         self._chunks = _Endless(loader.batch_size or 1) if endless else _Batches(loader.batch_sampler)
         self._batches = DataLoader(
@@ -99,7 +99,7 @@ class Shelf:
         self._next = -1
 
     def take(self, indices: Indices) -> Any:
-        """Return a copy of a batch: a lane may change its own.
+        """Return a copy of a batch, since a lane may change it.
 
         Args:
             indices: Consecutive positions of its images.
@@ -142,8 +142,8 @@ class LaneLoader(DataLoader[Any]):
 
     Args:
         loader: The loader of the run alone, whose order it keeps.
-        shelf: Where the batches are.
-        wait: Waits until the lanes that are behind have come to the batch that begins at a position.
+        shelf: Holds the batches.
+        wait: Waits until the lanes behind have reached the batch that begins at a position.
     """
 
     def __init__(self, loader: DataLoader[Any], shelf: Shelf, wait: Callable[[int], None]) -> None:
@@ -161,11 +161,11 @@ class LaneLoader(DataLoader[Any]):
 
 
 class SharedTeacher(Teacher):
-    """A teacher that sees each batch once, for all lanes; its parts that look at a student's RoIs run for each.
+    """A teacher that runs once on each batch for all lanes; only its heads on a student's RoIs run for each lane.
 
     Args:
         model: The trained model.
-        batch: Says which batch the running lane trains on; None where that is not shared.
+        batch: Returns the positions of the running lane's batch, or None if it is not shared.
         missed: Weights that its checkpoint lacks, and why.
     """
 
@@ -175,17 +175,17 @@ class SharedTeacher(Teacher):
         super().__init__(model, missed)
         self.batch = batch
         self.runs = 0
-        """Batches that it saw."""
+        """Number of batches that it ran on."""
         self._seen: Any = None
         self._record: dict[str, Any] = {}
         self._seconds = 0.0
 
-    def look(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
+    def observe(self, inputs: Tensor, samples: Any, student: Any, names: frozenset[str]) -> Raw:
         """Run the teacher on a batch for all captures that any of the lanes needs."""
         batch = self.batch()
         self.borrowed = 0.0
         if batch is None:
-            return super().look(inputs, samples, student, names)
+            return super().observe(inputs, samples, student, names)
         if (batch, self.asked) == self._seen:
             self.borrowed = self._seconds
         else:
@@ -199,7 +199,7 @@ class SharedTeacher(Teacher):
     def _see(self, inputs: Tensor, samples: Any, student: Any, batch: Any) -> None:
         begun = _now(inputs) if self.timed else 0.0
         self._record = {}  # the last batch's memory is free for this one's
-        self._record = super().look(inputs, samples, student, self.asked)
+        self._record = super().observe(inputs, samples, student, self.asked)
         if self.timed:
             self._seconds = _now(inputs) - begun
         self._seen = batch, self.asked
@@ -207,6 +207,6 @@ class SharedTeacher(Teacher):
 
 
 def _now(inputs: Tensor) -> float:
-    """Return the clock's time, in s, when the device of the inputs has done what it was given."""
+    """Return the time, in s, once the device of the inputs has finished its work."""
     devices.synchronize(inputs.device)
     return time.perf_counter()

@@ -1,4 +1,4 @@
-"""Writes a trained student so that plain mmdet or mmseg loads it, without kdbench."""
+"""Writes a trained student so that plain mmdet or mmseg can load it, without kdbench."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ def export(
     output: Path,
     modules: Sequence[str] = (),
 ) -> tuple[Path, Path]:
-    """Write a student's checkpoint and, beside it, the config that mmdet or mmseg builds it from.
+    """Write a student's checkpoint and, beside it, its config for mmdet or mmseg.
 
     ``mmdet.apis.init_detector(config, checkpoint)`` loads them, or ``mmseg.apis.init_model``.
 
     Args:
         student: The trained student.
-        config: The ``model`` it was built from.
-        dataset: Gives the classes.
-        schedule: Gives the image size.
+        config: The ``model`` that it was built from.
+        dataset: Provides the classes.
+        schedule: Provides the image size.
         output: The checkpoint's file, ending in ``.pth``.
-        modules: What the exported config imports, for a network that is not mmdet's or mmseg's own.
+        modules: Modules that the exported config imports, for a network outside mmdet and mmseg.
 
     Returns:
-        The checkpoint's and the config's file.
+        The files of the checkpoint and of the config.
 
     Raises:
-        OSError: As the file system gives it; no part of a file stays.
+        OSError: If a file cannot be written; no partial file stays.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     file = output.with_suffix(".py")
@@ -64,7 +64,7 @@ def exported_model(file: Path) -> ConfigDict:
 def inference_config(
     config: ConfigDict, dataset: Dataset, schedule: Schedule, modules: Sequence[str] = ()
 ) -> Config:
-    """Return the config for inference: the model, how an image is prepared, the classes and what to import."""
+    """Return the config for inference: model, test pipeline, classes and custom imports."""
     model = copy.deepcopy(config)
     drop_pretrained(model)
     steps = evaluation_pipeline(dataset, schedule)
@@ -84,7 +84,7 @@ def inference_config(
 
 
 def metainfo(dataset: Dataset) -> dict[str, Any]:
-    """Classes and, for masks, the colours that mmseg's drawing functions ask for."""
+    """Return the classes and, for masks, the colours that mmseg's drawing functions need."""
     if dataset.task == "detection":
         return {"classes": dataset.classes}
     from mmseg.utils import get_palette

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 LEFT_OUT = "backbone."
-"""Weights of these names stay the student's own."""
+"""Prefix of the weights that stay the student's own."""
 
 
 def inherited(student: Any, teacher: Any, missed: Mapping[str, str]) -> dict[str, Tensor]:
@@ -31,11 +31,11 @@ def inherited(student: Any, teacher: Any, missed: Mapping[str, str]) -> dict[str
 
 
 def told(student: Any, weights: Mapping[str, Tensor]) -> str:
-    """Say in one line which of a student's parts start from the teacher's weights, and how much of each.
+    """Return one line on the parts of a student that start from the teacher's weights, and how much of each.
 
     Args:
         student: The student.
-        weights: What it inherits.
+        weights: The inherited weights.
     """
     counts: dict[str, list[int]] = {}
     for name in student.state_dict():

