@@ -1,7 +1,7 @@
 """Sides of a comparison that take turns, round by round, each in a process of its own, as its users would run it.
 
 A process has its own memory, and so its own allocator: kdbench's keeps what a step frees, see
-:func:`kdbench.openmmlab.training.memory.keep_freed`. Another side is timed as it comes and, where that differs,
+:func:`kdbench.openmmlab.process.keep_freed`. Another side is timed as it comes and, where that differs,
 once more with kdbench's setting.
 """
 
@@ -109,11 +109,11 @@ def _round(pipe: Connection, seen: Seen) -> None:
 
 def _run(pipe: Connection, asked: argparse.Namespace, side: Side) -> None:
     """A side's process."""
-    from kdbench.openmmlab.training import memory
+    from kdbench.openmmlab import process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
     if not side.keeps:
-        memory.keep_freed = lambda: None
+        process.keep_freed = lambda: None
     bench = Bench(asked)
     bench.teacher.to(next(bench.student.parameters()).device)
     turn = Turn(pipe, asked.device)

@@ -1,4 +1,4 @@
-"""What a method attends to in one image, by one training forward of a student."""
+"""Shows what a method attends to in one image, by one training forward of a student."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunModel:
-    """A model of a pair, with the weights of its run where that is done.
+    """A model of a pair, with its trained weights if it was trained.
 
     Attributes:
-        subject: What is built.
-        weights: Where its trained weights are, if it was trained; if not, it is initialised under its seed.
+        subject: The model.
+        weights: File of its trained weights; if there is none, the model is initialised under its seed.
     """
 
     subject: Subject
     weights: Path
 
     def build(self, role: str, device: str) -> Any:
-        """Build the model in training mode, its normalisation frozen: one image has no statistics of its own."""
+        """Build the model in training mode with frozen normalisation, since one image has no statistics."""
         if self.weights.is_file():
             model, _ = self.subject.loaded(self.weights)
             log.info(f"{role}: trained, {self.weights}")
@@ -60,14 +60,14 @@ class RunModel:
 
 @dataclass(frozen=True)
 class AttendedImage:
-    """One image and what a method attends to in it.
+    """One image and the attention of a method in it.
 
     Attributes:
-        image: (H, W, 3) bytes, red first, as the student sees it: resized, padded.
+        image: (H, W, 3) bytes in RGB, resized and padded as for the student.
         size: Height and width without the padding.
         boxes: (G, 4) x1, y1, x2, y2; empty in segmentation.
         mask: (H, W) class indices, or None in detection.
-        maps: Name -> (h, w) weights in [0, 1], each over the whole padded image.
+        maps: Name -> (h, w) weights in [0, 1] over the whole padded image.
     """
 
     image: npt.NDArray[np.uint8]
@@ -86,20 +86,20 @@ def attended(
     index: int,
     device: str = devices.CPU,
 ) -> AttendedImage:
-    """Run one image through the student as a training does, without augmentation, and ask the method.
+    """Run one image through the student as in training, without augmentation, and return the method's attention.
 
     Args:
         card: The method's card.
         options: Its options.
-        models: ``student`` and ``teacher``; the teacher is only built where the method looks at it.
+        models: ``student`` and ``teacher``; the teacher is only built if the method uses it.
         folder: Data of the dataset.
         split: Split of the image.
         index: Position of the image in the split.
         device: Type of the device.
 
     Raises:
-        UserError: If the method does not work in the student's family, has nothing to show with these options,
-            or gives something else than weights.
+        UserError: If the method does not work in the student's family, has no attention with these options, or
+            returns something other than weights.
     """
     subject = models["student"].subject
     method = make_method(card, options).to(device)
@@ -127,10 +127,10 @@ def attended(
 
 
 def check_maps(name: str, maps: Mapping[str, Tensor]) -> None:
-    """Refuse what is no picture.
+    """Check a method's attention.
 
     Raises:
-        UserError: If there is no map, or one that is not (B, h, w) weights in [0, 1].
+        UserError: If there is no map, or one is not (B, h, w) weights in [0, 1].
     """
     if not maps:
         raise UserError(f"method '{name}' has no picture to show with these options: try others.")
@@ -142,25 +142,25 @@ def check_maps(name: str, maps: Mapping[str, Tensor]) -> None:
 
 
 class TeacherCaptures(Mapping[str, Any]):
-    """The teacher's captures, computed when the first one is looked at.
+    """The teacher's captures, computed when the first one is used.
 
     Args:
         model: The teacher.
-        arguments: Those of :meth:`kdbench.openmmlab.training.distiller.Teacher.captures`.
+        arguments: Arguments of :meth:`kdbench.openmmlab.training.distiller.Teacher.captures`.
     """
 
     def __init__(self, model: RunModel, arguments: tuple[Any, ...]) -> None:
         self.model, self.arguments = model, arguments
 
     @cached_property
-    def values_seen(self) -> Captures:
-        """The captures."""
+    def captures(self) -> Captures:
+        """All captures."""
         inputs = self.arguments[0]
         model = self.model.build("teacher", inputs.device.type)
         return Teacher(model).captures(*self.arguments)
 
     def __getitem__(self, name: str) -> Any:
-        return self.values_seen[name]
+        return self.captures[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.arguments[-1])
@@ -170,7 +170,7 @@ class TeacherCaptures(Mapping[str, Any]):
 
 
 def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
-    """Convert a normalised batch (B, 3, H, W) to bytes, red first."""
+    """Convert a normalised batch (B, 3, H, W) to bytes in RGB."""
     pixels = inputs * preprocessor.std + preprocessor.mean if preprocessor._enable_normalize else inputs
     ordered = pixels if preprocessor._channel_conversion else pixels.flip(1)
     return ordered.round().clamp(0, 255).byte()

@@ -1,4 +1,4 @@
-"""One student or teacher from its specs to its measured weights: what `kdbench.runs` calls."""
+"""Trains, loads and measures one student or teacher: the :class:`kdbench.runs.trainer.Trainer` of real runs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from kdbench.openmmlab.models.features import notes as feature_notes
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.training.distiller import Distiller, Teacher
 from kdbench.openmmlab.training.hooks import Progress
-from kdbench.openmmlab.training.run_files import drop_checkpoints
+from kdbench.openmmlab.training.run_files import WEIGHTS, drop_checkpoints
 from kdbench.openmmlab.training.runner import Place, Trained, train
 from kdbench.openmmlab.weights.checkpoints import check_loaded, load_weights, weights_hash
 from kdbench.openmmlab.weights.class_layers import model_to_fine_tune, rows_for
@@ -64,12 +64,10 @@ from kdbench.text import LONGEST, line
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "student.pth"
-
 
 @dataclass(frozen=True)
 class Subject:
-    """What is trained: a model on a dataset under a schedule.
+    """A model to train on a dataset under a schedule.
 
     Attributes:
         name: Unique name of the experiment (its identity).
@@ -77,10 +75,10 @@ class Subject:
         schedule: The recipe.
         dataset: The dataset's card.
         seed: Seed of initialisation, data order and steps.
-        pretrained: Start from the weights that the config names.
-        download: Fetch those weights if they are not there.
-        stage: What a staged teacher's maps go through.
-        classes: Class of the dataset -> class of the given weights whose outputs stand for it.
+        pretrained: Whether to start from the weights that the config names.
+        download: Whether to download those weights if they are missing.
+        stage: The stage that a teacher is fine-tuned with.
+        classes: Class of the dataset -> class of the given weights that is mapped to it.
         inherits: The teacher that a student's neck and heads start from, and its weights; None for their own.
     """
 
@@ -100,7 +98,7 @@ class Subject:
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
-        """Return the initialised model, with its stage; without initial weights all of it is to be trained."""
+        """Return the initialised model, with its stage; without initial weights all of its layers train."""
         config = self.config()
         check_trainable(config)
         if self.pretrained:
@@ -112,7 +110,7 @@ class Subject:
         return self._prepared(model)
 
     def notes(self) -> list[str]:
-        """Return lines on the weights that the built model starts from, and on layers that are thawed."""
+        """Return lines on the weights that the built model starts from, and on unfrozen layers."""
         config = self.config()
         return origins(config) + thawing(config, self.dataset) + self._inheritance()
 
@@ -123,21 +121,21 @@ class Subject:
         return [told(student, self._inherited(student))]
 
     def _inherited(self, model: Any) -> dict[str, torch.Tensor]:
-        """Return the weights that a model starts from in the place of its own."""
+        """Return the weights that a model starts from in place of its own."""
         if self.inherits is None:
             return {}
         teacher, weights = self.inherits
         return inherited(model, *teacher.loaded(weights))
 
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
-        """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
+        """Return the model with weights from a file, and what :func:`load_weights` says is missing in the file."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._prepared(build_model(config, self.dataset, self.seed))
         own = model.network if isinstance(model, FeatureTeacher) else model
         return model, load_weights(own, weights, self.renamed(), self._rows(weights))
 
     def _rows(self, weights: Path) -> dict[str, list[int]] | None:
-        """Return the rows of given weights that are taken, where classes of theirs stand for the dataset's."""
+        """Return the rows of given weights to take if their classes are mapped to the dataset's."""
         return None if self.classes is None else rows_for(self, self.classes, weights)
 
     def renamed(self) -> list[tuple[str, str]]:
@@ -153,12 +151,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave.
+    """Result of a training.
 
     Attributes:
-        curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
-        cost: Figures of a record's ``cost``.
-        notes: What was chosen and seen on the way.
+        curve: One dict for each evaluation: ``iteration`` and metrics.
+        cost: Figures for a record's ``cost``.
+        notes: Lines on choices and observations.
         weights: Hash of the trained weights.
     """
 
@@ -172,7 +170,7 @@ class Unaided(Method[Options]):
     """No distillation: trains a teacher or a plain student."""
 
     def losses(self, step: Any) -> dict[str, torch.Tensor]:
-        """Nothing is added."""
+        """Return no terms."""
         return {}
 
 
@@ -183,10 +181,10 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
         subject: The model.
         place: Folders, device and precision.
         progress: Receives the iterations.
-        start: Weights to start from: of the teacher that a stage trains further, or given ones of other classes.
+        start: Weights to start from: those of the teacher that a stage fine-tunes, or given ones of other classes.
 
     Raises:
-        UserError: If the weights to start from lack more than the layers of the dataset's classes.
+        UserError: If the weights lack other layers than those that depend on the classes.
     """
     if start is None:
         model, notes = subject.build(), subject.notes()
@@ -214,7 +212,7 @@ def train_with(
         options: Its options.
         place: Folders, device and precision.
         progress: Receives the iterations.
-        force: Go on although a gate failed; the record says so.
+        force: Whether to train although a gate failed; the record says so.
 
     Raises:
         GateError: If a gate fails.
@@ -238,7 +236,7 @@ def assembled(
     options: Options,
     probe: Probe,
 ) -> tuple[Distiller, list[str]]:
-    """Return a student with the method that is built for it, and one line for each choice that was made.
+    """Return a student with the method built for it, and one line for each choice.
 
     Raises:
         UserError: If the method does not work with these models.
@@ -275,7 +273,7 @@ def load_teacher(subject: Subject, weights: Path | None, overrule: Callable[[Gat
     Args:
         subject: The teacher.
         weights: The file; None: the weights are random.
-        overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
+        overrule: Called with the GateError of a teacher with random layers; raises it unless that is forced.
     """
     if weights is None:
         overrule(GateError(f"{subject.model.config} has random weights: give the teacher a checkpoint."))
@@ -348,7 +346,7 @@ def _finish(
     trained = train(
         model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name
     )
-    student, config = _bare(trained), subject.config()
+    student, config = _trained_student(trained), subject.config()
     if is_main_process():
         modules = own_modules(read_config(subject.model.config))
         export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
@@ -368,8 +366,8 @@ def _finish(
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))
 
 
-def _bare(trained: Trained) -> Any:
-    """Return the trained student, or the average of its weights where that is kept (by mmengine's hook)."""
+def _trained_student(trained: Trained) -> Any:
+    """Return the trained student, with the average of its weights if mmengine's hook keeps one."""
     model = getattr(trained.runner.model, "module", trained.runner.model)
     for hook in trained.runner.hooks:
         average = getattr(hook, "ema_model", None)

@@ -52,7 +52,7 @@ def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
 
 def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
     """Return the file with a teacher's weights: where its training leaves them, or the given checkpoint."""
-    from kdbench.openmmlab.students import WEIGHTS
+    from kdbench.openmmlab.training.run_files import WEIGHTS
 
     trained = settings.folder(teacher) / WEIGHTS
     if teacher.checkpoint is None or trained.is_file():

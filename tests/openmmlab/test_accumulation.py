@@ -11,7 +11,7 @@ from small_bench import SCHEDULE, Silent
 from test_adversary import Rival
 from torch import nn
 
-from kdbench.openmmlab.students import _bare
+from kdbench.openmmlab.students import _trained_student
 from kdbench.openmmlab.training.runner import checkpoint_interval
 
 WHOLE = {"iterations": 2, "batch_size": 2, "clip_norm": 0.05, "optimizer": "SGD"}
@@ -57,7 +57,7 @@ def test_the_average_of_the_weights_moves_with_steps(bench, tmp_path, steady):
         settings = settings | {"average": 0.3}
         model = without_batch_statistics(bench.distiller("pspnet", "none", **settings))
         before = torch.cat([value.detach().flatten() for value in model.student.parameters()])
-        average = _bare(bench.train(model, "pspnet", tmp_path / name, **settings))
+        average = _trained_student(bench.train(model, "pspnet", tmp_path / name, **settings))
         return torch.cat([value.flatten() for value in average.parameters()]) - before
 
     change = averaged("whole", WHOLE | {"iterations": 3})

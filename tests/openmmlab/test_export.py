@@ -23,7 +23,7 @@ prepare_libraries("mmseg")
 
 from mmcv.transforms import Compose  # noqa: E402
 
-from kdbench.openmmlab.data.loaders import TRUTH, evaluation_pipeline  # noqa: E402
+from kdbench.openmmlab.data.loaders import LOAD_TRUTH, evaluation_pipeline  # noqa: E402
 from kdbench.openmmlab.models.building import build_model, full_config  # noqa: E402
 from kdbench.openmmlab.weights.checkpoints import load_weights, weights_hash  # noqa: E402
 from kdbench.openmmlab.weights.export import export, inference_config  # noqa: E402
@@ -115,7 +115,7 @@ def image(tmp_path):
 
 def predicted(student, dataset, image):
     """What the student itself predicts, by the pipeline that it is evaluated with."""
-    steps = [step for step in evaluation_pipeline(dataset, SCHEDULE) if step["type"] not in TRUTH]
+    steps = [step for step in evaluation_pipeline(dataset, SCHEDULE) if step["type"] not in LOAD_TRUTH]
     packed = Compose(steps)({"img_path": str(image), "img_id": 0})
     with torch.no_grad():
         batch = {"inputs": [packed["inputs"]], "data_samples": [packed["data_samples"]]}

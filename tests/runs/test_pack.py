@@ -99,7 +99,7 @@ def test_too_little_memory_makes_smaller_packs(packed):
 
 def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monkeypatch):
     packed.steps = 3
-    monkeypatch.setattr("kdbench.openmmlab.training.memory.room_for", lambda _each, _device: 1)
+    monkeypatch.setattr("kdbench.openmmlab.process.room_for", lambda _each, _device: 1)
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(METHODS, "done")
     first, second = ("none", "hinton"), ("fitnets", "mimic")

@@ -1,4 +1,4 @@
-"""Before the long part: shapes are probed and gates checked on one real batch, on copies that are thrown away."""
+"""Checks before a training on one real batch, with copies of the models: shapes, pixels and first losses."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from kdbench.plugins import title_of
 
 PROBED_IMAGES = 2
 DRAWN_IMAGES = 200
-"""Images that are looked at, at most, for some that have objects."""
+"""Number of images that are searched for some with objects."""
 LARGEST_RATIO = 100.0
+"""Largest ratio of the distillation loss to the task loss."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +38,26 @@ class Probe:
 
     Attributes:
         raw: Images and samples as loaded, before any preprocessor.
-        seen: What is in it, in words.
+        seen: Description of its content.
     """
 
     raw: Any
     seen: str = ""
 
     def batch(self, model: Any) -> tuple[Tensor, Any]:
-        """Return the batch as a model's own preprocessor gives it in training."""
-        MessageHub.get_current_instance().update_info("iter", 0)  # a batch's random size asks for it
+        """Return the batch as a model's own preprocessor makes it in training."""
+        MessageHub.get_current_instance().update_info("iter", 0)  # a preprocessor of random sizes reads it
         with seeded(0, "probe"):
             data = model.data_preprocessor(copy.deepcopy(self.raw), True)
         return data["inputs"], data["data_samples"]
 
 
 def probe_of(images: SeededImages, count: int = PROBED_IMAGES) -> Probe:
-    """Return the first images of a training that have objects; its first ones where none has.
+    """Return the first images of a training that have objects; if none has, its first images.
 
     Args:
         images: The images of the training, in its order.
-        count: How many to take.
+        count: Number of images.
     """
     drawn = (images[position] for position in range(DRAWN_IMAGES))
     taken = list(islice((image for image in drawn if _is_labelled(image, images)), count))
@@ -74,15 +75,15 @@ def _is_labelled(image: Any, images: SeededImages) -> bool:
 
 
 def check_family(method: Method[Any], family: str, *, features: bool = False) -> frozenset[str]:
-    """Return the captures that a method needs, if the family has them, and those of its others that it has.
+    """Return the captures that a method needs, and those of its optional ones that the family has.
 
     Args:
         method: The method.
         family: The student's family.
-        features: Whether the teacher gives feature maps alone.
+        features: Whether the teacher only outputs feature maps.
 
     Raises:
-        UserError: With the families that work, or where it needs more than a feature teacher gives.
+        UserError: If the family lacks a needed capture, with the families that work, or a feature teacher does.
     """
     title = title_of(type(method))
     with running(title, "needs()"):
@@ -106,14 +107,14 @@ def check_family(method: Method[Any], family: str, *, features: bool = False) ->
 
 
 def available(family: str, *, features: bool) -> frozenset[str]:
-    """Return the captures of a student's family that a teacher of that family has, or one of feature maps alone."""
+    """Return the captures of a family that a teacher of it has, or one that only outputs feature maps."""
     return FAMILIES[family] & MAPS if features else FAMILIES[family]
 
 
 def probe_shapes(
     student: Any, teacher: Teacher, probe: Probe, names: frozenset[str], dataset: Dataset
 ) -> Shapes:
-    """Shapes of the captures of both models on the probed batch; neither model's weights are changed.
+    """Return the shapes of both models' captures on the probed batch; neither model's weights change.
 
     Raises:
         UserError: If the models are of two families and the method compares more than feature maps.
@@ -143,12 +144,12 @@ def probe_shapes(
 
 
 def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
-    """Check that the teacher sees the pixels that its own preprocessor would give.
+    """Check that the teacher sees the same pixels as through its own preprocessor.
 
     A feature teacher passes: it has a normalisation, but no size or padding of its own.
 
     Raises:
-        GateError: If it would not.
+        GateError: If it does not.
     """
     if isinstance(teacher, FeatureTeacher):
         return
@@ -169,12 +170,12 @@ def check_same_pixels(student: Any, teacher: Any, probe: Probe) -> None:
 
 
 def check_losses(model: Distiller, probe: Probe, selector: str) -> None:
-    """First losses: finite, and the distillation terms neither nothing nor everything.
+    """Check that the first losses are finite, and the distillation loss neither zero nor far above the task loss.
 
-    They are looked at in the first iteration and in the middle, since a method may hold its loss back.
+    The first and the middle iteration are checked, since a method may start its loss late.
 
     Raises:
-        GateError: With what to look at.
+        GateError: With advice on what to look at.
     """
     trial = copy.deepcopy(model).train()
     inputs, samples = probe.batch(trial.student)
@@ -208,8 +209,8 @@ def check_teacher(metric: MetricCard, value: float, chance: float) -> None:
 
     Args:
         metric: The metric.
-        value: What the teacher reaches.
-        chance: How far from the worst value what takes no skill is, see :func:`kdbench.datasets.usable.chance`.
+        value: The teacher's score.
+        chance: Distance of the score without skill from the worst one, see :func:`kdbench.datasets.usable.chance`.
 
     Raises:
         GateError: If it is not.

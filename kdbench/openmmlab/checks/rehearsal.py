@@ -1,4 +1,4 @@
-"""A rehearsal before the first training: untrained models and a few images tell what cannot work."""
+"""Tries untrained models on a few images before the first training, to find what cannot work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kdbench.datasets.pictures import Size
 from kdbench.distill.randomness import seeded
 from kdbench.errors import ArgumentError, UserError
 from kdbench.openmmlab.checks.preflight import PROBED_IMAGES, Probe, check_same_pixels, probe_of
-from kdbench.openmmlab.complexity import parameters_and_flops, reason
+from kdbench.openmmlab.complexity import broken_model, parameters_and_flops
 from kdbench.openmmlab.data.loaders import batch_of_a_process, evaluation_sizes
 from kdbench.openmmlab.data.sampling import SeededImages
 from kdbench.openmmlab.models.configs import family_of
@@ -24,25 +24,25 @@ from kdbench.openmmlab.weights.pretrained import require_pretrained
 from kdbench.openmmlab.weights.thawing import thawing
 
 DIVISOR = 32
-"""What the sides of an image are padded to a multiple of where a model needs that."""
+"""Divisor of an image's sides that models with size constraints need."""
 
 
 class Untrained:
-    """The untrained models of a session and the images that they are trained on, each made once."""
+    """The untrained models of a session and their training images, each made once."""
 
     def __init__(self) -> None:
         self._models: dict[str, Any] = {}
         self._images: dict[str, SeededImages] = {}
 
     def model(self, subject: Subject, place: Place) -> Any:
-        """Return a model on its device; initial and inherited weights are left out."""
+        """Return a model on its device, without initial or inherited weights."""
         if subject.name not in self._models:
             untrained = replace(subject, pretrained=False, inherits=None)
             self._models[subject.name] = untrained.build().to(place.device)
         return self._models[subject.name]
 
     def probe(self, subject: Subject, place: Place, count: int = PROBED_IMAGES) -> Probe:
-        """Return some images of a training."""
+        """Return the first ``count`` images of a training."""
         if subject.name not in self._images:
             self._images[subject.name] = training_images(subject, place)
         return probe_of(self._images[subject.name], count)
@@ -51,21 +51,21 @@ class Untrained:
 def check_model(
     role: str, subject: Subject, place: Place, untrained: Untrained, *, trained: bool = True
 ) -> str:
-    """Build a model, run it on shapes alone and, if it is trained, on a few images as its training does.
+    """Build a model, run it on shapes alone and, if it will be trained, on a few training images.
 
     Args:
         role: ``teacher`` or ``student``.
         subject: The model, its dataset and its recipe.
         place: The data and the device.
-        untrained: Has the model, or gets it.
-        trained: Whether it is trained; False for a teacher from a checkpoint, or one of feature maps.
+        untrained: Cache of the session's models.
+        trained: Whether it will be trained; False for a teacher from a checkpoint, or one of feature maps.
 
     Returns:
         One line on its size and on layers that are thawed.
 
     Raises:
-        UserError: If the model is of no known family, or its config, an edit, the initial weights or the recipe do
-            not work.
+        UserError: If the family is unknown, or the config, an edit, the initial weights or the recipe do not
+            work.
     """
     config, judged = subject.config(), not subject.model.gives_features
     if judged:
@@ -99,7 +99,7 @@ def check_together(
 ) -> None:
     """Run a method between untrained models on a few images, at the start of a training and half-way.
 
-    Its values say nothing yet; that it is computed says that families, levels, heads and sizes go together.
+    The values mean nothing yet, but the method runs only if families, levels, heads and sizes match.
 
     Args:
         student: The student.
@@ -107,8 +107,8 @@ def check_together(
         card: The method's card.
         options: Its options.
         place: The data and the device.
-        untrained: Has the models, or gets them.
-        force: Go on although the models see different pixels.
+        untrained: Cache of the session's models.
+        force: Whether to accept models that see different pixels.
 
     Raises:
         UserError: If the method does not work with these models.
@@ -127,7 +127,7 @@ def check_together(
 
 
 def _notes(subject: Subject, config: Any) -> list[str]:
-    """Say what is odd about a training."""
+    """Return notes on what is unusual about a training."""
     notes, recipe = thawing(config, subject.dataset), subject.schedule
     if recipe.warmup >= recipe.iterations:
         notes.append(
@@ -146,7 +146,7 @@ def _step(subject: Subject, place: Place, untrained: Untrained) -> None:
 
 
 def _check_sizes(role: str, subject: Subject, place: Place) -> None:
-    """Refuse test images of other sizes than the recipe's that the model cannot take."""
+    """Raise an error if the model cannot take the sizes of the test images."""
     if not subject.schedule.keep_ratio:
         return
     for size in evaluation_sizes(subject.dataset, place.folder, subject.schedule):
@@ -177,12 +177,12 @@ def _needs_multiples(role: str, subject: Subject, size: Size, part: str = "scale
 
 
 def _section(role: str) -> str:
-    """Return the part of a pair that has a role's recipe."""
+    """Return the part of a pair with a role's recipe."""
     return "schedule" if role == "student" else "teacher_schedule"
 
 
 def _explained(role: str, subject: Subject, error: Exception) -> UserError:
-    """Return what a model's error means for its user."""
+    """Return a model's error in the words of its user."""
     text = str(error)
     if "more than 1 value per channel" in text:
         why = f"the {role} normalises over a batch after pooling: two images in each process at least."
@@ -195,8 +195,7 @@ def _explained(role: str, subject: Subject, error: Exception) -> UserError:
         padded = (-(-size[0] // DIVISOR) * DIVISOR, -(-size[1] // DIVISOR) * DIVISOR)
         if padded != size and _takes(subject, padded) and not _takes(subject, size):
             return _needs_multiples(role, subject, size, part)
-    model = f"the {role}'s model ({subject.model.config})"
-    return UserError(f"{model} does not work: {reason(error)}. Check its config and settings.")
+    return broken_model(role, subject.model, error)
 
 
 def amount(number: int) -> str:

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmdet.datasets import BaseDetDataset
-from mmdet.registry import DATASETS as DETECTION_DATASETS
+from mmdet.registry import DATASETS
 
 from kdbench.cards import Dataset
 from kdbench.datasets.boxes import Annotation
 from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.layout import SplitImage
-from kdbench.openmmlab.data.packed import Keeping, Packed
+from kdbench.openmmlab.data.packed import FromCache, Packed
 from kdbench.openmmlab.data.sampling import naming_bad_files
 
 
-@DETECTION_DATASETS.register_module(name="KdbenchBoxImages")
-class BoxImages(Keeping, BaseDetDataset):  # type: ignore[misc]
-    """Images with boxes, whose corners are counted from 0 here.
+@DATASETS.register_module(name="KdbenchBoxImages")
+class BoxImages(FromCache, BaseDetDataset):  # type: ignore[misc]
+    """Images with boxes whose corner coordinates start at 0.
 
     Args:
         dataset: The dataset's card.
         items: The images of the split.
-        kept: Their entries, where they were kept.
+        kept: Their cached entries, if there are any.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class BoxImages(Keeping, BaseDetDataset):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return one entry an image; as in mmdet, COCO's images without any object are not trained on."""
+        """Return one entry for each image; as in mmdet, COCO's images without objects are not trained on."""
         entries = [self._entry(item) for item in self.items]
         if self.test_mode or self.dataset.layout != "coco":
             return entries
         return [entry for entry in entries if entry["instances"]]
 
     def prepare_data(self, idx: int) -> Any:
-        """Put an image through the pipeline. Raises DataError where its file cannot be read."""
+        """Put an image through the pipeline. Raises DataError if its file cannot be read."""
         with naming_bad_files(self.get_data_info(idx)["img_path"]):
             return super().prepare_data(idx)
 

@@ -24,8 +24,8 @@ from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
 
 EVALUATION_BATCH = 16
-TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
-"""Names of the steps that load boxes and masks."""
+LOAD_TRUTH = ("LoadAnnotations", "KdbenchLoadMask")
+"""Names of the pipeline steps that load boxes and masks."""
 
 def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[str, Any]]) -> Any:
     """Return the OpenMMLab dataset of one split."""
@@ -56,10 +56,10 @@ def images_of(dataset: Dataset, folder: Path, split: str, pipeline: list[dict[st
 def training_loader(
     dataset: Dataset, folder: Path, schedule: Schedule, seed: int, workers: int
 ) -> DataLoader[Any]:
-    """Endless augmented batches: a function of the seed alone.
+    """Return an endless loader of augmented batches that depend on the seed alone.
 
     Raises:
-        UserError: If a batch cannot be dealt out evenly over the processes.
+        UserError: If a batch cannot be divided evenly among the processes.
     """
     plain = images_of(dataset, folder, "train", training_pipeline(dataset, schedule))
     images = SeededImages(plain, seed, schedule.batch_size, upright(plain, schedule))
@@ -76,10 +76,10 @@ def training_loader(
 
 
 def batch_of_a_process(schedule: Schedule) -> int:
-    """Return the images that one process has in a batch.
+    """Return the number of images in one process's part of a batch.
 
     Raises:
-        UserError: If a batch cannot be dealt out evenly over the processes.
+        UserError: If a batch cannot be divided evenly among the processes.
     """
     processes = int(get_world_size())
     if schedule.batch_size % processes:
@@ -89,7 +89,7 @@ def batch_of_a_process(schedule: Schedule) -> int:
 
 
 def upright(images: Any, schedule: Schedule) -> list[bool]:
-    """Return whether each image is higher than wide when it is resized; empty where all get one size."""
+    """Return whether each resized image is higher than wide; empty if all have one size."""
     if not schedule.keep_ratio or schedule.crop is not None:
         return []
     return [height > width for width, height in sizes_of(images, schedule)]
@@ -98,7 +98,7 @@ def upright(images: Any, schedule: Schedule) -> list[bool]:
 def evaluation_loader(
     dataset: Dataset, folder: Path, schedule: Schedule, split: str, workers: int
 ) -> DataLoader[Any]:
-    """Return a split's images, each once, in batches of one size that do not depend on the order of its lists."""
+    """Return a loader of a split's images in batches of one size, independent of the order of the split's lists."""
     pipeline = evaluation_pipeline(dataset, schedule)
     images = SortedImages(images_of(dataset, folder, split, pipeline), schedule)
     return DataLoader(
@@ -112,13 +112,13 @@ def evaluation_loader(
 
 
 def evaluation_sizes(dataset: Dataset, folder: Path, schedule: Schedule) -> list[tuple[int, int]]:
-    """Return the width and height of every test image after resizing, each once."""
+    """Return the distinct sizes, width and height, of the resized test images."""
     images = images_of(dataset, folder, "test", evaluation_pipeline(dataset, schedule))
     return list(dict.fromkeys(SortedImages(images, schedule).sizes))
 
 
 def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
-    """Load, resize, crop and flip as the schedule says."""
+    """Return the steps that load, resize, crop and flip as the schedule says."""
     detection = dataset.task == "detection"
     resize: dict[str, Any] = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if schedule.resize_range is not None:
@@ -135,7 +135,7 @@ def training_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, An
 
 
 def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, Any]]:
-    """Load and resize; the truth keeps its own size, predictions are scaled to it."""
+    """Return the steps that load and resize; the truth keeps its size, predictions are scaled to it."""
     resize = {"type": "Resize", "scale": schedule.scale, "keep_ratio": schedule.keep_ratio}
     if dataset.task == "segmentation":
         return [{"type": "LoadImageFromFile"}, resize, _annotations(dataset), {"type": "PackSegInputs"}]
@@ -150,8 +150,8 @@ def evaluation_pipeline(dataset: Dataset, schedule: Schedule) -> list[dict[str, 
 
 
 def _annotations(dataset: Dataset) -> dict[str, Any]:
-    """Return the step that loads the boxes or the mask, one of :data:`TRUTH`."""
-    boxes, mask = TRUTH
+    """Return the step that loads the boxes or the mask, one of :data:`LOAD_TRUTH`."""
+    boxes, mask = LOAD_TRUTH
     return (
         {"type": boxes, "with_bbox": True}
         if dataset.task == "detection"
@@ -160,11 +160,11 @@ def _annotations(dataset: Dataset) -> dict[str, Any]:
 
 
 def leave_signals(number: int) -> None:
-    """Let this data loading process, the ``number``-th, end by a signal of its parent only.
+    """Let this data loading process, the ``number``-th, only be ended by its parent.
 
-    A terminal's Ctrl-C goes to all processes, and so does a scheduler's SIGTERM before it takes a machine away.
-    The training process writes a checkpoint then, for which it may need further batches; and torch raises an
-    error in it when a data loading process is killed, with which the run would have failed.
+    A terminal's Ctrl-C and a scheduler's SIGTERM go to all processes. The training process then writes a checkpoint,
+    for which it may need further batches; and torch raises an error in it when a data loading process is killed,
+    which would make the run fail.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS

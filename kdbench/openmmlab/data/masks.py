@@ -8,17 +8,16 @@ from typing import Any
 
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
-from mmseg.registry import DATASETS as SEGMENTATION_DATASETS
-from mmseg.registry import TRANSFORMS as SEGMENTATION_TRANSFORMS
+from mmseg.registry import DATASETS, TRANSFORMS
 
 from kdbench.cards import Dataset
 from kdbench.datasets.layout import SplitImage
 from kdbench.datasets.masks import read_indices
-from kdbench.openmmlab.data.packed import Keeping, Packed
+from kdbench.openmmlab.data.packed import FromCache, Packed
 from kdbench.openmmlab.data.sampling import DataError, naming_bad_files
 
 
-@SEGMENTATION_TRANSFORMS.register_module(name="KdbenchLoadMask")
+@TRANSFORMS.register_module(name="KdbenchLoadMask")
 class LoadMask(BaseTransform):  # type: ignore[misc]
     """Loads an image's mask as class indices.
 
@@ -30,7 +29,7 @@ class LoadMask(BaseTransform):  # type: ignore[misc]
         self.dataset = dataset
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Add ``gt_seg_map``, of shape (height, width). Raises DataError where the mask cannot be used."""
+        """Add ``gt_seg_map``, of shape (height, width). Raises DataError if the mask cannot be used."""
         path = Path(results["seg_map_path"])
         try:
             results["gt_seg_map"] = read_indices(path, self.dataset)
@@ -40,13 +39,13 @@ class LoadMask(BaseTransform):  # type: ignore[misc]
         return results
 
 
-@SEGMENTATION_DATASETS.register_module(name="KdbenchMaskImages")
-class MaskImages(Keeping, BaseSegDataset):  # type: ignore[misc]
+@DATASETS.register_module(name="KdbenchMaskImages")
+class MaskImages(FromCache, BaseSegDataset):  # type: ignore[misc]
     """Images and masks.
 
     Args:
         items: The images of the split.
-        kept: Their entries, where they were kept.
+        kept: Their cached entries, if there are any.
     """
 
     def __init__(self, *, items: Sequence[SplitImage], kept: Packed | None = None, **kwargs: Any) -> None:
@@ -54,7 +53,7 @@ class MaskImages(Keeping, BaseSegDataset):  # type: ignore[misc]
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Return one entry an image."""
+        """Return one entry for each image."""
         return [
             {
                 "img_path": str(item.image),
@@ -65,7 +64,7 @@ class MaskImages(Keeping, BaseSegDataset):  # type: ignore[misc]
         ]
 
     def prepare_data(self, idx: int) -> Any:
-        """Put an image and its mask through the pipeline. Raises DataError where a file cannot be read."""
+        """Put an image and its mask through the pipeline. Raises DataError if a file cannot be read."""
         info = self.get_data_info(idx)
         with naming_bad_files(info["img_path"], info["seg_map_path"]):
             return super().prepare_data(idx)

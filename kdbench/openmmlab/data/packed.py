@@ -1,4 +1,4 @@
-"""The entries of a large split, packed into bytes once and kept in the user's cache while no file changes."""
+"""Caches the entries of a large split, packed into bytes, until a file of the dataset changes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from kdbench.files import write_atomically
 from kdbench.openmmlab.data.sampling import shown_size
 
 LARGE = 20_000
-"""Images from which on the entries of a split are packed, so that loading processes share them.
+"""Least number of images for a split to be packed, so that data loading processes share its entries.
 
-Mmengine collects all garbage of the process for that, which takes half a second."""
+mmengine runs a garbage collection for that, which takes half a second."""
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What an OpenMMLab dataset holds.
+    """The packed entries of an OpenMMLab dataset.
 
     Attributes:
-        data: Its entries one after the other, as mmengine serialises them.
-        ends: Where each ends, in bytes.
+        data: The entries one after the other, as mmengine serialises them.
+        ends: End of each entry, in bytes.
         sizes: Width and height of each image as it is shown, of shape (images, 2).
     """
 
@@ -38,8 +38,8 @@ class Packed:
     sizes: npt.NDArray[np.int64]
 
 
-class Keeping:
-    """The part of an OpenMMLab dataset that takes its entries from a :class:`Packed`, where there is one."""
+class FromCache:
+    """A mixin for OpenMMLab datasets that take their entries from a :class:`Packed`, if there is one."""
 
     kept: Packed | None
     serialize_data: bool
@@ -55,24 +55,24 @@ class Keeping:
 
 
 def read(dataset: Dataset, folder: Path, split: str) -> Packed | None:
-    """Return the entries of a split as they were kept; None where there are none, or a file has changed since."""
+    """Return the cached entries of a split; None if there are none, or a file has changed since."""
     file = _file(dataset, folder, split)
     if not file.is_file() or (found := known(dataset, folder)) is None:
         return None
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(file) as arrays:
-        if str(arrays["of"]) == _of(found):
+        if str(arrays["of"]) == _key(found):
             return Packed(arrays["data"], arrays["ends"], arrays["sizes"])
     return None
 
 
 def write(dataset: Dataset, folder: Path, split: str, images: Any) -> Packed:
-    """Keep the entries of a split whose files were checked, and return them.
+    """Cache the entries of a split whose files were checked, and return them.
 
     Args:
         dataset: The dataset's card.
         folder: Its folder.
         split: Name of the split.
-        images: The OpenMMLab dataset of it, whose entries are serialised.
+        images: The OpenMMLab dataset with serialised entries.
 
     Raises:
         DataError: If an image cannot be read.
@@ -81,7 +81,7 @@ def write(dataset: Dataset, folder: Path, split: str, images: Any) -> Packed:
     made = Packed(images.data_bytes, images.data_address, np.array(sizes, dtype=np.int64))
     found, file = known(dataset, folder), _file(dataset, folder, split)
     if found is not None:
-        arrays = {"data": made.data, "ends": made.ends, "sizes": made.sizes, "of": _of(found)}
+        arrays = {"data": made.data, "ends": made.ends, "sizes": made.sizes, "of": _key(found)}
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, partial(_save, arrays), lasting=False)
@@ -92,8 +92,8 @@ def _save(arrays: dict[str, Any], file: Any) -> None:
     np.savez(file, **arrays)
 
 
-def _of(found: Checked) -> str:
-    """Name what entries were made of and by: the content of the dataset, and the code of this room."""
+def _key(found: Checked) -> str:
+    """Return the key of cached entries: the content of the dataset and the code of this package."""
     return f"{found.fingerprint} {code_of(Path(__file__).parent)}"
 
 

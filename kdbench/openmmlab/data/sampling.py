@@ -29,7 +29,7 @@ class DataError(UserError):
     """A file of the dataset became unreadable.
 
     Args:
-        message: One line. From a loader's worker process torch hands on a traceback that ends with it.
+        message: One line. For a data loading process torch passes on a traceback that ends with it.
     """
 
     def __init__(self, message: str) -> None:
@@ -38,7 +38,7 @@ class DataError(UserError):
 
 @contextmanager
 def naming_bad_files(*files: str) -> Iterator[None]:
-    """Where the block fails because a file cannot be read, raise DataError that names the file."""
+    """Raise DataError with the name of the file if the block fails because a file cannot be read."""
     try:
         yield
     except Exception as error:
@@ -53,7 +53,7 @@ def naming_bad_files(*files: str) -> Iterator[None]:
 
 
 def shown_size(path: str) -> Size:
-    """Return the width and height of an image as it is shown. Raises DataError where it cannot be read."""
+    """Return the width and height of an image as it is shown. Raises DataError if it cannot be read."""
     try:
         return image_size(Path(path), pixels=False)
     except ValueError as reason:
@@ -61,10 +61,10 @@ def shown_size(path: str) -> Size:
 
 
 class PositionSampler(Sampler[int]):
-    """The positions 0, 1, 2, ... without end, dealt out over the processes of a distributed run.
+    """The positions 0, 1, 2, ... without end, divided among the processes of a distributed run.
 
     Args:
-        size: Number of images: what mmengine takes for the length of an epoch.
+        size: Number of images, which mmengine uses as the length of an epoch.
     """
 
     def __init__(self, size: int) -> None:
@@ -78,7 +78,7 @@ class PositionSampler(Sampler[int]):
         return self.size // self.world_size
 
     def skip(self, samples: int) -> None:
-        """Go on after ``samples`` positions of this process (mmengine calls it on resume)."""
+        """Skip ``samples`` positions of this process (mmengine calls it on resume)."""
         self.start += samples
 
     def __iter__(self) -> Iterator[int]:
@@ -91,16 +91,16 @@ class PositionSampler(Sampler[int]):
 def grouped(
     order: npt.NDArray[np.int64], upright: Sequence[bool], batch_size: int, before: int
 ) -> npt.NDArray[np.int64]:
-    """Bring images of one kind together in batches, each where its last image was.
+    """Group images of one orientation in batches, each at the place of its last image.
 
     Args:
         order: Indices of an epoch's images.
-        upright: Kind of each image.
-        batch_size: Images of a batch.
-        before: So many images belong to the last batch of the epoch before: they stay where they are.
+        upright: Whether each image is higher than wide.
+        batch_size: Number of images in a batch.
+        before: Number of images that belong to the last batch of the previous epoch, and so stay in place.
 
     Returns:
-        The same indices; those that fill no batch are at the end. With one kind alone they are as they were.
+        The same indices, with those that fill no batch at the end; unchanged if there is one orientation.
     """
     found: list[int] = list(order[:before])
     waiting: dict[bool, list[int]] = {False: [], True: []}
@@ -114,14 +114,14 @@ def grouped(
 
 
 class SeededImages(Dataset[Any]):
-    """An image and its augmentation by position: each epoch a new permutation.
+    """Augmented images by position, with a new permutation in each epoch.
 
     Args:
         images: The dataset with its augmenting pipeline.
         seed: Seed of the run.
-        batch_size: Images of a batch in all processes together.
-        upright: Whether each image is higher than wide: batches hold images of one kind, but for the last ones
-            of an epoch, so that little of them is padding. Empty: the order does not depend on it.
+        batch_size: Number of images in a batch of all processes together.
+        upright: Whether each image is higher than wide: to save padding, batches hold images of one orientation,
+            except the last ones of an epoch. Empty to ignore the orientation.
     """
 
     def __init__(self, images: Any, seed: int, batch_size: int = 1, upright: Sequence[bool] = ()) -> None:
@@ -139,7 +139,7 @@ class SeededImages(Dataset[Any]):
         self.images.full_init()
 
     def index(self, position: int) -> int:
-        """Index of the image at a position."""
+        """Return the index of the image at a position."""
         epoch, offset = divmod(position, len(self.images))
         if self._order[0] != epoch:
             self._order = epoch, self._epoch(epoch)
@@ -157,11 +157,11 @@ class SeededImages(Dataset[Any]):
 
 
 class SortedImages(Dataset[Any]):
-    """A split's images by size after resizing, and by path among those of one size, whatever order its lists have.
+    """A split's images sorted by resized size and then by path, whatever the order of the split's lists.
 
     Args:
         images: The OpenMMLab dataset with its evaluation pipeline.
-        schedule: Says how images are resized.
+        schedule: Determines how images are resized.
     """
 
     def __init__(self, images: Any, schedule: Schedule) -> None:
@@ -181,9 +181,9 @@ class SameSize(Sampler[list[int]]):
     """Batches of consecutive positions whose images have one size.
 
     Args:
-        positions: The positions in order (of this process, in a distributed run).
+        positions: The positions in order (in a distributed run, those of this process).
         sizes: Size of the image at each position.
-        largest: Images in a batch, at most.
+        largest: Largest number of images in a batch.
     """
 
     def __init__(self, positions: Sampler[int], sizes: Sequence[Size], largest: int) -> None:
@@ -218,5 +218,5 @@ def _paths(images: Any) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def _resized(paths: tuple[str, ...], scale: Size) -> list[Size]:
-    """Width and height of each image after resizing. Raises DataError where a file cannot be read."""
+    """Return width and height of each resized image. Raises DataError if a file cannot be read."""
     return [rescale_size(shown_size(path), scale) for path in paths]

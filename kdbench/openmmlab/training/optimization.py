@@ -14,7 +14,7 @@ from kdbench.specs import Precision, Schedule
 
 
 class _ClipPerGroup:
-    """Clips each parameter group by its own norm: an adapter's gradient does not shrink the student's."""
+    """A mixin that clips each parameter group by its own norm, since adapters must not shrink the student's."""
 
     optimizer: torch.optim.Optimizer
     clip_grad_kwargs: dict[str, Any]
@@ -30,15 +30,15 @@ class GroupOptimWrapper(_ClipPerGroup, OptimWrapper):  # type: ignore[misc]
 
 
 class GroupAmpOptimWrapper(_ClipPerGroup, AmpOptimWrapper):  # type: ignore[misc]
-    """mmengine's AMP wrapper, clipping per group: float16, whose small gradients need their scale."""
+    """mmengine's AMP wrapper for float16 with scaled gradients, clipping per group."""
 
 
 class GroupBfloatOptimWrapper(GroupOptimWrapper):
-    """Forward passes in bfloat16 on any device; its range is that of float32, so that no gradient is scaled.
+    """Forward passes in bfloat16 on any device; with the range of float32, gradients need no scale.
 
     Args:
-        device: Class of device of the model.
-        others: As for mmengine's wrapper.
+        device: Type of the model's device.
+        others: Arguments of mmengine's wrapper.
     """
 
     def __init__(self, device: str, **others: Any) -> None:
@@ -47,7 +47,7 @@ class GroupBfloatOptimWrapper(GroupOptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """Compute in bfloat16 where autocast does."""
+        """Compute in bfloat16 under autocast."""
         with super().optim_context(model), torch.autocast(self.device, dtype=torch.bfloat16):
             yield
 
@@ -55,20 +55,20 @@ class GroupBfloatOptimWrapper(GroupOptimWrapper):
 def optim_wrapper(
     student: nn.Module, method: nn.Module, schedule: Schedule, precision: Precision, device: str
 ) -> OptimWrapper:
-    """Return one optimizer over the student and the method's adapters, a group each.
+    """Return one optimizer for the student and the method's adapters, a parameter group each.
 
-    What needs no gradient is left out: frozen stages, an adversary (it has its own, see ``AdversaryHook``).
+    Parameters without gradient are left out: frozen stages and an adversary (see ``AdversaryHook``).
 
     Args:
         student: The student.
-        method: The method, whose parameters are its adapters'.
-        schedule: Gives the optimizer and its settings.
-        precision: What forward passes compute in.
-        device: Class of device that they run on.
+        method: The method; its parameters are those of its adapters.
+        schedule: Provides the optimizer and its settings.
+        precision: Precision of the forward passes.
+        device: Type of the device.
     """
     groups = [{"params": [p for p in part.parameters() if p.requires_grad]} for part in (student, method)]
     groups = [group for group in groups if group["params"]]
-    kernel = True if groups[0]["params"][0].device.type == "cuda" else None  # one for all parameters
+    kernel = True if groups[0]["params"][0].device.type == "cuda" else None  # one kernel for all parameters
     if schedule.optimizer == "SGD":
         optimizer: torch.optim.Optimizer = torch.optim.SGD(
             groups, lr=schedule.lr, momentum=0.9, weight_decay=schedule.weight_decay, fused=kernel
@@ -87,7 +87,7 @@ def optim_wrapper(
 
 
 def learning_rate(schedule: Schedule) -> list[dict[str, Any]]:
-    """Mmengine's parameter schedulers: linear warm-up, then the decay."""
+    """Return mmengine's parameter schedulers: linear warm-up, then the decay."""
     total, warmup = schedule.iterations, min(schedule.warmup, schedule.iterations - 1)
     schedulers: list[dict[str, Any]] = []
     if warmup:

@@ -1,4 +1,4 @@
-"""Drives mmengine's Runner for one training: a teacher's, a plain student's or a distilled student's."""
+"""Runs one training of a teacher, a plain student or a distilled student with mmengine's Runner."""
 
 from __future__ import annotations
 
@@ -36,21 +36,22 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training.sharing import Lanes
 
 CHECKPOINTS = 10
+"""Number of checkpoints that a training writes."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and on what a training runs; none of it is part of a result's identity.
+    """Folders, device and processes of a training; not part of a result's identity.
 
     Attributes:
-        folder: Data of the dataset.
-        work_dir: Checkpoints and logs.
+        folder: Folder of the dataset.
+        work_dir: Folder of checkpoints and logs.
         device: Type of the device.
-        precision: What the training computes in.
-        workers: Processes that load data (0: none besides the trainer).
-        visualizers: mmengine's visualisation backends, by type.
-        pack: What it shares with the trainings beside it; None for a training alone.
-        step_limit: Seconds that an iteration may take; None: any.
+        precision: Precision of the forward passes.
+        workers: Number of data loading processes; 0 loads in the training process.
+        visualizers: Types of mmengine's visualisation backends.
+        pack: What the lanes of a pack share; None for a training alone.
+        step_limit: Seconds that an iteration may take; None for no limit.
     """
 
     folder: Path
@@ -65,13 +66,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gave.
+    """A finished training.
 
     Attributes:
-        curve: One dict an evaluation: ``iteration`` and the metrics.
-        seconds_per_iteration: Median over the iterations of this process that were looked at, data loading
-            not counted; None if there were none, as after a resume near the end.
-        runner: mmengine's runner, whose model is trained.
+        curve: One dict for each evaluation: ``iteration`` and the metrics.
+        seconds_per_iteration: Median over the timed iterations of this process, without data loading; None if
+            there were none, as after a resume near the end.
+        runner: mmengine's runner with the trained model.
     """
 
     curve: list[dict[str, float]]
@@ -89,11 +90,11 @@ def train(
     seed: int,
     name: str,
 ) -> Trained:
-    """Train, or go on where an interrupted training in the same folder stopped.
+    """Train, or resume an interrupted training in the same folder.
 
     Args:
         model: Student with its method.
-        dataset: What it is trained and judged on.
+        dataset: Dataset to train and evaluate on.
         schedule: The recipe.
         place: Folders, device and precision.
         progress: Receives iterations and evaluations.
@@ -102,8 +103,8 @@ def train(
 
     Raises:
         NonFiniteLoss: If a loss is not finite.
-        Disturbed: If the settings of this process or a teacher's weights were changed.
-        UserError: If an image becomes unreadable, or the device or the number of processes does not fit.
+        Disturbed: If the method changed the settings of this process or a teacher's weights.
+        UserError: If an image cannot be read, or the device or the number of processes does not fit.
     """
     if place.precision == "fp16" and place.device == devices.CPU:
         raise ArgumentError("precision", "this needs a GPU; a CPU can do bf16.", "fp16")
@@ -134,7 +135,7 @@ def make_runner(
     name: str,
     hooks: list[Any],
 ) -> Runner:
-    """Mmengine's Runner for a training; its console log is silent, its scalars are in the work directory."""
+    """Make mmengine's Runner for a training; it logs nothing to the console and scalars to the work directory."""
     every = -(-schedule.iterations // schedule.validations)
     custom: list[Any] = list(hooks)
     if schedule.average is not None:
@@ -175,17 +176,17 @@ def make_runner(
         load_from=None if resumed is None else str(resumed.absolute()),
         resume=resumed is not None,
         launcher="pytorch" if is_distributed() else "none",
-        cfg={"model_wrapper_cfg": wrapper(place.device)} if is_distributed() else None,
+        cfg={"model_wrapper_cfg": ddp_config(place.device)} if is_distributed() else None,
     )
 
 
 def checkpoint_interval(schedule: Schedule) -> int:
-    """Return the iterations between checkpoints; none is written while gradients accumulate."""
+    """Return the number of iterations between checkpoints, a multiple of the accumulated ones."""
     steps = -(-schedule.iterations // (CHECKPOINTS * schedule.accumulate))
     return steps * schedule.accumulate
 
 
-def wrapper(device: str) -> dict[str, Any]:
-    """Config of the wrapper of a distributed run's model; a method may leave an adapter unused for a while."""
+def ddp_config(device: str) -> dict[str, Any]:
+    """Return the config of a distributed run's DDP; a method may leave an adapter unused for a while."""
     config: dict[str, Any] = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
     return config | {"broadcast_buffers": False} | ({"device_ids": None} if device == devices.CPU else {})

@@ -15,7 +15,7 @@ from torch import nn
 
 from kdbench.cards import Dataset
 from kdbench.files import write_atomically
-from kdbench.openmmlab.data.loaders import TRUTH, evaluation_pipeline
+from kdbench.openmmlab.data.loaders import LOAD_TRUTH, evaluation_pipeline
 from kdbench.openmmlab.models.configs import drop_pretrained
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.specs import Schedule
@@ -68,7 +68,7 @@ def inference_config(
     model = copy.deepcopy(config)
     drop_pretrained(model)
     steps = evaluation_pipeline(dataset, schedule)
-    pipeline = [step for step in steps if step["type"] not in TRUTH]
+    pipeline = [step for step in steps if step["type"] not in LOAD_TRUTH]
     kind = "BaseDetDataset" if dataset.task == "detection" else "BaseSegDataset"
     images = {"type": kind, "metainfo": metainfo(dataset), "pipeline": pipeline, "test_mode": True}
     imports = {"imports": list(modules), "allow_failed_imports": False}
