@@ -1,8 +1,9 @@
-"""Moves a batch to the device in one copy, from pinned memory, without waiting for it."""
+"""Saves waits of the host: a batch is moved to the device in one copy, and small constants are made only once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from kdbench.devices import CPU
 
 ALIGNMENT = 16
 """Alignment of the tensors in the buffer, in bytes."""
+_constants: dict[tuple[Any, ...], Tensor] = {}
 
 
 def to_device(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
@@ -115,3 +117,33 @@ def _swapped(images: Any) -> Any:
     if isinstance(images, Tensor):
         return images.flip(-3) if images.shape[-3] == 3 else images
     return [_swapped(image) for image in images]
+
+
+@contextmanager
+def constants_reused(device: torch.device) -> Iterator[None]:
+    """Let ``new_tensor`` return the same tensor for the same numbers, unless the device is the CPU.
+
+    ``Tensor.new_tensor`` copies numbers from the host, which waits for the copy: twice for each box coder, once for
+    each overlap.
+    """
+    if device.type == CPU:
+        yield
+        return
+    torch.Tensor.new_tensor = _new_tensor  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        del torch.Tensor.new_tensor
+
+
+def _new_tensor(self: Tensor, data: Any, *args: Any, **kwargs: Any) -> Tensor:
+    make = torch._C.TensorBase.new_tensor
+    numbers = tuple(data) if isinstance(data, list | tuple) else (data,)
+    plain = all(isinstance(number, int | float) for number in numbers)
+    if args or kwargs or not plain:
+        return make(self, data, *args, **kwargs)
+    key = self.device, self.dtype, isinstance(data, list | tuple), numbers
+    made = _constants.get(key)
+    if made is None or made._version:  # or changed in place
+        made = _constants[key] = make(self, data)
+    return made

@@ -22,7 +22,7 @@ from kdbench.distill.method import check_terms
 from kdbench.distill.randomness import generator, reseed
 from kdbench.distill.settings import unchanged
 from kdbench.errors import UserError, running
-from kdbench.openmmlab.batched.constants import constants_reused
+from kdbench.openmmlab.batched.transfer import constants_reused
 from kdbench.openmmlab.captures.families import (
     captures_of,
     recording,
