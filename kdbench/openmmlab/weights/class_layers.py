@@ -74,6 +74,10 @@ def _without_values(subject: Subject) -> Any:
     return without_values(config, subject.dataset)
 
 
+_other_classes: dict[tuple[object, ...], int | None] = {}
+"""File, its time and size, model and classes -> number of other classes: a large file is read only once."""
+
+
 def other_classes(subject: Subject, weights: Path) -> int | None:
     """Return the number of classes of given weights if it is not the dataset's, else None.
 
@@ -84,14 +88,20 @@ def other_classes(subject: Subject, weights: Path) -> int | None:
     """
     if subject.classes is not None:
         return None
+    stamp = (weights.stat().st_mtime_ns, weights.stat().st_size) if weights.is_file() else None
+    key = (weights.absolute(), stamp, subject.model.model_dump_json(), subject.dataset.classes)
+    if key not in _other_classes:
+        _other_classes[key] = _classes_in(subject, weights)
+    return _other_classes[key]
+
+
+def _classes_in(subject: Subject, weights: Path) -> int | None:
     model = _without_values(subject)
     own, state = model.state_dict(), weights_in(model, weights, subject.renamed())
     if all(value.shape == own[name].shape for name, value in state.items() if name in own):
         return None  # and there is no need to find out which layers depend on classes
-    sizes = (
-        layer.classes(len(state[name])) for name, layer in class_layers(subject).items() if name in state
-    )
-    found = next(sizes, None)
+    layers = class_layers(subject)
+    found = next((layer.classes(len(state[name])) for name, layer in layers.items() if name in state), None)
     return None if found == len(subject.dataset.classes) else found
 
 

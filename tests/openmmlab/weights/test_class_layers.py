@@ -16,6 +16,8 @@ prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
 from kdbench.openmmlab.students import Subject  # noqa: E402
+from kdbench.openmmlab.weights import class_layers  # noqa: E402
+from kdbench.openmmlab.weights.checkpoints import weights_in  # noqa: E402
 from kdbench.openmmlab.weights.class_layers import model_to_fine_tune, other_classes  # noqa: E402
 
 THEIRS, OURS = ("ant", "bee", "cow", "dog"), ("hound", "kine")
@@ -67,6 +69,18 @@ def test_outputs_of_the_classes_that_stand_for_ours_are_theirs(kind, file):
         background = list(range(4, whole.shape[1]))
         assert torch.allclose(own, whole[:, TAKEN + background], atol=1e-6)
         assert own.shape[1] < whole.shape[1]
+
+
+def test_a_file_is_read_once_while_it_does_not_change(tmp_path, monkeypatch):
+    reads = []
+    monkeypatch.setattr(class_layers, "weights_in", lambda *given: reads.append(1) or weights_in(*given))
+    file = tmp_path / "theirs.pth"
+    torch.save(subject("retinanet", THEIRS).build().state_dict(), file)
+    assert [other_classes(subject("retinanet", OURS), file) for _ in range(2)] == [4, 4]
+    assert len(reads) == 1
+    torch.save(subject("retinanet", OURS).build().state_dict(), file)
+    assert other_classes(subject("retinanet", OURS), file) is None
+    assert len(reads) == 2
 
 
 def test_other_classes_are_seen_and_only_their_layers_made_anew(kind, file):
