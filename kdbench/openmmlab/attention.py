@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench import devices
 from kdbench.cards import MethodCard, Options
-from kdbench.distill import Captures, Step, Targets
+from kdbench.distill import Captures, Step
 from kdbench.distill.randomness import generator, seeded
 from kdbench.errors import UserError, running
 from kdbench.openmmlab.captures.families import captures_of, recording
@@ -121,12 +121,18 @@ def attended(
         step = Step(seen, teacher, targets, inputs, 0, length, generator=draws, family=family)
         with running(title_of(card), "attention()"):
             maps = method.attention(step)
-    check_maps(card.name, maps)
-    content = samples[0].img_shape[:2]
-    return seen_of(pixels_of(inputs, student.data_preprocessor), (content[0], content[1]), targets, maps)
+    _check(card.name, maps)
+    height, width = samples[0].img_shape[:2]
+    return AttendedImage(
+        image=_rgb(inputs, student.data_preprocessor)[0].permute(1, 2, 0).cpu().numpy(),
+        size=(height, width),
+        boxes=targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32),
+        mask=None if targets.masks is None else targets.masks[0].cpu().numpy(),
+        maps={name: weights[0].float().cpu().numpy() for name, weights in maps.items()},
+    )
 
 
-def check_maps(name: str, maps: Mapping[str, Tensor]) -> None:
+def _check(name: str, maps: Mapping[str, Tensor]) -> None:
     """Check a method's attention.
 
     Raises:
@@ -169,22 +175,8 @@ class TeacherCaptures(Mapping[str, Any]):
         return len(self.arguments[-1])
 
 
-def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
+def _rgb(inputs: Tensor, preprocessor: Any) -> Tensor:
     """Convert a normalised batch (B, 3, H, W) to bytes in RGB."""
     pixels = inputs * preprocessor.std + preprocessor.mean if preprocessor._enable_normalize else inputs
     ordered = pixels if preprocessor._channel_conversion else pixels.flip(1)
     return ordered.round().clamp(0, 255).byte()
-
-
-def seen_of(
-    pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]
-) -> AttendedImage:
-    """Return the first image of a batch, as arrays."""
-    boxes = targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
-    return AttendedImage(
-        image=pixels[0].permute(1, 2, 0).cpu().numpy(),
-        size=size,
-        boxes=boxes,
-        mask=None if targets.masks is None else targets.masks[0].cpu().numpy(),
-        maps={name: weights[0].float().cpu().numpy() for name, weights in maps.items()},
-    )

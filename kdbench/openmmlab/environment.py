@@ -114,6 +114,11 @@ def inspect() -> Environment:
     data = data_state(found)
     disks = [disk("results", Path.cwd()), disk("data", Path(data.path))]
     torch, accelerator, names = _torch()
+    warnings = list(found.errors())
+    if (failure := ops.failure()) is not None:
+        warnings.append(f"mmcv's compiled ops do not load, torchvision's stand in: {failure}")
+    if accelerator is not None and (untried := devices.untried(accelerator)) is not None:
+        warnings.append(untried)
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(terse=True) + f" {platform.machine()}",
@@ -122,13 +127,16 @@ def inspect() -> Environment:
         devices=names,
         torchvision=version("torchvision"),
         torchvision_loads=pair is None,
-        libraries=[_library(name, names) for name, names in installed.items()],
+        libraries=[
+            Library(name, version(brought_by[0]) if brought_by else None, brought_by)
+            for name, brought_by in installed.items()
+        ],
         ops=ops.in_use(),
         plugins=[asdict(plugin) for plugin in found.plugins],
         data=data,
         disks=disks,
         problems=problems + registry_problems(found) + disk_problems(disks),
-        warnings=[*found.errors(), *_failed_ops(), *_untried(accelerator)],
+        warnings=warnings,
         cuda_mps=cuda_mps_runs() if accelerator == "cuda" else None,
     )
 
@@ -171,7 +179,7 @@ def data_state(found: Registry) -> DataRoot:
 
 
 def disk(purpose: str, path: Path) -> Disk:
-    """Free space of the disk that a folder is, or will be, on."""
+    """Return the free space of the disk of a folder that may not exist yet."""
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
     return Disk(purpose, str(path), shutil.disk_usage(existing).free)
 
@@ -207,22 +215,8 @@ def _torch() -> tuple[str | None, str | None, list[str]]:
     return torch.__version__, found, names
 
 
-def _untried(accelerator: str | None) -> list[str]:
-    line = None if accelerator is None else devices.untried(accelerator)
-    return [] if line is None else [line]
-
-
-def _library(name: str, names: list[str]) -> Library:
-    return Library(name, version(names[0]) if names else None, names)
-
-
 def _state(dataset: Dataset) -> str:
     folder = folder_of(dataset)
     if not has_files(folder):
         return "absent"
     return "incomplete" if missing(dataset, folder) else "ready"
-
-
-def _failed_ops() -> list[str]:
-    reason = ops.failure()
-    return [] if reason is None else [f"mmcv's compiled ops do not load, torchvision's stand in: {reason}"]
