@@ -35,7 +35,7 @@ OTHER_NAMES = {
     "visualizers": "--visualizer",
 }
 """Argument -> its option, where that has another name."""
-INTERRUPTED = 130
+CTRL_C = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
@@ -164,7 +164,7 @@ def with_options(text: str) -> str:
 
 @cache
 def _arguments() -> frozenset[str]:
-    functions = (kdbench.run, kdbench.sweep, kdbench.compare, kdbench.leaderboard)
+    functions = (getattr(kdbench, name) for name in kdbench.__all__ if not name.startswith("_"))
     named = {name for function in functions for name in inspect.signature(function).parameters}
     return frozenset(named | OTHER_NAMES.keys())
 
@@ -245,4 +245,4 @@ def _aborted(error: BaseException) -> int:
         echo("aborted", err=True)
         return 1
     echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
-    return INTERRUPTED
+    return CTRL_C

@@ -50,7 +50,7 @@ def show(environment: Environment) -> None:
 
 
 def facts(environment: Environment) -> dict[str, str]:
-    """Each fact's name and its text, in the order they are shown."""
+    """Return the text of each fact by its name, in the order they are shown."""
     loads = "" if environment.torchvision_loads else " (its ops do not load)"
     rows = {
         "python": f"{environment.python} on {environment.platform}",
@@ -98,7 +98,7 @@ def _facts(console: Console, rows: dict[str, str]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Text that rich takes as it is."""
+    """Return text that rich shows as it is."""
     from rich.markup import escape
 
     return escape(text)

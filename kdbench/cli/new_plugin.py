@@ -103,7 +103,7 @@ def values_of(name: str, tasks: tuple[str, ...]) -> dict[str, Any]:
 
 
 def rendered(values: Mapping[str, Any]) -> dict[str, str]:
-    """Path in the package -> content."""
+    """Return the content of each file by its path in the package."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)

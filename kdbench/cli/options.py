@@ -1,4 +1,4 @@
-"""Options that several commands have, each said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ settings: Option[Any] = click.option(
     help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34; "
     "inherit=true starts the students from the teacher's neck and heads.",
 )
-root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
+root: Option[Any] = click.option("--root", "data_root", type=FOLDER, help="Data root; default: data/.")
 
 
 def work_dir(help_text: str) -> Option[Any]:
-    """``--work-dir``, the folder of the runs."""
+    """Return the option ``--work-dir``, the folder of the runs."""
     return click.option(
         "--work-dir", type=FOLDER, default=Path("out/runs"), show_default=True, help=help_text
     )
 
 
 def results(help_text: str) -> Option[Any]:
-    """``--results``, the folder of the records."""
+    """Return the option ``--results``, the folder of the records."""
     return click.option("--results", type=FOLDER, default=Path("results"), show_default=True, help=help_text)

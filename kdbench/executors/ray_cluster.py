@@ -27,7 +27,7 @@ from ray.exceptions import RayError
 from kdbench import devices
 from kdbench.errors import ArgumentError, UserError
 from kdbench.executors.base import Ended, Executor, Resources
-from kdbench.executors.kept_process import KeptProcess
+from kdbench.executors.process import WorkerProcess
 from kdbench.threads import variables
 
 HOST_AND_PORT = re.compile(r"\[?([\w.:-]+?)\]?:(\d+)")
@@ -82,7 +82,7 @@ class Ray(Executor):
     def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
         """Start an actor as soon as Ray has room for it."""
         given = {name: value for name, value in os.environ.items() if name.startswith("KDBENCH_")}
-        made: Any = ray.remote(KeptProcess).options(
+        made: Any = ray.remote(WorkerProcess).options(
             num_cpus=resources.cores,
             num_gpus=resources.gpus,
             max_concurrency=2,  # it is told to stop while it runs
@@ -157,7 +157,7 @@ def _connect(address: str | None) -> None:
 
 
 def _room(node: Mapping[str, float], resources: Resources) -> int:
-    """How many workers fit on a node that is empty."""
+    """Return how many workers fit on an empty node."""
     rooms = [node.get("CPU", 0) // resources.cores]
     if resources.gpus:
         rooms.append(node.get("GPU", 0) / resources.gpus)

@@ -175,7 +175,7 @@ def _portions(handles: Sequence[str], size: int) -> Iterator[list[str]]:
 
 
 def _parameters(given: SlurmOptions, resources: Resources) -> dict[str, Any]:
-    """Submitit's parameters, of which some are sbatch's."""
+    """Return submitit's parameters, some of which are sbatch's."""
     parameters = {
         "job_name": "kdbench",
         "partition": given.partition,
@@ -195,7 +195,7 @@ def _parameters(given: SlurmOptions, resources: Resources) -> dict[str, Any]:
 
 
 def _states() -> dict[str, str] | None:
-    """Job -> state, of this user's jobs that Slurm still knows; None where it does not answer."""
+    """Return the state of each of this user's jobs that Slurm still knows; None if it does not answer."""
     done = _slurm(
         "squeue", f"--user={os.getuid()}", "--states=all", "--array", "--noheader", "--format=%i %T"
     )

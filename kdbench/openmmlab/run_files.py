@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+WEIGHTS = "student.pth"
+"""Trained weights, a teacher's too, as plain mmdet or mmseg loads them."""
 POINTER = "last_checkpoint"
 """Where mmengine writes the absolute path of its newest checkpoint. kdbench looks for the files instead: the folder
 may have been moved, and the path may be of a file that is damaged or gone."""

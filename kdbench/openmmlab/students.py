@@ -45,7 +45,7 @@ from kdbench.openmmlab.preflight import (
     probe_shapes,
 )
 from kdbench.openmmlab.pretrained import initial_weights, origins, require_pretrained
-from kdbench.openmmlab.run_files import drop_checkpoints
+from kdbench.openmmlab.run_files import WEIGHTS, drop_checkpoints
 from kdbench.openmmlab.sampling import SeededImages
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.stages import install
@@ -57,8 +57,6 @@ from kdbench.specs import Model, Schedule, TeacherStage
 from kdbench.text import LONGEST, line
 
 log = logging.getLogger(__name__)
-
-WEIGHTS = "student.pth"
 
 
 @dataclass(frozen=True)

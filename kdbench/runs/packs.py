@@ -1,16 +1,44 @@
-"""Packs: the cells of a sweep that one worker trains, since they share their data and their teacher."""
+"""Packs: the cells of a sweep that one worker trains, since they share data and teacher, and the worker's file."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from kdbench.runs.sweep_cells import Item
-from kdbench.specs import PLAIN, digest
+from pydantic import Field, ValidationError
+
+from kdbench.errors import UserError, explain
+from kdbench.files import read_regular, write_atomically
+from kdbench.runs.plan import Plan
+from kdbench.runs.request import Request
+from kdbench.runs.settings import RunSettings
+from kdbench.specs import PLAIN, Spec, digest
 
 PackKey = tuple[str, str, int, str, str]
 """Dataset, pair, seed, schedule and precision."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A cell of a sweep.
+
+    Attributes:
+        request: What was asked for.
+        plan: The resolved request.
+        identity: Identity of the cell.
+    """
+
+    request: Request
+    plan: Plan
+    identity: str
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        cell = self.plan.cell
+        return f"{cell.selector}, seed {cell.seed}, {cell.pair.name}"
 
 
 @dataclass(frozen=True)
@@ -19,7 +47,7 @@ class Pack:
 
     Attributes:
         items: The cells, the plain student first.
-        reason: Why these are together, or apart from others.
+        reason: Why they are together, or apart from others.
     """
 
     items: tuple[Item, ...]
@@ -27,12 +55,12 @@ class Pack:
 
     @property
     def name(self) -> str:
-        """Short name that follows from the cells."""
+        """A short name, made from the cells."""
         return digest(sorted(item.identity for item in self.items))[:12]
 
     @property
     def title(self) -> str:
-        """What the pack is called on the screen."""
+        """Its name in messages."""
         cell = self.items[0].plan.cell
         return f"{cell.pair.name}, seed {cell.seed}"
 
@@ -76,7 +104,7 @@ def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
 
 
 def _ordinary(item: Item) -> bool:
-    """Whether a cell needs no more than the pair's own teacher."""
+    """Return whether a cell needs no more than the pair's own teacher."""
     return item.plan.staged is None and not item.plan.others
 
 
@@ -103,3 +131,47 @@ def split(pack: Pack, parts: int, why: str) -> list[Pack]:
         Pack(pack.items[ends[number - 1] : ends[number]], f"{pack.reason}, part {number} of {parts}: {why}")
         for number in range(1, parts + 1)
     ]
+
+
+class PackFile(Spec):
+    """Content of a pack's file."""
+
+    name: str
+    title: str
+    requests: tuple[Request, ...] = Field(min_length=1)
+    identities: tuple[str, ...]
+    """Those of the cells, in the order of ``requests``: a worker that plans others refuses the pack."""
+    settings: RunSettings
+
+    @property
+    def folder(self) -> Path:
+        """Where the pack's progress and log are."""
+        return self.settings.pack_folder(self.name)
+
+
+def write_pack(pack: Pack, name: str, settings: RunSettings) -> Path:
+    """Write a pack's file in one step, into the folder of that name. Raises UserError if that fails."""
+    content = PackFile(
+        name=name,
+        title=pack.title,
+        requests=tuple(item.request for item in pack.items),
+        identities=tuple(item.identity for item in pack.items),
+        settings=settings,
+    )
+    file = content.folder / "pack.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, content.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error.strerror or error}.") from error
+    return file
+
+
+def read_pack(file: Path) -> PackFile:
+    """Read a pack's file. Raises UserError if it is not one."""
+    try:
+        return PackFile.model_validate_json(read_regular(file))
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror or error}.") from error
+    except ValidationError as error:
+        raise UserError(f"{file} is not a pack of a sweep: {explain(error)}.") from error

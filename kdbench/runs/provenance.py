@@ -49,15 +49,15 @@ def record_of(
         spec: What was run.
         metric: The metric that ranks.
         work_dir: The run's folder.
-        reason: Why it failed; None where it is done.
-        curve: One mapping an evaluation, the last one at the end; empty where it failed.
+        reason: Why it failed; None if it is done.
+        curve: Metrics of each evaluation, in order; empty if it failed.
         cost: Figures of the record's ``cost``.
         teacher: The teacher that was distilled from.
-        notes: What was chosen on the way.
-        plugin: Distribution and version of the method that had a part in it.
+        notes: What was chosen automatically.
+        plugin: Distribution and version of the method whose code was run.
         code: Hash of that method's source.
         command: Command that makes it again; empty: that of this process.
-        device: Name of the device, where it was not this process's.
+        device: Name of the device; default: that of this process.
         weights: Hash of a teacher's weights.
         tuned: The study that chose the method's options.
     """
@@ -111,7 +111,7 @@ def summary(curve: Curve, metric: MetricCard) -> Metrics:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on: import name -> distribution and version."""
+    """Return distribution and version of what a result depends on, by import name."""
     return dict(_versions())
 
 
@@ -127,7 +127,7 @@ def _versions() -> Mapping[str, str]:
 
 
 def host_class() -> str:
-    """Kind of machine, without its name: system, architecture, number of cores and of threads."""
+    """Return the kind of machine: system, architecture, number of cores and of threads."""
     import torch
 
     return (

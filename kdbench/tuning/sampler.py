@@ -18,7 +18,7 @@ MISSING = "`kdbench tune` needs Optuna: install it with `pip install 'kdbench[tu
 
 
 def require_optuna() -> str:
-    """Optuna's version. Raises UserError where it is not installed."""
+    """Return Optuna's version. Raises UserError if it is not installed."""
     try:
         import optuna
     except ImportError as error:
@@ -30,8 +30,8 @@ def require_optuna() -> str:
 def choose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool = True) -> dict[str, Any]:
     """Return what the tree-structured Parzen estimator (TPE) proposes after the trials so far.
 
-    It is a function of the space, the trials and the seed alone, so that an interrupted study goes on as it would
-    have. A failed trial counts as worse than every other.
+    It depends on the space, the trials and the seed only, so that an interrupted study continues exactly as it
+    would have. A failed trial counts as worse than every other.
 
     Args:
         space: What is searched.

@@ -8,8 +8,8 @@ import pytest
 from kdbench.cards import METRICS
 from kdbench.openmmlab.complexity import reason
 from kdbench.openmmlab.rehearsal import amount
-from kdbench.runs.elapsed import span
 from kdbench.runs.plan import plan
+from kdbench.runs.progress import span
 from kdbench.runs.provenance import host_class, record_of, summary, versions
 from kdbench.runs.request import Request
 
