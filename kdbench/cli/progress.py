@@ -110,7 +110,7 @@ class LiveView(LineView):
         self.live = live
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw it anew."""
+        """Draw the table again."""
         self.live.update(picture(snapshot), refresh=True)
 
 
@@ -126,7 +126,7 @@ def view_of(screen: Console | None = None) -> Iterator[LineView]:
 
 
 def picture(snapshot: Snapshot) -> Group:
-    """Draw a sweep as counts, a row for each worker, and the best score so far."""
+    """Draw a sweep: counts, a row for each worker, and the best method so far."""
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis")

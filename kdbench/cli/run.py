@@ -125,7 +125,7 @@ def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> No
         return
     store = Store(results)
     if record.schedule == "smoke":
-        echo("smoke schedule: everything ran; nothing of it is ranked.")
+        echo("smoke schedule: everything ran; it is never ranked.")
     else:
         _rank(store, record.dataset)
     folder = run_folder(work_dir, record.identity)

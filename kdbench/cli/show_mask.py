@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @options.device
 @options.root
-@options.work_dir("Folder of the runs, whose trained models are looked at where they are there.")
+@options.work_dir("Folder of the runs; their trained models are used if there are any.")
 def command(**values: Any) -> None:
     """Draw an image, its ground truth, and what a method attends to in it.
 

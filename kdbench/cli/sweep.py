@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 def command(files: tuple[Path, ...], **arguments: Any) -> int:
     """Run the cells of benchmark FILES, or of --methods x --datasets x --pairs x --seeds.
 
-    What has a done record is not run again. Ctrl-C once writes checkpoints and stops, and the same command goes on.
+    What has a done record is not run again. Ctrl-C once writes checkpoints and stops, and the same command resumes.
     """
     from kdbench.cli.progress import view_of
     from kdbench.runs.progress import span
@@ -96,6 +96,6 @@ def _tell(result: SweepResult, took: str) -> int:
     if before:
         say(f"{before} failed in an earlier sweep: --retry-failed runs them again")
     if result.stopped:
-        say("stopped: the same command goes on from the checkpoints")
+        say("stopped: the same command resumes from the checkpoints")
         return CTRL_C
     return 1 if bad else 0

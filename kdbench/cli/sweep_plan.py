@@ -21,7 +21,7 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
 
     Args:
         plan: What a sweep is to run.
-        work_dir: The folder of the runs, which has the weights of the teachers that are there.
+        work_dir: The folder of the runs, which has the weights of trained teachers.
         slots: Workers at once, over which packs are dealt out; None: not known before the sweep.
     """
     done = {record.identity: record for record in plan.records if record.done}

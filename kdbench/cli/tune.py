@@ -49,7 +49,7 @@ def command(as_json: bool, **arguments: Any) -> int:
     """Search the options of METHOD with Optuna; those that it names stay as they are.
 
     The first trial has the options as given, the rest are chosen by a seeded sampler. All are judged on validation
-    images that no model of the study was trained on. The same command goes on where it was, or with more --trials.
+    images that no model of the study was trained on. The same command resumes; more --trials continue.
     """
     from kdbench.cli.progress import TerminalConsole
     from kdbench.tuning.study import path_of
@@ -81,7 +81,7 @@ def _show(study: Study, count: int, path: Path) -> None:
     given = "failed" if start.value is None else f"{start.value:.3f}"
     levels = f"options as given {given}, plain student {study.plain:.3f}, teacher {study.teacher:.3f}"
     echo(f"best      trial {best.number}: {study.metric} {best.value:.3f} ({levels})")
-    echo("          the best of several on few images: flattering, and no result; a sweep gives that")
+    echo("          chosen on a small validation set, so optimistic: run the sweep for a reportable score")
     echo(f"chosen    {best.selector}")
     if study.plain is not None and best.value is not None and best.value <= study.plain:
         echo("          no trial is better than the plain student: these options do not help here")

@@ -85,7 +85,7 @@ class Ray(Executor):
         made: Any = ray.remote(WorkerProcess).options(
             num_cpus=resources.cores,
             num_gpus=resources.gpus,
-            max_concurrency=2,  # it is told to stop while it runs
+            max_concurrency=2,  # it is asked to stop while it runs
             max_restarts=0,
         )
         actor: Any = made.remote(command, Path.cwd(), {**given, **variables(resources.cores)}, log)

@@ -2,8 +2,8 @@
 
 What the sweep submits at once becomes one job array; later packs, which wait for a slot or for a teacher, become
 arrays or jobs of their own. A job that is preempted writes a checkpoint and is queued again, and so is one that
-comes to its time limit, up to three times; then, and when it is lost, the sweep submits its cells anew. A job that
-is queued again goes on from its checkpoint.
+comes to its time limit, up to three times; then, and when it is lost, the sweep submits its cells again. A job that
+is queued again resumes from its checkpoint.
 
 Jobs outlive a sweep that is killed: they write their records, and the same sweep started again runs what is left.
 

@@ -48,7 +48,7 @@ class SlurmWorker:
 
 @dataclass
 class SlurmJob:
-    """Workers side by side in a job. Submitit calls it, and pickles it anew when the job is to be queued again.
+    """Workers side by side in a job. Submitit calls it, and pickles it again when the job is to be queued again.
 
     Slurm sends its signals to all processes of a job. The workers hear SIGTERM, on which they write checkpoints;
     the other two are passed on here. A worker that has heard SIGTERM although nobody stopped it was preempted:

@@ -1,10 +1,10 @@
 """Claims: who runs a cell or trains a teacher now, so that several sweeps on one store run nothing twice.
 
 A claim is a numbered chain of files beside the records, ``<results>/.claims/<identity>.<n>``. Each file names an
-owner or says that the owner before it released the claim. The last file of a chain counts. A chain only grows, by a
-hard link to a file that is complete already: of several processes that want to be number n, exactly one succeeds, whether
-they claim what is free, release what they hold, or take over what a dead owner held. Chains are removed when
-what they protect has a done record, which every taker looks for after it has taken.
+owner or says that the owner before it released the claim. The last file of a chain counts. A chain only grows, by
+a hard link to a file that is complete already: of several processes that want to be number n, exactly one
+succeeds, whether they claim what is free, release what they hold, or take over what a dead owner held. Chains are
+removed when what they protect has a done record, which every taker looks for after it has taken.
 
 An owner touches its files every ten seconds. It counts as gone when its process is dead, seen from the same
 host, or when its last file was not touched for three minutes, by the clock of the file system itself.

@@ -52,7 +52,7 @@ def is_made(settings: RunSettings, spec: AnySpec) -> bool:
 
 
 def has_weights(settings: RunSettings, spec: AnySpec, record: Record) -> bool:
-    """Return whether the weights are there that others need of a done run: those of a teacher that was trained."""
+    """Return whether a done run has the weights that others need of it: only a trained teacher needs any."""
     needed = isinstance(spec, TeacherSpec) and was_trained(record)
     return not needed or settings.weights(spec).is_file()
 

@@ -71,12 +71,12 @@ class SweepReport(Spec):
     def read(cls, work_dir: Path) -> SweepReport | None:
         """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
-            told = cls.model_validate_json(read_regular(work_dir / REPORT))
+            report = cls.model_validate_json(read_regular(work_dir / REPORT))
             age = time.time() - (work_dir / REPORT).stat().st_mtime
         except (OSError, ValidationError):
             return None
-        gone = told.owner.dead() or age > FORGET
-        return told.model_copy(update={"ends": None}) if gone else told
+        gone = report.owner.dead() or age > FORGET
+        return report.model_copy(update={"ends": None}) if gone else report
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ def plan_sweep(
 def items_of(
     benchmarks: Iterable[Benchmark], like: Request, settings: RunSettings, *, rehash: bool = False
 ) -> dict[str, Item]:
-    """Return the cells of benchmarks by identity, in their order; what two benchmarks share is there once.
+    """Return the cells of benchmarks by identity, in their order; a cell of two benchmarks is there once.
 
     Args:
         benchmarks: What to run.

@@ -126,8 +126,8 @@ class Training:
             raise RunError(why, self.failed(str(failed))) from failed
         except PluginError as failed:
             _, trace = self._crashed(failed)
-            told = self.failed(str(failed))
-            raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
+            record = self.failed(str(failed))
+            raise RunError(f"{name}: {failed}. The traceback is in {trace}.", record) from failed
         except (UserError, OSError):
             raise
         except Disturbed as failed:
@@ -163,15 +163,15 @@ class Training:
         left = left_in(folder)
         if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
             console.say(
-                f"{heading} begins again: the method's code is not that of iteration {left.iteration}"
+                f"{heading} starts again: the method's code is not that of iteration {left.iteration}"
             )
             return
         for line in left.unreadable:
             console.say(f"checkpoint left out: {line}")
         if left.checkpoint is not None:
-            console.say(f"{heading} goes on from iteration {left.iteration}")
+            console.say(f"{heading} resumes from iteration {left.iteration}")
         elif left.begun:
-            console.say(f"{heading} begins again: no checkpoint in {folder} can be read")
+            console.say(f"{heading} starts again: no checkpoint in {folder} can be read")
 
     @property
     def _runs_method(self) -> bool:

@@ -104,7 +104,7 @@ def _of_run(folder: Path, known: _Known) -> Iterator[Waste]:
         left = [folder / "last_checkpoint", *sorted(folder.glob("iter_*.pth"))]
         yield from (Waste(path, "checkpoint of a run that is done") for path in left if path.exists())
     elif interrupted_at(folder) is None:
-        yield Waste(folder, "run without a record, and without a checkpoint to go on from")
+        yield Waste(folder, "run without a record, and without a checkpoint to resume from")
 
 
 def _drafts(root: Path, found: list[Waste]) -> Iterator[Waste]:

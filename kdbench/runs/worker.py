@@ -45,7 +45,7 @@ def work(file: Path) -> int:
         with stoppable(), Claims(pack.settings.results, give_up) as claims:
             return _work(pack, claims)
     except KeyboardInterrupt:
-        print("interrupted: it goes on from its last checkpoint", file=sys.stderr, flush=True)
+        print("interrupted: it resumes from its last checkpoint", file=sys.stderr, flush=True)
         return INTERRUPTED
 
 

@@ -332,7 +332,7 @@ def test_a_training_that_goes_on_says_from_where(lab):
     (folder / "iter_120.pth").touch()
     assert interrupted_at(folder) == 120
     lab.run("none")
-    assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
+    assert "1 of 1: plain student, seed 0 resumes from iteration 120" in lab.told.lines
 
 
 @pytest.mark.parametrize("code", [None, "other", "same"])
@@ -346,9 +346,9 @@ def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
     if code is not None:
         (folder / CODE).write_text(own if code == "same" else code)
     lab.run()
-    does = "goes on from iteration 120"
+    does = "resumes from iteration 120"
     if code != "same":
-        does = "begins again: the method's code is not that of iteration 120"
+        does = "starts again: the method's code is not that of iteration 120"
     assert f"3 of 3: hinton, seed 0 {does}" in lab.told.lines
     assert checkpoint.exists() == (interrupted_at(folder) == 120) == (code == "same")
     assert (folder / CODE).read_text() == own
