@@ -108,6 +108,17 @@ def test_an_argument_that_cannot_be_used_is_named_and_the_command_names_its_opti
         assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {option}")
 
 
+def test_what_failed_in_an_earlier_sweep_is_told_with_its_reason(place):
+    asked = {"methods": ["hinton"], "datasets": ["digits"], "pairs": ["digits-gfl"], "device": "cpu"}
+    cell = plan(Request("hinton", "digits", pair="digits-gfl")).cell
+    Store(place / "results").write(record_of(cell, "AP50", place, reason="the loss became nan"))
+    result = kdbench.sweep(**asked, dry_run=True)
+    assert [(one.item.identity, one.why) for one in result.failures] == [
+        (cell.identity(), "the loss became nan")
+    ]
+    assert len(kdbench.sweep(**asked, dry_run=True, retry_failed=True).plan.packs[0].items) == 2
+
+
 @pytest.mark.slow
 def test_a_study_is_returned_and_nothing_is_run_again(place, capsys):
     study = kdbench.tune("hinton", "digits", trials=1, **SMOKE)

@@ -31,6 +31,7 @@ from kdbench.errors import ArgumentError, UserError
 from kdbench.executors import SlurmOptions
 from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.executors.slurm_job import STOP, SlurmJob, SlurmWorker
+from kdbench.text import LONGEST, line
 from kdbench.threads import variables
 
 JOBS = 16
@@ -124,7 +125,7 @@ class Slurm(Executor):
         except (FailedJobError, OSError) as error:
             for handle in waiting:
                 self._jobs.pop(handle, None)
-            raise UserError(f"Slurm's sbatch refused a job: {_line(error)}") from error
+            raise UserError(f"Slurm's sbatch refused a job: {line(str(error), LONGEST)}") from error
 
     def _look(self) -> list[Ended]:
         """Ask Slurm, unless that was done a moment ago."""
@@ -211,7 +212,3 @@ def _scancel(*arguments: str) -> None:
 def _slurm(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command, in a session of its own so that Ctrl-C in a terminal does not reach it."""
     return subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -16,9 +16,6 @@ from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
 from kdbench.specs import PLAIN, Spec, digest
 
-PackKey = tuple[str, str, int, str, str]
-"""Dataset, pair, seed, schedule and precision."""
-
 
 @dataclass(frozen=True)
 class Item:
@@ -78,15 +75,11 @@ def packs_of(items: Iterable[Item], *, max_lanes: int | None, share_teacher: boo
     """
     if not share_teacher:
         return [Pack((item,), "alone: no teacher is shared") for item in items]
-    places: dict[PackKey, list[Item]] = defaultdict(list)
+    places: dict[tuple[object, ...], list[Item]] = defaultdict(list)
     for item in items:
-        places[_place(item)].append(item)
+        cell = item.plan.cell
+        places[cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.precision].append(item)
     return [pack for members in places.values() for pack in _packs_at(members, max_lanes)]
-
-
-def _place(item: Item) -> PackKey:
-    cell = item.plan.cell
-    return (cell.dataset, cell.pair.name, cell.seed, cell.schedule, cell.precision)
 
 
 def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:

@@ -121,11 +121,11 @@ class Planner:
             )
         inherit = self._pair(asked).inherit
         folder, _ = self._data(asked.dataset, asked.data_root)
-        if card.name == PLAIN and not inherit:
-            refuse_checkpoints(given)
-            checkpoints = {}
-        else:
-            checkpoints = given_checkpoints(request, options)
+        without = card.name == PLAIN and not inherit
+        if without and given:
+            why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
+            raise ArgumentError("teacher_checkpoints", why)
+        checkpoints = {} if without else given_checkpoints(request, options)
         files = tuple(checkpoints)
         teachers, staged, taught = self._teaching(asked, request.method, files)
         pair, ancestor = self._students(asked, files)
@@ -236,13 +236,6 @@ def _code(card: MethodCard, plugin: str) -> str:
 def origin(offer: Offer[MethodCard]) -> str:
     """Return distribution and version that a method comes from."""
     return f"{offer.plugin.distribution} {offer.plugin.version}"
-
-
-def refuse_checkpoints(given: Sequence[str]) -> None:
-    """Raise ArgumentError if checkpoints are given for a plain student that has no teacher."""
-    if given:
-        why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
-        raise ArgumentError("teacher_checkpoints", why)
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:

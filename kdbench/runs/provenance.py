@@ -17,7 +17,7 @@ from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
 from kdbench.results.environment import PACKAGES
-from kdbench.results.record import Cost, Made, MeasuredTeacher, Metrics, Record, Status, Tuned, best_point
+from kdbench.results.record import Cost, Made, MeasuredTeacher, Metrics, Record, Tuned, best_point
 from kdbench.results.views import Kind
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
@@ -66,7 +66,7 @@ def record_of(
         kind=_kind(spec),
         identity=spec.identity(),
         spec=stored(spec),
-        status=_status(reason),
+        status="done" if reason is None else "failed",
         reason=None if reason is None else line(reason, LONGEST),
         metrics=summary(curve, card) if curve else None,
         metric=metric,
@@ -90,10 +90,6 @@ def _kind(spec: RunSpec | TeacherSpec | EvaluationSpec) -> Kind:
     if isinstance(spec, EvaluationSpec):
         return "evaluation"
     return "teacher" if isinstance(spec, TeacherSpec) else "cell"
-
-
-def _status(reason: str | None) -> Status:
-    return "done" if reason is None else "failed"
 
 
 def _made(work_dir: Path, command: str) -> Made:

@@ -82,8 +82,9 @@ def run_sweep(
 
 def result_before(plan: SweepPlan) -> SweepResult:
     """Return what was done and what had failed before a sweep."""
-    failed = [Settled(plan.cells[cell], plan.failed[cell]) for cell in sorted(plan.failed)]
-    return SweepResult(plan, list(plan.done.values()), failed)
+    failed = [(plan.cells[cell], record) for cell, record in sorted(plan.failed.items())]
+    settled = [Settled(item, record, record.reason or "") for item, record in failed]
+    return SweepResult(plan, list(plan.done.values()), settled)
 
 
 def worker_command(file: Path) -> list[str]:

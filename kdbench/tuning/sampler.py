@@ -47,7 +47,7 @@ def choose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool 
     sampler = optuna.samplers.TPESampler(seed=int(digest(["tune", seed, len(earlier)])[:8], 16))
     study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
     dimensions = distributions(space)
-    study.add_trials([_told(trial, dimensions) for trial in earlier])
+    study.add_trials([_frozen(trial, dimensions) for trial in earlier])
     asked = study.ask(dimensions).params
     return {name: space[name].rounded(value) for name, value in asked.items()}
 
@@ -67,7 +67,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return made
 
 
-def _told(trial: Trial, dimensions: dict[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(trial: Trial, dimensions: dict[str, BaseDistribution]) -> FrozenTrial:
     """Return an ended trial for Optuna; one that failed counts as pruned: the worst there is."""
     from optuna.trial import TrialState, create_trial
 
