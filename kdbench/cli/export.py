@@ -43,7 +43,7 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     """
     if output.suffix != ".pth":
         raise UserError(f"--output {output} must end in .pth: the config goes beside it, ending in .py.")
-    folder = find(run, work_dir, results)
+    folder = find_run(run, work_dir, results)
     library = library_of(folder)
     targets = [output, output.with_suffix(".py")]
     for target in targets:
@@ -53,7 +53,7 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     for name, target in zip(PARTS, targets, strict=True):
         with (folder / name).open("rb") as source:
             write_atomically(target, partial(shutil.copyfileobj, source))
-    echo("\n".join(lines(folder, library, *targets)))
+    echo("\n".join(advice(folder, library, *targets)))
 
 
 def library_of(folder: Path) -> str:
@@ -65,7 +65,7 @@ def library_of(folder: Path) -> str:
     return found[1]
 
 
-def lines(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
+def advice(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
     """Say what was written and how to load it."""
     load, infer = HOW[library]
     return [
@@ -77,7 +77,7 @@ def lines(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
     ]
 
 
-def find(run: str, work_dir: Path, results: Path) -> Path:
+def find_run(run: str, work_dir: Path, results: Path) -> Path:
     """Return the folder of a finished run.
 
     Raises:

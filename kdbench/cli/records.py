@@ -85,13 +85,13 @@ def latency(
     """
     from kdbench.devices import choose
     from kdbench.results.pages import latencies
-    from kdbench.runs.latency import measure
+    from kdbench.runs.latency import measure_latency
     from kdbench.runs.request import Request
     from kdbench.runs.settings import RunSettings
     from kdbench.specs import PLAIN
 
     asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=data_root)
-    for line in latencies([measure(asked, RunSettings(work_dir=work_dir, results=results))]):
+    for line in latencies([measure_latency(asked, RunSettings(work_dir=work_dir, results=results))]):
         echo(line)
 
 

@@ -52,7 +52,7 @@ def command(as_json: bool, **arguments: Any) -> int:
     images that no model of the study was trained on. The same command resumes; more --trials continue.
     """
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.tuning.study import path_of
+    from kdbench.tuning.study import study_path
 
     try:
         study = kdbench.tune(**arguments, console=TerminalConsole())
@@ -62,7 +62,7 @@ def command(as_json: bool, **arguments: Any) -> int:
     if as_json:
         echo(study.model_dump_json(indent=2))
     else:
-        _show(study, arguments["trials"], path_of(arguments["results"], study))
+        _show(study, arguments["trials"], study_path(arguments["results"], study))
     return 0 if study.best(arguments["trials"]) else 1
 
 

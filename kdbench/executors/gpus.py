@@ -20,7 +20,7 @@ BUSY = 80.0
 """Utilisation, percent, from which on a GPU is full."""
 WINDOW = 30
 """Samples that a decision is made on."""
-EVERY = 1.0
+SAMPLE_EVERY = 1.0
 """Seconds between two samples, at least."""
 GROWTH = 1.05
 """Memory that grows by this factor between samples says that a worker is not in the middle of its training yet."""
@@ -118,7 +118,7 @@ class Gpus:
 
     def look(self) -> None:
         """Take a sample of the GPUs, unless that was done a moment ago or nobody needs it."""
-        if self._sensors is None or time.monotonic() - self._looked < EVERY:
+        if self._sensors is None or time.monotonic() - self._looked < SAMPLE_EVERY:
             return
         self._looked = time.monotonic()
         try:

@@ -38,7 +38,7 @@ JOBS = 16
 """Jobs at once unless the slots are given."""
 CPU_CORES, GPU_CORES = 1, 4
 """CPU cores of a worker without and with a GPU unless its option says otherwise."""
-EVERY = 5.0
+QUERY_EVERY = 5.0
 """Least seconds between two queries of Slurm, which reports nothing by itself."""
 LATE = 60.0
 """Seconds in which the result of a job that has ended well may become visible on a network file system."""
@@ -129,7 +129,7 @@ class Slurm(Executor):
 
     def _look(self) -> list[Ended]:
         """Ask Slurm, unless that was done a moment ago."""
-        if not self._jobs or time.monotonic() - self._looked < EVERY:
+        if not self._jobs or time.monotonic() - self._looked < QUERY_EVERY:
             return []
         self._looked = time.monotonic()
         states = _states()

@@ -35,7 +35,7 @@ from kdbench.files import read_regular
 from kdbench.runs.claims_owner import Owner
 from kdbench.specs import Spec
 
-FOLDER = ".claims"
+CLAIMS = ".claims"
 HEARTBEAT = 10.0
 """Seconds between two touches."""
 STALE = 180.0
@@ -70,7 +70,7 @@ class Claims:
         heartbeat: float = HEARTBEAT,
         stale: float = STALE,
     ) -> None:
-        self.folder = results / FOLDER
+        self.folder = results / CLAIMS
         self.owner = Owner.here()
         self.lost, self.heartbeat, self.stale = lost, heartbeat, stale
         self.held: dict[str, int] = {}

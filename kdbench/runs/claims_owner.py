@@ -32,7 +32,7 @@ class Owner(Spec):
             host=socket.gethostname(),
             kernel=kernel(),
             pid=pid,
-            started=started(pid),
+            started=start_of(pid),
             token=uuid.uuid4().hex,
         )
 
@@ -51,7 +51,7 @@ class Owner(Spec):
             return True
         except PermissionError:
             pass
-        return self.started != started(self.pid)
+        return self.started != start_of(self.pid)
 
 
 @lru_cache(maxsize=1)
@@ -65,7 +65,7 @@ def kernel() -> str:
         return ""
 
 
-def started(pid: int) -> str:
+def start_of(pid: int) -> str:
     """Return when a process began, in clock ticks since the boot; empty if the system does not say.
 
     A zombie has ended: it is marked as such, so that it differs from the living process.

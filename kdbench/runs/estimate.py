@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdbench.results.record import Record
-from kdbench.runs.packs import Item, Pack, split
+from kdbench.runs.packs import Item, Pack, parts_of
 from kdbench.specs import TeacherSpec, digest
 
 STEP = 0.1
@@ -99,7 +99,7 @@ def dealt(packs: Sequence[Pack], slots: int, rates: Rates) -> list[Pack]:
     each = {item.identity: rates.guess(item) for pack in packs for item in pack.items}
     ordered = sorted(packs, key=lambda pack: _seconds(pack, each), reverse=True)
     most = min(slots, max((len(pack.items) for pack in packs), default=1))
-    parts = [[split(pack, number, WHY) for pack in ordered] for number in range(1, most + 1)]
+    parts = [[parts_of(pack, number, WHY) for pack in ordered] for number in range(1, most + 1)]
     seconds = [[[_seconds(part, each) for part in pack] for pack in row] for row in parts]
     best, shortest = parts[0], _length(seconds[0], slots)
     for whole in reversed(range(max(0, len(packs) - slots), len(packs))):

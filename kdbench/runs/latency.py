@@ -21,7 +21,7 @@ QUIET = 0.95
 """Part of the time that this process must have had its core for a measurement on the CPU to count."""
 
 
-def measure(request: Request, settings: RunSettings) -> Record:
+def measure_latency(request: Request, settings: RunSettings) -> Record:
     """Measure the student and the teacher of a pair in turns, and return the plain student's record with it.
 
     Args:

@@ -16,7 +16,7 @@ from kdbench.runs.settings import RunSettings
 from kdbench.specs import TeacherSpec
 
 
-def path_of(store: Store, spec: AnySpec) -> Path:
+def record_path(store: Store, spec: AnySpec) -> Path:
     """Return where a spec's own record is or would be."""
     if isinstance(spec, TeacherSpec):
         pair, prefix = TEACHERS, "teacher"
@@ -32,14 +32,14 @@ def own_record(store: Store, spec: AnySpec) -> Record | None:
     Raises:
         UserError: If a newer kdbench wrote it.
     """
-    record = store.own(path_of(store, spec))
+    record = store.own(record_path(store, spec))
     return record if record is not None and record.identity == spec.identity() else None
 
 
 def stamp(store: Store, spec: AnySpec) -> tuple[int, int] | None:
     """Return a value that changes when a spec's record is written again; None where there is no record."""
     try:
-        found = path_of(store, spec).stat()
+        found = record_path(store, spec).stat()
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns

@@ -92,7 +92,7 @@ def _packs_at(members: Sequence[Item], max_lanes: int | None) -> list[Pack]:
     for _, group in sorted(groups.items(), key=lambda found: found[0][0]):
         ordered = sorted(group, key=lambda item: item.plan.cell.method != PLAIN)
         parts = -(-len(group) // (max_lanes or len(group)))
-        packs += split(Pack(tuple(ordered), _reason(ordered)), parts, f"at most {max_lanes} lanes")
+        packs += parts_of(Pack(tuple(ordered), _reason(ordered)), parts, f"at most {max_lanes} lanes")
     return packs
 
 
@@ -114,7 +114,7 @@ def _reason(group: Sequence[Item]) -> str:
     return "plain student" if plan.cell.method == PLAIN else "one method"
 
 
-def split(pack: Pack, parts: int, why: str) -> list[Pack]:
+def parts_of(pack: Pack, parts: int, why: str) -> list[Pack]:
     """Split a pack into at most so many parts of nearly equal size, in the order of its cells."""
     parts = min(parts, len(pack.items))
     if parts == 1:

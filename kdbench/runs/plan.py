@@ -22,7 +22,7 @@ from kdbench.errors import ArgumentError, UserError, running
 from kdbench.files import parsed_once
 from kdbench.offers import Offer
 from kdbench.plugins import registry, title_of
-from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
+from kdbench.runs.request import Request, overridden, pair_of, with_benchmark
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
 from kdbench.specs import (
@@ -155,7 +155,7 @@ class Planner:
 
     def _asked(self, request: Request) -> Request:
         """Return a request, without its method and seed, with what its benchmark file says."""
-        return of_benchmark(request)
+        return with_benchmark(request)
 
     def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
         name, raw = parse(text)
@@ -180,7 +180,7 @@ class Planner:
             "dataset": registry().dataset(asked.dataset).value.name,
             "data": self._data(asked.dataset, asked.data_root)[1],
             "seed": seed,
-            "schedule": kind_of(asked),
+            "schedule": schedule_of(asked),
             "precision": asked.precision,
             "device": asked.device,
             "processes": asked.processes,
@@ -221,7 +221,7 @@ class Planner:
         )
 
 
-def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
+def schedule_of(request: Request) -> Literal["default", "smoke", "custom"]:
     """Return the name of a request's schedule; ``custom`` where anything of the pair was changed."""
     if request.schedule == "smoke":
         return "smoke"

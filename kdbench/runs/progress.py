@@ -121,7 +121,7 @@ class PackProgress(Spec):
     """Identity -> why, of the cells that cannot be run and have no record."""
 
 
-def read(folder: Path) -> PackProgress | None:
+def read_progress(folder: Path) -> PackProgress | None:
     """Read the progress in a pack's folder; None where there is none or it is of another version."""
     try:
         return PackProgress.model_validate_json(read_regular(folder / "progress.json"))

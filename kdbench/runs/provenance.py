@@ -68,7 +68,7 @@ def record_of(
         spec=stored(spec),
         status="done" if reason is None else "failed",
         reason=None if reason is None else line(reason, LONGEST),
-        metrics=summary(curve, card) if curve else None,
+        metrics=metrics_of(curve, card) if curve else None,
         metric=metric,
         higher_is_better=card.higher_is_better,
         teacher=teacher,
@@ -100,7 +100,7 @@ def _made(work_dir: Path, command: str) -> Made:
     )
 
 
-def summary(curve: Curve, metric: MetricCard) -> Metrics:
+def metrics_of(curve: Curve, metric: MetricCard) -> Metrics:
     """Return the last and the best evaluation of a curve."""
     last = {name: value for name, value in curve[-1].items() if name != "iteration"}
     return Metrics(last=last, best=best_point(curve, metric.name, higher_is_better=metric.higher_is_better))

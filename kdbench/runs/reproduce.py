@@ -28,7 +28,7 @@ from kdbench.runs.trainer import openmmlab
 from kdbench.specs import Pair, TeacherSpec, unlabelled
 
 log = logging.getLogger(__name__)
-FOLDER = "reproduced"
+REPRODUCED = "reproduced"
 """Below the work directory: a folder for each cell that is run again."""
 SECTIONS = ("schedule", "teacher_schedule")
 MODELS = ("student", "teacher")
@@ -121,7 +121,7 @@ def changes_since(then: Record, planned: Plan, store: Store) -> list[str]:
 def _apart(planned: Plan, settings: RunSettings) -> RunSettings:
     """Return settings with a store and a work directory of their own: only an interrupted reproduction resumes."""
     identity = planned.cell.identity()
-    folder = run_folder(settings.work_dir / FOLDER, identity)
+    folder = run_folder(settings.work_dir / REPRODUCED, identity)
     if any(record.identity == identity for record in Store(folder).records()[0]):
         shutil.rmtree(folder)  # that one ended
     return RunSettings(work_dir=folder, results=folder, download=settings.download)

@@ -52,7 +52,7 @@ class Request:
     """Benchmark file that defines the dataset or the pair."""
 
 
-def of_benchmark(request: Request) -> Request:
+def with_benchmark(request: Request) -> Request:
     """Return a request with what its benchmark file says, once its definitions are known in this process.
 
     That is the dataset, the file's first pair and the checkpoint of the teacher, where the request has none.

@@ -25,7 +25,7 @@ from kdbench.runs.settings import RunSettings
 from kdbench.runs.trainer import openmmlab
 from kdbench.specs import TeacherSpec
 
-LOOK_EVERY = 2.0
+WAIT_EVERY = 2.0
 """Seconds between two looks at a claim that is waited for."""
 
 
@@ -111,4 +111,4 @@ def _take(identity: str, spec: AnySpec, claims: Claims, waiting: Callable[[str],
         )
     waiting(f"{title(spec)}: waiting for another process that trains it")
     while not claims.take(identity):
-        time.sleep(LOOK_EVERY)
+        time.sleep(WAIT_EVERY)

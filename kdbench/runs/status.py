@@ -17,7 +17,7 @@ from kdbench.results.store import Broken, Store
 from kdbench.runs.cells import score
 from kdbench.runs.claims import Claims
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import LOG, PackProgress, Say, publish, read, span
+from kdbench.runs.progress import LOG, PackProgress, Say, publish, read_progress, span
 from kdbench.runs.settings import PACKS
 from kdbench.runs.sweep_state import Settled
 from kdbench.specs import PLAIN, Spec
@@ -134,7 +134,7 @@ def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
 
 def progress_in(work_dir: Path, claims: Claims) -> list[PackProgress]:
     """Return the progress of the living workers below a work directory."""
-    found = [read(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
+    found = [read_progress(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
     return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
 
 

@@ -10,11 +10,11 @@ from kdbench.results.record import Record
 from kdbench.runs import progress, provenance
 from kdbench.runs.cells import AnySpec
 from kdbench.runs.made import checkpoints_of, stamp, teachers_of
-from kdbench.runs.packs import Item, Pack, split
+from kdbench.runs.packs import Item, Pack, parts_of
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings
 
-LINES, BYTES = 8, 8192
+LOG_LINES, LOG_BYTES = 8, 8192
 """Lines of a log that are shown, and how much of its end is read for them."""
 
 
@@ -85,15 +85,15 @@ class PackState:
         """Return the last lines that its last worker printed."""
         try:
             with self.log.open("rb") as file:
-                file.seek(max(self.log_start, file.seek(0, 2) - BYTES))
+                file.seek(max(self.log_start, file.seek(0, 2) - LOG_BYTES))
                 text = file.read().decode(errors="replace")
         except OSError:
             return []
-        return [line.rstrip() for line in text.splitlines() if line.strip()][-LINES:]
+        return [line.rstrip() for line in text.splitlines() if line.strip()][-LOG_LINES:]
 
     def progress(self) -> progress.PackProgress | None:
         """Return the progress of its last worker; None before there is any."""
-        return progress.read(self.folder)
+        return progress.read_progress(self.folder)
 
     def start(self, made: Callable[[AnySpec], bool]) -> None:
         """Note that a worker starts, and how far the pack is.
@@ -111,7 +111,7 @@ class PackState:
 
     def halves(self) -> list[PackState]:
         """Return a pack for each half of the cells, each with one death of a worker."""
-        halves = split(self.pack, 2, "a worker died")
+        halves = parts_of(self.pack, 2, "a worker died")
         return [replace(PackState.of(half, self.settings), deaths=1) for half in halves]
 
     def died(self, made: Callable[[AnySpec], bool]) -> int:

@@ -27,7 +27,7 @@ def require_optuna() -> str:
     return str(optuna.__version__)
 
 
-def choose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool = True) -> dict[str, Any]:
+def propose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool = True) -> dict[str, Any]:
     """Return what the tree-structured Parzen estimator (TPE) proposes after the trials so far.
 
     It depends on the space, the trials and the seed only, so that an interrupted study continues exactly as it

@@ -28,7 +28,7 @@ from kdbench.runs.session import Session
 from kdbench.runs.settings import TUNING, RunSettings
 from kdbench.selectors import canonical, parse
 from kdbench.tuning import study as studies
-from kdbench.tuning.sampler import choose, require_optuna
+from kdbench.tuning.sampler import propose, require_optuna
 from kdbench.tuning.space import space_of, tried
 from kdbench.tuning.study import Study, StudySpec, Trial
 
@@ -90,7 +90,7 @@ class Tuning:
             if not claims.take(identity):
                 raise UserError("another process runs this study: wait for it, or ask for another seed.")
             study = studies.continued(self.results, study)
-            self.console.say(f"study {studies.path_of(self.results, study)}, judged on {study.validation}")
+            self.console.say(f"study {studies.study_path(self.results, study)}, judged on {study.validation}")
             if study.missing(count):
                 made = {"versions": versions() | made_with, "device": self.request.device}
                 study = study.model_copy(update=made | self._prepared())
@@ -169,7 +169,7 @@ class Tuning:
         start, space, number = self.plan(study.selector), study.spec.space, len(study.trials)
         chosen = {name: getattr(start.options, name) for name in space}
         if number:
-            chosen = choose(space, study.trials, start.cell.seed, maximize=study.higher_is_better)
+            chosen = propose(space, study.trials, start.cell.seed, maximize=study.higher_is_better)
         try:
             options = tried(start.options, chosen)
         except ValidationError as error:

@@ -16,7 +16,7 @@ from kdbench.specs import Spec
 
 FACTOR = 10
 """A number is searched from a tenth to ten times what it is without tuning."""
-DIGITS = 3
+SIGNIFICANT = 3
 """Significant digits of a number that is tried: a selector stays readable."""
 
 
@@ -33,7 +33,7 @@ class Range(Spec):
         """Round a value of the range to three significant digits, unless those lie outside."""
         if self.kind == "int":
             return round(value)
-        near = float(f"{value:.{DIGITS}g}")
+        near = float(f"{value:.{SIGNIFICANT}g}")
         return near if self.low <= near <= self.high else value
 
 

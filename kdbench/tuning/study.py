@@ -97,7 +97,7 @@ class Study(Spec):
         return self.model_copy(update={"trials": tuple(trials)})
 
 
-def path_of(results: Path, study: Study) -> Path:
+def study_path(results: Path, study: Study) -> Path:
     """Return a study's file: ``tuning/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``."""
     start = study.start
     name = f"{slug(study.selector)}-seed{start.seed}-{study.spec.identity()[:12]}.json"
@@ -110,7 +110,7 @@ def continued(results: Path, study: Study) -> Study:
     Raises:
         UserError: If the file cannot be read or is no such study.
     """
-    path = path_of(results, study)
+    path = study_path(results, study)
     try:
         found = Study.model_validate_json(read_regular(path))
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def continued(results: Path, study: Study) -> Study:
 
 def write(results: Path, study: Study) -> Path:
     """Write a study's file in one step. Raises UserError where it cannot be written."""
-    path = path_of(results, study)
+    path = study_path(results, study)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, study.model_dump_json(indent=1) + "\n")

@@ -27,7 +27,7 @@ from kdbench.plugins import registry
 from kdbench.results.contributed import add, check
 from kdbench.results.store import Store
 from kdbench.runs.packs import read_pack
-from kdbench.runs.progress import read as read_progress
+from kdbench.runs.progress import read_progress
 from kdbench.runs.request import Request, overridden
 from kdbench.runs.status import Manifest, SweepReport
 from kdbench.selectors import canonical, method_of
