@@ -10,7 +10,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
-FOLDER_TYPE = click.Path(file_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 dataset: Option[Any] = click.option(
     "--dataset", required=True, metavar="NAME", help="Dataset, see `kdbench list datasets`."
@@ -73,18 +73,18 @@ settings: Option[Any] = click.option(
     help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34; "
     "inherit=true starts the students from the teacher's neck and heads.",
 )
-root: Option[Any] = click.option("--root", "data_root", type=FOLDER_TYPE, help="Data root; default: data/.")
+root: Option[Any] = click.option("--root", "data_root", type=FOLDER, help="Data root; default: data/.")
 
 
 def work_dir(help_text: str) -> Option[Any]:
     """Return the option ``--work-dir``, the folder of the runs."""
     return click.option(
-        "--work-dir", type=FOLDER_TYPE, default=Path("out/runs"), show_default=True, help=help_text
+        "--work-dir", type=FOLDER, default=Path("out/runs"), show_default=True, help=help_text
     )
 
 
 def results(help_text: str) -> Option[Any]:
     """Return the option ``--results``, the folder of the records."""
     return click.option(
-        "--results", type=FOLDER_TYPE, default=Path("results"), show_default=True, help=help_text
+        "--results", type=FOLDER, default=Path("results"), show_default=True, help=help_text
     )
