@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +22,7 @@ from kdbench.cli.screen import echo, page
 @click.option(
     "--checkpoint",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.FILE,
     help="File of the weights.",
 )
 @options.device

@@ -10,6 +10,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 dataset: Option[Any] = click.option(
@@ -76,6 +77,14 @@ settings: Option[Any] = click.option(
 root: Option[Any] = click.option("--root", "data_root", type=FOLDER, help="Data root; default: data/.")
 
 
+def schedule(help_text: str, default: str | None = "default") -> Option[Any]:
+    """Return the option ``--schedule``."""
+    choices = click.Choice(["default", "smoke"])
+    return click.option(
+        "--schedule", type=choices, default=default, show_default=default is not None, help=help_text
+    )
+
+
 def work_dir(help_text: str) -> Option[Any]:
     """Return the option ``--work-dir``, the folder of the runs."""
     return click.option(
@@ -85,6 +94,4 @@ def work_dir(help_text: str) -> Option[Any]:
 
 def results(help_text: str) -> Option[Any]:
     """Return the option ``--results``, the folder of the records."""
-    return click.option(
-        "--results", type=FOLDER, default=Path("results"), show_default=True, help=help_text
-    )
+    return click.option("--results", type=FOLDER, default=Path("results"), show_default=True, help=help_text)

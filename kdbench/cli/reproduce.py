@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @options.teacher_checkpoints
 @click.option(
     "--benchmark",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.FILE,
     help="Benchmark file that defines the row's dataset or pair.",
 )
 @click.option(

@@ -31,18 +31,12 @@ if TYPE_CHECKING:
 @click.option("--dataset", default="", metavar="NAME", help="Dataset, see `kdbench list datasets`.")
 @click.option(
     "--benchmark",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.FILE,
     help="Benchmark file that names the dataset, or defines it and its pairs.",
 )
 @options.pair
 @options.seed
-@click.option(
-    "--schedule",
-    type=click.Choice(["default", "smoke"]),
-    default="default",
-    show_default=True,
-    help="smoke: a handful of iterations of everything, never ranked.",
-)
+@options.schedule("smoke: a handful of iterations of everything, never ranked.")
 @click.option(
     "--teacher",
     metavar="CFG",

@@ -18,18 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command("sweep")
-@click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, type=options.FILE)
 @click.option(
     "--methods", metavar="LIST", help="Methods: none,mimic,fine-grained[variant=I,G]; a list makes several."
 )
 @click.option("--datasets", metavar="LIST", help="Datasets: digits,bccd.")
 @click.option("--pairs", metavar="LIST", help="Pairs; default: the first of each dataset.")
 @click.option("--seeds", metavar="SEEDS", help="0..2 or 0,1,2; default: 0.")
-@click.option(
-    "--schedule",
-    type=click.Choice(["default", "smoke"]),
-    help="smoke: a handful of iterations of everything, never ranked.",
-)
+@options.schedule("smoke: a handful of iterations of everything, never ranked.", default=None)
 @options.settings
 @click.option("--dry-run", is_flag=True, help="Print the plan and run nothing.")
 @click.option("--retry-failed", is_flag=True, help="Run failed cells again.")

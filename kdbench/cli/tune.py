@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 )
 @options.pair
 @options.seed
-@click.option(
-    "--schedule",
-    type=click.Choice(["default", "smoke"]),
-    default="default",
-    show_default=True,
-    help="smoke: a handful of iterations a trial, to see whether it works.",
-)
+@options.schedule("smoke: a handful of iterations a trial, to see whether it works.")
 @options.device
 @options.amp
 @options.download
