@@ -74,7 +74,9 @@ settings: Option[Any] = click.option(
     help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34; "
     "inherit=true starts the students from the teacher's neck and heads.",
 )
-root: Option[Any] = click.option("--root", "data_root", type=FOLDER, help="Data root; default: data/.")
+root: Option[Any] = click.option(
+    "--root", "data_root", type=FOLDER, help="Folder of all datasets; default: $KDBENCH_DATA, else data."
+)
 
 
 def schedule(help_text: str, default: str | None = "default") -> Option[Any]:
