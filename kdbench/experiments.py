@@ -1,4 +1,4 @@
-"""The functions of the Python API that train and measure; :mod:`kdbench` has them."""
+"""The functions of :mod:`kdbench` that train and measure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The functions of the Python API that judge recorded results; :mod:`kdbench` has them."""
+"""The functions of :mod:`kdbench` that judge recorded results."""
 
 from __future__ import annotations
 

@@ -164,9 +164,12 @@ def with_options(text: str) -> str:
 
 @cache
 def _arguments() -> frozenset[str]:
+    """Return the keyword arguments of kdbench's functions; those before them are arguments of commands, too."""
     functions = (getattr(kdbench, name) for name in kdbench.__all__ if not name.startswith("_"))
-    named = {name for function in functions for name in inspect.signature(function).parameters}
-    return frozenset(named | OTHER_NAMES.keys())
+    each = (
+        argument for function in functions for argument in inspect.signature(function).parameters.values()
+    )
+    return frozenset(one.name for one in each if one.kind is one.KEYWORD_ONLY) | OTHER_NAMES.keys()
 
 
 class _Stderr(logging.Handler):
