@@ -106,7 +106,7 @@ def _take(identity: str, spec: AnySpec, claims: Claims, waiting: Callable[[str],
         owner = claims.holder(identity)
         who = "another process" if owner is None else owner.title  # None: it has ended since
         raise UserError(
-            f"{title(spec)}, on {spec.dataset}, is run by {who} now: give this command again when that has ended "
+            f"{title(spec)}, on {spec.dataset}, is run by {who} now: try again when that has ended "
             "(`kdbench status` shows how far a sweep is)."
         )
     waiting(f"{title(spec)}: waiting for another process that trains it")

@@ -149,17 +149,12 @@ def _range(kind: type[int] | type[float], value: float, field: FieldInfo) -> Ran
 
 def _bounds(kind: type[int] | type[float], field: FieldInfo) -> tuple[float, float]:
     """Return the least and the largest value that an option may have; infinite where there is no bound."""
-    low, high = -math.inf, math.inf
-    for limit in field.metadata:
-        if isinstance(limit, Ge):
-            low = max(low, float(limit.ge))  # type: ignore[arg-type]
-        elif isinstance(limit, Gt):
-            low = max(low, _beyond(kind, float(limit.gt), 1))  # type: ignore[arg-type]
-        elif isinstance(limit, Le):
-            high = min(high, float(limit.le))  # type: ignore[arg-type]
-        elif isinstance(limit, Lt):
-            high = min(high, _beyond(kind, float(limit.lt), -1))  # type: ignore[arg-type]
-    return low, high
+    limits: list[Any] = list(field.metadata)
+    low = [float(limit.ge) for limit in limits if isinstance(limit, Ge)]
+    low += [_beyond(kind, float(limit.gt), 1) for limit in limits if isinstance(limit, Gt)]
+    high = [float(limit.le) for limit in limits if isinstance(limit, Le)]
+    high += [_beyond(kind, float(limit.lt), -1) for limit in limits if isinstance(limit, Lt)]
+    return max(low, default=-math.inf), min(high, default=math.inf)
 
 
 def _beyond(kind: type[int] | type[float], bound: float, side: int) -> float:
