@@ -105,11 +105,11 @@ class Planner:
     def __init__(self, *, rehash: bool = False) -> None:
         self.rehash = rehash
         for name in ("_asked", "_method", "_data", "_pair", "_ensemble", "_teaching", "_students", "_plain"):
-            setattr(self, name, cache(getattr(self, name)))
+            setattr(self, name, cache(getattr(self, name)))  # once for all requests with the same arguments
 
     def plan(self, request: Request) -> Plan:
         """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
-        given = request.teacher_checkpoints
+        given = bool(request.teacher_checkpoints)
         asked = self._asked(replace(request, method="", seed=0))
         request = replace(asked, method=request.method, seed=request.seed)
         offer, options, selector = self._method(request.method)
@@ -119,13 +119,9 @@ class Planner:
             raise UserError(
                 f"method '{card.name}' is for {' and '.join(card.tasks)}; '{dataset.name}' is {dataset.task}."
             )
-        inherit = self._pair(asked).inherit
-        folder, _ = self._data(asked.dataset, asked.data_root)
-        without = card.name == PLAIN and not inherit
-        if without and given:
-            why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
-            raise ArgumentError("teacher_checkpoints", why)
-        checkpoints = {} if without else given_checkpoints(request, options)
+        pair, (folder, _) = self._pair(asked), self._data(asked.dataset, asked.data_root)
+        without = card.name == PLAIN and not pair.inherit
+        checkpoints = no_checkpoints(given) if without else given_checkpoints(request, options)
         files = tuple(checkpoints)
         teachers, staged, taught = self._teaching(asked, request.method, files)
         pair, ancestor = self._students(asked, files)
@@ -236,6 +232,14 @@ def _code(card: MethodCard, plugin: str) -> str:
 def origin(offer: Offer[MethodCard]) -> str:
     """Return distribution and version that a method comes from."""
     return f"{offer.plugin.distribution} {offer.plugin.version}"
+
+
+def no_checkpoints(given: bool) -> dict[str, Path]:
+    """Return no checkpoints, for a plain student that has no teacher. Raises ArgumentError if any are given."""
+    if given:
+        why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
+        raise ArgumentError("teacher_checkpoints", why)
+    return {}
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
