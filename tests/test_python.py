@@ -36,7 +36,8 @@ def test_a_function_takes_what_its_command_takes_with_the_same_defaults(name):
     parameters = inspect.signature(getattr(kdbench, name)).parameters
     assert options.keys() - OF_COMMANDS_ALONE == parameters.keys() - SHOWN_IN
     for parameter in parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name in options:
+        optional = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+        if optional and parameter.name in options:
             default = options[parameter.name].to_info_dict()["default"]
             assert str(parameter.default or None) == str(default or None), parameter.name
 
