@@ -149,11 +149,11 @@ def _range(kind: type[int] | type[float], value: float, field: FieldInfo) -> Ran
 
 def _bounds(kind: type[int] | type[float], field: FieldInfo) -> tuple[float, float]:
     """Return the least and the largest value that an option may have; infinite where there is no bound."""
-    limits: list[Any] = list(field.metadata)
-    low = [float(limit.ge) for limit in limits if isinstance(limit, Ge)]
-    low += [_beyond(kind, float(limit.gt), 1) for limit in limits if isinstance(limit, Gt)]
-    high = [float(limit.le) for limit in limits if isinstance(limit, Le)]
-    high += [_beyond(kind, float(limit.lt), -1) for limit in limits if isinstance(limit, Lt)]
+    limits = field.metadata
+    low = [float(limit.ge) for limit in limits if isinstance(limit, Ge)]  # type: ignore[arg-type]
+    low += [_beyond(kind, float(limit.gt), 1) for limit in limits if isinstance(limit, Gt)]  # type: ignore[arg-type]
+    high = [float(limit.le) for limit in limits if isinstance(limit, Le)]  # type: ignore[arg-type]
+    high += [_beyond(kind, float(limit.lt), -1) for limit in limits if isinstance(limit, Lt)]  # type: ignore[arg-type]
     return max(low, default=-math.inf), min(high, default=math.inf)
 
 
