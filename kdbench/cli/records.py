@@ -74,7 +74,7 @@ def latency(
     pair: str | None,
     seed: int,
     device: str | None,
-    root: Path | None,
+    data_root: Path | None,
     work_dir: Path,
     results: Path,
 ) -> None:
@@ -85,13 +85,13 @@ def latency(
     """
     from kdbench.devices import choose
     from kdbench.results.pages import latencies
-    from kdbench.runs.latency import measure
+    from kdbench.runs.latency import measure_latency
     from kdbench.runs.request import Request
     from kdbench.runs.settings import RunSettings
     from kdbench.specs import PLAIN
 
-    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=root)
-    for line in latencies([measure(asked, RunSettings(work_dir=work_dir, results=results))]):
+    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=data_root)
+    for line in latencies([measure_latency(asked, RunSettings(work_dir=work_dir, results=results))]):
         echo(line)
 
 
@@ -106,12 +106,11 @@ def environment(row: str, dataset: str | None, pair: str | None, results: Path) 
     ROW is a record's file, the first digits (at least 6) of its identity, or a method with --dataset and --pair.
     In an environment that is made from it, `kdbench reproduce ROW` starts from the same versions.
     """
-    from kdbench.cli.reproduce import recorded
     from kdbench.results.environment import requirements
+    from kdbench.results.reproduce import find_row
     from kdbench.results.store import Store
 
-    asked = {"dataset": dataset, "pair": pair, "seed": None}
-    for line in requirements(recorded(row, Store(results).records()[0], asked)):
+    for line in requirements(find_row(row, Store(results).records()[0], dataset, pair, seed=None)):
         echo(line)
 
 

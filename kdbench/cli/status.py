@@ -48,7 +48,7 @@ def _values(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -
 
 
 def _show(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -> None:
-    from kdbench.cli.liveview import picture
+    from kdbench.cli.progress import picture
 
     screen = page()
     screen.print(picture(snapshot))

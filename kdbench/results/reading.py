@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import uuid
 from functools import lru_cache
+from pathlib import Path
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from kdbench.results.record import Record, Shared
+from kdbench.errors import UserError
+from kdbench.results.record import Record, Shared, complaint
 from kdbench.specs import canonical, unlabelled
 
 _BEGIN, _END = b'\n  "pair": {\n', b"\n  },\n"
@@ -36,6 +39,18 @@ def read(text: bytes) -> Record:
         return Record.model_validate_json(rest, context=shared)
     except ValueError:
         return Record.model_validate_json(text)
+
+
+def record_in(path: Path) -> Record:
+    """Return the record in a file that a user names.
+
+    Raises:
+        UserError: If it is none, or is cut off.
+    """
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is not a readable record ({complaint(error)}): give another.") from error
 
 
 @lru_cache(maxsize=1024)

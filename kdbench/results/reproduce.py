@@ -6,11 +6,13 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UserError
 from kdbench.plugins import suggestion
 from kdbench.results.naming import fits, key_of
+from kdbench.results.reading import record_in
 from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW
 from kdbench.results.statistics import ROUND_OFF, deviation
@@ -52,15 +54,19 @@ class Noise:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The new result beside the recorded one.
+    """A recorded result beside a new one of the same cell.
 
     Attributes:
-        agrees: Whether it is as near as it has to be.
-        why: In one line.
+        agrees: Whether the new one is as near as it has to be.
+        why: The reason, in one line.
+        then: The record.
+        now: The new result.
     """
 
     agrees: bool
     why: str
+    then: Record
+    now: Record
 
 
 def find_row(
@@ -69,7 +75,7 @@ def find_row(
     """Find the cell that a user means.
 
     Args:
-        row: The first digits (at least 6) of its identity, or a selector.
+        row: A record's file, the first digits (at least 6) of its identity, or a selector.
         records: Of the store.
         dataset: Of which dataset; None: any, where only one fits.
         pair: Of which pair; None: any, where only one fits.
@@ -79,6 +85,8 @@ def find_row(
         UserError: If there is none, or there are several.
     """
     cells = [cell for cell in records if cell.kind == "cell"]
+    if Path(row).is_file():
+        return at_seed(record_in(Path(row)), cells, seed)
     here = [c for c in cells if dataset in (None, c.dataset) and pair in (None, c.pair_name)]
     if re.fullmatch("[0-9a-f]{6,64}", row):
         found = [cell for cell in here if cell.identity.startswith(row)]
@@ -168,11 +176,11 @@ def judge(then: Record, now: Record, noise: Noise, same_spec: bool = True) -> Ag
         same_spec: Whether both were run with the same spec.
     """
     if not now.done or now.score is None or then.score is None:
-        return Agreement(False, f"the new run is {now.status}: {now.reason}")
+        return Agreement(False, f"the new run is {now.status}: {now.reason}", then, now)
     apart = _furthest(then, now)
     if apart < ROUNDING:
         rounded = f", up to rounding ({apart:.0e})" if apart else ""
-        return Agreement(True, f"identical in every metric{rounded}")
+        return Agreement(True, f"identical in every metric{rounded}", then, now)
     gap = now.score - then.score
     within = abs(gap) <= noise.bound + ROUND_OFF
     shown = (
@@ -181,8 +189,9 @@ def judge(then: Record, now: Record, noise: Noise, same_spec: bool = True) -> Ag
     others = [] if same_spec else ["the spec"]
     others += unlike(then, now)
     if not others:
-        return Agreement(False, f"not identical on the CPU of the same kind of machine: {shown}")
-    return Agreement(within, f"{shown}; what differs: {', '.join(others)}")
+        why = f"not identical on the CPU of the same kind of machine: {shown}"
+        return Agreement(False, why, then, now)
+    return Agreement(within, f"{shown}; what differs: {', '.join(others)}", then, now)
 
 
 def _furthest(then: Record, now: Record) -> float:

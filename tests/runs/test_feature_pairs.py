@@ -20,11 +20,11 @@ from kdbench.plugins import registry
 from kdbench.results.contributed import check
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import MeasuredTeacher
+from kdbench.runs.made import teachers_to_train
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import record_of
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import needs_of
 
 timm = lacking.extra("timm", "timm is not installed")
 
@@ -63,7 +63,7 @@ def planned(file, method="cwd"):
 def test_the_teacher_is_known_by_its_name_its_maps_and_its_weights(write):
     teacher = planned(write()).teacher
     assert (teacher.model.config, teacher.model.edits) == (f"timm:{NAME}", {"out_indices": [2, 3]})
-    assert needs_of(planned(write()), lambda _: False) == {}, "nothing of it is trained"
+    assert teachers_to_train(planned(write()), lambda _: False) == {}, "nothing of it is trained"
     identities = {teacher.identity(), planned(write(out_indices=[3])).teacher.identity()}
     Path("weights.pth").write_bytes(b"others")
     identities |= {planned(write()).teacher.identity()}
