@@ -101,7 +101,8 @@ def read(path: Path) -> Record:
     """Return the record in a file. Raises UserError if it is none, or cut."""
     from pydantic import ValidationError
 
-    from kdbench.results.record import Record, complaint
+    from kdbench.results.record import Record
+    from kdbench.results.store import complaint
 
     try:
         return Record.model_validate_json(path.read_bytes())

@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.errors import explain
-from kdbench.results.hashes import NOTHING, Hashes, hashes
-from kdbench.results.views import VIEWS, Kind, ScheduleName, TeacherView
-from kdbench.specs import PLAIN, Precision
+from kdbench.specs import PLAIN, Precision, canonical, digest, unlabelled
 
+Kind = Literal["cell", "teacher", "evaluation"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
-VERSION = 2
-"""The newest ``schema_version`` that is known here."""
+ScheduleName = Literal["default", "smoke", "custom"]
+TEACHERS = "teachers"
+"""In the place of a pair's name: the teachers of a dataset, each of which may serve several pairs."""
+OF_THE_METHOD = frozenset({"method", "options", "revision", "seed", "teacher"})
+"""Keys of a spec in which two cells of one ranking may differ."""
+_COMMON = {
+    **{"seed": 0, "schedule": "default", "revision": 0, "options": {}},
+    **{"precision": "fp32", "device": "cpu"},
+}
+DEFAULTS: Mapping[Kind, Mapping[str, Any]] = {
+    "cell": {},
+    "teacher": {**_COMMON, "pair": {"name": TEACHERS}, "method": "teacher", "selector": "teacher"},
+    "evaluation": {**_COMMON, "pair": {"name": "evaluations"}, "method": "evaluation"},
+}
+"""Kind of record -> what its spec may leave out, of the keys that leaderboards read."""
 
 
 class _Part(BaseModel):
@@ -119,20 +123,6 @@ class Tuned(_Part):
     """All that ended, the options before tuning first."""
 
 
-class Shared(NamedTuple):
-    """A pair that is parsed already: a context for validating a record whose spec has a stand-in for it.
-
-    Attributes:
-        stand_in: What the spec must have in the pair's place.
-        value: The pair.
-        text: The pair as canonical JSON, without labels.
-    """
-
-    stand_in: dict[str, Any]
-    value: dict[str, Any]
-    text: str
-
-
 class Made(_Part):
     """When, where and how: the only fields that depend on the clock or the path."""
 
@@ -142,6 +132,28 @@ class Made(_Part):
     """The run's working directory."""
     command: str
     """The command that made it."""
+
+
+class _Named(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str = Field(min_length=1)
+
+
+class _View(BaseModel):
+    """What leaderboards read of a spec."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    dataset: str = Field(min_length=1)
+    pair: _Named
+    seed: int
+    schedule: ScheduleName
+    method: str = Field(min_length=1)
+    selector: str = Field(min_length=1)
+    revision: int
+    options: dict[str, Any]
+    teacher: str | None = None
+    precision: Precision
+    device: str
 
 
 class Record(_Part):
@@ -191,21 +203,9 @@ class Record(_Part):
     )
     """Who reports it, where somebody else does (:mod:`kdbench.results.contributed`); no part of the identity."""
 
-    @field_validator("spec")
-    @classmethod
-    def _with_its_pair(cls, spec: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if isinstance(info.context, Shared):
-            if spec.get("pair") != info.context.stand_in:
-                raise ValueError("the stand-in is not in the place of the pair")
-            spec["pair"] = info.context.value
-        return spec
-
     @model_validator(mode="after")
-    def _is_coherent(self, info: ValidationInfo) -> Record:
-        shared = info.context
-        texts = {"pair": shared.text} if isinstance(shared, Shared) else NOTHING
-        self.__dict__["_hashes"] = hashes(self.spec, texts)
-        if self.identity != self._hashes.identity:
+    def _is_coherent(self) -> Record:
+        if self.identity != digest(unlabelled(self.spec)):
             raise ValueError("identity is not the hash of the spec")
         try:
             _ = self._view
@@ -221,17 +221,14 @@ class Record(_Part):
         return self
 
     @cached_property
-    def _hashes(self) -> Hashes:
-        return hashes(self.spec)
-
-    @property
     def recipe(self) -> str:
         """Hash of all that must be equal for two cells to be comparable: data, models, schedule, precision."""
-        return self._hashes.recipe
+        spec = unlabelled(self.spec)
+        return digest({key: value for key, value in spec.items() if key not in OF_THE_METHOD})
 
     @cached_property
-    def _view(self) -> TeacherView:
-        return VIEWS[self.kind].model_validate(self.spec)
+    def _view(self) -> _View:
+        return _View.model_validate(DEFAULTS[self.kind] | self.spec)
 
     @property
     def method(self) -> str:
@@ -256,7 +253,7 @@ class Record(_Part):
     @property
     def options_text(self) -> str:
         """The same as canonical JSON: equal for equal options of equal types."""
-        return self._hashes.options
+        return canonical(self.spec.get("options", {}))
 
     @property
     def selector(self) -> str:
@@ -362,35 +359,3 @@ def best_point(
         curve, key=lambda point: sign * point.get(metric, float(not higher_is_better))
     )
     return dict(best)
-
-
-def newer(error: ValidationError) -> str | None:
-    """In one line, that a record with this problem is of a newer kdbench; None where it is not.
-
-    A newer one has a higher ``schema_version``, or is good but for fields that are not known here.
-    """
-    found = error.errors(include_url=False, include_context=False)
-    version = next((one["input"] for one in found if one["loc"] == ("schema_version",)), VERSION)
-    if isinstance(version, int) and version > VERSION:
-        what = f"schema_version {version}, known here is {VERSION}"
-    elif all(one["type"] == "extra_forbidden" for one in found):
-        what = f"field {'.'.join(map(str, found[0]['loc']))} is not known here"
-    else:
-        return None
-    return f"written by a newer kdbench ({what}): update kdbench to use it"
-
-
-def _older(error: ValidationError) -> str | None:
-    """In one line, that a record with this problem is of an older kdbench; None where it is not."""
-    for one in error.errors(include_url=False, include_context=False):
-        version = one["input"]
-        if one["loc"] == ("schema_version",) and version in range(1, VERSION):
-            return (
-                f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
-            )
-    return None
-
-
-def complaint(error: ValidationError) -> str:
-    """Say what is wrong with a record's file, in one line."""
-    return newer(error) or _older(error) or explain(error)
