@@ -9,9 +9,8 @@ from typing import get_args
 
 from kdbench.cards import MethodCard
 from kdbench.plugins import registry
-from kdbench.results.answer import answer
 from kdbench.results.board import Ranking
-from kdbench.results.formats import gain, notes, percent
+from kdbench.results.formats import gain, notes, percent, ties, times
 from kdbench.results.leaderboard import rankings
 from kdbench.results.method_costs import cost_range
 from kdbench.results.naming import method_in
@@ -105,13 +104,13 @@ def called(ranking: Ranking, found: Sequence[Ranking]) -> str:
 
 def first_choice(ranking: Ranking, found: Sequence[Ranking]) -> str:
     """Return which method to try first on a pair, and how far it stands apart from the others."""
-    pair, best = called(ranking, found), answer(ranking)
+    pair, best = called(ranking, found), ranking.first_choice
     if best is None:
         return f"On `{pair}` no method shows evidence of help.\n"
-    time = f", at {best.time} the time of an iteration" if best.time else ""
+    time = f", at {times(best['time_ratio'])} the time of an iteration" if best["time_ratio"] > 0 else ""
     return (
-        f"On `{pair}` try `{best.method}` first: {best.difference} {ranking.metric} points over {best.seeds} seeds"
-        f"{time}. {best.ties}\n"
+        f"On `{pair}` try `{best['method']}` first: {gain(best)} {ranking.metric} points over "
+        f"{best['shared_seeds']} seeds{time}. {ties(ranking, best['method'])}\n"
     )
 
 

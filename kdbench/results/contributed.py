@@ -1,8 +1,7 @@
 """Records that others report: checked together, marked and copied into the store, all or none.
 
-The mark is the record's ``reported_by``. It is no part of the identity. The name of the record's file has a hash of
-the content (:meth:`kdbench.results.store.Store.path_of`), so a file that is edited, or whose mark is removed, counts
-as broken.
+The mark is the record's ``reported_by``, which is no part of its identity. The name of its file has a hash of the
+content (:meth:`kdbench.results.store.Store.path_of`): a file that was edited, or lost its mark, counts as broken.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ EQUAL_TIME_LEGEND = (
     "against the plain student do not depend on them."
 )
 LEFT_OUT = ("failed", "skipped", "smoke", "missing")
-OPTIONAL = ("time", "tuned", "left out")
-"""Columns that a ranking shows to people only where one of its rows has something in them."""
+OPTIONAL = ("time", "at equal time", "tuned", "left out")
+"""Columns that are shown only if one of the rows has something in them."""
 
 
 def legend(found: Iterable[Ranking]) -> str:
@@ -157,6 +157,19 @@ def _trained_on(ranking: Ranking) -> list[str]:
         f"{count} run{'s' * (count > 1)} on {machine}" for machine, count in runs.most_common()
     )
     return [f"Trained on {len(runs)} kinds of machine: {counts}."]
+
+
+def ties(ranking: Ranking, method: str) -> str:
+    """Say from how many other methods the seeds do not tell a method apart; blank if from none."""
+    others = [row["method"] for row in ranking.methods if row["method"] != method]
+    found = [ranking.pair(method, other) for other in others]
+    same = sum(one is None or one.verdict != "better" for one in found)
+    if not same:
+        return ""
+    if len(others) == 1:
+        return "The seeds do not tell it from the other."
+    which = "any" if same == len(others) else str(same)
+    return f"The seeds do not tell it from {which} of the {len(others)} others."
 
 
 def verdict(row: Values) -> str:

@@ -98,7 +98,7 @@ def _cost(ranking: Ranking) -> str:
     """Write what the pair's models cost, then the table of each method's training cost."""
     titles = ["method", "time", "memory, MiB", "added parameters", "best"]
     table = Table(titles, [_cost_cells(row) for row in ranking.rows], "lrrrr").markdown()
-    return "\n\n".join([*(escape(line) for line in models(ranking)), table])
+    return "\n\n".join([*(escape(line) for line in model_notes(ranking)), table])
 
 
 def _cost_cells(row: Row) -> list[str]:
@@ -117,7 +117,7 @@ def whole(value: float) -> str:
     return "" if math.isnan(value) else f"{value:,.0f}"
 
 
-def models(ranking: Ranking) -> list[str]:
+def model_notes(ranking: Ranking) -> list[str]:
     """Return sentences on the size of the pair's models, and on their latency."""
     students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
     parts = {"Teacher": ranking.rows[:1], "Student": students}
