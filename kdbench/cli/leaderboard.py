@@ -172,12 +172,12 @@ def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -
 
 
 def _write(results: Path, targets: Sequence[str], records: Sequence[Record]) -> None:
-    from kdbench.results.pages import boards, write_leaderboards
+    from kdbench.results.pages import leaderboard_files, write_pages
 
-    if not boards(records):
+    files = leaderboard_files(results, records, targets)
+    if not files:
         raise UserError(_nothing(targets, records, results))
-    for target in targets or (None,):
-        _name(write_leaderboards(results, target, records))
+    _name(write_pages(files))
 
 
 def _name(paths: Sequence[Path]) -> None:
@@ -186,12 +186,11 @@ def _name(paths: Sequence[Path]) -> None:
 
 
 def _check(results: Path, targets: Sequence[str]) -> None:
-    from kdbench.results.pages import check_leaderboards
+    from kdbench.files import slug
+    from kdbench.results.pages import leaderboard_files, stale_pages
 
-    records = _records(results, targets)
-    problems = [
-        problem for name in targets or (None,) for problem in check_leaderboards(results, name, records)
-    ]
+    files = leaderboard_files(results, _records(results, targets), targets)
+    problems = stale_pages(files, results / "leaderboards", [slug(name) for name in targets])
     for problem in problems:
         echo(problem, err=True)
     if problems:

@@ -1,4 +1,4 @@
-"""Given weights that were measured here: a table a dataset, beside its rankings and never in them."""
+"""Tables of given weights that were measured here, beside the rankings and never in them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from kdbench.results.record import Record
 from kdbench.results.table import Table
 
 Scored = tuple[float, Record]
-NOTE = "Not ranked: these weights were trained elsewhere, under another recipe."
+EVALUATION_NOTE = "Not ranked: these weights were trained elsewhere, under another recipe."
 
 
 def evaluations(records: Iterable[Record], datasets: Collection[str] = ()) -> list[Table]:
-    """Return a table of measured weights for each dataset that has any, the best first.
+    """Return a table of the measured weights of each dataset, the best first.
 
     Args:
         records: Of any kind, in any order.
-        datasets: Names of the datasets to show; default: all.
+        datasets: Names of the datasets; default: all.
     """
     found: dict[str, list[Scored]] = defaultdict(list)
     for record in one_each(records):
@@ -40,7 +40,7 @@ def _table(dataset: str, scored: Sequence[Scored]) -> Table:
     ]
     best_first = sorted(scored, key=lambda one: one[0], reverse=scored[0][1].higher_is_better)
     rows = [_cells(*one) for one in best_first]
-    return Table(titles, rows, "lrrrrl", f"{dataset}: authors' weights, measured here", NOTE)
+    return Table(titles, rows, "lrrrrl", f"{dataset}: authors' weights, measured here", EVALUATION_NOTE)
 
 
 def _cells(score: float, record: Record) -> list[str]:

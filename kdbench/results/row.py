@@ -20,7 +20,7 @@ METRIC = "metric:"
 GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric", "device", "precision")
 """Columns that all rows of a ranking share."""
 SHARES = ("gradient_share_start", "gradient_share_quarter", "gradient_share_half")
-"""Part of the gradient's norm on backbone and neck that is the method's."""
+"""Shares of the method in the gradient's norm on backbone and neck."""
 COLUMNS = {
     **dict.fromkeys([*GROUP, "method"], "str"),
     "seeds": "int64",
@@ -46,31 +46,31 @@ COLUMNS = {
 }
 """Column -> dtype.
 
-``device`` is the class of device that all rows of a ranking were trained on (``cpu``, ``cuda``), ``precision``
-what they were trained in. Scores (mean, std, best), differences (difference, low, high, paper_difference),
-gap_closed and relative_gain (the difference over the plain student's score of the same seeds) are fractions;
-std is over seeds. A positive difference is an improvement, also of a metric of which less is better.
+``device`` is the class of the training's device (``cpu``, ``cuda``) and ``precision`` its precision. Scores (mean,
+std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the difference over
+the plain student's score of the same seeds) are fractions; std is over seeds. A positive difference is an
+improvement, even of a metric of which less is better.
 ``difference``, ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.RankingModel`: all intervals of a
 ranking hold at once with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where
 the row scatters more than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict
-is ``cannot tell``; ``same_as`` names the row that is the same computation and counts in its place; ``machines``
-names the kinds of machine where the plain student's is another one. ``control`` names the plain student that
-the row is compared with at equal training time (:mod:`kdbench.results.equal_time`), and the further
-``control_`` columns have its difference to that; all intervals against one control hold at once with 95 %.
-``selection`` is which evaluation ranks: the last; ``best`` is the mean at the best one, which flatters and
-never ranks. failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark
-file asks for and was not run. ``reported`` is how many of the seeds others report. ``trials`` is over how many
-trials a tuning study chose the options, 0 where none did. ``seconds_per_iteration`` and the gradient shares
-(parts of the gradient's norm on backbone and neck that are the method's, in [0, 1]) are means over seeds;
-``time_ratio`` is a geometric mean over those seeds alone in which the method and the plain student took turns
-in one process, ``time_low`` and ``time_high`` are the least and the largest; memory, parameters and FLOPs are
-the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``. Further columns
+is ``cannot tell``; ``same_as`` is the row whose computation this row repeats, and which counts instead; ``machines``
+names the kinds of machine if the plain student's differs. ``control`` is the plain student with which the row is
+compared at equal training time (:mod:`kdbench.results.equal_time`), and the other ``control_`` columns have the
+difference to it; all intervals against one control hold at once with 95 %. ``selection`` is the evaluation that
+ranks: the last; ``best`` is the mean at the best one, which flatters and never ranks. failed, skipped, smoke and
+missing count cells that are in no mean; missing cells are asked for by a benchmark file and were not run.
+``reported`` is the number of seeds that others report. ``trials`` is the number of trials by which a tuning study
+chose the options, 0 without one. ``seconds_per_iteration`` and the gradient shares (of the method in the gradient's
+norm on backbone and neck, in [0, 1]) are means over seeds; ``time_ratio`` is a geometric mean over the seeds in
+which the method and the plain student took turns in one process, ``time_low`` and ``time_high`` are the least and
+the largest; memory, parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``. Further columns
 ``metric:NAME`` are means of the other metrics after the last iteration.
 """
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
 Block = tuple[int, bool]
+"""Seed, and whether on the CPU: what two scores that are compared must share."""
 
 
 class Row(Mapping[str, Any]):
@@ -113,12 +113,12 @@ class Row(Mapping[str, Any]):
 
     @property
     def blocks(self) -> dict[Block, float]:
-        """(Seed, whether on the CPU) -> score, negated if less is better; rows are paired by these keys."""
+        """Block -> score, negated if less is better."""
         done = self.done
         return {(s, done[s].device == "cpu"): done[s].sign * score for s, score in self.scores().items()}
 
     def gains(self, other: Row) -> list[float]:
-        """Return the paired differences to another row, positive where this one is better."""
+        """Return the differences to another row in each block that both have, positive if this one is better."""
         own, theirs = self.blocks, other.blocks
         return [score - theirs[block] for block, score in own.items() if block in theirs]
 
@@ -144,7 +144,7 @@ def twins(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def latest_last(plain: Iterable[Record]) -> list[Record]:
-    """Return plain students sorted by revision: of several with one seed the last counts."""
+    """Return plain students sorted by revision, since the last one of a seed counts."""
     return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
 
 

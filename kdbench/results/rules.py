@@ -1,4 +1,4 @@
-"""The rules that every record must keep: what is implausible or contradicts itself is refused."""
+"""The rules for a single record: it must not be implausible or contradict itself."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _names(record: Record) -> Iterator[str]:
 
 
 def _result(record: Record) -> Iterator[str]:
-    """Check that a done record's metrics agree with the last and best points of its curve."""
+    """Check that a done record's metrics agree with its curve."""
     if not record.done or record.metrics is None:
         if record.metrics is not None or record.curve:
             yield f"status '{record.status}' contradicts its metrics or curve"

@@ -3,7 +3,7 @@
 import hashlib
 
 from kdbench.errors import UserError
-from kdbench.results.leaderboard import frame_of
+from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.query import query
 from kdbench.results.record import Record
 from kdbench.selectors import parse
@@ -101,3 +101,8 @@ def staged_teacher(base, score):
 def frames(targets, records, **choice):
     """Name -> frame of what a query of leaderboards gives."""
     return {name: frame_of(board) for name, board in query(targets, records, **choice).items()}
+
+
+def leaderboard(records, dataset="digits"):
+    """One frame of the rankings of a dataset."""
+    return frame_of(rankings(record for record in records if record.dataset == dataset))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.plugins import registry
-from kdbench.results.html.heat import per_class
+from kdbench.results.html.columns import per_class
 from kdbench.results.leaderboard import rankings
 from kdbench.results.plots import cost, curves, intervals, paper, rank_diagram
 from kdbench.results.plots.cost import apart, front

@@ -5,10 +5,9 @@ import pytest
 
 from kdbench.benchmarks import options_of
 from kdbench.plugins import registry
-from kdbench.results.leaderboard import leaderboard
 from kdbench.results.papers import nearest_published
 
-from .samples import cell, cells
+from .samples import cell, cells, leaderboard
 
 
 def run(selector, task="detection", dataset="digits", **more):

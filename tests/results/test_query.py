@@ -7,7 +7,7 @@ import kdbench
 from kdbench.benchmarks import looked_up, options_of, parsed
 from kdbench.errors import UserError
 from kdbench.results.leaderboard import frame_of
-from kdbench.results.query import of_benchmark
+from kdbench.results.of_benchmark import of_benchmark
 from kdbench.results.store import Store
 
 from .samples import cell, cells, frames, teacher

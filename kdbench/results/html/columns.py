@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from matplotlib.colors import LinearSegmentedColormap
+
 from kdbench.plugins import NAME
 from kdbench.results.board import Ranking
 from kdbench.results.formats import (
@@ -23,11 +25,16 @@ from kdbench.results.formats import (
 )
 from kdbench.results.leaderboard import secondary_columns
 from kdbench.results.naming import method_in
+from kdbench.results.plots.picture import MOST
 from kdbench.results.reported_table import REPORTED_COLUMNS, Entry, entries
 from kdbench.results.row import COLUMNS, GROUP, METRIC, SHARES, TEACHER_ROW, Row
+from kdbench.results.statistics import mean
 from kdbench.results.table import Column
+from kdbench.specs import PLAIN
 
 T = TypeVar("T")
+WORST, MIDDLE, BEST = "#d6604d", "#f7f7f7", "#4393c3"
+"""Colours of differences by class."""
 VERDICTS = ("better", "no evidence", "cannot tell", "one seed", "worse", "no plain student", "no result")
 SIGNED = ("relative_gain", "paper_difference")
 """Further columns that are differences, as fractions."""
@@ -243,3 +250,48 @@ def anchor(method: str) -> str:
         method if NAME.fullmatch(method) else hashlib.sha256(method.encode(errors="replace")).hexdigest()[:12]
     )
     return f"method-{safe}"
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Mean paired differences, as fractions.
+
+    Attributes:
+        metric: The metric of a class, such as AP50 or IoU.
+        classes: Names, in alphabetical order.
+        differences: Label of a row -> a difference for each class; NaN where no seed has both.
+    """
+
+    metric: str
+    classes: tuple[str, ...]
+    differences: dict[str, tuple[float, ...]]
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute difference, above 0."""
+        return max([*(abs(v) for values in self.differences.values() for v in values if v == v), 1e-3])
+
+    def colour(self, value: float) -> str:
+        """Return the colour of a difference, red below zero and blue above; blank for NaN."""
+        if value != value:
+            return ""
+        scale = LinearSegmentedColormap.from_list("differences", [WORST, MIDDLE, BEST])
+        red, green, blue, _ = scale(0.5 + 0.5 * value / self.largest)
+        return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def per_class(ranking: Ranking) -> PerClass | None:
+    """Return the differences by class of a ranking's first rows; None if no record has values by class."""
+    plain = ranking.row(PLAIN)
+    last = [cell.metrics.last for cell in plain.done.values() if cell.metrics] if plain else []
+    keys = sorted({key for values in last for key in values if "/" in key})
+    kinds = {key.partition("/")[0] for key in keys}
+    if not kinds or not ranking.methods:
+        return None
+    kind = ranking.metric if ranking.metric in kinds else min(kinds)
+    keys = [key for key in keys if key.startswith(f"{kind}/")]
+    found = {
+        row["method"]: tuple(mean(ranking.differences(row["method"], key)) for key in keys)
+        for row in ranking.methods[:MOST]
+    }
+    return PerClass(kind, tuple(key.partition("/")[2] for key in keys), found)

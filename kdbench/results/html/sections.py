@@ -13,8 +13,7 @@ from markupsafe import Markup
 from kdbench.results.across import Across
 from kdbench.results.board import Ranking
 from kdbench.results.formats import notes, percent, ties
-from kdbench.results.html.columns import PageTable, ranking_table
-from kdbench.results.html.heat import PerClass, per_class
+from kdbench.results.html.columns import PageTable, PerClass, per_class, ranking_table
 from kdbench.results.pages import model_notes
 from kdbench.results.plots import Picture, cost, curves, intervals, paper, rank_diagram
 from kdbench.results.record import Record
