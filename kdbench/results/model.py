@@ -1,8 +1,8 @@
 """The two-way model of a ranking, method x seed with a pooled residual, and Dunnett's intervals from it.
 
 A score is the sum of its method's mean, the effect of its seed and noise: methods of a seed share their
-initialisation and the order of their data. The noise of all rows is pooled, which gives many degrees of freedom from
-few seeds, and the differences to the plain student have simultaneous intervals (Dunnett, JASA 1955). A row that
+initialisation and the order of their data. The noise of all rows is pooled, which gives many degrees of freedom
+from few seeds, and the differences to the plain student have simultaneous intervals (Dunnett, JASA 1955). A row that
 scatters more than the others has an interval from its own paired differences, and leaves the pool if it is extreme.
 """
 
@@ -27,7 +27,7 @@ Scores = Mapping[Any, float]
 UNEQUAL = 0.01
 """p value of the F test below which a row scatters more than the others and has its own interval."""
 EXTREME = 1e-6
-"""p value below which it leaves the pool; it is small, since a row left out by chance narrows the other intervals."""
+"""p value below which it leaves the pool: leaving rows out by chance would narrow the other intervals."""
 LEAST_SEEDS = 2
 EQUAL_DIGITS = 12
 """Decimals to which a difference is rounded, so that equal means differ by 0."""
@@ -278,7 +278,7 @@ class RankingModel:
 def _scatter(rows: Mapping[str, Scores]) -> dict[str, Scatter]:
     """Return how each row scatters beside the others.
 
-    A row's part of the residual is independent of the residual of the other rows alone, so that their ratio has an F
+    A row's part of the residual is independent of the residual of the other rows alone, so their ratio has an F
     distribution under equal variances, even if cells are missing.
     """
     whole = fit(rows)

@@ -53,17 +53,18 @@ improvement, even of a metric of which less is better.
 ``difference``, ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.RankingModel`: all intervals of a
 ranking hold at once with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where
 the row scatters more than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict
-is ``cannot tell``; ``same_as`` is the row whose computation this row repeats, and which counts instead; ``machines``
-names the kinds of machine if the plain student's differs. ``control`` is the plain student with which the row is
-compared at equal training time (:mod:`kdbench.results.equal_time`), and the other ``control_`` columns have the
-difference to it; all intervals against one control hold at once with 95 %. ``selection`` is the evaluation that
-ranks: the last; ``best`` is the mean at the best one, which flatters and never ranks. failed, skipped, smoke and
-missing count cells that are in no mean; missing cells are asked for by a benchmark file and were not run.
+is ``cannot tell``; ``same_as`` is the row whose computation this row repeats, and which counts instead;
+``machines`` names the kinds of machine if the plain student's differs. ``control`` is the plain student with which
+the row is compared at equal training time (:mod:`kdbench.results.equal_time`), and the other ``control_`` columns
+have the difference to it; all intervals against one control hold at once with 95 %. ``selection`` is the evaluation
+that ranks: the last; ``best`` is the mean at the best one, which flatters and never ranks. failed, skipped, smoke
+and missing count cells that are in no mean; missing cells are asked for by a benchmark file and were not run.
 ``reported`` is the number of seeds that others report. ``trials`` is the number of trials by which a tuning study
 chose the options, 0 without one. ``seconds_per_iteration`` and the gradient shares (of the method in the gradient's
 norm on backbone and neck, in [0, 1]) are means over seeds; ``time_ratio`` is a geometric mean over the seeds in
 which the method and the plain student took turns in one process, ``time_low`` and ``time_high`` are the least and
-the largest; memory, parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``. Further columns
+the largest; memory, parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, in
+the setting ``paper_setting``. Further columns
 ``metric:NAME`` are means of the other metrics after the last iteration.
 """
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
