@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 @click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--pair", metavar="NAME", help="Only this teacher-student pair.")
 @options.results("Folder of the records.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, scores as fractions.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with scores as fractions.")
 def command(
     first: str, second: str, dataset: str | None, pair: str | None, results: Path, as_json: bool
 ) -> None:
     """Say whether method B is better than method A (often none, the plain student).
 
-    Of each dataset, pair, recipe and teacher: the difference B - A with its 95 % interval and p value, from the
-    noise of all rows of the ranking. Against none they are the leaderboard's.
+    For each dataset, pair, recipe and teacher, print the difference B - A with its 95 % interval and p value. The
+    noise is pooled over all rows of the ranking; against none, interval and p value are those of the leaderboard.
     """
     from kdbench.results.compare import overall
 
@@ -64,7 +64,7 @@ def lines(block: Comparison) -> list[str]:
 
 
 def _kind(block: Comparison) -> str:
-    """Say what an interval is computed from and what it is for."""
+    """Say from what an interval is computed, and for what it holds."""
     own = "from this pair alone" if block.difference and block.difference.own else "pooled noise of all rows"
     scope = "for all rows at once" if block.against_plain else "for this pair alone"
     return f"{own}, {scope}"
@@ -97,7 +97,7 @@ def spoken(block: Comparison) -> str:
 
 
 def closing(blocks: Sequence[Comparison], together: Overall) -> list[str]:
-    """Return the summary over several blocks; nothing for one."""
+    """Return the summary of several rankings; nothing for one."""
     from kdbench.results.compare import LEAST_DATASETS
 
     counted = together.wins + together.losses + together.ties
@@ -114,7 +114,7 @@ def closing(blocks: Sequence[Comparison], together: Overall) -> list[str]:
 
 
 def as_data(blocks: Sequence[Comparison], together: Overall) -> dict[str, Any]:
-    """Everything as JSON-able values, NaN as null."""
+    """Return the comparisons as values for JSON, with None for NaN."""
     return {
         "blocks": [_block(block) for block in blocks],
         "overall": {name: _number(value) for name, value in vars(together).items()},

@@ -2,7 +2,7 @@
 
 A score is the sum of its method's mean, the effect of its seed and noise: methods of a seed share their
 initialisation and the order of their data. The noise of all rows is pooled, which gives many degrees of freedom
-from few seeds, and the differences to the plain student have simultaneous intervals (Dunnett, JASA 1955). A row that
+from few seeds. The differences to the plain student have simultaneous intervals (Dunnett, JASA 1955). A row that
 scatters more than the others has an interval from its own paired differences, and leaves the pool if it is extreme.
 """
 

@@ -84,14 +84,34 @@ def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Sour
 def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
     if target is None or not target.endswith(BENCHMARK):
         if target is not None and not any(record.dataset == target for record in records):
-            require_dataset(target)
+            _require_dataset(target)
         return {name: Source("", board, records) for name, board in boards(records, target).items()}
     benchmark = load(Path(target))
     board = of_benchmark(benchmark, records)
     return {Path(target).stem: Source(benchmark.title, board, own_records(benchmark, records))}
 
 
-def require_dataset(name: str) -> None:
+def nothing_to_rank(root: Path, records: Sequence[Record], dataset: str | None = None) -> UserError:
+    """Return the error that records have no ranking, with the command that changes it.
+
+    Args:
+        root: The results folder.
+        records: Its records, those of the dataset if one is named.
+        dataset: The dataset whose rankings are asked for, if it is one.
+
+    Raises:
+        UserError: If the dataset has no records and is unknown.
+    """
+    if dataset is not None and not records:
+        _require_dataset(dataset)
+    what = f"no records of '{dataset}'" if dataset else "no records"
+    if records:
+        what = "only smoke runs or teachers, which are never ranked,"
+    again = f"kdbench run --method mimic --dataset {dataset or 'digits'}"
+    return UserError(f"{what} in {root}: make some with `{again}`.")
+
+
+def _require_dataset(name: str) -> None:
     """Raise UserError if a name is not a dataset's; name the pair's or the nearest dataset."""
     pair = registry().pairs.get(name)
     if pair is not None:

@@ -222,9 +222,9 @@ def test_what_the_papers_report(kdbench, tmp_path):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--across"], "--reported is a table, csv, markdown or latex, without --across"),
+        (["--across"], "--reported is printed as table, csv, markdown or latex"),
         (["--format", "html", "--output", "x"], "the page of --format html has it"),
-        (["--check"], "--check is about the committed leaderboards"),
+        (["--check"], "--check takes datasets and --results only"),
         (["digits"], "no number on 'digits' is reported here"),
     ],
 )

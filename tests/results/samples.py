@@ -10,6 +10,9 @@ from kdbench.selectors import parse
 from kdbench.specs import digest, unlabelled
 
 TEACHER = hashlib.sha256(b"teacher").hexdigest()
+PLAIN = "none"
+BASE = {0: 0.50, 1: 0.52, 2: 0.54}
+"""Scores of plain students, by seed."""
 TOGETHER = "0" * 12
 """Names the trainings that were timed in turns."""
 MADE = {"clock": "2024-05-01T12:00:00+00:00", "path": "out/run", "command": "kdbench run"}
@@ -106,3 +109,10 @@ def frames(targets, records, **choice):
 def leaderboard(records, dataset="digits"):
     """One frame of the rankings of a dataset."""
     return frame_of(rankings(record for record in records if record.dataset == dataset))
+
+
+def row(frame, method):
+    """The one row of a method in a frame."""
+    found = frame[frame["method"] == method]
+    assert len(found) == 1
+    return found.iloc[0]

@@ -309,12 +309,12 @@ def test_latency_is_of_the_pair_and_told_once_with_its_range(tmp_path):
 
 def test_a_dataset_without_a_ranking(tmp_path):
     write(tmp_path, *board("mimic"))
-    with pytest.raises(UserError, match=r"no ranking of 'coco' in .*run --method mimic --dataset coco"):
+    with pytest.raises(UserError, match=r"no records of 'coco' in .*run --method mimic --dataset coco"):
         write_page(tmp_path, tmp_path / "page", ["coco"])
 
 
 def test_nothing_to_rank(tmp_path):
-    with pytest.raises(UserError, match="no records to rank"):
+    with pytest.raises(UserError, match="no records in"):
         write_page(tmp_path, tmp_path / "page")
 
 

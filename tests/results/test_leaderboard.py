@@ -1,3 +1,5 @@
+"""Which records are a ranking, and how its rows are ranked."""
+
 import math
 
 import pandas as pd
@@ -5,23 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kdbench.results.formats import notes
-from kdbench.results.leaderboard import rankings
 from kdbench.results.model import RankingModel
-from kdbench.results.pages import details
 from kdbench.results.row import COLUMNS
 from kdbench.specs import digest
 
-from .samples import TEACHER, cell, cells, leaderboard, staged_teacher, teacher
-
-PLAIN = "none"
-BASE = {0: 0.50, 1: 0.52, 2: 0.54}
-
-
-def row(frame, method):
-    found = frame[frame["method"] == method]
-    assert len(found) == 1
-    return found.iloc[0]
+from .samples import BASE, PLAIN, TEACHER, cell, cells, leaderboard, row, staged_teacher, teacher
 
 
 def test_a_small_leaderboard():
@@ -70,20 +60,6 @@ def test_ties_are_in_the_order_of_names():
     frame = leaderboard([*cells("none", BASE), *records])
     assert list(frame["method"][2:]) == ["a", "b", "c[x=1]"]
     assert set(frame["verdict"][2:]) == {"cannot tell"}
-
-
-def test_one_seed():
-    got = row(leaderboard([cell("none", 0.5), cell("mimic", 0.6)]), "mimic")
-    assert (got["seeds"], got["verdict"]) == (1, "one seed")
-    assert math.isnan(got["std"])
-    assert math.isnan(got["low"])
-
-
-def test_zero_variance():
-    frame = leaderboard([*cells("none", {0: 0.5, 1: 0.5}), *cells("mimic", {0: 0.5, 1: 0.5})])
-    got = row(frame, "mimic")
-    assert (got["std"], got["low"], got["high"], got["verdict"]) == (0, 0, 0, "cannot tell")
-    assert got["reason"].startswith("no noise")
 
 
 @pytest.mark.parametrize("status", ["failed", "timed-out"])
@@ -194,43 +170,6 @@ def test_two_revisions_are_two_rows_against_the_newer_plain_student():
     assert list(frame["difference"][2:]) == pytest.approx([0.2, 0.1])
 
 
-def test_times_of_different_machines_are_not_compared():
-    records = [*cells("none", BASE), *cells("mimic", BASE, seconds=0.001, device="NVIDIA H100")]
-    assert math.isnan(row(leaderboard(records), "mimic")["time_ratio"])
-    assert math.isnan(
-        row(leaderboard([*cells("none", BASE), *cells("a", BASE, seconds=None)]), "a")["time_ratio"]
-    )
-
-
-def timed(seconds, **more):
-    return {"seconds_per_iteration": seconds, **more}
-
-
-@pytest.mark.parametrize(("own", "plain"), [(None, None), ("a" * 12, None), ("a" * 12, "b" * 12)])
-def test_times_of_trainings_that_did_not_take_turns_are_not_compared(own, plain):
-    records = [cell(PLAIN, cost=timed(0.1, timed_with=plain)), cell("mimic", cost=timed(0.2, timed_with=own))]
-    got = row(leaderboard(records), "mimic")
-    assert math.isnan(got["time_ratio"])
-    assert got["seconds_per_iteration"] == pytest.approx(0.2)
-
-
-def test_only_seeds_that_took_turns_count_in_a_ratio_of_times():
-    records = [cell(PLAIN, seed=seed, cost=timed(0.1, timed_with=f"{seed:012x}")) for seed in (0, 1)]
-    records += [cell("mimic", seed=0, cost=timed(0.3, timed_with="0" * 12)), cell("mimic", seed=1, seconds=9)]
-    assert row(leaderboard(records), "mimic")["time_ratio"] == pytest.approx(3)
-
-
-def test_a_ratio_of_times_has_its_range_over_the_seeds():
-    costs = [timed(seconds, timed_with="0" * 12) for seconds in (0.2, 0.8)]
-    records = [*cells(PLAIN, BASE), *(cell("mimic", seed=seed, cost=cost) for seed, cost in enumerate(costs))]
-    [ranking] = rankings(records)
-    found = ranking.row("mimic")
-    times = [found[name] for name in ("time_low", "time_ratio", "time_high")]
-    assert times == pytest.approx([2, 4, 8])
-    assert "| mimic | 4.00x (2.00 to 8.00) |" in details([ranking])
-    assert math.isnan(ranking.row(PLAIN)["time_low"])
-
-
 def test_the_teachers_own_record_serves_where_no_student_met_it():
     own = teacher(0.77)
     records = [own, *cells("none", BASE), *cells("mimic", BASE, asks_for=own.identity, teacher=None)]
@@ -301,166 +240,11 @@ def test_plain_students_alone_stand_beside_their_pairs_own_teacher():
     assert row(frame, "teacher")["mean"] == pytest.approx(0.9)
 
 
-def noisy(gain, noise):
-    return {seed: score + gain + noise * (seed - 1) for seed, score in BASE.items()}
-
-
-def test_all_rows_share_their_noise_and_all_intervals_hold_at_once():
-    records = [*cells(PLAIN, BASE), *cells("weak", noisy(0.05, 0.02)), *cells("loud", noisy(0.0, -0.03))]
-    got = leaderboard([*records, *cells("elsewhere", BASE, pair="other")])
-    tested = got[got["pair"] == "tiny"].iloc[2:]
-    assert set((tested["high"] - tested["low"]).round(9)) == {
-        round(float(tested["high"].iloc[0] - tested["low"].iloc[0]), 9)
-    }
-    assert list((tested["low"] > 0) | (tested["high"] < 0)) == list(tested["p"] < 0.05)
-    alone = leaderboard([*cells(PLAIN, BASE), *cells("weak", noisy(0.05, 0.02))])
-    assert row(alone, "weak")["p"] != row(got[got["pair"] == "tiny"], "weak")["p"]
-
-
-def test_equal_gains_are_no_evidence():
-    """Where every gain is the same there is no noise that a gain could be compared with."""
-    got = row(leaderboard([*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0))]), "mimic")
-    assert (got["verdict"], got["reason"][:8]) == ("cannot tell", "no noise")
-
-
-def test_noise_below_the_steps_of_the_metric_is_no_evidence():
-    plain = {0: 0.50, 1: 0.52, 2: 0.55, 3: 0.58, 4: 0.51}
-    equal, nearly = ({s: v + gain for s, v in plain.items()} for gain in (0.1, 0.2))
-    nearly[4] += 0.01
-    records = [*cells(PLAIN, plain), *cells("a", equal), *cells("b", nearly)]
-    found = leaderboard(records)
-    assert list(found["verdict"][2:]) == ["cannot tell"] * 2
-    assert row(found, "a")["reason"].endswith("is below what the metric resolves (steps of 1)")
-
-
-def curved(selector, scores, **more):
-    points = {s: [{"iteration": 50, "AP50": v / 2}, {"iteration": 100, "AP50": v}] for s, v in scores.items()}
-    return [cell(selector, v, s, curve=points[s], **more) for s, v in scores.items()]
-
-
-def test_twins_count_once_and_name_each_other():
-    good = noisy(0.1, 0.02)
-    others = [*cells(PLAIN, BASE), *cells("hinton", noisy(0.02, -0.03)), *curved("fitnets", good)]
-    once = leaderboard(others)
-    twice = leaderboard([*others, *curved("chen[variant=hints]", good)])
-    twin = row(twice, "chen[variant=hints]")
-    assert twin["same_as"] == "fitnets"
-    for method in ("fitnets", "chen[variant=hints]"):
-        assert list(row(twice, method)[["low", "high", "p", "verdict"]]) == list(
-            row(once, "fitnets")[["low", "high", "p", "verdict"]]
-        )
-    assert not row(twice, "fitnets")["same_as"]
-    assert not any(leaderboard([*others, *curved("x", noisy(0.1, 0.021))])["same_as"])
-
-
-def test_seeds_are_never_paired_across_device_classes():
-    records = [*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0.01), device="NVIDIA H100")]
-    got = row(leaderboard(records), "mimic")
-    assert (got["shared_seeds"], got["verdict"]) == (0, "no plain student")
-
-
-def test_devices_and_precisions_are_rankings_of_their_own_and_say_so():
-    records = [*cells(PLAIN, BASE), *cells("mimic", noisy(0.1, 0.01))]
-    for place in ({"asked": "cuda"}, {"asked": "mps"}, {"asked": "cuda", "precision": "bf16"}):
-        for method in (PLAIN, "mimic"):
-            records += cells(method, noisy(0.2, 0.01), device="NVIDIA H100", **place)
-    found = rankings(records)
-    assert sorted((one.first["device"], one.first["precision"]) for one in found) == [
-        ("cpu", "fp32"),
-        ("cuda", "bf16"),
-        ("cuda", "fp32"),
-        ("mps", "fp32"),
-    ]
-    for one in found:
-        assert [row["shared_seeds"] for row in one.methods] == [3]
-        assert f"default schedule, {one.first['device']} {one.first['precision']}, recipe " in one.heading
-
-
-def test_a_ranking_names_the_machines_that_it_was_trained_on():
-    [alike] = rankings([*cells(PLAIN, BASE), *cells("mimic", BASE)])
-    assert "Trained on cpu on x86_64, 2 cores." in notes(alike)
-    [mixed] = rankings([*cells(PLAIN, BASE), cell("mimic", 0.6, host_class="arm64, 8 cores")])
-    told = "Trained on 2 kinds of machine: 3 runs on cpu on x86_64, 2 cores; 1 run on cpu on arm64, 8 cores."
-    assert told in notes(mixed)
-
-
-def test_rows_of_fewer_seeds_say_what_the_plain_student_reaches_there():
-    few = {seed: BASE[seed] for seed in sorted(BASE)[:2]}
-    [found] = rankings([*cells(PLAIN, BASE), *cells("mimic", few)])
-    level = 100 * sum(few.values()) / 2
-    seeds = ", ".join(map(str, few))
-    assert f"The plain student's mean over seeds {seeds} alone is {level:.1f}." in notes(found)
-    [whole] = rankings([*cells(PLAIN, BASE), *cells("mimic", BASE)])
-    assert "alone" not in " ".join(notes(whole))
-
-
-def test_pairs_from_different_kinds_of_machine_are_marked():
-    other = cells("mimic", noisy(0.1, 0.01), host_class="arm64, 8 cores")
-    got = row(leaderboard([*cells(PLAIN, BASE), *other]), "mimic")
-    assert got["machines"] == "cpu on arm64, 8 cores against cpu on x86_64, 2 cores"
-    assert not row(leaderboard([*cells(PLAIN, BASE), *cells("mimic", BASE)]), "mimic")["machines"]
-
-
-def test_better_on_one_dataset_and_worse_on_another_are_two_rankings():
-    records = [*cells(PLAIN, BASE), *cells(PLAIN, BASE, dataset="voc")]
-    records += [*cells("mimic", noisy(0.1, 0.01)), *cells("mimic", noisy(-0.1, 0.01), dataset="voc")]
-    assert row(leaderboard(records), "mimic")["verdict"] == "better"
-    assert row(leaderboard(records, "voc"), "mimic")["verdict"] == "worse"
-
-
-def test_secondary_metrics_are_means_over_the_seeds_that_have_them():
-    metrics = [{"last": {"AP50": 0.5, "AP75": v, "AP50/0": v / 2}} for v in (0.2, 0.4)]
-    records = [cell(PLAIN, seed=seed, metrics=m) for seed, m in enumerate(metrics)]
-    records.append(cell(PLAIN, seed=2, metrics={"last": {"AP50": 0.5}}))
-    records.append(cell("mimic", 0.6))
-    frame = leaderboard(records)
-    assert list(frame.columns) == [*COLUMNS, "metric:AP50/0", "metric:AP75"]
-    assert row(frame, PLAIN)["metric:AP75"] == pytest.approx(0.3)
-    assert row(frame, PLAIN)["metric:AP50/0"] == pytest.approx(0.15)
-    assert math.isnan(row(frame, "mimic")["metric:AP75"])
-
-
-def test_the_best_evaluation_is_shown_where_every_seed_has_one():
-    metrics = [{"last": {"AP50": 0.4}, "best": {"AP50": best, "iteration": 10}} for best in (0.5, 0.7)]
-    records = [cell(PLAIN, seed=seed, metrics=m) for seed, m in enumerate(metrics)]
-    got = row(leaderboard(records), PLAIN)
-    assert (got["selection"], got["mean"]) == ("last", pytest.approx(0.4))
-    assert got["best"] == pytest.approx(0.6)
-    without = cell(PLAIN, seed=2, metrics={"last": {"AP50": 0.4}})
-    assert math.isnan(row(leaderboard([*records, without]), PLAIN)["best"])
-
-
-def test_costs_are_the_largest_of_the_seeds():
-    costs = [{"peak_memory_mib": 300, "added_parameters": 5, "student_flops": 9}, {"peak_memory_mib": 400}]
-    got = row(leaderboard([cell(seed=seed, cost=c) for seed, c in enumerate(costs)]), "mimic")
-    assert (got["peak_memory_mib"], got["added_parameters"], got["student_flops"]) == (400, 5, 9)
-    assert math.isnan(got["student_parameters"])
-    assert math.isnan(got["seconds_per_iteration"])
-
-
-def test_each_row_names_its_plugin_and_the_command_that_makes_it_again():
-    frame = leaderboard([*cells(PLAIN, BASE), *cells("mimic[weight=2]", {4: 0.5, 1: 0.5})])
-    got = row(frame, "mimic[weight=2]")
-    assert got["plugin"] == "kdbench 0.1.0"
-    assert got["command"] == (
-        "for seed in 1 4; do "
-        "kdbench run --method 'mimic[weight=2]' --dataset digits --pair tiny --seed $seed; done"
-    )
-    assert row(frame, "teacher")["command"] == (
-        "kdbench run --method 'mimic[weight=2]' --dataset digits --pair tiny --seed 1"
-    )
-
-
 def test_results_of_others_are_counted_and_an_own_one_comes_first():
     theirs = [cell("mimic", 0.9, seed=seed, reported_by="somebody") for seed in (0, 1)]
     records = [*cells(PLAIN, BASE), *theirs, cell("mimic", 0.6, seed=0)]
     got = row(leaderboard(records), "mimic")
     assert (got["seeds"], got["reported"], got["mean"]) == (2, 1, pytest.approx(0.75))
-
-
-def test_relative_gain_is_over_the_plain_students_shared_seeds():
-    got = row(leaderboard([*cells(PLAIN, BASE), cell("mimic", 0.6)]), "mimic")
-    assert got["relative_gain"] == pytest.approx(0.2)
 
 
 def ranks_in(frame):

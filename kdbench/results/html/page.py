@@ -25,7 +25,7 @@ from kdbench.results.html.sections import Figure, left_out_notes, section, share
 from kdbench.results.naming import method_in
 from kdbench.results.pages import write_pages
 from kdbench.results.papers import TAGS
-from kdbench.results.query import BENCHMARK, Source, sources
+from kdbench.results.query import BENCHMARK, Source, nothing_to_rank, sources
 from kdbench.results.record import Record
 from kdbench.results.reported_table import REPORTED_HEADING, REPORTED_NOTE
 from kdbench.results.store import Broken, Store
@@ -57,7 +57,7 @@ def write_page(
     """
     records, broken = Store(results_root).records() if read is None else read
     found = sources(targets, records)
-    _refuse(targets, found, results_root)
+    _refuse(targets, found, results_root, records)
     shown = [(ranking, source.benchmark) for source in found.values() for ranking in source.rankings]
     sections = [section(one, f"ranking-{place}", title) for place, (one, title) in enumerate(shown, 1)]
     rankings = [ranking for ranking, _ in shown]
@@ -86,18 +86,15 @@ def write_page(
     return output / "index.html"
 
 
-def _refuse(targets: Sequence[str], found: Mapping[str, Source], root: Path) -> None:
+def _refuse(
+    targets: Sequence[str], found: Mapping[str, Source], root: Path, records: Sequence[Record]
+) -> None:
     """Refuse a dataset without a ranking, no ranking at all, and a ranking that two targets have."""
     for name in targets:
         if not name.endswith(BENCHMARK) and name not in found:
-            raise UserError(
-                f"no ranking of '{name}' in {root}: smoke runs and teachers alone are never ranked. "
-                f"Make one with `kdbench run --method mimic --dataset {name}`."
-            )
+            raise nothing_to_rank(root, [one for one in records if one.dataset == name], name)
     if not found:
-        raise UserError(
-            f"no records to rank in {root}: make some with `kdbench run --method mimic --dataset digits`."
-        )
+        raise nothing_to_rank(root, records)
     shown: dict[tuple[str, ...], str] = {}
     for name, source in found.items():
         for key in dict.fromkeys(ranking.key for ranking in source.rankings):
