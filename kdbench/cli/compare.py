@@ -45,12 +45,15 @@ def command(
 
 def lines(block: Comparison) -> list[str]:
     """Return a comparison as lines of text."""
+    from kdbench.results.formats import percent
+
     found, one, two = block.difference, block.first.method, block.second.method
     rows = [(side.method, _summary(block, side)) for side in (block.first, block.second)]
     if block.seeds:
-        rows.append((f"{two} - {one}", _signed(block.gain)))
+        rows.append((f"{two} - {one}", percent(block.gain, "+")))
     if found is not None:
-        interval = f"{_signed(found.mean)}, 95 % interval [{_signed(found.low)}, {_signed(found.high)}]"
+        mean, low, high = (percent(value, "+") for value in (found.mean, found.low, found.high))
+        interval = f"{mean}, 95 % interval [{low}, {high}]"
         rows[-1] = (
             rows[-1][0],
             f"{interval}{'' if math.isnan(found.p) else f', {_p(found.p)}'} ({_kind(block)})",
@@ -71,9 +74,10 @@ def _kind(block: Comparison) -> str:
 
 
 def _summary(block: Comparison, side: Side) -> str:
-    center, spread = block.shared(side)
-    shown = "" if math.isnan(center) else f"{100 * center:.1f}"
-    shown += "" if math.isnan(spread) else f" +- {100 * spread:.1f}"
+    from kdbench.results.formats import percent
+
+    center, spread = map(percent, block.shared(side))
+    shown = f"{center} +- {spread}" if spread else center
     only = block.alone(side)
     notes = [
         f"{_seeds(only)} only here, not used" if only else "",
@@ -154,10 +158,6 @@ def _side(block: Comparison, side: Side) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _signed(value: float) -> str:
-    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: no minus before a zero
 
 
 def _p(value: float) -> str:

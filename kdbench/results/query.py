@@ -34,7 +34,7 @@ class Source(NamedTuple):
     Attributes:
         benchmark: Title of the benchmark that it is restricted to; blank for a dataset.
         rankings: The leaderboard.
-        records: The records of its cells; for a dataset, possibly with those of other datasets.
+        records: The records of its cells, or all records of the dataset.
     """
 
     benchmark: str
@@ -85,7 +85,10 @@ def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
     if target is None or not target.endswith(BENCHMARK):
         if target is not None and not any(record.dataset == target for record in records):
             _require_dataset(target)
-        return {name: Source("", board, records) for name, board in boards(records, target).items()}
+        return {
+            name: Source("", board, [record for record in records if record.dataset == name])
+            for name, board in boards(records, target).items()
+        }
     benchmark = load(Path(target))
     board = of_benchmark(benchmark, records)
     return {Path(target).stem: Source(benchmark.title, board, own_records(benchmark, records))}

@@ -61,6 +61,7 @@ def write_page(
     shown = [(ranking, source.benchmark) for source in found.values() for ranking in source.rankings]
     sections = [section(one, f"ranking-{place}", title) for place, (one, title) in enumerate(shown, 1)]
     rankings = [ranking for ranking, _ in shown]
+    counted = {id(record): record for source in found.values() for record in source.records}
     missing = sum(row["missing"] for ranking in rankings for row in ranking.rows)
     whole = across(rankings)
     compared = shared_rankings(whole)
@@ -70,7 +71,7 @@ def write_page(
         across_legend=ACROSS_LEGEND,
         compared=compared,
         methods=page_methods(sections),
-        left_out=left_out_notes(_counted(found), len(broken), missing),
+        left_out=left_out_notes(counted.values(), len(broken), missing),
         legend=legend(rankings),
         reported={
             "table": published_table(),
@@ -104,17 +105,6 @@ def _refuse(
                     f"'{shown[key]}' and '{name}' both rank {what}: make a page for each, else it counts twice."
                 )
             shown[key] = name
-
-
-def _counted(found: Mapping[str, Source]) -> list[Record]:
-    """Return the records of the rankings, each once."""
-    about = [
-        record
-        for source in found.values()
-        for record in source.records
-        if source.benchmark or record.dataset in {one.first["dataset"] for one in source.rankings}
-    ]
-    return list({id(record): record for record in about}.values())
 
 
 def _write(output: Path, html: str, figures: Sequence[Figure]) -> None:
