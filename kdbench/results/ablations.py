@@ -9,10 +9,10 @@ from pathlib import Path
 
 from kdbench.benchmarks import Benchmark, load
 from kdbench.reported import Reported, reported
+from kdbench.results.benchmark_rankings import not_run, own_records, without_results
 from kdbench.results.board import Ranking
 from kdbench.results.formats import score_cells, to_csv
 from kdbench.results.leaderboard import rankings
-from kdbench.results.of_benchmark import not_run, own_records, without_results
 from kdbench.results.papers import TAGS
 from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW, Row
@@ -32,7 +32,7 @@ def ablation(benchmark: Benchmark, papers: Sequence[Reported], records: Iterable
     """Return the ablation of a benchmark: a ranking for each recipe and teacher with which a pair was run.
 
     Rows are in the order of the benchmark file, and have a column for each published comparison. Only the
-    benchmark's own cells count (:func:`kdbench.results.of_benchmark.own_records`).
+    benchmark's own cells count (:func:`kdbench.results.benchmark_rankings.own_records`).
 
     Args:
         benchmark: A benchmark whose selectors are looked up.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kdbench.results.board import Ranking
@@ -103,35 +103,38 @@ def control_interval(row: Values) -> str:
 
 def notes(ranking: Ranking) -> list[str]:
     """Return sentences on the basis of a ranking's intervals, and on doubts about it."""
-    model, metric = ranking.model, ranking.metric
-    found = []
+    return [
+        *_noise(ranking),
+        *_doubts(ranking),
+        *_at_fewer_seeds(ranking),
+        *_trained_on(ranking),
+    ]
+
+
+def _noise(ranking: Ranking) -> Iterator[str]:
+    model = ranking.model
     if model.methods and model.pooled.freedom:
         noise, freedom = model.pooled.deviation, model.pooled.freedom
-        found.append(f"Noise: {100 * noise:.2g} {metric} points, pooled over {freedom} degrees of freedom.")
+        yield f"Noise: {100 * noise:.2g} {ranking.metric} points, pooled over {freedom} degrees of freedom."
     ratios = {row["method"]: row["scatter"] for row in ranking.methods if row["scatter"] > 0}
     if ratios:
         most = max(ratios, key=lambda label: ratios[label])
-        found.append(f"{most} scatters most, {ratios[most]:.3g} times as much as the other rows.")
+        yield f"{most} scatters most, {ratios[most]:.3g} times as much as the other rows."
     if model.methods and PLAIN in model.unequal:
-        found.append(
-            "The plain student scatters more than the methods, so every interval is from its own row."
-        )
-    reasons = dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"])
-    found += [f"Cannot tell: {reason}." for reason in reasons]
+        yield "The plain student scatters more than the methods, so every interval is from its own row."
+
+
+def _doubts(ranking: Ranking) -> Iterator[str]:
+    for reason in dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"]):
+        yield f"Cannot tell: {reason}."
     plain, teacher = ranking.level(PLAIN), ranking.level(TEACHER_ROW)
     if ranking.sign * (teacher - plain) <= 0:
         where = "above" if ranking.sign > 0 else "below"
-        found.append(f"The teacher ({percent(teacher)}) is not {where} the plain student ({percent(plain)}).")
+        yield f"The teacher ({percent(teacher)}) is not {where} the plain student ({percent(plain)})."
     lost = [row for row in ranking.methods if row["trials"] and row["difference"] <= 0]
     if lost:
-        told = ", ".join(f"{row['method']} ({gain(row)})" for row in lost)
-        found.append(f"Tuned, and still no better than the plain student: {told}.")
-    found += _at_fewer_seeds(ranking)
-    found += _trained_on(ranking)
-    mixed = [row["method"] for row in ranking.methods if row["machines"]]
-    if mixed:
-        found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")
-    return found
+        shown = ", ".join(f"{row['method']} ({gain(row)})" for row in lost)
+        yield f"Tuned, and still no better than the plain student: {shown}."
 
 
 def _at_fewer_seeds(ranking: Ranking) -> list[str]:
@@ -147,16 +150,18 @@ def _at_fewer_seeds(ranking: Ranking) -> list[str]:
     ]
 
 
-def _trained_on(ranking: Ranking) -> list[str]:
-    """Return a sentence on the machines of the students; none if nothing was trained."""
+def _trained_on(ranking: Ranking) -> Iterator[str]:
+    """Yield a sentence on the machines of the students, and one on comparisons between machines."""
     students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
     runs = Counter(cell.machine for row in students for cell in row.done.values())
-    if len(runs) < 2:
-        return [f"Trained on {machine}." for machine in runs]
-    counts = "; ".join(
-        f"{count} run{'s' * (count > 1)} on {machine}" for machine, count in runs.most_common()
-    )
-    return [f"Trained on {len(runs)} kinds of machine: {counts}."]
+    if len(runs) == 1:
+        yield f"Trained on {next(iter(runs))}."
+    elif runs:
+        counts = (f"{count} run{'s' * (count > 1)} on {machine}" for machine, count in runs.most_common())
+        yield f"Trained on {len(runs)} kinds of machine: {'; '.join(counts)}."
+    mixed = [row["method"] for row in ranking.methods if row["machines"]]
+    if mixed:
+        yield f"Compared with plain students from another kind of machine: {', '.join(mixed)}."
 
 
 def ties(ranking: Ranking, method: str) -> str:

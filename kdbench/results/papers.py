@@ -20,7 +20,6 @@ from kdbench.errors import reason
 from kdbench.plugins import registry, title_of
 from kdbench.results.record import Record
 from kdbench.selectors import canonical
-from kdbench.specs import Family
 
 BASELINE = "plain"
 """Variant of a paper's plain student."""
@@ -36,8 +35,6 @@ SOURCES = {
 }
 """Tag of a source -> its meaning, the most trusted first."""
 TAGS = f"{'; '.join(f'{tag}: {what}' for tag, what in SOURCES.items())}."
-DENSE = r"RetinaNet|GFL|FCOS|ATSS|RepPoints"
-"""Pattern of a dense detector's name."""
 TASK_METRICS = {"detection": ("AP50", "mAP", "AP", "AP75"), "segmentation": ("mIoU",)}
 """Published metrics of a task of which more is better."""
 PREFERRED = {"detection": "voc", "segmentation": "cityscapes"}
@@ -108,15 +105,6 @@ def _result(
     if gain is None and value is not None and plain is not None:
         gain = plain - value if is_error(metric) else value - plain
     return PaperResult({**row, "metric": metric}, value, plain, teacher, gain)
-
-
-def family_of(row: PaperRow) -> Family | None:
-    """Return the family of a published student, by its name and metric; None if they do not tell."""
-    if row["metric"] in ("mIoU", "pixel accuracy"):
-        return "segmentation"
-    if is_two_stage(row):
-        return "two-stage"
-    return "dense" if re.match(DENSE, row["student"]) else None
 
 
 def is_two_stage(row: PaperRow) -> bool:

@@ -12,10 +12,10 @@ from kdbench.benchmarks import load
 from kdbench.cards import METRICS
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
+from kdbench.results.benchmark_rankings import benchmark_rankings, own_records
 from kdbench.results.board import Ranking
 from kdbench.results.derived import low_first, with_derived
 from kdbench.results.naming import fits, method_in
-from kdbench.results.of_benchmark import of_benchmark, own_records
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
 from kdbench.results.row import COLUMNS, METRIC, TEACHER_ROW, Row
@@ -90,7 +90,7 @@ def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
             for name, board in boards(records, target).items()
         }
     benchmark = load(Path(target))
-    board = of_benchmark(benchmark, records)
+    board = benchmark_rankings(benchmark, records)
     return {Path(target).stem: Source(benchmark.title, board, own_records(benchmark, records))}
 
 

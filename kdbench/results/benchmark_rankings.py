@@ -17,7 +17,7 @@ from kdbench.selectors import parse
 from kdbench.specs import PLAIN
 
 
-def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:
+def benchmark_rankings(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:
     """Return the rankings of a benchmark, with the missing cells counted in each row.
 
     Raises:
