@@ -228,7 +228,7 @@ class Record(_Part):
 
     @cached_property
     def _view(self) -> _View:
-        return _View.model_validate(DEFAULTS[self.kind] | self.spec)
+        return _View.model_validate({**DEFAULTS[self.kind], **self.spec})
 
     @property
     def method(self) -> str:
