@@ -169,7 +169,7 @@ def _write(results: Path, targets: Sequence[str], records: Sequence[Record]) -> 
     files = leaderboard_files(results, records, targets)
     if not files:
         raise _nothing(targets, records, results)
-    _name(write_pages(files))
+    _name(sorted(write_pages(files)))
 
 
 def _name(paths: Sequence[Path]) -> None:
