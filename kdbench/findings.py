@@ -40,7 +40,7 @@ def compare(
     """
     from pathlib import Path
 
-    from kdbench.results.comparing import compare
+    from kdbench.results.compare import compare
 
     return compare(Path(results), first, second, dataset=dataset, pair=pair)
 

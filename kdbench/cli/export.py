@@ -87,7 +87,7 @@ def find_run(run: str, work_dir: Path, results: Path) -> Path:
     if path.is_dir():
         return finished(path)
     if path.is_file():
-        from kdbench.results.reading import record_in
+        from kdbench.results.store import record_in
 
         record = record_in(path)
         return finished(work_dir / record.identity[:FOLDER_DIGITS], record)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from kdbench.files import slug
 from kdbench.openmmlab.training.run_files import interrupted_at
-from kdbench.results.record import Record
+from kdbench.results.record import TEACHERS, Record
 from kdbench.results.store import Store
-from kdbench.results.views import TEACHERS
 from kdbench.runs.cells import AnySpec
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings

@@ -17,8 +17,7 @@ from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
 from kdbench.results.environment import PACKAGES
-from kdbench.results.record import Cost, Made, MeasuredTeacher, Metrics, Record, Tuned, best_point
-from kdbench.results.views import Kind
+from kdbench.results.record import Cost, Kind, Made, MeasuredTeacher, Metrics, Record, Tuned, best_point
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable

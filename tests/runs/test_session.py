@@ -10,7 +10,7 @@ from session_lab import METRICS
 
 from kdbench.errors import GateError, PluginError, RunError, UserError
 from kdbench.openmmlab.training.run_files import interrupted_at
-from kdbench.results.leaderboard import leaderboard
+from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.record import Trial, Tuned
 from kdbench.runs import training
 from kdbench.runs.cells import OUTDATED
@@ -66,7 +66,7 @@ def test_an_ensemble(lab):
     )
     lab.run("hinton[teachers=2]")
     assert len(lab.trained) == 1, "teachers and the plain student are there"
-    board = leaderboard(lab.store.records("digits")[0], "digits")
+    board = frame_of(rankings(lab.store.records("digits")[0]))
     assert list(board["method"]) == ["teacher", "none", "hinton[teachers=2]", "hinton[teachers=3]"]
     assert board["seeds"].iloc[0] == 1, "the further teachers are no rows of their own"
 
