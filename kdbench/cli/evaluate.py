@@ -22,9 +22,10 @@ from kdbench.cli.screen import echo, page
 @click.option(
     "--checkpoint",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of the weights.",
+    metavar=options.CHECKPOINT,
+    help="Weights: a file, an address, or a name in OpenMMLab's model zoos.",
 )
+@options.download
 @options.device
 @options.rerun
 @options.rehash
@@ -36,7 +37,8 @@ from kdbench.cli.screen import echo, page
 def command(
     dataset: str,
     model: str,
-    checkpoint: Path,
+    checkpoint: str,
+    download: bool,
     device: str | None,
     rerun: bool,
     rehash: bool,
@@ -59,6 +61,7 @@ def command(
         results=results,
         work_dir=work_dir,
         workers=workers,
+        download=download,
         rerun=rerun,
         rehash=rehash,
     )
