@@ -203,8 +203,9 @@ def _named_in(path: Path, read: Callable[[Path], list[str]]) -> list[str]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """``path`` inside the dataset's folder, with forward slashes."""
-    return path.relative_to(folder).as_posix()
+    """``path`` inside the dataset's folder, with forward slashes; as text, since ``relative_to`` is slow."""
+    text, base = path.as_posix(), folder.as_posix()
+    return "." if text == base else text.removeprefix(f"{base.rstrip('/')}/")
 
 
 def missing(dataset: Dataset, folder: Path) -> list[FileProblem]:

@@ -16,6 +16,7 @@ CLASS = "face"
 OFFICIAL = ("face", "easy", "medium", "hard")
 """Parts of the names of the files that the evaluation reads."""
 COLUMNS = 10
+LARGEST = 2**31
 INVALID = 7
 """Column that says that a face is not judged."""
 
@@ -75,6 +76,6 @@ def _row(lines: list[str], number: int) -> tuple[int, ...]:
         row = tuple(int(word) for word in lines[number].split())
     except (IndexError, ValueError):
         row = ()
-    if len(row) != COLUMNS:
+    if len(row) != COLUMNS or max(map(abs, row)) >= LARGEST:
         raise ValueError(f"line {number + 1}: give {COLUMNS} whole numbers")
     return row

@@ -11,7 +11,7 @@ from mmcv import rescale_size
 from torch.utils.data import Dataset, Sampler
 
 from kdbench.datasets.pictures import Size
-from kdbench.openmmlab.packed import shown_size
+from kdbench.openmmlab.packed import paths_of, shown_size
 from kdbench.specs import Schedule
 
 
@@ -24,7 +24,7 @@ class SortedImages(Dataset[Any]):
     """
 
     def __init__(self, images: Any, schedule: Schedule) -> None:
-        paths, sizes = _paths(images), sizes_of(images, schedule)
+        paths, sizes = paths_of(images), sizes_of(images, schedule)
         self.order = sorted(range(len(images)), key=lambda index: (sizes[index], paths[index]))
         self.sizes = [sizes[index] for index in self.order]
         self.images, self.metainfo = images, images.metainfo
@@ -67,12 +67,7 @@ def sizes_of(images: Any, schedule: Schedule) -> list[Size]:
         return [schedule.scale] * len(images)
     if images.kept is not None:
         return [rescale_size(size, schedule.scale) for size in images.kept.sizes.tolist()]
-    return _resized(_paths(images), schedule.scale)
-
-
-def _paths(images: Any) -> tuple[str, ...]:
-    images.full_init()
-    return tuple(str(images.get_data_info(index)["img_path"]) for index in range(len(images)))
+    return _resized(paths_of(images), schedule.scale)
 
 
 @lru_cache(maxsize=8)

@@ -75,7 +75,7 @@ def test_weights_by_address_are_fetched_where_that_is_allowed(measure, weights, 
         measure(CONFIG, address)
     record = measure(CONFIG, address, download=True)
     assert record.identity == measure(CONFIG, weights).identity
-    assert f"--checkpoint {address}" in record.command
+    assert f"--checkpoint {address}" in record.made.command
 
 
 def test_a_file_that_is_not_there(measure, tmp_path):
