@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kdbench.cards import Dataset
 from kdbench.datasets.hashed import SETTLED, cache_folder
-from kdbench.datasets.layout import annotation_suffix, items, relative
+from kdbench.datasets.layout import annotation_suffix, beside, items, relative
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
 from kdbench.specs import digest, file_digest
@@ -100,6 +100,7 @@ def _files(dataset: Dataset, folder: Path) -> Iterator[str]:
     own = bool(annotation_suffix(dataset))
     for split, parts in dataset.splits.items():
         yield from (part.listing for part in parts)
+        yield from (relative(file.absolute(), folder.absolute()) for file in beside(dataset, split, folder))
         for item in items(dataset, split, folder):
             for path, one_of_many in ((item.image, True), (item.annotation, own)):
                 yield relative(path, folder)
@@ -111,7 +112,7 @@ def _stamp(folder: Path, files: list[str]) -> Stamp:
     """Raise OSError where a file is missing."""
     whole, newest = hashlib.sha256(), 0
     for file in files:
-        found = os.stat(f"{folder}/{file}")  # noqa: PTH116 - a Path for each of many files takes twice the time
+        found = os.stat(os.path.join(folder, file))  # noqa: PTH116, PTH118 - a Path for each of many files takes twice the time
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
         whole.update(b"%d %d %d %d\n" % (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
     return Stamp(files, whole.hexdigest(), newest / 1e9)
