@@ -259,6 +259,7 @@ def evaluate(
     results: str | Path = "results",
     work_dir: str | Path = "out/runs",
     workers: int | None = None,
+    download: bool = False,
     rerun: bool = False,
     rehash: bool = False,
 ) -> Record:
@@ -270,13 +271,14 @@ def evaluate(
     Args:
         model: Name of a model (``kdbench list models``), or a config: a file, ``mmdet::...`` or ``mmseg::...``.
         dataset: Name of the dataset.
-        checkpoint: File of the weights. Names that are not the model's are changed as the config's ``revise_keys``
-            says.
+        checkpoint: The weights, as ``teacher_checkpoints`` of :func:`run`. Names that are not the model's are
+            changed as the config's ``revise_keys`` says.
         device: As of :func:`run`.
         data_root: As of :func:`run`.
         results: As of :func:`run`.
         work_dir: Folder of the logs.
         workers: As of :func:`run`.
+        download: As of :func:`run`.
         rerun: Measure again what has a record, and replace it.
         rehash: As of :func:`run`.
 
@@ -299,7 +301,16 @@ def evaluate(
         used = choose(device)
         where = RunSettings(work_dir=Path(work_dir), results=Path(results), workers=workers, rerun=rerun)
         root = None if data_root is None else Path(data_root)
-    return evaluate(model, dataset, Path(checkpoint), where, device=used, data_root=root, rehash=rehash)
+    return evaluate(
+        model,
+        dataset,
+        str(checkpoint),
+        where,
+        device=used,
+        data_root=root,
+        download=download,
+        rehash=rehash,
+    )
 
 
 def tune(

@@ -6,6 +6,7 @@ their names, like what plugins provide; results know them by their content.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kdbench.cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
+from kdbench.datasets.hashed import HashIndex
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
 from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
@@ -120,13 +122,21 @@ class InlineDataset(Spec):
             return tuple(dict.fromkeys(name for name in self.mask_values.values() if name is not None))
         if self.format != "coco":
             raise ValueError(f"'{self.name}' names no classes: give them as a list")
-        path = folder / self.train[0].annotations
+        path = folder.resolve() / self.train[0].annotations
         try:
-            return coco.classes_of(path)
+            return _categories(path)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
         except ValueError as error:
             raise UserError(f"{path}: {error}.") from error
+
+
+def _categories(path: Path) -> tuple[str, ...]:
+    """Return the classes of a COCO json, which is parsed where it has changed since; raises as its reader."""
+    index = HashIndex(path)
+    names = json.loads(index.hash_of(path, coco.classes_as_text))
+    index.save()
+    return tuple(names)
 
 
 class InlineTeacher(Model):

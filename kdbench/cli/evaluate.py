@@ -22,9 +22,10 @@ from kdbench.cli.screen import echo, page
 @click.option(
     "--checkpoint",
     required=True,
-    type=options.FILE,
-    help="File of the weights.",
+    metavar=options.CHECKPOINT,
+    help="Weights: a file, an address, or a name in OpenMMLab's model zoos.",
 )
+@options.download
 @options.device
 @options.rerun
 @options.rehash

@@ -28,8 +28,8 @@ title: {title}
 # The paths are relative to this file.
 dataset:
 {dataset}
-# {pair}. A teacher with a `checkpoint: FILE` is not trained. `schedule` is the student's recipe, and the
-# teacher's too without a `teacher_schedule`.
+# {pair}. A teacher with a `checkpoint: FILE` is not trained.
+# `schedule` is the student's recipe, and the teacher's too without a `teacher_schedule`.
 pairs:
 {pairs}
 methods: {methods}

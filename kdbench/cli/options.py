@@ -38,11 +38,13 @@ amp: Option[Any] = click.option(
 download: Option[Any] = click.option(
     "--download", is_flag=True, help="Fetch initial weights and checkpoints that are not on this machine."
 )
+CHECKPOINT = "FILE|URL|mmdet::NAME|mmseg::NAME"
+"""What :func:`kdbench.openmmlab.zoo.checkpoint_file` takes."""
 teacher_checkpoints: Option[Any] = click.option(
     "--teacher-checkpoint",
     "teacher_checkpoints",
     multiple=True,
-    metavar="FILE|URL|mmdet::NAME|mmseg::NAME",
+    metavar=CHECKPOINT,
     help="Weights of the teacher, one for each of an ensemble: a file, an address, or a name in OpenMMLab's model "
     "zoos; without, it is trained once and kept.",
 )

@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+EXACT = 2.0**53
+"""From here on neighbouring whole numbers are the same as float64."""
 
 
 def table(values: Any, columns: int, what: str) -> Array:
-    """Return ``values`` as an (N, ``columns``) array of finite numbers; nothing at all has N = 0.
+    """Return ``values`` as an (N, ``columns``) array of finite numbers below 2^53; nothing at all has N = 0.
+
+    Larger ones, such as hashes for ids of images, are no longer told apart as floating-point numbers.
 
     Args:
         values: Array or nested sequence.
@@ -19,7 +23,7 @@ def table(values: Any, columns: int, what: str) -> Array:
         what: What the rows are, for the message.
 
     Raises:
-        ValueError: If the shape is another or a number is not finite.
+        ValueError: If the shape is another, or a number is not finite or too large.
     """
     array = np.asarray(values, np.float64)
     if array.size == 0:
@@ -28,6 +32,8 @@ def table(values: Any, columns: int, what: str) -> Array:
         raise ValueError(f"the {what} have shape {array.shape}: give (N, {columns})")
     if not np.isfinite(array).all():
         raise ValueError(f"the {what} hold a number that is not finite")
+    if (np.abs(array) >= EXACT).any():
+        raise ValueError(f"the {what} hold a number of 2^53 or more: number the images from 0")
     return array
 
 

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ def coco_ap(truth: Truth, detections: Detections) -> dict[str, float]:
     """Return COCO's summary of boxes, as pycocotools computes it.
 
     AP is the mean over IoU 0.5 to 0.95 and classes; APs, APm and APl are of boxes under 32^2, up to 96^2 and over
-    96^2 pixels; AR1, AR10 and AR100 are the recalls with that many detections an image. Crowds are ignored.
+    96^2 pixels; AR1, AR10 and AR100 are the recalls with that many detections an image. Crowds are ignored. Ids of
+    annotations do not matter (pycocotools by itself takes the box of id 0 for missed).
 
     Args:
         truth: A COCO json of instances, as a path or as read. An annotation without ``area`` has its box's.
@@ -35,7 +37,8 @@ def coco_ap(truth: Truth, detections: Detections) -> dict[str, float]:
         Name -> fraction, or -1 where the truth has nothing to judge (such as no small box).
 
     Raises:
-        ValueError: If the truth or the detections are no such content, or of other images than each other.
+        ValueError: If the truth or the detections are no such content, of other images than each other, or hold a
+            number that is not finite.
         OSError: If a file cannot be read.
     """
     return summary(evaluated(_read(truth), _read(detections)))
@@ -83,10 +86,11 @@ def _truth(content: Any) -> COCO:
     for part in ("images", "annotations", "categories"):
         if not isinstance(content, Mapping) or not isinstance(content.get(part), list):
             raise ValueError(f"the truth has no list of {part}: give a COCO json of instances")
-    for entry in content["annotations"]:
-        _require(entry, {"id", "image_id", "category_id", "bbox"}, "an annotation")
-        entry.setdefault("area", entry["bbox"][2] * entry["bbox"][3])
-        entry.setdefault("iscrowd", 0)
+    for number, entry in enumerate(content["annotations"], 1):
+        _require(entry, {"image_id", "category_id", "bbox"}, "an annotation")
+        area = entry.get("area", entry["bbox"][2] * entry["bbox"][3])
+        (area,) = _require_numbers([area], 1, "the area of an annotation")
+        entry |= {"id": number, "area": area, "iscrowd": entry.get("iscrowd", 0)}
     return _indexed(content)
 
 
@@ -95,6 +99,7 @@ def _results(expected: COCO, found: Any) -> COCO:
         raise ValueError("the detections are no list: give COCO results")
     for entry in found:
         _require(entry, {"image_id", "category_id", "bbox", "score"}, "a detection")
+        _require_numbers([entry["score"]], 1, "the score of a detection")
         if entry["image_id"] not in expected.imgs:
             raise ValueError(f"a detection is of image {entry['image_id']!r}, which the truth lacks")
     if found:
@@ -106,6 +111,18 @@ def _require(entry: Any, names: set[str], what: str) -> None:
     absent = names - set(entry)
     if absent:
         raise ValueError(f"{what} lacks {min(absent)}: {entry}")
+    entry["bbox"] = _require_numbers(entry["bbox"], 4, f"the bbox of {what}")
+
+
+def _require_numbers(values: Any, count: int, what: str) -> list[float]:
+    """Return so many finite numbers; raise ValueError for anything else."""
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{what} is {values}: give {count} finite number{'s' if count > 1 else ''}")
+    return numbers
 
 
 def _indexed(content: Any) -> COCO:

@@ -38,7 +38,9 @@ def iou(
     Raises:
         ValueError: If arrays do not match, are no integers, or the truth has a value that is no class.
     """
-    names = [str(index) for index in range(classes)] if isinstance(classes, int) else list(classes)
+    names = (
+        [str(index) for index in range(classes)] if isinstance(classes, int | np.integer) else list(classes)
+    )
     confusion = np.zeros((len(names), len(names) + 1))
     for wanted, found in zip(truth, predictions, strict=True):
         confusion += _confusion(np.asarray(wanted), np.asarray(found), len(names), ignore)
