@@ -56,7 +56,7 @@ from kdbench.openmmlab.weights.class_layers import other_classes as other_classe
 from kdbench.openmmlab.weights.export import export
 from kdbench.openmmlab.weights.inheriting import inherited, told
 from kdbench.openmmlab.weights.pretrained import origins, require_pretrained
-from kdbench.openmmlab.weights.thawing import thaw, thawing
+from kdbench.openmmlab.weights.unfreezing import unfreeze, unfrozen_layers
 from kdbench.plugins import make_method, title_of
 from kdbench.selectors import canonical
 from kdbench.specs import Model, Schedule, TeacherStage
@@ -105,14 +105,14 @@ class Subject:
             require_pretrained(config, download=self.download)
         model = build_model(config, self.dataset, self.seed)
         if not initial_weights(config):
-            thaw(model)
+            unfreeze(model)
         model.load_state_dict(self._inherited(model), strict=False)
         return self._prepared(model)
 
     def notes(self) -> list[str]:
         """Return lines on the weights that the built model starts from, and on unfrozen layers."""
         config = self.config()
-        return origins(config) + thawing(config, self.dataset) + self._inheritance()
+        return origins(config) + unfrozen_layers(config, self.dataset) + self._inheritance()
 
     def _inheritance(self) -> list[str]:
         if self.inherits is None:

@@ -21,7 +21,7 @@ from kdbench.openmmlab.students import Subject, assembled, training_images
 from kdbench.openmmlab.training.distiller import Teacher
 from kdbench.openmmlab.training.runner import Place
 from kdbench.openmmlab.weights.pretrained import require_pretrained
-from kdbench.openmmlab.weights.thawing import thawing
+from kdbench.openmmlab.weights.unfreezing import unfrozen_layers
 
 DIVISOR = 32
 """Divisor of an image's sides that models with size constraints need."""
@@ -61,7 +61,7 @@ def check_model(
         trained: Whether it will be trained; False for a teacher from a checkpoint, or one of feature maps.
 
     Returns:
-        One line on its size and on layers that are thawed.
+        One line on its size and on unfrozen layers.
 
     Raises:
         UserError: If the family is unknown, or the config, an edit, the initial weights or the recipe do not
@@ -128,7 +128,7 @@ def check_together(
 
 def _notes(subject: Subject, config: Any) -> list[str]:
     """Return notes on what is unusual about a training."""
-    notes, recipe = thawing(config, subject.dataset), subject.schedule
+    notes, recipe = unfrozen_layers(config, subject.dataset), subject.schedule
     if recipe.warmup >= recipe.iterations:
         notes.append(
             f"all {recipe.iterations} iterations are warm-up ({recipe.warmup}): the learning rate never falls"

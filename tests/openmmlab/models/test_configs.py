@@ -332,8 +332,8 @@ def test_a_narrow_model_builds_and_has_a_sixteenth_of_the_weights(name):
     for model in (narrow(config, 16), Model(config=config)):
         built = build_model(full_config(model, dataset, schedule, pretrained=False), dataset, 0)
         sizes.append(sum(parameter.numel() for parameter in built.parameters()))
-        thawed = all(parameter.requires_grad for parameter in built.parameters())
-        assert thawed or model.width is None
+        unfrozen = all(parameter.requires_grad for parameter in built.parameters())
+        assert unfrozen or model.width is None
     assert sizes[0] < sizes[1] / 12
 
 

@@ -9,7 +9,7 @@ import torch
 from small_bench import Silent
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdbench.openmmlab.weights.thawing import thawing
+from kdbench.openmmlab.weights.unfreezing import unfrozen_layers
 
 FREEZING = {
     "backbone.frozen_stages": 1,
@@ -40,7 +40,7 @@ def test_every_layer_is_trained_and_it_is_said(bench, tmp_path):
 
 def test_nothing_is_said_of_a_model_that_freezes_nothing(bench):
     plain = bench.subject("gfl")
-    assert thawing(plain.config(), plain.dataset) == []
+    assert unfrozen_layers(plain.config(), plain.dataset) == []
 
 
 @pytest.mark.parametrize("given", ["pretrained", "checkpoint"])

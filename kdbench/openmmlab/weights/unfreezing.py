@@ -16,7 +16,7 @@ SWITCHES = {"frozen_stages": -1, "norm_eval": False}
 """Attribute of OpenMMLab's backbones that freezes layers -> its value that freezes none."""
 
 
-def thaw(model: Any) -> str | None:
+def unfreeze(model: Any) -> str | None:
     """Make every layer of a model with random weights trainable, and put the model into training mode.
 
     Frozen layers would keep their random weights, and BatchNorm layers in evaluation mode a mean of 0 and a
@@ -42,9 +42,9 @@ def thaw(model: Any) -> str | None:
     )
 
 
-def thawing(config: ConfigDict, dataset: Dataset) -> list[str]:
-    """Return the line of :func:`thaw` on the model of a config, if there is one."""
-    line = None if initial_weights(config) else thaw(without_values(config, dataset))
+def unfrozen_layers(config: ConfigDict, dataset: Dataset) -> list[str]:
+    """Return the line of :func:`unfreeze` on the model of a config, if there is one."""
+    line = None if initial_weights(config) else unfreeze(without_values(config, dataset))
     return [] if line is None else [line]
 
 
