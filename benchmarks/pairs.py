@@ -27,8 +27,8 @@ measurements (x100, test split, last iteration; the records are in [results](../
 TAIL = """
 ## Benchmark files
 
-A benchmark is a YAML file with a dataset, pairs, methods and seeds. The plain student always runs; list `none` among
-the methods to give it more seeds than the others. A method may have its own `seeds` and `pairs`:
+A benchmark is a YAML file with a dataset, pairs, methods and seeds. The plain student always runs; list `none`
+among the methods to give it more seeds than the others. A method may have its own `seeds` and `pairs`:
 
 ```yaml
 title: Scenes of handwritten digits
@@ -46,13 +46,13 @@ methods:
 `kdbench sweep benchmarks/digits.yaml ...` runs all cells of one or more files that have no record yet,
 `python benchmarks/pairs.py` writes this page and `python benchmarks/picture.py` the pictures.
 
-Running each file from scratch (no record, no teacher) with one command took, on two cores of an AMD EPYC under other
-load: digits 44 min, digits-seg 41 min, bccd 18 min, camvid 13 min; repeating the command, with all results in the
-store, took 0.7 to 1.5 s. Of the 84 records (78 cells and 6 teachers) 72 were equal to those in [results](../results)
-in every metric and curve point, and 11 within 1e-6: these are older than the computation of metrics in double
-precision. The remaining one, hinton with seed 1 on digits-gfl, had been started with one version of the method and
-continued with a later one. It has been replaced (its result is now the same alone and in a pack), and a training
-whose method has changed now starts over.
+Running each file from scratch (no record, no teacher) with one command took, on two cores of an AMD EPYC under
+other load: digits 44 min, digits-seg 41 min, bccd 18 min, camvid 13 min; repeating the command, with all results in
+the store, took 0.7 to 1.5 s. Of the 84 records (78 cells and 6 teachers) 72 were equal to those in
+[results](../results) in every metric and curve point, and 11 within 1e-6: these are older than the computation of
+metrics in double precision. The remaining one, hinton with seed 1 on digits-gfl, had been started with one version
+of the method and continued with a later one. It has been replaced (its result is now the same alone and in a pack),
+and a training whose method has changed now starts over.
 
 ## Ablations
 
@@ -72,8 +72,8 @@ paper:
 ```
 
 `kdbench sweep benchmarks/ablations/*.yaml` runs them. `python benchmarks/ablations.py` writes
-[results/ablations](../results/ablations), with measured and published differences side by side and whether the order
-of the variants agrees; with `--check` it fails if a page is out of date.
+[results/ablations](../results/ablations), with measured and published differences side by side and whether the
+order of the variants agrees; with `--check` it fails if a page is out of date.
 """
 LEAD, NOISE = 8.0, 2.0
 
