@@ -1,4 +1,4 @@
-"""The divergence of two maps, channel by channel: a pure function."""
+"""The divergence of two maps, channel by channel, as a pure function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def channel_wise_loss(
 ) -> Tensor:
     """T^2 / (N C) sum over images and channels of KL(teacher || student) of the softmax over the positions.
 
-    Reduction: summed over positions, mean over images and channels; 0 when there are none.
+    Reduction: sum over positions, mean over images and channels; 0 if there are none.
 
     Args:
         student: Maps, (N, C, H, W), any range.

@@ -1,4 +1,4 @@
-"""The correlation of two maps, channel by channel: pure functions."""
+"""The correlation of two maps, channel by channel, as pure functions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FLAT = 1e-6
 def pearson_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
     """Half the mean square of the difference of the standardised maps: the mean over channels of 1 - r.
 
-    Reduction: mean over all elements; 0 when there are none.
+    Reduction: mean over all elements; 0 if there are none.
 
     Args:
         student: Maps, (N, C, H, W), any range.
         teacher: Maps of the same shape; receive no gradient.
-        cells: (N, H, W) booleans: the cells that count; None: all.
+        cells: (N, H, W) booleans that select cells; None: all.
 
     Returns:
         Scalar in [0, 2], in at least float32. A channel that varies in one of the two maps alone gives 1/2, one

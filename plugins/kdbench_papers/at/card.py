@@ -16,7 +16,7 @@ class AtOptions(Options):
     variant: Literal["neck", "backbone", "logits"] = "neck"
     """The maps whose attention is transferred."""
     weight: float = Field(default=1000.0, ge=0)
-    """beta: weight of each map."""
+    """beta, the weight of each map."""
 
 
 CARD = MethodCard(

@@ -1,4 +1,4 @@
-"""Binary classification distillation and IoU-based localisation distillation: pure functions."""
+"""Binary classification distillation and IoU-based localisation distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdbench_papers.crosskd.losses import focal_divergence
 def consistency_loss(student: Tensor, teacher: Tensor, weights: Tensor, normaliser: float | Tensor) -> Tensor:
     """Return the weighted sum of the focal divergence of binary class logits, over the normaliser.
 
-    Reduction: summed over anchors and classes, divided by the normaliser; 0 when there are none.
+    Reduction: sum over anchors and classes, divided by the normaliser; 0 if there are none.
 
     Args:
         student: (N, C) logits, every class on its own.
@@ -37,7 +37,7 @@ def box_consistency_loss(
 ) -> Tensor:
     """Return the weighted sum of 1 - GIoU of the student's and the teacher's boxes, over the normaliser.
 
-    Reduction: summed over anchors, divided by the normaliser; 0 when there are none.
+    Reduction: sum over anchors, divided by the normaliser; 0 if there are none.
 
     Args:
         student_boxes: (N, 4) x1, y1, x2, y2.

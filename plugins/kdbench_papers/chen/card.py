@@ -20,7 +20,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "l2-b+cls-w": ("l2-b", "cls-w"),
     "all": ("l2-b", "cls-w", "hints-a"),
 }
-"""Variant (a row of the paper's Table 4) -> the parts that are on."""
+"""Variant (a row of the paper's Table 4) -> the parts of the method that it uses."""
 
 
 class ChenOptions(Options):
@@ -30,19 +30,19 @@ class ChenOptions(Options):
     plain: ClassVar[Mapping[str, Any]] = {"mu": 1.0, "nu": 0.0, "gamma": 0.0}
 
     variant: Literal["l2", "l2-b", "cls", "cls-w", "hints", "hints-a", "l2-b+cls-w", "all"] = "all"
-    """Which parts are on: a row of the paper's Table 4."""
+    """Parts of the method to use: a row of the paper's Table 4."""
     mu: float = Field(default=0.5, gt=0, le=1)
-    """Weight of the hard labels in the classification loss; the soft ones get 1 - mu."""
+    """Weight of the hard labels in the classification loss; the soft labels have 1 - mu."""
     background_weight: float = Field(default=1.5, ge=0)
-    """w of the background in the soft loss of cls-w; 1 for the other classes."""
+    """w, the weight of the background in the soft loss of cls-w; other classes have 1."""
     nu: float = Field(default=0.5, ge=0)
     """Weight of the regression part, bounded or not."""
     margin: float = Field(default=0.0, ge=0)
-    """m: a box is pulled until its squared error is this much under the teacher's."""
+    """m: a box has a loss until its squared error is below the teacher's by this margin."""
     gamma: float = Field(default=0.5, ge=0)
     """Weight of the hints."""
     hint_norm: Literal["l2", "l1"] = "l2"
-    """Hints: the mean of squared or of absolute differences."""
+    """Hints: mean of squared or of absolute differences."""
 
     def has(self, *parts: str) -> bool:
         """Whether the variant has any of these parts."""
@@ -50,7 +50,7 @@ class ChenOptions(Options):
 
     @property
     def settled(self) -> frozenset[str]:
-        """Those of parts that the variant does not have."""
+        """Options of parts that the variant does not have."""
         used = {
             "mu": self.has("cls", "cls-w"),
             "background_weight": self.has("cls-w"),

@@ -22,7 +22,7 @@ class CirkdOptions(Options):
     """Options of cross-image relations."""
 
     variant: Literal["all", "kd", "kd+batch", "kd+memory"] = "all"
-    """The terms."""
+    """Terms of the loss."""
     kd_weight: float = Field(default=1.0, ge=0)
     """Weight of the pixels' soft targets."""
     batch_weight: float = Field(default=1.0, ge=0)
@@ -32,20 +32,20 @@ class CirkdOptions(Options):
     region_weight: float = Field(default=0.1, ge=0)
     """Weight of the relations to the memory of regions."""
     temperature: float = Field(default=0.1, gt=0, le=100)
-    """tau of the relations."""
+    """tau, the temperature of the relations."""
     pixels: int = Field(default=20000, ge=1)
-    """Vectors of a class in the memory of pixels."""
+    """Vectors per class in the memory of pixels."""
     regions: int = Field(default=2000, ge=1)
-    """Vectors of a class in the memory of regions."""
+    """Vectors per class in the memory of regions."""
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return TERMS[self.variant]
 
     @property
     def settled(self) -> frozenset[str]:
-        """The sizes of the memories, which are cost, and what the variant does not use."""
+        """The sizes of the memories, which mainly affect cost, and options that the variant does not use."""
         idle = {f"{name}_weight" for name in TERMS["all"] if name not in self.terms}
         return frozenset({"pixels", "regions"} | idle | ({"temperature"} if self.variant == "kd" else set()))
 

@@ -1,4 +1,4 @@
-"""Cross-head distillation: pure functions."""
+"""Cross-head distillation, as pure functions."""
 
 from __future__ import annotations
 

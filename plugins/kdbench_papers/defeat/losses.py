@@ -1,4 +1,4 @@
-"""Decoupled features and decoupled classification: pure functions."""
+"""Decoupled features and decoupled classification, as pure functions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def decoupled_head_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return T^2 KL(teacher || student) of the regions with an object, and of those without.
 
-    Reduction: summed over classes, mean over the regions of its side; 0 for an empty side.
+    Reduction: sum over classes, mean over the regions of its side; 0 for an empty side.
 
     Args:
         student: (R, C + 1) logits.
@@ -88,7 +88,7 @@ def object_masks(
         strides: Stride of each level, in input pixels.
 
     Returns:
-        (N, H, W) booleans a level.
+        (N, H, W) booleans per level.
 
     Source: the released code.
     """

@@ -1,4 +1,4 @@
-"""Correlation of predictions: a pure function."""
+"""Correlation of predictions, as a pure function."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def dist_loss(
     all positions of the batch (intra-class). The correlation is Pearson's; where one of the two does not vary it
     counts as 0 and has no gradient.
 
-    Reduction: mean over rows, and mean over columns; 0 when there are no positions.
+    Reduction: mean over rows, and mean over columns; 0 if there are no positions.
 
     Args:
         student: (N, C) or (N, C, H, W) logits.

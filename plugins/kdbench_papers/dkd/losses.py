@@ -1,4 +1,4 @@
-"""Decoupled soft targets: a pure function."""
+"""Decoupled soft targets, as a pure function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decoupled_loss(
 
     Both are KL(teacher || student); the label's class is left out of the second one.
 
-    Reduction: summed over classes, mean over rows; 0 when there are none.
+    Reduction: sum over classes, mean over rows; 0 if there are none.
 
     Args:
         student: (N, C) logits of at least two exclusive classes.

@@ -1,4 +1,4 @@
-"""Attention-guided and non-local distillation: pure functions."""
+"""Attention-guided and non-local distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def norm_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> T
 
     It grows with the root of the number of images, as in the released code.
 
-    Reduction: the root of the sum of the squares and 1e-12; 0 when there are no elements.
+    Reduction: the root of the sum of the squares and 1e-12; 0 if there are no elements.
 
     Args:
         student: (N, C, ...), adapted to the teacher's shape.

@@ -1,4 +1,4 @@
-"""Focal and global distillation: pure functions."""
+"""Focal and global distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def focal_loss(
 
     Each is the sum of M A_S A_C (t - s)^2, M the cells' weights; without alpha and beta.
 
-    Reduction: summed over C, H and W, mean over N; 0 when there are none.
+    Reduction: sum over C, H and W, mean over N; 0 if there are none.
 
     Args:
         student: (N, C, H, W), adapted to the teacher's channels.
@@ -110,7 +110,7 @@ def focal_loss(
 def attention_distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return the L1 distance of the spatial attentions plus that of the channel attentions; without gamma.
 
-    Reduction: summed over cells and channels, mean over N; 0 when there are none.
+    Reduction: sum over cells and channels, mean over N; 0 if there are none.
 
     Args:
         student: (N, C, H, W), adapted to the teacher's channels.
@@ -134,7 +134,7 @@ def attention_distance(student: Tensor, teacher: Tensor, temperature: float) -> 
 def global_loss(student_context: Tensor, teacher_context: Tensor) -> Tensor:
     """Return the squared distance of the two relation maps; without lambda.
 
-    Reduction: summed over C, H and W, mean over N; 0 when there are none.
+    Reduction: sum over C, H and W, mean over N; 0 if there are none.
 
     Args:
         student_context: (N, C, H, W), R(F_s).

@@ -16,30 +16,30 @@ LETTERS = {
     "D": "logits",
     "ID": "imitation+logits",
 }
-"""The paper's letters, in its Table 1, for the variants."""
+"""Letters of the variants in the paper's Table 1."""
 HELD = 400
 """Iterations in which the released code holds its loss at 0."""
 HELD_SHARE = 10
-"""At most one part in so many of the training is held."""
+"""The loss is held at 0 for at most 1 / HELD_SHARE of the training."""
 
 
 class FineGrainedOptions(Options):
     """Options of fine-grained imitation."""
 
     variant: Literal["imitation", "full", "gt-boxes", "logits", "imitation+logits"] = "imitation"
-    """What is imitated; the paper's letters I, F, G, D and ID are read too."""
+    """Cells or logits that the student imitates; also accepts the paper's letters I, F, G, D and ID."""
     weight: float = Field(default=0.01, ge=0)
     """lambda, the weight of the imitation."""
     channels: int | None = Field(default=512, ge=1)
-    """Channels that lambda is meant for: the sum over C of them counts 512 / C; unset: the plain sum."""
+    """Number of channels for which lambda is meant: a sum over C channels is scaled by channels / C; unset: 1."""
     threshold: float = Field(default=0.5, ge=0, lt=1)
     """psi: share of a box's largest IoU that an anchor must exceed."""
     held: int | None = Field(default=None, ge=0)
-    """Iterations in which the imitation is held at 0; unset: 400, at most a tenth of the training."""
+    """Iterations in which the imitation loss is held at 0; unset: 400, at most a tenth of the training."""
     scale: float = Field(default=1.0, gt=0, le=10)
-    """gt-boxes: the boxes' sides are multiplied by it, around their centres."""
+    """gt-boxes: factor on the boxes' sides, around their centres."""
     relu: bool | None = None
-    """A ReLU after the adaptation's convolution; unset: where the teacher's map has no negative values."""
+    """Whether a ReLU follows the adaptation's convolution; unset: if the teacher's map has no negative values."""
     logits_weight: float = Field(default=1.0, ge=0)
     """Variants with logits: weight of the soft targets."""
     temperature: float = Field(default=1.0, gt=0, le=100)
@@ -52,17 +52,17 @@ class FineGrainedOptions(Options):
 
     @property
     def imitates(self) -> bool:
-        """Whether maps are imitated."""
+        """Whether the variant imitates maps."""
         return self.variant != "logits"
 
     @property
     def softens(self) -> bool:
-        """Whether there are soft targets."""
+        """Whether the variant has soft targets."""
         return "logits" in self.variant
 
     @property
     def settled(self) -> frozenset[str]:
-        """Those of the imitation or of the soft targets, where the variant has none."""
+        """Options of the imitation or the soft targets that the variant does not use."""
         idle = set() if self.softens else {"logits_weight", "temperature"}
         if not self.imitates:
             idle |= {"weight", "channels", "held", "relu"}
@@ -71,7 +71,7 @@ class FineGrainedOptions(Options):
         return frozenset(idle if "imitation" in self.variant else {*idle, "threshold"})
 
     def hold(self, iterations: int) -> int:
-        """Return the iterations, of a training of so many, in which the imitation is held at 0."""
+        """Return how many iterations of a training hold the imitation loss at 0."""
         return min(HELD, iterations // HELD_SHARE) if self.held is None else self.held
 
 

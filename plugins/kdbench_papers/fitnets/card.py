@@ -10,34 +10,34 @@ from pydantic import Field
 from kdbench.api import TASKS, MethodCard, Options, families_of
 
 LAMBDA = 4.0
-"""Where the paper's lambda starts."""
+"""Initial value of the paper's lambda."""
 
 
 class FitnetsOptions(Options):
     """Options of FitNets."""
 
     variant: Literal["joint", "two-stage"] = "joint"
-    """When the hints are given."""
+    """When the student trains on hints."""
     hint: Literal["neck", "backbone", "roi_features"] = "neck"
-    """The maps that are hinted, every level of them; roi_features: those of the student's RoIs (two-stage)."""
+    """Maps for the hints, on every level; roi_features: pooled on the student's RoIs (two-stage detectors)."""
     hint_weight: float = Field(default=1.0, ge=0)
     """Weight of the hints."""
     kd_weight: float | None = Field(default=None, ge=0)
-    """lambda of the soft targets at their start, falling linearly to a quarter; unset: 0 joint, 4 else."""
+    """Initial lambda of the soft targets, which falls linearly to a quarter; unset: 0 (joint) or 4 (two-stage)."""
     temperature: float = Field(default=3.0, gt=0, le=100)
     """tau of the soft targets."""
     stage: float = Field(default=0.25, gt=0, lt=1)
-    """two-stage: part of the iterations that is hints alone."""
+    """two-stage: share of the iterations with hints only."""
 
     @property
     def start(self) -> float:
-        """Lambda at the start of the soft targets."""
+        """Initial lambda of the soft targets."""
         default = LAMBDA if self.variant == "two-stage" else 0.0
         return default if self.kd_weight is None else self.kd_weight
 
     @property
     def settled(self) -> frozenset[str]:
-        """The stage where there is none, the temperature without soft targets."""
+        """The stage if the variant has none, and the temperature if there are no soft targets."""
         return frozenset(
             ({"stage"} if self.variant == "joint" else set()) | (set() if self.start else {"temperature"})
         )

@@ -1,4 +1,4 @@
-"""General instances: pure functions."""
+"""General instances, as pure functions."""
 
 from __future__ import annotations
 

@@ -16,28 +16,28 @@ class HintonOptions(Options):
     added_later: ClassVar[tuple[str, ...]] = ("teachers", "standardise")
 
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: both models' logits are divided by it."""
+    """T, by which both models' logits are divided."""
     matching: bool = False
-    """Match the logits themselves, which is the limit of a high temperature."""
+    """Match the logits themselves, the limit of a high temperature."""
     weight: float = Field(default=1.0, ge=0)
-    """a: weight of the soft targets, whose gradient T^2 makes comparable over temperatures."""
+    """a, the weight of the soft targets; the factor T^2 makes their gradients comparable across temperatures."""
     hard: float = Field(default=1.0, ge=0)
-    """b: weight of the student's own loss (all of it: in detection boxes and proposals too)."""
+    """b, the weight of the student's whole own loss (in detection including boxes and proposals)."""
     normaliser: Literal["foreground", "positions"] = "foreground"
-    """Sigmoid heads: the mean over positions, weighted by the teacher's foreground, or over all alike."""
+    """Sigmoid heads: mean over positions, weighted by the teacher's foreground probability, or unweighted."""
     teachers: int = Field(default=1, ge=1, le=16)
-    """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
+    """Number of teachers of one model and recipe with different seeds; their mean probability is the target."""
     standardise: bool = False
-    """Logit standardization: every position's logits get mean 0 and deviation 1 over the classes first."""
+    """Logit standardization: first scale each position's logits to mean 0 and deviation 1 over the classes."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The number of teachers (more would be trained for each number tried), and what matching lacks."""
+        """The number of teachers, which is expensive to search, and the options that matching does not use."""
         return frozenset({"teachers"} | ({"temperature", "normaliser"} if self.matching else set()))
 
     @property
     def ensemble(self) -> int:
-        """How many teachers there are."""
+        """Number of teachers."""
         return self.teachers
 
 

@@ -14,15 +14,15 @@ class IfvdOptions(Options):
     """Options of feature variation."""
 
     variant: Literal["ifv", "ifv+pixel"] = "ifv"
-    """The terms."""
+    """Terms of the loss."""
     weight: float = Field(default=200.0, ge=0)
-    """lambda: weight of the variation."""
+    """lambda, the weight of the variation loss."""
     pixel_weight: float = Field(default=1.0, ge=0)
     """Weight of the pixels' soft targets."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weight of what the variant lacks."""
+        """The weight of the term that the variant does not have."""
         return frozenset({"pixel_weight"} if self.variant == "ifv" else ())
 
 

@@ -1,4 +1,4 @@
-"""Localization distillation: pure functions."""
+"""Localization distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdbench_papers.hinton.losses import softmax_divergence
 def bins_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return T^2 KL(teacher || student) of one side's distribution over the bins.
 
-    Reduction: summed over the bins. The released code takes their mean: its weights are divided by n + 1 here.
+    Reduction: sum over the bins. The released code takes their mean: its weights are divided by n + 1 here.
 
     Args:
         student: (..., n + 1) logits of the bins.
@@ -35,7 +35,7 @@ def bins_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Ten
 def localization_loss(student: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
     """Return the sum over positions of weight x the mean over the 4 sides of the divergence of the bins.
 
-    Reduction: summed over positions, not divided by their number; 0 when there are none.
+    Reduction: sum over positions, not divided by their number; 0 if there are none.
 
     Args:
         student: (N, 4, n + 1) or (N, 4 (n + 1)) logits of the bins.

@@ -1,4 +1,4 @@
-"""Masked generation: pure functions."""
+"""Masked generation, as pure functions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def random_mask(
 def generation_loss(generated: Tensor, teacher: Tensor) -> Tensor:
     """Return the squared distance of the generated features to the teacher's, over all cells, masked or not.
 
-    Reduction: summed over C, H and W, mean over N; 0 when there are none.
+    Reduction: sum over C, H and W, mean over N; 0 if there are none.
 
     Args:
         generated: (N, C, H, W), what the generator makes of the student's masked features.

@@ -16,23 +16,23 @@ class MimicOptions(Options):
     """Options of Mimic."""
 
     variant: Regions = "proposals"
-    """What is mimicked."""
+    """Regions and outputs that the student mimics."""
     weight: float = Field(default=1.0, ge=0)
-    """lambda_1."""
+    """lambda_1, the weight of the mimic loss."""
     pooling: Literal["roi-align", "crop"] = "roi-align"
-    """Regions pooled to one size, or their exact cells."""
+    """Whether regions are pooled to one size, or cropped to their exact cells."""
     size: int = Field(default=7, ge=1, le=32)
-    """roi-align: height and width of a region."""
+    """roi-align: height and width of a pooled region."""
     proposals: int = Field(default=256, ge=2, le=4096)
-    """Regions of an image, from the student's proposals: at most half of them positive."""
+    """Regions per image, from the student's proposals; at most half of them are positive."""
     overlap: float = Field(default=0.5, gt=0, le=1)
-    """IoU with a ground-truth box from which a region is positive."""
+    """Smallest IoU with a ground-truth box at which a region is positive."""
     stage: float = Field(default=0.25, gt=0, lt=1)
-    """two-stage: part of the iterations in which the RoI head does not train."""
+    """two-stage: share of the iterations in which the RoI head does not train."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """Those of regions that the variant does not have, the size of regions that are not pooled."""
+        """Options of regions that the variant does not use, and the size if regions are not pooled."""
         idle = set() if self.variant == "two-stage" else {"stage"}
         if self.variant == "whole-map":
             return frozenset(idle | {"pooling", "size", "proposals", "overlap"})

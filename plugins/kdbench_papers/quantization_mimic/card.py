@@ -11,36 +11,36 @@ from kdbench.api import MethodCard, Options, TeacherStage
 from kdbench_papers.mimic.card import MimicOptions, Regions
 
 SHARE = 0.25
-"""Length of the teacher's further training, of its own: ours, the paper gives none."""
+"""Length of the teacher's fine-tuning, relative to its training: our choice, since the paper gives none."""
 LR_FACTOR = 0.1
-"""Its peak learning rate, of the teacher's own: ours."""
+"""Peak learning rate of the fine-tuning, relative to the training's: our choice."""
 
 
 class QuantizationMimicOptions(Options):
     """Options of Quantization Mimic."""
 
     variant: Literal["both", "student-only", "teacher-only", "power-of-two", "none"] = "both"
-    """What is quantized."""
+    """Features that are quantized, and the kind of bins."""
     step: float = Field(default=1.0, gt=0)
-    """s, width of a bin in units of the features; the paper gives none."""
+    """s, the width of a bin in units of the features; the paper gives none."""
     regions: Regions = "proposals"
-    """What is mimicked: mimic's variants."""
+    """Regions and outputs that the student mimics: a variant of mimic."""
     weight: float = Field(default=1.0, ge=0)
-    """lambda."""
+    """lambda, the weight of the mimic loss."""
     pooling: Literal["roi-align", "crop"] = "roi-align"
-    """Regions pooled to one size, or their exact cells."""
+    """Whether regions are pooled to one size, or cropped to their exact cells."""
     size: int = Field(default=7, ge=1, le=32)
-    """roi-align: height and width of a region."""
+    """roi-align: height and width of a pooled region."""
     proposals: int = Field(default=256, ge=2, le=4096)
-    """Regions of an image, from the student's proposals: at most half of them positive."""
+    """Regions per image, from the student's proposals; at most half of them are positive."""
     overlap: float = Field(default=0.5, gt=0, le=1)
-    """IoU with a ground-truth box from which a region is positive."""
+    """Smallest IoU with a ground-truth box at which a region is positive."""
     stage: float = Field(default=0.25, gt=0, lt=1)
-    """regions=two-stage: part of the iterations in which the RoI head does not train."""
+    """regions=two-stage: share of the iterations in which the RoI head does not train."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """Those of mimic for the same regions, and the step where nothing is quantized."""
+        """Options that mimic does not use with the same regions, and the step if nothing is quantized."""
         return self.as_mimic().settled | ({"step"} if self.variant == "none" else set())
 
     @property
@@ -50,22 +50,22 @@ class QuantizationMimicOptions(Options):
 
     @property
     def quantizes_student(self) -> bool:
-        """Whether Q is on the student's regions."""
+        """Whether Q is applied to the student's regions."""
         return self.variant not in ("none", "teacher-only")
 
     @property
     def quantizes_teacher(self) -> bool:
-        """Whether Q is on the teacher's maps and regions."""
+        """Whether Q is applied to the teacher's maps and regions."""
         return self.variant not in ("none", "student-only")
 
     def as_mimic(self) -> MimicOptions:
-        """Mimic's options for the same regions."""
+        """Return mimic's options for the same regions."""
         same = self.model_dump(exclude={"variant", "step", "regions"})
         return MimicOptions(variant=self.regions, **same)
 
 
 def teacher_stage(options: Options) -> TeacherStage | None:
-    """Return the quantized teacher, where the variant has one."""
+    """Return the fine-tuning to the quantized teacher, or None if the variant does not quantize it."""
     assert isinstance(options, QuantizationMimicOptions)
     if not options.quantizes_teacher:
         return None

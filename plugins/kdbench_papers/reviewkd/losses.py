@@ -20,7 +20,7 @@ def hierarchical_loss(student: Tensor, teacher: Tensor) -> Tensor:
     The mean square of the difference of the maps and, with the weights 1/2, 1/4 and 1/8, of the maps average-pooled
     to 4 x 4, 2 x 2 and 1 x 1 cells, over the sum of the weights. Sizes not below the map's height are left out.
 
-    Reduction: mean over all elements; 0 when there are none.
+    Reduction: mean over all elements; 0 if there are none.
 
     Args:
         student: (N, C, H, W).

@@ -16,21 +16,21 @@ class StructuredOptions(Options):
     variant: Literal[
         "pixel", "pair", "holistic", "local", "pixel+local", "pixel+pair", "pixel+pair+holistic"
     ] = "pixel+pair+holistic"
-    """The terms."""
+    """Terms of the loss."""
     weight: float = Field(default=10.0, ge=0)
-    """lambda_1, of pixel, pair and local."""
+    """lambda_1, the weight of pixel, pair and local."""
     adversarial_weight: float = Field(default=0.1, ge=0)
-    """lambda_2, of holistic."""
+    """lambda_2, the weight of holistic."""
     nodes: int | None = Field(default=None, ge=1, le=256)
-    """pair: average the maps to as many rows and columns first; unset: every cell is a node."""
+    """pair: number of rows and columns to which the maps are average-pooled first; unset: every cell is a node."""
     critic_lr: float = Field(default=4e-4, gt=0)
-    """Peak learning rate of the critic; it falls as the student's does."""
+    """Peak learning rate of the critic; it decays with the student's."""
     spectral_norm: bool = False
-    """Normalise the critic's convolutions by their largest singular value, besides the gradient penalty."""
+    """Normalise the critic's convolutions by their largest singular value, in addition to the gradient penalty."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """Those of terms that the variant does not have."""
+        """Options of terms that the variant does not have."""
         terms = set(self.variant.split("+"))
         idle = set() if "holistic" in terms else {"adversarial_weight", "critic_lr", "spectral_norm"}
         idle |= set() if "pair" in terms else {"nodes"}
