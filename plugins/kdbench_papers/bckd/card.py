@@ -14,15 +14,15 @@ class BckdOptions(Options):
     """Options of cross-task consistent distillation."""
 
     variant: Literal["both", "class", "box"] = "both"
-    """The terms."""
+    """Terms of the loss."""
     class_weight: float = Field(default=1.0, ge=0)
-    """a: weight of the classes."""
+    """a, the weight of the classes."""
     box_weight: float = Field(default=4.0, ge=0)
-    """b: weight of the boxes."""
+    """b, the weight of the boxes."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weight of what the variant lacks."""
+        """The weight of the term that the variant does not have."""
         return frozenset({"class": {"box_weight"}, "box": {"class_weight"}}.get(self.variant, set()))
 
 

@@ -17,9 +17,9 @@ class CrosskdOptions(Options):
     typical: ClassVar[Mapping[str, float]] = {"box_weight": 4.0}
 
     variant: Literal["both", "class", "box", "direct"] = "both"
-    """The terms, or the student's own predictions instead of the cross ones."""
+    """Terms of the loss; direct: on the student's own predictions instead of the cross-head ones."""
     at: int | None = Field(default=None, ge=1)
-    """k: the convolution behind which the teacher's head goes on; unset: three quarters of them."""
+    """k, the convolution after which the teacher's head continues; unset: three quarters of their number."""
     class_weight: float = Field(default=1.0, ge=0)
     """Weight of the classes."""
     box_weight: float | None = Field(default=None, ge=0)
@@ -27,12 +27,12 @@ class CrosskdOptions(Options):
 
     @property
     def terms(self) -> frozenset[str]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return frozenset({self.variant} if self.variant in ("class", "box") else {"class", "box"})
 
     @property
     def settled(self) -> frozenset[str]:
-        """What the variant does not use."""
+        """Options that the variant does not use."""
         idle = {f"{name}_weight" for name in {"class", "box"} - self.terms}
         return frozenset(idle | ({"at"} if self.variant == "direct" else set()))
 

@@ -14,19 +14,19 @@ class DefeatOptions(Options):
     """Options of decoupled features."""
 
     variant: Literal["both", "neck", "head", "fg", "bg"] = "both"
-    """The terms."""
+    """Terms of the loss."""
     foreground_weight: float = Field(default=3.0, ge=0)
-    """Weight of the neck's cells of objects."""
+    """Weight of the neck's cells that belong to objects."""
     background_weight: float = Field(default=12.0, ge=0)
     """Weight of the neck's other cells."""
     head_weight: float = Field(default=2.0, ge=0)
-    """Weight of the classes of regions with an object, and of those without."""
+    """Weight of the classes, both for regions with an object and for regions without."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T of the classes."""
+    """T, the temperature of the classes."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """What the variant does not use."""
+        """Options that the variant does not use."""
         idle = {
             "neck": {"head_weight", "temperature"},
             "head": {"foreground_weight", "background_weight"},

@@ -16,17 +16,17 @@ class DistOptions(Options):
     added_later: ClassVar[tuple[str, ...]] = ("auxiliary_weight",)
 
     variant: Literal["both", "inter", "intra"] = "both"
-    """The correlations."""
+    """Correlations in the loss."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of each correlation (beta = gamma)."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: both models' logits are divided by it."""
+    """T, by which both models' logits are divided."""
     auxiliary_weight: float = Field(default=0.0, ge=0)
     """Segmentation: weight of the same correlations on the auxiliary heads' logits (published: 0.4)."""
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Shares of the two correlations: between classes, and within a class."""
+        """Whether the variant has the correlation between classes, and the one within a class: 1 or 0 each."""
         return float(self.variant != "intra"), float(self.variant != "inter")
 
 

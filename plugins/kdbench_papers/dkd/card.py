@@ -14,25 +14,25 @@ class DkdOptions(Options):
     """Options of decoupled soft targets."""
 
     variant: Literal["both", "target", "non-target"] = "both"
-    """The parts."""
+    """Parts of the loss."""
     target_weight: float = Field(default=1.0, ge=0)
-    """alpha: weight of the label against all others."""
+    """alpha, the weight of the label against all other classes."""
     others_weight: float = Field(default=0.25, ge=0)
-    """beta: weight of the others among themselves."""
+    """beta, the weight of the other classes among themselves."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: both models' logits are divided by it."""
+    """T, by which both models' logits are divided."""
     standardise: bool = False
-    """Logit standardization: every position's logits get mean 0 and deviation 1 over the classes first."""
+    """Logit standardization: first scale each position's logits to mean 0 and deviation 1 over the classes."""
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Weights of the two parts, 0 for one that the variant lacks."""
+        """Weights of the two parts; 0 for a part that the variant does not have."""
         target = self.target_weight if self.variant != "non-target" else 0.0
         return target, self.others_weight if self.variant != "target" else 0.0
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weight of what the variant lacks."""
+        """The weight of the part that the variant does not have."""
         return frozenset(
             {"target": {"others_weight"}, "non-target": {"target_weight"}}.get(self.variant, set())
         )

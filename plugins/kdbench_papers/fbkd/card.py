@@ -16,22 +16,22 @@ class FbkdOptions(Options):
     """Options of attention-guided and non-local distillation."""
 
     variant: Literal["all", "features", "attention", "non-local"] = "all"
-    """The terms."""
+    """Terms of the loss."""
     features_weight: float = Field(default=7e-5, ge=0)
-    """Weight of the features, under the attention mask."""
+    """Weight of the features, weighted by the attention mask."""
     attention_weight: float = Field(default=4e-3, ge=0)
     """Weight of the means over cells and over channels."""
     nonlocal_weight: float = Field(default=7e-5, ge=0)
-    """Weight of the relations."""
+    """Weight of the relations between cells."""
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return TERMS if self.variant == "all" else (self.variant.replace("-", ""),)
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weights of what the variant lacks."""
+        """Weights of terms that the variant does not have."""
         return frozenset(f"{name}_weight" for name in TERMS if name not in self.terms)
 
 

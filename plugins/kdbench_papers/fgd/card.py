@@ -24,7 +24,7 @@ WEIGHTS: dict[Family, dict[str, float]] = {
     "two-stage": {"foreground": 5e-5, "background": 2.5e-5, "attention": 5e-5, "global": 5e-7},
 }
 WEIGHTS["query"] = WEIGHTS["dense"]
-"""Family -> the released alpha, beta, gamma and lambda; DETRs, for which none are, take the dense ones."""
+"""Family -> alpha, beta, gamma and lambda of the released code; it has none for DETRs, which use the dense ones."""
 
 
 class FgdOptions(Options):
@@ -35,31 +35,31 @@ class FgdOptions(Options):
     }
 
     variant: Literal["focal+global", "focal", "global", "fg", "bg", "no-attention"] = "focal+global"
-    """The terms."""
+    """Terms of the loss."""
     foreground_weight: float | None = Field(default=None, ge=0)
-    """alpha: weight of the foreground; unset: 0.001, in two-stage detection 5e-5."""
+    """alpha, the weight of the foreground; unset: 0.001, in two-stage detection 5e-5."""
     background_weight: float | None = Field(default=None, ge=0)
-    """beta: weight of the background; unset: 5e-4, in two-stage detection 2.5e-5."""
+    """beta, the weight of the background; unset: 5e-4, in two-stage detection 2.5e-5."""
     attention_weight: float | None = Field(default=None, ge=0)
-    """gamma: weight of the attention; unset: 5e-4, in two-stage detection 5e-5."""
+    """gamma, the weight of the attention; unset: 5e-4, in two-stage detection 5e-5."""
     global_weight: float | None = Field(default=None, ge=0)
-    """lambda: weight of the relations; unset: 5e-6, in two-stage detection 5e-7."""
+    """lambda, the weight of the relations; unset: 5e-6, in two-stage detection 5e-7."""
     temperature: float = Field(default=0.5, gt=0, le=100)
-    """T of the attention."""
+    """T, the temperature of the attention."""
 
     @property
     def terms(self) -> frozenset[str]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return TERMS[self.variant]
 
     def weights(self, family: Family) -> dict[str, float]:
-        """Return the weight of each term: as given, else the family's own."""
+        """Return the weight of each term: the option's, or the family's if it is unset."""
         given = {name: getattr(self, f"{name}_weight") for name in self.terms}
         return {name: WEIGHTS[family][name] if value is None else value for name, value in given.items()}
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weights of terms that the variant lacks, and the temperature where there is no attention."""
+        """Weights of terms that the variant does not have, and the temperature if there is no attention."""
         idle = {f"{name}_weight" for name in TERMS["focal+global"] - self.terms}
         return frozenset(idle | ({"temperature"} if self.variant in ("global", "no-attention") else set()))
 

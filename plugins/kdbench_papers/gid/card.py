@@ -15,9 +15,9 @@ class GidOptions(Options):
     weight: float = Field(default=2.0, ge=0)
     """Weight of the features."""
     count: int = Field(default=10, ge=1)
-    """Most instances of an image on a level."""
+    """Maximum number of instances per image and level."""
     overlap: float = Field(default=0.3, gt=0, le=1)
-    """IoU above which the less different of two positions is dropped."""
+    """IoU above which the position with the lower score is dropped."""
 
 
 CARD = MethodCard(

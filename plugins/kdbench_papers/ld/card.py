@@ -14,7 +14,7 @@ class LdOptions(Options):
     """Options of localization distillation."""
 
     variant: Literal["kd+main+vlr", "main", "main+vlr", "kd"] = "kd+main+vlr"
-    """The terms."""
+    """Terms of the loss."""
     main_weight: float = Field(default=0.25, ge=0)
     """Weight of the boxes at the positives."""
     vlr_weight: float = Field(default=0.25, ge=0)
@@ -22,18 +22,18 @@ class LdOptions(Options):
     kd_weight: float = Field(default=10.0, ge=0)
     """Weight of the classes at the positives."""
     temperature: float = Field(default=10.0, gt=0, le=100)
-    """T of the bins."""
+    """T of the boxes' bins."""
     kd_temperature: float = Field(default=2.0, gt=0, le=100)
     """T of the classes."""
 
     @property
     def terms(self) -> frozenset[str]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return frozenset(self.variant.split("+"))
 
     @property
     def settled(self) -> frozenset[str]:
-        """What the variant does not use."""
+        """Options that the variant does not use."""
         idle = {f"{name}_weight" for name in {"kd", "main", "vlr"} - self.terms}
         return frozenset(
             idle

@@ -11,9 +11,9 @@ from pydantic import Field
 from kdbench.api import TASKS, Family, MethodCard, Options, families_of
 
 WEIGHTS: dict[Family, float] = {"dense": 2e-5, "two-stage": 5e-7, "query": 2e-5, "segmentation": 2e-5}
-"""Family -> the released alpha; for DETRs, of which nothing is released, that of dense detection."""
+"""Family -> alpha of the released code; it has none for DETRs, which use that of dense detection."""
 RATIOS: dict[Family, float] = {"dense": 0.65, "two-stage": 0.45, "query": 0.65, "segmentation": 0.75}
-"""Family -> the released lambda; for DETRs that of dense detection."""
+"""Family -> lambda of the released code; DETRs use that of dense detection."""
 
 
 class MgdOptions(Options):
@@ -22,21 +22,21 @@ class MgdOptions(Options):
     typical: ClassVar[Mapping[str, float]] = {"weight": WEIGHTS["dense"], "ratio": RATIOS["dense"]}
 
     variant: Literal["cells", "channels", "no-mask"] = "cells"
-    """What is masked."""
+    """Elements of the student's maps that are masked."""
     where: Literal["neck", "backbone"] = "neck"
-    """The maps: every level that the heads read, or the last stage of the backbone."""
+    """Maps to generate: every level that the heads read, or the last stage of the backbone."""
     weight: float | None = Field(default=None, ge=0)
-    """alpha: weight of each level; unset: 2e-5, in two-stage detection 5e-7."""
+    """alpha, the weight of each level; unset: 2e-5, in two-stage detection 5e-7."""
     ratio: float | None = Field(default=None, ge=0, le=1)
-    """lambda: part that is masked; unset: 0.65 in dense, 0.45 in two-stage detection, 0.75 in segmentation."""
+    """lambda, the masked share; unset: 0.65 in dense, 0.45 in two-stage detection, 0.75 in segmentation."""
 
     def ratio_in(self, family: Family) -> float:
-        """Return the part that is masked: as given, else the family's own."""
+        """Return the masked share: the option's, or the family's if it is unset."""
         return RATIOS[family] if self.ratio is None else self.ratio
 
     @property
     def settled(self) -> frozenset[str]:
-        """The ratio where nothing is masked."""
+        """The ratio if nothing is masked."""
         return frozenset({"ratio"} if self.variant == "no-mask" else ())
 
 

@@ -17,11 +17,11 @@ class ReviewkdOptions(Options):
     weight: float = Field(default=1.0, ge=0)
     """Weight of the sum over the levels."""
     channels: int = Field(default=256, ge=1)
-    """Most channels within the fusion."""
+    """Maximum number of channels inside the fusion."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The fusion's channels where there is none."""
+        """The fusion's channels if the variant has no fusion."""
         return frozenset({"channels"} if self.variant == "plain" else ())
 
 
