@@ -1,4 +1,4 @@
-"""The card of channel-wise distillation: what the world should know before it is run."""
+"""The card of channel-wise distillation: its paper, options, equations and choices."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class CwdOptions(Options):
     added_later: ClassVar[tuple[str, ...]] = ("normalise",)
 
     where: Literal["neck", "logits"] = "neck"
-    """The maps: those that the heads read (every family), or the class maps (segmentation and dense detection)."""
+    """Maps to compare: those that the heads read (every family), or class maps (segmentation, dense detection)."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: the maps are divided by it."""
+    """T, by which the maps are divided."""
     weight: float = Field(default=5.0, ge=0)
     """Weight of each level."""
     normalise: Literal["softmax", "l2", "none"] = "softmax"
-    """What a channel goes through: softmax over its positions, division by its length, or nothing."""
+    """Normalisation of a channel: softmax over its positions, division by its L2 norm, or none."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The temperature where there is no softmax."""
+        """The temperature if there is no softmax."""
         return frozenset() if self.normalise == "softmax" else frozenset({"temperature"})
 
 

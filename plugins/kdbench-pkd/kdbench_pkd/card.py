@@ -1,4 +1,4 @@
-"""The card of PKD: what the world should know before it is run."""
+"""The card of PKD: its paper, options, equations and choices."""
 
 from __future__ import annotations
 
