@@ -1,11 +1,11 @@
-"""The promises of a method, in the order in which they are looked at. Light: no torch."""
+"""The promises of a method, in the order of their checks. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 HEAVY = ("torch", "torchvision", "pandas", "mmengine", "mmcv", "mmdet", "mmseg")
-"""What a card may not import."""
+"""Libraries that a card must not import."""
 
 
 @dataclass(frozen=True)
@@ -13,12 +13,12 @@ class Promise:
     """One promise of the contract.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name in reports.
         says: The promise.
-        why: What goes wrong where it is not kept.
-        look: Where in the contract to look: ``module:object``.
+        why: What goes wrong if it is broken.
+        look: Part of the contract to read, ``module:object``.
         check: Function of :mod:`kdbench.conformance.checks`, ``module:function``.
-        after: Promises that must be kept for this one to be looked at.
+        after: Promises that must be kept before this one is checked.
     """
 
     name: str
