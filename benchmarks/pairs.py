@@ -1,4 +1,4 @@
-"""Write benchmarks/README.md: for each CPU pair, the teacher, the plain student and its noise, from results/.
+"""Write benchmarks/README.md, with teacher, plain student and its noise for each CPU pair, from results/.
 
 python benchmarks/pairs.py
 """
@@ -79,7 +79,7 @@ LEAD, NOISE = 8.0, 2.0
 
 
 def row(name: str, records: list[Record]) -> str:
-    """One pair's line of the table."""
+    """Return a pair's row of the table."""
     plain = sorted(
         (r for r in records if r.done and r.kind == "cell" and r.method == "none" and r.pair_name == name),
         key=lambda r: r.seed,

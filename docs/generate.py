@@ -1,6 +1,6 @@
-"""Writes what the guide has from kdbench itself: cards, promises, leaderboards, and which method to choose.
+"""Writes the generated pages of the guide: cards, promises, leaderboards, and which method to choose.
 
-``python docs/generate.py`` before ``zensical build --strict``. None of it is committed.
+Run ``python docs/generate.py`` before ``zensical build --strict``. The pages are not committed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def methods(costs: Mapping[str, Costs]) -> Iterator[str]:
 
 
 def method_row(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a method's cells."""
+    """Return a method's row of the table."""
     name = card["name"]
     return (
         f"[{name}](#{name})",
@@ -64,7 +64,7 @@ def method_row(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def method(card: Mapping[str, Any]) -> Iterator[str]:
-    """Write what a card says: the paper, where it runs, the equations, the variants, the options."""
+    """Write the content of a card: the paper, families, equations, variants and options."""
     yield f"## {card['name']}\n"
     paper = f"[{card['title']}]({card['link']})" if card["link"] else card["title"]
     yield f"{paper}{', '.join(['', card['authors'], str(card['year'])]) if card['authors'] else ''}.\n"
@@ -80,7 +80,7 @@ def method(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def executors() -> Iterator[str]:
-    """Write a section for each executor that kdbench itself brings."""
+    """Write a section for each of kdbench's own executors."""
     yield "# The executors\n"
     yield "Options stand in brackets: `--executor 'ray[address=auto]'`. `kdbench list executors` has all.\n"
     for offer in registry().executors.values():
@@ -100,14 +100,14 @@ def options(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def option_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return an option's cells."""
+    """Return an option's row of the table."""
     kind = entry["type"] + (f", {entry['range']}" if entry["range"] else "")
     default = "" if entry["default"] is None else f"`{json.dumps(entry['default']).strip(chr(34))}`"
     return f"`{entry['name']}`", kind, default, entry["help"] or ""
 
 
 def promises() -> Iterator[str]:
-    """List what `kdbench test-plugin` checks, in its order."""
+    """List the checks of `kdbench test-plugin`, in order."""
     yield "# What a method promises\n"
     yield "`kdbench test-plugin NAME` looks at each, in this order; what rests on a broken one is left out.\n"
     rows = ((f"`{promise.name}`", promise.says, promise.why) for promise in PROMISES)
@@ -115,7 +115,7 @@ def promises() -> Iterator[str]:
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Write a markdown table of cells that are markdown but for their pipes."""
+    """Write a markdown table; the cells are markdown, in which pipes are escaped."""
     cells = ([cell.replace("|", r"\|") for cell in row] for row in rows)
     yield markdown_table(head, cells, "l" * len(head))
     yield ""
