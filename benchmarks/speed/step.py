@@ -3,8 +3,8 @@
     python benchmarks/speed/step.py --pair digits-gfl --method fitnets --rounds 60
 
 Both sides see the same batches in turns, each in its own process. kdbench's side is its whole iteration, with
-mmengine's runner, hooks, the method's losses and its adapters; loading the batch is on neither side. The bound has no
-distillation loss: it is the needed part of the teacher under no_grad, and the plain student's forward, backward,
+mmengine's runner, hooks, the method's losses and its adapters; loading the batch is on neither side. The bound has
+no distillation loss: it is the needed part of the teacher under no_grad, and the plain student's forward, backward,
 clipping and step. It is timed without and, on a CPU, also with kdbench's setting of the allocator: the second ratio
 is the cost of the method and the harness, the first is the difference that a user notices.
 Methods whose teacher uses the student's RoIs have no such bound; use a dense detector, or a method on maps.
