@@ -50,11 +50,12 @@ CARD = MethodCard(
 L = L_task + w T^2 [mean over positions of (1 - r(Y_s, Y_t)) + mean over classes of (1 - r(Y_s, Y_t))]
 r is Pearson's correlation of a row (inter-class) or of a column (intra-class).
 
-As in the released code for segmentation: w = 1, T = 1, every pixel of the batch is a row, ignored ones too. That code
-also has the term, times 0.4, on the auxiliary head: auxiliary_weight=0.4, for pairs whose models both have one.
+As in the released code for segmentation: w = 1, T = 1, every pixel of the batch is a row, even ignored ones. That
+code also has the term, times 0.4, on the auxiliary head: auxiliary_weight=0.4, for pairs whose models both have
+one.
 
 Choices:
-- A row or column that does not vary counts as uncorrelated and has no gradient; in the released code its gradient is
+- A row or column that is constant counts as uncorrelated and has no gradient; in the released code its gradient is
   divided by 1e-8.
 - Two-stage detection is ours: the class logits of both models on the student's RoIs. The paper's detectors have
   independent (sigmoid) classes, and their code is not public: dense detectors are refused.

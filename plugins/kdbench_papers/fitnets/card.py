@@ -63,18 +63,18 @@ CARD = MethodCard(
     equations="""Hints: L_HT = 1/2 || u(x) - r(v(x)) ||^2, u teacher's map, v student's, r a regressor.
 Soft targets: L_KD = L_task + lambda H(P_T^tau, P_S^tau), tau = 3, lambda falling linearly from 4.
 
-Choices, where the paper (on classification) is silent:
-- The square is averaged over all elements of a level that see an image, and then over the levels of the maps.
-- r is a 1x1 convolution, always there; bilinear interpolation follows where the maps differ in size,
-  instead of the paper's kernel as large as the difference, which would change with the image.
-- H less the teacher's entropy (the same gradient), without T^2, as in the paper; heads as in `hinton`.
-- lambda ends at a quarter of its start. The end, the stage's length and the weight of the hints are ours.
-- joint is the habit of dense prediction: task and hints together, soft targets only if kd_weight says so.""",
+Choices where the paper (on classification) is silent:
+- The square is averaged over all elements of a level that cover an image, and then over the levels of the maps.
+- r is always a 1x1 convolution, followed by bilinear interpolation if the maps differ in size; the paper has a
+  kernel as large as the difference, which would depend on the image.
+- H minus the teacher's entropy (the same gradient), without T^2, as in the paper; heads as in `hinton`.
+- lambda ends at a quarter of its initial value. The end, the stage's length and the weight of the hints are ours.
+- joint is usual in dense prediction: task and hints together, with soft targets only if kd_weight is set.""",
     method="kdbench_papers.fitnets.method:Fitnets",
     options=FitnetsOptions,
     variants={
-        "joint": "task, hints and (if weighted) soft targets together, all the time",
-        "two-stage": "the paper's: first hints alone, then task and soft targets without hints",
+        "joint": "task, hints and (if weighted) soft targets together throughout",
+        "two-stage": "the paper's: first only hints, then task and soft targets without hints",
     },
     reported=Path(__file__).with_name("reported.csv"),
 )

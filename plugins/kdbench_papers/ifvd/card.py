@@ -45,14 +45,14 @@ ifv:   L = lambda mean over all pixels of (v_p^s - v_p^t)^2
 pixel: the mean over pixels of KL(t || s), as in `structured`
 
 As in the released code: labels are resized (nearest) to the map, ignored pixels add 0 but count in the mean,
-and prototypes are differentiated. lambda = 200 is its weight beside soft targets and an adversary, which the
-published numbers have as well; CIRKD's re-run takes 20 beside soft targets of weight 1 and an adversary.
+and prototypes are differentiated. lambda = 200 is its weight together with soft targets and an adversary, which the
+published numbers also have; CIRKD's re-run has 20 with soft targets of weight 1 and an adversary.
 
 Choices:
-- The map is the one that the classifier reads; the student's is resized (bilinear) to the teacher's size. Nothing
-  is adapted: channels may differ.
-- The adversary is not here: it is `structured[variant=holistic]`.
-- The weight 1 of the soft targets is CIRKD's. The released 10 is on a mean over classes and images too.""",
+- The map is the one that the classifier reads; the student's is resized (bilinear) to the teacher's size. There is
+  no adapter, since channels may differ.
+- The adversary is not part of this method; see `structured[variant=holistic]`.
+- The weight 1 of the soft targets is CIRKD's. The released 10 applies to a mean over classes and images too.""",
     method="kdbench_papers.ifvd.method:FeatureVariation",
     options=IfvdOptions,
     variants={

@@ -56,26 +56,26 @@ CARD = MethodCard(
 }""",
     tasks=TASKS,
     families=families_of(*TASKS),
-    attends="the cells that a mask leaves of each level",
+    attends="the unmasked cells of each level",
     equations="""L = L_task + alpha sum over levels of 1/N sum (G(f(F_s) M) - F_t)^2
-M is 0 with probability lambda and 1 else, drawn anew each step for each image and cell, the same for all channels.
-f is a 1x1 convolution where channels differ, G a 3x3 convolution, a ReLU and another 3x3 convolution.
+M is 0 with probability lambda and 1 otherwise, drawn in each step for each image and cell, the same for all
+channels. f is a 1x1 convolution if channels differ, G a 3x3 convolution, a ReLU and another 3x3 convolution.
 
 As in the released code: squares are summed over channels and cells and divided by the number of images; all cells
-count, not the masked ones alone; alpha and lambda are its own for each family. They are for maps of 256 channels:
-the sum grows with channels and cells.
+count, not only masked ones; alpha and lambda are the code's for each family. They are meant for maps of 256
+channels: the sum grows with channels and cells.
 
 Choices:
 - Segmentation: `where=backbone` is the released place, the last stage. The published segmentation numbers also have
   channel-wise distillation of the logits (weight 3, T = 4). The default is the neck in every family.
-- Detection: published rows let the student start with the teacher's neck and head.
-- The student's maps are resized (bilinear) to the teacher's size where they differ.""",
+- Detection: in published rows the student starts with the teacher's neck and head.
+- The student's maps are resized (bilinear) to the teacher's size if they differ.""",
     method="kdbench_papers.mgd.method:MaskedGeneration",
     options=MgdOptions,
     variants={
         "cells": "cells are masked",
         "channels": "whole channels are masked, as in the paper's classification",
-        "no-mask": "nothing is masked: generation alone, the paper's ablation",
+        "no-mask": "nothing is masked: only generation, the paper's ablation",
     },
     reported=Path(__file__).with_name("reported.csv"),
 )

@@ -92,24 +92,25 @@ CARD = MethodCard(
 }""",
     tasks=("detection",),
     families=("two-stage",),
-    attends="how many regions are cut from each cell",
+    attends="the number of regions that cover each cell",
     equations=f"""L = L_task + lambda L_m,
 L_m = 1 / (2N) sum_i 1 / m_i || Q(f_t^i) - Q(r(f_s^i)) ||^2 over N regions,
 Q(x) = max(0, ceil(x / s - 1/2) s): the nearest of 0, s, 2s, ..., ties down, negatives to 0.
-Gradients go straight through Q, as through the identity.
+Gradients pass straight through Q, as through the identity.
 
-The teacher is trained, then fine-tuned with Q on its feature maps: the quantized teacher, made once and kept.
-Its regions are cut from those maps, and Q is applied to both sides' regions. Regions and r are mimic's.
+The teacher is trained, then fine-tuned with Q on its feature maps: this is the quantized teacher, which is made
+once and kept. Its regions are cut from these maps, and Q is applied to the regions of both sides. Regions and r are
+mimic's.
 
-Choices, where the paper is silent or its single map meets a pyramid:
-- The paper's maps come after a ReLU. Half of a neck's features are negative, which Q would all send to 0, and a
-  gradient straight through would then drive the student to minus infinity there. So Q is symmetric, sign(x) Q(|x|),
-  which is the paper's Q on maps without negatives.
-- s = 1 is ours; the paper gives none. It is absolute, so it asks for features of about that scale: on the small
-  pairs, whose necks are normalised, they have a standard deviation of 0.7 to 0.9. A run notes what s is in standard
-  deviations of the teacher's features, and warns where nearly all of them become 0.
-- The fine-tuning takes {SHARE:g} of the teacher's iterations at {LR_FACTOR:g} of its learning rate.
-- Regions of a quantized map are interpolated by roi-align, so that Q rounds them again; crop leaves them.
+Choices where the paper is silent or its single map becomes a pyramid:
+- The paper's maps come after a ReLU. Half of a neck's features are negative; Q would set them all to 0, and a
+  straight-through gradient would drive the student to minus infinity there. So Q is symmetric, sign(x) Q(|x|),
+  which equals the paper's Q on maps without negative values.
+- s = 1 is ours; the paper gives none. It is absolute, so features should have about this scale: on the small
+  pairs, whose necks are normalised, they have a standard deviation of 0.7 to 0.9. A run notes s in standard
+  deviations of the teacher's features, and warns if nearly all of them become 0.
+- The fine-tuning has {SHARE:g} of the teacher's iterations, at {LR_FACTOR:g} of its learning rate.
+- roi-align interpolates the regions of a quantized map, so that Q rounds them again; crop does not.
 - 1 / m_i is mimic's; lambda = 1.
 - power-of-two: the nearest of 0, s, 2s, 4s, ..., in the teacher as well.
 - gap closed is measured against the teacher before its fine-tuning.
@@ -118,8 +119,8 @@ Choices, where the paper is silent or its single map meets a pyramid:
     options=QuantizationMimicOptions,
     variants={
         "both": "quantized teacher, Q on both sides",
-        "student-only": "Q on the student's regions, the teacher as it is",
-        "teacher-only": "quantized teacher, Q on its regions, the student's as they are",
+        "student-only": "Q on the student's regions, teacher not quantized",
+        "teacher-only": "quantized teacher with Q on its regions, student's regions not quantized",
         "power-of-two": "both, with bins 0, s, 2s, 4s, ... (in the paper worse than uniform ones)",
         "none": "mimic",
     },
