@@ -144,12 +144,13 @@ def running(title: str, part: str, advice: str = "") -> Iterator[None]:
         with hosted():
             yield
     except BaseException as error:
-        if isinstance(error, UserError | Interruption) or _is_out_of_memory(error):
+        if isinstance(error, UserError | Interruption) or is_out_of_memory(error):
             raise
         raise PluginError(f"{title} failed in {part}: {reason(error)}{advice and f'. {advice}'}") from error
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the GPU or of the host was not enough."""
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

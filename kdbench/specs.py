@@ -6,7 +6,7 @@ A result's identity covers everything that its score depends on, and nothing els
 - the data: the dataset's card (task, classes, splits, file endings, metric, ignored mask value) and the content of
   its images and annotations (:mod:`kdbench.datasets.fingerprint`);
 - the student's and the teacher's model: the config's ``model`` with everything that it inherits, the edits, the
-  source of modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.resolved`);
+  source of modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.models.resolved`);
 - both recipes, the seed, and whether backbones start from pretrained weights;
 - the teacher: all of the above for it, with the hash of a given checkpoint, and the stage that a method adds;
 - the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each

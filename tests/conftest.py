@@ -120,11 +120,13 @@ def local_records(tmp_path_factory, small_digits):
 @pytest.fixture
 def pretend_checks(monkeypatch):
     """Replace the checks of models by fakes."""
-    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: "c" * 64)
-    monkeypatch.setattr("kdbench.openmmlab.interrupted.read_training", lambda _file: {})
+    monkeypatch.setattr("kdbench.openmmlab.weights.checkpoints.weights_hash", lambda _model: "c" * 64)
+    monkeypatch.setattr("kdbench.openmmlab.training.resuming.read_training", lambda _file: {})
     monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
-    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_model", lambda role, *_, **__: f"{role}: checked")
-    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", lambda *_, **__: None)
+    monkeypatch.setattr(
+        "kdbench.openmmlab.checks.rehearsal.check_model", lambda role, *_, **__: f"{role}: checked"
+    )
+    monkeypatch.setattr("kdbench.openmmlab.checks.rehearsal.check_together", lambda *_, **__: None)
 
 
 @pytest.fixture

@@ -151,7 +151,7 @@ def test_a_method_that_is_slow_to_import_is_named(add_plugin, tmp_path, monkeypa
 
 
 def test_a_capture_that_does_not_exist_is_refused(add_plugin, tmp_path, monkeypatch):
-    from kdbench.openmmlab.preflight import check_family
+    from kdbench.openmmlab.checks.preflight import check_family
 
     card = add_method(add_plugin, tmp_path, monkeypatch, f"{METHOD}    captures = ('neck', 'soul')\n")
     with pytest.raises(UserError) as refused:

@@ -42,8 +42,8 @@ class Trial:
     """Trains students of a pair for a few iterations, with an untrained teacher, which takes the same time."""
 
     def __init__(self, pair, folder, iterations, out, device="cpu", precision="fp32"):
-        from kdbench.openmmlab.distiller import Teacher
         from kdbench.openmmlab.students import Subject
+        from kdbench.openmmlab.training.distiller import Teacher
 
         self.pair, self.folder, self.out = pair, folder, out
         self.dataset = registry().dataset(pair.dataset).value
@@ -55,7 +55,7 @@ class Trial:
 
     def train(self, selector, clock, pack=None):
         from kdbench.openmmlab.students import Subject, train_alone, train_with
-        from kdbench.openmmlab.training import Place
+        from kdbench.openmmlab.training.runner import Place
 
         self.number += 1
         name = str(self.number)
@@ -78,7 +78,7 @@ class Trial:
 
     def packed(self, lanes):
         """Return the seconds per iteration of all lanes."""
-        from kdbench.openmmlab.sharing import make_pack
+        from kdbench.openmmlab.training.sharing import make_pack
 
         pack, clocks = make_pack(), [Clock() for _ in range(lanes)]
         bodies = {
@@ -95,7 +95,7 @@ class Trial:
         """Seconds of the teacher's forward on a batch."""
         import torch
 
-        from kdbench.openmmlab.captures import teacher_record
+        from kdbench.openmmlab.captures.families import teacher_record
 
         width, height = self.schedule.scale
         inputs = torch.rand(self.schedule.batch_size, 3, height, width, device=self.device)

@@ -53,7 +53,7 @@ planned = plan(Request("pkd", "", benchmark=Path("large.yaml")))
 from kdbench.runs.launch import start
 
 start("cpu", planned.dataset)
-from kdbench.openmmlab.data import evaluation_loader, training_loader
+from kdbench.openmmlab.data.loaders import evaluation_loader, training_loader
 
 schedule = planned.cell.pair.schedule
 training_loader(planned.dataset, planned.folder, schedule, 0, 0)

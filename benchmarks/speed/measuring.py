@@ -126,12 +126,12 @@ class Bench:
 
     def _build(self) -> None:
         from kdbench.distill.randomness import seeded
-        from kdbench.openmmlab.configs import family_of
-        from kdbench.openmmlab.data import images_of, training_pipeline
-        from kdbench.openmmlab.distiller import Teacher
-        from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
-        from kdbench.openmmlab.sampling import SeededImages
+        from kdbench.openmmlab.checks.preflight import check_family, probe_of, probe_shapes
+        from kdbench.openmmlab.data.loaders import images_of, training_pipeline
+        from kdbench.openmmlab.data.sampling import SeededImages
+        from kdbench.openmmlab.models.configs import family_of
         from kdbench.openmmlab.students import Subject
+        from kdbench.openmmlab.training.distiller import Teacher
         from kdbench.plugins import make_method
 
         pair, dataset, card = self.plan.cell.pair, self.plan.dataset, self.plan.card
@@ -150,17 +150,17 @@ class Bench:
 
     def loader(self) -> Any:
         """Return an endless loader of training batches."""
-        from kdbench.openmmlab.data import training_loader
+        from kdbench.openmmlab.data.loaders import training_loader
 
         return training_loader(self.plan.dataset, self.plan.folder, self.schedule, 0, 0)
 
     def train(self, hooks: list[Any], workers: int = 0) -> None:
         """Train with mmengine's runner, kdbench's hooks and these hooks around them, until Done or Ctrl-C."""
-        from kdbench.openmmlab.adversary import AdversaryHook
-        from kdbench.openmmlab.distiller import Distiller
-        from kdbench.openmmlab.hooks import StatisticsHook, StepHook, Stop, StopHook
-        from kdbench.openmmlab.intact import Watch
-        from kdbench.openmmlab.training import Place, make_runner
+        from kdbench.openmmlab.training.adversary import AdversaryHook
+        from kdbench.openmmlab.training.distiller import Distiller
+        from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Watch
+        from kdbench.openmmlab.training.runner import Place, make_runner
+        from kdbench.openmmlab.training.stopping import Stop, StopHook
 
         class Silent:
             def advance(self, iteration: int, losses: dict[str, float]) -> None: ...

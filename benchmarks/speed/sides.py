@@ -1,7 +1,7 @@
 """Sides of a comparison that take turns, round by round, each in its own process, as users would run it.
 
 Separate processes have separate allocators: kdbench's keeps freed memory for the next step, see
-:func:`kdbench.openmmlab.memory.keep_freed`. Another side is timed without and, if that differs, with this setting.
+:func:`kdbench.openmmlab.process.keep_freed`. Another side is timed without and, if that differs, with this setting.
 """
 
 from __future__ import annotations
@@ -108,11 +108,11 @@ def _round(pipe: Connection, seen: Seen) -> None:
 
 def _run(pipe: Connection, asked: argparse.Namespace, side: Side) -> None:
     """Run the process of a side."""
-    from kdbench.openmmlab import memory
+    from kdbench.openmmlab import process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     if not side.keeps:
-        memory.keep_freed = lambda: None
+        process.keep_freed = lambda: None
     bench = Bench(asked)
     bench.teacher.to(next(bench.student.parameters()).device)
     turn = Turn(pipe, asked.device)

@@ -25,7 +25,7 @@ PIXELS = frozenset({"logits", "softmax_logits", "pixel_logits"})
 
 def needs_head(family: str, names: frozenset[str]) -> bool | None:
     """Whether a method needs the teacher's head; None if that uses the student's RoIs (no bound)."""
-    from kdbench.openmmlab.captures import AT_HEAD, AT_ROIS
+    from kdbench.openmmlab.captures.families import AT_HEAD, AT_ROIS
 
     if family == "two-stage":
         return None if names & AT_ROIS else bool(names & {"rpn", "rpn_targets"})

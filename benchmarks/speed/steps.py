@@ -41,11 +41,11 @@ class Silent:
 def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
     """Return a student with its method and an untrained teacher, as made by a run."""
     from kdbench.distill.randomness import seeded
-    from kdbench.openmmlab.data import images_of, training_pipeline
-    from kdbench.openmmlab.distiller import Distiller, Teacher
-    from kdbench.openmmlab.preflight import check_family, probe_of, probe_shapes
-    from kdbench.openmmlab.sampling import SeededImages
+    from kdbench.openmmlab.checks.preflight import check_family, probe_of, probe_shapes
+    from kdbench.openmmlab.data.loaders import images_of, training_pipeline
+    from kdbench.openmmlab.data.sampling import SeededImages
     from kdbench.openmmlab.students import Subject
+    from kdbench.openmmlab.training.distiller import Distiller, Teacher
     from kdbench.plugins import make_method, registry
     from kdbench.selectors import parse, resolve
 
@@ -93,10 +93,10 @@ def counter(seen: list[pretend.DeviceCost]) -> list[Any]:
 
 def step(pair_name: str, selector: str, folder: Path) -> pretend.DeviceCost:
     """Return the cost of a step of a pair and a method."""
-    from kdbench.openmmlab.adversary import AdversaryHook
-    from kdbench.openmmlab.hooks import StatisticsHook, StepHook, Stop, StopHook
-    from kdbench.openmmlab.intact import Watch
-    from kdbench.openmmlab.training import Place, make_runner
+    from kdbench.openmmlab.training.adversary import AdversaryHook
+    from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Watch
+    from kdbench.openmmlab.training.runner import Place, make_runner
+    from kdbench.openmmlab.training.stopping import Stop, StopHook
     from kdbench.plugins import registry
 
     pair = registry().pair(pair_name).value

@@ -222,8 +222,8 @@ def reuse(
 
 def hash_of(teacher: TeacherSpec, planned: Plan, settings: RunSettings) -> str:
     """Hash of a teacher's weights, as records have it."""
-    from kdbench.openmmlab.checkpoints import weights_hash
     from kdbench.openmmlab.students import load_teacher
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
     from kdbench.runs.cells import subject_of
     from kdbench.runs.sweep_records import weights_of
 

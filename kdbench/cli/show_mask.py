@@ -118,7 +118,7 @@ def check_attention(planned: Plan) -> None:
 def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
     """Student and teacher, with the weights of their runs where these are there."""
     from kdbench.openmmlab.attention import RunModel
-    from kdbench.openmmlab.students import WEIGHTS
+    from kdbench.openmmlab.training.run_files import WEIGHTS
     from kdbench.runs.cells import subject_of
     from kdbench.runs.settings import RunSettings
 

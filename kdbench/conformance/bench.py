@@ -18,10 +18,10 @@ from kdbench.distill.randomness import seeded
 
 if TYPE_CHECKING:
     from kdbench.conformance.recorded import Recorded
-    from kdbench.openmmlab.distiller import Distiller
-    from kdbench.openmmlab.preflight import Probe
+    from kdbench.openmmlab.checks.preflight import Probe
     from kdbench.openmmlab.students import Subject
-    from kdbench.openmmlab.training import Place, Trained
+    from kdbench.openmmlab.training.distiller import Distiller
+    from kdbench.openmmlab.training.runner import Place, Trained
     from kdbench.specs import TeacherStage
 
 SCENES = {"train": 6, "test": 3}
@@ -76,7 +76,7 @@ class Bench:
 
     def teacher(self, family: str, number: int, stage: TeacherStage | None) -> Any:
         """Return an untrained teacher, the ``number``-th of an ensemble, with the transform of a stage if given."""
-        from kdbench.openmmlab.distiller import Teacher
+        from kdbench.openmmlab.training.distiller import Teacher
 
         subject = self.subject(family, "teacher", seed=TEACHER_SEED + number)
         return Teacher(replace(subject, stage=stage).build())
@@ -91,7 +91,7 @@ class Bench:
         **changes: Any,
     ) -> Trained:
         """Train a distiller as a run does; ``changes`` apply to the schedule."""
-        from kdbench.openmmlab.training import train
+        from kdbench.openmmlab.training.runner import train
 
         subject = self.subject(family, seed=model.seed, **changes)
         place = self.place(folder, pack=pack)
@@ -113,7 +113,7 @@ class Bench:
 
     def place(self, folder: Path, **changes: Any) -> Place:
         """Return the data folder, work folder and device of a training on the scenes."""
-        from kdbench.openmmlab.training import Place
+        from kdbench.openmmlab.training.runner import Place
 
         return replace(Place(self.folder, folder, device=self.device), **changes)
 
@@ -122,9 +122,9 @@ class Bench:
 
     def batch(self, subject: Subject, count: int = PROBED) -> Probe:
         """Return the first images of a subject's training."""
-        from kdbench.openmmlab.data import images_of, training_pipeline
-        from kdbench.openmmlab.preflight import probe_of
-        from kdbench.openmmlab.sampling import SeededImages
+        from kdbench.openmmlab.checks.preflight import probe_of
+        from kdbench.openmmlab.data.loaders import images_of, training_pipeline
+        from kdbench.openmmlab.data.sampling import SeededImages
 
         pipeline = training_pipeline(subject.dataset, subject.schedule)
         return probe_of(SeededImages(images_of(subject.dataset, self.folder, "train", pipeline), 0), count)

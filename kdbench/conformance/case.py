@@ -93,7 +93,7 @@ class Case:
             draw: Seed of the method's random numbers.
             form: Form of the batch.
         """
-        from kdbench.openmmlab.preflight import check_family
+        from kdbench.openmmlab.checks.preflight import check_family
 
         names, count = check_family(self.made(), self.family), self.options.ensemble - 1
         seen = self.exam.bench.recorded(self.family).in_form(form.name, form.change)

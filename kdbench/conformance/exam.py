@@ -18,8 +18,8 @@ from kdbench.distill.settings import noted
 from kdbench.plugins import make_method
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.distiller import Distiller
     from kdbench.openmmlab.students import Subject
+    from kdbench.openmmlab.training.distiller import Distiller
     from kdbench.specs import TeacherStage
 
 Losses = list[dict[str, float]]
@@ -126,8 +126,8 @@ class Exam:
     ) -> Distiller:
         """Build a student with the method, like a run but without gates."""
         from kdbench.distill.randomness import seeded
-        from kdbench.openmmlab.distiller import Distiller
-        from kdbench.openmmlab.preflight import check_family, probe_shapes
+        from kdbench.openmmlab.checks.preflight import check_family, probe_shapes
+        from kdbench.openmmlab.training.distiller import Distiller
 
         options = options or self.options
         subject, method = self.bench.subject(family, **changes), make_method(self.card, options)
@@ -189,8 +189,8 @@ class Exam:
 
     def train_plain(self, family: str, pack: Any = None, **changes: Any) -> TrainingResult:
         """Train the plain student; ``changes`` apply to the schedule."""
-        from kdbench.openmmlab.distiller import Distiller
         from kdbench.openmmlab.students import Unaided
+        from kdbench.openmmlab.training.distiller import Distiller
 
         changes = {**RUN, **changes}
         subject, progress = self.bench.subject(family, **changes), Telling()

@@ -64,7 +64,7 @@ def look(exam: Exam, family: str, parts: Parts) -> str:
 
 def gates(exam: Exam, family: str) -> None:
     """Build the method and check its first losses, like the gates of a run."""
-    from kdbench.openmmlab.preflight import check_losses, check_same_pixels
+    from kdbench.openmmlab.checks.preflight import check_losses, check_same_pixels
 
     model, probe = exam.distiller(family), exam.bench.probe(family)
     for teacher in model.teachers:
@@ -90,7 +90,7 @@ def training(exam: Exam, family: str) -> None:
 
 def exported(exam: Exam, family: str, ended: TrainingResult) -> None:
     """Export the trained student."""
-    from kdbench.openmmlab.export import export
+    from kdbench.openmmlab.weights.export import export
 
     subject, output = exam.bench.subject(family), exam.bench.new_folder() / "student.pth"
     export(ended.model.student, subject.config(), subject.dataset, subject.schedule, output)

@@ -69,8 +69,8 @@ def _with_blocks(step: Step) -> Step:
 
 def record(bench: Bench, family: str) -> Recorded:
     """Run three of the generated scenes through a family's student and teachers, as in a training."""
-    from kdbench.openmmlab.captures import family_of_model
-    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.captures.parts import family_of_model
+    from kdbench.openmmlab.training.distiller import Distiller
 
     subject, names = bench.subject(family, scale=SCALE), FAMILIES[family]
     student, recorder = subject.build(), _Recorder(Options())

@@ -17,7 +17,7 @@ from kdbench.distill.method import check_terms
 from kdbench.errors import running
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.training.distiller import Distiller
 
 Raw = dict[str, Any]
 """A batch of a data loader: ``inputs``, a list of (3, H, W) images, and ``data_samples``."""

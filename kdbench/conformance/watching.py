@@ -14,7 +14,7 @@ from kdbench.distill.captures import tensors_of
 from kdbench.distill.method import check_terms
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.training.distiller import Distiller
 
 
 @dataclass

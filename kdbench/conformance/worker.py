@@ -24,8 +24,8 @@ def main(name: str, family: str, scenes: Path, out: Path) -> None:
     from kdbench.conformance.checks.conditions import BATCH, ITERATIONS
     from kdbench.conformance.exam import Exam, Telling
     from kdbench.conformance.target import targets
-    from kdbench.openmmlab.checkpoints import weights_hash
     from kdbench.openmmlab.process import join_processes
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     torch.set_num_threads(1)
     bench = Bench(scenes)

@@ -1,7 +1,7 @@
-"""The only room that imports OpenMMLab: builds models, knows their features, trains, evaluates."""
+"""Builds, captures, trains and evaluates models of OpenMMLab, which nothing else in kdbench imports."""
 
 import logging
 import sys
 
-if "mmengine" not in sys.modules:  # a cold disk needs half a minute: say what the silence is
+if "mmengine" not in sys.modules:  # which takes half a minute from a cold disk
     logging.getLogger(__name__).info("Loading PyTorch and OpenMMLab.")

@@ -1,4 +1,4 @@
-"""What a method attends to in one image, by one training forward of a student."""
+"""Shows what a method attends to in one image, by one training forward of a student."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdbench import devices
 from kdbench.cards import MethodCard, Options
-from kdbench.distill import Captures, Step, Targets
+from kdbench.distill import Captures, Step
 from kdbench.distill.randomness import generator, seeded
 from kdbench.errors import UserError, running
-from kdbench.openmmlab.captures import captures_of, family_of_model, recording
-from kdbench.openmmlab.data import images_of, training_pipeline
-from kdbench.openmmlab.distiller import Teacher, targets_of
-from kdbench.openmmlab.preflight import Probe, check_family
+from kdbench.openmmlab.captures.families import captures_of, recording
+from kdbench.openmmlab.captures.parts import family_of_model
+from kdbench.openmmlab.checks.preflight import Probe, check_family
+from kdbench.openmmlab.data.loaders import images_of, training_pipeline
 from kdbench.openmmlab.students import Subject
+from kdbench.openmmlab.training.distiller import Teacher, targets_of
 from kdbench.plugins import make_method, title_of
 
 log = logging.getLogger(__name__)
@@ -33,18 +34,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RunModel:
-    """A model of a pair, with the weights of its run where that is done.
+    """A model of a pair, with its trained weights if it was trained.
 
     Attributes:
-        subject: What is built.
-        weights: Where its trained weights are, if it was trained; if not, it is initialised under its seed.
+        subject: The model.
+        weights: File of its trained weights; if there is none, the model is initialised under its seed.
     """
 
     subject: Subject
     weights: Path
 
     def build(self, role: str, device: str) -> Any:
-        """Build the model in training mode, its normalisation frozen: one image has no statistics of its own."""
+        """Build the model in training mode with frozen normalisation, since one image has no statistics."""
         if self.weights.is_file():
             model, _ = self.subject.loaded(self.weights)
             log.info(f"{role}: trained, {self.weights}")
@@ -59,14 +60,14 @@ class RunModel:
 
 @dataclass(frozen=True)
 class AttendedImage:
-    """One image and what a method attends to in it.
+    """One image and the attention of a method in it.
 
     Attributes:
-        image: (H, W, 3) bytes, red first, as the student sees it: resized, padded.
+        image: (H, W, 3) bytes in RGB, resized and padded as for the student.
         size: Height and width without the padding.
         boxes: (G, 4) x1, y1, x2, y2; empty in segmentation.
         mask: (H, W) class indices, or None in detection.
-        maps: Name -> (h, w) weights in [0, 1], each over the whole padded image.
+        maps: Name -> (h, w) weights in [0, 1] over the whole padded image.
     """
 
     image: npt.NDArray[np.uint8]
@@ -85,20 +86,20 @@ def attended(
     index: int,
     device: str = devices.CPU,
 ) -> AttendedImage:
-    """Run one image through the student as a training does, without augmentation, and ask the method.
+    """Run one image through the student as in training, without augmentation, and return the method's attention.
 
     Args:
         card: The method's card.
         options: Its options.
-        models: ``student`` and ``teacher``; the teacher is only built where the method looks at it.
+        models: ``student`` and ``teacher``; the teacher is only built if the method uses it.
         folder: Data of the dataset.
         split: Split of the image.
         index: Position of the image in the split.
         device: Type of the device.
 
     Raises:
-        UserError: If the method does not work in the student's family, has nothing to show with these options,
-            or gives something else than weights.
+        UserError: If the method does not work in the student's family, has no attention with these options, or
+            returns something other than weights.
     """
     subject = models["student"].subject
     method = make_method(card, options).to(device)
@@ -120,16 +121,22 @@ def attended(
         step = Step(seen, teacher, targets, inputs, 0, length, generator=draws, family=family)
         with running(title_of(card), "attention()"):
             maps = method.attention(step)
-    check_maps(card.name, maps)
-    content = samples[0].img_shape[:2]
-    return seen_of(pixels_of(inputs, student.data_preprocessor), (content[0], content[1]), targets, maps)
+    _check(card.name, maps)
+    height, width = samples[0].img_shape[:2]
+    return AttendedImage(
+        image=_rgb(inputs, student.data_preprocessor)[0].permute(1, 2, 0).cpu().numpy(),
+        size=(height, width),
+        boxes=targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32),
+        mask=None if targets.masks is None else targets.masks[0].cpu().numpy(),
+        maps={name: weights[0].float().cpu().numpy() for name, weights in maps.items()},
+    )
 
 
-def check_maps(name: str, maps: Mapping[str, Tensor]) -> None:
-    """Refuse what is no picture.
+def _check(name: str, maps: Mapping[str, Tensor]) -> None:
+    """Check a method's attention.
 
     Raises:
-        UserError: If there is no map, or one that is not (B, h, w) weights in [0, 1].
+        UserError: If there is no map, or one is not (B, h, w) weights in [0, 1].
     """
     if not maps:
         raise UserError(f"method '{name}' has no picture to show with these options: try others.")
@@ -141,25 +148,25 @@ def check_maps(name: str, maps: Mapping[str, Tensor]) -> None:
 
 
 class TeacherCaptures(Mapping[str, Any]):
-    """The teacher's captures, computed when the first one is looked at.
+    """The teacher's captures, computed when the first one is used.
 
     Args:
         model: The teacher.
-        arguments: Those of :meth:`kdbench.openmmlab.distiller.Teacher.captures`.
+        arguments: Arguments of :meth:`kdbench.openmmlab.training.distiller.Teacher.captures`.
     """
 
     def __init__(self, model: RunModel, arguments: tuple[Any, ...]) -> None:
         self.model, self.arguments = model, arguments
 
     @cached_property
-    def values_seen(self) -> Captures:
-        """The captures."""
+    def captures(self) -> Captures:
+        """All captures."""
         inputs = self.arguments[0]
         model = self.model.build("teacher", inputs.device.type)
         return Teacher(model).captures(*self.arguments)
 
     def __getitem__(self, name: str) -> Any:
-        return self.values_seen[name]
+        return self.captures[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.arguments[-1])
@@ -168,22 +175,8 @@ class TeacherCaptures(Mapping[str, Any]):
         return len(self.arguments[-1])
 
 
-def pixels_of(inputs: Tensor, preprocessor: Any) -> Tensor:
-    """Convert a normalised batch (B, 3, H, W) to bytes, red first."""
+def _rgb(inputs: Tensor, preprocessor: Any) -> Tensor:
+    """Convert a normalised batch (B, 3, H, W) to bytes in RGB."""
     pixels = inputs * preprocessor.std + preprocessor.mean if preprocessor._enable_normalize else inputs
     ordered = pixels if preprocessor._channel_conversion else pixels.flip(1)
     return ordered.round().clamp(0, 255).byte()
-
-
-def seen_of(
-    pixels: Tensor, size: tuple[int, int], targets: Targets, maps: Mapping[str, Tensor]
-) -> AttendedImage:
-    """Return the first image of a batch, as arrays."""
-    boxes = targets.boxes[0].float().cpu().numpy() if targets.boxes else np.zeros((0, 4), np.float32)
-    return AttendedImage(
-        image=pixels[0].permute(1, 2, 0).cpu().numpy(),
-        size=size,
-        boxes=boxes,
-        mask=None if targets.masks is None else targets.masks[0].cpu().numpy(),
-        maps={name: weights[0].float().cpu().numpy() for name, weights in maps.items()},
-    )

@@ -1,11 +1,9 @@
-"""Counts the parameters and the multiply-adds of a pair's models, on shapes alone: nothing is computed."""
+"""Counts the parameters and the multiply-adds of a pair's models from shapes alone, without computing values."""
 
 from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from kdbench.cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
-from kdbench.openmmlab import queries
-from kdbench.openmmlab.captures import family_of_model
-from kdbench.openmmlab.cascades import stages_of
-from kdbench.openmmlab.features import FeatureTeacher
-from kdbench.openmmlab.models import full_config, parameters_of
+from kdbench.openmmlab.captures import queries
+from kdbench.openmmlab.captures.parts import family_of_model, stages_of
+from kdbench.openmmlab.models.building import full_config, parameters_of
+from kdbench.openmmlab.models.features import FeatureTeacher
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 from kdbench.specs import Model, Pair, Schedule
 
 
 def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Parameters and FLOPs of both models of a pair, on the same image size: the student's schedule's.
+    """Return the parameters and FLOPs of both models of a pair, at the image size of the student's schedule.
 
     Returns:
         ``teacher`` and ``student`` -> ``parameters`` and ``flops`` of :func:`parameters_and_flops`.
@@ -39,33 +36,29 @@ def describe(pair: Pair, dataset: Dataset) -> dict[str, dict[str, int]]:
     prepare_libraries(LIBRARIES[dataset.task])
     counts = {}
     for role, model in (("teacher", pair.teacher), ("student", pair.student)):
-        with building(role, model):
+        try:
             config = full_config(model, dataset, pair.schedule, pretrained=False)
             parameters, flops = parameters_and_flops(config, dataset, pair.schedule)
+        except UserError:
+            raise
+        except Exception as error:
+            raise broken_model(role, model, error) from error
         counts[role] = {"parameters": parameters, "flops": flops}
     return counts
 
 
-@contextmanager
-def building(role: str, model: Model) -> Iterator[None]:
-    """Turn what a model raises while it is built or run into an error that names the model.
+def broken_model(role: str, model: Model, error: Exception) -> UserError:
+    """Return the error of a model that cannot be built or run, which names the model.
 
     Args:
         role: ``teacher`` or ``student``.
         model: Its config.
-
-    Raises:
-        UserError: If the block raises anything.
+        error: What building or running it raised.
     """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(
-            f"the {role}'s model ({model.config}) does not work: {reason(error)}. "
-            f"Check its config and the changes to {role}.* (`settings`)."
-        ) from error
+    return UserError(
+        f"the {role}'s model ({model.config}) does not work: {reason(error)}. "
+        f"Check its config and the changes to {role}.* (`settings`)."
+    )
 
 
 def reason(error: Exception) -> str:
@@ -78,7 +71,7 @@ def reason(error: Exception) -> str:
 
 
 def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedule) -> tuple[int, int]:
-    """Parameters of a model, and FLOPs of its forward pass on one image.
+    """Return the parameters of a model and the FLOPs of its forward pass on one image.
 
     A FLOP is one multiply-add (as in OpenMMLab's and most papers' tables) of a convolution or a matrix
     product; nothing else is counted: no normalisation, activation, resizing, RoI pooling or NMS. The pass
@@ -87,8 +80,8 @@ def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedul
 
     Args:
         config: The ``model`` of a config.
-        dataset: Gives the library.
-        schedule: Gives the image size, which the model's padding rounds up.
+        dataset: Determines the library.
+        schedule: Provides the image size, which the model's padding rounds up.
     """
     model = without_values(config, dataset)
     width, height = schedule.scale
@@ -101,10 +94,9 @@ def parameters_and_flops(config: ConfigDict, dataset: Dataset, schedule: Schedul
 
 
 def without_values(config: ConfigDict, dataset: Dataset) -> Any:
-    """Return the model on the meta device, in evaluation mode: not initialised, so nothing is downloaded.
+    """Return the model on the meta device, in evaluation mode; it is not initialised, so nothing is downloaded.
 
-    Built on the CPU first, because some models read values of their own tensors while they are built. A DETR stays
-    there.
+    It is built on the CPU, because some models read values of their own tensors meanwhile. A DETR stays there.
     """
     if dataset.task == "detection":
         from mmdet.registry import MODELS
@@ -117,12 +109,12 @@ def without_values(config: ConfigDict, dataset: Dataset) -> Any:
 
 
 def _device(model: Any) -> str:
-    """Return where a model is counted: the attention of a DETR reads the sizes of its maps from a tensor."""
+    """Return the device for counting: the attention of a DETR reads the sizes of its maps from a tensor."""
     return "cpu" if family_of_model(model) == "query" else "meta"
 
 
 def _forward(model: Any, image: torch.Tensor) -> None:
-    """Backbone, neck and heads, up to their raw outputs."""
+    """Run backbone, neck and heads, up to their raw outputs."""
     if isinstance(model, FeatureTeacher):
         model.extract_feat(image)
         return
@@ -153,7 +145,7 @@ def _sample(image: torch.Tensor) -> Any:
 
 
 def _roi_head(head: Any, proposals: int) -> None:
-    """Every stage of a RoI head, on pooled features of all proposals."""
+    """Run every stage of a RoI head on pooled features of all proposals."""
     extractors, heads = stages_of(head.bbox_roi_extractor), stages_of(head.bbox_head)
     for extractor, box_head in zip(extractors, heads, strict=True):
         size = extractor.roi_layers[0].output_size

@@ -1,4 +1,4 @@
-"""Finds out for ``kdbench doctor`` what is installed, what is wrong, and the command that repairs it."""
+"""Finds out for ``kdbench doctor`` what is installed, what is wrong and how to repair it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from kdbench.openmmlab.setup import (
 from kdbench.plugins import Registry, registry
 
 LEAST_FREE = 500_000_000
-"""Bytes that the smallest run (embedded data, two checkpoints) needs, with room to spare."""
+"""Disk space of the smallest run (embedded data, two checkpoints) with a margin, in bytes."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """An OpenMMLab package: its import name, its version (None: not installed) and who brings it."""
+    """An OpenMMLab package: import name, version (None if not installed) and the distributions that contain it."""
 
     name: str
     version: str | None
@@ -42,7 +42,7 @@ class Library:
 
 @dataclass(frozen=True)
 class DataRoot:
-    """Where datasets are: ``datasets`` is name -> ready, incomplete or absent."""
+    """The data root; ``datasets`` is name -> ready, incomplete or absent."""
 
     path: str
     datasets: dict[str, str]
@@ -50,7 +50,7 @@ class DataRoot:
 
 @dataclass(frozen=True)
 class Disk:
-    """Free space, in bytes, where something is written."""
+    """Free space, in bytes, in a folder that is written to."""
 
     purpose: str
     path: str
@@ -59,24 +59,24 @@ class Disk:
 
 @dataclass
 class Environment:
-    """One machine's installation; ``problems`` keep a run from working, ``warnings`` do not.
+    """The installation on this machine; ``problems`` keep a run from working, ``warnings`` do not.
 
     Attributes:
         python: Version.
         platform: Operating system and architecture.
-        torch: Version, None where it does not import.
-        accelerator: Type of the accelerator that torch can use, such as ``cuda``; None where there is none.
+        torch: Version; None if it does not import.
+        accelerator: Type of the accelerator that torch can use, such as ``cuda``; None without one.
         devices: Names of the accelerators.
-        torchvision: Version, None where it is not installed.
+        torchvision: Version; None if it is not installed.
         torchvision_loads: Whether its ops run.
         libraries: mmcv, mmengine, mmdet and mmseg.
-        ops: Whose ops serve ``mmcv.ops``: ``mmcv`` or ``torchvision``; None where neither loads.
+        ops: Whose ops ``mmcv.ops`` uses: ``mmcv`` or ``torchvision``; None if neither loads.
         plugins: Entry points of the group ``kdbench``, broken ones with their ``error``.
         data: Data root.
         disks: Free space for results and data.
-        problems: What keeps a run from working.
-        warnings: What does not, but should be known.
-        cuda_mps: Whether CUDA MPS runs, so that processes on a GPU compute at once; None without an NVIDIA GPU.
+        problems: Faults that keep a run from working.
+        warnings: Other faults.
+        cuda_mps: Whether CUDA MPS runs, so that processes share a GPU at the same time; None without an NVIDIA GPU.
     """
 
     python: str
@@ -101,12 +101,12 @@ class Environment:
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, JSON-able, with ``works``."""
+        """Return all fields and ``works``, ready for JSON."""
         return {"works": self.works, **asdict(self)}
 
 
 def inspect() -> Environment:
-    """Look at this process's installation. Imports torch, mmdet and mmseg: several seconds."""
+    """Inspect the installation of this process; importing torch, mmdet and mmseg takes several seconds."""
     installed = distributions()
     pair = torchvision_problem()
     problems = [pair] if pair else library_problems(installed)
@@ -114,6 +114,11 @@ def inspect() -> Environment:
     data = data_state(found)
     disks = [disk("results", Path.cwd()), disk("data", Path(data.path))]
     torch, accelerator, names = _torch()
+    warnings = list(found.errors())
+    if (failure := ops.failure()) is not None:
+        warnings.append(f"mmcv's compiled ops do not load, torchvision's stand in: {failure}")
+    if accelerator is not None and (untried := devices.untried(accelerator)) is not None:
+        warnings.append(untried)
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(terse=True) + f" {platform.machine()}",
@@ -122,19 +127,22 @@ def inspect() -> Environment:
         devices=names,
         torchvision=version("torchvision"),
         torchvision_loads=pair is None,
-        libraries=[_library(name, names) for name, names in installed.items()],
+        libraries=[
+            Library(name, version(brought_by[0]) if brought_by else None, brought_by)
+            for name, brought_by in installed.items()
+        ],
         ops=ops.in_use(),
         plugins=[asdict(plugin) for plugin in found.plugins],
         data=data,
         disks=disks,
         problems=problems + registry_problems(found) + disk_problems(disks),
-        warnings=[*found.errors(), *_failed_ops(), *_untried(accelerator)],
+        warnings=warnings,
         cuda_mps=cuda_mps_runs() if accelerator == "cuda" else None,
     )
 
 
 def library_problems(installed: dict[str, list[str]]) -> list[Problem]:
-    """Say what is wrong with the OpenMMLab set; a mixed one is not imported, since its files overlap."""
+    """Return what is wrong with OpenMMLab; mixed distributions are not imported, since their files overlap."""
     mixed = mixture_problem(installed)
     if mixed is not None:
         return [mixed]
@@ -143,7 +151,7 @@ def library_problems(installed: dict[str, list[str]]) -> list[Problem]:
 
 
 def mixture_problem(installed: dict[str, list[str]]) -> Problem | None:
-    """Upstream's and OneDL's distributions in one environment, or two that bring the same package."""
+    """Return the problem of upstream and OneDL in one environment, or of two distributions of one package."""
     names = sorted({name for names in installed.values() for name in names})
     onedl = [name for name in names if name.startswith("onedl-")]
     doubled = any(len(names) > 1 for names in installed.values())
@@ -154,7 +162,7 @@ def mixture_problem(installed: dict[str, list[str]]) -> Problem | None:
 
 
 def registry_problems(found: Registry) -> list[Problem]:
-    """Kinds of plugin offers without which there is nothing to run."""
+    """Return the problem of plugins that offer no methods, datasets or pairs."""
     kinds = {"methods": found.methods, "datasets": found.datasets, "pairs": found.pairs}
     empty = [kind for kind, offers in kinds.items() if not offers]
     if not empty:
@@ -165,19 +173,19 @@ def registry_problems(found: Registry) -> list[Problem]:
 
 
 def data_state(found: Registry) -> DataRoot:
-    """Return the root and the state of each known dataset in it."""
+    """Return the data root and the state of each known dataset."""
     offers = found.datasets.items()
     return DataRoot(str(data_root()), {name: _state(offer.value) for name, offer in offers})
 
 
 def disk(purpose: str, path: Path) -> Disk:
-    """Free space of the disk that a folder is, or will be, on."""
+    """Return the free space of the disk of a folder that may not exist yet."""
     existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
     return Disk(purpose, str(path), shutil.disk_usage(existing).free)
 
 
 def disk_problems(disks: list[Disk]) -> list[Problem]:
-    """Disks too full for the smallest run."""
+    """Return the problem of each disk that is too full for the smallest run."""
     fixes = {"results": "kdbench run ... --work-dir DIR", "data": f"export {DATA_ROOT}=DIR"}
     return [
         Problem(
@@ -191,7 +199,7 @@ def disk_problems(disks: list[Disk]) -> list[Problem]:
 
 
 def cuda_mps_runs() -> bool:
-    """Return whether the control daemon of CUDA MPS runs: it listens in its pipe directory."""
+    """Return whether the control daemon of CUDA MPS runs, which listens in its pipe directory."""
     folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
     return (Path(folder) / "control").exists()
 
@@ -207,22 +215,8 @@ def _torch() -> tuple[str | None, str | None, list[str]]:
     return torch.__version__, found, names
 
 
-def _untried(accelerator: str | None) -> list[str]:
-    line = None if accelerator is None else devices.untried(accelerator)
-    return [] if line is None else [line]
-
-
-def _library(name: str, names: list[str]) -> Library:
-    return Library(name, version(names[0]) if names else None, names)
-
-
 def _state(dataset: Dataset) -> str:
     folder = folder_of(dataset)
     if not has_files(folder):
         return "absent"
     return "incomplete" if missing(dataset, folder) else "ready"
-
-
-def _failed_ops() -> list[str]:
-    reason = ops.failure()
-    return [] if reason is None else [f"mmcv's compiled ops do not load, torchvision's stand in: {reason}"]

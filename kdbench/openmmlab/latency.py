@@ -1,4 +1,4 @@
-"""How long trained models take for one image: measured in turns, on images that they are judged by."""
+"""Measures how long trained models take for one image, in turns, on images of their test split."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from mmengine.dataset import pseudo_collate
 
 from kdbench import devices
 from kdbench.cards import Dataset
-from kdbench.openmmlab.data import evaluation_pipeline, images_of
+from kdbench.openmmlab.data.loaders import evaluation_pipeline, images_of
 from kdbench.specs import Schedule
 
 IMAGES = 10
-"""Images that each model is timed on, in each round."""
+"""Number of images that each model is timed on in each round."""
 ROUNDS = 7
-"""Rounds that count, after one that warms up."""
+"""Number of rounds that count, after one to warm up."""
 
 
 class Timed(NamedTuple):
-    """A model, and the batches of one image that it is timed on."""
+    """A model with the batches of one image that it is timed on."""
 
     model: Any
     batches: Sequence[Any]
 
 
 class Latencies(NamedTuple):
-    """What was measured.
+    """Measured latencies.
 
     Attributes:
-        rounds: Name of a model -> median time of inference of each round, in ms.
-        undisturbed: Part of the time in which this process had its core, in [0, 1].
+        rounds: Name of a model -> median inference time of each round, in ms.
+        undisturbed: Share of the time in which this process had its core, in [0, 1].
     """
 
     rounds: dict[str, list[float]]
@@ -43,13 +43,13 @@ class Latencies(NamedTuple):
 
 
 def timed(model: Any, dataset: Dataset, folder: Path, schedule: Schedule) -> Timed:
-    """Return a model with the first images of the test split, at the size that it is judged at.
+    """Return a model with the first images of the test split, at the size of its evaluation.
 
     Args:
         model: Detector or segmentor of OpenMMLab.
-        dataset: Gives the images.
-        folder: Where they are.
-        schedule: Gives their size.
+        dataset: The dataset.
+        folder: Folder of its data.
+        schedule: Provides the image size.
     """
     images = images_of(dataset, folder, "test", evaluation_pipeline(dataset, schedule))
     images.full_init()
@@ -57,13 +57,13 @@ def timed(model: Any, dataset: Dataset, folder: Path, schedule: Schedule) -> Tim
 
 
 def in_turns(models: Mapping[str, Timed]) -> Latencies:
-    """Time the inference of models at batch 1, image by image in turns: from the loaded image to boxes or masks.
+    """Time the inference of models at batch size 1, image by image in turns, from loaded image to boxes or masks.
 
-    That is normalisation, the forward pass and what comes after it (such as NMS), in single precision and eval
-    mode, on the device that a model is on; reading and resizing the image is not in it.
+    That includes normalisation, the forward pass and post-processing (such as NMS), in single precision and eval
+    mode, on the model's device; reading and resizing the image is excluded.
 
     Args:
-        models: Name -> model; each is left in the mode that it is in.
+        models: Name -> model; its training or evaluation mode is restored.
     """
     rounds: dict[str, list[float]] = {name: [] for name in models}
     with _inference([one.model for one in models.values()]):
@@ -77,7 +77,7 @@ def in_turns(models: Mapping[str, Timed]) -> Latencies:
 
 
 def _round(models: Mapping[str, Timed]) -> dict[str, float]:
-    """Name -> median time over the images, in s."""
+    """Return each model's median time over the images, in s."""
     times: dict[str, list[float]] = {name: [] for name in models}
     for image in range(IMAGES):
         for name, one in models.items():

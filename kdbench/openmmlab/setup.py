@@ -1,4 +1,4 @@
-"""What stands between an installation and a run: torchvision that loads, mmcv's ops, OpenMMLab's modules."""
+"""Loads torchvision, mmcv's ops and OpenMMLab's modules, and says what keeps them from loading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdbench.errors import UserError
 from kdbench.openmmlab import ops
 
 LIBRARIES = {"detection": "mmdet", "segmentation": "mmseg"}
-"""Task -> the library whose models do it."""
+"""Task -> library of its models."""
 ONEDL = {
     "mmcv": "onedl-mmcv",
     "mmengine": "onedl-mmengine",
@@ -28,11 +28,11 @@ ONEDL = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that keeps a run from working.
+    """A fault of the installation that keeps a run from working.
 
     Attributes:
-        what: What is wrong, one line.
-        fix: The command that mends it.
+        what: What is wrong, in one line.
+        fix: The command that repairs it.
     """
 
     what: str
@@ -40,17 +40,16 @@ class Problem:
 
 
 def prepare_libraries(library: str) -> None:
-    """Make an OpenMMLab library ready for use; what a run calls before it imports anything of it.
+    """Make an OpenMMLab library ready for use, before anything of it is imported.
 
-    Installs mmcv's ops, registers the library's modules, without setting a default scope, and hushes what they
-    advise their developers. Both libraries may be prepared in one process, as long as each part is built under its
-    own scope.
+    This installs mmcv's ops, registers the library's modules without setting a default scope, and hides messages
+    for developers. Both libraries may be prepared in one process if each model is built under its own scope.
 
     Args:
         library: ``mmdet`` or ``mmseg``.
 
     Raises:
-        UserError: With what is missing or does not fit, and the command that mends it.
+        UserError: If a package is missing or does not fit, with the command that repairs it.
     """
     if library not in LIBRARIES.values():
         raise UserError(f"unknown library '{library}': use one of {', '.join(LIBRARIES.values())}.")
@@ -63,7 +62,7 @@ def prepare_libraries(library: str) -> None:
 
 
 def torchvision_problem() -> Problem | None:
-    """Say what is wrong with torch and torchvision: whether they import and the ops run on each device."""
+    """Return what is wrong with torch and torchvision, which must import and run their ops on each device."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -85,7 +84,7 @@ def torchvision_problem() -> Problem | None:
 
 
 def library_problem(library: str) -> Problem | None:
-    """Load mmcv's ops and a library's modules and say what keeps them from loading. Needs torchvision to load."""
+    """Load mmcv's ops and a library's modules; return what keeps them from loading. torchvision must load."""
     try:
         with quiet():
             used = ops.install()
@@ -98,20 +97,20 @@ def library_problem(library: str) -> Problem | None:
 
 
 def distributions() -> dict[str, list[str]]:
-    """Import name of each OpenMMLab package -> the installed distributions that bring it."""
+    """Return the installed distributions that contain each OpenMMLab package, by import name."""
     found = metadata.packages_distributions()
     return {name: sorted(set(found.get(name, []))) for name in ONEDL}
 
 
 def replace_all(installed: dict[str, list[str]]) -> str:
-    """Return the command that replaces every OpenMMLab distribution by the set that kdbench depends on."""
+    """Return the command that replaces all OpenMMLab distributions by those that kdbench depends on."""
     names = sorted({name for names in installed.values() for name in names})
     wanted = " ".join(requirement(name) for name in ONEDL.values())
     return f"pip uninstall -y {' '.join(names)} && pip install {wanted}"
 
 
 def requirement(distribution: str) -> str:
-    """Return what kdbench requires of a distribution, quoted for a shell."""
+    """Return kdbench's requirement of a distribution, quoted for a shell."""
     for line in metadata.requires("kdbench") or []:
         if line.startswith(distribution) and line[len(distribution)] in "<>=!~ ":
             return shlex.quote(line)
@@ -119,7 +118,7 @@ def requirement(distribution: str) -> str:
 
 
 def version(distribution: str) -> str | None:
-    """Version of a distribution, None where it is not installed."""
+    """Return the version of a distribution, or None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -127,20 +126,20 @@ def version(distribution: str) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type where there is none."""
+    """Return the first line of an error's message, or its type if there is none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings and no chatter on stdout while the libraries import."""
+    """Suppress warnings and output while the libraries import."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 
 
 def _matching_pair() -> str:
-    """Return the command that installs the torchvision for the installed torch, from the index of its variant."""
+    """Return the command that installs the torchvision of the installed torch, from the index of its variant."""
     import torch
 
     release, _, local = torch.__version__.partition("+")
@@ -168,7 +167,7 @@ def _import_problem(library: str, error: Exception) -> Problem:
 
 
 def _cuda_problem() -> Problem | None:
-    """Compiled ops without CUDA fail on a GPU; without them, torchvision's stand in."""
+    """Return the problem of ops compiled without CUDA on a GPU: they fail, where torchvision's would work."""
     import torch
     from mmcv.ops import get_compiling_cuda_version
 

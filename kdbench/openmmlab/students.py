@@ -1,4 +1,4 @@
-"""One student or teacher from its specs to its measured weights: what `kdbench.runs` calls."""
+"""Trains, loads and measures one student or teacher: the :class:`kdbench.runs.trainer.Trainer` of real runs."""
 
 from __future__ import annotations
 
@@ -20,37 +20,43 @@ from kdbench.distill import Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
-from kdbench.openmmlab.auxiliary import check_auxiliary
-from kdbench.openmmlab.cascades import look_into
-from kdbench.openmmlab.checkpoints import load_weights, weights_hash
-from kdbench.openmmlab.class_layers import other_classes as other_classes  # a part of the Trainer
-from kdbench.openmmlab.class_layers import rows_for, started
-from kdbench.openmmlab.complexity import parameters_and_flops
-from kdbench.openmmlab.configs import check_trainable, family_of, own_modules, read_config, revised_keys
-from kdbench.openmmlab.data import evaluation_loader, evaluator_of, images_of, training_pipeline
-from kdbench.openmmlab.distiller import Distiller, Teacher
-from kdbench.openmmlab.export import export
-from kdbench.openmmlab.features import FeatureTeacher
-from kdbench.openmmlab.features import notes as feature_notes
-from kdbench.openmmlab.hooks import Progress
-from kdbench.openmmlab.inheriting import inherited, told
-from kdbench.openmmlab.models import build_model, full_config, parameters_of
-from kdbench.openmmlab.preflight import (
+from kdbench.openmmlab.captures.parts import check_auxiliary, select_roi_stage
+from kdbench.openmmlab.captures.stages import apply_stage
+from kdbench.openmmlab.checks.preflight import (
     Probe,
     check_family,
-    check_loaded,
     check_losses,
     check_same_pixels,
     probe_of,
     probe_shapes,
 )
-from kdbench.openmmlab.pretrained import initial_weights, origins, require_pretrained
-from kdbench.openmmlab.run_files import drop_checkpoints
-from kdbench.openmmlab.sampling import SeededImages
+from kdbench.openmmlab.complexity import parameters_and_flops
+from kdbench.openmmlab.data.loaders import evaluation_loader, images_of, training_pipeline
+from kdbench.openmmlab.data.sampling import SeededImages
+from kdbench.openmmlab.evaluation import evaluator_of
+from kdbench.openmmlab.models.building import build_model, full_config, parameters_of
+from kdbench.openmmlab.models.configs import (
+    check_trainable,
+    family_of,
+    initial_weights,
+    own_modules,
+    read_config,
+    revised_keys,
+)
+from kdbench.openmmlab.models.features import FeatureTeacher
+from kdbench.openmmlab.models.features import notes as feature_notes
 from kdbench.openmmlab.setup import LIBRARIES
-from kdbench.openmmlab.stages import install
-from kdbench.openmmlab.thawing import thaw, thawing
-from kdbench.openmmlab.training import Place, Trained, train
+from kdbench.openmmlab.training.distiller import Distiller, Teacher
+from kdbench.openmmlab.training.hooks import Progress
+from kdbench.openmmlab.training.run_files import WEIGHTS, drop_checkpoints
+from kdbench.openmmlab.training.runner import Place, Trained, train
+from kdbench.openmmlab.weights.checkpoints import check_loaded, load_weights, weights_hash
+from kdbench.openmmlab.weights.class_layers import model_to_fine_tune, rows_for
+from kdbench.openmmlab.weights.class_layers import other_classes as other_classes  # a part of the Trainer
+from kdbench.openmmlab.weights.export import export
+from kdbench.openmmlab.weights.inheriting import inherited, told
+from kdbench.openmmlab.weights.pretrained import origins, require_pretrained
+from kdbench.openmmlab.weights.thawing import thaw, thawing
 from kdbench.plugins import make_method, title_of
 from kdbench.selectors import canonical
 from kdbench.specs import Model, Schedule, TeacherStage
@@ -58,12 +64,10 @@ from kdbench.text import LONGEST, line
 
 log = logging.getLogger(__name__)
 
-WEIGHTS = "student.pth"
-
 
 @dataclass(frozen=True)
 class Subject:
-    """What is trained: a model on a dataset under a schedule.
+    """A model to train on a dataset under a schedule.
 
     Attributes:
         name: Unique name of the experiment (its identity).
@@ -71,10 +75,10 @@ class Subject:
         schedule: The recipe.
         dataset: The dataset's card.
         seed: Seed of initialisation, data order and steps.
-        pretrained: Start from the weights that the config names.
-        download: Fetch those weights if they are not there.
-        stage: What a staged teacher's maps go through.
-        classes: Class of the dataset -> class of the given weights whose outputs stand for it.
+        pretrained: Whether to start from the weights that the config names.
+        download: Whether to download those weights if they are missing.
+        stage: The stage that a teacher is fine-tuned with.
+        classes: Class of the dataset -> class of the given weights that is mapped to it.
         inherits: The teacher that a student's neck and heads start from, and its weights; None for their own.
     """
 
@@ -94,7 +98,7 @@ class Subject:
         return full_config(self.model, self.dataset, self.schedule, pretrained=self.pretrained)
 
     def build(self) -> Any:
-        """Return the initialised model, with its stage; without initial weights all of it is to be trained."""
+        """Return the initialised model, with its stage; without initial weights all of its layers train."""
         config = self.config()
         check_trainable(config)
         if self.pretrained:
@@ -106,7 +110,7 @@ class Subject:
         return self._prepared(model)
 
     def notes(self) -> list[str]:
-        """Return lines on the weights that the built model starts from, and on layers that are thawed."""
+        """Return lines on the weights that the built model starts from, and on unfrozen layers."""
         config = self.config()
         return origins(config) + thawing(config, self.dataset) + self._inheritance()
 
@@ -117,21 +121,21 @@ class Subject:
         return [told(student, self._inherited(student))]
 
     def _inherited(self, model: Any) -> dict[str, torch.Tensor]:
-        """Return the weights that a model starts from in the place of its own."""
+        """Return the weights that a model starts from in place of its own."""
         if self.inherits is None:
             return {}
         teacher, weights = self.inherits
         return inherited(model, *teacher.loaded(weights))
 
     def loaded(self, weights: Path) -> tuple[Any, dict[str, str]]:
-        """Return the model with weights from a file, and what the file lacks, as :func:`load_weights` gives it."""
+        """Return the model with weights from a file, and what :func:`load_weights` says is missing in the file."""
         config = full_config(self.model, self.dataset, self.schedule, pretrained=False)
         model = self._prepared(build_model(config, self.dataset, self.seed))
         own = model.network if isinstance(model, FeatureTeacher) else model
         return model, load_weights(own, weights, self.renamed(), self._rows(weights))
 
     def _rows(self, weights: Path) -> dict[str, list[int]] | None:
-        """Return the rows of given weights that are taken, where classes of theirs stand for the dataset's."""
+        """Return the rows of given weights to take if their classes are mapped to the dataset's."""
         return None if self.classes is None else rows_for(self, self.classes, weights)
 
     def renamed(self) -> list[tuple[str, str]]:
@@ -139,20 +143,20 @@ class Subject:
         return revised_keys(read_config(self.model.config))
 
     def _prepared(self, model: Any) -> Any:
-        look_into(model, self.model.roi_stage)
+        select_roi_stage(model, self.model.roi_stage)
         if self.stage is not None:
-            install(model, self.stage)
+            apply_stage(model, self.stage)
         return model
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training gave.
+    """Result of a training.
 
     Attributes:
-        curve: One dict an evaluation: ``iteration`` and metrics, the last one at the end.
-        cost: Figures of a record's ``cost``.
-        notes: What was chosen and seen on the way.
+        curve: One dict for each evaluation: ``iteration`` and metrics.
+        cost: Figures for a record's ``cost``.
+        notes: Lines on choices and observations.
         weights: Hash of the trained weights.
     """
 
@@ -166,7 +170,7 @@ class Unaided(Method[Options]):
     """No distillation: trains a teacher or a plain student."""
 
     def losses(self, step: Any) -> dict[str, torch.Tensor]:
-        """Nothing is added."""
+        """Return no terms."""
         return {}
 
 
@@ -177,15 +181,15 @@ def train_alone(subject: Subject, place: Place, progress: Progress, start: Path 
         subject: The model.
         place: Folders, device and precision.
         progress: Receives the iterations.
-        start: Weights to start from: of the teacher that a stage trains further, or given ones of other classes.
+        start: Weights to start from: those of the teacher that a stage fine-tunes, or given ones of other classes.
 
     Raises:
-        UserError: If the weights to start from lack more than the layers of the dataset's classes.
+        UserError: If the weights lack other layers than those that depend on the classes.
     """
     if start is None:
         model, notes = subject.build(), subject.notes()
     else:
-        model, notes = started(subject, start)
+        model, notes = model_to_fine_tune(subject, start)
     return _finish(subject, _distiller(subject, model, Unaided(Options())), place, progress, notes)
 
 
@@ -208,7 +212,7 @@ def train_with(
         options: Its options.
         place: Folders, device and precision.
         progress: Receives the iterations.
-        force: Go on although a gate failed; the record says so.
+        force: Whether to train although a gate failed; the record says so.
 
     Raises:
         GateError: If a gate fails.
@@ -232,7 +236,7 @@ def assembled(
     options: Options,
     probe: Probe,
 ) -> tuple[Distiller, list[str]]:
-    """Return a student with the method that is built for it, and one line for each choice that was made.
+    """Return a student with the method built for it, and one line for each choice.
 
     Raises:
         UserError: If the method does not work with these models.
@@ -269,7 +273,7 @@ def load_teacher(subject: Subject, weights: Path | None, overrule: Callable[[Gat
     Args:
         subject: The teacher.
         weights: The file; None: the weights are random.
-        overrule: Gets the GateError of a teacher with random layers; raises it unless they are wanted.
+        overrule: Called with the GateError of a teacher with random layers; raises it unless that is forced.
     """
     if weights is None:
         overrule(GateError(f"{subject.model.config} has random weights: give the teacher a checkpoint."))
@@ -342,7 +346,7 @@ def _finish(
     trained = train(
         model, subject.dataset, subject.schedule, place, progress, seed=subject.seed, name=subject.name
     )
-    student, config = _bare(trained), subject.config()
+    student, config = _trained_student(trained), subject.config()
     if is_main_process():
         modules = own_modules(read_config(subject.model.config))
         export(student, config, subject.dataset, subject.schedule, place.work_dir / WEIGHTS, modules)
@@ -362,8 +366,8 @@ def _finish(
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))
 
 
-def _bare(trained: Trained) -> Any:
-    """Return the trained student, or the average of its weights where that is kept (by mmengine's hook)."""
+def _trained_student(trained: Trained) -> Any:
+    """Return the trained student, with the average of its weights if mmengine's hook keeps one."""
     model = getattr(trained.runner.model, "module", trained.runner.model)
     for hook in trained.runner.hooks:
         average = getattr(hook, "ema_model", None)

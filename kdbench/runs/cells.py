@@ -15,7 +15,7 @@ from kdbench.threads import chosen, cores
 
 if TYPE_CHECKING:
     from kdbench.openmmlab.students import Subject
-    from kdbench.openmmlab.training import Place
+    from kdbench.openmmlab.training.runner import Place
 
 AnySpec = RunSpec | TeacherSpec
 LOADING = 8
@@ -52,7 +52,7 @@ def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
 
 def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
     """Return the file with a teacher's weights: where its training leaves them, or the given checkpoint."""
-    from kdbench.openmmlab.students import WEIGHTS
+    from kdbench.openmmlab.training.run_files import WEIGHTS
 
     trained = settings.folder(teacher) / WEIGHTS
     if teacher.checkpoint is None or trained.is_file():
@@ -62,7 +62,7 @@ def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
 
 def place_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Place:
     """Where and on what a spec is run."""
-    from kdbench.openmmlab.training import Place
+    from kdbench.openmmlab.training.runner import Place
 
     return Place(
         folder=plan.folder,

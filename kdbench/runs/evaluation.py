@@ -66,7 +66,7 @@ def evaluate(
 
 def spec_of(model: str, dataset: Dataset, data: str, checkpoint: Path, device: str) -> EvaluationSpec:
     """Return what is measured: at the image size that the config's own ``test_pipeline`` has."""
-    from kdbench.openmmlab.configs import evaluation_size
+    from kdbench.openmmlab.models.configs import evaluation_size
 
     named = own_model(model)
     scale, keep_ratio = evaluation_size(named.config)
@@ -91,7 +91,7 @@ def _measured(
     command: str,
 ) -> Record:
     from kdbench.openmmlab import students
-    from kdbench.openmmlab.training import Place
+    from kdbench.openmmlab.training.runner import Place
 
     subject, work_dir = _subject(spec, dataset), settings.folder(spec)
     workers = loading_processes(settings.workers, spec.device)

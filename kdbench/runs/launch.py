@@ -76,8 +76,7 @@ def start(device: str | None, dataset: Dataset) -> str:
     from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
 
     prepare_libraries(LIBRARIES[dataset.task])
-    from kdbench.openmmlab.memory import keep_freed
-    from kdbench.openmmlab.process import join_processes, make_repeatable, use_device
+    from kdbench.openmmlab.process import join_processes, keep_freed, make_repeatable, use_device
 
     if used == devices.CPU:
         keep_freed()

@@ -19,8 +19,8 @@ from kdbench.runs.training import Console, OutOfMemory, Teaching, Training
 from kdbench.specs import RunSpec, digest
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.hooks import Progress
-    from kdbench.openmmlab.sharing import Lanes
+    from kdbench.openmmlab.training.hooks import Progress
+    from kdbench.openmmlab.training.sharing import Lanes
 
 
 @dataclass
@@ -142,14 +142,14 @@ class _PackRun:
 
     def _train(self, lanes: Sequence[Lane]) -> list[Lane]:
         """Train lanes, and give those back that did not find the memory."""
-        from kdbench.openmmlab import memory
-        from kdbench.openmmlab.hooks import StopNow
-        from kdbench.openmmlab.sharing import make_pack
+        from kdbench.openmmlab import process
+        from kdbench.openmmlab.training.sharing import make_pack
+        from kdbench.openmmlab.training.stopping import StopNow
 
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])
         device = lanes[0].spec.device
-        pack, before, together = make_pack(), memory.used(device), name_of(lanes)
+        pack, before, together = make_pack(), process.used(device), name_of(lanes)
         with self._stage(lanes) as progress:
             bodies = {
                 str(number): partial(self._body, lane, pack, progress, together)
@@ -158,7 +158,7 @@ class _PackRun:
             results = pack.turns.run(
                 bodies,
                 stop_on=(OutOfMemory, StopNow, Disturbed),
-                room=lambda: memory.room_for(memory.used(device) - before, device),
+                room=lambda: process.room_for(process.used(device) - before, device),
             )
         return self._settled(lanes, list(results.values()))
 

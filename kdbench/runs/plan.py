@@ -270,7 +270,7 @@ def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
         UserError: If one cannot be read or is not on this machine, or there are not as many as the method has
             teachers.
     """
-    from kdbench.openmmlab.zoo import checkpoint_file
+    from kdbench.openmmlab.weights.zoo import checkpoint_file
 
     files = [checkpoint_file(one, download=request.download) for one in request.teacher_checkpoints]
     checkpoints = {sha256(file): file for file in files}
@@ -357,7 +357,7 @@ def resolved(pair: Pair) -> Pair:
         "teacher": resolved_model(pair.teacher, pretrained=pair.pretrained),
         "student": resolved_model(pair.student, pretrained=pair.pretrained),
     }
-    from kdbench.openmmlab.resolved import family_in
+    from kdbench.openmmlab.models.resolved import family_in
 
     return pair.model_copy(update={**models, "family": family_in(pair.student)})
 
@@ -369,7 +369,7 @@ def resolved_model(model: Model, *, pretrained: bool) -> Model:
         UserError: If OpenMMLab is missing, the config cannot be read, or an edit does not fit it.
     """
     try:
-        from kdbench.openmmlab.resolved import model_hash
+        from kdbench.openmmlab.models.resolved import model_hash
     except ImportError as error:
         raise UserError(
             f"OpenMMLab does not import ({error}): `kdbench doctor` says how to fix it."

@@ -22,8 +22,8 @@ def check_method(plan: Plan, student: Subject) -> None:
     Raises:
         UserError: With the families and this dataset's pairs that work.
     """
-    from kdbench.openmmlab.configs import family_of
-    from kdbench.openmmlab.preflight import available, check_family
+    from kdbench.openmmlab.checks.preflight import available, check_family
+    from kdbench.openmmlab.models.configs import family_of
 
     family, features = family_of(student.config()), plan.cell.pair.teacher.gives_features
     method = make_method(plan.card, plan.options)
@@ -57,8 +57,8 @@ def _working_variants(plan: Plan, has: frozenset[str]) -> str:
 
 def _working_pairs(method: Method[Any], plan: Plan) -> str:
     """Name the pairs of a dataset in whose family the method works, with a leading blank."""
-    from kdbench.openmmlab.preflight import available
-    from kdbench.openmmlab.resolved import family_in
+    from kdbench.openmmlab.checks.preflight import available
+    from kdbench.openmmlab.models.resolved import family_in
 
     needed, dataset = set(method.needs()), plan.dataset.name
     working: list[str] = []
@@ -76,6 +76,6 @@ def check_stage(stage: TeacherStage) -> str:
         UserError: If that does not work.
     """
     from kdbench.distill.method import brief
-    from kdbench.openmmlab.stages import transform_of
+    from kdbench.openmmlab.captures.stages import transform_of
 
     return f"{stage.title}: the teacher, fine-tuned with {brief(transform_of(stage))} on its feature maps"

@@ -34,7 +34,7 @@ class Request:
     teacher: str | None = None
     student: str | None = None
     teacher_checkpoints: tuple[Annotated[str, BeforeValidator(str)], ...] = ()
-    """As :func:`kdbench.openmmlab.zoo.checkpoint_file` takes them."""
+    """As :func:`kdbench.openmmlab.weights.zoo.checkpoint_file` takes them."""
     download: bool = False
     """Fetch those that are not on this machine."""
     teacher_classes: tuple[tuple[str, str], ...] = ()

@@ -20,10 +20,10 @@ from kdbench.runs.training import Console, Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.distiller import Teacher as TeacherModel
-    from kdbench.openmmlab.rehearsal import Untrained
+    from kdbench.openmmlab.checks.rehearsal import Untrained
     from kdbench.openmmlab.students import Subject
-    from kdbench.openmmlab.training import Place
+    from kdbench.openmmlab.training.distiller import Teacher as TeacherModel
+    from kdbench.openmmlab.training.runner import Place
 
 
 class Session:
@@ -106,7 +106,7 @@ class Session:
             self._check(models)
 
     def _check(self, models: bool) -> None:
-        from kdbench.openmmlab.rehearsal import Untrained, check_model
+        from kdbench.openmmlab.checks.rehearsal import Untrained, check_model
         from kdbench.runs.refusals import check_method, check_stage
 
         plan, student = self.plan, subject_of(self.plan.cell, self.plan, self.settings)
@@ -127,7 +127,7 @@ class Session:
 
     def _rehearse(self, student: Subject, teacher: TeacherSpec, untrained: Untrained) -> None:
         """Try the method between untrained models, where other trainings come first."""
-        from kdbench.openmmlab.rehearsal import check_together
+        from kdbench.openmmlab.checks.rehearsal import check_together
 
         plan, place = self.plan, self._place(self.plan.cell)
         teachers = [subject_of(teacher, plan, self.settings)] * plan.options.ensemble
@@ -193,7 +193,7 @@ class Session:
             start: Weights that a stage starts from.
             origin: The teacher whose they are, as measured.
         """
-        from kdbench.openmmlab.checkpoints import weights_hash
+        from kdbench.openmmlab.weights.checkpoints import weights_hash
 
         subject = subject_of(spec, self.plan, self.settings)
         if spec.model.gives_features:
@@ -221,7 +221,7 @@ class Session:
 
     def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, MeasuredTeacher]:
         """Return a teacher of feature maps alone: nothing of it can be measured, so it has no record."""
-        from kdbench.openmmlab.checkpoints import weights_hash
+        from kdbench.openmmlab.weights.checkpoints import weights_hash
 
         file = None if spec.checkpoint is None else self._weights(spec)
         model = self._loaded(spec, subject, file)
@@ -245,7 +245,7 @@ class Session:
     def _judge(self, spec: TeacherSpec, value: float) -> None:
         """Refuse a teacher that is no better than chance, unless forced."""
         from kdbench.datasets.usable import chance
-        from kdbench.openmmlab.preflight import check_teacher
+        from kdbench.openmmlab.checks.preflight import check_teacher
 
         if spec.schedule == "smoke":
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdbench.files import slug
-from kdbench.openmmlab.run_files import interrupted_at
+from kdbench.openmmlab.training.run_files import WEIGHTS, interrupted_at
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.results.views import TEACHERS
@@ -14,9 +14,6 @@ from kdbench.runs.cells import AnySpec
 from kdbench.runs.plan import Plan
 from kdbench.runs.settings import RunSettings, run_folder
 from kdbench.specs import RunSpec, TeacherSpec
-
-WEIGHTS = "student.pth"
-"""Of :mod:`kdbench.openmmlab.students`, which is heavy to import."""
 
 
 def path_of(store: Store, spec: AnySpec) -> Path:

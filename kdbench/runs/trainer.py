@@ -10,10 +10,10 @@ from kdbench.cards import MethodCard, Options
 from kdbench.errors import GateError
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.distiller import Teacher
-    from kdbench.openmmlab.hooks import Progress
     from kdbench.openmmlab.students import Outcome, Subject
-    from kdbench.openmmlab.training import Place
+    from kdbench.openmmlab.training.distiller import Teacher
+    from kdbench.openmmlab.training.hooks import Progress
+    from kdbench.openmmlab.training.runner import Place
 
 
 class Trainer(Protocol):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kdbench.errors import Disturbed, PluginError, RunError, UserError, reason
-from kdbench.openmmlab.run_files import drop_checkpoints
+from kdbench.errors import Disturbed, PluginError, RunError, UserError, is_out_of_memory, reason
+from kdbench.openmmlab.training.run_files import drop_checkpoints
 from kdbench.plugins import registry
 from kdbench.results.record import MeasuredTeacher, Record
 from kdbench.results.tuned import chosen_by
@@ -28,10 +28,10 @@ CODE = "method-code.txt"
 """In a run's folder: the hash of the method's source that its training began with."""
 
 if TYPE_CHECKING:
-    from kdbench.openmmlab.distiller import Teacher as TeacherModel
-    from kdbench.openmmlab.hooks import Progress
     from kdbench.openmmlab.students import Outcome, Subject
-    from kdbench.openmmlab.training import Place
+    from kdbench.openmmlab.training.distiller import Teacher as TeacherModel
+    from kdbench.openmmlab.training.hooks import Progress
+    from kdbench.openmmlab.training.runner import Place
 
 
 class Console(Protocol):
@@ -125,8 +125,7 @@ class Training:
             OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
             UserError: As it was raised.
         """
-        from kdbench.openmmlab.looks import NonFiniteLoss
-        from kdbench.openmmlab.memory import is_out_of_memory
+        from kdbench.openmmlab.training.losses import NonFiniteLoss
 
         name = title(self.spec)
         try:
@@ -165,10 +164,10 @@ class Training:
 
     def _look_back(self, folder: Path, console: Console, heading: str) -> None:
         """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
-        from kdbench.openmmlab.interrupted import left_in, of_this_code
+        from kdbench.openmmlab.training.resuming import is_of_this_code, resume_point
 
-        left = left_in(folder)
-        if self._runs_method and not of_this_code(folder / CODE, self.plan.code):
+        left = resume_point(folder)
+        if self._runs_method and not is_of_this_code(folder / CODE, self.plan.code):
             console.say(
                 f"{heading} begins again: the method's code is not that of iteration {left.iteration}"
             )

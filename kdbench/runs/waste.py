@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.run_files import interrupted_at
+from kdbench.openmmlab.training.run_files import interrupted_at
 from kdbench.results.store import Store
 from kdbench.runs.claims import Claims
 from kdbench.runs.settings import TUNING

@@ -73,8 +73,8 @@ class Tuning:
 
     def _begun(self) -> Study:
         """Return the study before its first trial; refuse at once what cannot work."""
-        from kdbench.openmmlab.configs import family_of
-        from kdbench.openmmlab.preflight import check_family
+        from kdbench.openmmlab.checks.preflight import check_family
+        from kdbench.openmmlab.models.configs import family_of
         from kdbench.runs.refusals import check_method
 
         asked = self.ground.asked
@@ -136,7 +136,7 @@ class Tuning:
 
     def _ended(self, trial: Trial) -> Trial:
         """Run a trial and return it; what fails because of its options is its failure."""
-        from kdbench.openmmlab.sampling import DataError
+        from kdbench.openmmlab.data.sampling import DataError
 
         plan = self.ground.plan(trial.selector)
         if plan.cell.identity() != trial.run:

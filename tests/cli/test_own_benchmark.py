@@ -195,7 +195,7 @@ def test_a_checkpoint_that_is_not_there_is_named(screws):
 
 
 def test_a_checkpoint_of_openmmlab_is_fetched_where_that_is_allowed(screws, kdbench, monkeypatch):
-    from kdbench.openmmlab import zoo
+    from kdbench.openmmlab.weights import zoo
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(screws / "cache"))
     monkeypatch.setattr(zoo.downloads, "download", lambda *_: Path("r101.pth"))

@@ -52,7 +52,9 @@ def _stage(_title: str, _iterations: int) -> Any:
 
 @pytest.fixture
 def lab(monkeypatch, small_digits, tmp_path):
-    from kdbench.openmmlab import checkpoints, preflight, rehearsal, students
+    from kdbench.openmmlab import students
+    from kdbench.openmmlab.checks import preflight, rehearsal
+    from kdbench.openmmlab.weights import checkpoints
     from kdbench.runs import launch, refusals
 
     made = Lab(tmp_path)

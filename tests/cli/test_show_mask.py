@@ -162,7 +162,7 @@ def test_the_same_again_and_other_images(kdbench, place):
 
 
 def test_what_the_method_sees_of_trained_models(kdbench, place):
-    from kdbench.openmmlab.models import build_model, full_config
+    from kdbench.openmmlab.models.building import build_model, full_config
     from kdbench.runs.plan import plan
     from kdbench.runs.request import Request
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.openmmlab import data
+from kdbench.openmmlab.data import loaders as data
 from kdbench.selectors import parse
 
 TRIALS = 2

@@ -58,7 +58,8 @@ def assert_close(ours, theirs):
 def test_a_run_in_mixed_precision(bench, device, tmp_path, method, family):
     """From the gates to the exported student, as `kdbench run --amp` does it."""
     from kdbench.conformance.exam import Telling
-    from kdbench.openmmlab.students import WEIGHTS, train_with
+    from kdbench.openmmlab.students import train_with
+    from kdbench.openmmlab.training.run_files import WEIGHTS
 
     exam, told = exam_of(method, bench), Telling()
     subject, teachers = bench.subject(family), exam.teachers(family, exam.options)

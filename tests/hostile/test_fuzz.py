@@ -286,7 +286,7 @@ CONFIG = (
 @settings(quick, max_examples=25)
 @given(of_parts(*CONFIG))
 def test_configs(tmp_path, text):
-    from kdbench.openmmlab.configs import read_config
+    from kdbench.openmmlab.models.configs import read_config
 
     file = tmp_path / "config.py"
     file.write_text(text, errors="surrogatepass")

@@ -42,7 +42,7 @@ def folder(interrupted, tmp_path):
 
 
 def content(file):
-    from kdbench.openmmlab.training_checkpoints import read_training
+    from kdbench.openmmlab.training.resuming import read_training
 
     return read_training(file)
 
@@ -84,10 +84,10 @@ def forget_iteration(file, _bomb):
     "spoil", [truncate, poison, hide_poison, lose_part, forget_iteration, lambda f, _: f.write_bytes(b"")]
 )
 def test_the_newest_that_can_be_read_is_taken(folder, bomb, spoil):
-    from kdbench.openmmlab.interrupted import left_in
+    from kdbench.openmmlab.training.resuming import resume_point
 
     spoil(folder / "iter_3.pth", bomb)
-    left = left_in(folder)
+    left = resume_point(folder)
     assert (left.iteration, left.checkpoint) == (2, folder / "iter_2.pth")
     (line,) = left.unreadable
     assert str(folder / "iter_3.pth") in line
@@ -96,22 +96,22 @@ def test_the_newest_that_can_be_read_is_taken(folder, bomb, spoil):
 
 @pytest.mark.parametrize("pointer", ["", "/nowhere/iter_9.pth", "iter_3.pth\0", None])
 def test_what_the_pointer_says_does_not_matter(folder, pointer):
-    from kdbench.openmmlab.interrupted import left_in
+    from kdbench.openmmlab.training.resuming import resume_point
 
     (folder / "last_checkpoint").unlink()
     if pointer is not None:
         (folder / "last_checkpoint").write_text(pointer)
-    assert left_in(folder).iteration == 3
+    assert resume_point(folder).iteration == 3
 
 
 def test_where_none_can_be_read_it_begins_again(tmp_path):
-    from kdbench.openmmlab.interrupted import Left, left_in
+    from kdbench.openmmlab.training.resuming import ResumePoint, resume_point
 
-    assert left_in(tmp_path) == Left()
+    assert resume_point(tmp_path) == ResumePoint()
     (tmp_path / "last_checkpoint").write_text("/nowhere/iter_9.pth")
-    assert left_in(tmp_path) == Left(begun=True)
+    assert resume_point(tmp_path) == ResumePoint(begun=True)
     (tmp_path / "iter_9.pth").touch()
-    left = left_in(tmp_path)
+    left = resume_point(tmp_path)
     assert (left.checkpoint, left.begun, len(left.unreadable)) == (None, True, 1)
 
 
@@ -121,7 +121,7 @@ def test_a_session_says_so_in_one_line(lab, monkeypatch):
             f"{file} (0 bytes) is truncated or no checkpoint: get it again, or give another file."
         )
 
-    monkeypatch.setattr("kdbench.openmmlab.interrupted.read_training", unreadable)
+    monkeypatch.setattr("kdbench.openmmlab.training.resuming.read_training", unreadable)
     folder = lab.root / "runs" / lab.plan().plain.identity()[:16]
     folder.mkdir(parents=True)
     (folder / "iter_9.pth").touch()
@@ -140,7 +140,7 @@ def test_the_config_in_a_checkpoint_which_mmengine_would_execute_is_left_out(fol
 
 
 def test_nothing_of_a_checkpoint_that_a_training_needs_is_lost(folder):
-    from kdbench.openmmlab.checkpoints import Inert
+    from kdbench.openmmlab.weights.checkpoints import Inert
 
     def inert(value, place=""):
         """Where something of it was left out."""
@@ -168,7 +168,7 @@ def test_the_checkpoint_of_another_model_is_refused(bench, folder):
 def test_mmengine_reads_local_files_as_safely(tmp_path, bomb):
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    import kdbench.openmmlab.training_checkpoints  # noqa: F401
+    import kdbench.openmmlab.training.resuming  # noqa: F401
 
     torch.save({"state_dict": {}, "bomb": bomb}, tmp_path / "weights.pth")
     with pytest.raises(UserError, match="would have to be executed"):
@@ -178,7 +178,7 @@ def test_mmengine_reads_local_files_as_safely(tmp_path, bomb):
 def test_and_what_it_downloads(tmp_path, bomb, monkeypatch):
     from mmengine.runner.checkpoint import CheckpointLoader
 
-    import kdbench.openmmlab.training_checkpoints  # noqa: F401
+    import kdbench.openmmlab.training.resuming  # noqa: F401
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cached = tmp_path / "hub" / "checkpoints" / "weights.pth"

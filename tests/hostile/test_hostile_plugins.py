@@ -103,7 +103,7 @@ def test_other_threads_and_forked_processes_may_exit():
 def test_a_run_that_hangs_fails_and_names_the_method(bench, tmp_path):
     import time
 
-    from kdbench.openmmlab.training import train
+    from kdbench.openmmlab.training.runner import train
 
     model = bench.distiller("gfl", "fitnets", iterations=1)
     model.method.losses = lambda step: time.sleep(600)

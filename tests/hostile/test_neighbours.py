@@ -14,8 +14,8 @@ from kdbench.runs.settings import RunSettings
 
 
 def test_a_watch_tells_changed_settings_and_weights():
-    from kdbench.openmmlab.distiller import Teacher
-    from kdbench.openmmlab.intact import Watch
+    from kdbench.openmmlab.training.distiller import Teacher
+    from kdbench.openmmlab.training.hooks import Watch
 
     teacher = Teacher(torch.nn.Linear(2, 2))
     watch = Watch()
@@ -119,7 +119,7 @@ def test_alone_the_guilty_one_has_failed(packed):
 
 def test_weights_that_are_not_those_of_the_teacher_s_record_are_refused(lab, monkeypatch):
     hashes = iter(["a" * 64, "a" * 64, "b" * 64])
-    monkeypatch.setattr("kdbench.openmmlab.checkpoints.weights_hash", lambda _model: next(hashes))
+    monkeypatch.setattr("kdbench.openmmlab.weights.checkpoints.weights_hash", lambda _model: next(hashes))
     trained = lab.train
     monkeypatch.setattr(lab, "train", lambda *given: _with_weights(trained(*given), "a" * 64))
     record = lab.run("hinton")

@@ -21,11 +21,11 @@ prepare_libraries("mmseg")
 from mmengine.config import Config  # noqa: E402
 from mmseg.apis import init_model  # noqa: E402
 
-from kdbench.openmmlab.captures import captures_of, recording  # noqa: E402
-from kdbench.openmmlab.checkpoints import load_weights  # noqa: E402
-from kdbench.openmmlab.configs import own_modules, read_config, revised_keys  # noqa: E402
-from kdbench.openmmlab.export import export  # noqa: E402
-from kdbench.openmmlab.models import build_model, full_config, parameters_of  # noqa: E402
+from kdbench.openmmlab.captures.families import captures_of, recording  # noqa: E402
+from kdbench.openmmlab.models.building import build_model, full_config, parameters_of  # noqa: E402
+from kdbench.openmmlab.models.configs import own_modules, read_config, revised_keys  # noqa: E402
+from kdbench.openmmlab.weights.checkpoints import load_weights  # noqa: E402
+from kdbench.openmmlab.weights.export import export  # noqa: E402
 
 CONFIGS = {card.name: card.config for card in plugin.kdbench_models()}
 PARAMETERS = {"espnet-c": 347_145, "espnet": 353_437}

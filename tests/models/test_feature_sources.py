@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from kdbench.errors import UserError
-from kdbench.openmmlab.checkpoints import load_weights
-from kdbench.openmmlab.features import FeatureTeacher
+from kdbench.openmmlab.models.features import FeatureTeacher
+from kdbench.openmmlab.weights.checkpoints import load_weights
 from kdbench.plugins import registry
 
 TIMM = "timm:test_resnet.r160_in1k"

@@ -30,9 +30,9 @@ from mmengine.registry import init_default_scope  # noqa: E402
 from mmseg.apis import init_model  # noqa: E402
 from mmseg.registry import MODELS  # noqa: E402
 
-from kdbench.openmmlab.configs import own_modules, read_config  # noqa: E402
-from kdbench.openmmlab.export import export  # noqa: E402
-from kdbench.openmmlab.models import build_model, full_config, parameters_of  # noqa: E402
+from kdbench.openmmlab.models.building import build_model, full_config, parameters_of  # noqa: E402
+from kdbench.openmmlab.models.configs import own_modules, read_config  # noqa: E402
+from kdbench.openmmlab.weights.export import export  # noqa: E402
 from kdbench_models.efficientnet_lite import EfficientNetLite  # noqa: E402
 from kdbench_models.frrn import FRRN  # noqa: E402
 from kdbench_models.googlenet import ScaledGoogLeNet  # noqa: E402

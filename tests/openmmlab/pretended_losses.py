@@ -17,7 +17,7 @@ KINDS = ("faster", "retinanet", "gfl", "pspnet")
 
 def batches(bench: Bench, kind: str) -> list[Any]:
     """Two batches; in the second one an image is smaller than the other, where that is allowed."""
-    from kdbench.openmmlab.data import training_loader
+    from kdbench.openmmlab.data.loaders import training_loader
 
     subject = bench.subject(kind, batch_size=4)
     loader = iter(training_loader(subject.dataset, bench.folder, subject.schedule, 0, 0))

@@ -149,7 +149,7 @@ class Bench:
         return Subject(f"{kind}-{role}", model, schedule, self.dataset(kind), seed, False)
 
     def place(self, work_dir: Path, **changes: Any) -> Any:
-        from kdbench.openmmlab.training import Place
+        from kdbench.openmmlab.training.runner import Place
 
         return replace(Place(self.folder, work_dir), **changes)
 
@@ -169,8 +169,8 @@ class Bench:
     def distiller(self, kind: str, selector: str = "none", seed: int = 0, **changes: Any) -> Any:
         """A student with its method, as a run makes it, without the gates."""
         from kdbench.distill.randomness import seeded
-        from kdbench.openmmlab.distiller import Distiller
-        from kdbench.openmmlab.preflight import check_family, probe_shapes
+        from kdbench.openmmlab.checks.preflight import check_family, probe_shapes
+        from kdbench.openmmlab.training.distiller import Distiller
 
         subject = self.subject(kind, seed=seed, **changes)
         card, options = self.card(selector)
@@ -185,7 +185,7 @@ class Bench:
 
     def train(self, model: Any, kind: str, work_dir: Path, progress: Any = None, **changes: Any) -> Any:
         """Train a distiller as a run does; trainings of one ``name`` share mmengine's logs in this process."""
-        from kdbench.openmmlab.training import train
+        from kdbench.openmmlab.training.runner import train
 
         workers, name = changes.pop("workers", 0), changes.pop("name", None)
         subject = self.subject(kind, seed=model.seed, **changes)
@@ -203,7 +203,7 @@ def stage_of(card: MethodCard, options: Options) -> TeacherStage | None:
 
 @cache
 def teacher(bench: Bench, kind: str, stage: str | None) -> Any:
-    from kdbench.openmmlab.distiller import Teacher
+    from kdbench.openmmlab.training.distiller import Teacher
 
     subject = bench.subject(kind, "teacher", seed=7)
     if stage is not None:
@@ -213,9 +213,9 @@ def teacher(bench: Bench, kind: str, stage: str | None) -> Any:
 
 @cache
 def probe(bench: Bench, kind: str) -> Any:
-    from kdbench.openmmlab.data import images_of, training_pipeline
-    from kdbench.openmmlab.preflight import probe_of
-    from kdbench.openmmlab.sampling import SeededImages
+    from kdbench.openmmlab.checks.preflight import probe_of
+    from kdbench.openmmlab.data.loaders import images_of, training_pipeline
+    from kdbench.openmmlab.data.sampling import SeededImages
 
     subject = bench.subject(kind)
     pipeline = training_pipeline(subject.dataset, subject.schedule)

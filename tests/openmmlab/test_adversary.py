@@ -62,7 +62,7 @@ class Rival(Method):
 
 
 def with_rival(bench, loss, kind="gfl", iterations=4):
-    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.training.distiller import Distiller
 
     student, method = bench.subject(kind).build(), Rival(loss)
     names = frozenset(method.captures)
@@ -126,7 +126,7 @@ def test_only_its_own_step_gives_it_gradients(bench, tmp_path):
 
 
 def test_it_is_in_no_optimizer_of_the_student(bench):
-    from kdbench.openmmlab.optimization import optim_wrapper
+    from kdbench.openmmlab.training.optimization import optim_wrapper
 
     model = bench.distiller("pspnet", WHOLE)
     wrapper = optim_wrapper(model.student, model.method, bench.subject("pspnet").schedule, "fp32", "cpu")
@@ -171,7 +171,7 @@ def test_it_draws_from_a_random_state_of_its_own(bench, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_before_it_does_harm(bench, tmp_path, value):
-    from kdbench.openmmlab.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     model = with_rival(bench, lambda weight, step: weight * (value if step.iteration == 2 else 0.5))
     with pytest.raises(NonFiniteLoss) as caught:
@@ -208,7 +208,7 @@ def test_its_losses_are_in_the_log(bench, tmp_path):
     ],
 )
 def test_a_weight_of_zero_is_the_plain_student(bench, tmp_path, kind, selector):
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     before = weights_hash(bench.teacher(kind).model)
     model, plain = bench.distiller(kind, selector), bench.distiller(kind, "none")
@@ -325,8 +325,9 @@ from kdbench.openmmlab.setup import prepare_libraries
 prepare_libraries("mmseg")
 import torch
 torch.set_num_threads(1)
-from kdbench.openmmlab import adversary, students
-from kdbench.openmmlab.checkpoints import weights_hash
+from kdbench.openmmlab.training import adversary
+from kdbench.openmmlab import students
+from kdbench.openmmlab.weights.checkpoints import weights_hash
 hook = adversary.AdversaryHook
 before, after, averaged = hook.before_run, hook.after_train, adversary.all_reduce_params
 grads = []

@@ -66,7 +66,7 @@ def as_list(value):
 def test_a_box_that_the_bound_leaves_out_gives_the_head_no_gradient(bench, kind):
     """Each positive's own gradient, at the student's head outputs: zero exactly where it beats the teacher."""
     from kdbench.distill import Step
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     model = bench.distiller(kind, "chen[variant=l2-b]").train()
     inputs, samples = bench.probe(kind).batch(model.student)
@@ -137,7 +137,7 @@ def test_it_does_not_work_in_segmentation(bench):
 
 
 def test_classification_without_a_name_is_refused():
-    from kdbench.openmmlab.distiller import classification_scaled
+    from kdbench.openmmlab.training.distiller import classification_scaled
 
     losses = {"decode.loss_ce": torch.ones(()), "decode.acc_cls": torch.ones(())}
     assert classification_scaled(losses, 1.0) is losses

@@ -15,7 +15,7 @@ prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
 from kdbench.openmmlab.complexity import describe, parameters_and_flops  # noqa: E402
-from kdbench.openmmlab.models import build_model, full_config, parameters_of  # noqa: E402
+from kdbench.openmmlab.models.building import build_model, full_config, parameters_of  # noqa: E402
 
 SCALE = (96, 64)
 

@@ -49,7 +49,7 @@ RAW_RGB = {"bgr_to_rgb": True}
 @pytest.mark.parametrize("student", [IMAGENET, CAFFE, RAW, RAW_RGB])
 @pytest.mark.parametrize("teacher", [IMAGENET, CAFFE, OTHER, RAW, RAW_RGB])
 def test_the_teacher_gets_its_own_normalisation(bench, student, teacher):
-    from kdbench.openmmlab.distiller import renormalise
+    from kdbench.openmmlab.training.distiller import renormalise
 
     pictures = images((20, 30), (17, 24))
     ours, theirs = preprocessor(**student), preprocessor(**teacher)
@@ -69,7 +69,7 @@ def test_the_teacher_gets_its_own_normalisation(bench, student, teacher):
 
 
 def test_the_same_normalisation_changes_no_bit(bench):
-    from kdbench.openmmlab.distiller import renormalise, same_normalisation
+    from kdbench.openmmlab.training.distiller import renormalise, same_normalisation
 
     ours, theirs = preprocessor(**IMAGENET), preprocessor(**IMAGENET)
     inputs, samples = batch_of(ours, images((20, 30)))
@@ -96,7 +96,7 @@ def test_the_teacher_is_outside_of_the_student(bench):
 
 
 def test_no_parameter_of_the_teacher_is_in_the_optimizer(bench):
-    from kdbench.openmmlab.optimization import optim_wrapper
+    from kdbench.openmmlab.training.optimization import optim_wrapper
 
     model = bench.distiller("gfl", "fitnets")
     wrapper = optim_wrapper(model.student, model.method, bench.subject("gfl").schedule, "fp32", "cpu")
@@ -115,7 +115,7 @@ def test_a_copy_shares_the_teacher_and_nothing_else(bench):
 
 
 def test_targets_of_boxes(bench):
-    from kdbench.openmmlab.distiller import targets_of
+    from kdbench.openmmlab.training.distiller import targets_of
 
     model = bench.distiller("gfl")
     inputs, samples = bench.probe("gfl").batch(model.student)
@@ -131,7 +131,7 @@ def test_targets_of_boxes(bench):
 
 
 def test_targets_of_masks(bench):
-    from kdbench.openmmlab.distiller import targets_of
+    from kdbench.openmmlab.training.distiller import targets_of
 
     model = bench.distiller("pspnet")
     inputs, samples = bench.probe("pspnet").batch(model.student)
@@ -162,7 +162,7 @@ class Constant(Method):
 
 
 def with_method(bench, method, kind="gfl", iterations=4):
-    from kdbench.openmmlab.distiller import Distiller
+    from kdbench.openmmlab.training.distiller import Distiller
 
     student = bench.subject(kind).build()
     names = frozenset(method.captures)
@@ -206,7 +206,7 @@ def test_accuracies_are_not_weighted(bench):
 
 @pytest.mark.parametrize(("value", "told"), [(float("nan"), "nan"), (float("-inf"), "-inf")])
 def test_a_loss_that_is_not_finite_stops_before_the_weights_are_harmed(bench, tmp_path, value, told):
-    from kdbench.openmmlab.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     model = with_method(bench, Constant(lambda step: value if step.iteration == 2 else 1.0))
     states = []
@@ -225,7 +225,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_are_harmed(bench, tm
 
 
 def test_the_first_of_several_such_losses_is_named(bench):
-    from kdbench.openmmlab.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     model = with_method(bench, Constant(1.0))
     good, bad = torch.ones(()), torch.tensor(float("inf"))
@@ -248,7 +248,7 @@ def test_prediction_is_the_students_own(bench):
 
 
 def test_targets_have_the_size_of_each_padded_image():
-    from kdbench.openmmlab.distiller import targets_of
+    from kdbench.openmmlab.training.distiller import targets_of
 
     model = SimpleNamespace(roi_head=None)
     inputs, samples = batch_of(preprocessor(pad_size_divisor=32), images((20, 30), (17, 24)))
@@ -262,7 +262,7 @@ def test_targets_have_the_size_of_each_padded_image():
 def test_statistics_of_normalisation_are_averaged_and_a_methods_own_buffers_are_not():
     from torch import nn
 
-    from kdbench.openmmlab.hooks import statistics_of
+    from kdbench.openmmlab.training.hooks import statistics_of
 
     model = nn.Sequential(
         nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1), nn.InstanceNorm2d(2, track_running_stats=True)

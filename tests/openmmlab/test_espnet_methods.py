@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdbench.openmmlab.training import Trained
+from kdbench.openmmlab.training.runner import Trained
 
 
 @pytest.mark.parametrize("selector", ["hinton", "structured", "cwd"])

@@ -175,7 +175,7 @@ def test_it_works_in_some_family_of_its_tasks(card, options):
 def test_a_training(bench, tmp_path, monkeypatch, selector, kind, iterations):
     """As a run does it, from the gates to the exported student; without weight decay, which moves everything."""
     from kdbench.openmmlab import students
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     seen, finish = [], students._finish
     monkeypatch.setattr(
@@ -244,7 +244,7 @@ join_processes("cpu")
 import torch
 torch.set_num_threads(1)
 from small_bench import Bench, Silent
-from kdbench.openmmlab.checkpoints import weights_hash
+from kdbench.openmmlab.weights.checkpoints import weights_hash
 bench, out = Bench(Path(sys.argv[2])), Path(sys.argv[3])
 for number, selector in enumerate(sys.argv[4:]):
     settings = {"iterations": 6, "weight_decay": 0.0}

@@ -30,8 +30,8 @@ def subject(bench, kind, **changes):
 
 def taught(bench, kind, selector, **changes):
     """A student with its method and a teacher of random weights, and the notes of a record."""
-    from kdbench.openmmlab.distiller import Teacher
     from kdbench.openmmlab.students import assembled
+    from kdbench.openmmlab.training.distiller import Teacher
 
     student = bench.subject(kind, **changes)
     teacher = Teacher(subject(bench, kind).build())
@@ -60,7 +60,7 @@ def test_the_teacher_sees_the_pixels_in_its_own_normalisation(bench, kind):
     model, _ = taught(bench, kind, "at")
     inputs, samples = bench.probe(kind).batch(model.student)
     network = model.teacher.model
-    seen = model.teacher.look(inputs, samples, model.student, frozenset({"neck"}))["neck"]
+    seen = model.teacher.observe(inputs, samples, model.student, frozenset({"neck"}))["neck"]
     pixels = torch.stack(bench.probe(kind).raw["inputs"]).flip(1).float()
     wanted = (pixels - network.data_preprocessor.mean) / network.data_preprocessor.std
     for ours, theirs in zip(seen, network.extract_feat(wanted), strict=True):
@@ -102,14 +102,14 @@ def test_weights_come_from_a_checkpoint_or_pass_a_gate(bench, tmp_path):
 
 
 def test_it_cannot_be_a_student(bench):
-    from kdbench.openmmlab.resolved import family_in
+    from kdbench.openmmlab.models.resolved import family_in
 
     with pytest.raises(UserError, match="gives feature maps and predicts nothing: it can only be a teacher"):
         family_in(FEATURES)
 
 
 def test_the_rehearsal_builds_it_and_names_what_does_not_fit(bench, tmp_path):
-    from kdbench.openmmlab.rehearsal import Untrained, check_model
+    from kdbench.openmmlab.checks.rehearsal import Untrained, check_model
 
     place = bench.place(tmp_path)
     line = check_model("teacher", subject(bench, "gfl"), place, Untrained(), trained=False)

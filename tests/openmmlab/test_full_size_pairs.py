@@ -14,10 +14,10 @@ from kdbench_models import mobilenet_pairs
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
+from kdbench.openmmlab.checks.preflight import check_same_pixels  # noqa: E402
 from kdbench.openmmlab.complexity import describe  # noqa: E402
-from kdbench.openmmlab.distiller import Teacher  # noqa: E402
-from kdbench.openmmlab.preflight import check_same_pixels  # noqa: E402
 from kdbench.openmmlab.students import Subject, assembled  # noqa: E402
+from kdbench.openmmlab.training.distiller import Teacher  # noqa: E402
 
 FULL = {pair.name: pair for pair in (*detectors.PAIRS, *segmentors.PAIRS)}
 PAIRS = FULL | {pair.name: pair for pair in mobilenet_pairs.PAIRS if not pair.cpu}

@@ -68,7 +68,7 @@ def test_each_box_has_a_region_near_it_on_one_level(bench, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_leaves_the_teacher_alone_and_a_weight_of_zero_changes_nothing(bench, tmp_path, kind):
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     before = weights_hash(bench.teacher(kind).model)
     plain = trained(bench, kind, "none", tmp_path / "plain").student
@@ -100,7 +100,7 @@ def test_the_other_variants_reach_the_student(bench, kind, variant):
 
 def test_segmentation_is_refused(bench):
     from kdbench.errors import UserError
-    from kdbench.openmmlab.preflight import check_family
+    from kdbench.openmmlab.checks.preflight import check_family
     from kdbench.plugins import make_method
 
     card, options = bench.card("fine-grained")

@@ -49,7 +49,7 @@ def plain(bench, tmp_path_factory):
     ],
 )
 def test_a_weight_of_zero_is_the_plain_student(bench, plain, tmp_path, kind, selector):
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     before = weights_hash(bench.teacher(kind).model)
     model = trained(bench, kind, selector, tmp_path)
@@ -63,7 +63,7 @@ def test_a_weight_of_zero_is_the_plain_student(bench, plain, tmp_path, kind, sel
     ("kind", "selector"), [("faster", "mimic"), ("gfl", "hinton"), ("pspnet", "fitnets")]
 )
 def test_the_same_spec_gives_the_same_and_leaves_the_teacher_alone(bench, tmp_path, kind, selector):
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     before = weights_hash(bench.teacher(kind).model)
     first = trained(bench, kind, selector, tmp_path / "first")
@@ -144,7 +144,7 @@ prepare_libraries("mmdet")
 import torch
 torch.set_num_threads(1)
 from kdbench.openmmlab import students
-from kdbench.openmmlab.checkpoints import weights_hash
+from kdbench.openmmlab.weights.checkpoints import weights_hash
 bare = students._bare
 def told(trained):
     student = bare(trained)
@@ -207,8 +207,8 @@ def test_two_processes_end_with_the_same_weights(tmp_path, root):
 
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_dealt_out(bench, monkeypatch):
-    from kdbench.openmmlab import data
-    from kdbench.openmmlab.data import training_loader
+    from kdbench.openmmlab.data import loaders as data
+    from kdbench.openmmlab.data.loaders import training_loader
 
     monkeypatch.setattr(data, "get_world_size", lambda: 3)
     subject = bench.subject("gfl")

@@ -44,8 +44,8 @@ def distiller(bench, kind, selector, shared=None):
 
 
 def train(bench, kind, selector, folder, pack=None, interrupt_at=None):
-    from kdbench.openmmlab.checkpoints import weights_hash
-    from kdbench.openmmlab.training import train
+    from kdbench.openmmlab.training.runner import train
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     subject, progress = bench.subject(kind, **RUN), Telling(interrupt_at)
     place = bench.place(folder, pack=pack)
@@ -64,7 +64,7 @@ def train(bench, kind, selector, folder, pack=None, interrupt_at=None):
 
 def in_a_pack(bench, kind, selectors, folder, interrupt_at=None, room=None):
     """The results of the lanes by selector, and the pack."""
-    from kdbench.openmmlab.sharing import make_pack
+    from kdbench.openmmlab.training.sharing import make_pack
 
     pack = make_pack()
 
@@ -167,8 +167,8 @@ def test_lanes_that_begin_when_there_is_room_are_the_same(bench, tmp_path):
 
 
 def test_a_shelf_gives_each_lane_its_own_copy(bench):
-    from kdbench.openmmlab.data import evaluation_loader
-    from kdbench.openmmlab.sharing import Shelf
+    from kdbench.openmmlab.data.loaders import evaluation_loader
+    from kdbench.openmmlab.training.sharing import Shelf
 
     subject = bench.subject("gfl")
     loader = evaluation_loader(subject.dataset, bench.folder, subject.schedule, "test", 0)
@@ -182,8 +182,8 @@ def test_a_shelf_gives_each_lane_its_own_copy(bench):
 
 
 def test_a_shelf_keeps_the_processes_that_load_from_one_evaluation_to_the_next(bench):
-    from kdbench.openmmlab.data import evaluation_loader
-    from kdbench.openmmlab.sharing import Shelf
+    from kdbench.openmmlab.data.loaders import evaluation_loader
+    from kdbench.openmmlab.training.sharing import Shelf
 
     subject = bench.subject("gfl")
     shelf = Shelf(

@@ -9,41 +9,42 @@ import sys
 import pytest
 import torch
 
-from kdbench.openmmlab import memory
+from kdbench.errors import is_out_of_memory
+from kdbench.openmmlab import process
 
 
 def test_memory_that_runs_out_is_told_from_other_failures():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
-    assert memory.is_out_of_memory(caught.value)
-    assert memory.is_out_of_memory(torch.OutOfMemoryError())
-    assert memory.is_out_of_memory(MemoryError())
-    assert not memory.is_out_of_memory(RuntimeError("shapes differ"))
+    assert is_out_of_memory(caught.value)
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(RuntimeError("shapes differ"))
 
 
 def test_what_this_process_holds_grows_with_what_it_makes():
-    before = memory.used("cpu")
+    before = process.used("cpu")
     held = torch.ones(64 << 20, dtype=torch.uint8)
-    assert memory.used("cpu") - before > 0.8 * held.numel()
+    assert process.used("cpu") - before > 0.8 * held.numel()
 
 
 def test_room_is_what_is_free_less_some_headroom(monkeypatch):
-    monkeypatch.setattr(memory, "free", lambda _device: 1000)
-    assert [memory.room_for(each, "cpu") for each in (100, 799, 801, 0, -5)] == [8, 1, 0, 800, 800]
+    monkeypatch.setattr(process, "free", lambda _device: 1000)
+    assert [process.room_for(each, "cpu") for each in (100, 799, 801, 0, -5)] == [8, 1, 0, 800, 800]
 
 
 STEPS = """
 import resource, sys
 import torch
-from kdbench.openmmlab import memory
+from kdbench.openmmlab import process
 
 if sys.argv[1] == "kept":
-    memory.keep_freed()
-before, faults = memory.used("cpu"), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    process.keep_freed()
+before, faults = process.used("cpu"), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     maps = [torch.ones(8 << 20) for _ in range(4)]  # 32 MiB each
     del maps
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults, (memory.used("cpu") - before) >> 20)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults, (process.used("cpu") - before) >> 20)
 """
 
 

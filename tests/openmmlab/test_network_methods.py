@@ -45,7 +45,7 @@ def test_a_method_trains_it(bench, kind, selector, tmp_path):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_methods_see_all_that_its_family_has(bench, kind):
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     names = CAPTURES[NETWORK_FAMILIES[kind]] - {"auxiliary_logits"}  # none has an auxiliary head
     student, teacher = bench.subject(kind).build().train(), bench.teacher(kind)
@@ -59,7 +59,7 @@ def test_methods_see_all_that_its_family_has(bench, kind):
 
 def test_rfcn_is_seen_before_and_after_the_vote(bench):
     """Its neck is the map of the score maps, its RoI features the pooled cells, whose mean is the logits."""
-    from kdbench.openmmlab.captures import captures_of, recording
+    from kdbench.openmmlab.captures.families import captures_of, recording
 
     student = bench.subject("rfcn").build().train()
     inputs, samples = bench.probe("rfcn").batch(student)

@@ -35,7 +35,7 @@ def table() -> dict[str, dict[str, str]]:
 @cache
 def seen(bench: Any, kind: str) -> Any:
     """A training forward of a small student, whatever is captured."""
-    from kdbench.openmmlab.captures import recording
+    from kdbench.openmmlab.captures.families import recording
 
     student = bench.subject(kind).build().train()
     inputs, samples = bench.probe(kind).batch(student)
@@ -46,8 +46,8 @@ def seen(bench: Any, kind: str) -> Any:
 
 def outcome(bench: Any, kind: str, selector: str) -> str:
     """What both models give for a method: ``yes``, or why it is refused."""
-    from kdbench.openmmlab.captures import captures_of
-    from kdbench.openmmlab.preflight import check_family
+    from kdbench.openmmlab.captures.families import captures_of
+    from kdbench.openmmlab.checks.preflight import check_family
 
     try:
         names = check_family(make_method(*bench.card(selector)), family_of(kind))
@@ -87,8 +87,8 @@ def test_a_refusal_says_why(bench, kind, selector, why):
 
 def test_a_teacher_that_gives_probabilities(bench):
     """TOOD cannot be a student, but its maps can teach one; its class outputs cannot."""
-    from kdbench.openmmlab.distiller import Teacher
-    from kdbench.openmmlab.models import build_model
+    from kdbench.openmmlab.models.building import build_model
+    from kdbench.openmmlab.training.distiller import Teacher
 
     subject = bench.subject("tood", "teacher")
     teacher = Teacher(build_model(subject.config(), subject.dataset, seed=0))

@@ -27,8 +27,8 @@ class Scaled(Method):
 
 
 def checked(bench, method, kind="gfl"):
-    from kdbench.openmmlab.distiller import Distiller
-    from kdbench.openmmlab.preflight import check_losses
+    from kdbench.openmmlab.checks.preflight import check_losses
+    from kdbench.openmmlab.training.distiller import Distiller
 
     student = bench.subject(kind).build()
     names = frozenset(method.captures)
@@ -74,7 +74,7 @@ def test_a_loss_that_is_not_finite_fails(bench, value):
 
 
 def test_a_task_loss_that_is_not_finite_fails(bench):
-    from kdbench.openmmlab.preflight import check_losses
+    from kdbench.openmmlab.checks.preflight import check_losses
 
     model = bench.distiller("gfl", "hinton")
     with torch.no_grad():
@@ -84,7 +84,7 @@ def test_a_task_loss_that_is_not_finite_fails(bench):
 
 
 def test_a_teacher_must_be_better_than_chance():
-    from kdbench.openmmlab.preflight import check_teacher
+    from kdbench.openmmlab.checks.preflight import check_teacher
 
     miou, misses = METRICS["mIoU"], MetricCard("MR", "", "", higher_is_better=False)
     check_teacher(miou, 0.251, 0.25)
@@ -111,7 +111,7 @@ def with_settings(model, **settings):
 
 @pytest.mark.parametrize("kind", ["faster", "pspnet"])
 def test_the_same_pixels_pass_also_in_another_normalisation(bench, kind):
-    from kdbench.openmmlab.preflight import check_same_pixels
+    from kdbench.openmmlab.checks.preflight import check_same_pixels
 
     student, probe = bench.subject(kind).build(), bench.probe(kind)
     check_same_pixels(student, bench.teacher(kind).model, probe)
@@ -126,7 +126,7 @@ def test_the_same_pixels_pass_also_in_another_normalisation(bench, kind):
 
 
 def test_pixels_that_differ_fail(bench, monkeypatch):
-    from kdbench.openmmlab import preflight
+    from kdbench.openmmlab.checks import preflight
 
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, mean=student.data_preprocessor.mean + 10)
@@ -136,7 +136,7 @@ def test_pixels_that_differ_fail(bench, monkeypatch):
 
 
 def test_images_of_another_size_fail(bench):
-    from kdbench.openmmlab.preflight import check_same_pixels
+    from kdbench.openmmlab.checks.preflight import check_same_pixels
 
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     other = with_settings(student, pad_size_divisor=48)
@@ -147,7 +147,7 @@ def test_images_of_another_size_fail(bench):
 def test_random_sizes_of_a_batch_are_drawn_alike(bench):
     from mmdet.models.data_preprocessors import BatchSyncRandomResize
 
-    from kdbench.openmmlab.preflight import check_same_pixels
+    from kdbench.openmmlab.checks.preflight import check_same_pixels
 
     student, probe = bench.subject("faster").build(), bench.probe("faster")
     sizes = {"random_size_range": (64, 256), "size_divisor": 32, "interval": 1}
@@ -160,8 +160,8 @@ def test_random_sizes_of_a_batch_are_drawn_alike(bench):
 
 @pytest.mark.parametrize("kind", ["faster", "gfl", "pspnet"])
 def test_shapes_are_probed_without_a_trace(bench, kind):
-    from kdbench.openmmlab.checkpoints import weights_hash
-    from kdbench.openmmlab.preflight import probe_shapes
+    from kdbench.openmmlab.checks.preflight import probe_shapes
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     subject, teacher = bench.subject(kind), bench.teacher(kind)
     student = subject.build()
@@ -179,7 +179,7 @@ def test_shapes_are_probed_without_a_trace(bench, kind):
 
 
 def test_models_of_two_families_share_feature_maps_only(bench):
-    from kdbench.openmmlab.preflight import probe_shapes
+    from kdbench.openmmlab.checks.preflight import probe_shapes
 
     subject, teacher, probe = bench.subject("gfl"), bench.teacher("faster"), bench.probe("gfl")
     student = subject.build()

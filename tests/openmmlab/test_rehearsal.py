@@ -13,13 +13,13 @@ from kdbench.specs import Model
 
 
 def checked(bench, subject, role="student", **changes):
-    from kdbench.openmmlab.rehearsal import Untrained, check_model
+    from kdbench.openmmlab.checks.rehearsal import Untrained, check_model
 
     return check_model(role, subject, bench.place("nowhere"), Untrained(), **changes)
 
 
 def together(bench, student, teacher, selector, *, force=False):
-    from kdbench.openmmlab.rehearsal import Untrained, check_together
+    from kdbench.openmmlab.checks.rehearsal import Untrained, check_together
 
     card, options = bench.card(selector)
     check_together(student, [teacher], card, options, bench.place("nowhere"), Untrained(), force=force)
@@ -69,7 +69,9 @@ def test_sides_that_are_no_multiples(bench):
 def test_test_images_of_other_sizes_are_looked_at(bench, monkeypatch):
     subject = with_model(bench.subject("gfl", keep_ratio=True), RTMDET)
     assert checked(bench, subject, trained=False)
-    monkeypatch.setattr("kdbench.openmmlab.rehearsal.evaluation_sizes", lambda *_: [(64, 64), (64, 48)])
+    monkeypatch.setattr(
+        "kdbench.openmmlab.checks.rehearsal.evaluation_sizes", lambda *_: [(64, 64), (64, 48)]
+    )
     with pytest.raises(ArgumentError, match="multiples of 32, not 64 x 48"):
         checked(bench, subject, trained=False)
     assert checked(bench, bench.subject("gfl", keep_ratio=True), trained=False)
@@ -188,7 +190,7 @@ class Images:
     ],
 )
 def test_a_probe_looks_for_objects(images, taken, seen):
-    from kdbench.openmmlab.preflight import probe_of
+    from kdbench.openmmlab.checks.preflight import probe_of
 
     probe = probe_of(images)
     assert [int(image[0, 0, 0]) for image in probe.raw["inputs"]] == taken

@@ -145,7 +145,7 @@ def test_a_second_training_of_the_same_name_begins_a_new_curve(bench, uninterrup
 
 
 def test_the_second_signal_stops_at_once():
-    from kdbench.openmmlab.hooks import AGAIN, Stop, StopNow
+    from kdbench.openmmlab.training.stopping import AGAIN, Stop, StopNow
 
     before = signal.getsignal(signal.SIGINT)
     stop = Stop()

@@ -12,7 +12,7 @@ from kdbench.plugins import registry
 prepare_libraries("mmdet")
 prepare_libraries("mmseg")
 
-from kdbench.openmmlab.data import training_loader  # noqa: E402
+from kdbench.openmmlab.data.loaders import training_loader  # noqa: E402
 from kdbench.openmmlab.students import Subject  # noqa: E402
 
 FOLDERS = {"bccd": "BCCD", "camvid": "CamVid"}

@@ -162,7 +162,7 @@ def test_it_is_measured_at_each_evaluation(metrics):
     pytest.importorskip("mmengine")
     from mmengine.evaluator import BaseMetric
 
-    from kdbench.openmmlab.evaluator import RankedEvaluator
+    from kdbench.openmmlab.evaluation import RankedEvaluator
 
     class Measured(BaseMetric):
         def process(self, data_batch, data_samples):

@@ -15,7 +15,7 @@ from kdbench import cli
 from kdbench.benchmarks import Benchmark
 from kdbench.executors.base import Executor
 from kdbench.executors.local import Local
-from kdbench.openmmlab.run_files import drop_checkpoints, interrupted_at
+from kdbench.openmmlab.training.run_files import drop_checkpoints, interrupted_at
 from kdbench.results.store import Store
 from kdbench.runs import claims_owner, provenance, worker
 from kdbench.runs.pack import PackOutcome

@@ -20,7 +20,7 @@ from kdbench.specs import Model, Schedule
 
 prepare_libraries("mmseg")
 
-from kdbench.openmmlab.models import build_model, full_config  # noqa: E402
+from kdbench.openmmlab.models.building import build_model, full_config  # noqa: E402
 
 CONFIG = "kdbench_models::configs/espnet_c.py"
 

@@ -99,7 +99,7 @@ def test_too_little_memory_makes_smaller_packs(packed):
 
 def test_a_pack_has_as_many_lanes_as_the_first_one_leaves_room_for(packed, monkeypatch):
     packed.steps = 3
-    monkeypatch.setattr("kdbench.openmmlab.memory.room_for", lambda _each, _device: 1)
+    monkeypatch.setattr("kdbench.openmmlab.process.room_for", lambda _each, _device: 1)
     outcome = packed.run()
     assert of(outcome) == dict.fromkeys(METHODS, "done")
     first, second = ("none", "hinton"), ("fitnets", "mimic")
@@ -144,7 +144,7 @@ def test_a_method_that_fails_before_its_teacher_is_trained_is_recorded_once(pack
         if card.name == "hinton":
             raise PluginError("method 'hinton' failed in build(): no luck")
 
-    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", fail)
+    monkeypatch.setattr("kdbench.openmmlab.checks.rehearsal.check_together", fail)
     outcome = packed.run(("hinton", "fitnets"))
     assert of(outcome) == {"hinton": "failed", "fitnets": "done"}
     assert [record.reason for record in outcome.records if not record.done] == [

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.cards import METRICS
+from kdbench.openmmlab.checks.rehearsal import amount
 from kdbench.openmmlab.complexity import reason
-from kdbench.openmmlab.rehearsal import amount
 from kdbench.runs.elapsed import span
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import host_class, record_of, summary, versions

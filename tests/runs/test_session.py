@@ -9,7 +9,7 @@ import pytest
 from session_lab import METRICS
 
 from kdbench.errors import GateError, PluginError, RunError, UserError
-from kdbench.openmmlab.run_files import interrupted_at
+from kdbench.openmmlab.training.run_files import interrupted_at
 from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Trial, Tuned
 from kdbench.runs import training
@@ -199,7 +199,7 @@ def test_a_measured_checkpoint_needs_no_weights_beside_its_record(lab, tmp_path)
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):
-    from kdbench.openmmlab.looks import NonFiniteLoss
+    from kdbench.openmmlab.training.losses import NonFiniteLoss
 
     lab.fail = NonFiniteLoss(7, "loss_bbox", float("nan"))
     with pytest.raises(
@@ -277,7 +277,7 @@ def test_a_method_that_fails_between_untrained_models_is_recorded_before_anythin
     def fail(*_: Any, **__: Any) -> None:
         raise PluginError("method 'hinton' failed in losses(): ValueError: no luck")
 
-    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", fail)
+    monkeypatch.setattr("kdbench.openmmlab.checks.rehearsal.check_together", fail)
     with pytest.raises(RunError, match=r"failed in losses\(\).* The traceback is in "):
         lab.run()
     assert lab.trained == []
@@ -288,7 +288,7 @@ def test_models_that_do_not_go_together_are_refused_before_anything_is_trained(l
     def refuse(*_: Any, **__: Any) -> None:
         raise UserError("do not line up")
 
-    monkeypatch.setattr("kdbench.openmmlab.rehearsal.check_together", refuse)
+    monkeypatch.setattr("kdbench.openmmlab.checks.rehearsal.check_together", refuse)
     with pytest.raises(UserError, match="do not line up"):
         lab.run()
     assert lab.trained == []

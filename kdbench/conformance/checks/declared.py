@@ -183,7 +183,7 @@ def _families_as_told(exam: Exam, working: set[str]) -> None:
 
 
 def _elsewhere(exam: Exam, options: Options, family: str) -> None:
-    from kdbench.openmmlab.preflight import check_family
+    from kdbench.openmmlab.checks.preflight import check_family
 
     try:
         check_family(make_method(exam.card, options), family)

@@ -58,7 +58,7 @@ def reach(exam: Exam) -> None:
 
 def untouched(exam: Exam) -> None:
     """Check that the teacher has the weights of an unused one, is in eval mode and has no gradients."""
-    from kdbench.openmmlab.checkpoints import weights_hash
+    from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     for family in exam.families():
         written = ", ".join(sorted(exam.trained(family).seen.written))
@@ -117,7 +117,7 @@ def pack(exam: Exam) -> None:
 
 def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any) -> list[TrainingResult]:
     """Train the plain student and a student with each of the options; ``changes`` apply to the schedule."""
-    from kdbench.openmmlab.sharing import make_pack
+    from kdbench.openmmlab.training.sharing import make_pack
 
     pack = make_pack()
 
@@ -163,8 +163,8 @@ def _culprit(case: Case) -> str:
 
 def clean(exam: Exam) -> None:
     """Check that the exported config builds a plain model that loads the exported weights with strict=True."""
-    from kdbench.openmmlab.export import export, exported_model
-    from kdbench.openmmlab.models import build_model
+    from kdbench.openmmlab.models.building import build_model
+    from kdbench.openmmlab.weights.export import export, exported_model
 
     for family in exam.families():
         subject, model = exam.bench.subject(family, **RUN), exam.trained(family).model

@@ -1,7 +1,7 @@
-"""mmdet's assigners on a whole batch: which box of the truth each anchor or proposal is trained on.
+"""mmdet's assigners on a whole batch: which ground-truth box each anchor or proposal is trained on.
 
-Assigned indices are as in mmdet: 1 and more for the boxes of the truth in their order, 0 for the background, -1 for
-what is not trained on.
+Assigned indices are mmdet's: 1 and more for the ground-truth boxes in their order, 0 for the background, -1 for
+anchors that are left out.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 NOWHERE = -2.0
-"""Stands for an overlap with what is not there: below any overlap, and below the -1 of what mmdet ignores."""
+"""Overlap with padding: below any overlap, and below the -1 of what mmdet ignores."""
 FAR = -100000000.0
-"""What mmdet's ATSS takes for an overlap with a box that an anchor is no candidate of."""
+"""Overlap that mmdet's ATSS sets where an anchor is no candidate for a box."""
 LEAST_INSIDE = 0.01
-"""Pixels that an anchor's center must be inside of a box by."""
+"""Least distance of an anchor's center from the sides of its box, in pixels."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The boxes of a batch, padded to the same number.
+    """The ground-truth boxes of a batch, padded to the same number.
 
     Attributes:
-        boxes: (B, G, 4) corners; zeros where there is none.
-        labels: (B, G); -1 where there is none.
-        counts: Boxes of each image.
+        boxes: (B, G, 4) corners; zeros in the padding.
+        labels: (B, G); -1 in the padding.
+        counts: Number of boxes of each image.
     """
 
     boxes: Tensor
@@ -40,16 +40,16 @@ class Truth:
 
     @property
     def real(self) -> Tensor:
-        """(B, G) whether there is a box."""
+        """Which are no padding, (B, G)."""
         return self.labels >= 0
 
     def part(self, start: int, stop: int) -> Truth:
-        """Return the part that belongs to some of the images."""
+        """Return the boxes of the images from ``start`` to ``stop``."""
         return Truth(self.boxes[start:stop], self.labels[start:stop], self.counts[start:stop])
 
 
 def truth_of(instances: Sequence[Any]) -> Truth:
-    """Return the boxes of mmdet's ``gt_instances``; at least one column, for images without boxes."""
+    """Return the boxes of mmdet's ``gt_instances``, with at least one column."""
     boxes, labels = [each.bboxes for each in instances], [each.labels for each in instances]
     counts = [len(each) for each in boxes]
     if not max(counts):
@@ -59,8 +59,8 @@ def truth_of(instances: Sequence[Any]) -> Truth:
     return Truth(pad_sequence(boxes, batch_first=True), padded, counts)
 
 
-def covers(assigner: Any) -> bool:
-    """Whether an assigner's options are among those that are done for a whole batch."""
+def covers_assigner(assigner: Any) -> bool:
+    """Whether an assigner's options are covered here."""
     calculator: Any = getattr(assigner, "iou_calculator", None)
     if type(calculator) is not BboxOverlaps2D or calculator.dtype is not None or assigner.ignore_iof_thr > 0:
         return False
@@ -80,8 +80,8 @@ def max_iou(assigner: Any, boxes: Tensor, truth: Truth, inside: Tensor | None = 
     Args:
         assigner: Its options.
         boxes: (B, N, 4) anchors or proposals.
-        truth: The boxes of the truth.
-        inside: (B, N) which of them there are; None if all.
+        truth: Ground-truth boxes.
+        inside: (B, N) which of them count; None if all do.
 
     Returns:
         (B, N) assigned indices.
@@ -104,7 +104,7 @@ def max_iou(assigner: Any, boxes: Tensor, truth: Truth, inside: Tensor | None = 
 
 
 def _low_quality(assigner: Any, overlaps: Tensor, real: Tensor) -> Tensor:
-    """(B, N) the last box of the truth that has its best overlap there, from 1; 0 where there is none.
+    """Return the last box, from 1, that has its best overlap at each anchor, (B, N); 0 where there is none.
 
     mmdet goes through the boxes one by one, and a later one overwrites an earlier one.
     """
@@ -124,8 +124,8 @@ def atss(assigner: Any, anchors: Tensor, levels: Sequence[int], truth: Truth) ->
     Args:
         assigner: Its options.
         anchors: (N, 4) of all levels.
-        levels: Anchors of each level.
-        truth: The boxes of the truth.
+        levels: Number of anchors of each level.
+        truth: Ground-truth boxes.
 
     Returns:
         (B, N) assigned indices.
@@ -143,7 +143,7 @@ def atss(assigner: Any, anchors: Tensor, levels: Sequence[int], truth: Truth) ->
 
 
 def _closest(count: int, centers: Tensor, levels: Sequence[int], boxes: Tensor) -> Tensor:
-    """(B, K, G) the anchors of each level whose centers are closest to each box."""
+    """Return the anchors of each level whose centers are closest to each box, (B, K, G)."""
     middles = (boxes[..., :2] + boxes[..., 2:]) / 2.0
     distances = (centers[:, None] - middles[:, None]).pow(2).sum(-1).sqrt()
     found, start = [], 0
@@ -155,9 +155,9 @@ def _closest(count: int, centers: Tensor, levels: Sequence[int], boxes: Tensor) 
 
 
 def _thresholds(found: Tensor, counts: Sequence[int]) -> Tensor:
-    """(B, G) the sum of mean and deviation of the candidates' overlaps (B, K, G).
+    """Return the sum of mean and standard deviation, (B, G), of the candidates' overlaps (B, K, G).
 
-    Each image's are taken by themselves: the bits of a sum depend on the shape of its tensor.
+    Each image is computed by itself: the bits of a sum depend on the shape of its tensor.
     """
     own = [part[:, :count].contiguous() for part, count in zip(found, counts, strict=True)]
     limits = pad_sequence([part.mean(0) + part.std(0) for part in own], batch_first=True)
@@ -165,6 +165,6 @@ def _thresholds(found: Tensor, counts: Sequence[int]) -> Tensor:
 
 
 def _within(centers: Tensor, boxes: Tensor) -> Tensor:
-    """Whether points (..., 2) are in boxes (..., 4)."""
+    """Return whether points (..., 2) are inside boxes (..., 4)."""
     sides = torch.minimum(centers - boxes[..., :2], boxes[..., 2:] - centers)
     return sides.amin(-1) > LEAST_INSIDE

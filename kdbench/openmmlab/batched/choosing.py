@@ -1,4 +1,4 @@
-"""mmdet's samplers on a whole batch: which of the assigned anchors or proposals a head is trained on."""
+"""mmdet's samplers on a whole batch: the assigned anchors or proposals that a head is trained on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kdbench.openmmlab.batched.transfer import to_device
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a batch is trained on.
+    """The samples of a batch.
 
     Attributes:
-        positive: (B, N).
-        negative: (B, N).
-        positives: Number of the positive ones in each image.
-        negatives: Number of the negative ones in each image.
+        positive: (B, N) mask of the positive samples.
+        negative: (B, N) mask of the negative samples.
+        positives: Number of positive samples in each image.
+        negatives: Number of negative samples in each image.
     """
 
     positive: Tensor
@@ -29,13 +29,13 @@ class Chosen:
     negatives: list[int]
 
     def average(self, *, with_negatives: bool) -> int:
-        """Return mmdet's divisor of a head's loss: for each image at least one, and at least one negative."""
+        """Return mmdet's divisor of a head's loss: each image counts at least 1 for either kind."""
         total = sum(max(count, 1) for count in self.positives)
         return total + sum(max(count, 1) for count in self.negatives) * with_negatives
 
 
-def covers(sampler: Any) -> bool:
-    """Whether it is a sampler that is done for a whole batch."""
+def covers_sampler(sampler: Any) -> bool:
+    """Whether a sampler is covered here."""
     return type(sampler) in (PseudoSampler, RandomSampler)
 
 
@@ -43,7 +43,7 @@ def choose(sampler: Any, assigned: Tensor) -> Chosen:
     """Sample from the assigned (B, N) as mmdet's sampler does, drawing random numbers image by image."""
     positive, negative = assigned > 0, assigned == 0
     both = torch.stack([positive, negative])
-    positives, negatives = both.sum(2).tolist()  # the one time that the host waits
+    positives, negatives = both.sum(2).tolist()  # the only wait of the host
     if type(sampler) is PseudoSampler:
         return Chosen(positive, negative, positives, negatives)
     kept = [_draw(sampler, *counts) for counts in zip(positives, negatives, strict=True)]
@@ -54,7 +54,7 @@ def choose(sampler: Any, assigned: Tensor) -> Chosen:
 
 
 def _draw(sampler: Any, positives: int, negatives: int) -> tuple[Tensor, Tensor]:
-    """Which of an image's positives and negatives, in their order, are kept."""
+    """Draw which of an image's positives and negatives are kept."""
     kept = _some(positives, int(sampler.num * sampler.pos_fraction))
     count = int(kept.sum())
     left = sampler.num - count
@@ -64,7 +64,7 @@ def _draw(sampler: Any, positives: int, negatives: int) -> tuple[Tensor, Tensor]
 
 
 def _some(count: int, wanted: int) -> Tensor:
-    """(count,) which are kept: all, or as many as are wanted, drawn as mmdet draws them."""
+    """Draw as many as are wanted, or all, as mmdet does; return the mask (count,)."""
     if count <= wanted:
         return torch.ones(count, dtype=torch.bool)
     kept = torch.zeros(count, dtype=torch.bool)
@@ -73,7 +73,7 @@ def _some(count: int, wanted: int) -> Tensor:
 
 
 def _at_ranks(kept: list[Tensor], masks: Tensor) -> Tensor:
-    """(2, B, N) what is kept, from what is kept of the first, second, ... that each mask has."""
+    """Return the masks (2, B, N) of what is kept, given which of the 1st, 2nd, ... entries of each mask are."""
     rows = torch.nn.utils.rnn.pad_sequence(kept, batch_first=True)
     (moved,) = to_device([rows], masks.device)
     ranks = (masks.flatten(0, 1).cumsum(1) - 1).clamp(min=0, max=moved.shape[1] - 1)

@@ -1,7 +1,7 @@
 """mmcv's compiled ops: mmcv's own where they load, else torchvision's behind the same names.
 
 mmcv's Python code asks for its extension by the name ``mmcv._ext``. A module of that name, put into
-``sys.modules`` before ``mmcv.ops`` is imported, is all that is needed: nothing in mmcv is patched.
+``sys.modules`` before ``mmcv.ops`` is imported, is enough: nothing in mmcv is patched.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ EXTENSION = "mmcv._ext"
 def install() -> str:
     """Make ``mmcv.ops`` importable; call it before anything imports ``mmcv.ops``, mmdet or mmseg.
 
-    Calling it again changes nothing.
+    A second call changes nothing.
 
     Returns:
         ``"mmcv"`` where mmcv's compiled extension loads, ``"torchvision"`` where its stand-in is used.
 
     Raises:
-        ImportError: mmcv itself, or torchvision, cannot be imported.
+        ImportError: If mmcv itself, or torchvision, cannot be imported.
     """
     if EXTENSION not in sys.modules:
         importlib.import_module("mmcv")
@@ -31,12 +31,12 @@ def install() -> str:
 
 
 def in_use() -> str | None:
-    """Return what :func:`install` returned, or None before."""
+    """Return what :func:`install` returned, or None if it was not called."""
     return install() if EXTENSION in sys.modules else None
 
 
 def failure() -> str | None:
-    """Why compiled ops that are on the disk were not used; None when there are none or they are in use."""
+    """Return why installed compiled ops did not load; None if there are none or they are in use."""
     reason = getattr(sys.modules.get(EXTENSION), "__failure__", None)
     return reason if isinstance(reason, str) else None
 

@@ -7,17 +7,17 @@ from types import ModuleType
 
 import torchvision
 
-from kdbench.openmmlab.ops import attention, boxes, deform, focal, nms, roi_align, roi_pool
-from kdbench.openmmlab.ops.unsupported import Op, unsupported
+from kdbench.openmmlab.ops import boxes, deformable, focal, rois
+from kdbench.openmmlab.ops.common import Op, unsupported
 
 
 def get_compiler_version() -> str:
-    """Return what mmcv's environment report shows as the compiler of the ops."""
+    """Return the compiler of the ops for mmcv's environment report."""
     return f"none (ops of torchvision {torchvision.__version__})"
 
 
 def get_compiling_cuda_version() -> str:
-    """Return what mmcv's environment report shows as the CUDA of the ops."""
+    """Return the CUDA version of the ops for mmcv's environment report."""
     return "not available"
 
 
@@ -26,30 +26,30 @@ SUPPORTED: dict[str, Op] = {
     for op in (
         get_compiler_version,
         get_compiling_cuda_version,
-        nms.nms,
-        nms.softnms,
+        boxes.nms,
+        boxes.softnms,
         boxes.bbox_overlaps,
-        roi_align.roi_align_forward,
-        roi_align.roi_align_backward,
-        roi_pool.roi_pool_forward,
-        roi_pool.roi_pool_backward,
+        rois.roi_align_forward,
+        rois.roi_align_backward,
+        rois.roi_pool_forward,
+        rois.roi_pool_backward,
         focal.sigmoid_focal_loss_forward,
         focal.sigmoid_focal_loss_backward,
         focal.softmax_focal_loss_forward,
         focal.softmax_focal_loss_backward,
-        deform.deform_conv_forward,
-        deform.deform_conv_backward_input,
-        deform.deform_conv_backward_parameters,
-        deform.modulated_deform_conv_forward,
-        deform.modulated_deform_conv_backward,
-        attention.ms_deform_attn_forward,
-        attention.ms_deform_attn_backward,
+        deformable.deform_conv_forward,
+        deformable.deform_conv_backward_input,
+        deformable.deform_conv_backward_parameters,
+        deformable.modulated_deform_conv_forward,
+        deformable.modulated_deform_conv_backward,
+        deformable.ms_deform_attn_forward,
+        deformable.ms_deform_attn_backward,
     )
 }
 
 
 class StandIn(ModuleType):
-    """Module with :data:`SUPPORTED`; any other public name is there too, and raises when it is called.
+    """A module with :data:`SUPPORTED`; every other public name is a function that raises when it is called.
 
     Attributes:
         __failure__: Why compiled ops that are on the disk did not load, or None.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kdbench.openmmlab.ops.precision import widened
+from kdbench.openmmlab.ops.common import widened
 
 TINY = torch.finfo(torch.float32).tiny
 
@@ -24,29 +24,29 @@ def sigmoid_focal_loss_forward(
         alpha: Weight of positives; negatives get 1 - alpha.
 
     Raises:
-        ValueError: With weights, a target that has none (mmcv reads beyond its memory there).
+        ValueError: If there are weights, but none for a target (mmcv reads beyond its memory there).
     """
-    p, positive = widened(input).sigmoid(), _positive(input, target)
+    p, positive = widened(input).sigmoid(), _is_own_class(input, target)
     loss = torch.where(
         positive,
         -alpha * (1 - p) ** gamma * p.clamp(min=TINY).log(),
         -(1 - alpha) * p**gamma * (1 - p).clamp(min=TINY).log(),
     )
-    output.copy_(loss * _weights(weight, target)[:, None] if weight.numel() else loss)
+    output.copy_(loss * _sample_weights(weight, target)[:, None] if weight.numel() else loss)
 
 
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
     """Write the derivative of each element of :func:`sigmoid_focal_loss_forward` into ``grad_input``."""
-    p, positive = widened(input).sigmoid(), _positive(input, target)
+    p, positive = widened(input).sigmoid(), _is_own_class(input, target)
     log_p, log_q = p.clamp(min=TINY).log(), (1 - p).clamp(min=TINY).log()
     gradient = torch.where(
         positive,
         -alpha * (1 - p) ** gamma * (1 - p - gamma * p * log_p),
         -(1 - alpha) * p**gamma * (gamma * (1 - p) * log_q - p),
     )
-    grad_input.copy_(gradient * _weights(weight, target)[:, None] if weight.numel() else gradient)
+    grad_input.copy_(gradient * _sample_weights(weight, target)[:, None] if weight.numel() else gradient)
 
 
 def softmax_focal_loss_forward(
@@ -64,7 +64,7 @@ def softmax_focal_loss_forward(
     """
     p, valid = _picked(input, target), target >= 0
     loss = torch.where(valid, -alpha * (1 - p) ** gamma * p.clamp(min=TINY).log(), 0)
-    output.copy_(loss * _weights(weight, target.clamp(min=0)) if weight.numel() else loss)
+    output.copy_(loss * _sample_weights(weight, target.clamp(min=0)) if weight.numel() else loss)
 
 
 def softmax_focal_loss_backward(
@@ -80,23 +80,23 @@ def softmax_focal_loss_backward(
     p, valid = _picked(input, target), target >= 0
     factor = alpha * (-((1 - p) ** gamma) + gamma * (1 - p) ** (gamma - 1) * p * p.clamp(min=TINY).log())
     if weight.numel():
-        factor = factor * _weights(weight, target.clamp(min=0))
+        factor = factor * _sample_weights(weight, target.clamp(min=0))
     factor = torch.where(valid, factor, 0)
     buff.copy_(factor)
-    gradient = factor[:, None] * (_positive(input, target).to(factor.dtype) - widened(input))
+    gradient = factor[:, None] * (_is_own_class(input, target).to(factor.dtype) - widened(input))
     grad_input.copy_(torch.where(valid[:, None], gradient, 0))
 
 
-def _positive(input: Tensor, target: Tensor) -> Tensor:
+def _is_own_class(input: Tensor, target: Tensor) -> Tensor:
     return target[:, None] == torch.arange(input.shape[1], device=input.device)
 
 
 def _picked(softmax: Tensor, target: Tensor) -> Tensor:
-    """Probability of each sample's own class."""
+    """Return the probability of each sample's own class."""
     return widened(softmax).gather(1, target.clamp(min=0)[:, None])[:, 0]
 
 
-def _weights(weight: Tensor, target: Tensor) -> Tensor:
+def _sample_weights(weight: Tensor, target: Tensor) -> Tensor:
     """Return the weight of each sample."""
     if bool(((target < 0) | (target >= weight.numel())).any()):
         raise ValueError(f"focal loss: {weight.numel()} class weights, but a target outside of them")

@@ -1,0 +1,1 @@
+"""Checks before a training: of its models and of its first batch."""

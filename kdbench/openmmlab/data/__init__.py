@@ -1,0 +1,1 @@
+"""Images for training and evaluation: datasets, their order, loaders and pipelines."""

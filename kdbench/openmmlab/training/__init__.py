@@ -1,0 +1,1 @@
+"""One training: the model that mmengine trains, its hooks, and what it resumes from."""

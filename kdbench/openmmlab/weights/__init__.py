@@ -1,0 +1,1 @@
+"""Weights in files: found, read, matched to a model, written."""
