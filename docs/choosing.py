@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import get_args
 
 from kdbench.cards import MethodCard
 from kdbench.plugins import registry
-from kdbench.results.answer import answer
 from kdbench.results.board import Ranking
-from kdbench.results.formats import gain, notes, percent
+from kdbench.results.formats import gain, notes, percent, ties, times
 from kdbench.results.leaderboard import rankings
 from kdbench.results.method_costs import cost_range
 from kdbench.results.naming import method_in
-from kdbench.results.papers import family_of
+from kdbench.results.papers import PaperRow, is_two_stage
 from kdbench.results.record import Record
 from kdbench.results.reported_table import Entry, entries
 from kdbench.results.row import TEACHER_ROW, Row
@@ -29,6 +29,8 @@ MODELS: Mapping[Family, str] = {
     "segmentation": "a segmentation model, such as PSPNet or DeepLab",
 }
 """Family -> description of its models."""
+DENSE = r"RetinaNet|GFL|FCOS|ATSS|RepPoints"
+"""Pattern of a published dense detector's name."""
 METRICS = ("mAP", "mIoU")
 """Published metrics whose differences are summarised."""
 FEW = 5
@@ -62,6 +64,15 @@ def page(records: Sequence[Record]) -> Iterator[str]:
         own = [one for one in found if family_in(one) == family]
         yield from (first_choice(one, own) for one in own)
         yield from table(family, own, [one for one in reported if family_of(one.result.row) == family])
+
+
+def family_of(row: PaperRow) -> Family | None:
+    """Return the family of a published student, by its name and metric; None if they do not tell."""
+    if row["metric"] in ("mIoU", "pixel accuracy"):
+        return "segmentation"
+    if is_two_stage(row):
+        return "two-stage"
+    return "dense" if re.match(DENSE, row["student"]) else None
 
 
 def family_in(ranking: Ranking) -> str:
@@ -105,13 +116,13 @@ def called(ranking: Ranking, found: Sequence[Ranking]) -> str:
 
 def first_choice(ranking: Ranking, found: Sequence[Ranking]) -> str:
     """Return the method to try first on a pair, and how far it is ahead of the others."""
-    pair, best = called(ranking, found), answer(ranking)
+    pair, best = called(ranking, found), ranking.first_choice
     if best is None:
         return f"On `{pair}` no method shows evidence of help.\n"
-    time = f", at {best.time} the time of an iteration" if best.time else ""
+    time = f", at {times(best['time_ratio'])} the time of an iteration" if best["time_ratio"] > 0 else ""
     return (
-        f"On `{pair}` try `{best.method}` first: {best.difference} {ranking.metric} points over {best.seeds} seeds"
-        f"{time}. {best.ties}\n"
+        f"On `{pair}` try `{best['method']}` first: {gain(best)} {ranking.metric} points over "
+        f"{best['shared_seeds']} seeds{time}. {ties(ranking, best['method'])}\n"
     )
 
 

@@ -39,6 +39,7 @@ FLOORS = (
     {"openmmlab"},
     {"runs"},
     {"tuning"},
+    {"experiments", "findings"},
     {"kdbench", "api"},
     {"conformance"},
     {"cli"},

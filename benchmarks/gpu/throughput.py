@@ -23,7 +23,7 @@ from endless_pairs import ITERATIONS, SUFFIX
 from measuring import pair_of
 from watch import Watch
 
-from kdbench.runs.progress import PackProgress, read
+from kdbench.runs.progress import PackProgress, read_progress
 
 HERE = Path(__file__).parent
 WARM = 5
@@ -61,7 +61,7 @@ class Sweep:
 
     def workers(self) -> dict[str, PackProgress]:
         """Return the progress of the workers whose students are training."""
-        found = (read(file.parent) for file in self.runs.glob("packs/*/progress.json"))
+        found = (read_progress(file.parent) for file in self.runs.glob("packs/*/progress.json"))
         return {told.pack: told for told in found if told is not None and _trains(told)}
 
     def until(self, workers: int) -> bool:

@@ -18,10 +18,11 @@ from pathlib import Path
 from kdbench.benchmarks import load
 from kdbench.results.record import Made, Metrics, Record
 from kdbench.results.store import Store
+from kdbench.runs.packs import Item
 from kdbench.runs.plan import stored
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_cells import Item, items_of
+from kdbench.runs.sweep_plan import items_of
 
 CELLS, RECORDS, RUNS = 10_000, 5_000, 5
 LIMIT = 5.0

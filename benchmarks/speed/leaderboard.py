@@ -18,7 +18,7 @@ from itertools import islice, product
 from pathlib import Path
 
 from kdbench.results.record import Record
-from kdbench.specs import digest
+from kdbench.specs import digest, unlabelled
 
 ROOT = Path(__file__).parents[2]
 DATASETS, PAIRS, SEEDS = 5, 4, 5
@@ -65,7 +65,7 @@ class Cells:
     def one(self, dataset: int, pair: int, weight: int, seed: int) -> tuple[str, str]:
         """Return the path of a cell's record, and its text."""
         self._set(self.values["spec"], f"data{dataset}", f"pair{pair}", seed, weight)
-        identity = digest(self.values["spec"])
+        identity = digest(unlabelled(self.values["spec"]))
         score = random.Random(f"{dataset} {pair} {weight} {seed}").random()
         marks = {'"SEED"': seed, '"WEIGHT"': weight, '"SCORE"': score, "WEIGHT": weight}
         marks |= {"DATASET": f"data{dataset}", "PAIR": f"pair{pair}", "IDENTITY": identity}

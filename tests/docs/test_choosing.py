@@ -5,8 +5,6 @@ import importlib.util
 import pytest
 from results.samples import cell, cells, teacher
 
-from kdbench.results.papers import family_of
-
 from .pages import ROOT
 
 PAIRS = {"tiny-gfl": "dense", "tiny-rcnn": "two-stage"}
@@ -88,5 +86,5 @@ def test_without_records_the_papers_remain(choosing):
         ("toy net half width", "mAP", None),
     ],
 )
-def test_the_family_of_a_published_student(student, metric, family):
-    assert family_of({"student": student, "metric": metric}) == family
+def test_the_family_of_a_published_student(choosing, student, metric, family):
+    assert choosing.family_of({"student": student, "metric": metric}) == family

@@ -97,6 +97,8 @@ def test_the_notebook_runs(tmp_path, small_digits):
     assert sorted(swept) == sorted(
         [name, seed] for name in ("none", "mimic", "hinton[temperature=4]") for seed in "01"
     )
+    assert re.fullmatch(r"hinton\S* AP50 0\.\d{3}, plain student 0\.\d{3}", lines[7])
+    assert lines[8] == "agrees identical in every metric"
     assert any(re.search(r"digits-gfl +hinton ", line) for line in lines)
     assert any(line.startswith("none mimic [") for line in lines)
     assert lines[-1].startswith("`device` tpu: use cpu or")

@@ -57,7 +57,7 @@ def nvml(monkeypatch):
     def make(**more):
         fake = FakeNvml(**more)
         monkeypatch.setitem(sys.modules, "pynvml", fake)
-        monkeypatch.setattr(gpus, "EVERY", 0.0)
+        monkeypatch.setattr(gpus, "SAMPLE_EVERY", 0.0)
         return fake
 
     return make

@@ -227,5 +227,5 @@ def kill_a_node(cluster, folder: Path) -> None:
 
 
 def progress_in(folder: Path) -> list[worker_progress.PackProgress]:
-    found = [worker_progress.read(place) for place in (folder / "runs" / "packs").glob("*")]
+    found = [worker_progress.read_progress(place) for place in (folder / "runs" / "packs").glob("*")]
     return [told for told in found if told is not None]

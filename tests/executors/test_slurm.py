@@ -50,7 +50,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def executor(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("kdbench.executors.slurm.EVERY", 0.3)
+    monkeypatch.setattr("kdbench.executors.slurm.QUERY_EVERY", 0.3)
     made = executor_of(f"slurm[partition=low,time=10,folder={tmp_path}/slurm]", 2, "cpu")
     yield made
     made.close()

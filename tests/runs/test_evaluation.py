@@ -14,7 +14,7 @@ from kdbench.cli.leaderboard import command as leaderboard
 from kdbench.datasets import digits
 from kdbench.errors import UserError
 from kdbench.openmmlab.setup import prepare_libraries
-from kdbench.results.contributed import problems
+from kdbench.results.rules import problems
 from kdbench.results.store import Store
 from kdbench.specs import Model, Schedule
 

@@ -20,7 +20,6 @@ from kdbench.runs.request import Request
 from kdbench.runs.settings import TUNING, RunSettings
 from kdbench.specs import TeacherSpec
 from kdbench.tuning import search as tuning
-from kdbench.tuning.ground import Ground
 from kdbench.tuning.search import Tuning
 
 SCORES = {"teacher": 0.7, "none": 0.4}
@@ -44,9 +43,8 @@ class Lab:
 
     def tuning(self, method="hinton", seed=0):
         request = Request(method=method, dataset="digits", pair="digits-gfl", seed=seed, data_root=self.data)
-        ground = Ground.of(request)
-        settings = RunSettings(work_dir=self.root / "runs", results=self.root / "runs" / "tuning")
-        return Tuning(ground, settings, self.root / "results", Silent())
+        settings = RunSettings(work_dir=self.root / "runs", results=self.root / "results")
+        return Tuning(request, settings, Silent())
 
     def run(self, count, method="hinton", seed=0):
         self.trained = []
@@ -110,12 +108,12 @@ def test_everything_is_trained_on_the_tuning_split_by_its_own_teacher(lab):
 
 
 def test_a_stage_of_the_teacher_starts_from_the_studys_own(lab):
-    ground = lab.tuning("quantization-mimic[regions=gt-boxes]").ground
-    made = ground.plan("quantization-mimic[regions=gt-boxes]")
+    tuning = lab.tuning("quantization-mimic[regions=gt-boxes]")
+    made = tuning.plan("quantization-mimic[regions=gt-boxes]")
     assert made.staged.base == made.teacher.identity()
     assert made.cell.teacher == made.staged.identity()
     assert {made.teacher.dataset, made.staged.dataset, made.plain.dataset} == {"digits-tuning"}
-    assert len({made.teacher.data, made.staged.data, made.cell.data, ground.asked.cell.data}) == 2
+    assert len({made.teacher.data, made.staged.data, made.cell.data, tuning.asked.cell.data}) == 2
 
 
 def test_the_cell_of_the_chosen_options_is_known_with_its_trials(lab, caplog):
@@ -218,7 +216,7 @@ def test_two_processes_do_not_run_one_study(lab):
 
 def test_a_study_waits_for_a_teacher_that_another_trains(lab, monkeypatch):
     mine = lab.tuning()
-    teacher = mine.ground.plan("hinton").teacher
+    teacher = mine.plan("hinton").teacher
     waited = []
     with Claims(mine.settings.store.root) as other:
         assert other.take(teacher.identity())

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 import kdbench_papers
 from kdbench.cards import Options
-from kdbench.tuning.sampler import choose
+from kdbench.tuning.sampler import propose
 from kdbench.tuning.space import Choice, Range, space_of, tried
 from kdbench.tuning.study import Trial
 
@@ -109,7 +109,7 @@ def test_every_variant_of_every_method_has_a_space_of_valid_options(card):
         assert space, f"{card.name} {variant}"
         trials = []
         for number in range(4):
-            chosen = choose(space, trials, seed=0)
+            chosen = propose(space, trials, seed=0)
             assert set(chosen) == set(space)
             assert isinstance(tried(options, chosen), card.options)
             trials.append(ended(number, chosen, 0.1 * number))
@@ -124,7 +124,7 @@ def study_of(count, seed=0, score=lambda chosen: 1 - abs(math.log10(chosen["weig
     """Return trials of a fake metric, which is best at weight 0.3."""
     trials = []
     for number in range(count):
-        chosen = choose({"weight": Range(kind="float", low=0.1, high=10, log=True)}, trials, seed)
+        chosen = propose({"weight": Range(kind="float", low=0.1, high=10, log=True)}, trials, seed)
         trials.append(ended(number, chosen, score(chosen)))
     return trials
 

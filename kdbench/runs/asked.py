@@ -1,17 +1,22 @@
-"""From what is asked of a sweep to benchmarks."""
+"""From what is asked of a sweep, such as ``none,mimic,fine-grained[variant=I,G]``, to benchmarks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from kdbench.benchmarks import Benchmark, load, looked_up, seed_range
+from kdbench.combined import PLUS
 from kdbench.errors import ArgumentError, UserError, explain
 from kdbench.plugins import registry
-from kdbench.runs.sweep_methods import methods_of
+from kdbench.selectors import SELECTOR, methods_in, split
+
+BRACKETED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[\[{].*[\]}]", re.DOTALL)
 
 
 def benchmarks_of(
@@ -27,14 +32,14 @@ def benchmarks_of(
 
     Args:
         files: Benchmark files; none where methods and datasets are given.
-        methods: Selectors, or their list in one string, see :func:`kdbench.runs.sweep_methods.methods_of`.
+        methods: Selectors, or their list in one string, see :func:`methods_of`.
         datasets: Names, or one string with commas between them.
-        pairs: The same; of a dataset without one here its first.
+        pairs: Likewise; a dataset without one here has its first.
         seeds: Numbers, or one string, ``0..2`` or ``0,1,2``; None: 0.
         schedule: ``default`` or ``smoke``; None: what the files say.
 
     Raises:
-        UserError: Where these do not fit together, or anything is unknown, in one line.
+        UserError: If these do not fit together, or anything is unknown, in one line.
     """
     given = {"methods": methods, "datasets": datasets, "pairs": pairs, "seeds": seeds}
     if files:
@@ -71,7 +76,7 @@ def seeds_of(seeds: str | Sequence[int]) -> Sequence[int]:
 
 
 def _pairs_of(datasets: Sequence[str], pairs: str | Sequence[str] | None) -> dict[str, list[str]]:
-    """Dataset -> its pairs, those that are named or its first."""
+    """Return the pairs of each dataset: those that are named, or its first."""
     found: dict[str, list[str]] = {registry().dataset(name).value.name: [] for name in datasets}
     for name in _names("pairs", pairs) if pairs is not None else []:
         pair = registry().pair(name).value
@@ -104,7 +109,7 @@ def _benchmark(
 
 
 def _scheduled(benchmark: Benchmark, schedule: str | None) -> Benchmark:
-    """Return the benchmark on another schedule; without its paper, which only the default one is compared with."""
+    """Return the benchmark on another schedule, without its paper, which is compared with the default one only."""
     if schedule is None or schedule == benchmark.schedule:
         return benchmark
     entries = [entry.model_copy(update={"reported": None}) for entry in benchmark.methods]
@@ -118,3 +123,60 @@ def _names(argument: str, given: str | Sequence[str]) -> list[str]:
     if repeated := [name for name in names if names.count(name) > 1]:
         raise ArgumentError(argument, f"'{repeated[0]}' stands there more than once.")
     return names
+
+
+def methods_of(text: str) -> list[str]:
+    """Return the selectors that a list stands for, in its order.
+
+    Methods are separated by commas. In a method's brackets a comma separates options, and what has no ``=``
+    is one more value of the option before it: ``m[a=1,2,b=3]`` stands for ``m[a=1,b=3]`` and ``m[a=2,b=3]``.
+    A value that is a list itself stays in its own brackets: ``m[stages=[2,3]]``. Methods of a sum are separated by
+    ``+``.
+
+    Raises:
+        UserError: For an empty item, a value without its option, or unbalanced brackets or quotes.
+    """
+    return [selector for item in split(text, text) for selector in _expanded(item.strip(), text)]
+
+
+def _expanded(item: str, text: str) -> Iterator[str]:
+    """Yield the selectors that an item stands for; of a sum, every choice of one part with every one of another."""
+    return map(PLUS.join, product(*(list(_alternatives(part.strip(), text)) for part in methods_in(item))))
+
+
+def _alternatives(item: str, text: str) -> Iterator[str]:
+    match = SELECTOR.fullmatch(item)
+    if match is None:
+        raise UserError(f"'{item}' in '{text}' is not a method: write name or name[option=value,value,...].")
+    name, inside = match.groups()
+    if not (inside or "").strip():
+        yield name
+        return
+    choices = _choices(inside, item)
+    for values in product(*choices.values()):
+        chosen = ",".join(f"{option}={value}" for option, value in zip(choices, values, strict=True))
+        yield f"{name}[{chosen}]"
+
+
+def _choices(inside: str, item: str) -> dict[str, list[str]]:
+    """Return the values of each option, as written."""
+    choices: dict[str, list[str]] = {}
+    last: list[str] | None = None
+    for part in split(inside, item):
+        option, value = _assigned(part.strip())
+        if option:
+            if option in choices:
+                raise UserError(f"option '{option}' is given twice in '{item}'.")
+            last = choices[option] = []
+        if last is None or not value:
+            raise UserError(f"'{part.strip()}' in '{item}' is neither option=value nor one more value.")
+        last.append(value)
+    return choices
+
+
+def _assigned(part: str) -> tuple[str, str]:
+    """Return option and value; the option is empty if no ``=`` is outside of brackets and quotes."""
+    if "=" not in BRACKETED.sub("", part):
+        return "", part
+    option, _, value = part.partition("=")
+    return option.strip(), value.strip()

@@ -1,4 +1,4 @@
-"""A worker's process that another process on its machine keeps: a Ray actor, or the process of a Slurm job."""
+"""A worker's process and the process that starts it: a sweep, a Ray actor or a Slurm job."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kdbench.executors.base import INTERRUPTED
-from kdbench.executors.local import LEASH
+
+LEASH = "KDBENCH_LEASH"
+"""Environment variable: descriptor of a pipe that closes when the process that started the worker is gone."""
 
 
-class KeptProcess:
-    """Runs a worker's command once. It ends when the process that keeps it is gone, as under ``local``.
+class WorkerProcess:
+    """Runs a worker's command once, in a session of its own; it stops when this process is gone.
 
     Args:
         command: Program and arguments.
-        folder: Its working directory, which must be there on every machine.
+        folder: Its working directory, which must exist on every machine.
         environment: Variables that are set beside those of this process.
         log: File that its output is appended to, relative to ``folder``.
-        ignored: Signals that it and its children never hear.
+        ignored: Signals that it and its children ignore.
     """
 
     def __init__(
@@ -41,17 +43,27 @@ class KeptProcess:
         self._guard = threading.RLock()
 
     def run(self) -> int:
-        """Start it and wait for its end. Returns its code, ``-n`` after signal n. Raises OSError."""
+        """Start it, wait for its end and return its exit code; see :meth:`start` and :meth:`wait`."""
+        self.start()
+        return self.wait()
+
+    def start(self) -> None:
+        """Start it, unless it was asked to stop before. Raises OSError."""
         with self._guard:
             if self.asked:
-                return INTERRUPTED
+                return
             leash, self._grip = os.pipe()
             try:
-                process = self._process = self._start(leash)
+                self._process = self._popen(leash)
             finally:
                 os.close(leash)
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit code: ``-n`` after signal n."""
+        if self._process is None:
+            return INTERRUPTED
         self.join()
-        code = process.wait()
+        code = self._process.wait()
         os.close(self._grip)
         return code
 
@@ -74,7 +86,7 @@ class KeptProcess:
             with contextlib.suppress(ChildProcessError):  # it is reaped already
                 os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
 
-    def _start(self, leash: int) -> subprocess.Popen[bytes]:
+    def _popen(self, leash: int) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:
             return subprocess.Popen(
                 self.command,

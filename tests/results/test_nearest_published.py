@@ -5,10 +5,9 @@ import pytest
 
 from kdbench.benchmarks import options_of
 from kdbench.plugins import registry
-from kdbench.results.leaderboard import leaderboard
-from kdbench.results.reported_column import published
+from kdbench.results.papers import nearest_published
 
-from .samples import cell, cells
+from .samples import cell, cells, leaderboard
 
 
 def run(selector, task="detection", dataset="digits", **more):
@@ -47,7 +46,7 @@ def depth(layers):
     ],
 )
 def test_nearest_published_setting(record, difference, setting):
-    got = published(record)
+    got = nearest_published(record)
     assert got.difference == pytest.approx(difference)
     assert got.setting.startswith(setting)
 
@@ -68,9 +67,9 @@ def test_nearest_published_setting(record, difference, setting):
     ],
     ids=lambda record: f"{record.selector}, {record.spec['pair'].get('task')}",
 )
-def test_blank_where_nothing_is_published(record):
+def test_blank_where_nothing_is_nearest_published(record):
     """Errors are not better when more; another option is another method; a variant may not be in the paper."""
-    got = published(record)
+    got = nearest_published(record)
     assert math.isnan(got.difference)
     assert got.setting == ""
 
@@ -91,7 +90,7 @@ def test_blank_where_nothing_is_published(record):
 def test_a_method_without_variants_is_known_by_its_options(selector, task, difference, setting):
     for package in ("kdbench_cwd", "kdbench_pkd"):
         lacking.extra(package, "pip install -e plugins/kdbench-cwd -e plugins/kdbench-pkd")
-    got = published(run(selector, task))
+    got = nearest_published(run(selector, task))
     assert got.difference == pytest.approx(difference, nan_ok=True)
     assert got.setting == setting
 
@@ -112,7 +111,7 @@ def test_options_that_raise_are_warned_of_and_leave_the_column_blank(add_plugin,
     add_plugin("bad-kd", source)
     record = cell("moody[weight=2]", options={"weight": 2.0}, described={"task": "detection"})
     with pytest.warns(UserWarning, match=r"method 'moody' of bad-kd 1\.0 failed in its options.*not today"):
-        assert math.isnan(published(record).difference)
+        assert math.isnan(nearest_published(record).difference)
 
 
 def test_rows_that_are_no_comparison_are_passed_over(tmp_path, monkeypatch):
@@ -125,7 +124,7 @@ def test_rows_that_are_no_comparison_are_passed_over(tmp_path, monkeypatch):
     file.write_text(text)
     card = registry().method("fine-grained").value
     monkeypatch.setitem(card.__dict__, "reported", file)
-    assert published(run("fine-grained")) == (pytest.approx(0.01), "KITTI mAP, T to S [X]")
+    assert nearest_published(run("fine-grained")) == (pytest.approx(0.01), "KITTI mAP, T to S [X]")
 
 
 def test_it_stands_in_the_leaderboard():
@@ -146,5 +145,5 @@ def test_it_stands_in_the_leaderboard():
 )
 def test_a_detector_is_compared_with_one_of_as_many_stages(family, difference, setting):
     lacking.extra("kdbench_pkd", "pip install -e plugins/kdbench-pkd")
-    got = published(run("pkd", described={"family": family}))
+    got = nearest_published(run("pkd", described={"family": family}))
     assert (got.difference, got.setting) == (pytest.approx(difference), setting)
