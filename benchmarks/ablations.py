@@ -1,4 +1,4 @@
-"""Write results/ablations/ from the records, one page a file of benchmarks/ablations/; --check compares only.
+"""Write results/ablations/ from the records, one page per file of benchmarks/ablations/; --check only compares.
 
 python benchmarks/ablations.py [--check]
 """
@@ -18,7 +18,7 @@ FILES = sorted((HERE / "ablations").glob("*.yaml"))
 
 
 def main() -> int:
-    """Write or check; 1 where a page is not what the records give."""
+    """Write or check the pages; return 1 if a page is out of date."""
     parser = argparse.ArgumentParser(description=__doc__.partition(";")[0])
     parser.add_argument("--check", action="store_true", help="fail where a page is not what the records give")
     check = parser.parse_args().check

@@ -1,7 +1,7 @@
-"""kdbench: benchmark and leaderboards for knowledge distillation in dense prediction.
+"""kdbench: benchmarks and leaderboards for knowledge distillation in dense prediction.
 
-The functions here do what the commands of the same names do, from a notebook or script. They print nothing:
-progress goes to the logger ``kdbench``.
+The functions here do the same as the commands of the same names, for use in a notebook or script. They print
+nothing; progress goes to the logger ``kdbench``.
 """
 
 from kdbench.experiments import evaluate, run, sweep, tune

@@ -45,7 +45,7 @@ def run(
 ) -> Record:
     """Train, distil and evaluate one method on one dataset, in this process.
 
-    The teacher and the plain student are trained too where they have no records yet. A cell that has a done
+    The teacher and the plain student are trained too if they have no records yet. A cell that has a finished
     record is not run again.
 
     Args:
@@ -53,38 +53,39 @@ def run(
         dataset: Name of the dataset.
         benchmark: A benchmark file that names the dataset, or defines it and its pairs.
         pair: Name of the teacher-student pair; default: the benchmark's or the dataset's first.
-        seed: At least 0.
+        seed: Random seed, at least 0.
         schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked.
-        teacher: Config of another teacher: a file, or ``mmdet::...`` or ``mmseg::...``; or ``timm:NAME``, a network
-            that gives feature maps, those of the setting ``teacher.out_indices``.
+        teacher: Config of another teacher: a file, ``mmdet::...`` or ``mmseg::...``; or a feature teacher,
+            ``timm:NAME``, with the setting ``teacher.out_indices``.
         student: Config of another student.
-        teacher_checkpoints: Weights of the teacher, one for each of an ensemble: a file, an address, or
-            ``mmdet::NAME`` or ``mmseg::NAME`` in OpenMMLab's model zoos; without any it is trained.
+        teacher_checkpoints: Weights of the teacher, one for each member of an ensemble: a file, a URL, or
+            ``mmdet::NAME`` or ``mmseg::NAME`` in OpenMMLab's model zoos; if empty, the teacher is trained.
         settings: Changes to the pair, each ``SECTION.KEY=VALUE``, such as ``schedule.iterations=500`` or
             ``student.backbone.depth=34``; ``inherit=true`` starts the students from the teacher's neck and heads.
         from_scratch: Ignore the initial weights that the pair's configs name.
-        device: ``cpu``, or the type of torch's accelerator, such as ``cuda``; default: that where there is one.
+        device: ``cpu``, or the type of torch's accelerator, such as ``cuda``; default: the accelerator if there is
+            one.
         precision: ``fp32``, or mixed precision with ``fp16`` (a GPU) or ``bf16`` (any device).
         data_root: Folder of the datasets; default: ``KDBENCH_DATA``, else ``data``.
         results: Folder of the records.
         work_dir: Folder of checkpoints, logs and exported students.
         workers: Data loading processes; default: 0 on a CPU, else one fewer than there are cores, at most 8.
-        step_limit: Seconds that one iteration may take before the run fails; default: any.
-        visualizers: Further visualisation backends of mmengine, such as ``TensorboardVisBackend``.
+        step_limit: Seconds that one iteration may take before the run fails; default: no limit.
+        visualizers: Additional visualisation backends of mmengine, such as ``TensorboardVisBackend``.
         download: Fetch initial weights and checkpoints that are not on this machine.
         force: Continue although a gate failed; the record says so.
-        rerun: Run a cell again that has a done record, and replace the record.
-        rehash: Read every file of the data again, whatever the index of hashes says.
-        console: Where progress is shown; default: the logger ``kdbench``, at level INFO.
+        rerun: Run a cell again although it has a finished record, and replace the record.
+        rehash: Hash every file of the dataset again, ignoring the index of hashes.
+        console: Receives progress; default: the logger ``kdbench``, at level INFO.
 
     Returns:
-        The record of the method's cell. Its ``score`` is the metric that ranks, in [0, 1].
+        The record of the method's cell. Its ``score`` is the ranking metric, in [0, 1].
 
     Raises:
-        kdbench.errors.ArgumentError: If an argument cannot be used.
-        kdbench.errors.UserError: If anything that is asked for is unknown or missing, or a gate fails.
+        kdbench.errors.ArgumentError: If an argument is invalid.
+        kdbench.errors.UserError: If a name is unknown, data is missing, or a gate fails.
         kdbench.errors.RunError: If a training failed; its ``record`` says why.
-        KeyboardInterrupt: When it is interrupted; the same call continues from the last checkpoint.
+        KeyboardInterrupt: If the run is interrupted; the same call continues from the last checkpoint.
     """
     from pathlib import Path
 
@@ -157,44 +158,43 @@ def sweep(
     rehash: bool = False,
     view: LineView | None = None,
 ) -> SweepResult:
-    """Run methods x datasets x pairs x seeds in worker processes. What has a done record is not run again.
+    """Run methods x datasets x pairs x seeds in worker processes. Cells with a finished record are not run again.
 
     Args:
-        files: Benchmark files; without any, ``methods`` and ``datasets`` say what to run.
-        methods: Selectors, or their list in one string as on the command line:
+        files: Benchmark files; if there are none, ``methods`` and ``datasets`` say what to run.
+        methods: Selectors, or a string that lists them as on the command line:
             ``"none,fine-grained[variant=I,G]"``.
-        datasets: Names, or one string with commas between them.
-        pairs: Names, likewise; default: the first of each dataset.
+        datasets: Names, or a comma-separated string.
+        pairs: Names, or a comma-separated string; default: the first of each dataset.
         seeds: Numbers, such as ``range(3)``, or ``"0..2"``; default: 0.
-        schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked; default: what the
-            files say.
-        settings: Changes to all pairs, as of :func:`run`, after those of the files' ``set``.
-        dry_run: Only find out what there is to run: ``plan`` of the result has it.
+        schedule: ``smoke`` runs a handful of iterations of everything, and is never ranked; default: the files'.
+        settings: Changes to all pairs, see :func:`run`; applied after the ``set`` of the files.
+        dry_run: Only determine what would run; see ``plan`` of the result.
         retry_failed: Run failed cells again.
-        max_lanes: Most students that train side by side in one worker, at least 1; default: no limit.
+        max_lanes: Maximum number of students that train side by side in one worker, at least 1; default: no limit.
         share_teacher: Train students with the same teacher side by side.
         executor: Where workers run, such as ``ray[address=auto]`` or ``slurm[partition=gpu,time=120]``.
-        slots: Workers at once, at least 1; default: as many as a GPU has room for, or one a CPU core.
-        device: As of :func:`run`; must be given where workers run elsewhere.
-        precision: As of :func:`run`.
-        data_root: As of :func:`run`.
-        results: As of :func:`run`.
-        work_dir: As of :func:`run`.
-        workers: Data loading processes of each worker, as of :func:`run`.
-        step_limit: As of :func:`run`.
-        download: As of :func:`run`.
-        force: As of :func:`run`.
-        rerun: As of :func:`run`.
-        rehash: As of :func:`run`.
-        view: Where progress is shown; default: the logger ``kdbench``, at level INFO.
+        slots: Number of workers at once, at least 1; default: as many as a GPU has room for, or one per CPU core.
+        device: See :func:`run`; required if workers run on other machines.
+        precision: See :func:`run`.
+        data_root: See :func:`run`.
+        results: See :func:`run`.
+        work_dir: See :func:`run`.
+        workers: Data loading processes of each worker, see :func:`run`.
+        step_limit: See :func:`run`.
+        download: See :func:`run`.
+        force: See :func:`run`.
+        rerun: See :func:`run`.
+        rehash: See :func:`run`.
+        view: Receives progress; default: the logger ``kdbench``, at level INFO.
 
     Returns:
-        The records of all cells that are done, and the failures. Where a KeyboardInterrupt came, ``stopped`` is
-        true: the workers have written checkpoints, and the same call continues from them.
+        The records of all finished cells, and the failures. After a KeyboardInterrupt ``stopped`` is true: the
+        workers have written checkpoints, from which the same call continues.
 
     Raises:
-        kdbench.errors.ArgumentError: If an argument cannot be used, or two do not fit together.
-        kdbench.errors.UserError: If anything that is asked for is unknown or missing.
+        kdbench.errors.ArgumentError: If an argument is invalid, or two contradict each other.
+        kdbench.errors.UserError: If a name is unknown or data is missing.
     """
     from pathlib import Path
 
@@ -263,32 +263,30 @@ def evaluate(
     rerun: bool = False,
     rehash: bool = False,
 ) -> Record:
-    """Measure given weights on a dataset's test split, without training anything.
+    """Evaluate given weights on a dataset's test split, without training anything.
 
-    Images are resized as the config's ``test_pipeline`` says. The record stands beside the leaderboards of the
-    dataset and takes no part in a ranking.
+    Images are resized according to the config's ``test_pipeline``. The result is shown below the dataset's
+    leaderboards and takes no part in a ranking.
 
     Args:
         model: Name of a model (``kdbench list models``), or a config: a file, ``mmdet::...`` or ``mmseg::...``.
         dataset: Name of the dataset.
-        checkpoint: The weights, as ``teacher_checkpoints`` of :func:`run`. Names that are not the model's are
-            changed as the config's ``revise_keys`` says.
-        device: As of :func:`run`.
-        data_root: As of :func:`run`.
-        results: As of :func:`run`.
+        checkpoint: The weights, as ``teacher_checkpoints`` of :func:`run`. The config's ``revise_keys`` renames foreign names.
+        device: See :func:`run`.
+        data_root: See :func:`run`.
+        results: See :func:`run`.
         work_dir: Folder of the logs.
-        workers: As of :func:`run`.
-        download: As of :func:`run`.
-        rerun: Measure again what has a record, and replace it.
-        rehash: As of :func:`run`.
+        workers: See :func:`run`.
+        download: See :func:`run`.
+        rerun: Evaluate again although there is a record, and replace it.
+        rehash: See :func:`run`.
 
     Returns:
-        The record; its ``score`` is the metric that ranks the dataset's methods, in [0, 1].
+        The record; its ``score`` is the ranking metric of the dataset, in [0, 1].
 
     Raises:
-        kdbench.errors.ArgumentError: If an argument cannot be used.
-        kdbench.errors.UserError: If anything that is asked for is unknown or missing, or the file has not all
-            weights of the model.
+        kdbench.errors.ArgumentError: If an argument is invalid.
+        kdbench.errors.UserError: If a name is unknown, data is missing, or the file lacks weights of the model.
     """
     from pathlib import Path
 
@@ -333,36 +331,35 @@ def tune(
 ) -> Study:
     """Search a method's options on validation images, never on the test split.
 
-    The first trial has the options as given, the rest are proposed by Optuna's TPE sampler. The validation images
-    are part of the training split, and no model of the study is trained on them. A trial that has ended is not run
-    again.
+    The first trial has the given options; Optuna's TPE sampler proposes the others. No model of the study is trained
+    on the validation images. A trial that has ended is not run again.
 
     Args:
-        method: Selector of the method. Options that it gives are fixed.
+        method: Selector of the method. The options in it are fixed.
         dataset: Name of the dataset.
-        trials: Sets of options to try, at least 1, failed ones included.
+        trials: Number of trials, at least 1, including failed ones.
         pair: Name of the teacher-student pair; default: the dataset's first.
         seed: Seed of the trainings and of the sampler, at least 0.
-        schedule: ``smoke`` runs a handful of iterations a trial, to see whether it works.
-        device: As of :func:`run`.
-        precision: As of :func:`run`.
-        data_root: As of :func:`run`.
+        schedule: ``smoke`` runs a handful of iterations per trial, to see whether it works.
+        device: See :func:`run`.
+        precision: See :func:`run`.
+        data_root: See :func:`run`.
         results: Folder of the records; the study is a JSON file in ``tuning`` below it.
         work_dir: Folder of checkpoints, logs and the records of the trials.
-        workers: As of :func:`run`.
-        download: As of :func:`run`.
-        force: As of :func:`run`.
-        console: As of :func:`run`.
+        workers: See :func:`run`.
+        download: See :func:`run`.
+        force: See :func:`run`.
+        console: See :func:`run`.
 
     Returns:
-        The study. Its ``best()`` is the best trial, whose ``selector`` can be run; None where every trial failed.
+        The study. Its ``best()`` is the best trial, whose ``selector`` can be run, or None if every trial failed.
 
     Raises:
-        kdbench.errors.ArgumentError: If an argument cannot be used.
-        kdbench.errors.UserError: If anything that is asked for is unknown or missing, Optuna among it, if there is
-            nothing to search, or if another process runs this study.
+        kdbench.errors.ArgumentError: If an argument is invalid.
+        kdbench.errors.UserError: If a name is unknown, data or Optuna is missing, there is nothing to search, or
+            another process runs this study.
         kdbench.errors.RunError: If the training of the teacher or the plain student failed.
-        KeyboardInterrupt: When it is interrupted; the same call continues from the last checkpoint.
+        KeyboardInterrupt: If the study is interrupted; the same call continues from the last checkpoint.
     """
     from pathlib import Path
 

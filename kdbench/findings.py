@@ -22,17 +22,18 @@ def compare(
     pair: str | None = None,
     results: str | Path = "results",
 ) -> list[Comparison]:
-    """Say whether the second method is better than the first, which is often ``none``, the plain student.
+    """Compare a method with another one, often ``none``, the plain student.
 
     Args:
-        first: Selector of the method that is compared with.
-        second: Selector of the method that is judged.
+        first: Selector of the reference method.
+        second: Selector of the method whose gain over the reference is measured.
         dataset: Only this dataset; default: all.
         pair: Only this teacher-student pair; default: all.
         results: Folder of the records.
 
     Returns:
-        A comparison for each dataset, pair, recipe and teacher with results of both; ``verdict`` has the answer.
+        One comparison for each dataset, pair, recipe and teacher with results of both methods; its ``verdict`` says
+        whether the second is better.
 
     Raises:
         kdbench.errors.UserError: If a method, dataset or pair is unknown or has no results, or if the methods have
@@ -51,21 +52,22 @@ def leaderboard(
     methods: Sequence[str] = (),
     sort: str | None = None,
 ) -> pd.DataFrame:
-    """Return the leaderboards of datasets or benchmark files as one frame.
+    """Return the leaderboards of datasets or benchmark files as one data frame.
 
-    Its columns are those of :data:`kdbench.results.row.COLUMNS`, then the secondary metrics.
+    The columns are those of :data:`kdbench.results.row.COLUMNS`, followed by the secondary metrics.
 
     Args:
-        targets: Names of datasets and paths of benchmark files; all datasets by default.
+        targets: Names of datasets and paths of benchmark files; default: all datasets.
         results: Folder of the records.
-        methods: Selectors to show, or names of methods for all of their selectors; default: all.
-        sort: Column to sort each ranking by; default: its rank.
+        methods: Selectors to show, or names of methods, which stand for all of their selectors; default: all.
+        sort: Column to sort each ranking by; default: the rank.
 
     Returns:
-        A row a method and ranking, the teacher and the plain student always; no row where nothing can be ranked.
+        One row per ranking and method, always including the teacher and the plain student; empty if nothing can be
+        ranked.
 
     Raises:
-        kdbench.errors.UserError: For a bad benchmark file, an unknown dataset, method or column.
+        kdbench.errors.UserError: If a benchmark file is invalid, or a dataset, method or column is unknown.
     """
     from itertools import chain
     from pathlib import Path
@@ -94,35 +96,35 @@ def reproduce(
     anyway: bool = False,
     console: LineConsole | None = None,
 ) -> Agreement:
-    """Run a recorded cell again, from nothing, and say whether the new result agrees with the record.
+    """Run a recorded cell again, from scratch, and check whether the new result agrees with the record.
 
-    On the CPU of the same kind of machine, with the same versions, every metric has to be identical; elsewhere the
-    metric that ranks has to be within the noise, which is the spread over the row's seeds. Nothing is written to
+    On a CPU of the same kind of machine, with the same versions, every metric must be identical; elsewhere the
+    ranking metric must be within the noise, which is the spread over the row's seeds. Nothing is written to
     ``results``.
 
     Args:
         row: A record's file, the first digits (at least 6) of its identity, or a selector.
-        dataset: Name of the dataset, where ``row`` is a selector; default: any, if only one fits.
-        pair: Name of the teacher-student pair, likewise.
+        dataset: Name of the dataset, if ``row`` is a selector; default: any, if only one fits.
+        pair: Name of the teacher-student pair, if ``row`` is a selector; default: any, if only one fits.
         seed: Seed of the row; default: that of the record, or the lowest.
         benchmark: A benchmark file that defines the row's dataset or pair.
-        teacher_checkpoints: As of :func:`run`, where the row's teachers were given.
-        device: As of :func:`run`; default: the type of device that the record names.
-        data_root: As of :func:`run`.
+        teacher_checkpoints: See :func:`run`; needed if the row's teachers had given checkpoints.
+        device: See :func:`run`; default: the type of device in the record.
+        data_root: See :func:`run`.
         results: Folder of the records.
-        work_dir: Folder of the runs: a teacher with the recorded weights is taken from it. The new run is in
+        work_dir: Folder of the runs, from which a teacher with the recorded weights is reused. The new run is in
             ``reproduced`` below it, and is removed if it agrees.
-        download: As of :func:`run`.
+        download: See :func:`run`.
         anyway: Run even if the code, a plugin or the data differ from the record.
-        console: As of :func:`run`.
+        console: See :func:`run`.
 
     Returns:
         The verdict, ``agrees`` with the reason ``why``, and both records, ``then`` and ``now``.
 
     Raises:
-        kdbench.errors.ArgumentError: If an argument cannot be used.
-        kdbench.errors.UserError: If no row or more than one is meant, it has no result, or what would run differs
-            from the record; the log says in what.
+        kdbench.errors.ArgumentError: If an argument is invalid.
+        kdbench.errors.UserError: If no row or several rows match, the row has no result, or the code, a plugin or the
+            data differ from the record; the log names the differences.
     """
     from pathlib import Path
 

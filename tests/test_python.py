@@ -1,4 +1,4 @@
-"""The functions of ``kdbench`` itself: what they take, return, raise and print."""
+"""The functions of ``kdbench``: their arguments, results, errors and output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN_IN = {"console", "view"}
 
 @pytest.fixture
 def place(tmp_path, small_digits, monkeypatch):
-    """An empty working directory, with the data of digits elsewhere."""
+    """An empty working directory, with the data of digits in another folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

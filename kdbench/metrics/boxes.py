@@ -13,17 +13,17 @@ EXACT = 2.0**53
 
 
 def table(values: Any, columns: int, what: str) -> Array:
-    """Return ``values`` as an (N, ``columns``) array of finite numbers below 2^53; nothing at all has N = 0.
+    """Return ``values`` as an (N, ``columns``) array of finite numbers below 2^53; an empty input gives N = 0.
 
-    Larger ones, such as hashes for ids of images, are no longer told apart as floating-point numbers.
+    Floating-point numbers no longer tell larger ones apart, such as hashes used as ids of images.
 
     Args:
         values: Array or nested sequence.
         columns: Number of columns.
-        what: What the rows are, for the message.
+        what: Name of the rows, for messages.
 
     Raises:
-        ValueError: If the shape is another, or a number is not finite or too large.
+        ValueError: If the shape is wrong or a number is not finite or too large.
     """
     array = np.asarray(values, np.float64)
     if array.size == 0:
@@ -43,7 +43,7 @@ def corners(boxes: Array) -> Array:
 
 
 def areas(boxes: Array, pixel: float = 0.0) -> Array:
-    """Return the (N,) areas of boxes; ``pixel`` is 1 where both corners are pixels of the box."""
+    """Return the (N,) areas of boxes; ``pixel`` is 1 if both corners are pixels of the box."""
     return (boxes[:, 2] - boxes[:, 0] + pixel) * (boxes[:, 3] - boxes[:, 1] + pixel)
 
 
@@ -56,7 +56,7 @@ def intersections(first: Array, second: Array, pixel: float = 0.0) -> Array:
 
 
 def overlaps(first: Array, second: Array, pixel: float = 0.0) -> Array:
-    """Return the (N, M) intersections over unions, 0 where nothing is shared; ``pixel`` as in :func:`areas`."""
+    """Return the (N, M) intersections over unions; ``pixel`` as in :func:`areas`."""
     shared = intersections(first, second, pixel)
     united = areas(first, pixel)[:, None] + areas(second, pixel)[None] - shared
     return ratio(shared, united)

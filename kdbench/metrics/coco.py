@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 Truth = str | Path | Mapping[str, Any]
 Detections = str | Path | Sequence[Mapping[str, Any]]
 STATISTICS = {"AP": 0, "AP50": 1, "AP75": 2, "APs": 3, "APm": 4, "APl": 5, "AR1": 6, "AR10": 7, "AR100": 8}
-"""Name -> its place in pycocotools' summary."""
+"""Name -> index in pycocotools' summary."""
 
 
 def coco_ap(truth: Truth, detections: Detections) -> dict[str, float]:
     """Return COCO's summary of boxes, as pycocotools computes it.
 
-    AP is the mean over IoU 0.5 to 0.95 and classes; APs, APm and APl are of boxes under 32^2, up to 96^2 and over
-    96^2 pixels; AR1, AR10 and AR100 are the recalls with that many detections an image. Crowds are ignored. Ids of
-    annotations do not matter (pycocotools by itself takes the box of id 0 for missed).
+    AP is the mean over IoU 0.5 to 0.95 and classes; APs, APm and APl are for boxes below 32^2, up to 96^2 and above
+    96^2 pixels; AR1, AR10 and AR100 are the recalls with that many detections per image. Crowds are ignored. Ids of
+    annotations do not matter (pycocotools itself takes the box of id 0 for missed).
 
     Args:
-        truth: A COCO json of instances, as a path or as read. An annotation without ``area`` has its box's.
-        detections: A COCO list of results (``image_id``, ``category_id``, ``bbox``, ``score``), as a path or as
-            read.
+        truth: A COCO json of instances, as a path or parsed. If an annotation has no ``area``, its box's is used.
+        detections: A COCO list of results (``image_id``, ``category_id``, ``bbox``, ``score``), as a path or
+            parsed.
 
     Returns:
-        Name -> fraction, or -1 where the truth has nothing to judge (such as no small box).
+        Name -> fraction, or -1 if the truth has no such boxes (for example no small ones).
 
     Raises:
-        ValueError: If the truth or the detections are no such content, of other images than each other, or hold a
-            number that is not finite.
+        ValueError: If the truth or the detections are malformed, hold a number that is not finite, or
+            their images do not match.
         OSError: If a file cannot be read.
     """
     return summary(evaluated(_read(truth), _read(detections)))
 
 
 def evaluated(truth: Any, detections: Any) -> COCOeval:
-    """Return pycocotools' evaluation of boxes; it writes into what it is given. Raises as :func:`coco_ap`.
+    """Return pycocotools' evaluation of boxes; it modifies its arguments. Raises like :func:`coco_ap`.
 
     Args:
-        truth: What a COCO json holds.
-        detections: A list of results.
+        truth: Content of a COCO json.
+        detections: List of results.
     """
     from pycocotools.cocoeval import COCOeval
 
@@ -68,7 +68,7 @@ def summary(evaluation: COCOeval) -> dict[str, float]:
 
 
 def class_averages(evaluation: COCOeval) -> dict[int, float]:
-    """Return category id -> AP over boxes of all sizes; -1 for a class without a box to find."""
+    """Return category id -> AP over boxes of all sizes; -1 for a class without boxes in the truth."""
     precision = evaluation.eval["precision"][:, :, :, 0, -1]  # thresholds, recalls, classes
     values = (column[column > -1] for column in precision.transpose(2, 0, 1))
     averages = [float(each.mean()) if each.size else -1.0 for each in values]
@@ -76,7 +76,7 @@ def class_averages(evaluation: COCOeval) -> dict[int, float]:
 
 
 def _read(source: Any) -> Any:
-    """Return what a file holds, or a copy of what was read, since pycocotools writes into it."""
+    """Return the content of a file, or a copy of parsed content, since pycocotools modifies it."""
     if isinstance(source, str | Path):
         return json.loads(Path(source).read_text(encoding="utf-8"))
     return copy.deepcopy(list(source) if isinstance(source, Sequence) else source)

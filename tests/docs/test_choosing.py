@@ -19,7 +19,7 @@ def choosing():
 
 
 def board(pair, gains, **more):
-    """A ranking of methods with these gains, three seeds each."""
+    """Return a ranking of methods with these gains, three seeds each."""
     more = {"pair": pair, "described": {"family": PAIRS[pair]}, **more}
     made = [*cells("none", {0: 0.5, 1: 0.52, 2: 0.51}, **more), teacher()]
     for name, (gain, noise) in gains.items():
@@ -29,7 +29,7 @@ def board(pair, gains, **more):
 
 
 def part(text, title):
-    """The part of the page below a heading."""
+    """Return the part of the page below a heading."""
     return text.partition(f"## {title}")[2].partition("\n## ")[0]
 
 

@@ -1,4 +1,4 @@
-"""COCO's average precision: fixed numbers of real detections, and its edges by hand."""
+"""COCO's average precision: reference values for real detections, and edge cases by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OF_THE_PHOTOS = {
     "AR10": 0.5206472000222001,
     "AR100": 0.522570276945277,
 }
-"""What pycocotools 2.0 printed of them, in full."""
+"""Complete output of pycocotools 2.0 for these detections."""
 
 
 def test_a_models_detections_on_a_hundred_photos(shared_data, tmp_path):
@@ -151,7 +151,7 @@ def test_it_follows_the_published_steps(seed):
 
 
 def truth(*annotations):
-    """One image of class 3; an annotation is a box and whether it is a crowd."""
+    """Return a truth with one image and class 3; an annotation is a box and whether it is a crowd."""
     entries = [
         {
             "id": number,

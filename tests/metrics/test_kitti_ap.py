@@ -168,7 +168,7 @@ def test_it_follows_the_published_steps(seed, name, tmp_path):
 
 @pytest.fixture
 def judge(tmp_path):
-    """Return AP40 (moderate unless told) of the lines of one frame."""
+    """Return AP40 (by default moderate) of the lines of one frame."""
 
     def judged(truth, found, name="Car", level="moderate"):
         for folder, lines in (("truth", truth), ("found", found)):
@@ -183,7 +183,7 @@ HIT = line("Car", *CAR, score=0.5)
 
 
 def test_one_car_found_is_one_slot_and_all_others_are_not_reached(judge):
-    """One score is one threshold, at recall 0: AP40 leaves that slot out, AP11 has it."""
+    """One score gives one threshold, at recall 0, which AP40 leaves out and AP11 includes."""
     assert judge([line("Car", *CAR)], [HIT]) == 0.0
     assert judge([line("Car", *CAR), line("Car", *FAR)], [HIT, line("Car", *FAR, score=0.4)]) == 1 / 40
 
@@ -196,7 +196,7 @@ CARS = [line("Car", *CAR), line("Car", *FAR)]
 
 
 MISTAKE, NONE = 2 / 3 / 40, 1 / 40
-"""AP40 of two cars that are found, with and without a mistake of a higher score."""
+"""AP40 of two cars that are found, with and without a false positive of a higher score."""
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_match_must_exceed_the_overlap(judge):
 
 
 def test_a_small_detection_of_another_class_hides_a_target(judge):
-    """Its height is cut to 24 pixels: it is ignored whatever its class, and its higher score takes the target."""
+    """It is 24 pixels high, so it is ignored whatever its class, but its higher score takes the target."""
     cars = [line("Car", 0, 0, 100, 25.5), line("Car", *FAR)]
     found = [line("Car", 0, 0, 100, 25.5, score=0.5), line("Car", *FAR, score=0.4)]
     assert judge(cars, found) == NONE

@@ -13,7 +13,7 @@ BOX, FAR = (0, 0, 9, 9), (40, 40, 49, 49)
 
 
 def devkit(truth, detections, overlap, points):
-    """VOCevaldet.m, a line for a line."""
+    """Follow VOCevaldet.m line by line."""
     taken, tp, fp = set(), [], []
     for image, *box, _ in sorted(detections, key=lambda row: -row[5]):
         best, chosen = -math.inf, None

@@ -1,4 +1,4 @@
-"""Studies with trainings that cost nothing; a real one is in tests/cli/test_tune.py."""
+"""Studies with fake trainings; a real one is in tests/cli/test_tune.py."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Silent:
 
 
 class Lab:
-    """Runs studies; ``trained`` has the selector of each run, ``on`` what it was trained on and by whom taught."""
+    """Runs studies; ``trained`` has the selector of each run, ``on`` its training data and teacher."""
 
     def __init__(self, data, root):
         self.data, self.root = data, root
@@ -75,7 +75,7 @@ class Lab:
 def lab(monkeypatch, small_digits, tmp_path):
     made = Lab(small_digits, tmp_path)
     monkeypatch.setattr(tuning, "Session", made.session)
-    for room in (tuning, provenance):  # they take half a second each time
+    for room in (tuning, provenance):  # the real functions take half a second each time
         monkeypatch.setattr(room, "versions", lambda: {"python": "3"})
     return made
 
@@ -152,7 +152,7 @@ def test_the_same_command_runs_nothing_again_and_more_trials_go_on(lab):
     five = lab.run(5)
     assert lab.trained == [trial.selector for trial in five.trials[3:]]
     assert five.trials[:3] == three.trials
-    assert lab.run(3) == five, "those beyond are kept"
+    assert lab.run(3) == five, "trials beyond the requested number are kept"
 
 
 def same(trials):
