@@ -271,7 +271,8 @@ def evaluate(
     Args:
         model: Name of a model (``kdbench list models``), or a config: a file, ``mmdet::...`` or ``mmseg::...``.
         dataset: Name of the dataset.
-        checkpoint: The weights, as ``teacher_checkpoints`` of :func:`run`. The config's ``revise_keys`` renames foreign names.
+        checkpoint: The weights, as ``teacher_checkpoints`` of :func:`run`. The config's ``revise_keys`` renames
+            foreign names.
         device: See :func:`run`.
         data_root: See :func:`run`.
         results: See :func:`run`.
@@ -331,8 +332,8 @@ def tune(
 ) -> Study:
     """Search a method's options on validation images, never on the test split.
 
-    The first trial has the given options; Optuna's TPE sampler proposes the others. No model of the study is trained
-    on the validation images. A trial that has ended is not run again.
+    The first trial has the given options; Optuna's TPE sampler proposes the others. No model of the study is
+    trained on the validation images. A trial that has ended is not run again.
 
     Args:
         method: Selector of the method. The options in it are fixed.
