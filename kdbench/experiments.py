@@ -320,8 +320,8 @@ def tune(
 ) -> Study:
     """Search a method's options on validation images, never on the test split.
 
-    The first trial has the given options; Optuna's TPE sampler proposes the others. No model of the study is trained
-    on the validation images. A trial that has ended is not run again.
+    The first trial has the given options; Optuna's TPE sampler proposes the others. No model of the study is
+    trained on the validation images. A trial that has ended is not run again.
 
     Args:
         method: Selector of the method. The options in it are fixed.

@@ -123,8 +123,8 @@ def reproduce(
 
     Raises:
         kdbench.errors.ArgumentError: If an argument is invalid.
-        kdbench.errors.UserError: If no row or several rows match, the row has no result, or the code, a plugin or the
-            data differ from the record; the log names the differences.
+        kdbench.errors.UserError: If no row or several rows match, the row has no result, or the code, a plugin or
+            the data differ from the record; the log names the differences.
     """
     from pathlib import Path
 
