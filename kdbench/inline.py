@@ -16,7 +16,7 @@ from kdbench.cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
-from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
+from kdbench.specs import Family, Label, Model, Pair, Schedule, Spec, Task, is_feature_network
 
 DEFAULTS = {
     "voc": "AP50",
@@ -58,8 +58,8 @@ class InlineDataset(Spec):
     train: Parts
     test: Parts
     val: Parts | None = None
-    title: str = ""
-    classes: tuple[str, ...] | None = None
+    title: Label = ""
+    classes: tuple[Label, ...] | None = None
     """Class names; those of a COCO json or of ``mask_values`` by default."""
     metric: str | None = None
     image_suffix: str = ""
@@ -68,8 +68,8 @@ class InlineDataset(Spec):
     reduce_zero_label: bool = False
     """Masks have 0 where nothing is labelled, and class numbers from 1 on: short for such ``mask_values``."""
     ignore_index: int = 255
-    license: str = ""
-    link: str = ""
+    license: Label = ""
+    link: Label = ""
     citation: str = ""
 
     def card(self, folder: Path) -> Dataset:
@@ -170,7 +170,7 @@ class InlinePair(Spec):
     """A pair in a benchmark file; see :class:`kdbench.specs.Pair` for what is not said here."""
 
     name: Name
-    title: str = ""
+    title: Label = ""
     family: Family | None = None
     teacher: InlineTeacher
     student: Model

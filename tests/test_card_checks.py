@@ -59,6 +59,9 @@ SOURCE = ModelCard(name="my-zoo", title="My zoo", task=None, features="my_zoo:en
             {"task": "segmentation", "metric": "mIoU", "classes": ("road",)},
             "'screws' has one class to tell apart",
         ),
+        (DATASET, {"classes": ("a", "b", "a")}, "class 'a' of 'screws': it stands twice"),
+        (DATASET, {"classes": ("a", " ")}, "class ' ' of 'screws': it is empty"),
+        (DATASET, {"classes": ("a\x1b[2J",)}, "class 'a\\x1b[2J' of 'screws': it has characters that cannot"),
         (
             DATASET,
             {"task": "segmentation", "metric": "mIoU", "ignore_index": 0},

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kdbench.results.record import Record
-from kdbench.text import LONGEST, printable
+from kdbench.text import LONGEST, printable, unfit
 
 FREE = ("made", "spec")
 """Parts of a record whose texts may be long: a command, the edits of a model."""
@@ -18,10 +18,8 @@ def unfit_texts(record: Record) -> Iterator[str]:
     for part, value in record.model_dump(mode="json").items():
         most = LONG if part in FREE else LONGEST
         for where, text in _texts(part, value):
-            if not text.isprintable():
-                yield f"{where}: it has characters that cannot be seen"
-            elif len(text) > most:
-                yield f"{where}: it has {len(text)} letters, more than {most}"
+            if fault := unfit(text, most):
+                yield f"{where}: {fault}"
 
 
 def _texts(where: str, value: Any) -> Iterator[tuple[str, str]]:
