@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model
 from kdbench import strict_yaml
 from kdbench.changes import change
 from kdbench.errors import UserError, explain
+from kdbench.files import read_regular
 from kdbench.inline import Inline
 from kdbench.plugins import registry
 from kdbench.selectors import canonical, method_of, parse, resolve
@@ -169,7 +170,7 @@ def load(path: Path) -> Benchmark:
         UserError: One line with the file, the key and what is wrong with it.
     """
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except OSError as error:
         raise UserError(f"cannot read benchmark {path}: {error.strerror}.") from error
     return looked_up(parsed(text, str(path)), str(path))

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kdbench.datasets.boxes import Annotation, Labelled, Size
-from kdbench.files import parsed_once
+from kdbench.files import parsed_once, read_regular
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def read(path: Path) -> CocoFile:
         ValueError: In words, where it is malformed.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no COCO json ({error})") from error
     images, annotations, categories = (
