@@ -7,7 +7,6 @@ a pixel wide or high, or without area, are no targets.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,6 +14,9 @@ from typing import Any
 
 from kdbench.datasets.boxes import Annotation, Labelled, Size
 from kdbench.files import parsed_once, read_regular
+
+MOST = 1e12
+"""No measure of a box, in pixels or square pixels, is larger."""
 
 
 @dataclass(frozen=True)
@@ -152,12 +154,14 @@ def _check(entry: Mapping[str, Any], names: Mapping[int, str], classes: Mapping[
             raise ValueError(f"the {key} of {which} is {entry.get(key)!r}, which is not in the file")
     if len(list(_numbers(entry.get("bbox")))) != 4:
         raise ValueError(f"the bbox of {which} is {entry.get('bbox')!r}: give x, y, width and height")
+    if entry.get("iscrowd") not in (None, 0, 1):
+        raise ValueError(f"the iscrowd of {which} is {entry['iscrowd']!r}: give 0 or 1")
     if "area" in entry and not list(_numbers([entry["area"]])):
         raise ValueError(f"the area of {which} is {entry['area']!r}, no number")
 
 
 def _numbers(values: Any) -> Iterator[float]:
-    """Yield the finite numbers of a list."""
+    """Yield the numbers of a list that can be a measure in pixels."""
     for value in values if isinstance(values, list) else ():
-        if type(value) in (int, float) and math.isfinite(value):
+        if type(value) in (int, float) and abs(value) <= MOST:
             yield float(value)
