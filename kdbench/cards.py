@@ -38,6 +38,8 @@ MEASURED = {
     "AP_hard": ("widerface",),
 }
 """Metric -> the formats whose evaluation measures it, where not all of its task do."""
+REPORTED = frozenset(("table", "dataset", "teacher", "student", "variant", "metric", "value", "source"))
+"""Columns of the published numbers."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -149,8 +151,7 @@ class MethodCard:
                 f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
             )
         _check_families(self)
-        if self.reported is not None and not self.reported.is_file():
-            raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
+        _check_reported(self)
         if type(self.revision) is not int or self.revision < 1:
             raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
 
@@ -371,6 +372,17 @@ class MetricCard:
 def _check_options(card: MethodCard | ExecutorCard) -> None:
     if not (isinstance(card.options, type) and issubclass(card.options, Options)):
         raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
+
+
+def _check_reported(card: MethodCard) -> None:
+    if card.reported is not None and not card.reported.is_file():
+        raise ValueError(f"the reported numbers of '{card.name}' are not there: {card.reported}")
+    try:
+        rows = card.published()
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"the reported numbers of '{card.name}' are no CSV in UTF-8: {error}") from error
+    if lacking := sorted(REPORTED - rows[0].keys()) if rows else []:
+        raise ValueError(f"the reported numbers of '{card.name}' have no column {', '.join(lacking)}")
 
 
 def _check_families(card: MethodCard) -> None:

@@ -105,6 +105,30 @@ def test_others_are_refused(card, changes, told):
     assert str(refused.value).startswith(told)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"table,value\n1,70\n", "have no column dataset, metric, source, student, teacher, variant"),
+        ("table,value\nö,1\n".encode("latin-1"), "are no CSV in UTF-8: 'utf-8' codec can't decode"),
+        ("table,value\n".encode("utf-16"), "are no CSV in UTF-8: 'utf-8' codec can't decode"),
+        (b"table,value\n" + b"x" * 200_000, "are no CSV in UTF-8: field larger than field limit"),
+    ],
+)
+def test_published_numbers_that_cannot_be_read_are_refused(tmp_path, content, told):
+    file = tmp_path / "reported.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"the reported numbers of 'glue' {told}"):
+        dataclasses.replace(METHOD, reported=file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"paper,table,dataset,teacher,student,variant,metric,value,source\n"]
+)
+def test_a_paper_may_have_no_numbers(tmp_path, content):
+    (file := tmp_path / "reported.csv").write_bytes(content)
+    assert dataclasses.replace(METHOD, reported=file).published() == []
+
+
 def test_the_plugin_is_broken_and_no_other(add_plugin, monkeypatch):
     source = """
     from kdbench.api import MetricCard

@@ -10,6 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
+from kdbench.cards import REPORTED
 from kdbench.specs import Family
 
 BASELINE = "plain"
@@ -28,7 +29,6 @@ SOURCES = {
 TAGS = f"{'; '.join(f'{tag}: {what}' for tag, what in SOURCES.items())}."
 DENSE = r"RetinaNet|GFL|FCOS|ATSS|RepPoints"
 """Dense detectors, by the name of a published student."""
-NEEDED = ("table", "dataset", "teacher", "student", "variant", "metric", "value", "source")
 Row = Mapping[str, str]
 
 
@@ -100,12 +100,12 @@ def is_error(metric: str) -> bool:
 def _rows(file: Path) -> Iterator[Row]:
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            if all(row.get(name) is not None for name in NEEDED) and _is_number(row):
+            if all(row.get(name) is not None for name in REPORTED) and _is_number(row):
                 yield row
 
 
 def _is_number(row: Row) -> bool:
-    return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", row["value"]) is not None
+    return re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,9})?", row["value"]) is not None
 
 
 def _setting(row: Row) -> tuple[str, ...]:
