@@ -6,20 +6,21 @@ The dataset and the pairs are names, or are defined in the file itself (:mod:`kd
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import yaml
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from kdbench import strict_yaml
 from kdbench.changes import change
 from kdbench.errors import UserError, explain
+from kdbench.files import read_regular
 from kdbench.inline import Inline
 from kdbench.plugins import registry
 from kdbench.selectors import canonical, method_of, parse, resolve
-from kdbench.specs import PLAIN, Spec
+from kdbench.specs import PLAIN, Label, Seed, Spec
 
 RANGE = re.compile(r"\s*([0-9]{1,9})\s*\.\.\s*([0-9]{1,9})\s*")
 MOST_SEEDS = 1000
@@ -43,9 +44,8 @@ def _entry(value: Any) -> Any:
     return {"method": value} if isinstance(value, str) else value
 
 
-Name = Annotated[str, Field(min_length=1)]
+Name = Annotated[Label, Field(min_length=1)]
 Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-Seed = Annotated[int, Field(ge=0, strict=True)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS), BeforeValidator(seed_range)]
 Column = Literal["table", "dataset", "teacher", "student", "metric"]
 
@@ -170,7 +170,7 @@ def load(path: Path) -> Benchmark:
         UserError: One line with the file, the key and what is wrong with it.
     """
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except OSError as error:
         raise UserError(f"cannot read benchmark {path}: {error.strerror}.") from error
     return looked_up(parsed(text, str(path)), str(path))
@@ -183,9 +183,9 @@ def parsed(text: str | bytes, source: str) -> Benchmark:
         UserError: One line with the source, the key and what is wrong with it.
     """
     try:
-        values = yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())}.") from error
+        values = strict_yaml.read(text)
+    except ValueError as error:
+        raise UserError(f"{source}: not YAML: {error}.") from error
     if not isinstance(values, dict):
         raise UserError(f"{source}: a benchmark is a mapping with title, dataset, pairs, methods and seeds.")
     own = _defined(values, source)
@@ -273,17 +273,3 @@ def _no_repetition(key: str, values: tuple[Any, ...]) -> None:
     for value in values:
         if values.count(value) > 1:
             raise ValueError(f"{key}: '{value}' stands there more than once")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML loader that refuses duplicate keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a mapping after checking its keys."""
-        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key '{key[1]}' is given twice", node.start_mark
-                )
-        return super().construct_mapping(node, deep)

@@ -11,13 +11,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from kdbench.mask_values import fault_of
 from kdbench.specs import TASKS, Family, Task, TeacherStage, families_of, task_of
+from kdbench.text import unfit
 
+T = TypeVar("T")
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
     "detection": ("voc", "coco", "kitti", "caltech", "widerface", "ilsvrc"),
     "segmentation": ("masks",),
@@ -36,6 +38,8 @@ MEASURED = {
     "AP_hard": ("widerface",),
 }
 """Metric -> the formats whose evaluation computes it, if only some of its task's formats do."""
+REPORTED = frozenset(("table", "dataset", "teacher", "student", "variant", "metric", "value", "source"))
+"""Columns of the published numbers."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -148,8 +152,7 @@ class MethodCard:
                 f"the tasks of '{self.name}' are {self.tasks}: give a tuple of {', '.join(TASKS)}"
             )
         _check_families(self)
-        if self.reported is not None and not self.reported.is_file():
-            raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
+        _check_reported(self)
         if type(self.revision) is not int or self.revision < 1:
             raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
 
@@ -244,8 +247,7 @@ class Dataset:
             raise ValueError(f"the format of '{self.name}' is {self.format!r}: give {known}")
         if self.metric in METRICS and self.metric not in (fitting := self._own_metrics()):
             raise ValueError(f"the metric of '{self.name}' is {self.metric!r}: give {' or '.join(fitting)}")
-        if not _is_tuple(self.classes, str) or not self.classes:
-            raise TypeError(f"the classes of '{self.name}' are {self.classes!r}: give a tuple of names")
+        _check_classes(self.name, self.classes)
         judged = len(self.classes) - (self.ignore_index in range(len(self.classes)))
         if self.task == "segmentation" and judged < 2:
             raise ValueError(f"'{self.name}' has one class to tell apart: name the background as a class too")
@@ -374,6 +376,17 @@ def _check_options(card: MethodCard | ExecutorCard) -> None:
         raise TypeError(f"the options of '{card.name}' are not a subclass of kdbench.api.Options")
 
 
+def _check_reported(card: MethodCard) -> None:
+    if card.reported is not None and not card.reported.is_file():
+        raise ValueError(f"the reported numbers of '{card.name}' are not there: {card.reported}")
+    try:
+        rows = card.published()
+    except (OSError, ValueError, csv.Error) as error:
+        raise ValueError(f"the reported numbers of '{card.name}' are no CSV in UTF-8: {error}") from error
+    if lacking := sorted(REPORTED - rows[0].keys()) if rows else []:
+        raise ValueError(f"the reported numbers of '{card.name}' have no column {', '.join(lacking)}")
+
+
 def _check_families(card: MethodCard) -> None:
     known, given = families_of(*card.tasks), card.families
     each = not given or {task_of(family) for family in given} == set(card.tasks)
@@ -387,7 +400,21 @@ def _check_reference(name: str, field: str, value: object) -> None:
         raise ValueError(f"the {field} of '{name}' is {value!r}: give 'package.module:name'")
 
 
-def _is_tuple(values: object, kind: type) -> bool:
+def _check_classes(name: str, classes: object) -> None:
+    """Refuse what are no names, or not each another: of two of one name the first would never be seen."""
+    if not _is_tuple(classes, str) or not classes:
+        raise TypeError(f"the classes of '{name}' are {classes!r}: give a tuple of names")
+    for one in classes:
+        fault = (
+            unfit(one)
+            or (not one.strip() and "it is empty")
+            or (classes.count(one) > 1 and "it stands twice")
+        )
+        if fault:
+            raise ValueError(f"class {one!r} of '{name}': {fault}")
+
+
+def _is_tuple(values: object, kind: type[T]) -> TypeGuard[tuple[T, ...]]:
     return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
 
 

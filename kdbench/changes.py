@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-import yaml
-
+from kdbench import strict_yaml
 from kdbench.errors import ArgumentError
 from kdbench.plugins import suggestion
 from kdbench.specs import Schedule
@@ -45,7 +45,8 @@ class Change(NamedTuple):
             return False
         found = part[self.key]
         if isinstance(found, float) and isinstance(self.value, str):  # YAML 1.1 reads 1e-3 as a string
-            return str(found) == str(float(self.value))
+            with suppress(ValueError):
+                return found == float(self.value)
         return bool(found == self.value)
 
     @property
@@ -66,8 +67,8 @@ def change(text: str) -> Change:
         why = f"write SECTION.key=value, SECTION one of {', '.join(SECTIONS)}, or {INHERIT}=true."
         raise ArgumentError("settings", why, text)
     try:
-        value = yaml.safe_load(written)
-    except yaml.YAMLError as error:
+        value = strict_yaml.read(written)
+    except ValueError as error:
         raise ArgumentError("settings", "the value is not YAML.", text) from error
     if own:
         return Change("", INHERIT, value)

@@ -18,7 +18,7 @@ from kdbench.datasets import coco
 from kdbench.datasets.hashed import HashIndex
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
-from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
+from kdbench.specs import Family, Label, Model, Pair, Schedule, Spec, Task, is_feature_network
 
 DEFAULTS = {
     "voc": "AP50",
@@ -60,8 +60,8 @@ class InlineDataset(Spec):
     train: Parts
     test: Parts
     val: Parts | None = None
-    title: str = ""
-    classes: tuple[str, ...] | None = None
+    title: Label = ""
+    classes: tuple[Label, ...] | None = None
     """Class names; default: those of the COCO json or of ``mask_values``."""
     metric: str | None = None
     image_suffix: str = ""
@@ -70,8 +70,8 @@ class InlineDataset(Spec):
     reduce_zero_label: bool = False
     """Whether 0 in masks means unlabelled and classes are counted from 1; short for such ``mask_values``."""
     ignore_index: int = 255
-    license: str = ""
-    link: str = ""
+    license: Label = ""
+    link: Label = ""
     citation: str = ""
 
     def card(self, folder: Path) -> Dataset:
@@ -180,7 +180,7 @@ class InlinePair(Spec):
     """A pair in a benchmark file; :class:`kdbench.specs.Pair` documents the other fields."""
 
     name: Name
-    title: str = ""
+    title: Label = ""
     family: Family | None = None
     teacher: InlineTeacher
     student: Model

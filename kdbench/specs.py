@@ -26,17 +26,36 @@ import math
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    PositiveFloat,
     SerializerFunctionWrapHandler,
     field_validator,
     model_serializer,
 )
 
+from kdbench.text import line, unfit
+
+
+def _fit(text: str) -> str:
+    if fault := unfit(text):
+        raise ValueError(f"'{line(text, 40)}': {fault}")
+    return text
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**32, strict=True)]
+"""A seed that all generators of random numbers take."""
+Count = Annotated[int, Field(gt=0, le=10**9, strict=True)]
+"""How often, or how many."""
+Side = Annotated[int, Field(gt=0, lt=2**15, strict=True)]
+"""Width or height of an image, in pixels: OpenCV handles no larger one."""
+Label = Annotated[str, AfterValidator(_fit)]
+"""A text that is shown: printable, and not too long."""
 Task = Literal["detection", "segmentation"]
 TASKS: tuple[Task, ...] = ("detection", "segmentation")
 Family = Literal["two-stage", "dense", "query", "segmentation"]
@@ -148,11 +167,11 @@ def narrow(config: str, width: int = 16, edits: Mapping[str, Any] | None = None)
 class Schedule(Spec):
     """A training recipe, the same for every method of a pair."""
 
-    iterations: int = Field(gt=0)
+    iterations: Count
     """Number of batches; each is an optimizer step, unless ``accumulate`` is above 1."""
-    batch_size: int = Field(gt=0)
+    batch_size: Count
     """Images per iteration, over all devices."""
-    accumulate: int = Field(default=1, gt=0)
+    accumulate: Count = 1
     """Iterations per optimizer step, which uses their mean gradient."""
     optimizer: Literal["SGD", "AdamW"] = "SGD"
     """SGD has a momentum of 0.9."""
@@ -160,27 +179,34 @@ class Schedule(Spec):
     """Peak learning rate."""
     weight_decay: float = Field(default=1e-4, ge=0)
     """Weight decay of the optimizer; 0.05 is usual for AdamW."""
-    warmup: int = Field(default=0, ge=0)
+    warmup: int = Field(default=0, ge=0, le=10**9, strict=True)
     """Iterations of linear warm-up."""
     decay: Literal["cosine", "step", "poly"] = "cosine"
     """cosine to 0; step: x0.1 at 2/3 and 8/9 of the iterations; poly: power 0.9."""
     clip_norm: float | None = Field(default=None, gt=0)
     """Maximum norm of the gradient; None: no clipping."""
-    scale: tuple[int, int]
+    scale: tuple[Side, Side]
     """Width and height, in pixels, that images are resized to."""
     keep_ratio: bool = False
     """Keep the aspect ratio when resizing (``scale`` is then an upper bound)."""
     flip: float = Field(default=0.0, ge=0, le=1)
     """Probability of a horizontal flip."""
-    resize_range: tuple[float, float] | None = None
+    resize_range: tuple[PositiveFloat, PositiveFloat] | None = None
     """Random training scale relative to ``scale`` (segmentation)."""
-    crop: tuple[int, int] | None = None
+    crop: tuple[Side, Side] | None = None
     """Random training crop, height and width (segmentation)."""
-    validations: int = Field(default=1, gt=0)
+    validations: Count = 1
     """Maximum number of evaluations, a whole number of iterations apart; the last one is at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
     """Share, in (0, 0.5], of the newest weights in the update of an exponential moving average at each optimizer
     step (1 - the decay of other libraries); the average is evaluated and exported."""
+
+    @field_validator("lr", "weight_decay", "clip_norm", "flip", "average", mode="before")
+    @classmethod
+    def _is_a_number(cls, value: object) -> object:
+        if isinstance(value, bool):
+            raise ValueError("give a number, not yes or no")
+        return value
 
     @field_validator("average")
     @classmethod
@@ -190,6 +216,13 @@ class Schedule(Spec):
                 f"{value:g} would keep only {1 - value:.6g} of the average at each step; "
                 f"for an average with a decay of {value:g} write {1 - value:.6g}"
             )
+        return value
+
+    @field_validator("resize_range")
+    @classmethod
+    def _runs_upwards(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] > value[1]:
+            raise ValueError(f"{value[0]:g} is above {value[1]:g}: give the smallest scale first")
         return value
 
     @model_serializer(mode="wrap")
@@ -261,11 +294,11 @@ class TeacherSpec(Spec):
     """Training recipe, which also sets the image size at which it is evaluated."""
     schedule: Literal["default", "smoke", "custom"]
     pretrained: bool
-    seed: int
+    seed: Seed
     precision: Precision
     device: str
     """Class of device: ``cpu``, ``cuda``."""
-    processes: int = Field(gt=0)
+    processes: Count
     """Processes that share a batch."""
     checkpoint: str | None = None
     """SHA-256 of a given checkpoint (fine-tuned with ``recipe`` if it has other classes); None: it is trained."""
@@ -330,7 +363,7 @@ class EvaluationSpec(Spec):
     model: Model
     checkpoint: str
     """SHA-256 of the file."""
-    scale: tuple[int, int]
+    scale: tuple[Side, Side]
     """Width and height that images are resized to."""
     keep_ratio: bool
     """Keep the aspect ratio when resizing (``scale`` is then an upper bound)."""
@@ -344,7 +377,7 @@ class StagedTeacherSpec(TeacherSpec):
     base: str
     """Identity of the teacher whose weights it starts from."""
     stage: TeacherStage
-    revision: int
+    revision: Count
     """Revision of the method that requests the stage."""
 
     @classmethod
@@ -362,20 +395,20 @@ class RunSpec(Spec):
     """Method with the options that differ from their defaults, as on the command line. Not part of the identity."""
     options: dict[str, Any]
     """All options."""
-    revision: int
+    revision: Count
     """Revision of the method."""
     dataset: str
     data: str
     """Fingerprint of the dataset's card and content."""
     pair: Pair
-    seed: int
+    seed: Seed
     schedule: Literal["default", "smoke", "custom"]
     teacher: str | None
     """Identity of the teacher; None for the plain student."""
     precision: Precision
     device: str
     """Class of device: ``cpu``, ``cuda``."""
-    processes: int = Field(gt=0)
+    processes: Count
     """Processes that share a batch."""
 
     @property

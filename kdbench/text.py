@@ -22,6 +22,18 @@ def printable(text: str, most: int | None = None, keep: str = "") -> str:
     return "".join(letter if letter.isprintable() or letter in keep else HIDDEN for letter in cut)
 
 
+def unfit(text: str, most: int = LONGEST) -> str:
+    """Return why a text of others is not taken, in words; empty where it is.
+
+    Args:
+        text: Any text.
+        most: Longest length.
+    """
+    if not text.isprintable():
+        return "it has characters that cannot be seen"
+    return f"it has {len(text)} letters, more than {most}" if len(text) > most else ""
+
+
 def line(text: str, most: int | None = None) -> str:
     """Return text as one printable line."""
     return printable(" ".join(text.split()), most)

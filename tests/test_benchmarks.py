@@ -191,6 +191,11 @@ def test_selectors_come_back_canonical():
         ({"schedule": "long"}, ["schedule:"]),
         ({"sed": 1}, ["sed:"]),
         ({"title": ""}, ["title:"]),
+        ({"title": "a\x1b[2Jb"}, ["title: 'a\ufffd[2Jb'", "characters that cannot be seen"]),
+        ({"title": "a\u202eb"}, ["title:", "characters that cannot be seen"]),
+        ({"title": "x" * 501}, ["title:", "it has 501 letters, more than 500"]),
+        ({"seeds": [2**32]}, ["seeds.0: Input should be less than 4294967296"]),
+        ({"set": ["schedule.scale=[0,96]"]}, ["set.0: schedule.scale"]),
         ({"dataset": "camvid", "pairs": ["camvid-pspnet"]}, ["methods.0:", "'mimic' is for detection"]),
     ],
 )

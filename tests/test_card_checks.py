@@ -59,6 +59,9 @@ SOURCE = ModelCard(name="my-zoo", title="My zoo", task=None, features="my_zoo:en
             {"task": "segmentation", "metric": "mIoU", "classes": ("road",)},
             "'screws' has one class to tell apart",
         ),
+        (DATASET, {"classes": ("a", "b", "a")}, "class 'a' of 'screws': it stands twice"),
+        (DATASET, {"classes": ("a", " ")}, "class ' ' of 'screws': it is empty"),
+        (DATASET, {"classes": ("a\x1b[2J",)}, "class 'a\\x1b[2J' of 'screws': it has characters that cannot"),
         (
             DATASET,
             {"task": "segmentation", "metric": "mIoU", "ignore_index": 0},
@@ -100,6 +103,30 @@ def test_others_are_refused(card, changes, told):
     with pytest.raises((TypeError, ValueError)) as refused:
         dataclasses.replace(card, **changes)
     assert str(refused.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"table,value\n1,70\n", "have no column dataset, metric, source, student, teacher, variant"),
+        ("table,value\nö,1\n".encode("latin-1"), "are no CSV in UTF-8: 'utf-8' codec can't decode"),
+        ("table,value\n".encode("utf-16"), "are no CSV in UTF-8: 'utf-8' codec can't decode"),
+        (b"table,value\n" + b"x" * 200_000, "are no CSV in UTF-8: field larger than field limit"),
+    ],
+)
+def test_published_numbers_that_cannot_be_read_are_refused(tmp_path, content, told):
+    file = tmp_path / "reported.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"the reported numbers of 'glue' {told}"):
+        dataclasses.replace(METHOD, reported=file)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"paper,table,dataset,teacher,student,variant,metric,value,source\n"]
+)
+def test_a_paper_may_have_no_numbers(tmp_path, content):
+    (file := tmp_path / "reported.csv").write_bytes(content)
+    assert dataclasses.replace(METHOD, reported=file).published() == []
 
 
 def test_the_plugin_is_broken_and_no_other(add_plugin, monkeypatch):

@@ -238,8 +238,9 @@ def _told(error: OSError) -> str:
 
 def _with_hint(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
-    hint = f". Try '{context.command_path} --help'." if context is not None else ""
-    return error.format_message().rstrip(".") + hint
+    hint = f" Try '{context.command_path} --help'." if context is not None else ""
+    message = error.format_message()
+    return (message if message.endswith("?") else message.rstrip(".") + ".") + hint
 
 
 def _aborted(error: BaseException) -> int:

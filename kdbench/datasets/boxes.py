@@ -105,6 +105,8 @@ def judge(found: Annotation, size: Size, classes: tuple[str, ...], *, turned: bo
         if entry.unclear is not None:
             findings.append(Finding(False, f"{where}: difficult is '{entry.unclear}', which counts as 0"))
         finding = _judged(entry.box, size, found)
+        if finding is None and entry.skipped and entry.name:
+            finding = Finding(False, "it has no area, or is under a pixel wide or high, and is skipped")
         if finding is not None:
             findings.append(Finding(finding.fatal, f"{where}: {finding.what}"))
     return findings

@@ -10,14 +10,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from sys import float_info
 from typing import Any
 
 from kdbench.datasets.boxes import Annotation, Labelled, Size
-from kdbench.files import parsed_once
+from kdbench.files import parsed_once, read_regular
 
 NUMBERS = {int, float}
-LARGEST = float_info.max
+LARGEST = 1e12
+"""No measure of a box, in pixels or square pixels, is larger."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read(path: Path) -> CocoFile:
         ValueError: In words, where it is malformed.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"no COCO json ({error})") from error
     images, annotations, categories = (
@@ -160,12 +160,14 @@ def _check(entry: Mapping[str, Any], names: Mapping[int, str], classes: Mapping[
             raise ValueError(f"the {key} of {which} is {entry.get(key)!r}, which is not in the file")
     if not _are_numbers(entry.get("bbox"), 4):
         raise ValueError(f"the bbox of {which} is {entry.get('bbox')!r}: give x, y, width and height")
+    if entry.get("iscrowd") not in (None, 0, 1):
+        raise ValueError(f"the iscrowd of {which} is {entry['iscrowd']!r}: give 0 or 1")
     if "area" in entry and not _are_numbers([entry["area"]], 1):
         raise ValueError(f"the area of {which} is {entry['area']!r}, no number")
 
 
 def _are_numbers(values: Any, count: int) -> bool:
-    """Whether a list has so many numbers, each finite as a floating-point number."""
+    """Whether a list has so many numbers, each of which can be a measure in pixels."""
     return (
         type(values) is list
         and len(values) == count

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from kdbench.datasets.boxes import Annotation, read_annotation
-from kdbench.files import parsed_once
+from kdbench.files import parsed_once, read_regular
 
 TABLE = "map_det.txt"
 PLACES = (TABLE, f"devkit/data/{TABLE}")
@@ -24,7 +24,7 @@ def annotation_of(path: Path, name: str) -> Annotation:
         path: The image's annotation.
         name: The image's name, which the file does not repeat.
     """
-    found, names = read_annotation(path.read_bytes()), _names(_table(path.parent))
+    found, names = read_annotation(read_regular(path)), _names(_table(path.parent))
     named = tuple(replace(one, name=names.get(one.name, one.name)) for one in found.objects)
     return replace(found, objects=named, first=0)
 
@@ -51,7 +51,7 @@ def _table(folder: Path) -> Path:
 @parsed_once
 def _names(path: Path) -> dict[str, str]:
     """Read WordNet id -> class from lines such as ``n02672831 1 accordion``."""
-    rows = [line.split(maxsplit=2) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split(maxsplit=2) for line in read_regular(path).decode().splitlines() if line.strip()]
     for number, row in enumerate(rows, 1):
         if len(row) < 3:
             raise ValueError(f"{path}, line {number}: give an id, a number and a name")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,8 @@ from kdbench.cards import Dataset, Split
 from kdbench.datasets.formats import format_of
 from kdbench.datasets.holdout import held_out
 from kdbench.errors import UserError
+from kdbench.files import read_regular
+from kdbench.text import LONGEST
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,8 @@ def _name(line: str, number: int, suffix: str, exists: Callable[[str], bool]) ->
     """Return the first of a line's readings that exists, or its last one."""
     word = line.split()[0]
     readings = [*_readings(line.strip(), suffix), *_readings(word, suffix)]
-    if readings[-1] in ("", ".", "..") or "\0" in word:
-        raise ValueError(f"line {number} names no image: {word!r}")
+    if readings[-1] in ("", ".", "..") or "\0" in word or len(line) > LONGEST:
+        raise ValueError(f"line {number} names no image: {word[:40]!r}")
     if len(readings) == 2 and readings[0] == readings[1]:
         return readings[0]
     return next((name for name in readings if exists(name)), readings[-1])
@@ -89,7 +93,7 @@ def read_names(path: Path, suffix: str, exists: Callable[[str], bool] = lambda _
         ListError: If it is missing, empty or not a list of names.
     """
     try:
-        names = names_of(path.read_text(encoding="utf-8"), suffix, exists)
+        names = names_of(read_regular(path).decode(), suffix, exists)
     except OSError as error:
         raise ListError(path, f"cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -159,8 +163,8 @@ def _file(folder: Path, name: str, suffix: str) -> Path:
     return next((found for found in (path, *forms) if _is_file(found)), path)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a file is there; one of a name that no disk takes is not."""
+def _is_file(path: Path | os.DirEntry[str]) -> bool:
+    """Whether a file is there; one that the disk cannot name, or that links to itself, is not."""
     try:
         return path.is_file()
     except OSError:
@@ -258,6 +262,9 @@ def _missing_of(dataset: Dataset, part: Split, folder: Path) -> list[FileProblem
 
 def _why(dataset: Dataset, path: Path, there: frozenset[str]) -> str:
     """Say that a file is missing, and which one of its name and another ending is there."""
+    with suppress(OSError):  # a link to itself
+        if path.exists():
+            return "is not a file"
     endings = (dataset.image_suffix or path.suffix, annotation_suffix(dataset) or path.suffix)
     ending = next(ending for ending in endings if path.name.endswith(ending))
     names = (name := path.name.removesuffix(ending), path.stem, path.name)
@@ -267,4 +274,8 @@ def _why(dataset: Dataset, path: Path, there: frozenset[str]) -> str:
 
 
 def _listed(folder: Path) -> frozenset[str]:
-    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
+    """Return the names of a folder's files: a pipe or a device, from which a reader waits for ever, is none."""
+    if not folder.is_dir():
+        return frozenset()
+    with os.scandir(folder) as entries:
+        return frozenset(entry.name for entry in entries if _is_file(entry))

@@ -109,5 +109,5 @@ def command(dataset: Dataset, root: Path | None = None) -> str:
 
 def summary(problems: list[FileProblem]) -> str:
     """Return the first problem and how many follow."""
-    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{problems[0]}{more}"

@@ -244,7 +244,7 @@ def _check_boxes(
     annotation = read_boxes(dataset, item.annotation, item.name)
     for entry in annotation.objects:
         counts.boxes += 1
-        if entry.name in counts.classes:
+        if entry.name in counts.classes and not entry.skipped:
             counts.classes[entry.name] += 1
     if picture is not None:
         return judge(annotation, picture.size, dataset.classes, turned=picture.turned)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from kdbench.datasets.boxes import Annotation, Labelled
-from kdbench.files import parsed_once
+from kdbench.files import parsed_once, read_regular
 
 CLASS = "face"
 OFFICIAL = ("face", "easy", "medium", "hard")
@@ -50,7 +50,7 @@ def _labelled(row: tuple[int, ...]) -> Labelled:
 
 @parsed_once
 def _read(path: Path) -> Faces:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.strip() for line in read_regular(path).decode().splitlines()]
     faces: Faces = {}
     at = 0
     while at < len(lines):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from kdbench.cards import MethodCard
+from kdbench.cards import REPORTED, MethodCard
 from kdbench.errors import reason
 from kdbench.plugins import registry, title_of
 from kdbench.results.record import Record
@@ -39,7 +39,6 @@ TASK_METRICS = {"detection": ("AP50", "mAP", "AP", "AP75"), "segmentation": ("mI
 """Published metrics of a task of which more is better."""
 PREFERRED = {"detection": "voc", "segmentation": "cityscapes"}
 """Dataset of a task that comes next after the cell's own."""
-PAPER_COLUMNS = ("table", "dataset", "teacher", "student", "variant", "metric", "value", "source")
 PaperRow = Mapping[str, str]
 """A row of a ``reported.csv``."""
 
@@ -120,12 +119,12 @@ def is_error(metric: str) -> bool:
 def _rows(file: Path) -> Iterator[PaperRow]:
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            if all(row.get(name) is not None for name in PAPER_COLUMNS) and _is_number(row):
+            if all(row.get(name) is not None for name in REPORTED) and _is_number(row):
                 yield row
 
 
 def _is_number(row: PaperRow) -> bool:
-    return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", row["value"]) is not None
+    return re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,9})?", row["value"]) is not None
 
 
 def _setting(row: PaperRow) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from kdbench.specs import (
     is_feature_network,
     training_time,
 )
-from kdbench.text import LONGEST, printable
+from kdbench.text import LONGEST, printable, unfit
 
 FREE = ("made", "spec")
 """Parts of a record whose texts may be long: a command, the edits of a model."""
@@ -54,10 +54,8 @@ def _texts(record: Record) -> Iterator[str]:
     for part, value in record.model_dump(mode="json").items():
         most = LONG if part in FREE else LONGEST
         for where, text in _strings(part, value):
-            if not text.isprintable():
-                yield f"{where}: it has characters that cannot be seen"
-            elif len(text) > most:
-                yield f"{where}: it has {len(text)} letters, more than {most}"
+            if fault := unfit(text, most):
+                yield f"{where}: {fault}"
 
 
 def _strings(where: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -112,8 +112,9 @@ def dealt(packs: Sequence[Pack], slots: int, rates: Rates) -> list[Pack]:
 
 def _length(seconds: Iterable[Sequence[float]], slots: int) -> float:
     """Return the time of all parts over slots, s, the longest first."""
-    busy = [0.0] * slots
-    for each in sorted(itertools.chain.from_iterable(seconds), reverse=True):
+    ordered = sorted(itertools.chain.from_iterable(seconds), reverse=True)
+    busy = [0.0] * max(1, min(slots, len(ordered)))
+    for each in ordered:
         heapq.heapreplace(busy, busy[0] + each)
     return max(busy)
 

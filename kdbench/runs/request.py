@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass
 
 from kdbench.benchmarks import load
@@ -18,7 +18,7 @@ from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.runs.settings import RunSettings
-from kdbench.specs import Model, Pair, Precision, is_feature_network
+from kdbench.specs import Model, Pair, Precision, Seed, is_feature_network
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Request:
     method: str
     dataset: str
     pair: str | None = None
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     schedule: Literal["default", "smoke"] = "default"
     teacher: str | None = None
     student: str | None = None

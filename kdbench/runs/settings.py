@@ -24,7 +24,7 @@ class RunSettings(Spec):
     """Checkpoints, logs and trained weights are kept below it, in a folder for each run."""
     results: Path = Path("results")
     """Folder of the records."""
-    workers: Annotated[int, Field(ge=0)] | None = None
+    workers: Annotated[int, Field(ge=0, le=256)] | None = None
     """Data loading processes; None: none on a CPU, with a GPU as many as there are spare cores for."""
     step_limit: Annotated[float, Field(gt=0)] | None = None
     """Seconds that one iteration may take before its run fails; None: any."""
@@ -35,7 +35,7 @@ class RunSettings(Spec):
     force: bool = False
     """Continue although a gate failed; the record says so."""
     rerun: bool = False
-    """Run cells again that have done records, and replace those records."""
+    """Run done cells again and replace their records."""
 
     @property
     def store(self) -> Store:

@@ -58,7 +58,12 @@ def test_every_command_has_its_help(kdbench, name):
         (["list"], "Missing argument 'KIND'"),
         (["list", "things"], "'things' is not one of 'methods'"),
         (["list", "methods", "more"], "unexpected extra argument"),
-        (["list", "methods", "--jsn"], "--jsn"),
+        (["list", "methods", "--jsn"], "Did you mean '--json'? Try 'kdbench list --help'."),
+        (["run", "--method", "none", "--dataset", "digits", "--seed", "4294967296"], "--seed 4294967296: "),
+        (
+            ["run", "--method", "none", "--dataset", "digits", "--workers", "100000000"],
+            "--workers 100000000: ",
+        ),
         (["show", "--kind", "thing", "x"], "Try 'kdbench show --help'."),
     ],
 )
@@ -74,7 +79,7 @@ def test_what_sweeps_call_is_not_suggested(kdbench):
     assert "'worker'" not in kdbench("workers").err
 
 
-@pytest.mark.parametrize("name", ["data", "records"])
+@pytest.mark.parametrize("name", ["data", "records", "weights"])
 def test_a_group_alone_prints_its_help_whole(kdbench, name):
     done = kdbench(name)
     assert (done.code, done.err) == (0, "")

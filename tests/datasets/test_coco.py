@@ -147,9 +147,12 @@ def changed(part, **changes):
         ),
         (changed("annotations", bbox=[0, 0, None, 5]), "the bbox of annotation 1"),
         (changed("annotations", bbox=[0, 0, 5, 5, None]), "give x, y, width and height"),
-        (changed("annotations", bbox=[0, 0, 10**400, 5]), "the bbox of annotation 1"),
         (changed("annotations", bbox=[0, float("nan"), 5, 5]), "the bbox of annotation 1"),
         (changed("annotations", area=-(10**400)), "the area of annotation 1"),
+        (changed("annotations", bbox=[0, 0, 10**400, 5]), "the bbox of annotation 1"),
+        (changed("annotations", bbox=[0, 0, float("inf"), 5]), "the bbox of annotation 1"),
+        (changed("annotations", iscrowd="0"), "the iscrowd of annotation 1 is '0': give 0 or 1"),
+        (changed("annotations", iscrowd=2), "the iscrowd of annotation 1 is 2: give 0 or 1"),
         (changed("annotations", area="large"), "the area of annotation 1 is 'large', no number"),
     ],
 )
@@ -180,10 +183,20 @@ def test_verify_counts_and_names_the_image(folder):
     write(folder, {**CONTENT, "annotations": [*CONTENT["annotations"], entry(4, 9, [30, 20, 20, 5], 7)]})
     report = verify(DATASET, folder, pixels=False)
     assert (report.splits["test"].images, report.splits["test"].boxes) == (3, 4)
-    assert report.splits["test"].classes == {"cat": 1, "dog": 3}
+    assert report.splits["test"].classes == {"cat": 1, "dog": 2}
     assert "test.json: Zoë.png: object 1 (dog): box (30, 20, 50, 25) is outside the image of 40 x 30" in map(
         str, report.errors
     )
+
+
+def test_boxes_without_area_are_nothing_to_learn(folder):
+    """As some converters write them: the official tools leave them out, whatever the box is."""
+    boxes = [{**one, "area": 0, "iscrowd": 0, "bbox": [1, 1, 9, 9]} for one in CONTENT["annotations"]]
+    write(folder, {**CONTENT, "annotations": boxes})
+    report = verify(DATASET, folder, pixels=False)
+    why = "it has no area, or is under a pixel wide or high, and is skipped"
+    assert str(report.warnings[0]) == f"test.json: deep/er/a photo.png: object 1 (cat): {why}"
+    assert "test.json and all others of test: no image has a box" in map(str, report.errors)
 
 
 def test_verify_names_an_image_that_is_missing_or_of_another_class(folder):

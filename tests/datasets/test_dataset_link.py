@@ -40,7 +40,7 @@ def test_require_says_the_command_that_gets_it(tmp_path: Path, monkeypatch: pyte
 def test_require_names_what_a_half_copy_lacks(boxes: Small) -> None:
     (boxes[1] / "images" / "a.png").unlink()
     (boxes[1] / "images" / "b.png").unlink()
-    with pytest.raises(UserError, match=r"incomplete \(images/a\.png: missing and 1 more\)"):
+    with pytest.raises(UserError, match=r"incomplete \(images/a\.png: missing; and 1 more\)"):
         require(boxes[0], boxes[1].parent)
 
 

@@ -76,7 +76,7 @@ for name in ("images", "labels"):
         (
             "folder.mkdir(parents=True)\n(folder / 'names.txt').write_text('a')",
             f"prepare() of {WHO} has ended, and yet dataset 'screws' in FOLDER is incomplete (images: missing "
-            "folder and 1 more): move it away",
+            "folder; and 1 more): move it away",
         ),
     ],
 )

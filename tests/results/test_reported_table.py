@@ -44,8 +44,11 @@ def test_a_printed_gain_is_the_difference(tmp_path):
     assert (alone.value, alone.difference, alone.row["metric"]) == (None, Decimal("3.4"), "mAP")
 
 
-def test_rows_that_are_no_numbers_are_passed_over(tmp_path):
-    assert results(tmp_path, "p,1,COCO,,S,both,mAP,about 40,P\np,1,COCO,,S,both\n") == ()
+@pytest.mark.parametrize(
+    "value", ["about 40", "", "nan", "inf", "-inf", "1e9", "40%", '"40,5"', "9" * 5000, "0." + "1" * 5000]
+)
+def test_rows_that_are_no_numbers_are_passed_over(tmp_path, value):
+    assert results(tmp_path, f"p,1,COCO,,S,both,mAP,{value},P\np,1,COCO,,S,both\n") == ()
 
 
 @pytest.mark.parametrize(

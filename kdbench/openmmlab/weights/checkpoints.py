@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdbench.errors import GateError, UserError
+from kdbench.text import line
 
 LEAST_SHARE = 0.5
 """A checkpoint with a smaller share of the model's weights counts as another architecture's."""
@@ -25,6 +27,7 @@ SHOWN = 3
 """Names of weights that a message shows of a file and of a model."""
 MISSED_SHOWN = 6
 """Missing weights that a message names."""
+SHOWN_LETTERS = 60
 PREFIXES = 4
 """Number of prefixes of a file's names that are tried, the most frequent ones."""
 
@@ -124,19 +127,22 @@ def weights_in(
 
     Raises:
         UserError: If the file does not exist, is no checkpoint or truncated, could only be read by executing it,
-            is of another architecture, or holds several models that fit.
+            is of another architecture, holds several models that fit, or has values that are no finite floats.
     """
     own = model.state_dict()
     states = [_renamed(state, revise_keys) for state in state_dicts(file)]
     fits = [fit for state in states for fit in _fits(own, state)]
     best = max(fits, key=lambda fit: fit.share)
     if best.share < LEAST_SHARE:
-        first, wanted = (", ".join(list(names)[:SHOWN]) for names in (states[0], own))
+        first, wanted = map(_shown, (states[0], own))
         raise UserError(
             f"checkpoint {file} is of another architecture: it fits {best.share:.0%} of the weights of "
             f"{type(model).__name__}. Give the checkpoint of this config; this one's names begin with {first}, the "
             f"model's with {wanted}."
         )
+    for name, value in best.state.items():
+        if _matches(own, name, value) and (fault := _fault_of(own[name], value)):
+            raise UserError(f"checkpoint {file} cannot be used: {line(name, SHOWN_LETTERS)} {fault}.")
     others = [
         fit for fit in fits if fit.whole is best.whole and fit.share == best.share and _differ(fit, best)
     ]
@@ -168,6 +174,20 @@ def _fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], prefix: str) ->
 
 def _matches(own: Mapping[str, Tensor], name: str, value: Tensor) -> bool:
     return name in own and own[name].shape == value.shape
+
+
+def _fault_of(wanted: Tensor, found: Tensor) -> str:
+    """Return why the values of a weight cannot be taken over, in words; empty where they can."""
+    if found.layout is not torch.strided or found.is_quantized or found.is_meta:
+        return "is sparse, quantized or without values: save dense tensors of floats"
+    if wanted.is_floating_point() and not found.is_floating_point():
+        return f"has values of {found.dtype}: save floats"
+    return "" if torch.isfinite(found).all() else "has values that are not finite"
+
+
+def _shown(names: Iterable[object]) -> str:
+    """Return the first of a file's names, as a message shows them."""
+    return ", ".join(line(str(name), SHOWN_LETTERS) for name in islice(names, SHOWN))
 
 
 def _differ(one: MatchedPart, other: MatchedPart) -> bool:
@@ -204,7 +224,7 @@ def state_dicts(file: Path) -> list[Mapping[str, Tensor]]:
     found = [_tensors(part) for part in (*(parts[key] for key in keys), parts)]
     states = [state for state in found if state]
     if not states:
-        shown = ", ".join(map(str, list(parts)[:SHOWN])) or type(content).__name__
+        shown = _shown(parts) or type(content).__name__
         raise UserError(f"{file} holds no weights ({shown}): give a checkpoint with a state_dict.")
     return states
 

@@ -275,4 +275,4 @@ def test_the_first_of_several_problems_is_told_and_their_number(planned):
         (folder / "SegmentationClass" / f"{name}.png").write_bytes(b"no image")
     line = refused("digits-seg")
     assert "(SegmentationClass/train_0001.png: unreadable" in line
-    assert "and 2 more): correct these files" in line
+    assert "; and 2 more): correct these files" in line
