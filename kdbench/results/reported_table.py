@@ -52,7 +52,7 @@ def _number(title: str, help: str, name: str, sign: str = "") -> Column[Entry]:
     return Column(title, help, text, value)
 
 
-REPORTED_COLUMNS = (
+REPORTED_COLUMNS: tuple[Column[Entry], ...] = (
     _words("dataset", "Dataset, validation split unless stated otherwise", "dataset"),
     _words("metric", "Metric, under the name that kdbench has for it, if any", "metric"),
     _words("teacher", "Teacher; blank if the source does not name it", "teacher"),

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -83,7 +84,8 @@ def write_page(
         tags=TAGS,
         evaluations=evaluations(records, {ranking.first["dataset"] for ranking in rankings}),
     )
-    _write(output, html, [figure for one in (*compared, *sections) for figure in one.figures])
+    figures = [one.figures for one in compared] + [one.figures for one in sections]
+    _write(output, html, list(chain.from_iterable(figures)))
     return output / "index.html"
 
 
