@@ -1,6 +1,6 @@
-"""Explain what the sweep of benchmarks/demo.yaml found: the scores, their picture, and what to type next.
+"""Explain the results of the sweep of benchmarks/demo.yaml: the scores, their picture, and what to type next.
 
-python benchmarks/demo.py FOLDER    (the folder that has the sweep's results/ and runs/)
+python benchmarks/demo.py FOLDER    (the folder with the sweep's results/ and runs/)
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Type next
 
 
 def rows_of(results: Path) -> dict[str, dict[str, Any]]:
-    """Return the leaderboard's rows of the demo's pair by method."""
+    """Return method -> row of the leaderboard for the demo's pair."""
     demo = load(FILE)
     frame = leaderboard(demo.dataset, results=results)
     rows = frame[(frame["pair"] == demo.pairs[0]) & (frame["schedule"] == "default")].to_dict("records")
@@ -52,7 +52,7 @@ def rows_of(results: Path) -> dict[str, dict[str, Any]]:
 
 
 def score(name: str, row: dict[str, Any]) -> str:
-    """Return a line with a student's score, and its difference to the plain student."""
+    """Return a line with a student's score, and its difference from the plain student."""
     gain = "" if name == PLAIN else f"   {100 * row['difference']:+.1f}"
     return f"  {name:8}{row['metric']} {100 * row['mean']:.1f}{gain}"
 
@@ -63,7 +63,7 @@ def verdict(name: str, row: dict[str, Any]) -> str:
 
 
 def story(folder: Path) -> str:
-    """Return what to tell about the demo in a folder."""
+    """Return the explanation of the demo in a folder."""
     results, committed = folder / "results", rows_of(COMMITTED)
     methods = [entry.method for entry in load(FILE).methods]
     rows = {name: row for name, row in rows_of(results).items() if name in (PLAIN, *methods)}

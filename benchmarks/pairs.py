@@ -1,4 +1,4 @@
-"""Write benchmarks/README.md: for each CPU pair, the teacher, the plain student and its noise, from results/.
+"""Write benchmarks/README.md, with teacher, plain student and its noise for each CPU pair, from results/.
 
 python benchmarks/pairs.py
 """
@@ -17,18 +17,18 @@ from kdbench.results.store import Store
 HERE = Path(__file__).parent
 HEAD = """# Benchmarks
 
-A CPU pair is useful when it can tell methods apart: its teacher leads the plain student by at least 8 points, and
-five plain students, which differ in their seed alone, have a standard deviation of at most 2 points. This is what
-was measured (x100, test split, last iteration; the records are in [results](../results)):
+A CPU pair is useful if it can tell methods apart: its teacher leads the plain student by at least 8 points, and
+five plain students, which differ only in their seed, have a standard deviation of at most 2 points. The
+measurements (x100, test split, last iteration; the records are in [results](../results)):
 
-| pair | metric | teacher | plain students | mean | std | teacher leads by | s / iteration | fit |
+| pair | metric | teacher | plain students | mean | std | teacher leads by | s / iteration | useful |
 |---|---|---|---|---|---|---|---|---|
 """
 TAIL = """
 ## Benchmark files
 
-A benchmark is a YAML file: a dataset, pairs, methods and seeds. The plain student always runs; `none` among the
-methods gives it more seeds than the others. A method may have its own `seeds` and `pairs`:
+A benchmark is a YAML file with a dataset, pairs, methods and seeds. The plain student always runs; list `none`
+among the methods to give it more seeds than the others. A method may have its own `seeds` and `pairs`:
 
 ```yaml
 title: Scenes of handwritten digits
@@ -43,22 +43,22 @@ methods:
     pairs: [digits-faster-rcnn]
 ```
 
-`kdbench sweep benchmarks/digits.yaml ...` runs what has no record yet of one or more files,
+`kdbench sweep benchmarks/digits.yaml ...` runs all cells of one or more files that have no record yet,
 `python benchmarks/pairs.py` writes this page and `python benchmarks/picture.py` the pictures.
 
-From nothing (no record, no teacher), each file by its one command on two cores of an AMD EPYC, beside other
-work: digits 44 min, digits-seg 41 min, bccd 18 min, camvid 13 min; the same command again, from the store: 0.7
-to 1.5 s. Of the 84 records (78 cells and 6 teachers) 72 came out equal to those in [results](../results) in
-every metric and curve point, and 11 within 1e-6: those are from before metrics were computed in double
-precision. One, hinton's with seed 1 on digits-gfl, had been begun with an earlier form of the method and gone
-on with by a later one. It is replaced (alone and in a pack it is the same now), and a training whose method has
-changed begins again.
+Running each file from scratch (no record, no teacher) with one command took, on two cores of an AMD EPYC under
+other load: digits 44 min, digits-seg 41 min, bccd 18 min, camvid 13 min; repeating the command, with all results in
+the store, took 0.7 to 1.5 s. Of the 84 records (78 cells and 6 teachers) 72 were equal to those in
+[results](../results) in every metric and curve point, and 11 within 1e-6: these are older than the computation of
+metrics in double precision. The remaining one, hinton with seed 1 on digits-gfl, had been started with one version
+of the method and continued with a later one. It has been replaced (its result is now the same alone and in a pack),
+and a training whose method has changed now starts over.
 
 ## Ablations
 
 The files in [ablations](ablations) repeat a paper's ablation: `reported` names the variant of a method in the
-paper's `reported.csv`, and `paper` picks the published numbers (of a metric of which more is better) and the
-paper's own plain student, so that the paper's difference is computed:
+paper's `reported.csv`, and `paper` selects the published numbers (of a metric where more is better) and the
+paper's own plain student, from which the paper's difference is computed:
 
 ```yaml
 methods:
@@ -72,14 +72,14 @@ paper:
 ```
 
 `kdbench sweep benchmarks/ablations/*.yaml` runs them. `python benchmarks/ablations.py` writes
-[results/ablations](../results/ablations), measured and published differences side by side, and whether the order
-of the variants agrees; with `--check` it fails where a page is not what the records give.
+[results/ablations](../results/ablations), with measured and published differences side by side and whether the
+order of the variants agrees; with `--check` it fails if a page is out of date.
 """
 LEAD, NOISE = 8.0, 2.0
 
 
 def row(name: str, records: list[Record]) -> str:
-    """One pair's line of the table."""
+    """Return a pair's row of the table."""
     plain = sorted(
         (r for r in records if r.done and r.kind == "cell" and r.method == "none" and r.pair_name == name),
         key=lambda r: r.seed,

@@ -1,4 +1,4 @@
-"""Draw RESULTS/leaderboards/DATASET.png: each method's difference to the plain student, seed by seed.
+"""Draw RESULTS/leaderboards/DATASET.png: each method's difference from the plain student, for each seed.
 
 python benchmarks/picture.py [RESULTS]
 """
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "results"
 
 
 def draw(results: Path) -> list[Path]:
-    """Draw every dataset that has results, a panel a ranking of the default schedule; return the pictures."""
+    """Draw each dataset with results, one panel per ranking of the default schedule; return the pictures."""
     records, _ = Store(results).records()
     drawn = []
     for dataset, rankings in boards(records).items():

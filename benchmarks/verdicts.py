@@ -1,9 +1,9 @@
-"""Simulate verdicts: the chance of any false one in a ranking, and the power, of Dunnett's intervals and of Holm.
+"""Simulate verdicts: the probability of any false verdict in a ranking, and the power, for Dunnett and for Holm.
 
 python benchmarks/verdicts.py [RANKINGS]
 
-Every simulated ranking has a plain student and methods with the same seeds; seeds have an effect of their own (as
-large as the noise), methods none but where power is asked for: there one method is three deviations better.
+Every simulated ranking has a plain student and methods with the same seeds. Seeds have an effect as large as the
+noise. Methods have no effect, except for the power: there one method is three deviations better.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from kdbench.specs import PLAIN
 Ranking = dict[str, dict[int, float]]
 Verdicts = Callable[[Ranking], set[str]]
 GAIN = 3.0
-"""Gain of the one method in the simulation of power, in deviations of the noise."""
+"""Gain of one method in the simulation of power, in standard deviations of the noise."""
 
 
 def drawn(
     random: np.random.Generator, methods: int, seeds: int, scatter: float = 1, gain: float = 0
 ) -> Ranking:
-    """Draw a ranking in which the first method has a deviation and a gain of its own.
+    """Draw a ranking in which the first method has its own deviation and gain.
 
     Args:
         random: Source of the noise.
-        methods: How many methods there are beside the plain student.
-        seeds: How many seeds each row has.
-        scatter: Deviation of the first method's noise; that of the others is 1.
+        methods: Number of methods, without the plain student.
+        seeds: Number of seeds of each row.
+        scatter: Standard deviation of the first method's noise; that of the others is 1.
         gain: True gain of the first method.
     """
     noise = random.normal(size=(methods + 1, seeds))
@@ -47,14 +47,14 @@ def drawn(
 
 
 def by_model(ranking: Ranking) -> set[str]:
-    """Methods with a verdict from the pooled model."""
+    """Return the methods with a verdict from the pooled model."""
     methods = {label: scores for label, scores in ranking.items() if label != PLAIN}
     found = RankingModel(ranking[PLAIN], methods).estimates
     return {label for label, one in found.items() if one.low > 0 or one.high < 0}
 
 
 def by_holm(ranking: Ranking) -> set[str]:
-    """Methods with a verdict from t tests of each row by itself, corrected by Holm's method."""
+    """Return the methods with a verdict from separate t tests of each row, with Holm's correction."""
     plain = list(ranking[PLAIN].values())
     rows = {label: list(scores.values()) for label, scores in ranking.items() if label != PLAIN}
     values = {label: float(ttest_rel(scores, plain).pvalue) for label, scores in rows.items()}
@@ -67,7 +67,7 @@ def by_holm(ranking: Ranking) -> set[str]:
 
 
 def share(verdicts: Verdicts, wanted: str | None, count: int, setting: tuple[int, int], **more: Any) -> float:
-    """Return in which share of rankings there is any verdict, or the wanted method has one."""
+    """Return the share of rankings in which any method, or the wanted one, has a verdict."""
     random = np.random.default_rng(0)
     found = (verdicts(drawn(random, *setting, **more)) for _ in range(count))
     return sum(bool(labels) if wanted is None else wanted in labels for labels in found) / count

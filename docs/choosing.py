@@ -1,21 +1,21 @@
-"""The guide's page "Which method for my detector?", from the leaderboards and from what the papers report."""
+"""The guide's page "Which method for my detector?", made from the leaderboards and the papers' numbers."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import get_args
 
 from kdbench.cards import MethodCard
 from kdbench.plugins import registry
-from kdbench.results.answer import answer
 from kdbench.results.board import Ranking
-from kdbench.results.formats import gain, notes, percent
+from kdbench.results.formats import gain, notes, percent, ties, times
 from kdbench.results.leaderboard import rankings
 from kdbench.results.method_costs import cost_range
 from kdbench.results.naming import method_in
-from kdbench.results.papers import family_of
+from kdbench.results.papers import PaperRow, is_two_stage
 from kdbench.results.record import Record
 from kdbench.results.reported_table import Entry, entries
 from kdbench.results.row import TEACHER_ROW, Row
@@ -28,7 +28,9 @@ MODELS: Mapping[Family, str] = {
     "query": "a DETR, such as Deformable DETR or DINO",
     "segmentation": "a segmentation model, such as PSPNet or DeepLab",
 }
-"""Family -> what its models are."""
+"""Family -> description of its models."""
+DENSE = r"RetinaNet|GFL|FCOS|ATSS|RepPoints"
+"""Pattern of a published dense detector's name."""
 METRICS = ("mAP", "mIoU")
 """Published metrics whose differences are summarised."""
 FEW = 5
@@ -48,10 +50,10 @@ least.
 
 
 def page(records: Sequence[Record]) -> Iterator[str]:
-    """Yield the page, a paragraph or table each.
+    """Yield the page in paragraphs and tables.
 
     Args:
-        records: Those of the committed results.
+        records: Committed records.
     """
     found = [one for one in rankings(records) if one.first["schedule"] == "default" and one.methods]
     reported = entries()
@@ -64,6 +66,15 @@ def page(records: Sequence[Record]) -> Iterator[str]:
         yield from table(family, own, [one for one in reported if family_of(one.result.row) == family])
 
 
+def family_of(row: PaperRow) -> Family | None:
+    """Return the family of a published student, by its name and metric; None if they do not tell."""
+    if row["metric"] in ("mIoU", "pixel accuracy"):
+        return "segmentation"
+    if is_two_stage(row):
+        return "two-stage"
+    return "dense" if re.match(DENSE, row["student"]) else None
+
+
 def family_in(ranking: Ranking) -> str:
     """Return the family of a ranking's pair."""
     cells = [cell for row in ranking.rows if row["method"] != TEACHER_ROW for cell in row.cells]
@@ -71,7 +82,7 @@ def family_in(ranking: Ranking) -> str:
 
 
 def how_sure(found: Sequence[Ranking]) -> Iterator[str]:
-    """Yield what limits the evidence: sizes of the models, seeds, noise."""
+    """Yield the limits of the evidence: sizes of the models, seeds, noise."""
     students = [row for one in found for row in one.rows if row["method"] != TEACHER_ROW]
     sizes = [row["student_parameters"] for row in students if row["student_parameters"] > 0]
     if sizes:
@@ -96,7 +107,7 @@ def how_sure(found: Sequence[Ranking]) -> Iterator[str]:
 
 
 def called(ranking: Ranking, found: Sequence[Ranking]) -> str:
-    """Return the pair of a ranking, with its recipe and teacher where several rankings are of that pair."""
+    """Return the pair of a ranking, with its recipe and teacher if the pair has several rankings."""
     first = ranking.first
     if sum(one.first["pair"] == first["pair"] for one in found) == 1:
         return str(first["pair"])
@@ -104,14 +115,14 @@ def called(ranking: Ranking, found: Sequence[Ranking]) -> str:
 
 
 def first_choice(ranking: Ranking, found: Sequence[Ranking]) -> str:
-    """Return which method to try first on a pair, and how far it stands apart from the others."""
-    pair, best = called(ranking, found), answer(ranking)
+    """Return the method to try first on a pair, and how far it is ahead of the others."""
+    pair, best = called(ranking, found), ranking.first_choice
     if best is None:
         return f"On `{pair}` no method shows evidence of help.\n"
-    time = f", at {best.time} the time of an iteration" if best.time else ""
+    time = f", at {times(best['time_ratio'])} the time of an iteration" if best["time_ratio"] > 0 else ""
     return (
-        f"On `{pair}` try `{best.method}` first: {best.difference} {ranking.metric} points over {best.seeds} seeds"
-        f"{time}. {best.ties}\n"
+        f"On `{pair}` try `{best['method']}` first: {gain(best)} {ranking.metric} points over "
+        f"{best['shared_seeds']} seeds{time}. {ties(ranking, best['method'])}\n"
     )
 
 
@@ -121,7 +132,7 @@ def table(family: Family, found: Sequence[Ranking], reported: Sequence[Entry]) -
     Args:
         family: The family.
         found: The rankings of its pairs.
-        reported: Published numbers of its models.
+        reported: Published numbers for its models.
     """
     cards = {offer.value.name: offer.value for offer in registry().methods.values()}
     measured = dict.fromkeys(row["method"] for one in found for row in one.methods)
@@ -137,7 +148,7 @@ def table(family: Family, found: Sequence[Ranking], reported: Sequence[Entry]) -
 
 
 def _place(label: str, found: Sequence[Ranking], reported: Sequence[Entry]) -> tuple[object, ...]:
-    """Return a sort key: how often better less how often worse, the mean difference, the papers' median."""
+    """Return a sort key: number of better minus number of worse verdicts, mean difference, median of the papers."""
     rows = [row for one in found if (row := one.row(label)) is not None]
     verdicts = [row["verdict"] for row in rows]
     gains = [row["difference"] for row in rows if not math.isnan(row["difference"])]

@@ -1,6 +1,6 @@
-"""Writes what the guide has from kdbench itself: cards, promises, leaderboards, and which method to choose.
+"""Writes the generated pages of the guide: cards, promises, leaderboards, and which method to choose.
 
-``python docs/generate.py`` before ``zensical build --strict``. None of it is committed.
+Run ``python docs/generate.py`` before ``zensical build --strict``. The pages are not committed.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def main() -> None:
 def methods(costs: Mapping[str, Costs]) -> Iterator[str]:
     """Write a table of all methods of this repository, and a section for each of them."""
     yield "# The methods\n"
-    yield "Made from the cards; `kdbench show NAME` has the same, and the papers' published numbers.\n"
+    yield "This page is made from the cards; `kdbench show NAME` also prints the papers' published numbers.\n"
     found = registry()
     offers = [offer for offer in found.methods.values() if offer.plugin.distribution.startswith(OURS)]
     cards = [describe(found, "method", offer, costs.get(offer.value.name, {})) for offer in offers]
     yield (
-        "Cost is the time of an iteration relative to the plain student's, from the smallest to the largest of the "
-        "committed pairs on which both were timed in turns; blank where none was.\n"
+        "Cost is the time of an iteration relative to the plain student's, as a range over the committed pairs on "
+        "which both were timed in turns; blank if there is none.\n"
     )
     yield from table(("method", "year", "families", "cost"), map(method_row, cards))
     for card in cards:
@@ -53,7 +53,7 @@ def methods(costs: Mapping[str, Costs]) -> Iterator[str]:
 
 
 def method_row(card: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a method's cells."""
+    """Return a method's row of the table."""
     name = card["name"]
     return (
         f"[{name}](#{name})",
@@ -64,25 +64,25 @@ def method_row(card: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def method(card: Mapping[str, Any]) -> Iterator[str]:
-    """Write what a card says: the paper, where it runs, the equations, the variants, the options."""
+    """Write the content of a card: the paper, families, equations, variants and options."""
     yield f"## {card['name']}\n"
     paper = f"[{card['title']}]({card['link']})" if card["link"] else card["title"]
     yield f"{paper}{', '.join(['', card['authors'], str(card['year'])]) if card['authors'] else ''}.\n"
     if card["families"]:
         yield f"Families: {', '.join(card['families'])}.\n"
     if card["attends"]:
-        yield f"It attends to {card['attends'].replace('(', '(`').replace(')', '`)')}.\n"
+        yield f"Its attention shows {card['attends'].replace('(', '(`').replace(')', '`)')}.\n"
     yield f"```text\n{card['equations']}\n```\n"
     if card["variants"]:
         variants = ((f"`{name}`", text) for name, text in card["variants"].items())
-        yield from table(("variant", "what it is"), variants)
+        yield from table(("variant", "description"), variants)
     yield from options([entry for entry in card["options"] if entry["name"] != "variant"])
 
 
 def executors() -> Iterator[str]:
-    """Write a section for each executor that kdbench itself brings."""
+    """Write a section for each of kdbench's own executors."""
     yield "# The executors\n"
-    yield "Options stand in brackets: `--executor 'ray[address=auto]'`. `kdbench list executors` has all.\n"
+    yield "Options are given in brackets: `--executor 'ray[address=auto]'`. `kdbench list executors` lists all.\n"
     for offer in registry().executors.values():
         card = offer.value
         if offer.plugin.distribution == OURS:
@@ -96,26 +96,26 @@ def executors() -> Iterator[str]:
 def options(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Write a table of options, if there are any."""
     if entries:
-        yield from table(("option", "type", "default", "what it is"), map(option_row, entries))
+        yield from table(("option", "type", "default", "description"), map(option_row, entries))
 
 
 def option_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return an option's cells."""
+    """Return an option's row of the table."""
     kind = entry["type"] + (f", {entry['range']}" if entry["range"] else "")
     default = "" if entry["default"] is None else f"`{json.dumps(entry['default']).strip(chr(34))}`"
     return f"`{entry['name']}`", kind, default, entry["help"] or ""
 
 
 def promises() -> Iterator[str]:
-    """List what `kdbench test-plugin` checks, in its order."""
+    """List the checks of `kdbench test-plugin`, in order."""
     yield "# What a method promises\n"
-    yield "`kdbench test-plugin NAME` looks at each, in this order; what rests on a broken one is left out.\n"
+    yield "`kdbench test-plugin NAME` checks them in this order; promises that build on a broken one are skipped.\n"
     rows = ((f"`{promise.name}`", promise.says, promise.why) for promise in PROMISES)
     yield from table(("promise", "what it says", "why"), rows)
 
 
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Write a markdown table of cells that are markdown but for their pipes."""
+    """Write a markdown table; the cells are markdown, in which pipes are escaped."""
     cells = ([cell.replace("|", r"\|") for cell in row] for row in rows)
     yield markdown_table(head, cells, "l" * len(head))
     yield ""

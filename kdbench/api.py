@@ -1,8 +1,8 @@
 """What a plugin may import: everything here, and nothing else of kdbench.
 
-Importing this module does not import torch: what needs it, ``Method`` and what losses are made of, is taken from
-``kdbench.distill`` when it is first asked for. So a card stays light; import those names in the method's module.
-CHANGELOG.md lists every change of these names.
+Importing this module does not import torch. The names that need it (``Method`` and the functions for losses) are
+imported from ``kdbench.distill`` on first access. To keep a card light, import those names only in the method's
+module. CHANGELOG.md lists every change of this interface.
 """
 
 from __future__ import annotations

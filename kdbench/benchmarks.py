@@ -26,7 +26,7 @@ MOST_SEEDS = 1000
 
 
 def seed_range(value: Any) -> Any:
-    """``0..2`` as (0, 1, 2); anything else as it is. Raises ValueError for a range that is none."""
+    """Return ``0..2`` as (0, 1, 2), and other types unchanged. Raises ValueError for a string that is no range."""
     if not isinstance(value, str):
         return value
     match = RANGE.fullmatch(value)
@@ -54,22 +54,22 @@ class Entry(Spec):
     """A method of a benchmark."""
 
     method: Name
-    """Selector."""
+    """The method's selector."""
     seeds: Seeds | None = None
-    """Its seeds, where they are not the benchmark's."""
+    """Seeds of this method; None: the benchmark's."""
     pairs: Names | None = None
-    """Its pairs, where it does not run on all."""
+    """Pairs of this method; None: all of the benchmark's."""
     reported: Name | None = None
-    """``variant`` of the rows in the paper's ``reported.csv`` that this method repeats."""
+    """``variant`` of the rows in the paper's ``reported.csv`` that this method reproduces."""
 
 
 class Number(Spec):
-    """What picks one number for each variant from a ``reported.csv``: a metric of which more is better."""
+    """A selection of one number per variant from a ``reported.csv``, for a metric where more is better."""
 
     where: dict[Column, str]
-    """Column -> value of the rows to read, as far as it takes to leave one for a variant."""
+    """Column -> value of the rows to read; enough columns to leave one row per variant."""
     baseline: dict[Column | Literal["variant"], str]
-    """The same for the paper's plain student: its variant, and what differs from ``where``."""
+    """Column -> value of the paper's plain student: its variant, and the columns that differ from ``where``."""
 
     @model_validator(mode="after")
     def _names_a_variant(self) -> Number:
@@ -79,16 +79,16 @@ class Number(Spec):
 
 
 class Paper(Spec):
-    """The published numbers that an ablation stands beside."""
+    """The published numbers that an ablation is compared with."""
 
     method: Name
-    """Method whose ``reported.csv`` has them."""
+    """Method whose ``reported.csv`` has the numbers."""
     numbers: Annotated[tuple[Number, ...], Field(min_length=1)]
-    """One comparison each."""
+    """The selections; each is one comparison."""
 
 
 class Cell(NamedTuple):
-    """One run: a student of ``pair``, trained with ``method`` (a selector) from ``seed``."""
+    """One run: a student of ``pair``, trained with ``method`` (a selector) and ``seed``."""
 
     pair: str
     method: str
@@ -109,9 +109,9 @@ class Benchmark(Spec):
     seeds: Seeds
     schedule: Literal["default", "smoke"] = "default"
     set: tuple[Name, ...] = ()
-    """Changes to the pairs, each ``SECTION.key=value``, as ``--set`` of a run."""
+    """Changes to the pairs, each ``SECTION.key=value``, like ``--set`` of a run."""
     paper: Paper | None = None
-    """For an ablation: what the paper found."""
+    """For an ablation: the paper's numbers."""
     _inline: Inline | None = PrivateAttr(None)
 
     @property
@@ -121,7 +121,7 @@ class Benchmark(Spec):
 
     @property
     def own_file(self) -> Path | None:
-        """The file, where it defines any."""
+        """The benchmark file if it defines a dataset or pairs, else None."""
         return None if self._inline is None else self._inline.file
 
     @model_validator(mode="after")
@@ -146,11 +146,11 @@ class Benchmark(Spec):
 
     @property
     def kind(self) -> Literal["default", "smoke", "custom"]:
-        """What the schedule of its cells is called."""
+        """Name of the schedule of its cells."""
         return "custom" if self.set and self.schedule == "default" else self.schedule
 
     def cells(self) -> list[Cell]:
-        """All cells, pair by pair and seed by seed, so that whole rows come soon; the plain student first."""
+        """Return all cells by pair and seed, the plain student first, so that complete rows are finished early."""
         wanted = {
             Cell(pair, method, seed)
             for entry in self.methods
@@ -164,7 +164,7 @@ class Benchmark(Spec):
 
 
 def load(path: Path) -> Benchmark:
-    """Read a benchmark file and look up all it names; the selectors come back in their canonical form.
+    """Read a benchmark file and look up the names in it; selectors are returned in canonical form.
 
     Raises:
         UserError: One line with the file, the key and what is wrong with it.
@@ -177,7 +177,7 @@ def load(path: Path) -> Benchmark:
 
 
 def parsed(text: str | bytes, source: str) -> Benchmark:
-    """Parse the benchmark in a YAML text without looking names up; ``source`` names it in errors.
+    """Parse a YAML text as a benchmark without looking names up; ``source`` names it in errors.
 
     Raises:
         UserError: One line with the source, the key and what is wrong with it.
@@ -193,7 +193,7 @@ def parsed(text: str | bytes, source: str) -> Benchmark:
 
 
 def _defined(values: dict[str, Any], source: str) -> Inline | None:
-    """Return the dataset and pairs that a file defines; in ``values`` their names take their place."""
+    """Return the dataset and pairs that a file defines, and replace them in ``values`` by their names."""
     found: dict[str, Any] = {"file": source, "pairs": []}
     if isinstance(values.get("dataset"), dict):
         found["dataset"] = values["dataset"]
@@ -249,13 +249,13 @@ def looked_up(benchmark: Benchmark, source: str) -> Benchmark:
 
 
 def options_of(selector: str) -> dict[str, Any]:
-    """All options that a selector means now, as a record keeps them. Raises UserError."""
+    """Return all options that a selector currently stands for, in the form of a record. Raises UserError."""
     return method_of(selector)[1].recorded()
 
 
 @contextmanager
 def at_key(source: str, key: str) -> Iterator[None]:
-    """Put the file and the key before the message of a mistake in the block."""
+    """Prefix the messages of user errors raised in the block with the file and the key."""
     try:
         yield
     except UserError as error:
@@ -276,7 +276,7 @@ def _no_repetition(key: str, values: tuple[Any, ...]) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is given twice is a mistake, not a replacement."""
+    """YAML loader that refuses duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a mapping after checking its keys."""

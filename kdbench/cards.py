@@ -1,6 +1,6 @@
-"""The cards that plugins hand over: what a method or a dataset is, readable without importing torch.
+"""Cards: the descriptions of methods, datasets, models, executors and metrics that plugins yield, free of torch.
 
-A card checks itself when it is made, so that a mistake in it is found in the plugin that makes it.
+A card validates itself when it is created, so that a mistake is reported in the plugin that made it.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ MEASURED = {
     "AP_medium": ("widerface",),
     "AP_hard": ("widerface",),
 }
-"""Metric -> the formats whose evaluation measures it, where not all of its task do."""
+"""Metric -> the formats whose evaluation computes it, if only some of its task's formats do."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def is_weight(name: str) -> bool:
-    """Whether an option is the weight of a term: ``weight`` and each ``..._weight``, also of a method of a sum."""
+    """Whether an option is the weight of a loss term: ``weight`` or ``..._weight``, also of a method in a sum."""
     return name.rpartition(".")[2] == "weight" or name.endswith("_weight")
 
 
 class Options(BaseModel):
-    """Options of a method: subclass it, give each field a default and a docstring, and a range by ``Field(ge=0)``.
+    """Options of a method: subclass it, give each field a default, a docstring and a range (``Field(ge=0)``).
 
-    They are the method's command-line options (``mimic[weight=2]``) and part of a result's identity. An option
-    ``weight`` or ``..._weight`` must not be negative.
+    The fields are the method's command-line options (``mimic[weight=2]``) and part of a result's identity. An
+    option ``weight`` or ``..._weight`` must not be negative.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
     added_later: ClassVar[tuple[str, ...]] = ()
     """Options added later: left out of the identity at their defaults, so that old results stay valid."""
     typical: ClassVar[Mapping[str, float]] = {}
-    """Options that are unset by default -> the value around which `kdbench tune` searches them."""
+    """For options that are unset by default: option -> value around which `kdbench tune` searches."""
     plain: ClassVar[Mapping[str, Any]] = {}
-    """Values at which a run equals the baseline student's, such as ``{"beta": 0.0}``; empty: ``weight`` and each
-    ``..._weight`` at 0."""
+    """Option values at which a run equals the plain student's, such as ``{"beta": 0.0}``. Default: ``weight`` and
+    each ``..._weight`` at 0."""
 
     @field_validator("*")
     @classmethod
@@ -69,57 +69,58 @@ class Options(BaseModel):
 
     @property
     def ensemble(self) -> int:
-        """Number of teachers, which differ in their seed."""
+        """Number of teachers, which differ in their seeds."""
         return 1
 
     @property
     def settled(self) -> frozenset[str]:
-        """Options that `kdbench tune` skips: without effect given the others, or too expensive to try."""
+        """Options that `kdbench tune` skips: without effect given the others, or too expensive to search."""
         return frozenset()
 
     def recorded(self) -> dict[str, Any]:
-        """Return the options as the identity of a result holds them, JSON-able."""
+        """Return the options that are part of a result's identity, as JSON values."""
         defaults = {name: type(self).model_fields[name].default for name in self.added_later}
         unset = {name for name, default in defaults.items() if getattr(self, name) == default}
         return self.model_dump(mode="json", exclude=unset)
 
 
 def load_object(reference: str) -> Any:
-    """Import what ``package.module:name`` points to."""
+    """Import the object that ``package.module:name`` refers to."""
     module, _, name = reference.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method as lists and reports describe it, before it is run.
+    """A distillation method's card.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
         title: Title of the paper.
         authors: Authors, comma separated.
         year: Year of publication.
-        link: Address of the paper.
-        bibtex: Entry to cite.
-        tasks: Tasks that it can distil.
+        link: URL of the paper.
+        bibtex: BibTeX entry of the paper.
+        tasks: Tasks that the method supports.
         equations: The loss in words and symbols, with the choices made where the paper is silent.
-        method: ``package.module:Class`` of the ``kdbench.api.Method``, imported when it is run.
-        options: Class of its options.
+        method: ``package.module:Class`` of the ``kdbench.api.Method``, imported when the method is run.
+        options: Class of the method's options.
         variants: Name -> meaning, for methods with an option ``variant``.
         reported: CSV file of the published numbers, or None. Its columns: paper, table, dataset, teacher, student,
             variant, metric, value, source (P: the paper, D: computed from a printed difference, C: a public
-            implementation, N: a note), and a note if needed. ``variant`` is ``plain`` for the paper's plain
-            student, ``teacher`` (a row without a student), or the option ``variant``; a method without that option
-            writes the options that differ from their defaults as in a selector (``where=logits``), and nothing for
-            the defaults. A metric has the name that kdbench gives it (AP50, mAP, mIoU) where it has one.
-        teacher_stage: What these options ask of the teacher: a further fine-tuning, made once and kept beside the
-            teacher, or None for the teacher as it is.
-        revision: Raise it when a change of the code alters results: cells of another revision are other cells. A
-            new version of the package that leaves results as they are keeps it.
-        directional: Why a mirrored batch gives other losses, where the paper means it so; empty: it gives the same.
-        families: Families of models in which at least one of its variants works, for lists and the guide; empty:
-            not told. A run looks at what the method captures instead.
-        attends: What ``kdbench show-mask`` draws of it, in a few words; empty: nothing.
+            implementation, N: a note), and an optional note. ``variant`` is ``plain`` for the paper's plain
+            student, ``teacher`` for a teacher (a row without a student), or else a value of the option ``variant``.
+            For a method without this option, write the options that differ from their defaults as in a selector
+            (``where=logits``), or nothing for the defaults. Use kdbench's name of a metric (AP50, mAP, mIoU) if it
+            has one.
+        teacher_stage: Function that maps the options to a further fine-tuning of the teacher, which is done once
+            and kept, or to None if the teacher is used as it is.
+        revision: Number to raise when a change of the code alters results; cells of another revision are different
+            cells. Keep it in a new version of the package that does not alter results.
+        directional: Why a mirrored batch gives other losses, if the paper intends this; empty: it does not.
+        families: Families of models in which at least one variant works, for lists and the guide; empty: not
+            stated. A run ignores it and checks the method's captures.
+        attends: What ``kdbench show-mask`` draws for the method, in a few words; empty: nothing.
     """
 
     name: str
@@ -162,14 +163,14 @@ class MethodCard:
 
 @dataclass(frozen=True)
 class Split:
-    """Where one part of a split lies, relative to the dataset's folder.
+    """Location of one part of a split; paths are relative to the dataset's folder.
 
     Attributes:
-        names: Text file with one image a line (its stem, or a path that ends in it). Empty where the annotations
-            name the images (``coco``, ``widerface``), or all images in the folder belong to the split.
+        names: Text file with one image per line (its stem, or a path that ends in it). Empty if the annotations
+            name the images (``coco``, ``widerface``), or if all images in the folder belong to the split.
         images: Folder of the images.
-        annotations: Folder of the images' annotations or masks; where one file has all, that file.
-        take: Of the named images ``all``, or one side of ``kdbench.datasets.holdout``.
+        annotations: Folder of the annotations or masks, or the file that has all annotations.
+        take: Which of the named images to use: ``all``, or one side of ``kdbench.datasets.holdout``.
     """
 
     names: str
@@ -179,7 +180,7 @@ class Split:
 
     @property
     def listing(self) -> str:
-        """The file that names the images."""
+        """File that lists the images."""
         return self.names or self.annotations
 
 
@@ -191,27 +192,28 @@ class Dataset:
         name: Name on the command line.
         title: One line for humans.
         task: ``detection`` or ``segmentation``.
-        classes: Class names; in masks the index is the position here.
-        metric: Metric that ranks, see ``kdbench list metrics``: ``AP50`` (area under the curve), ``AP50_11point``,
-            ``mAP`` (COCO's), ``AP40_moderate`` (KITTI's), ``MR`` (Caltech's), ``mIoU``, or one of a plugin that can
-            rank.
-        splits: ``train`` and ``test``, and ``val`` where there is one; several parts are concatenated.
-        image_suffix: Ending of the image files; empty where names have it (``coco``).
-        prepare: ``package.module:function(folder, source)`` that gets or links the data.
+        classes: Class names; their positions are the class numbers in masks.
+        metric: Ranking metric, see ``kdbench list metrics``: ``AP50`` (area under the curve), ``AP50_11point``,
+            ``mAP`` (COCO's), ``AP40_moderate`` (KITTI's), ``MR`` (Caltech's), ``mIoU``, or a plugin's metric that
+            can rank.
+        splits: ``train``, ``test`` and optionally ``val``; the parts of a split are concatenated.
+        image_suffix: Ending of the image files; empty if the names include it (``coco``).
+        prepare: ``package.module:function(folder, source)`` that downloads, generates or links the data.
         folder: Folder under the data root (two datasets may share one).
         license: Licence of the data, in words.
-        link: Where it comes from.
+        link: URL of the dataset's page.
         citation: What to cite.
-        ignore_index: Mask value that is not judged (segmentation only).
+        ignore_index: Mask value that is left out of training and evaluation (segmentation only).
         mask_suffix: Ending of the mask files (segmentation only).
-        mask_values: Value in a mask -> the class that it stands for, or None where it is not judged (segmentation
-            only): a number up to 65535 or a colour ``#rrggbb``. The number ``ignore_index`` needs no entry. Empty:
-            a value is the position of its class. ``{0: None, 1: "wall", 2: ...}`` is mmseg's reduce_zero_label.
-        format: ``voc`` (an XML an image; default for detection), ``ilsvrc`` (the same), ``coco`` (a json a split),
-            ``kitti`` or ``caltech`` (a text an image), ``widerface`` (a text a split), or ``masks`` (default for
-            segmentation).
-        images: Split -> number of its images as published, where that is known.
-        embedded: True where ``prepare`` needs neither a download nor a source: a run may call it by itself.
+        mask_values: Mask value -> class name, or None if it is left out of training and evaluation (segmentation
+            only). A value is a number up to 65535 or a colour ``#rrggbb``; ``ignore_index`` needs no entry. Empty:
+            mask values are class numbers. ``{0: None, 1: "wall", 2: ...}`` is mmseg's reduce_zero_label.
+        format: ``voc`` (one XML per image; default for detection), ``ilsvrc`` (the same), ``coco`` (one json per
+            split), ``kitti`` or ``caltech`` (one text file per image), ``widerface`` (one text file per split), or
+            ``masks`` (default for segmentation).
+        images: Split -> published number of images, if known.
+        embedded: Whether ``prepare`` needs neither a download nor a source, so that a run may call it
+            automatically.
     """
 
     name: str
@@ -257,32 +259,32 @@ class Dataset:
 
     @property
     def layout(self) -> str:
-        """The format, or the default of the task."""
+        """The format, or the task's default."""
         return self.format or TASK_FORMATS[self.task][0]
 
     def _own_metrics(self) -> list[str]:
-        """Return the metrics that kdbench's own evaluation of such a dataset measures."""
+        """Return the metrics that kdbench's own evaluation computes for this task and format."""
         fitting = [name for name, card in METRICS.items() if self.task in card.tasks]
         return [name for name in fitting if self.layout in MEASURED.get(name, (self.layout,))]
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A network under a name, for ``--teacher``, ``--student`` and ``kdbench evaluate``; or a source of teachers.
+    """A named network for ``--teacher``, ``--student`` and ``kdbench evaluate``, or a source of feature teachers.
 
     Attributes:
         name: Name on the command line: lower case, digits and dashes.
         title: One line for humans.
-        task: What it does; None for a source of feature teachers.
-        config: ``package::file``: the OpenMMLab config in the package's folder. Its ``custom_imports`` names the
-            modules that register the network, and its ``revise_keys`` says how weights in others' checkpoints are
-            renamed, as mmengine's ``load_checkpoint`` takes it.
-        link: Where the network comes from.
+        task: Task of the network; None for a source of feature teachers.
+        config: ``package::file``, an OpenMMLab config in the package's folder. Its ``custom_imports`` names the
+            modules that register the network, and its ``revise_keys`` renames the weights of foreign checkpoints,
+            in the format of mmengine's ``load_checkpoint``.
+        link: URL of the network's source.
         citation: What to cite.
-        features: In the place of ``config``, of a source of feature teachers ``NAME:NETWORK``:
-            ``package.module:function(network, out_indices, **arguments)``, which returns the
-            ``kdbench.api.FeatureNetwork``. It must download nothing, and the same name must always be the same
-            network.
+        features: Instead of ``config``, for a source of feature teachers ``NAME:NETWORK``:
+            ``package.module:function(network, out_indices, **arguments)``, which returns a
+            ``kdbench.api.FeatureNetwork``. It must not download anything and must always return the same network
+            for the same name.
     """
 
     name: str
@@ -315,9 +317,9 @@ class ExecutorCard:
         name: Name on the command line.
         title: One line for humans.
         target: ``package.module:Class`` of the ``kdbench.api.Executor``.
-        requires: Modules that must be installed for it.
+        requires: Modules that must be installed.
         install: Command that installs them.
-        options: Class of its options, ``ray[address=auto]``; the target's class takes them as keyword arguments.
+        options: Class of the options, ``ray[address=auto]``, which are passed to the executor as keyword arguments.
     """
 
     name: str
@@ -336,20 +338,20 @@ class ExecutorCard:
 
 @dataclass(frozen=True)
 class MetricCard:
-    """A metric: a fraction in [0, 1], shown x100, that ranks datasets or stands beside what does.
+    """A metric in [0, 1], shown x100, which either ranks datasets or is an additional column.
 
-    One with ``tasks`` ranks the datasets that name it. It is measured at each evaluation and is part of the record.
-    Any other is a further column ``metric:NAME`` of the leaderboards, computed when one is made: old results have
-    it too.
+    A metric with ``tasks`` ranks the datasets that name it; it is computed at each evaluation and stored in the
+    record. Any other metric is a column ``metric:NAME`` that is computed whenever a leaderboard is made, so that
+    old results have it too.
 
     Attributes:
-        name: Its name: letters, digits, dashes and underscores.
+        name: Letters, digits, dashes and underscores.
         title: One line for humans.
-        function: ``package.module:function``, which is given the other metrics of an evaluation, name -> fraction
-            (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None where
-            these metrics do not give one. Imports no torch. Empty for what kdbench's own evaluation measures.
-        higher_is_better: Whether more is better. Ranks, differences, the share of the gap and verdicts follow it.
-        tasks: Tasks of the datasets that it can rank; empty where it ranks nothing.
+        function: ``package.module:function``, which takes the other metrics of an evaluation, name -> fraction
+            (``AP50``, ``AP50/CLASS``, ``mIoU``, ``IoU/CLASS``), and returns a fraction in [0, 1], or None if it
+            cannot be computed from these. It must not import torch. Empty for metrics of kdbench's own evaluation.
+        higher_is_better: Whether more is better; ranks, differences, gap closed and verdicts depend on it.
+        tasks: Tasks of the datasets that the metric can rank; empty if it ranks none.
     """
 
     name: str
@@ -410,4 +412,4 @@ METRICS: Mapping[str, MetricCard] = {
         _measured("pixel_accuracy", "segmentation", "Share of pixels that are right"),
     )
 }
-"""Name -> metric that kdbench's own evaluation measures and that can rank."""
+"""Name -> metric of kdbench's own evaluation that can rank datasets."""

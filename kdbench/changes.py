@@ -1,4 +1,4 @@
-"""Changes to a pair as they are typed: ``schedule.iterations=500``, ``student.backbone.depth=34``."""
+"""Changes to a pair, as typed by the user: ``schedule.iterations=500``, ``student.backbone.depth=34``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kdbench.specs import Schedule
 MODELS = ("student", "teacher")
 SECTIONS = ("schedule", "teacher_schedule", *MODELS)
 OWN = ("width", "roi_stage")
-"""Keys of a model that are no part of its config."""
+"""Keys of a model that are not part of its config."""
 INHERIT = "inherit"
-"""The one key of a pair itself that can be changed."""
+"""The only key of the pair itself that can be changed."""
 
 
 class Change(NamedTuple):
@@ -24,8 +24,8 @@ class Change(NamedTuple):
 
     Attributes:
         section: One of :data:`SECTIONS`; empty for the pair itself.
-        key: Key of a schedule, one of :data:`OWN`, or dotted key of a model's config.
-        value: Its new value.
+        key: Key of a schedule, one of :data:`OWN`, or a dotted key of a model's config.
+        value: New value of the key.
     """
 
     section: str
@@ -33,18 +33,18 @@ class Change(NamedTuple):
     value: Any
 
     def apply(self, pair: dict[str, Any]) -> None:
-        """Change a pair, as JSON has it; keys of a model's config become edits."""
+        """Apply the change to a pair's JSON; keys of a model's config become edits."""
         part = pair[self.section] if self.section else pair
         (part["edits"] if self._is_edit else part)[self.key] = self.value
 
     def is_in(self, pair: Mapping[str, Any]) -> bool:
-        """Whether a pair has it."""
+        """Whether a pair's JSON already has the changed value."""
         part = (pair.get(self.section) or {}) if self.section else {INHERIT: False, **pair}
         part = part.get("edits", {}) if self._is_edit else part
         if self.key not in part:
             return False
         found = part[self.key]
-        if isinstance(found, float) and isinstance(self.value, str):  # YAML 1.1 reads 1e-3 as a word
+        if isinstance(found, float) and isinstance(self.value, str):  # YAML 1.1 reads 1e-3 as a string
             return str(found) == str(float(self.value))
         return bool(found == self.value)
 
@@ -54,10 +54,10 @@ class Change(NamedTuple):
 
 
 def change(text: str) -> Change:
-    """Read one ``SECTION.key=value``, or ``inherit=true``; the value is YAML.
+    """Parse ``SECTION.key=value``, or ``inherit=true``; the value is YAML.
 
     Raises:
-        ArgumentError: If it is none.
+        ArgumentError: If the text is no valid change.
     """
     key, equals, written = text.partition("=")
     section, _, rest = key.strip().partition(".")

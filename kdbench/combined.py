@@ -1,7 +1,7 @@
-"""Sums of methods, ``cwd[where=logits]+mgd``: one card, and one class of options, made of those of the parts.
+"""Sums of methods, ``cwd[where=logits]+mgd``: a card and an options class made from those of the parts.
 
-The options of a sum are called ``method.option``, and its name has the parts in alphabetical order, so that ``a+b``
-and ``b+a`` are one method.
+The options of a sum are named ``method.option``, and its name lists the parts alphabetically, so that ``a+b`` and
+``b+a`` are the same method.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from kdbench.offers import Offer, Plugin
 from kdbench.specs import PLAIN, TASKS
 
 PLUS = "+"
-"""Stands between the methods of a sum."""
+"""Separator of the methods in a sum."""
 
 V = TypeVar("V")
 
 
 def by_method(options: Mapping[str, V]) -> dict[str, dict[str, V]]:
-    """Return method -> its options, of the options of a sum, which are called ``method.option``."""
+    """Group the options of a sum, which are named ``method.option``, by method."""
     found: dict[str, dict[str, V]] = {}
     for key, value in options.items():
         method, _, option = key.rpartition(".")
@@ -34,10 +34,10 @@ def by_method(options: Mapping[str, V]) -> dict[str, dict[str, V]]:
 
 
 class CombinedOptions(Options):
-    """The options of a sum; each sum has a subclass with the fields of its parts."""
+    """Options of a sum; each sum has a subclass with the fields of its parts."""
 
     cards: ClassVar[tuple[MethodCard, ...]] = ()
-    """The parts' cards."""
+    """Cards of the parts."""
 
     @property
     def parts(self) -> dict[str, Options]:
@@ -52,11 +52,11 @@ class CombinedOptions(Options):
 
     @property
     def settled(self) -> frozenset[str]:
-        """What `kdbench tune` skips of each part."""
+        """Options of the parts that `kdbench tune` skips."""
         return frozenset(f"{name}.{key}" for name, part in self.parts.items() for key in part.settled)
 
     def recorded(self) -> dict[str, Any]:
-        """Return the options of all parts, each as its own identity holds them."""
+        """Return the options of all parts that are part of a result's identity."""
         return {
             f"{name}.{key}": value
             for name, part in self.parts.items()
@@ -97,10 +97,10 @@ class CombinedCard(MethodCard):
 
 
 def combined(offers: Sequence[Offer[MethodCard]]) -> Offer[MethodCard]:
-    """Return the sum of several methods as if a plugin gave it.
+    """Return the sum of several methods in the form in which a plugin would provide it.
 
     Raises:
-        UserError: If a method stands there twice or is the plain student, or they have no task in common.
+        UserError: If a method is repeated or is the plain student, or if the methods have no task in common.
     """
     offers = sorted(offers, key=lambda offer: offer.value.name)
     cards = tuple(offer.value for offer in offers)
@@ -138,7 +138,7 @@ def _check(name: str, cards: Sequence[MethodCard]) -> None:
 
 
 def _options_of(name: str, cards: tuple[MethodCard, ...]) -> type[Options]:
-    """Return the class of a sum's options: every field of every part under ``method.option``."""
+    """Return the options class of a sum: every field of every part, named ``method.option``."""
     fields: dict[str, Any] = {
         f"{card.name}.{key}": (field.annotation, field)
         for card in cards
@@ -156,12 +156,12 @@ def _options_of(name: str, cards: tuple[MethodCard, ...]) -> type[Options]:
 
 
 def _plain(options: type[Options]) -> Mapping[str, Any]:
-    """Return the values at which a method adds nothing."""
+    """Return the option values at which a method adds nothing to the loss."""
     return options.plain or {name: 0.0 for name in options.model_fields if is_weight(name)}
 
 
 def _plugin_of(name: str, plugins: Sequence[Plugin]) -> Plugin:
-    """Return the plugin that all parts come from, or one that names all of theirs."""
+    """Return the plugin that all parts come from, or one that names all of their plugins."""
     distinct = list({plugin.distribution: plugin for plugin in plugins}.values())
     if len(distinct) == 1:
         return distinct[0]

@@ -1,4 +1,4 @@
-"""The devices of this machine: the CPU and torch's accelerator. Light: torch is imported when it is asked."""
+"""The devices of this machine: the CPU and torch's accelerator. Imports torch only when a function needs it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 CPU = "cpu"
 TRIED = (CPU, "cuda")
-"""Devices that kdbench was run on."""
+"""Types of device on which kdbench has been run."""
 
 
 @cache
 def accelerator() -> str | None:
-    """Return the type of the accelerator that torch can use here, such as ``cuda``; None where there is none."""
+    """Return the type of the accelerator that torch can use here, such as ``cuda``, or None."""
     import torch
 
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -36,10 +36,10 @@ def here() -> list[str]:
 
 
 def choose(wanted: str | None) -> str:
-    """Return the type of the device to use: the one that is wanted, else the accelerator where there is one.
+    """Return the type of the device to use: the one that is wanted, else the accelerator, else the CPU.
 
     Raises:
-        ArgumentError: If it is not here.
+        ArgumentError: If the wanted device is not available.
     """
     if wanted is None:
         return here()[-1]
@@ -70,20 +70,20 @@ def check(wanted: str) -> None:
 
 
 def untried(device: str) -> str | None:
-    """Return a line for the user of a device that kdbench was never run on; None for the others."""
+    """Return a warning for a device on which kdbench has not been run; None for other devices."""
     if device in TRIED:
         return None
     return f"device {device}: never tried by us; compare its first results with those of a CPU"
 
 
 def count() -> int:
-    """Return the number of accelerators, 0 where there is none."""
+    """Return the number of accelerators."""
     found = accelerator()
     return 0 if found is None else int(_module(found).device_count())
 
 
 def name(device: str, index: int | None = None) -> str:
-    """Return ``cpu``, or the name of an accelerator (default: that in use); its type where torch knows none."""
+    """Return ``cpu``, or an accelerator's name (default: the current one's), or its type if torch has no name."""
     if device == CPU:
         return CPU
     named = getattr(_module(device), "get_device_name", None)
@@ -91,43 +91,43 @@ def name(device: str, index: int | None = None) -> str:
 
 
 def in_use() -> ModuleType | None:
-    """Return torch's module of the accelerator if this process has begun to use it."""
+    """Return torch's module of the accelerator if this process has initialised it."""
     found = accelerator()
     if found is None:
         return None
     module = _module(found)
-    begun = getattr(module, "is_initialized", lambda: True)  # mps has no such question: it begins at once
+    begun = getattr(module, "is_initialized", lambda: True)  # mps, which needs no initialisation, has none
     return module if begun() else None
 
 
 def synchronize(device: Device) -> None:
-    """Wait until a device has done what it was given."""
+    """Wait until a device has finished its work."""
     if _type(device) != CPU:
         _module(device).synchronize()
 
 
 def reset_peak_memory(device: Device) -> None:
-    """Measure :func:`peak_memory` from now on."""
+    """Restart the measurement of :func:`peak_memory`."""
     reset = getattr(_module(device), "reset_peak_memory_stats", None)
     if reset is not None:
         reset()
 
 
 def peak_memory(device: Device) -> int | None:
-    """Return the most bytes that this process has held on an accelerator; None where torch does not know."""
+    """Return this process's peak memory on an accelerator, in bytes; None if torch does not measure it."""
     peak = getattr(_module(device), "max_memory_allocated", None)
     return None if peak is None else int(peak())
 
 
 def used_memory(device: Device) -> int:
-    """Return the bytes that this process holds on an accelerator."""
+    """Return the memory that this process has allocated on an accelerator, in bytes."""
     module = _module(device)
-    used = getattr(module, "memory_allocated", None) or module.current_allocated_memory  # mps's name for it
+    used = getattr(module, "memory_allocated", None) or module.current_allocated_memory  # the name in mps
     return int(used())
 
 
 def free_memory(device: Device) -> int:
-    """Return the bytes that this process may still take on an accelerator."""
+    """Return the memory that this process can still allocate on an accelerator, in bytes."""
     module = _module(device)
     if not hasattr(module, "mem_get_info"):  # mps
         return int(module.recommended_max_memory() - module.driver_allocated_memory())

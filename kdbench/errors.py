@@ -1,4 +1,4 @@
-"""The errors that are shown to a user as one line, and how they are worded."""
+"""Errors that are shown to the user as one line, and the functions that word them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MESSAGE = 300
-"""Letters that are shown of the message of a plugin's error."""
+"""Maximum number of characters shown of the message of a plugin's error."""
 ERROR = "error: "
-"""What the line begins with that a command ends with after a user's mistake."""
+"""Prefix of the line in which a command reports a user's mistake."""
 SECONDS = 20.0
-"""How long a plugin's code may take before :func:`reminder` names it."""
+"""Seconds that a plugin's code may take before :func:`reminder` names it."""
 
 
 TYPES = {"int", "float", "str", "bool"}
-"""What pydantic adds to the path of a value that may be of several types."""
+"""Names that pydantic adds to the path of a value whose type is a union."""
 
 
 class UserError(Exception):
-    """A mistake the user can mend: the command line prints it as one line and exits with code 2.
+    """A mistake that the user can fix: the command line prints it as one line and exits with code 2.
 
     The message says what is wrong and what to do about it. It names arguments of the functions of :mod:`kdbench` in
-    backticks (```root```, ```force=True```); the command line puts its options in their place.
+    backticks (```root```, ```force=True```), which the command line replaces by its options.
     """
 
 
@@ -41,9 +41,9 @@ class ArgumentError(UserError):
     """An argument of a function of :mod:`kdbench` cannot be used.
 
     Args:
-        names: Name of the argument, or names of several that do not fit together.
+        names: Name of the argument, or names of several arguments that contradict each other.
         why: What is wrong and what to do about it.
-        value: The argument's value, if the message is to show it.
+        value: The argument's value, if the message should show it.
     """
 
     def __init__(self, names: str | Sequence[str], why: str, value: object = None) -> None:
@@ -55,7 +55,7 @@ class GateError(UserError):
     """A check before a training failed, which the argument ``force`` overrules.
 
     Args:
-        why: What was seen and what to look at, in whole sentences.
+        why: What was found and what to check, in complete sentences.
     """
 
     def __init__(self, why: str) -> None:
@@ -67,8 +67,8 @@ class RunError(Exception):
     """A training failed and is recorded as failed; the message says why.
 
     Args:
-        message: Why it failed, and what to look at.
-        record: The failed record.
+        message: Why it failed, and what to check.
+        record: Record of the failed training.
     """
 
     def __init__(self, message: str, record: Record) -> None:
@@ -77,7 +77,7 @@ class RunError(Exception):
 
 
 class Disturbed(Exception):
-    """Something was changed that all trainings of this process depend on; the message says what."""
+    """State that all trainings of this process share was changed; the message names it."""
 
 
 class PluginError(UserError):
@@ -100,7 +100,7 @@ def first_problem(error: ValidationError) -> tuple[str, str, object]:
 
 @contextmanager
 def checking_arguments() -> Iterator[None]:
-    """Turn what pydantic says of a bad value into an error that names the argument.
+    """Turn a pydantic validation error into an error that names the argument.
 
     Raises:
         ArgumentError: If the block raises a ValidationError.
@@ -115,10 +115,10 @@ def checking_arguments() -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Return an error in one printable line: its type and message, or the message alone of a user's mistake."""
+    """Return an error as one printable line: type and message, or only the message for a user's mistake."""
     try:
         text = str(error)
-    except Exception:  # an exception of a plugin may fail at that too
+    except Exception:  # a plugin's exception may fail here too
         text = ""
     if isinstance(error, UserError):
         return line(text)
@@ -127,15 +127,15 @@ def reason(error: BaseException) -> str:
 
 @contextmanager
 def running(title: str, part: str, advice: str = "") -> Iterator[None]:
-    """Run a part of a plugin; what it raises becomes an error that names the plugin.
+    """Run a part of a plugin and turn its exceptions into errors that name the plugin.
 
-    A user's mistake, a lack of memory, Ctrl-C and another signal to stop pass through as they are. Ending the
-    process with ``os._exit`` is an error like any other.
+    User errors, out-of-memory errors, Ctrl-C and other signals to stop pass through unchanged. An attempt to end
+    the process with ``os._exit`` is an error like any other.
 
     Args:
-        title: What the plugin provides, as :attr:`kdbench.offers.Offer.title` names it.
-        part: The part, for the message: ``losses()``.
-        advice: A sentence to end the message with.
+        title: Name of what the plugin provides, see :attr:`kdbench.offers.Offer.title`.
+        part: The part that runs, for the message, such as ``losses()``.
+        advice: Sentence to append to the message.
 
     Raises:
         PluginError: If the block raises anything else.
@@ -160,11 +160,11 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def reminder(line: str, after: float = 0.0) -> Iterator[None]:
-    """Log a warning when the block takes longer than it should, so that code that hangs is named.
+    """Log a warning if the block takes too long, so that the user learns which code hangs.
 
     Args:
         line: The warning.
-        after: Seconds that the block should take at most; ``SECONDS`` more are waited.
+        after: Seconds that the block may take, in addition to ``SECONDS``.
     """
     timer = threading.Timer(after + SECONDS, log.warning, (line,))
     timer.daemon = True

@@ -1,4 +1,4 @@
-"""Files: names that are safe in a path, and writing in one step."""
+"""Files: safe names, cached parsing and atomic writing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 
 
 def read_regular(path: str | Path) -> bytes:
-    """Return the content of a regular file; a pipe or a device, which may never end, is not read.
+    """Return the content of a regular file, but do not read pipes and devices, which may be endless.
 
-    It takes half of the time of ``Path.read_bytes()``.
+    This takes half the time of ``Path.read_bytes()``.
 
     Raises:
-        OSError: As the file system raises it, or if the file is of another kind.
+        OSError: If the file cannot be read or is not a regular file.
     """
     file, blocks = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), []
     try:
@@ -36,7 +36,7 @@ def read_regular(path: str | Path) -> bytes:
 
 
 def parsed_once(parse: Callable[[Path], T]) -> Callable[[Path], T]:
-    """Keep what a function makes of a file: one that has not changed is parsed once."""
+    """Cache the result of a function of a file until the file changes."""
 
     @lru_cache(maxsize=8)
     def kept(path: Path, changed: int, size: int) -> T:
@@ -52,22 +52,22 @@ def parsed_once(parse: Callable[[Path], T]) -> Callable[[Path], T]:
 
 @lru_cache(maxsize=4096)
 def slug(text: str) -> str:
-    """Return a name that is safe as a part of a path: lower case letters, digits, dots and dashes, at most 80."""
+    """Return a name that is safe in a path: at most 80 lower case letters, digits, dots and dashes."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:80] or "x"
 
 
 def write_atomically(
     path: Path, content: str | Callable[[BinaryIO], object], *, lasting: bool = True
 ) -> None:
-    """Write a file so that readers and a crash see the old or the new content, never a part.
+    """Write a file atomically: readers see the old or the new content, even after a crash.
 
     Args:
         path: The file.
-        content: Its new text (written as UTF-8), or a function that writes to the open file.
-        lasting: Wait until it is on the disk, so that a crash of the machine cannot undo it.
+        content: New text (written as UTF-8), or a function that writes to the open file.
+        lasting: Whether to wait until it is on disk, so that a crash of the machine cannot undo it.
 
     Raises:
-        OSError: As the file system raises it; no temporary file stays.
+        OSError: If the file cannot be written; no temporary file is left.
     """
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:

@@ -1,4 +1,4 @@
-"""Runs code of plugins so that it can neither end the process nor pass for a user who interrupts it."""
+"""Run plugins' code so that it can neither end the process nor be mistaken for an interruption by the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXIT = os._exit
 
 
 class Interruption(KeyboardInterrupt):
-    """A signal asks to stop. Code that raises KeyboardInterrupt itself does not raise this."""
+    """A signal to stop, as opposed to a KeyboardInterrupt that some code raises itself."""
 
 
 class Exited(BaseException):
@@ -22,16 +22,16 @@ class Exited(BaseException):
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """Handle a signal that asks to stop. Raises Interruption."""
+    """Handle a signal to stop. Raises Interruption."""
     raise Interruption
 
 
 @contextmanager
 def hosted() -> Iterator[None]:
-    """Run code of a plugin in this thread.
+    """Run a plugin's code in this thread.
 
     Raises:
-        Interruption: On Ctrl-C, where nothing else handles it.
+        Interruption: On Ctrl-C, unless something else handles it.
         Exited: If the block calls ``os._exit``.
     """
     with _told_interruptions(), _no_exit():
@@ -40,7 +40,7 @@ def hosted() -> Iterator[None]:
 
 @contextmanager
 def _told_interruptions() -> Iterator[None]:
-    """Let Ctrl-C raise Interruption where it would raise KeyboardInterrupt."""
+    """Make Ctrl-C raise Interruption instead of KeyboardInterrupt."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -54,8 +54,8 @@ def _told_interruptions() -> Iterator[None]:
 
 @contextmanager
 def _no_exit() -> Iterator[None]:
-    """Let ``os._exit`` raise in this thread of this process; other threads, and forked processes, may exit."""
-    if os._exit is not _EXIT:  # in a part of a plugin that is run by another one
+    """Make ``os._exit`` raise in this thread of this process; other threads, and forked processes, may exit."""
+    if os._exit is not _EXIT:  # nested: a plugin's code runs inside another plugin's
         yield
         return
     here = os.getpid(), threading.get_ident()

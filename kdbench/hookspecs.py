@@ -1,8 +1,8 @@
-"""What a plugin may give kdbench. A plugin is a module with some of these functions.
+"""The hooks of a plugin. A plugin is a module that implements some of these functions.
 
 Register it under the entry point group ``kdbench`` and mark each function with ``hookimpl``.
-Everything returned here is a light description: none may import torch, pandas or OpenMMLab.
-Each example is a whole plugin, ``my_package/__init__.py``; its entry point in ``pyproject.toml`` is
+Hooks return lightweight descriptions and must not import torch, pandas or OpenMMLab.
+Each example is a complete plugin, ``my_package/__init__.py``; its entry point in ``pyproject.toml`` is
 
 ```toml
 [project.entry-points.kdbench]
@@ -27,7 +27,7 @@ hookimpl = pluggy.HookimplMarker("kdbench")
 
 @hookspec
 def kdbench_methods() -> Iterable[MethodCard]:  # type: ignore[empty-body]
-    '''Distillation methods: a card each, which names the class to import when the method is run.
+    '''Yield a card for each distillation method. It names the class, which is imported when the method is run.
 
     Example:
         ```python
@@ -55,7 +55,7 @@ def kdbench_methods() -> Iterable[MethodCard]:  # type: ignore[empty-body]
             )
         ```
 
-        The method stands in a file of its own, since the card must not import torch:
+        The method goes into a separate file, since the card must not import torch:
 
         ```python title="my_package/method.py"
         import torch
@@ -65,7 +65,7 @@ def kdbench_methods() -> Iterable[MethodCard]:  # type: ignore[empty-body]
 
 
         class NeckL2(Method):
-            captures = ("neck",)  # of both models; every family has it
+            captures = ("neck",)  # captured from both models; every family has it
 
             def build(self, shapes):  # adapters train with the student and are never exported
                 self.adapters = nn.ModuleList(adapter(*level) for level in shapes.levels("neck"))
@@ -80,7 +80,7 @@ def kdbench_methods() -> Iterable[MethodCard]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
-    """Datasets: where each is, its splits and classes, its metric, how to get it.
+    """Yield a card for each dataset: its location, splits, classes and metric, and how to get it.
 
     Example:
         ```python
@@ -121,7 +121,7 @@ def kdbench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_pairs() -> Iterable[Pair]:  # type: ignore[empty-body]
-    """Teacher-student pairs with their training schedules; a dataset's first one is its default.
+    """Yield teacher-student pairs with their training schedules. A dataset's first pair is its default.
 
     Example:
         ```python
@@ -150,11 +150,11 @@ def kdbench_pairs() -> Iterable[Pair]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_models() -> Iterable[ModelCard]:  # type: ignore[empty-body]
-    """Networks under a name, for pairs, ``--teacher``, ``--student`` and ``kdbench evaluate``.
+    """Yield named networks, for use in pairs, ``--teacher``, ``--student`` and ``kdbench evaluate``.
 
-    The config lies in the package, and its ``custom_imports`` names the module that registers the network with
+    The config is a file in the package, and its ``custom_imports`` names the module that registers the network with
     mmengine; no other file of the plugin imports torch. A card with ``features`` is a source of feature
-    teachers: ``--teacher my-zoo:NAME`` then takes the network NAME that the card's function makes.
+    teachers: ``--teacher my-zoo:NAME`` then uses the network NAME, which the card's function builds.
 
     Example:
         ```python
@@ -175,7 +175,7 @@ def kdbench_models() -> Iterable[ModelCard]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_executors() -> Iterable[ExecutorCard]:  # type: ignore[empty-body]
-    """Where the workers of a sweep run: a card each, which names the class to import when a sweep asks for it.
+    """Yield a card for each executor, which runs the workers of a sweep; a sweep imports the class that it names.
 
     Example:
         ```python
@@ -219,11 +219,11 @@ def kdbench_executors() -> Iterable[ExecutorCard]:  # type: ignore[empty-body]
 
 @hookspec
 def kdbench_metrics() -> Iterable[MetricCard]:  # type: ignore[empty-body]
-    """Metrics, computed from what kdbench's own evaluation measures: they rank datasets, or are further columns.
+    """Yield metrics that are computed from the metrics of kdbench's own evaluation.
 
-    One with ``tasks`` ranks the datasets whose card names it; it is measured at each evaluation and is in the
-    records. Any other is a further column of the leaderboards (CSV, parquet and frames) and no part of a record; it
-    is not in the leaderboards that ``--write`` commits, which do not depend on what is installed.
+    A metric with ``tasks`` ranks the datasets whose card names it; it is computed at each evaluation and stored in
+    the records. Any other metric is an additional column of the leaderboards (CSV, parquet and frames) and is not
+    stored; the leaderboards that ``--write`` commits leave it out, since they must not depend on what is installed.
 
     Example:
         ```python

@@ -1,11 +1,12 @@
-"""A dataset and pairs that a benchmark file defines itself, without a plugin.
+"""Datasets and pairs that are defined in a benchmark file, without a plugin.
 
-Their files are named relative to the benchmark file. They are known in this process once the file is loaded, under
-their names, like what plugins provide; results know them by their content.
+Paths are relative to the benchmark file. Once the file is loaded, its dataset and pairs are registered in this
+process by name, like those of plugins; results identify them by their content.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from kdbench.cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
+from kdbench.datasets.hashed import HashIndex
 from kdbench.errors import UserError
 from kdbench.plugins import NAME, provide
 from kdbench.specs import Family, Model, Pair, Schedule, Spec, Task, is_feature_network
@@ -27,31 +29,31 @@ DEFAULTS = {
     "ilsvrc": "AP_ILSVRC",
     "masks": "mIoU",
 }
-"""Format -> the metric that ranks where the file names none."""
+"""Format -> default ranking metric."""
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 def _listed(value: Any) -> Any:
-    """Return a single part of a split as a list of it."""
+    """Put a single part of a split into a list."""
     return [value] if isinstance(value, dict) else value
 
 
 class SplitPaths(Spec):
-    """Where a part of a split lies, relative to the benchmark file."""
+    """Location of a part of a split; paths are relative to the benchmark file."""
 
     images: str
     """Folder of the images."""
     annotations: str
     """The COCO json, or the folder of XML files or masks."""
     names: str = ""
-    """Text file with one image a line; without it all images in the folder belong to the split."""
+    """Text file with one image per line; if empty, all images in the folder belong to the split."""
 
 
 Parts = Annotated[tuple[SplitPaths, ...], Field(min_length=1), BeforeValidator(_listed)]
 
 
 class InlineDataset(Spec):
-    """A dataset in a benchmark file; see :class:`kdbench.cards.Dataset` for what is not said here."""
+    """A dataset in a benchmark file; :class:`kdbench.cards.Dataset` documents the other fields."""
 
     name: Name
     format: str
@@ -60,13 +62,13 @@ class InlineDataset(Spec):
     val: Parts | None = None
     title: str = ""
     classes: tuple[str, ...] | None = None
-    """Class names; those of a COCO json or of ``mask_values`` by default."""
+    """Class names; default: those of the COCO json or of ``mask_values``."""
     metric: str | None = None
     image_suffix: str = ""
     mask_suffix: str = ".png"
     mask_values: dict[int | str, str | None] = Field(default_factory=dict)
     reduce_zero_label: bool = False
-    """Masks have 0 where nothing is labelled, and class numbers from 1 on: short for such ``mask_values``."""
+    """Whether 0 in masks means unlabelled and classes are counted from 1; short for such ``mask_values``."""
     ignore_index: int = 255
     license: str = ""
     link: str = ""
@@ -79,7 +81,7 @@ class InlineDataset(Spec):
             folder: Folder of the benchmark file.
 
         Raises:
-            UserError: If something in it does not fit, or the classes cannot be read.
+            UserError: If a value is invalid, or the classes cannot be read.
         """
         parts = {"train": self.train, "test": self.test, "val": self.val}
         own = {"name", "format", "image_suffix", "mask_suffix", "ignore_index", "license", "link", "citation"}
@@ -120,31 +122,39 @@ class InlineDataset(Spec):
             return tuple(dict.fromkeys(name for name in self.mask_values.values() if name is not None))
         if self.format != "coco":
             raise ValueError(f"'{self.name}' names no classes: give them as a list")
-        path = folder / self.train[0].annotations
+        path = folder.resolve() / self.train[0].annotations
         try:
-            return coco.classes_of(path)
+            return _categories(path)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
         except ValueError as error:
             raise UserError(f"{path}: {error}.") from error
 
 
+def _categories(path: Path) -> tuple[str, ...]:
+    """Return the classes of a COCO json, which is parsed where it has changed since; raises as its reader."""
+    index = HashIndex(path)
+    names = json.loads(index.hash_of(path, coco.classes_as_text))
+    index.save()
+    return tuple(names)
+
+
 class InlineTeacher(Model):
-    """A teacher in a benchmark file: a model, or a network from outside OpenMMLab that gives feature maps."""
+    """A teacher in a benchmark file: a model, or a feature teacher from outside OpenMMLab."""
 
     config: str = ""
     features: str = ""
-    """In the place of ``config``: ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
+    """Instead of ``config``, for a feature teacher: ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
     out_indices: tuple[int | str, ...] = ()
-    """The maps of ``features``, as the source counts or names them, finest first."""
+    """Maps of ``features`` to use, as the source numbers or names them, finest first."""
     checkpoint: str | None = None
-    """Its weights: a file, an address, or ``mmdet::NAME`` or ``mmseg::NAME``; without them it is trained, once."""
+    """Weights: a file, a URL, or ``mmdet::NAME`` or ``mmseg::NAME``; None: the teacher is trained, once."""
     classes: dict[str, str] | None = None
-    """Class of the dataset -> class of the checkpoint, whose outputs are cut to these. Without it, a checkpoint of
-    another number of classes is fine-tuned first, by ``teacher_schedule``."""
+    """Class of the dataset -> class of the checkpoint, whose outputs are cut to these. If None, a checkpoint with
+    another number of classes is fine-tuned first, with ``teacher_schedule``."""
 
     def check_classes(self, pair: str, dataset: Dataset) -> None:
-        """Refuse a mapping that is not of the dataset's classes. Raises UserError."""
+        """Check that the mapping covers exactly the dataset's classes. Raises UserError."""
         if self.classes is None:
             return
         if self.checkpoint is None:
@@ -167,7 +177,7 @@ class InlineTeacher(Model):
 
 
 class InlinePair(Spec):
-    """A pair in a benchmark file; see :class:`kdbench.specs.Pair` for what is not said here."""
+    """A pair in a benchmark file; :class:`kdbench.specs.Pair` documents the other fields."""
 
     name: Name
     title: str = ""
@@ -176,12 +186,12 @@ class InlinePair(Spec):
     student: Model
     schedule: Schedule
     teacher_schedule: Schedule | None = None
-    """The teacher's recipe; the students' by default."""
+    """The teacher's recipe; default: the students'."""
     pretrained: bool = False
     inherit: bool = False
 
     def pair(self, dataset: Dataset, folder: Path) -> Pair:
-        """Return the pair of a dataset; ``folder`` is that of the benchmark file. Raises UserError."""
+        """Return the pair on a dataset; ``folder`` is the benchmark file's. Raises UserError."""
         self.teacher.check_classes(self.name, dataset)
         return Pair(
             name=self.name,
@@ -199,7 +209,7 @@ class InlinePair(Spec):
 
 
 class Inline(Spec):
-    """What a benchmark file defines."""
+    """The dataset and pairs that a benchmark file defines."""
 
     file: Path
     dataset: InlineDataset | None = None
@@ -207,17 +217,17 @@ class Inline(Spec):
 
     @property
     def folder(self) -> Path:
-        """Folder that all its files are relative to."""
+        """Folder that all paths in the file are relative to."""
         return self.file.parent
 
     def provide(self, dataset: Dataset | None) -> None:
-        """Make the definitions known in this process.
+        """Register the definitions in this process.
 
         Args:
-            dataset: The card of the dataset of the pairs, where the file does not define it.
+            dataset: Card of the pairs' dataset, if the file does not define it.
 
         Raises:
-            UserError: If something in them does not fit, or a name is taken.
+            UserError: If a value is invalid, or a name is taken.
         """
         card = self.dataset.card(self.folder) if self.dataset else dataset
         assert card is not None, "the pairs have a dataset"
@@ -226,7 +236,7 @@ class Inline(Spec):
         )
 
     def teacher(self, pair: str) -> InlineTeacher | None:
-        """Return a pair's teacher, its checkpoint as seen from the current folder; None for a pair of others."""
+        """Return a pair's teacher, with its checkpoint relative to the current folder; None for other pairs."""
         found = next((one.teacher for one in self.pairs if one.name == pair), None)
         given = None if found is None else found.checkpoint
         if found is None or given is None or "::" in given or "://" in given:
@@ -235,18 +245,18 @@ class Inline(Spec):
 
 
 def _teacher(teacher: InlineTeacher, folder: Path) -> Model:
-    """Return the teacher's model; the maps that a feature teacher gives are an edit."""
+    """Return the teacher's model; the ``out_indices`` of a feature teacher become an edit."""
     if not teacher.features:
         return _model(teacher, folder)
     return Model(config=teacher.features, edits={**teacher.edits, "out_indices": list(teacher.out_indices)})
 
 
 def _model(model: Model, folder: Path) -> Model:
-    """Return a model whose config, if it is a file, is found from the current folder."""
+    """Return a model whose config, if it is a file, is relative to the current folder."""
     config = model.config if "::" in model.config else os.path.relpath(folder / model.config)
     return Model(config=config, edits=model.edits, width=model.width, roi_stage=model.roi_stage)
 
 
 def nothing_to_prepare(folder: Path, source: Path | None) -> None:
-    """Tell that the files of a benchmark's own dataset are where it says. Raises UserError."""
+    """Raise a UserError that says where the benchmark file expects its dataset."""
     raise UserError(f"the dataset is in {folder}, where its benchmark file says: put its files there.")

@@ -1,4 +1,4 @@
-"""What a table of mask values may say: which class each number or colour in a mask stands for."""
+"""Validation of tables that map the numbers or colours in a mask to classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 DEEPEST = 65535
 """Largest number in a mask of 16 bits."""
 MOST = 256
-"""Classes that a mask of 8 bits can tell apart."""
+"""Number of classes that a mask of 8 bits can distinguish."""
 
 
 def fault_of(values: Mapping[int | str, str | None], classes: Sequence[str], ignored: int) -> str | None:
-    """Return what is wrong with a table, as the end of a sentence; None if nothing is.
+    """Return the fault of a table, as the end of a sentence, or None.
 
     Args:
-        values: Number or colour -> class, or None where nothing is judged.
+        values: Number or colour -> class, or None if such pixels are not evaluated.
         classes: The dataset's classes.
         ignored: The dataset's ``ignore_index``.
     """

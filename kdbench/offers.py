@@ -1,4 +1,4 @@
-"""What plugins give: each thing with its plugin, under a name that no other thing of its kind has."""
+"""Offers: what plugins provide, each with its plugin and a name that is unique among its kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdbench.specs import Pair
 
 ENVIRONMENT = "KDBENCH_PLUGINS"
 OWN = "kdbench"
-"""The distribution whose names stay as they are, whatever others give."""
+"""The distribution that keeps its short names if others provide the same."""
 
 T = TypeVar("T", MethodCard, Dataset, Pair, ExecutorCard, MetricCard, ModelCard)
 
@@ -28,16 +28,16 @@ KINDS: Mapping[str, tuple[str, type[Any]]] = {
 
 @dataclass
 class Plugin:
-    """One entry point, as found on this machine.
+    """A plugin, found by its entry point.
 
     Attributes:
-        name: Entry point name.
-        module: Module it names.
+        name: Name of the entry point.
+        module: Module that the entry point names.
         distribution: Distribution that installs it.
         version: The distribution's version.
         error: Why it could not be loaded, or None.
-        offers: Names of what it provides, by kind.
-        warnings: Misbehaviour that does not keep it from working, one line each.
+        offers: Kind -> names of what it provides.
+        warnings: Problems that do not prevent it from working, one line each.
     """
 
     name: str
@@ -50,33 +50,33 @@ class Plugin:
 
     @property
     def state(self) -> Literal["ok", "warning", "error"]:
-        """Whether it loaded, and without a warning."""
+        """``error`` if it could not be loaded, else ``warning`` if it has warnings, else ``ok``."""
         return "error" if self.error is not None else "warning" if self.warnings else "ok"
 
 
 @dataclass(frozen=True)
 class Offer(Generic[T]):
-    """Something a plugin provides, and which plugin."""
+    """Something that a plugin provides, with the plugin."""
 
     value: T
     plugin: Plugin
 
     @property
     def title(self) -> str:
-        """How messages name it: ``dataset 'screws' of my-screws 1.0``."""
+        """Name for messages: ``dataset 'screws' of my-screws 1.0``."""
         of = f"{self.plugin.distribution} {self.plugin.version}".strip()
         return f"{kind_of(self.value)} '{self.value.name}' of {of}"
 
 
 def normal(name: str) -> str:
-    """Return a distribution's name as packaging tools compare it."""
+    """Normalise a distribution's name, as packaging tools do to compare names."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def by_name(kind: str, offers: list[Offer[Any]], conflicts: dict[str, str]) -> dict[str, Offer[Any]]:
-    """Return name -> offer; what several give is called ``distribution:name``, but for kdbench's own.
+    """Return name -> offer. If several provide a name, all but kdbench's own are named ``distribution:name``.
 
-    The bare name is then in ``conflicts``, unless kdbench has it.
+    The short name is then added to ``conflicts``, unless kdbench provides it.
     """
     givers: dict[str, list[Offer[Any]]] = {}
     for offer in offers:
@@ -106,7 +106,7 @@ def _conflict(what: str, several: list[Offer[Any]], names: list[str]) -> str:
 
 
 def _renamed(kind: str, offer: Offer[Any], name: str) -> Offer[Any]:
-    """Return an offer under another name, and mark its plugin."""
+    """Return an offer under another name, and add a warning to its plugin."""
     own, plugin = offer.value.name, offer.plugin
     if name == own:
         return offer
@@ -120,11 +120,11 @@ def _changed(value: Any, **changes: Any) -> Any:
 
 
 def on_own_dataset(offer: Offer[Pair], datasets: Mapping[str, Offer[Dataset]]) -> Offer[Pair]:
-    """Return a pair on the dataset of its own distribution, where several give one of that name."""
+    """Return a pair on its own distribution's dataset, if several provide a dataset of that name."""
     own = f"{normal(offer.plugin.distribution)}:{offer.value.dataset}"
     return Offer(_changed(offer.value, dataset=own), offer.plugin) if own in datasets else offer
 
 
 def kind_of(value: object) -> str:
-    """Return what a card describes: a key of ``KINDS``."""
+    """Return the kind of a card: a key of ``KINDS``."""
     return next(kind for kind, (_, expected) in KINDS.items() if isinstance(value, expected))

@@ -1,4 +1,4 @@
-"""Find plugins by the entry point group ``kdbench`` and load what they name; a broken one is listed, not fatal."""
+"""Find plugins by the entry point group ``kdbench`` and load them; a broken plugin is listed, not fatal."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ V = TypeVar("V")
 Found = tuple[Distribution, EntryPoint]
 
 MOST_OFFERS = 10_000
-"""What one hook of a plugin may provide: one that never ends must end somewhere."""
+"""Maximum number of values that one hook may yield, as a guard against endless generators."""
 BENCHMARK = "benchmark file"
-"""Stands for the entry point of what a benchmark file defines."""
+"""Entry point name of the pseudo-plugin for what a benchmark file defines."""
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-"""Names that can stand on a command line, in a selector and in a file's name."""
+"""Names that are valid on a command line, in a selector and in a file name."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Registry:
     metrics: Mapping[str, Offer[MetricCard]] = field(default_factory=dict)
     models: Mapping[str, Offer[ModelCard]] = field(default_factory=dict)
     sums: dict[str, Offer[MethodCard]] = field(default_factory=dict, repr=False, compare=False)
-    """Sums of methods that were asked for."""
+    """Cache of the sums of methods that were looked up."""
 
     def method(self, name: str) -> Offer[MethodCard]:
         """Return the method of that name, or the sum ``a+b``. Raises UserError with the nearest names."""
@@ -77,7 +77,7 @@ class Registry:
         return self.sums[name]
 
     def dataset(self, name: str) -> Offer[Dataset]:
-        """Return the dataset of that name. Raises UserError with the nearest names, or if nothing can rank it."""
+        """Return the dataset of that name. Raises UserError with the nearest names, or if its metric is invalid."""
         offer = self._find("dataset", self.datasets, name)
         self._check_metric(offer)
         return offer
@@ -103,7 +103,7 @@ class Registry:
         return [offer.value for offer in self.pairs.values() if offer.value.dataset == dataset]
 
     def _check_metric(self, offer: Offer[Dataset]) -> None:
-        """Raise UserError where a dataset's metric is not known, or is no metric of its task."""
+        """Raise UserError if a dataset's metric is unknown, or is not a metric of its task."""
         task, theirs = offer.value.task, (found.value for found in self.metrics.values())
         known = [*METRICS.values(), *(card for card in theirs if card.function)]
         fitting = [card.name for card in known if task in card.tasks]
@@ -122,28 +122,28 @@ class Registry:
         raise UserError(f"unknown {kind} '{name}'.{suggestion(name, offers)}{self.note()}")
 
     def gives(self, kind: str, name: str) -> bool:
-        """Whether any plugin gives a method, dataset or pair of that name; a sum of methods counts as given."""
+        """Whether any plugin provides a method, dataset or pair of that name; always true for a sum of methods."""
         if kind == "method" and PLUS in name:
             return True
         offers: Mapping[str, Offer[Any]] = getattr(self, f"{kind}s")
         return f"{kind} {name}" in self.conflicts or _under(name, offers) is not None
 
     def note(self) -> str:
-        """Return what a message about an unknown name adds where plugins failed, with a leading blank."""
+        """Return the sentence about plugins that failed to load, for messages about unknown names, or ``""``."""
         broken = ", ".join(
             f"{plugin.distribution} ({plugin.error})" for plugin in self.plugins if plugin.error
         )
         return f" Plugins that failed to load: {broken}." if broken else ""
 
     def errors(self) -> list[str]:
-        """Return what is wrong with the plugins, one line each: errors, warnings and names given twice."""
+        """Return the problems of the plugins, one line each: errors, warnings and conflicting names."""
         broken = [f"plugin {p.distribution} ({p.module}) failed: {p.error}" for p in self.plugins if p.error]
         noisy = [f"plugin {p.distribution} ({p.module}) {line}" for p in self.plugins for line in p.warnings]
         return broken + noisy + list(self.conflicts.values())
 
 
 def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
-    """Return the offer of a name, with or without its distribution; None where there is none."""
+    """Return the offer of a name, with or without its distribution, or None."""
     if name in offers:
         return offers[name]
     given, _, own = name.partition(":")
@@ -154,7 +154,7 @@ def _under(name: str, offers: Mapping[str, Offer[T]]) -> Offer[T] | None:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return the "did you mean" part of a message, with a leading blank."""
+    """Return the "did you mean" part of a message, with a leading space."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(names) or 'none'}."
@@ -162,7 +162,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1)
 def registry() -> Registry:
-    """Return the registry of this process, loaded at the first call (``registry.cache_clear()`` forgets it)."""
+    """Return the registry of this process, loaded at the first call (``registry.cache_clear()`` resets it)."""
     points = find()
     return load(points, missing(points))
 
@@ -180,14 +180,14 @@ def find() -> list[Found]:
 
 
 def missing(points: Iterable[Found]) -> list[Plugin]:
-    """Return a broken plugin for each distribution that ``KDBENCH_PLUGINS`` names and that is not there."""
+    """Return a broken plugin for each distribution that ``KDBENCH_PLUGINS`` names but that is not found."""
     absent = (_wanted() or set()) - {normal(distribution.name) for distribution, _ in points}
     error = f"named in {ENVIRONMENT}, but not installed or without an entry point in the group '{GROUP}'"
     return [Plugin("-", "-", name, "-", error) for name in sorted(absent)]
 
 
 def _wanted() -> set[str] | None:
-    """Distributions that the environment allows, or None for all."""
+    """Return the distributions that the environment variable allows, or None for all."""
     only = os.environ.get(ENVIRONMENT)
     return None if only is None else {normal(name) for name in only.split(",") if name.strip()}
 
@@ -196,8 +196,8 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
     """Import and register each plugin on its own, then collect what they provide.
 
     Args:
-        points: Entry points, as :func:`find` gives them.
-        absent: Plugins that are known to be broken, listed as they are.
+        points: Entry points, see :func:`find`.
+        absent: Plugins that are known to be broken, to be listed.
     """
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
@@ -226,17 +226,17 @@ def load(points: Iterable[Found], absent: Iterable[Plugin] = ()) -> Registry:
 
 
 def typed_name(dataset: Dataset) -> str:
-    """Return what a command is given to find a dataset: its name, or the benchmark file that defines it."""
+    """Return the name of a dataset on the command line: its own, or the benchmark file that defines it."""
     offer = registry().datasets.get(dataset.name)
     own = offer is not None and offer.plugin.name == BENCHMARK
     return os.path.relpath(offer.plugin.module) if own and offer else dataset.name
 
 
 def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> None:
-    """Make what a benchmark file defines known in this process, in the place of what it defined before.
+    """Register the datasets and pairs of a benchmark file in this process, replacing its earlier ones.
 
     Raises:
-        UserError: If something else has the name.
+        UserError: If a name is taken.
     """
     plugin = Plugin(BENCHMARK, str(file.resolve()), file.name, "")
     for values, known in ((datasets, registry().datasets), (pairs, registry().pairs)):
@@ -248,10 +248,10 @@ def provide(file: Path, datasets: Iterable[Dataset], pairs: Iterable[Pair]) -> N
 
 
 def check_python(distribution: Distribution) -> None:
-    """Refuse a distribution that is not for this Python, as pip does when it installs one.
+    """Refuse a distribution that does not support this Python, as pip does at installation.
 
     Raises:
-        UserError: With the Pythons that it is for.
+        UserError: If it does not; the message has the supported versions.
     """
     wanted = distribution.metadata["Requires-Python"]
     if wanted is None:
@@ -265,7 +265,7 @@ def check_python(distribution: Distribution) -> None:
 def _offers_of(
     manager: pluggy.PluginManager, plugin: Plugin, load_module: Callable[[], object]
 ) -> dict[str, list[Any]]:
-    """Register one plugin and call its hooks; it is not registered when any of that fails."""
+    """Register one plugin and call its hooks; if any of this fails, it is unregistered."""
     module = _quietly(plugin, load_module)
     key = f"{plugin.distribution}:{plugin.name}"
     _check_marked(module)
@@ -282,7 +282,7 @@ def _offers_of(
 
 
 def _quietly(plugin: Plugin, work: Callable[[], V]) -> V:
-    """Return what a part of a plugin's import returns; note it if it prints."""
+    """Run a part of a plugin's import and return its result; add a warning if it prints."""
     printed = io.StringIO()
     with (
         hosted(),
@@ -300,7 +300,7 @@ def _slow(title: str) -> str:
 
 
 def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[Any]]:
-    """Return what one plugin's hooks provide, by kind."""
+    """Return the values of one plugin's hooks, by kind."""
     offers: dict[str, list[Any]] = {}
     for kind, (hook, expected) in KINDS.items():
         offers[kind] = _call(hooks[hook], key, expected) if hook in hooks else []
@@ -308,14 +308,14 @@ def _called(hooks: Mapping[str, pluggy.HookCaller], key: str) -> dict[str, list[
 
 
 def _check_marked(module: object) -> None:
-    """Refuse a function that is named like a hook but not marked as one: pluggy would ignore it silently."""
+    """Refuse functions that are named like a hook but not marked as one, which pluggy would silently ignore."""
     for name, value in vars(module).items():
         if name.startswith("kdbench_") and inspect.isfunction(value) and not hasattr(value, "kdbench_impl"):
             raise TypeError(f"{name} is not marked with kdbench.hookspecs.hookimpl")
 
 
 def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
-    """Return what one plugin's implementation of a hook provides; each is checked as it comes."""
+    """Return the values of one plugin's implementation of a hook, after checking each."""
     parts = [part for part in hook.get_hookimpls() if part.plugin_name == key]
     given = (value for part in parts for value in cast("Iterable[Any]", part.function()))
     values: list[Any] = []
@@ -332,10 +332,10 @@ def _call(hook: pluggy.HookCaller, key: str, expected: type[Any]) -> list[Any]:
 
 
 def title_of(given: MethodCard | Dataset | ExecutorCard | MetricCard | type[Method[Any]]) -> str:
-    """Return how messages name what a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
+    """Return the name for messages of something that a plugin provides: ``method 'mimic' of kdbench 0.1.0``.
 
     Args:
-        given: A card, or the class of a method. What no installed plugin provides goes without a distribution.
+        given: A card, or the class of a method. If no installed plugin provides it, the distribution is left out.
     """
     if isinstance(given, type):
         target = f"{given.__module__}:{given.__qualname__}"
@@ -351,7 +351,7 @@ def load_target(title: str, target: str, advice: str = "") -> Any:
     Args:
         title: Title of the card, for messages.
         target: ``package.module:name``.
-        advice: A sentence to end the message with.
+        advice: Sentence to append to an error message.
 
     Raises:
         PluginError: If the import fails.
@@ -365,10 +365,10 @@ def load_target(title: str, target: str, advice: str = "") -> Any:
 
 
 def make_method(card: MethodCard, options: Options) -> Method[Any]:
-    """Make a method, which is not built yet.
+    """Instantiate a method, without building its adapters.
 
     Raises:
-        PluginError: If its class cannot be imported or made.
+        PluginError: If its class cannot be imported or instantiated.
     """
     if isinstance(card, CombinedCard) and isinstance(options, CombinedOptions):
         from kdbench.distill.combined import Combined
@@ -386,7 +386,7 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
     """Import the class of a method, and with it torch.
 
     Raises:
-        PluginError: If the import fails, or the class is no method.
+        PluginError: If the import fails, or the class is not a subclass of Method.
     """
     from kdbench.distill import Method
     from kdbench.distill.settings import unchanged

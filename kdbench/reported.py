@@ -1,4 +1,4 @@
-"""What a paper reports for the methods of an ablation, computed from its ``reported.csv``."""
+"""The published differences of an ablation's methods, computed from the paper's ``reported.csv``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Reported:
     """One published comparison.
 
     Attributes:
-        label: Dataset, metric and student, short enough for the head of a column.
-        origin: Where it stands: table, dataset, models, metric and the tag of the source.
-        differences: Selector -> the paper's difference to its own plain student, in points as printed.
+        label: Dataset, metric and student, short enough for a column heading.
+        origin: Source of the numbers: table, dataset, models, metric and the tag of the source.
+        differences: Selector -> the paper's difference from its own plain student, in points as printed.
     """
 
     label: str
@@ -32,11 +32,11 @@ def reported(benchmark: Benchmark, source: str) -> list[Reported]:
     """Return the published comparisons of an ablation; none for a benchmark without a paper.
 
     Args:
-        benchmark: With its selectors looked up.
-        source: What an error calls its file.
+        benchmark: Benchmark with canonical selectors.
+        source: Name of its file, for errors.
 
     Raises:
-        UserError: One line with the source and the key, when a number is not there or several rows fit.
+        UserError: One line with the source and the key, if a number is missing or several rows match.
     """
     paper = benchmark.paper
     if paper is None:
@@ -62,7 +62,7 @@ def reported(benchmark: Benchmark, source: str) -> list[Reported]:
 
 
 def _reported(method: str, rows: Sequence[Row], number: Number, variants: Mapping[str, str]) -> Reported:
-    """One comparison: the variants that have the number, against the one baseline."""
+    """Return one comparison: all variants that have the number, against the baseline."""
     where = {str(column): value for column, value in number.where.items()}
     baseline = _one(method, rows, where | {str(key): value for key, value in number.baseline.items()})
     found = {
@@ -81,7 +81,7 @@ def _fitting(rows: Sequence[Row], where: Mapping[str, str]) -> list[Row]:
 
 
 def _one(method: str, rows: Sequence[Row], where: Mapping[str, str]) -> Row:
-    """Return the row that fits. Raises UserError where none or several do."""
+    """Return the row that matches. Raises UserError if none or several do."""
     fitting = _fitting(rows, where)
     if len(fitting) == 1:
         return fitting[0]
@@ -104,7 +104,7 @@ def _label(row: Row) -> str:
 
 
 def _origin(method: str, rows: Sequence[Row]) -> str:
-    """Every value that the rows have in a column, in their order."""
+    """Return the source of the rows: the distinct values of each column, in the rows' order."""
 
     def each(column: str) -> str:
         return " / ".join(dict.fromkeys(row[column] for row in rows if row[column]))

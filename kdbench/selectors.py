@@ -29,12 +29,12 @@ BARE = re.compile(r"[A-Za-z0-9_./:+-]+")
 def parse(text: str) -> tuple[str, dict[str, str]]:
     """Split a selector into the method's name and its options as written.
 
-    A comma inside a value must stand in brackets or double quotes: ``stages=[2,3]``. Of a sum, ``mgd+cwd[tau=4]``,
-    the name has the methods in alphabetical order, ``cwd+mgd``, and the options are called ``cwd.tau``.
+    A comma inside a value must be inside brackets or double quotes: ``stages=[2,3]``. The name of a sum,
+    ``mgd+cwd[tau=4]``, lists the methods alphabetically, ``cwd+mgd``, and its options are named ``cwd.tau``.
 
     Raises:
-        UserError: If it is not ``name`` or ``name[option=value,...]`` or a sum of these, names a method of a sum
-            twice, or has characters that cannot be seen.
+        UserError: If the text is not ``name`` or ``name[option=value,...]`` or a sum of these, names a method of a
+            sum twice, or has unprintable characters.
     """
     if not "".join(text.split()).isprintable():
         raise UserError(f"'{line(text)}' has characters that cannot be seen: leave them out.")
@@ -48,7 +48,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
 
 
 def methods_in(text: str) -> list[str]:
-    """Return the selectors of the methods of a sum, as typed; the text itself where it is no sum."""
+    """Return the selectors of the methods in a sum, as typed; for a single method, the text itself."""
     with suppress(UserError):
         return list(split(text, text, at=PLUS)) or [text]
     return [text]
@@ -71,10 +71,10 @@ def _parse_one(part: str, text: str) -> tuple[str, dict[str, str]]:
 
 
 def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
-    """Validate options as written against a card.
+    """Validate options, as written in a selector, against a card.
 
     Raises:
-        UserError: One line for every unknown option, wrong type or value out of range.
+        UserError: One line that names each unknown option, wrong type or value out of range.
     """
     if isinstance(card, CombinedCard):
         return _resolve_sum(card, raw)
@@ -95,7 +95,7 @@ def resolve(card: MethodCard | ExecutorCard, raw: Mapping[str, str]) -> Options:
 
 
 def _resolve_sum(card: CombinedCard, raw: Mapping[str, str]) -> Options:
-    """Validate the options of each method of a sum, then whether they go together."""
+    """Validate the options of each method in a sum, then whether they can be combined."""
     values: dict[str, Any] = {}
     own = {typed.rpartition(":")[2]: options for typed, options in by_method(raw).items()}
     for name, part in card.parts.items():
@@ -108,10 +108,10 @@ def _resolve_sum(card: CombinedCard, raw: Mapping[str, str]) -> Options:
 
 
 def method_of(selector: str) -> tuple[MethodCard, Options]:
-    """Return the card and the checked options that ``my-method[weight=0.5]`` means.
+    """Return the card and the validated options of a selector such as ``my-method[weight=0.5]``.
 
     Raises:
-        UserError: One line, where no plugin gives the method, or the options are not its own.
+        UserError: If no plugin provides the method, or the options are invalid.
     """
     name, raw = parse(selector)
     card = registry().method(name).value
@@ -119,7 +119,7 @@ def method_of(selector: str) -> tuple[MethodCard, Options]:
 
 
 def canonical(card: MethodCard, options: Options) -> str:
-    """Return the selector of these options: the name and what differs from the defaults, sorted.
+    """Return the selector of these options: the name and the options that differ from the defaults, sorted.
 
     ``resolve(card, parse(canonical(card, options))[1]) == options``.
     """
@@ -127,7 +127,7 @@ def canonical(card: MethodCard, options: Options) -> str:
 
 
 def selector_of(name: str, options: Mapping[str, Any]) -> str:
-    """Return the selector of a method with these options, as values of JSON."""
+    """Return the selector of a method with these options, given as JSON values."""
     if PLUS in name:
         own = by_method(options)
         return PLUS.join(selector_of(part, own.get(part, {})) for part in name.split(PLUS))
@@ -136,7 +136,7 @@ def selector_of(name: str, options: Mapping[str, Any]) -> str:
 
 
 def says(text: str, value: Any) -> bool:
-    """Whether an option as written in a selector has a value, as JSON has it."""
+    """Whether the text of an option in a selector stands for a JSON value."""
     if text == _text(value) or (isinstance(value, bool) and text == str(value)):
         return True
     return not isinstance(value, bool) and any(
@@ -146,10 +146,10 @@ def says(text: str, value: Any) -> bool:
 
 
 def split(inside: str, text: str, at: str = ",") -> Iterator[str]:
-    """Yield the parts between commas (or what ``at`` is) outside of brackets and quotes.
+    """Split ``inside`` at commas (or ``at``) outside of brackets and quotes, and yield the parts.
 
     Raises:
-        UserError: If brackets or quotes are not balanced; it quotes ``text``.
+        UserError: If brackets or quotes are not balanced; the message quotes ``text``.
     """
     part, depth = "", 0
     for token in PART.findall(inside):
@@ -170,9 +170,9 @@ def split(inside: str, text: str, at: str = ",") -> Iterator[str]:
 
 
 def _readings(text: str) -> tuple[Any, ...]:
-    """Yield what a value may mean, the likeliest first: JSON or a flow list, and the bare word.
+    """Return the possible values of a text, the most likely first: JSON or a flow list, then the bare word.
 
-    A boolean stays a word, which pydantic reads where a boolean is due: ``weight=true`` must not be 1.
+    A boolean stays a word and is only parsed by pydantic for a boolean option: ``weight=true`` must not become 1.
     """
     try:
         value = json.loads(text)
@@ -182,7 +182,7 @@ def _readings(text: str) -> tuple[Any, ...]:
 
 
 def _flow(text: str) -> Any:
-    """Parse a list of bare words, left as words: pydantic makes numbers of them where numbers are due."""
+    """Parse a list of bare words. They stay strings; pydantic converts them for options that are numbers."""
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError:
@@ -190,7 +190,7 @@ def _flow(text: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Format a value as it is written in a selector."""
+    """Format a value for a selector."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, str) and BARE.fullmatch(value) and _readings(value) == (value,):

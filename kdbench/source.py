@@ -1,4 +1,4 @@
-"""Hash of a plugin's own source: the files that a module consists of, found without importing any of them."""
+"""Hash of a plugin's own source files, which are found without importing them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 from kdbench.specs import digest, file_digest
 
 FOREIGN = frozenset({"kdbench", "mmcv", "mmdet", "mmengine", "mmseg"}) | sys.stdlib_module_names
-"""Top-level packages that are never a plugin's own: a record has their versions."""
+"""Top-level packages that never count as a plugin's own; a record has their versions."""
 SITES = frozenset({"site-packages", "dist-packages"})
 """Folders that many distributions share."""
 
 
-@cache  # a process runs what it has imported
+@cache  # a process keeps running the code that it has imported
 def source_hash(module: str, distribution: str = "") -> str:
     """Return the SHA-256 (hex) of a module's own source.
 
-    That is the module, the rest of its sub-package, and what these import of their own, at the top or inside
-    functions: of the same top-level package or distribution or, outside of ``site-packages``, of the same folder.
+    It covers the module, the rest of its sub-package, and the modules that these import, at the top or inside
+    functions, from the same top-level package or distribution or, outside of ``site-packages``, the same folder.
 
     Args:
         module: Dotted name.
-        distribution: Name of the distribution that it comes from, if it is known.
+        distribution: Name of the distribution that it comes from, if known.
     """
     top = module.partition(".")[0]
     tops = {top, *_tops(distribution)} - FOREIGN
@@ -43,7 +43,7 @@ def source_hash(module: str, distribution: str = "") -> str:
 
 
 def _tops(distribution: str) -> set[str]:
-    """Top-level names of a distribution's Python files."""
+    """Return the top-level names of a distribution's Python files."""
     try:
         files = metadata.files(distribution) if distribution else None
     except metadata.PackageNotFoundError:
@@ -52,7 +52,7 @@ def _tops(distribution: str) -> set[str]:
 
 
 def _sub_package(module: str) -> Iterator[str]:
-    """All modules of the package that a module is in, unless that is a top-level one."""
+    """Yield all modules of the package that contains a module, unless that is a top-level package."""
     file = _file(module)
     package = module if file is not None and file.name == "__init__.py" else module.rpartition(".")[0]
     if file is None or "." not in package:
@@ -63,7 +63,7 @@ def _sub_package(module: str) -> Iterator[str]:
 
 
 def _file(name: str) -> Path | None:
-    """Return the Python file of a module; None where there is none."""
+    """Return the Python file of a module, or None."""
     top, *rest = name.split(".")
     try:
         found = importlib.util.find_spec(top)
@@ -79,7 +79,7 @@ def _file(name: str) -> Path | None:
 
 
 def _beside(name: str, top: str) -> bool:
-    """Whether two top-level modules lie in one folder that is not shared by many distributions."""
+    """Whether two top-level modules are in the same folder, other than one that many distributions share."""
     if name in FOREIGN:
         return False
     one, other = _folder(name), _folder(top)
@@ -92,7 +92,7 @@ def _folder(top: str) -> Path | None:
 
 
 def _imports(name: str, file: Path) -> Iterator[str]:
-    """Dotted names that a file may import: of ``from a import b`` both ``a`` and ``a.b``."""
+    """Yield the dotted names that a file may import; for ``from a import b``, both ``a`` and ``a.b``."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     try:
         tree = ast.parse(file.read_bytes())

@@ -1,21 +1,21 @@
-"""What is to be run: validated, immutable, hashed. The hash is the identity of a result.
+"""Specs: validated, immutable, hashed descriptions of what is run. The hash is the identity of a result.
 
-A result's identity covers all that its score depends on, and nothing else:
+A result's identity covers everything that its score depends on, and nothing else:
 
 - the method: its name, its revision (``MethodCard.revision``) and all its options;
 - the data: the dataset's card (task, classes, splits, file endings, metric, ignored mask value) and the content of
   its images and annotations (:mod:`kdbench.datasets.fingerprint`);
-- the student's and the teacher's model: the config's ``model`` with all that it inherits, the edits, the source of
-  modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.models.resolved`);
+- the student's and the teacher's model: the config's ``model`` with everything that it inherits, the edits, the
+  source of modules that it imports, and initial weights that are a file (:mod:`kdbench.openmmlab.models.resolved`);
 - both recipes, the seed, and whether backbones start from pretrained weights;
-- the teacher: the same of it, with the hash of a given checkpoint, and the stage that a method adds;
+- the teacher: all of the above for it, with the hash of a given checkpoint, and the stage that a method adds;
 - the precision, the class of device (``cpu``, ``cuda``) and the number of processes that share a batch (each
   normalises its own part of it).
 
-Left out is what only names things or follows from the rest (titles, the short form of the options, a pair's family)
-and what moves a score no more than another seed does: the model of the GPU, the number of threads, the versions of
-torch, OpenMMLab and kdbench. A record has all of these beside its identity. Weights behind an address such as
-``torchvision://resnet50`` count by the address.
+It leaves out labels and values that follow from the rest (titles, the short form of the options, a pair's family),
+and anything that changes a score no more than another seed does: the model of the GPU, the number of threads, the
+versions of torch, OpenMMLab and kdbench. A record stores these in addition to its identity. Weights with a URL such
+as ``torchvision://resnet50`` count by the URL.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ Task = Literal["detection", "segmentation"]
 TASKS: tuple[Task, ...] = ("detection", "segmentation")
 Family = Literal["two-stage", "dense", "query", "segmentation"]
 Precision = Literal["fp32", "fp16", "bf16"]
-"""What a training computes in: single precision, or float16 or bfloat16 where torch's autocast says so."""
+"""Precision of a training: single precision, or float16 or bfloat16 for the operations that autocast selects."""
 LABELS = frozenset({"selector"})
-"""Keys of a spec that only name things or follow from others: no part of its identity."""
+"""Keys of a spec that are only names or follow from other keys, and so are not part of its identity."""
 PAIR_LABELS = frozenset({"title", "family", "cpu"})
-"""The same of a spec's ``pair``."""
+"""Such keys of a spec's ``pair``."""
 PLAIN = "none"
-"""Name of the method that adds nothing: its runs are the baseline students that all others are compared with."""
+"""Name of the method that adds nothing. Its runs are the plain students, the baseline of all comparisons."""
 
 
 def task_of(family: str) -> Task:
@@ -61,7 +61,7 @@ def families_of(*tasks: Task) -> tuple[Family, ...]:
 
 
 class Spec(BaseModel):
-    """Base of all specs: immutable, strict about unknown keys, hashable to an identity."""
+    """Base class of all specs: immutable, without unknown keys, hashable to an identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -79,16 +79,16 @@ def unlabelled(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
-"""A value as the one JSON text that is hashed. Raises ValueError for a number that is not finite."""
+"""Return the canonical JSON text of a value, for hashing. Raises ValueError for a number that is not finite."""
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hex) of a JSON-able value: independent of key order and white space."""
+    """Return the SHA-256 (hex) of a JSON value, independent of key order and white space."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def file_digest(path: Path, kind: str = "sha256") -> str:
-    """SHA-256 (hex) of a file's content, or another hash that hashlib knows; read in pieces. Raises OSError."""
+    """Return the SHA-256 (hex) of a file's content, or another of hashlib's hashes. Raises OSError."""
     whole = hashlib.new(kind)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -97,7 +97,7 @@ def file_digest(path: Path, kind: str = "sha256") -> str:
 
 
 def is_feature_network(reference: str) -> bool:
-    """Whether a model is named ``SOURCE:NAME``: a network that gives feature maps, as a teacher."""
+    """Whether a model is named ``SOURCE:NAME``: a feature teacher, which returns feature maps only."""
     return ":" in reference and "::" not in reference
 
 
@@ -105,25 +105,25 @@ class Model(Spec):
     """A model as an OpenMMLab config and edits to it."""
 
     config: str
-    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file. Of a feature teacher
+    """``mmdet::path`` or ``mmseg::path`` inside that package's configs, or a file. For a feature teacher,
     ``SOURCE:NAME``, such as ``timm:convnext_tiny``."""
     edits: dict[str, Any] = Field(default_factory=dict)
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
-    """Hash of what the config resolves to (:mod:`kdbench.openmmlab.models.resolved`); None before it is planned."""
+    """Hash of the resolved config, see :mod:`kdbench.openmmlab.resolved`; None before planning."""
     width: int | None = Field(default=None, gt=0)
     """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
     roi_stage: int = Field(default=1, gt=0)
-    """Stage that methods look into where a cascade has several RoI heads in a row (Cascade R-CNN)."""
+    """Stage whose RoI head methods see in a cascade of several (Cascade R-CNN)."""
 
     @property
     def gives_features(self) -> bool:
-        """Whether it is a network from outside OpenMMLab that gives feature maps and predicts nothing."""
+        """Whether it is a feature teacher: a network from outside OpenMMLab without predictions."""
         return is_feature_network(self.config)
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what came when there were results already, at its default: their identities stay."""
+        """Leave out fields that were added later, at their defaults, so that older results keep their identity."""
         values: dict[str, Any] = serialise(self)
         if self.width is None:
             values.pop("width", None)
@@ -140,32 +140,32 @@ def narrow(config: str, width: int = 16, edits: Mapping[str, Any] | None = None)
     Args:
         config: ``mmdet::path`` or ``mmseg::path`` of a model with a ResNet, or a file.
         width: Channels after the ResNet's stem; 64 is full width.
-        edits: Dotted key -> value, applied after that.
+        edits: Dotted key -> value, applied afterwards.
     """
     return Model(config=config, width=width, edits=dict(edits or {}))
 
 
 class Schedule(Spec):
-    """One training recipe, the same for every method of a pair."""
+    """A training recipe, the same for every method of a pair."""
 
     iterations: int = Field(gt=0)
-    """Batches; each is an optimizer step unless ``accumulate`` says otherwise."""
+    """Number of batches; each is an optimizer step, unless ``accumulate`` is above 1."""
     batch_size: int = Field(gt=0)
-    """Images an iteration, over all devices."""
+    """Images per iteration, over all devices."""
     accumulate: int = Field(default=1, gt=0)
-    """Iterations whose mean gradient an optimizer step takes."""
+    """Iterations per optimizer step, which uses their mean gradient."""
     optimizer: Literal["SGD", "AdamW"] = "SGD"
     """SGD has a momentum of 0.9."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=1e-4, ge=0)
-    """Of the optimizer; for AdamW 0.05 is usual."""
+    """Weight decay of the optimizer; 0.05 is usual for AdamW."""
     warmup: int = Field(default=0, ge=0)
     """Iterations of linear warm-up."""
     decay: Literal["cosine", "step", "poly"] = "cosine"
     """cosine to 0; step: x0.1 at 2/3 and 8/9 of the iterations; poly: power 0.9."""
     clip_norm: float | None = Field(default=None, gt=0)
-    """Largest norm of the gradient."""
+    """Maximum norm of the gradient; None: no clipping."""
     scale: tuple[int, int]
     """Width and height, in pixels, that images are resized to."""
     keep_ratio: bool = False
@@ -177,10 +177,10 @@ class Schedule(Spec):
     crop: tuple[int, int] | None = None
     """Random training crop, height and width (segmentation)."""
     validations: int = Field(default=1, gt=0)
-    """Evaluations, at most: a whole number of iterations apart, the last one at the end."""
+    """Maximum number of evaluations, a whole number of iterations apart; the last one is at the end."""
     average: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the newest weights, in (0, 0.5], that an optimizer step mixes into an exponential moving average of
-    the weights (1 - the decay of other libraries); the average is evaluated and exported."""
+    """Share, in (0, 0.5], of the newest weights in the update of an exponential moving average at each optimizer
+    step (1 - the decay of other libraries); the average is evaluated and exported."""
 
     @field_validator("average")
     @classmethod
@@ -194,34 +194,34 @@ class Schedule(Spec):
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what came when there were results already, at its default: their identities stay."""
+        """Leave out fields that were added later, at their defaults, so that older results keep their identity."""
         values: dict[str, Any] = serialise(self)
         if self.accumulate == 1:
             values.pop("accumulate", None)
         return values
 
     def times(self, factor: float) -> Schedule:
-        """Return the recipe with so many times the iterations: warm-up and decay stretch with them.
+        """Return the recipe with ``factor`` times the iterations; warm-up and decay are stretched accordingly.
 
-        The peak learning rate and the number of evaluations stay.
+        The peak learning rate and the number of evaluations do not change.
         """
         stretched = {name: round(factor * getattr(self, name)) for name in ("iterations", "warmup")}
         return self if factor == 1 else self.model_copy(update=stretched)
 
 
 class Pair(Spec):
-    """A teacher, a student, and how both are trained on a dataset."""
+    """A teacher, a student, and their training recipes on a dataset."""
 
     name: str
     """Name on the command line: lower case, digits and dashes."""
     title: str
-    """One line for humans. A label."""
+    """One line for humans. Not part of the identity."""
     dataset: str
     """Name of the dataset."""
     task: Task
-    """What the dataset is for."""
+    """Task of the dataset."""
     family: Family | None = None
-    """What lists say of it; a run finds the family in the student's config. A label."""
+    """Family shown in lists; a run determines it from the student's config. Not part of the identity."""
     teacher: Model
     """The teacher's model."""
     student: Model
@@ -229,20 +229,20 @@ class Pair(Spec):
     schedule: Schedule
     """Recipe of every student."""
     teacher_schedule: Schedule
-    """Recipe of the teacher, and the image size at which it is judged."""
+    """Recipe of the teacher, which also sets the image size at which it is evaluated."""
     pretrained: bool = False
-    """Backbones start from the weights their configs name (ImageNet); False: from scratch."""
+    """Whether backbones start from the weights that their configs name (ImageNet)."""
     cpu: bool = False
-    """Small enough for a laptop's CPU. A label."""
+    """Whether it is small enough for a laptop's CPU. Not part of the identity."""
     inherit: bool = False
-    """Every student, the plain one too, starts from the teacher's weights, but for the backbone's, where names and
-    shapes agree."""
+    """Whether every student, including the plain one, starts from the teacher's weights of everything but the
+    backbone, where names and shapes match."""
     inherits: str | None = None
-    """Identity of that teacher; None before it is planned."""
+    """Identity of the teacher that students inherit from; None before planning."""
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what came when there were results already, at its default: their identities stay."""
+        """Leave out fields that were added later, at their defaults, so that older results keep their identity."""
         values: dict[str, Any] = serialise(self)
         if not self.inherit:
             values.pop("inherit", None)
@@ -251,14 +251,14 @@ class Pair(Spec):
 
 
 class TeacherSpec(Spec):
-    """A teacher: what its weights and its metric depend on."""
+    """A teacher: everything that its weights and its score depend on."""
 
     dataset: str
     data: str
     """Fingerprint of the dataset's card and content."""
     model: Model
     recipe: Schedule
-    """How it is trained, and at which image size it is judged."""
+    """Training recipe, which also sets the image size at which it is evaluated."""
     schedule: Literal["default", "smoke", "custom"]
     pretrained: bool
     seed: int
@@ -268,37 +268,37 @@ class TeacherSpec(Spec):
     processes: int = Field(gt=0)
     """Processes that share a batch."""
     checkpoint: str | None = None
-    """SHA-256 of a given checkpoint; None: it is trained. One of other classes is trained further by ``recipe``."""
+    """SHA-256 of a given checkpoint (fine-tuned with ``recipe`` if it has other classes); None: it is trained."""
     classes: dict[str, str] | None = None
-    """Class of the dataset -> class of the checkpoint whose outputs stand for it; None: the same classes."""
+    """Class of the dataset -> class of the checkpoint that stands for it; None: the same classes."""
 
     @model_serializer(mode="wrap")
     def _recorded(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what came when there were results already, at its default: their identities stay."""
+        """Leave out fields that were added later, at their defaults, so that older results keep their identity."""
         return {key: value for key, value in serialise(self).items() if (key, value) != ("classes", None)}
 
 
 class TeacherStage(Spec):
-    """A further fine-tuning of a teacher that a method asks for, with a transform on its features."""
+    """A further fine-tuning of the teacher that a method requests, with a transform on its features."""
 
     name: str = Field(min_length=1)
-    """What the teacher is called then: ``quantized`` for "quantized teacher"."""
+    """Name of the resulting teacher, such as ``quantized`` for "quantized teacher"."""
     transform: str = Field(pattern=r"^[\w.]+:\w+$")
-    """``package.module:Class`` of a parameter-free ``nn.Module`` that each map of the ``neck`` goes through."""
+    """``package.module:Class`` of a parameter-free ``nn.Module`` that is applied to each map of the ``neck``."""
     arguments: dict[str, Any] = Field(default_factory=dict)
     """Keyword arguments of the class."""
     share: float = Field(gt=0, le=1)
-    """Iterations, relative to the teacher's own recipe."""
+    """Number of iterations, relative to the teacher's own recipe."""
     lr_factor: float = Field(gt=0)
-    """Peak learning rate, relative to it."""
+    """Peak learning rate, relative to the teacher's own recipe."""
 
     @property
     def title(self) -> str:
-        """What the teacher is called after the stage."""
+        """Title of the teacher after the stage."""
         return f"{self.name} teacher"
 
     def recipe(self, own: Schedule) -> Schedule:
-        """Return the fine-tuning that follows a teacher's own recipe: shorter, evaluated at its end."""
+        """Return the recipe of the fine-tuning, from the teacher's own: shorter, and evaluated only at its end."""
         return own.model_copy(
             update={
                 "iterations": max(1, round(self.share * own.iterations)),
@@ -310,20 +310,20 @@ class TeacherStage(Spec):
 
 
 def training_time(method: str, options: Mapping[str, Any]) -> float:
-    """Return how long a student trains, relative to the pair's schedule: only controls (``none[time=...]``) differ.
+    """Return how long a student trains, relative to the pair's schedule; 1 except for controls, ``none[time=...]``.
 
     Returns:
-        The factor; NaN where the options of a record are not what the plain student can have.
+        The factor; NaN if the options of a record are invalid for the plain student.
     """
     time = options.get("time", 1.0) if method == PLAIN else 1.0
     return float(time) if isinstance(time, int | float) else math.nan
 
 
 class EvaluationSpec(Spec):
-    """Given weights, measured as they are: what their metric depends on."""
+    """An evaluation of given weights without training: everything that the score depends on."""
 
     selector: str
-    """What leaderboards call them: the model and the checkpoint's file. A label."""
+    """Name in leaderboards: the model and the checkpoint's file. Not part of the identity."""
     dataset: str
     data: str
     """Fingerprint of the dataset's card and content."""
@@ -345,21 +345,21 @@ class StagedTeacherSpec(TeacherSpec):
     """Identity of the teacher whose weights it starts from."""
     stage: TeacherStage
     revision: int
-    """Revision of the method whose stage it is."""
+    """Revision of the method that requests the stage."""
 
     @classmethod
     def after(cls, base: TeacherSpec, stage: TeacherStage, revision: int) -> StagedTeacherSpec:
-        """Return the spec of a teacher that goes through a stage of a method of that revision."""
+        """Return the spec of a teacher after a stage that a method of this revision requests."""
         own = {"recipe": stage.recipe(base.recipe), "pretrained": False, "checkpoint": None, "classes": None}
         return cls(**{**dict(base), **own}, base=base.identity(), stage=stage, revision=revision)
 
 
 class RunSpec(Spec):
-    """A cell: what a student's metric depends on."""
+    """A cell: everything that a student's score depends on."""
 
     method: str
     selector: str
-    """Method and its options that differ from their defaults; can be pasted back. A label."""
+    """Method with the options that differ from their defaults, as on the command line. Not part of the identity."""
     options: dict[str, Any]
     """All options."""
     revision: int
@@ -380,11 +380,11 @@ class RunSpec(Spec):
 
     @property
     def recipe(self) -> Schedule:
-        """How the student is trained: by the pair's schedule, a control for longer."""
+        """The student's training recipe: the pair's schedule, stretched for a control."""
         return self.pair.schedule.times(training_time(self.method, self.options))
 
     def identity(self) -> str:
-        """Return the identity; a pair, which thousands of cells share, is put into canonical form once."""
+        """Return the identity. The canonical form of a pair is cached, since thousands of cells share it."""
         parts = self.model_dump(mode="json", exclude={"pair", *LABELS})
         texts = {key: canonical(value) for key, value in parts.items()}
         texts["pair"] = _in_canonical_form(self.pair.model_dump_json(exclude=set(PAIR_LABELS)))

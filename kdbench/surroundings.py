@@ -1,4 +1,4 @@
-"""What a process may lack of its surroundings: standard streams and a working directory."""
+"""Checks of a process's environment: standard streams, arguments and working directory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kdbench.text import line
 
 
 def with_streams() -> None:
-    """Open the null device in the place of each standard stream that is closed.
+    """Replace each closed standard stream by the null device.
 
-    Otherwise the next file that is opened gets its number, and what is printed is written into that file.
+    Otherwise the next opened file would get its number, and anything printed would be written into that file.
     """
     for number in range(3):
         try:
@@ -26,10 +26,10 @@ def with_streams() -> None:
 
 
 def check_arguments(arguments: Iterable[str]) -> None:
-    """Refuse arguments that are no UTF-8, which no record could hold.
+    """Refuse arguments that are not UTF-8, since a record could not store them.
 
     Raises:
-        UserError: For the first of them.
+        UserError: If an argument is not UTF-8.
     """
     for argument in arguments:
         try:
@@ -39,10 +39,10 @@ def check_arguments(arguments: Iterable[str]) -> None:
 
 
 def check_folder() -> None:
-    """Refuse a working directory that was removed.
+    """Check that the working directory exists.
 
     Raises:
-        UserError: If it was.
+        UserError: If it was removed.
     """
     try:
         Path.cwd()

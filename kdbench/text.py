@@ -1,20 +1,20 @@
-"""Text of others on its way to a terminal, a page or a table: nothing of it may act there."""
+"""Untrusted text for a terminal, a page or a table, made free of control characters."""
 
 from __future__ import annotations
 
 LONGEST = 500
-"""Letters that are kept of a note, of the reason of a failure, or of a name that others give."""
+"""Maximum number of characters kept of a note, of the reason of a failure, or of a foreign name."""
 HIDDEN = "\ufffd"
-"""Stands for a character that cannot be seen: a control character, a bidirectional override, a lone surrogate."""
+"""Replaces unprintable characters: control characters, bidirectional overrides, lone surrogates."""
 
 
 def printable(text: str, most: int | None = None, keep: str = "") -> str:
-    """Return text without what cannot be seen: such a character becomes U+FFFD.
+    """Replace unprintable characters of a text by U+FFFD.
 
     Args:
         text: Any text.
-        most: Longest length; what is longer ends in an ellipsis. None: any.
-        keep: Characters that stay, such as line breaks.
+        most: Maximum length; longer text is cut and ends in an ellipsis. None: no limit.
+        keep: Characters to keep, such as line breaks.
     """
     cut = text if most is None or len(text) <= most else f"{text[: most - 1]}…"
     if cut.isprintable():

@@ -1,4 +1,4 @@
-"""How many threads compute, and how they wait for each other. Light: it runs before torch is imported."""
+"""Number of computing threads, and how they wait for each other. Runs before torch is imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-"""Environment variables by which a user chooses how OpenMP's threads wait."""
+"""Environment variables with which a user can choose how OpenMP's threads wait."""
 
 
 def cores() -> int:
@@ -17,29 +17,29 @@ def cores() -> int:
 
 
 def chosen() -> int | None:
-    """Return what the user says with OMP_NUM_THREADS: it decides the machine class of a result."""
+    """Return the number of threads in OMP_NUM_THREADS, if set; it is part of a result's class of machine."""
     said = os.environ.get(THREADS[0], "")
     return int(said) if said.isdecimal() and int(said) > 0 else None
 
 
 def variables(count: int) -> dict[str, str]:
-    """Return the environment variables by which a process computes with so many threads."""
+    """Return the environment variables that make a process compute with ``count`` threads."""
     return dict.fromkeys(THREADS, str(count))
 
 
 def wait_well() -> None:
-    """Let OpenMP's threads sleep while they wait if other processes want the cores, unless the user chose.
+    """Make OpenMP's threads sleep while they wait if other processes need the cores, unless the user chose.
 
-    By default they spin, which is fastest on an idle machine. Where there are more busy threads than cores, a
-    spinning thread takes the core of the one that it waits for, and a training is many times slower. How threads
-    wait changes no result. Call it before torch, and with it OpenMP, is loaded; child processes inherit it.
+    By default they spin, which is fastest on an idle machine. With more busy threads than cores, a spinning thread
+    occupies the core of the thread that it waits for, and training becomes many times slower. The setting changes
+    no result. Call this function before torch loads OpenMP; child processes inherit the setting.
     """
     if not any(name in os.environ for name in WAITING) and _crowded():
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def _crowded() -> bool:
-    """Whether our threads and what ran on the machine in the last minute are more than the cores."""
+    """Whether this process's threads plus the load of the last minute exceed the number of cores."""
     if not hasattr(os, "getloadavg"):
         return False
     here = os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Fixtures for every room. Light: nothing heavy is imported here."""
+"""Fixtures for all tests. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 
 ROOT = Path(__file__).parents[1]
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in a process a core
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run in one process per core
 
 CARDS = """
 from kdbench.cards import MethodCard, Options
@@ -27,14 +27,14 @@ def card(name, **changes):
                   bibtex="@x{y}", tasks=("detection",), equations="L = 0", method="nowhere:Nothing")
     return MethodCard(name=name, **{**fields, **changes})
 """
-"""What a made plugin's module starts with: ``card(name)``, ``hookimpl`` and ``Options``."""
+"""Beginning of a generated plugin's module: ``card(name)``, ``hookimpl`` and ``Options``."""
 
 AddPlugin = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder that holds BCCD and CamVid, as KDBENCH_TEST_DATA says."""
+    """Folder with BCCD and CamVid, from KDBENCH_TEST_DATA."""
     folder = Path(os.environ.get("KDBENCH_TEST_DATA", ""))
     if not (folder / "BCCD").is_dir():
         lacking.skip("data", "set KDBENCH_TEST_DATA to the folder with BCCD and CamVid")
@@ -43,13 +43,13 @@ def shared_data() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Hashes of files go to a cache of the tests' own."""
+    """Put hashes of files into a separate cache for the tests."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
 def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with a few scenes of digits that pass for all of them: runs take them as they are."""
+    """A data root with a few scenes of digits, which runs accept as the complete dataset."""
     from kdbench.datasets.digits_files import STAMP, write
 
     root = tmp_path_factory.mktemp("data")
@@ -60,7 +60,7 @@ def small_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def torch_threads() -> None:
-    """Where a test's module imported torch: no more threads than OMP_NUM_THREADS says, or two."""
+    """Limit torch, if a test's module imported it, to OMP_NUM_THREADS threads, or two."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or min(2, os.cpu_count() or 1)))
@@ -68,7 +68,7 @@ def torch_threads() -> None:
 
 @pytest.fixture
 def fresh_registry() -> Iterator[None]:
-    """A registry that is read anew in the test and after it."""
+    """Make the registry load anew in the test and after it."""
     registry.cache_clear()
     yield
     registry.cache_clear()
@@ -76,9 +76,10 @@ def fresh_registry() -> Iterator[None]:
 
 @pytest.fixture
 def add_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_registry: None) -> Iterator[AddPlugin]:
-    """Installs a made distribution: ``add_plugin("their-kd", source, module="their_kd", version="1.0")``.
+    """Install a generated distribution: ``add_plugin("their-kd", source, module="their_kd", version="1.0")``.
 
-    The source goes after ``CARDS``. Only made distributions are loaded unless the test sets KDBENCH_PLUGINS.
+    The source is appended to ``CARDS``. Only generated distributions are loaded unless the test sets
+    KDBENCH_PLUGINS.
     """
     modules: list[str] = []
     names: list[str] = []
@@ -98,7 +99,7 @@ def add_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh_registry: 
 
 
 def write_distribution(folder: Path, distribution: str, version: str, module: str, source: str) -> None:
-    """A package folder as pip leaves it: the module and its ``dist-info`` with one kdbench entry point."""
+    """Write a package as installed by pip: the module and its ``dist-info`` with one kdbench entry point."""
     info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (folder / f"{module}.py").write_text(source)
@@ -108,7 +109,7 @@ def write_distribution(folder: Path, distribution: str, version: str, module: st
 
 @pytest.fixture(scope="session")
 def local_records(tmp_path_factory, small_digits):
-    """What the sweep of pretended trainings records under the executor ``local``."""
+    """Records of a sweep of fake trainings with the executor ``local``."""
     from sweep_support import results, sweep_of
 
     folder = tmp_path_factory.mktemp("local")
@@ -118,7 +119,7 @@ def local_records(tmp_path_factory, small_digits):
 
 @pytest.fixture
 def pretend_checks(monkeypatch):
-    """Checks of models that cost nothing."""
+    """Replace the checks of models by fakes."""
     monkeypatch.setattr("kdbench.openmmlab.weights.checkpoints.weights_hash", lambda _model: "c" * 64)
     monkeypatch.setattr("kdbench.openmmlab.training.resuming.read_training", lambda _file: {})
     monkeypatch.setattr("kdbench.runs.refusals.check_method", lambda *_: None)
@@ -130,7 +131,7 @@ def pretend_checks(monkeypatch):
 
 @pytest.fixture
 def lab(pretend_checks, small_digits, tmp_path):
-    """Sessions whose trainings are made up."""
+    """Sessions with fake trainings."""
     from session_lab import Lab
 
     return Lab(small_digits, tmp_path)

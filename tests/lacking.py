@@ -1,4 +1,4 @@
-"""Skip a test for want of something, or fail it where KDBENCH_REQUIRE says that it must be there."""
+"""Skip a test if something is missing, or fail it if KDBENCH_REQUIRE says that it must be present."""
 
 from __future__ import annotations
 

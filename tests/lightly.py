@@ -1,7 +1,7 @@
-"""The methods that trainings of the suite touch lightly, to be quick.
+"""Methods for which the tests run few trainings, to save time.
 
-tests/papers/test_second_methods.py holds each of their variants to the same on fake steps, and
-`kdbench test-plugin` holds them to the whole contract.
+tests/papers/test_second_methods.py tests each of their variants on fake steps, and `kdbench test-plugin` checks the
+whole contract.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a plugin may import is one light module with docstrings, and changes of it are told in CHANGELOG.md."""
+"""The plugin API is one light module with docstrings, and CHANGELOG.md records its changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOTE = re.compile(r"^- Plugin API `([0-9a-f]{12})`: \S", re.MULTILINE)
 
 
 def current_section() -> str:
-    """The first section of CHANGELOG.md: what is not released, or the last release."""
+    """Return the first section of CHANGELOG.md: the unreleased changes, or the last release."""
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     return re.split(r"^## ", text, flags=re.MULTILINE)[1]
 
@@ -43,7 +43,7 @@ def test_a_change_of_the_api_is_noted_in_the_changelog():
     ]
     noted = NOTE.findall(current_section())
     assert (changes, noted) == ([], [api_text.digest()]), (
-        "what plugins may import has changed. Say what changed, and what authors of plugins must do, in the first "
+        "the plugin API has changed. Describe the change, and what plugin authors must do, in the first "
         f"section of CHANGELOG.md, in its line `- Plugin API `{api_text.digest()}`: ...`; then run "
         "`python tests/api_text.py`.\n" + "\n".join(changes)
     )
@@ -87,7 +87,7 @@ def test_functions_and_classes_have_docstrings(name):
 
 
 def imports(code):
-    """Modules of kdbench that code imports, and the names."""
+    """Yield the modules of kdbench that code imports, and the imported names."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "kdbench":
             yield node.module, [alias.name for alias in node.names]

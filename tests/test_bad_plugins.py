@@ -1,4 +1,4 @@
-"""The errors of a plugin name it and affect no other; in lanes: tests/openmmlab/test_bad_lanes.py."""
+"""Errors of a plugin name it and affect no other. For lanes, see tests/openmmlab/test_bad_lanes.py."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def plugin(distribution: str):
 
 
 def add_method(add_plugin, tmp_path, monkeypatch, source: str, version: str = "1.5"):
-    """A plugin whose card is fine, with this module of its method: ``bad-one`` beside ours."""
+    """Install a plugin with a valid card and this module for its method, ``bad-one``, beside kdbench's own."""
     add_plugin("bad-kd", gives("tasks=('detection',), method='bad_kd_method:Bad'"), version=version)
     (tmp_path / "site_bad-kd" / "bad_kd_method.py").write_text(source)
     monkeypatch.delitem(sys.modules, "bad_kd_method", raising=False)

@@ -63,7 +63,7 @@ seed_sets = st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True)
 
 @st.composite
 def files(draw):
-    """The values of a well-formed file without a paper."""
+    """Draw the values of a valid file without a paper."""
     pairs = draw(st.lists(words, min_size=1, max_size=3, unique=True))
     names = draw(st.lists(selectors, min_size=1, max_size=4, unique=True))
     narrow = st.lists(st.sampled_from(pairs), min_size=1, unique=True)
@@ -83,7 +83,7 @@ def files(draw):
 
 
 def complaint(text) -> str:
-    """What is said about a text, less its name: one line, or nothing."""
+    """Return the error about a text, without its source: one line, or an empty string."""
     try:
         assert isinstance(parsed(text, "x.yaml"), Benchmark)
     except UserError as error:
@@ -96,7 +96,7 @@ def complaint(text) -> str:
 
 
 def told(values, **changes) -> str:
-    """The message about a bad file."""
+    """Return the message about an invalid file."""
     with pytest.raises(UserError, match=r"^x.yaml: .*$") as caught:
         looked_up(parsed(yaml.safe_dump({**values, **changes}), "x.yaml"), "x.yaml")
     return str(caught.value).removeprefix("x.yaml: ")

@@ -1,4 +1,4 @@
-"""A card that would fail later, in code that is not the plugin's, is refused when it is made."""
+"""An invalid card is refused when it is created, rather than failing later in other code."""
 
 from __future__ import annotations
 

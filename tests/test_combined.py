@@ -1,4 +1,4 @@
-"""Sums of methods as selectors, cards, options and rows, without training any."""
+"""Sums of methods as selectors, cards, options and rows, without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every hook has an example in its docstring that is a plugin, and what it offers works."""
+"""The docstring of every hook has an example that is a working plugin."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOOKS = [name for name, value in vars(hookspecs).items() if hasattr(value, "kdbe
 
 
 def example(hook: str) -> str:
-    """The code block of a hook's docstring that is the plugin's module."""
+    """Return the code block of a hook's docstring with the plugin's module."""
     blocks = re.findall(r"```python\n(.*?)```", inspect.getdoc(getattr(hookspecs, hook)) or "", re.DOTALL)
     assert len(blocks) == 1, f"{hook} needs one example in its docstring, as a ```python block"
     return textwrap.dedent(blocks[0])
@@ -27,7 +27,7 @@ def example(hook: str) -> str:
 
 @pytest.fixture
 def installed(add_plugin, monkeypatch):
-    """Installs a hook's example beside kdbench's own plugins, and gives its offer."""
+    """Install a hook's example beside kdbench's own plugins, and return its offer."""
 
     def install(hook: str):
         add_plugin("my-package", example(hook), module="my_package")
@@ -47,7 +47,7 @@ def test_its_example_is_a_plugin_that_imports_the_public_api_alone(installed, ho
     assert installed(hook).name
     imports = re.findall(r"^(?:from|import) (kdbench[\w.]*)", example(hook), re.MULTILINE)
     assert imports == ["kdbench.api"]
-    exec(compile(example(hook), hook, "exec"), {"__name__": "my_package"})  # whole as it stands
+    exec(compile(example(hook), hook, "exec"), {"__name__": "my_package"})  # runs unchanged
 
 
 def test_every_kind_has_a_hook():

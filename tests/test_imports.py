@@ -1,4 +1,4 @@
-"""What the light commands import, how long the help takes, and which room imports OpenMMLab."""
+"""Imports of the light commands, the time of the help, and the import rules of the packages."""
 
 from __future__ import annotations
 
@@ -39,12 +39,13 @@ FLOORS = (
     {"openmmlab"},
     {"runs"},
     {"tuning"},
+    {"experiments", "findings"},
     {"kdbench", "api"},
     {"conformance"},
     {"cli"},
     {"__main__"},
 )
-"""The rooms from the ground up: a file imports from its own room and from lower floors."""
+"""The packages from the bottom up: a file imports from its own package and from lower levels."""
 
 LOADED = """
 import json, sys
@@ -55,7 +56,7 @@ print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})
 
 
 def imported_by(*arguments: str) -> set[str]:
-    """Top-level modules in ``sys.modules`` after a command that must succeed."""
+    """Return the top-level modules in ``sys.modules`` after a command, which must succeed."""
     done = subprocess.run(
         [sys.executable, "-c", LOADED, *arguments], capture_output=True, text=True, check=True
     )
@@ -103,7 +104,7 @@ def test_importtime_of_the_help_shows_nothing_heavy():
 
 
 def seconds(*arguments: str) -> float:
-    """Wall time of one run of python."""
+    """Return the wall-clock time of one run of Python."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], capture_output=True, check=True, env=environment)
@@ -111,7 +112,7 @@ def seconds(*arguments: str) -> float:
 
 
 def test_the_help_takes_at_most_three_times_the_import_of_click():
-    """The least of interleaved runs: what other programs on the machine take falls on both alike."""
+    """Compare the minimum of interleaved runs, so that other load on the machine affects both alike."""
     help_, click_ = [], []
     for _ in range(30):
         help_.append(seconds("-m", "kdbench", "--help"))
@@ -147,12 +148,12 @@ def test_openmmlab_is_imported_in_its_room_alone():
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """Top-level names of the packages that a module imports anywhere."""
+    """Return the top-level names of the packages that a module imports anywhere."""
     return {name.partition(".")[0] for name, _ in imports(tree)}
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
-    """What a module imports when it runs, within functions too: modules, and the names taken from them."""
+    """Yield a module's imports at run time, including those inside functions: modules and imported names."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
@@ -166,7 +167,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def graph() -> dict[str, set[str]]:
-    """Module of kdbench -> the modules of kdbench that it imports."""
+    """Return module of kdbench -> modules of kdbench that it imports."""
     root = Path(kdbench.__file__).parents[1]
     files = {module_name(path.relative_to(root)): path for path in (root / "kdbench").rglob("*.py")}
     return {name: edges(files[name].read_text(), set(files)) - {name} for name in files}
@@ -177,7 +178,7 @@ def module_name(path: Path) -> str:
 
 
 def edges(code: str, known: set[str]) -> set[str]:
-    """The modules among ``known`` that code imports; ``from package import module`` is one of them."""
+    """Return the modules among ``known`` that code imports, including ``from package import module``."""
     found = imports(ast.parse(code))
     reached = {f"{module}.{name}" for module, names in found for name in names or [""]}
     return {name if name in known else name.rpartition(".")[0] for name in reached} & known
@@ -188,7 +189,7 @@ def room_of(module: str) -> str:
 
 
 def arrows_up(graph: dict[str, set[str]]) -> list[str]:
-    """The imports that the floors forbid."""
+    """Return the imports that the levels forbid."""
     floors = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
     return [
         f"{source} -> {target}"

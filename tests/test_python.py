@@ -1,4 +1,4 @@
-"""The functions of ``kdbench`` itself: what they take, return, raise and print."""
+"""The functions of ``kdbench``: their arguments, results, errors and output."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ import pytest
 import kdbench
 from kdbench.cli import cli, main
 from kdbench.errors import ArgumentError, RunError, UserError
+from kdbench.results.store import Store
+from kdbench.runs.plan import plan
+from kdbench.runs.provenance import record_of
+from kdbench.runs.request import Request
 
 SMOKE = {"pair": "digits-gfl", "schedule": "smoke", "device": "cpu"}
-OF_COMMANDS_ALONE = {"run": {"gpus", "as_json"}, "sweep": set()}
-SHOWN_IN = {"run": {"console"}, "sweep": {"view"}}
+OF_COMMANDS_ALONE = {"gpus", "as_json"}
+SHOWN_IN = {"console", "view"}
 
 
 @pytest.fixture
 def place(tmp_path, small_digits, monkeypatch):
-    """An empty working directory, with the data of digits elsewhere."""
+    """An empty working directory, with the data of digits in another folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["run", "sweep"])
+@pytest.mark.parametrize("name", ["run", "sweep", "evaluate", "tune", "reproduce"])
 def test_a_function_takes_what_its_command_takes_with_the_same_defaults(name):
     options = {option.name: option for option in cli.get_command(None, name).params}
     parameters = inspect.signature(getattr(kdbench, name)).parameters
-    options["data_root"] = options.pop("root")
-    assert options.keys() - OF_COMMANDS_ALONE[name] == parameters.keys() - SHOWN_IN[name]
+    assert options.keys() - OF_COMMANDS_ALONE == parameters.keys() - SHOWN_IN
     for parameter in parameters.values():
-        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name in options:
+        optional = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+        if optional and parameter.name in options:
             default = options[parameter.name].to_info_dict()["default"]
             assert str(parameter.default or None) == str(default or None), parameter.name
 
@@ -103,6 +107,65 @@ def test_an_argument_that_cannot_be_used_is_named_and_the_command_names_its_opti
         flag, *values = option.split(":")[0].split()
         assert main(["run", "--method", "hinton", "--dataset", "digits", flag, *values]) == 2
         assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: {option}")
+
+
+def test_what_failed_in_an_earlier_sweep_is_told_with_its_reason(place):
+    asked = {"methods": ["hinton"], "datasets": ["digits"], "pairs": ["digits-gfl"], "device": "cpu"}
+    cell = plan(Request("hinton", "digits", pair="digits-gfl")).cell
+    Store(place / "results").write(record_of(cell, "AP50", place, reason="the loss became nan"))
+    result = kdbench.sweep(**asked, dry_run=True)
+    assert [(one.item.identity, one.why) for one in result.failures] == [
+        (cell.identity(), "the loss became nan")
+    ]
+    assert len(kdbench.sweep(**asked, dry_run=True, retry_failed=True).plan.packs[0].items) == 2
+
+
+@pytest.mark.slow
+def test_a_study_is_returned_and_nothing_is_run_again(place, capsys):
+    study = kdbench.tune("hinton", "digits", trials=1, **SMOKE)
+    assert (study.best(), study.trials[0].status) == (study.trials[0], "done")
+    assert 0 <= study.plain <= 1
+    assert kdbench.tune("hinton", "digits", trials=1, **SMOKE) == study
+    assert capsys.readouterr().out == ""
+    assert not (place / "results/records").exists()
+
+
+@pytest.mark.slow
+def test_a_row_comes_out_again_and_the_verdict_has_both_records(place, capsys):
+    record = kdbench.run("hinton", "digits", **SMOKE)
+    before = sorted((place / "results").rglob("*.json"))
+    verdict = kdbench.reproduce(record.identity[:12])
+    assert (verdict.agrees, verdict.why) == (True, "identical in every metric")
+    assert (verdict.then, verdict.now.metrics) == (record, record.metrics)
+    assert "reproduced" in verdict.now.made.path
+    assert capsys.readouterr().out == ""
+    assert sorted((place / "results").rglob("*.json")) == before
+
+
+def test_a_row_that_would_run_differently_is_refused_and_the_log_says_in_what(place, caplog):
+    cell = plan(Request("hinton", "digits", pair="digits-gfl")).cell.model_copy(update={"revision": 99})
+    Store(place / "results").write(record_of(cell, "AP50", place, curve=[{"iteration": 1, "AP50": 0.5}]))
+    with pytest.raises(UserError, match=r"compare all the same with `anyway=True`\.$"):
+        kdbench.reproduce("hinton", dataset="digits")
+    assert any(line.startswith("differs: revision: 99 then") for line in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (lambda: kdbench.tune("hinton", "digits", trials=0), "`trials` 0: at least 1 is needed."),
+        (lambda: kdbench.tune("none", "digits", trials=1), "method 'none' has no options to tune"),
+        (lambda: kdbench.tune("hinton", "digits", trials=1, seed=-1), "`seed` -1: Input should be"),
+        (lambda: kdbench.reproduce("0123456"), "no record's identity starts with '0123456'"),
+        (lambda: kdbench.reproduce("hinton"), "no result of 'hinton' there to reproduce."),
+    ],
+)
+def test_what_cannot_be_tuned_or_reproduced_is_refused_in_words_without_options(place, call, why):
+    with pytest.raises(UserError) as refused:
+        call()
+    assert str(refused.value).startswith(why)
+    assert "--" not in str(refused.value)
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize(

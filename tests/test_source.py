@@ -1,4 +1,4 @@
-"""Which files are a plugin's own source."""
+"""The files that count as a plugin's own source."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OWN = {"a/__init__", "a/method", "a/losses", "a/deep/more", "shared", "late", "f
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Writes the package into a folder of sys.path."""
+    """Write the package into a folder of sys.path."""
 
     def write(folder: str) -> Path:
         for name, text in PACKAGE.items():
@@ -42,8 +42,8 @@ def place(tmp_path, monkeypatch):
 
 
 def touched(root: Path, module: str, distribution: str = "") -> set[str]:
-    """Files whose change changes the hash of a module."""
-    hashed = source_hash.__wrapped__  # a process takes its source to be what it was at the first look
+    """Return the files whose change alters the hash of a module."""
+    hashed = source_hash.__wrapped__  # without the cache
     before, found = hashed(module, distribution), set()
     for name in PACKAGE:
         path = root / name

@@ -30,7 +30,7 @@ json_values = st.recursive(
 
 
 def shuffled(value):
-    """The same value with the keys of every dict in reverse order."""
+    """Return the value with the keys of every dict in reverse order."""
     if isinstance(value, dict):
         return {key: shuffled(value[key]) for key in reversed(value)}
     return [shuffled(item) for item in value] if isinstance(value, list) else value

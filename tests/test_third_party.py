@@ -1,4 +1,4 @@
-"""A method from somebody else's package, installed as users install it."""
+"""A method from a third-party package, installed as by a user."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class OurNeck(Method):
 
 
 def write_package(folder: Path, backend: str) -> None:
-    """A source tree like anybody's."""
+    """Write the source tree of a third-party package."""
     package = folder / "our_neck"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(PLUGIN)
@@ -91,7 +91,7 @@ our = "our_neck"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """A folder for PYTHONPATH with the package, put there by pip."""
+    """A folder for PYTHONPATH into which pip has installed the package."""
     backend = next((name for name in BACKENDS if importlib.util.find_spec(name)), None)
     if backend is None or not importlib.util.find_spec("pip"):
         pytest.skip("neither hatchling nor setuptools is here to build a package without the network")

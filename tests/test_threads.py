@@ -1,4 +1,4 @@
-"""OpenMP's threads sleep while they wait where the cores are taken, and only there."""
+"""OpenMP's threads sleep while they wait only if other processes use the cores."""
 
 import os
 
@@ -9,7 +9,7 @@ from kdbench.threads import WAITING, variables, wait_well
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch):
-    """Two cores, and a user who chose nothing."""
+    """Two cores, and no choice by the user."""
     for name in (*WAITING, "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)

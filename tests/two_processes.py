@@ -1,4 +1,4 @@
-"""Runs a function in two processes at once: ``in_two("module:function")`` gives what each returned."""
+"""Runs a function in two processes at once: ``in_two("module:function")`` returns the results of both."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def in_two(function: str, folder: Path, source: Path) -> list[Any]:
-    """Return what a function without arguments returns in each of two processes; it must fit into JSON.
+    """Return the result of a function without arguments in each of two processes; it must be a JSON value.
 
     Args:
         function: ``module:function``.
-        folder: Empty folder, where the processes meet.
+        folder: Empty folder for the processes' rendezvous.
         source: Folder of the module.
     """
     command = [sys.executable, __file__, function, str(folder), str(source)]

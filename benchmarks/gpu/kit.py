@@ -1,11 +1,11 @@
-"""Make a folder with all that `measure.py` needs on a machine without a network: wheels and data.
+"""Make a folder with everything that `measure.py` needs on a machine without a network: wheels and data.
 
     python benchmarks/gpu/kit.py --have have.txt --camvid ~/CamVid --bccd ~/BCCD --output kit
 
-`have.txt` lists what the machine has: the output of `python3 -m pip list --format=freeze` there, or bare
-names, one a line. What kdbench needs and the machine lacks comes as wheels, in the versions that are
+`have.txt` lists the packages on the machine: the output of `python3 -m pip list --format=freeze` there, or bare
+names, one per line. Packages that kdbench needs and the machine lacks are added as wheels, in the versions that are
 installed here, so run this where kdbench's tests run. CamVid's images become JPEG (23 MiB instead of 180);
-their files keep their names, since readers go by the content.
+their files keep their names, since readers detect the format by the content.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 OURS = (".", "plugins/kdbench-cwd", "plugins/kdbench-pkd")
 ALSO = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "nvidia-ml-py")
-"""What tests and measurements need beside kdbench's own dependencies."""
+"""Packages that tests and measurements need in addition to kdbench's dependencies."""
 NEVER = {"kdbench", "torch", "torchvision", "opencv-python"}
-"""Built here, or of the machine: its torch fits its driver, and OpenCV comes in one flavour."""
+"""Packages not to download: built here, or the machine's own (torch fits its driver; one OpenCV is enough)."""
 PLATFORMS = (
     "manylinux_2_28_x86_64",
     "manylinux_2_27_x86_64",
@@ -37,7 +37,7 @@ QUALITY = 80
 
 
 def needed(names: list[str], have: set[str], python: str) -> set[str]:
-    """Return the names of packages and all that they need, but for those that are there already."""
+    """Return the names of packages and of all their dependencies, without those that exist already."""
     found: set[str] = set()
     waiting = [canonicalize_name(name) for name in names]
     while waiting:
@@ -50,7 +50,7 @@ def needed(names: list[str], have: set[str], python: str) -> set[str]:
 
 
 def dependencies(name: str, python: str) -> list[str]:
-    """Return the direct dependencies of an installed package on Linux with that Python, without extras."""
+    """Return the direct dependencies of an installed package on Linux with a version of Python, without extras."""
     target = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
     target |= {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
     try:
@@ -65,7 +65,7 @@ def dependencies(name: str, python: str) -> list[str]:
 
 
 def wheels(folder: Path, have: set[str], python: str) -> None:
-    """Download the wheels that are missing there, and build kdbench's own."""
+    """Download the wheels that the machine lacks, and build kdbench's own."""
     own = dependencies("kdbench", python)
     pins = [f"{name}=={version(name)}" for name in sorted(needed([*own, *ALSO], have, python))]
     pip = [sys.executable, "-m", "pip"]
@@ -80,7 +80,7 @@ def wheels(folder: Path, have: set[str], python: str) -> None:
 
 
 def smaller(source: Path, target: Path) -> None:
-    """Copy CamVid with its images as JPEG; lists and masks as they are."""
+    """Copy CamVid with its images as JPEG; lists and masks are unchanged."""
     for file in sorted(source.rglob("*")):
         copy = target / file.relative_to(source)
         if not file.is_file():

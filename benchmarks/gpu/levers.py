@@ -1,9 +1,9 @@
-"""Time a plain student's step and the frozen teacher's forward under one setting after another, by hand.
+"""Time a hand-written step of a plain student and the frozen teacher's forward with different settings.
 
     python benchmarks/gpu/measure.py --only levers
 
-Nothing of kdbench is in the step but the model and the batch, so the table says which settings are worth taking in.
-Where a setting is not available, its row says why.
+Only the model and the batch of the step are kdbench's, so the table shows which settings are worth adopting. If a
+setting is not available, its row says why.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Forward = Callable[[torch.Tensor], Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What a step is run with.
+    """Settings of a step.
 
     Attributes:
-        name: The row's name.
-        precision: ``fp32``, or that of autocast: ``fp16`` or ``bf16``.
-        benchmark: cudnn looks for the fastest algorithms, which need not be deterministic.
-        channels_last: Memory layout of the model's weights and the images.
-        fused: One kernel for a step of the optimizer.
-        teacher: The teacher runs as it is, compiled, or as a replayed CUDA graph.
+        name: Name of the row.
+        precision: ``fp32``, or autocast's ``fp16`` or ``bf16``.
+        benchmark: Whether cudnn searches for the fastest algorithms, which need not be deterministic.
+        channels_last: Whether the model's weights and the images have this memory format.
+        fused: Whether the optimizer uses one kernel per step.
+        teacher: How the teacher runs: unchanged, compiled, or as a replayed CUDA graph.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Setting:
 
 
 def settings() -> list[Setting]:
-    """Return the rows of the table; the compiled teacher, which takes longest to make, is the last."""
+    """Return the rows of the table; the compiled teacher, which takes longest to prepare, is last."""
     rows = []
     for precision in ("fp32", "fp16", "bf16"):
         plain = Setting(f"{precision}, deterministic", precision)
@@ -59,7 +59,7 @@ def settings() -> list[Setting]:
 
 
 class Student:
-    """A plain student that trains under a setting, at learning rate 0, so that every step is like the first."""
+    """A plain student that trains with a setting, at learning rate 0, so that every step is like the first."""
 
     def __init__(self, bench: Bench, setting: Setting) -> None:
         self.model = formatted(bench.student, setting).train()
@@ -71,7 +71,7 @@ class Student:
         self.clip = bench.schedule.clip_norm or float("inf")
 
     def step(self, batch: Any) -> None:
-        """Run one iteration on a batch as the loader gives it."""
+        """Run one iteration on a batch of the loader."""
         data = self.model.data_preprocessor(batch, True)
         inputs = data["inputs"].contiguous(memory_format=layout(self.setting))
         with autocast(self.device, self.setting):
@@ -102,7 +102,7 @@ def autocast(device: str, setting: Setting, cached: bool = True) -> torch.autoca
 
 
 def teacher_forward(bench: Bench, setting: Setting, inputs: torch.Tensor) -> Forward:
-    """Return the teacher's forward through backbone, neck and head under a setting; ``inputs`` are an example."""
+    """Return the teacher's forward through backbone, neck and head with a setting; ``inputs`` are an example."""
     model = formatted(bench.teacher.model, setting)
     head = getattr(model, HEADS[bench.family])
 
@@ -137,7 +137,7 @@ def graphed(forward: Forward, inputs: torch.Tensor) -> Forward:
 
 
 def timed(bench: Bench, work: Callable[[], Any]) -> float:
-    """Return the median time of some work, ms, the first rounds not counted."""
+    """Return the median time of some work in ms, without the first rounds."""
     times = Times(bench.asked.device)
     for _ in range(bench.asked.warm + bench.asked.rounds):
         with times.timed():
@@ -146,7 +146,7 @@ def timed(bench: Bench, work: Callable[[], Any]) -> float:
 
 
 def row(bench: Bench, batches: list[Any], setting: Setting) -> tuple[float, float]:
-    """Return the times of the student's step and of the teacher's forward under a setting, ms."""
+    """Return the times of the student's step and of the teacher's forward with a setting, in ms."""
     torch.backends.cudnn.deterministic = not setting.benchmark
     torch.backends.cudnn.benchmark = setting.benchmark
     inputs = bench.teacher.model.data_preprocessor(copy.deepcopy(batches[0]), True)["inputs"]
@@ -158,7 +158,7 @@ def row(bench: Bench, batches: list[Any], setting: Setting) -> tuple[float, floa
 
 
 def main() -> int:
-    """Print the table, a row as soon as it is measured; 1 where a setting failed."""
+    """Print each row of the table as soon as it is measured; return 1 if a setting failed."""
     asked = options(__doc__, "fitnets").parse_args()
     bench = Bench(asked)
     bench.teacher.to(next(bench.student.parameters()).device)
@@ -173,7 +173,7 @@ def main() -> int:
         try:
             student, teacher = row(bench, batches, setting)
             print(f"| {setting.name} | {student:.1f} | {teacher:.1f} |", flush=True)
-        except Exception as error:  # a setting that a model or a machine does not take is a result
+        except Exception as error:  # that a model or a machine does not support a setting is a result
             failed += 1
             print(f"| {setting.name} | | failed: {str(error).split(chr(10))[0]} |", flush=True)
     return int(failed > 0)

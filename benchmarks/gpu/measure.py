@@ -1,10 +1,10 @@
-"""Measure kdbench on a GPU by one command: the parts, a table of how they went, and an archive of all they gave.
+"""Measure kdbench on a GPU with one command: runs all parts, and writes a table and an archive of the results.
 
     python benchmarks/gpu/measure.py --data kit/data --output out/gpu
     python benchmarks/gpu/measure.py --data kit/data --output out/gpu --only levers
 
-A part that fails or takes too long is told, the others go on, and the exit code is 1. `--device cpu --quick` tries
-the program itself where there is no GPU.
+If a part fails or takes too long, this is reported, the others continue, and the exit code is 1.
+`--device cpu --quick` tries out the program without a GPU.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from parts import HERE, PARTS, SPEED, Command, Part, Setup
 from watch import Watch
 
 GRACE = 15.0
-"""Seconds between asking a command to stop and killing it: a sweep writes checkpoints meanwhile."""
+"""Seconds between asking a command to stop and killing it, in which a sweep writes checkpoints."""
 KEPT = {".json", ".log", ".md", ".txt", ".csv"}
-"""Endings of the files that go into the archive; weights do not."""
+"""Endings of the files that are archived; weights are not."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a part went.
+    """Outcome of a part.
 
     Attributes:
-        name: The part.
+        name: Name of the part.
         said: ``ok``, or what went wrong.
-        seconds: How long it took.
-        busy: Mean utilisation of the GPU and peak memory, empty where not known.
+        seconds: Duration in seconds.
+        busy: Mean utilisation of the GPU and peak memory; empty if unknown.
     """
 
     name: str
@@ -56,11 +56,11 @@ def run(command: Command, seconds: float, log: TextIO) -> str:
 
     Args:
         command: Program and arguments.
-        seconds: How long it may take; then it is asked to stop, and killed after :data:`GRACE`.
-        log: Gets what it prints.
+        seconds: Time limit; then it is asked to stop, and killed after :data:`GRACE`.
+        log: Receives its output.
 
     Returns:
-        What went wrong; empty where nothing did.
+        What went wrong; empty if nothing did.
     """
     print("$", *command, file=log, flush=True)
     paths = [str(SPEED), os.environ.get("PYTHONPATH", "")]
@@ -97,7 +97,7 @@ def _signal(process: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def measured(part: Part, setup: Setup, seconds: float, log: TextIO) -> Outcome:
-    """Run a part's commands; each gets an equal share of the time that is left."""
+    """Run a part's commands; each has an equal share of the remaining time."""
     begun, wrong = time.monotonic(), []
     commands = part.commands(setup)
     with Watch(setup.device) as watch:
@@ -110,7 +110,7 @@ def measured(part: Part, setup: Setup, seconds: float, log: TextIO) -> Outcome:
 
 
 def pack(output: Path, archive: Path) -> None:
-    """Put what may be looked at later into a compressed tar file."""
+    """Archive the output, without weights, in a compressed tar file."""
     with tarfile.open(archive, "w:gz") as file:
         for path in sorted(output.rglob("*")):
             if path.suffix in KEPT and path.is_file():
@@ -118,9 +118,9 @@ def pack(output: Path, archive: Path) -> None:
 
 
 def measure(parts: list[Part], setup: Setup, minutes: float) -> list[Outcome]:
-    """Run parts within a time, and write the log and the table into the output folder.
+    """Run parts within a time limit, and write the log and the table into the output folder.
 
-    What a part leaves of its time is shared by those after it, in proportion to their own.
+    Time that a part does not use is shared by the later parts, in proportion to their own.
     """
     ends = time.monotonic() + 60 * minutes
     outcomes = []
@@ -139,7 +139,7 @@ def measure(parts: list[Part], setup: Setup, minutes: float) -> list[Outcome]:
 
 
 def main() -> int:
-    """Measure; 1 where a part failed."""
+    """Run the measurement; return 1 if a part failed."""
     names = [part.name for part in PARTS]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -1,4 +1,4 @@
-"""The parts of the measurement: what each one runs, and how long it may take."""
+"""The parts of the measurement, with their commands and time limits."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ HERE = Path(__file__).parent
 SPEED = HERE.parent / "speed"
 PAIRS = ("camvid-pspnet-r50-r18-scratch", "bccd-gfl-r50-r18-scratch", "bccd-faster-rcnn-r50-r18-scratch")
 QUICK_PAIRS = ("digits-seg-pspnet", "digits-gfl", "digits-faster-rcnn")
-"""The same families in sizes for a CPU, on data that kdbench makes itself."""
+"""Pairs of the same families in sizes for a CPU, on data that kdbench generates."""
 METHOD = "fitnets"
-"""Needs the teacher's neck alone, so that every family has a step by hand to compare with."""
+"""Method of the steps; it needs only the teacher's neck, so that every family has a hand-written step."""
 
 Command = list[str]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all parts are given.
+    """Settings of all parts.
 
     Attributes:
-        device: ``cuda``, or ``cpu`` for trying the program itself.
-        data: Data root, with ``bccd`` and ``camvid`` in it.
+        device: ``cuda``, or ``cpu`` to try out the program.
+        data: Data root, which contains ``bccd`` and ``camvid``.
         output: Folder for records, runs and logs.
-        quick: Small pairs and few rounds: the figures mean nothing then.
+        quick: Use small pairs and few rounds; the figures are then meaningless.
     """
 
     device: str
@@ -36,16 +36,16 @@ class Setup:
 
     @property
     def pairs(self) -> tuple[str, ...]:
-        """A pair of each family: segmentation, dense, two-stage."""
+        """One pair of each family: segmentation, dense, two-stage."""
         return QUICK_PAIRS if self.quick else PAIRS
 
     @property
     def where(self) -> Command:
-        """The options of every script and sweep."""
+        """Options of all scripts and sweeps."""
         return ["--device", self.device, "--root", str(self.data)]
 
     def folders(self) -> Command:
-        """The options that keep a sweep's records and runs in the output folder."""
+        """Options that put a sweep's records and runs into the output folder."""
         return ["--results", str(self.output / "results"), "--work-dir", str(self.output / "runs")]
 
 
@@ -54,9 +54,9 @@ class Part:
     """A part of the measurement.
 
     Attributes:
-        name: As ``--only`` names it.
-        seconds: How long its commands may take together, of 8 minutes for all parts.
-        commands: Its commands, which follow from the setup.
+        name: Name for ``--only``.
+        seconds: Time limit of its commands together, if all parts share 8 minutes.
+        commands: Function that returns its commands for a setup.
     """
 
     name: str
@@ -75,7 +75,7 @@ def script(file: Path, setup: Setup, *arguments: str) -> Command:
 
 
 def doctor(setup: Setup) -> list[Command]:
-    """Say what is installed, and whether a run would work."""
+    """Check what is installed, and whether a run would work."""
     return [kdbench("doctor")]
 
 
@@ -86,7 +86,7 @@ def tests(setup: Setup) -> list[Command]:
 
 
 def steps(setup: Setup) -> list[Command]:
-    """Compare kdbench's step with one written by hand, for a pair of each family."""
+    """Compare kdbench's step with a hand-written one, for a pair of each family."""
     rounds = (
         ["--rounds", "4", "--warm", "1", "--limit", "100"] if setup.quick else ["--rounds", "60", "--amp"]
     )
@@ -95,13 +95,13 @@ def steps(setup: Setup) -> list[Command]:
 
 
 def levers(setup: Setup) -> list[Command]:
-    """Time a step by hand under one setting after another, for a pair of each family."""
+    """Time a hand-written step with different settings, for a pair of each family."""
     rounds = ["--rounds", "1", "--warm", "0"] if setup.quick else ["--rounds", "12", "--warm", "3"]
     return [script(HERE / "levers.py", setup, "--pair", pair, *rounds) for pair in setup.pairs]
 
 
 def throughput(setup: Setup) -> list[Command]:
-    """Compare cells an hour of several workers on the GPU with those of one, for the dense pair."""
+    """Compare the cells per hour of several workers on the GPU with one worker, for the dense pair."""
     quick = ["--slots", "1", "2", "--window", "3", "--patience", "300"]
     sizes = quick if setup.quick else ["--slots", "1", "4", "--window", "12", "--amp"]
     return [script(HERE / "throughput.py", setup, "--pair", setup.pairs[1], "--method", METHOD, *sizes)]

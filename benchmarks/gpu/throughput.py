@@ -1,11 +1,11 @@
-"""Cells an hour of a sweep with several workers on one GPU, against one worker with one cell after the other.
+"""Cells per hour of a sweep with several workers on one GPU, compared with one worker that runs cell after cell.
 
     python benchmarks/gpu/measure.py --only throughput
 
-The cells are a method and its plain student for several seeds: two lanes a worker, which take turns and share
-no teacher, so that one worker does what separate runs do. Their students train until they are stopped. The
-figure is the iterations of all lanes while all workers train, over the iterations of a real cell: it leaves
-out the start, the training of the teacher and the evaluation.
+The cells are a method and the plain student for several seeds: two lanes per worker, which take turns and share
+no teacher, so that one worker is equivalent to separate runs. The students train until they are stopped. The
+figure is the number of iterations of all lanes while all workers train, divided by the iterations of a real cell;
+it leaves out the start, the training of the teacher and the evaluation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from endless_pairs import ITERATIONS, SUFFIX
 from measuring import pair_of
 from watch import Watch
 
-from kdbench.runs.progress import PackProgress, read
+from kdbench.runs.progress import PackProgress, read_progress
 
 HERE = Path(__file__).parent
 WARM = 5
@@ -31,7 +31,7 @@ WARM = 5
 
 
 def plugin(folder: Path) -> str:
-    """Install the endless pairs in a folder; return the PYTHONPATH that has them."""
+    """Install the endless pairs in a folder, and return a PYTHONPATH that includes them."""
     info = folder / "kdbench_endless-0.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kdbench-endless\nVersion: 0\n")
@@ -43,9 +43,9 @@ class Sweep:
     """A sweep of endless students.
 
     Args:
-        asked: The options.
-        seeds: One for each worker.
-        folder: Where all sweeps of this program run, so that the teacher is trained once.
+        asked: Options of the command line.
+        seeds: One seed per worker.
+        folder: Folder of all sweeps of this program, so that the teacher is trained once.
     """
 
     def __init__(self, asked: argparse.Namespace, seeds: range, folder: Path) -> None:
@@ -60,12 +60,12 @@ class Sweep:
         self.patience = asked.patience
 
     def workers(self) -> dict[str, PackProgress]:
-        """Return the progress of the workers whose students train."""
-        found = (read(file.parent) for file in self.runs.glob("packs/*/progress.json"))
+        """Return the progress of the workers whose students are training."""
+        found = (read_progress(file.parent) for file in self.runs.glob("packs/*/progress.json"))
         return {told.pack: told for told in found if told is not None and _trains(told)}
 
     def until(self, workers: int) -> bool:
-        """Wait until that many workers train; return whether they do."""
+        """Wait until ``workers`` workers are training; return whether they are."""
         ends = time.monotonic() + self.patience
         while time.monotonic() < ends and self.process.poll() is None:
             if len(self.workers()) >= workers:
@@ -74,7 +74,7 @@ class Sweep:
         return False
 
     def stop(self) -> None:
-        """End it, without checkpoints."""
+        """Stop the sweep, without checkpoints."""
         for _ in range(3):
             if self.process.poll() is None:
                 self.process.send_signal(signal.SIGTERM)
@@ -88,7 +88,7 @@ def _trains(told: PackProgress) -> bool:
 
 
 def rate(before: dict[str, PackProgress], after: dict[str, PackProgress], seconds: float) -> float:
-    """Return iterations a second of all lanes, between two looks at the workers that were there at both."""
+    """Return the iterations per second of all lanes between two snapshots, for workers that are in both."""
     done = [
         (told.iteration - before[name].iteration) * len(told.cells)
         for name, told in after.items()
@@ -98,7 +98,7 @@ def rate(before: dict[str, PackProgress], after: dict[str, PackProgress], second
 
 
 def measured(asked: argparse.Namespace, seeds: range, folder: Path) -> float | None:
-    """Print a row of the table; return cells an hour, None where too few workers came to train."""
+    """Print a row of the table, and return the cells per hour, or None if too few workers began to train."""
     sweep = Sweep(asked, seeds, folder)
     try:
         ready = sweep.until(len(seeds))
@@ -118,7 +118,7 @@ def measured(asked: argparse.Namespace, seeds: range, folder: Path) -> float | N
 
 
 def main() -> int:
-    """Print the table; 1 where a row could not be measured."""
+    """Print the table; return 1 if a row could not be measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pair", required=True)
     parser.add_argument("--method", required=True)

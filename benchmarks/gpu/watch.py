@@ -1,4 +1,4 @@
-"""How busy a GPU is while something runs on it."""
+"""Utilisation of a GPU while something runs on it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Watch(threading.Thread):
     """Samples the first visible GPU from entering the context to leaving it.
 
     Args:
-        device: What the rest runs on; a CPU is not watched.
+        device: Device of the measurement; a CPU is not watched.
 
     Attributes:
-        samples: What NVML told; empty on a CPU and where NVML is not available.
+        samples: Samples of NVML; empty on a CPU or without NVML.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,9 +1,10 @@
-"""The share of data loading in an iteration of a distillation: waiting for the batch over the whole iteration.
+"""Share of data loading in an iteration of a distillation: time waiting for the batch / time of the iteration.
 
     python benchmarks/speed/data.py --pair bccd-faster-rcnn --method fitnets --rounds 60 --workers 0
 
 An iteration is that of mmengine's runner, as in `kdbench run`: from the end of one step to the end of the next.
-Without worker processes the loading is done between the steps, and both clocks see it; with them only the wall.
+Without worker processes the loading happens between the steps, and both clocks measure it; with them, only the wall
+clock does.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from measuring import Bench, Done, Times, interval, options, without_warm
 
 
 def hooks(rounds: int, loading: Times, step: Times) -> list[Any]:
-    """Hooks that time the loading of each batch and the step on it."""
+    """Return hooks that time the loading of each batch and the step on it."""
     from mmengine.hooks import Hook
 
     class First(Hook):  # type: ignore[misc]
@@ -48,7 +49,7 @@ def main() -> int:
     asked = parser.parse_args()
     bench, loading, step = Bench(asked), Times(asked.device), Times(asked.device)
     bench.train(hooks(asked.warm + asked.rounds, loading, step), asked.workers)
-    del step.wall[0], step.cpu[0]  # of the batch whose loading was not timed
+    del step.wall[0], step.cpu[0]  # the loading of the first batch was not timed
     without_warm(asked, loading, step)
     for clock in ("wall", "cpu") if asked.workers == 0 else ("wall",):
         parts = list(zip(getattr(loading, clock), getattr(step, clock), strict=True))

@@ -2,7 +2,7 @@
 
     python benchmarks/speed/dry_run.py
 
-The records are made from the cells that the sweep plans. Each run is a process of its own, its start included.
+The records are made from the cells that the sweep plans. Each run is a separate process, whose start is included.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from pathlib import Path
 from kdbench.benchmarks import load
 from kdbench.results.record import Made, Metrics, Record
 from kdbench.results.store import Store
+from kdbench.runs.packs import Item
 from kdbench.runs.plan import stored
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_cells import Item, items_of
+from kdbench.runs.sweep_plan import items_of
 
 CELLS, RECORDS, RUNS = 10_000, 5_000, 5
 LIMIT = 5.0
-"""Seconds that it may take."""
+"""Time limit in seconds."""
 
 
 def benchmark(folder: Path) -> Path:
-    """A benchmark file of 10,000 cells: the plain student and 9 methods, from 1,000 seeds."""
+    """Write a benchmark file of 10,000 cells: the plain student and 9 methods, with 1,000 seeds."""
     methods = [f"hinton[temperature={number}]" for number in range(2, 2 + CELLS // 1000 - 1)]
     lines = ["title: ten thousand cells", "dataset: digits", "pairs: [digits-faster-rcnn]", "seeds: 0..999"]
     file = folder / "benchmark.yaml"
@@ -38,7 +39,7 @@ def benchmark(folder: Path) -> Path:
 
 
 def record(item: Item) -> Record:
-    """A done record of a cell."""
+    """Return a finished record of a cell."""
     return Record(
         kind="cell",
         identity=item.identity,
@@ -55,7 +56,7 @@ def record(item: Item) -> Record:
 
 
 def main() -> int:
-    """Print the times; 1 where their median is over the limit."""
+    """Print the times; return 1 if their median exceeds the limit."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, store = benchmark(folder), Store(folder / "results")

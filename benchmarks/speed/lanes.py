@@ -1,9 +1,10 @@
-"""Time of a pack of lanes against that of separate runs, side by side, with the ideal of a shared teacher.
+"""Time of a pack of lanes compared with separate runs, and with the ideal of a shared teacher.
 
     python benchmarks/speed/lanes.py --lanes 6 --rounds 3
 
 Prints pack / separate (a ratio of seconds per iteration of all students) with its spread over the rounds, and the
-ideal (T + n S) / (n (T + S)), T the teacher's forward and S the plain student's step, timed in the same rounds.
+ideal (T + n S) / (n (T + S)), where T is the teacher's forward and S the plain student's step, timed in the same
+rounds.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from kdbench.plugins import registry
 from kdbench.selectors import parse, resolve
 
 METHOD = "fitnets"
-"""Needs the teacher's neck, and adds little of its own."""
+"""Method of the lanes, which needs the teacher's neck and adds little cost of its own."""
 
 
 class Clock:
-    """Notes when each iteration of a training ended."""
+    """Progress that records when each iteration of a training ends."""
 
     def __init__(self):
         self.ends = []
@@ -38,7 +39,7 @@ class Clock:
 
 
 class Trial:
-    """Trains students of a pair, a few iterations each, with a teacher that knows nothing: it takes as long."""
+    """Trains students of a pair for a few iterations, with an untrained teacher, which takes the same time."""
 
     def __init__(self, pair, folder, iterations, out, device="cpu", precision="fp32"):
         from kdbench.openmmlab.students import Subject
@@ -70,13 +71,13 @@ class Trial:
         train_with(subject, [teacher], card, options, place, clock, force=True)
 
     def alone(self, selector):
-        """Seconds of an iteration of one run."""
+        """Return the seconds per iteration of one run."""
         clock = Clock()
         self.train(selector, clock)
         return (clock.ends[-1] - clock.ends[0]) / (len(clock.ends) - 1)
 
     def packed(self, lanes):
-        """Seconds of an iteration of all lanes."""
+        """Return the seconds per iteration of all lanes."""
         from kdbench.openmmlab.training.sharing import make_pack
 
         pack, clocks = make_pack(), [Clock() for _ in range(lanes)]

@@ -2,9 +2,9 @@
 
     python benchmarks/speed/large_data.py
 
-The json is made up, with seven boxes an image as in COCO, and the images are hard links to one file. Each step is a
-process of its own. The start of a run is all that comes before its models: the plan, with the checks of the files,
-and the images to train on and to judge by as OpenMMLab gets them, with their sizes.
+The json is generated, with seven boxes per image as in COCO, and the images are hard links to one file. Each step
+is a separate process. The start of a run is everything before its models: the plan, with the checks of the files,
+and OpenMMLab's lists of training and test images, with their sizes.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ SIZE = (640, 480)
 BOXES = 7
 CLASSES = 80
 PER_FILE = 60_000
-"""Hard links of one file, below the limit of ext4."""
+"""Number of hard links to one file, below the limit of ext4."""
 LIMITS = {"verify": 60.0, "first start": None, "start": 10.0}
-"""Seconds of CPU time that a step may take; on a quiet machine that is the time on the wall."""
+"""Limits of the steps in seconds of CPU time, which on a quiet machine equals wall-clock time."""
 FILE = """\
 title: large
 dataset:
@@ -94,13 +94,13 @@ def make(folder: Path, split: str, images: int) -> None:
 
 
 def children() -> float:
-    """CPU time of the processes that have ended, s."""
+    """Return the CPU time of the child processes that have ended, in seconds."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def main() -> int:
-    """Print the times; 1 where one is over its limit."""
+    """Print the times; return 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -119,7 +119,7 @@ def main() -> int:
         for split, images in (("train", asked.images), ("test", asked.images // 24)):
             make(folder, split, images)
         (folder / "large.yaml").write_text(FILE)
-        time.sleep(3)  # a file that was written just now is not indexed
+        time.sleep(3)  # files that have just been written are not indexed
         environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
         for step, command in steps.items():
             wall, cpu = time.perf_counter(), children()

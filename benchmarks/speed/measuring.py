@@ -1,4 +1,4 @@
-"""What the step scripts share: a pair ready to train, two clocks, and a ratio with its interval."""
+"""Shared by the step scripts: a pair ready to train, two clocks, and a ratio with its interval."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRECISIONS = ("fp32", "fp16", "bf16")
 
 @dataclass
 class Times:
-    """Seconds of one step after another: by the clock on the wall, and of this process's CPU."""
+    """Times of successive steps in seconds: wall-clock time, and this process's CPU time."""
 
     device: str
     wall: list[float] = field(default_factory=list)
@@ -37,34 +37,34 @@ class Times:
         return time.perf_counter(), time.process_time()
 
     def start(self) -> None:
-        """A step begins."""
+        """Begin a step."""
         self.begun = self._now()
 
     def stop(self) -> None:
-        """It ended."""
+        """End the step."""
         wall, cpu = self._now()
         self.wall.append(wall - self.begun[0])
         self.cpu.append(cpu - self.begun[1])
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """The block is a step."""
+        """Time a block as a step."""
         self.start()
         yield
         self.stop()
 
 
 def interval(values: list[float], statistic: Callable[[list[float]], float]) -> tuple[float, float, float]:
-    """A statistic of the rounds, and its 95 % interval by bootstrap over them."""
+    """Return a statistic of the rounds, and its 95 % bootstrap interval."""
     rng = random.Random(0)
     again = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(RESAMPLES))
     return statistic(values), again[RESAMPLES // 40], again[-RESAMPLES // 40 - 1]
 
 
 def compare(name: str, ours: Times, theirs: Times, limit: float) -> bool:
-    """Print the median of ours / theirs of the same round, by both clocks; whether that of the CPU is in the limit.
+    """Print the median over rounds of ours / theirs for both clocks; return whether CPU time is within the limit.
 
-    On a GPU the wall decides, since the CPU only waits.
+    On a GPU wall-clock time decides, since the CPU only waits.
     """
     if not ours.cpu:
         sys.exit("interrupted before a round was timed")
@@ -82,7 +82,7 @@ def compare(name: str, ours: Times, theirs: Times, limit: float) -> bool:
 
 
 def options(description: str | None, method: str) -> argparse.ArgumentParser:
-    """The arguments that the scripts have in common."""
+    """Return a parser with the arguments that the scripts have in common."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--pair", default="digits-gfl")
     parser.add_argument("--method", default=method)
@@ -101,7 +101,7 @@ class Done(Exception):
 
 
 class Bench:
-    """A pair with a method and a teacher that knows nothing (it takes as long), trained as `kdbench run` does."""
+    """A pair with a method and an untrained teacher (which takes the same time), trained as by `kdbench run`."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         from kdbench.runs.launch import start
@@ -149,13 +149,13 @@ class Bench:
             self.method.build(shapes)
 
     def loader(self) -> Any:
-        """The training batches, without end."""
+        """Return an endless loader of training batches."""
         from kdbench.openmmlab.data.loaders import training_loader
 
         return training_loader(self.plan.dataset, self.plan.folder, self.schedule, 0, 0)
 
     def train(self, hooks: list[Any], workers: int = 0) -> None:
-        """Train by mmengine's runner with kdbench's hooks, and these around them, until Done or Ctrl-C."""
+        """Train with mmengine's runner, kdbench's hooks and these hooks around them, until Done or Ctrl-C."""
         from kdbench.openmmlab.training.adversary import AdversaryHook
         from kdbench.openmmlab.training.distiller import Distiller
         from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Watch
@@ -192,21 +192,21 @@ class Bench:
             gc.disable()
             try:
                 runner.train()
-            except (Done, KeyboardInterrupt):  # Ctrl-C ends the measurement, and what was timed is told
+            except (Done, KeyboardInterrupt):  # Ctrl-C ends the measurement; its times are still reported
                 pass
             finally:
                 gc.enable()
 
 
 def tell_gpu(asked: argparse.Namespace, images: int, seconds: Sequence[float], shares: list[int]) -> None:
-    """Print images a second and how busy the GPU was, in %, while it ran; nothing on a CPU."""
+    """Print images per second and the GPU's utilisation in %; nothing on a CPU."""
     if asked.device == "cuda":
         busy = f"{statistics.median(shares)} %" if shares else "not known: pip install nvidia-ml-py"
         print(f"{images / statistics.median(seconds):.1f} images/s, GPU utilisation {busy}")
 
 
 def utilisation(device: str) -> list[int]:
-    """How busy the GPU is, in %; empty on a CPU and where NVIDIA's library is missing."""
+    """Return the GPU's utilisation in %; empty on a CPU or without NVIDIA's library."""
     if device != "cuda":
         return []
     import torch
@@ -218,14 +218,14 @@ def utilisation(device: str) -> list[int]:
 
 
 def pair_of(name: str) -> Pair:
-    """The pair of that name."""
+    """Return the pair of that name."""
     from kdbench.plugins import registry
 
     return registry().pair(name).value
 
 
 def without_warm(asked: argparse.Namespace, *sides: Times) -> None:
-    """Drop the first rounds, and one that was interrupted between the sides."""
+    """Drop the first rounds, and a last one that was interrupted between the sides."""
     rounds = min(len(times.cpu) for times in sides)
     for times in sides:
         times.wall, times.cpu = times.wall[asked.warm : rounds], times.cpu[asked.warm : rounds]

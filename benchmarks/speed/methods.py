@@ -1,12 +1,12 @@
-"""Step time of each method over a plain student's and over the bare bound, all side by side in one run.
+"""Step time of each method relative to a plain student's and to the bare bound, all in one run.
 
     python benchmarks/speed/methods.py --pair digits-gfl --rounds 40
 
 All train in one process and take turns on the same batches, iteration by iteration; the order rotates from round to
-round. A step is the whole iteration of the runner but for loading the batch, with an adversary's own step. The
-bound is that of step.py, a loop by hand: the forward of the teacher's part that the method needs, and a plain
-student's step. Methods that look at the student's RoIs have no such bound. Times are of the process's CPU on a CPU,
-of the wall elsewhere; a ratio is the median over the rounds, with its 95 % interval.
+round. A step is the whole iteration of the runner except for loading the batch, including an adversary's own step.
+The bound is that of step.py, a hand-written loop: the forward of the part of the teacher that the method needs, and
+a plain student's step. Methods that use the student's RoIs have no such bound. Times are CPU times on a CPU and
+wall-clock times elsewhere; a ratio is the median over the rounds, with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Lane:
     """One training that waits for its turn before each step.
 
     Args:
-        turns: Who runs when.
-        place: Its place among the lanes.
-        lanes: How many lanes there are.
-        asked: The arguments of the command line.
+        turns: Turns that schedule the lanes.
+        place: Index among the lanes.
+        lanes: Number of lanes.
+        asked: Arguments of the command line.
     """
 
     def __init__(self, turns: Any, place: int, lanes: int, asked: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ class Lane:
 
 
 def bodies(benches: dict[str, Bench], asked: argparse.Namespace, turns: Any) -> tuple[dict[str, Lane], Any]:
-    """Return the lanes by name, and what each runs: the methods, and one bound for each part of the teacher."""
+    """Return the lanes by name, and their functions: the methods, and one bound for each part of the teacher."""
     bounds = {bound_of(bench): bench for name, bench in benches.items() if name != PLAIN}
     names = [*benches, *(name for name in bounds if name)]
     lanes = {name: Lane(turns, place, len(names), asked) for place, name in enumerate(names)}
@@ -78,13 +78,13 @@ def bodies(benches: dict[str, Bench], asked: argparse.Namespace, turns: Any) -> 
 
 
 def bound_of(bench: Bench) -> str:
-    """Return the name of a method's bound; empty where it has none."""
+    """Return the name of a method's bound; empty if it has none."""
     head = needs_head(bench.family, bench.names)
     return "" if head is None else "bound with the teacher's head" if head else "bound"
 
 
 def benches_of(asked: argparse.Namespace) -> dict[str, Bench]:
-    """Return what is timed: the plain student, and each method that works on the pair, by selector."""
+    """Return selector -> bench of the plain student and of each method that works on the pair."""
     from kdbench.errors import UserError
     from kdbench.plugins import registry
 
@@ -98,7 +98,7 @@ def benches_of(asked: argparse.Namespace) -> dict[str, Bench]:
 
 
 def ratio(ours: Times, theirs: Times | None) -> str:
-    """Return the median of the rounds' ratios with its interval; a dash where there is nothing to compare with."""
+    """Return the median of the rounds' ratios with its interval, or a dash if there is nothing to compare with."""
     if theirs is None:
         return "-"
     clock = "cpu" if ours.device == "cpu" else "wall"

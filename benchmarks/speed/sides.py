@@ -1,8 +1,7 @@
-"""Sides of a comparison that take turns, round by round, each in a process of its own, as its users would run it.
+"""Sides of a comparison that take turns, round by round, each in its own process, as users would run it.
 
-A process has its own memory, and so its own allocator: kdbench's keeps what a step frees, see
-:func:`kdbench.openmmlab.process.keep_freed`. Another side is timed as it comes and, where that differs,
-once more with kdbench's setting.
+Separate processes have separate allocators: kdbench's keeps freed memory for the next step, see
+:func:`kdbench.openmmlab.process.keep_freed`. Another side is timed without and, if that differs, with this setting.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from measuring import Bench, Done, Times, around, compare, pair_of, tell_gpu, ut
 
 
 class Trainer(Protocol):
-    """A training by hand."""
+    """A hand-written training."""
 
     def step(self, batch: Any) -> float:
-        """An iteration on a batch; gives the loss."""
+        """Run an iteration on a batch, and return the loss."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Something that trains.
+    """A side of the comparison.
 
     Attributes:
-        name: What it is called.
-        make: Makes its trainer; None for kdbench's own training.
+        name: Name of the side.
+        make: Function that makes its trainer; None for kdbench's own training.
         keeps: Whether its process keeps freed memory, as kdbench's does on a CPU.
     """
 
@@ -46,7 +45,7 @@ class Side:
 
 @dataclass
 class Seen:
-    """What is known of a side: the time of each round, its first loss, how busy the GPU was."""
+    """Measurements of a side: the time of each round, its first loss, and the GPU's utilisation."""
 
     times: Times
     first_loss: float | None
@@ -54,15 +53,15 @@ class Seen:
 
 
 def against(name: str, make: Callable[[Bench], Trainer], device: str) -> list[Side]:
-    """kdbench, and another training as it comes and with kdbench's setting of the allocator."""
+    """Return kdbench's side, and another training without and with kdbench's setting of the allocator."""
     sides = [Side("kdbench", None, True), Side(name, make, False)]
     return [*sides, Side(f"{name}, keeping freed memory", make, True)] if device == "cpu" else sides
 
 
 def by_turns(asked: argparse.Namespace, sides: Sequence[Side]) -> dict[str, Seen]:
-    """Time the sides on the same batches; the first of a round becomes its last in the next one.
+    """Time the sides on the same batches; the first side of a round is the last in the next one.
 
-    Ctrl-C ends the measurement early; what was timed is given.
+    Ctrl-C ends the measurement early; the times so far are returned.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
@@ -87,7 +86,7 @@ def by_turns(asked: argparse.Namespace, sides: Sequence[Side]) -> dict[str, Seen
 
 
 def tell(asked: argparse.Namespace, sides: Sequence[Side], seen: dict[str, Seen], limit: float) -> bool:
-    """Print the ratios of the first side to each of the others; whether that to the second is within the limit."""
+    """Print the ratios of the first side to the others; return whether that to the second is within the limit."""
     ours, *others = (seen[side.name].times for side in sides)
     without_warm(asked, ours, *others)
     within = [
@@ -108,10 +107,10 @@ def _round(pipe: Connection, seen: Seen) -> None:
 
 
 def _run(pipe: Connection, asked: argparse.Namespace, side: Side) -> None:
-    """A side's process."""
+    """Run the process of a side."""
     from kdbench.openmmlab import process
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it
     if not side.keeps:
         process.keep_freed = lambda: None
     bench = Bench(asked)
@@ -132,27 +131,27 @@ def _by_hand(bench: Bench, trainer: Trainer, turn: Turn) -> None:
 
 
 class Turn:
-    """A process's side of the pipe: waits to be asked, times an iteration, tells."""
+    """A process's end of the pipe: waits for a request, times an iteration and sends the result."""
 
     def __init__(self, pipe: Connection, device: str) -> None:
         self.pipe, self.times, self.device = pipe, Times(device), device
 
     def start(self) -> None:
-        """Wait, without garbage to collect."""
+        """Wait for the turn, after collecting garbage."""
         if len(self.times.wall) % 50 == 0:
             gc.collect()
         self.pipe.recv()
         self.times.start()
 
     def stop(self, loss: float) -> None:
-        """Tell."""
+        """Send the times and the loss."""
         self.times.stop()
         self.pipe.send((self.times.wall[-1], self.times.cpu[-1], float(loss), utilisation(self.device)))
 
     def hooks(self) -> list[Any]:
-        """The same around mmengine's whole iteration but for the loading of the batch."""
+        """Return hooks that do this around mmengine's whole iteration, except for loading the batch."""
 
         def stop(outputs: Any) -> None:
-            self.stop(float(outputs.get("loss", math.nan)))  # not told on an accelerator's every step
+            self.stop(float(outputs.get("loss", math.nan)))  # on an accelerator not every step has a loss
 
         return around(self.start, stop)

@@ -1,13 +1,13 @@
-"""Time of a distillation step over the bare bound: the teacher's forward and a plain student's step, by hand.
+"""Time of a distillation step relative to a hand-written bound: the teacher's forward and a plain student's step.
 
     python benchmarks/speed/step.py --pair digits-gfl --method fitnets --rounds 60
 
-Both sides see the same batches, by turns, each in a process of its own. kdbench's side is its whole iteration, with
+Both sides see the same batches in turns, each in its own process. kdbench's side is its whole iteration, with
 mmengine's runner, hooks, the method's losses and its adapters; loading the batch is on neither side. The bound has
-nothing of a method: the teacher's needed part under no_grad, and the plain student's forward, backward, clipping
-and step. It is timed as anyone would write it and, on a CPU, with kdbench's setting of the allocator as well: the
-second ratio is what the method and the harness cost, the first what a user waits.
-Methods whose teacher looks at the student's RoIs have no such bound; take a dense detector, or a method on maps.
+no distillation loss: it is the needed part of the teacher under no_grad, and the plain student's forward, backward,
+clipping and step. It is timed without and, on a CPU, also with kdbench's setting of the allocator: the second ratio
+is the cost of the method and the harness, the first is the difference that a user notices.
+Methods whose teacher uses the student's RoIs have no such bound; use a dense detector, or a method on maps.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PIXELS = frozenset({"logits", "softmax_logits", "pixel_logits"})
 
 
 def needs_head(family: str, names: frozenset[str]) -> bool | None:
-    """Whether a method looks at the teacher's head; None where that looks at the student's RoIs (no bound)."""
+    """Whether a method needs the teacher's head; None if that uses the student's RoIs (no bound)."""
     from kdbench.openmmlab.captures.families import AT_HEAD, AT_ROIS
 
     if family == "two-stage":
@@ -56,7 +56,7 @@ class Bare:
             self.head = getattr(self.teacher, heads[bench.family])
 
     def step(self, batch: Any) -> float:
-        """One iteration on a batch; gives the loss."""
+        """Run one iteration on a batch, and return the loss."""
         import torch
 
         data = self.student.data_preprocessor(batch, True)
@@ -79,7 +79,7 @@ class Bare:
 
 
 def main() -> int:
-    """Print the ratios; 1 where that to the loop as it comes is over the limit."""
+    """Print the ratios; return 1 if that to the unchanged loop exceeds the limit."""
     parser = options(__doc__, "fitnets")
     parser.add_argument("--limit", type=float, default=LIMIT, help="largest ratio for exit code 0")
     asked = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Operators and host waits of a training step, counted without a GPU: no noise, the same figures each time.
+"""Operators and host waits of a training step, counted without a GPU and without noise.
 
     python benchmarks/speed/steps.py --pair digits-gfl --method none fitnets --where
 
-A step of a small batch costs a GPU what it launches and what the host waits for. A pretended device counts both,
-over the whole iteration of mmengine's runner but for loading the batch: moving it, forward, losses, backward,
-optimizer, hooks. The fourth step is counted, in which no loss is looked at. Each figure belongs to one version of
-torch.
+With a small batch, a step's cost on a GPU is the number of launched operators and of host waits. A simulated device
+counts both over the whole iteration of mmengine's runner except for loading the batch: moving it, forward, losses,
+backward, optimizer, hooks. The fourth step is counted, in which no loss is read. The figures depend on the version
+of torch.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 from kdbench.conformance import pretend
 
 COUNTED = 3
-"""The step that is counted, from 0: what is made once is made."""
+"""Index of the counted step; by then everything that is made only once exists."""
 PAIRS = {"digits-faster-rcnn": "two-stage", "digits-gfl": "dense", "digits-seg-pspnet": "segmentation"}
 
 
 class Done(Exception):
-    """The step was counted."""
+    """The step has been counted."""
 
 
 class Silent:
-    """Progress that nobody sees."""
+    """Progress that is not shown."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None: ...
 
@@ -39,7 +39,7 @@ class Silent:
 
 
 def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
-    """A student with its method and a teacher that knows nothing, as a run makes them."""
+    """Return a student with its method and an untrained teacher, as made by a run."""
     from kdbench.distill.randomness import seeded
     from kdbench.openmmlab.checks.preflight import check_family, probe_of, probe_shapes
     from kdbench.openmmlab.data.loaders import images_of, training_pipeline
@@ -66,7 +66,7 @@ def distiller(pair: Any, selector: str, schedule: Any, folder: Path) -> Any:
 
 
 def counter(seen: list[pretend.DeviceCost]) -> list[Any]:
-    """Hooks that count one step from before its batch is moved to after the other hooks."""
+    """Return hooks that count one step, from before its batch is moved until after the other hooks."""
     from mmengine.hooks import Hook
 
     class First(Hook):  # type: ignore[misc]
@@ -92,7 +92,7 @@ def counter(seen: list[pretend.DeviceCost]) -> list[Any]:
 
 
 def step(pair_name: str, selector: str, folder: Path) -> pretend.DeviceCost:
-    """What a step of a pair and a method costs."""
+    """Return the cost of a step of a pair and a method."""
     from kdbench.openmmlab.training.adversary import AdversaryHook
     from kdbench.openmmlab.training.hooks import StatisticsHook, StepHook, Watch
     from kdbench.openmmlab.training.runner import Place, make_runner
@@ -118,7 +118,7 @@ def step(pair_name: str, selector: str, folder: Path) -> pretend.DeviceCost:
 
 
 def start(folder: Path) -> None:
-    """Make the pretended device this process's, and draw a few scenes."""
+    """Install the simulated device in this process, and generate a few scenes."""
     pretend.install()
     from kdbench.datasets.digits_files import write
     from kdbench.openmmlab.process import hush, use_device
@@ -132,7 +132,7 @@ def start(folder: Path) -> None:
 
 
 def places() -> Counter[str]:
-    """Where the host waits: fills while steps are counted."""
+    """Return a counter of the places where the host waits, which is filled while steps are counted."""
     found: Counter[str] = Counter()
     noted = pretend.sync
 
@@ -148,7 +148,7 @@ def places() -> Counter[str]:
 
 
 def methods(asked: list[str] | None) -> list[str]:
-    """Those that are asked for, else all."""
+    """Return the requested methods; default: all."""
     from kdbench.plugins import registry
 
     return asked or sorted(registry().methods)

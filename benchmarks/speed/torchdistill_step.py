@@ -1,14 +1,14 @@
-"""Time of kdbench's distillation step against torchdistill's, for the same models, loss and batches.
+"""Time of kdbench's distillation step relative to torchdistill's, for the same models, loss and batches.
 
     pip install torchdistill && python benchmarks/speed/torchdistill_step.py --pair digits-gfl --rounds 60
 
-The loss is the hints of FitNets, joint: 1/2 of the mean square between the teacher's neck and the student's after
-a 1x1 convolution, averaged over the levels. torchdistill's side is its DistillationBox as its examples drive it:
-hooks on the necks, an auxiliary wrapper with the regressors, a WeightedSumLoss of MSELoss terms and the model's own
-losses, its clipping, AdamW, its MetricLogger. In its favour: its teacher runs no head, as kdbench's does by itself.
-It takes turns with kdbench, in a process of its own, as it comes and, on a CPU, with kdbench's setting of the
-allocator as well. Both normalise the batch by the student's own preprocessor; loading it is on neither side. They
-begin with equal weights, and the script ends with an error where their first losses differ.
+The loss is FitNets' joint hints: half the mean square between the teacher's neck and the student's after a 1x1
+convolution, averaged over the levels. torchdistill's side is its DistillationBox, used as in its examples: hooks on
+the necks, an auxiliary wrapper with the regressors, a WeightedSumLoss of MSELoss terms and the model's own losses,
+its clipping, AdamW, its MetricLogger. In its favour, its teacher is set up to run no head, which kdbench does
+automatically. It takes turns with kdbench, in its own process, without and, on a CPU, also with kdbench's setting
+of the allocator. Both normalise the batch with the student's preprocessor; loading it is on neither side. They
+start with equal weights, and the script ends with an error if their first losses differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMIT = 1.0
 
 
 def register() -> None:
-    """What torchdistill has to be told about models from mmdet and mmseg."""
+    """Register mmdet's and mmseg's models with torchdistill."""
     from torchdistill.core.interfaces.registry import register_forward_proc_func
     from torchdistill.losses.registry import register_func2extract_model_output
     from torchdistill.models.registry import register_auxiliary_model_wrapper
@@ -66,7 +66,7 @@ def register() -> None:
 
 
 class Level(nn.Module):
-    """The mean square of one level of the neck."""
+    """Mean squared difference of one level of the neck."""
 
     def __init__(self, level: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Level(nn.Module):
 
 
 def box_of(bench: Bench) -> Any:
-    """torchdistill's box for the same training."""
+    """Return torchdistill's box for the same training."""
     from torchdistill.core.distillation import get_distillation_box
 
     schedule, levels = bench.schedule, len(bench.method.regressors)
@@ -143,7 +143,7 @@ class Theirs:
 
 
 def main() -> int:
-    """Print the ratios; 1 where that to torchdistill as it comes is over the limit, 2 where the losses differ."""
+    """Print the ratios; return 1 if that to unchanged torchdistill exceeds the limit, 2 if the losses differ."""
     asked = options(__doc__, "fitnets").parse_args()
     if asked.precision != "fp32" or not asked.method.startswith("fitnets"):
         sys.exit("this comparison is of fitnets, without --amp")

@@ -1,8 +1,8 @@
-"""Steps a second of two OpenMP threads by how they wait for each other, idle and beside a busy process.
+"""Steps per second of two OpenMP threads, by how they wait for each other, with and without other load.
 
     python benchmarks/speed/waiting.py --pairs digits-gfl,digits-seg-pspnet
 
-Each figure is a baseline student's training in a process of its own; the settings take turns, round by round.
+Each figure is a plain student's training in its own process; the settings take turns, round by round.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SETTINGS = {
     "spinning a thousand times": {"GOMP_SPINCOUNT": "1000"},
 }
 BUSY = [sys.executable, "-c", "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"]
-"""A neighbour that keeps a core busy until this process ends."""
+"""Program that keeps a core busy until this process ends."""
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def rate(asked: argparse.Namespace, pair: str, setting: dict[str, str], busy: bool) -> float:
-    """Steps a second in a process with two threads."""
+    """Return the steps per second in a process with two threads."""
     command = [sys.executable, __file__, "--child", pair, "--root", asked.root, "--seconds", asked.seconds]
     neighbour = subprocess.Popen(BUSY) if busy else None
     try:
@@ -65,7 +65,7 @@ def rate(asked: argparse.Namespace, pair: str, setting: dict[str, str], busy: bo
 
 
 def steps_a_second(pair: str, root: Path, seconds: float) -> float:
-    """Train a pair's student on one batch again and again."""
+    """Train a pair's student repeatedly on one batch, and return the steps per second."""
     import torch
     from measuring import Bench
 

@@ -35,7 +35,7 @@ OTHER_NAMES = {
     "visualizers": "--visualizer",
 }
 """Argument -> its option, where that has another name."""
-INTERRUPTED = 130
+CTRL_C = 130
 """Exit code after Ctrl-C, as shells have it."""
 
 
@@ -164,9 +164,12 @@ def with_options(text: str) -> str:
 
 @cache
 def _arguments() -> frozenset[str]:
-    functions = (kdbench.run, kdbench.sweep, kdbench.compare, kdbench.leaderboard)
-    named = {name for function in functions for name in inspect.signature(function).parameters}
-    return frozenset(named | OTHER_NAMES.keys())
+    """Return the keyword arguments of kdbench's functions; those before them are arguments of commands, too."""
+    functions = (getattr(kdbench, name) for name in kdbench.__all__ if not name.startswith("_"))
+    each = (
+        argument for function in functions for argument in inspect.signature(function).parameters.values()
+    )
+    return frozenset(one.name for one in each if one.kind is one.KEYWORD_ONLY) | OTHER_NAMES.keys()
 
 
 class _Stderr(logging.Handler):
@@ -245,4 +248,4 @@ def _aborted(error: BaseException) -> int:
         echo("aborted", err=True)
         return 1
     echo("interrupted: a run resumes where it stopped when the same command is given again.", err=True)
-    return INTERRUPTED
+    return CTRL_C

@@ -17,7 +17,7 @@ from kdbench.cli.screen import echo
 def command(work_dir: Path, results: Path, yes: bool) -> None:
     """List what no record needs, with its size, and remove it with --yes.
 
-    Exported students, the weights of teachers and what an interrupted run goes on from are never in the list.
+    Exported students, the weights of teachers and checkpoints of interrupted runs are never in the list.
     """
     from kdbench.runs.waste import wasted
 
@@ -29,7 +29,7 @@ def command(work_dir: Path, results: Path, yes: bool) -> None:
         if yes:
             waste.remove()
     if not found:
-        echo("nothing to remove: all that is there is needed")
+        echo("nothing to remove: everything is needed")
     else:
         echo(f"removed {_megabytes(total)}" if yes else f"--yes removes {_megabytes(total)}")
 

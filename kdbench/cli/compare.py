@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 @click.option("--dataset", metavar="NAME", help="Only this dataset.")
 @click.option("--pair", metavar="NAME", help="Only this teacher-student pair.")
 @options.results("Folder of the records.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, scores as fractions.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with scores as fractions.")
 def command(
     first: str, second: str, dataset: str | None, pair: str | None, results: Path, as_json: bool
 ) -> None:
     """Say whether method B is better than method A (often none, the plain student).
 
-    Of each dataset, pair, recipe and teacher: the difference B - A with its 95 % interval and p value, from the
-    noise of all rows of the ranking. Against none they are the leaderboard's.
+    For each dataset, pair, recipe and teacher, print the difference B - A with its 95 % interval and p value. The
+    noise is pooled over all rows of the ranking; against none, interval and p value are those of the leaderboard.
     """
     from kdbench.results.compare import overall
 
@@ -45,12 +45,15 @@ def command(
 
 def lines(block: Comparison) -> list[str]:
     """Return a comparison as lines of text."""
+    from kdbench.results.formats import percent
+
     found, one, two = block.difference, block.first.method, block.second.method
     rows = [(side.method, _summary(block, side)) for side in (block.first, block.second)]
     if block.seeds:
-        rows.append((f"{two} - {one}", _signed(block.gain)))
+        rows.append((f"{two} - {one}", percent(block.gain, "+")))
     if found is not None:
-        interval = f"{_signed(found.mean)}, 95 % interval [{_signed(found.low)}, {_signed(found.high)}]"
+        mean, low, high = (percent(value, "+") for value in (found.mean, found.low, found.high))
+        interval = f"{mean}, 95 % interval [{low}, {high}]"
         rows[-1] = (
             rows[-1][0],
             f"{interval}{'' if math.isnan(found.p) else f', {_p(found.p)}'} ({_kind(block)})",
@@ -64,16 +67,17 @@ def lines(block: Comparison) -> list[str]:
 
 
 def _kind(block: Comparison) -> str:
-    """Say what an interval is computed from and what it is for."""
+    """Say from what an interval is computed, and for what it holds."""
     own = "from this pair alone" if block.difference and block.difference.own else "pooled noise of all rows"
     scope = "for all rows at once" if block.against_plain else "for this pair alone"
     return f"{own}, {scope}"
 
 
 def _summary(block: Comparison, side: Side) -> str:
-    center, spread = block.shared(side)
-    shown = "" if math.isnan(center) else f"{100 * center:.1f}"
-    shown += "" if math.isnan(spread) else f" +- {100 * spread:.1f}"
+    from kdbench.results.formats import percent
+
+    center, spread = map(percent, block.shared(side))
+    shown = f"{center} +- {spread}" if spread else center
     only = block.alone(side)
     notes = [
         f"{_seeds(only)} only here, not used" if only else "",
@@ -97,7 +101,7 @@ def spoken(block: Comparison) -> str:
 
 
 def closing(blocks: Sequence[Comparison], together: Overall) -> list[str]:
-    """Return the summary over several blocks; nothing for one."""
+    """Return the summary of several rankings; nothing for one."""
     from kdbench.results.compare import LEAST_DATASETS
 
     counted = together.wins + together.losses + together.ties
@@ -114,7 +118,7 @@ def closing(blocks: Sequence[Comparison], together: Overall) -> list[str]:
 
 
 def as_data(blocks: Sequence[Comparison], together: Overall) -> dict[str, Any]:
-    """Everything as JSON-able values, NaN as null."""
+    """Return the comparisons as values for JSON, with None for NaN."""
     return {
         "blocks": [_block(block) for block in blocks],
         "overall": {name: _number(value) for name, value in vars(together).items()},
@@ -154,10 +158,6 @@ def _side(block: Comparison, side: Side) -> dict[str, Any]:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _signed(value: float) -> str:
-    return f"{round(100 * value, 1) + 0.0:+.1f}"  # + 0.0: no minus before a zero
 
 
 def _p(value: float) -> str:

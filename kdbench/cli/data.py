@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kdbench.cli import options
 from kdbench.cli.listing import counted
 from kdbench.cli.screen import echo
 from kdbench.errors import UserError
 
 if TYPE_CHECKING:
     from kdbench.datasets.verify import Verification
-
-ROOT = click.option(
-    "--root",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of all datasets [default: $KDBENCH_DATA, else data].",
-)
 
 
 @click.group("data")
@@ -30,25 +25,25 @@ def command() -> None:
 
 @command.command(short_help="Make, download or link a dataset.")
 @click.argument("name")
-@ROOT
+@options.root
 @click.option("--from", "source", type=click.Path(path_type=Path), help="Link this folder; download nothing.")
-def prepare(name: str, root: Path | None, source: Path | None) -> None:
+def prepare(name: str, data_root: Path | None, source: Path | None) -> None:
     """Get the dataset NAME: make, download or link it. Quick where it is on disk already."""
     from kdbench.datasets import locate
     from kdbench.plugins import registry
 
     dataset = registry().dataset(name).value
-    folder = locate.prepare(dataset, root, source)
+    folder = locate.prepare(dataset, data_root, source)
     echo(f"{name} is ready in {folder}.")
 
 
 @command.command(short_help="Count a dataset and check its files.")
 @click.argument("name")
-@ROOT
+@options.root
 @click.option("--pixels", is_flag=True, help="Decode every image, to find those that are cut short.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def verify(context: click.Context, name: str, root: Path | None, pixels: bool, as_json: bool) -> None:
+def verify(context: click.Context, name: str, data_root: Path | None, pixels: bool, as_json: bool) -> None:
     """Count the dataset NAME and find missing, unreadable or malformed files (then the exit code is 2).
 
     NAME may be a benchmark file. Annotations, masks and the headers of images are read.
@@ -62,9 +57,9 @@ def verify(context: click.Context, name: str, root: Path | None, pixels: bool, a
     if name.endswith((".yaml", ".yml")):
         name = load(Path(name)).dataset
     dataset = registry().dataset(name).value
-    folder = locate.folder_of(dataset, root)
+    folder = locate.folder_of(dataset, data_root)
     if not locate.has_files(folder):
-        raise UserError(locate.absent(dataset, root))
+        raise UserError(locate.absent(dataset, data_root))
     index = None if pixels else HashIndex(folder)
     with _bar() as advance:
         report = check(dataset, folder, pixels=pixels, index=index, advance=advance)

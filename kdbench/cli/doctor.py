@@ -11,8 +11,6 @@ from kdbench.cli.listing import counted
 from kdbench.cli.screen import echo
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from kdbench.openmmlab.environment import Environment
 
 
@@ -37,20 +35,27 @@ def command(context: click.Context, as_json: bool) -> None:
 def show(environment: Environment) -> None:
     """Print tables for humans, then the problems."""
     from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    _facts(console, facts(environment))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in facts(environment).items():
+        table.add_row(escape(name), escape(text))
+    console.print(table)
     for warning in environment.warnings:
-        console.print("[yellow]warning:[/]", _plain(warning))
+        console.print("[yellow]warning:[/]", escape(warning))
     for problem in environment.problems:
-        console.print("[bold red]problem:[/]", _plain(problem.what))
-        console.print("  [bold]fix it:[/]", _plain(problem.fix))
+        console.print("[bold red]problem:[/]", escape(problem.what))
+        console.print("  [bold]fix it:[/]", escape(problem.fix))
     if environment.works:
         console.print("[green]A run would work here.[/]")
 
 
 def facts(environment: Environment) -> dict[str, str]:
-    """Each fact's name and its text, in the order they are shown."""
+    """Return the text of each fact by its name, in the order they are shown."""
     loads = "" if environment.torchvision_loads else " (its ops do not load)"
     rows = {
         "python": f"{environment.python} on {environment.platform}",
@@ -84,21 +89,3 @@ def _mps(environment: Environment) -> dict[str, str]:
 
 def _offers(offers: dict[str, list[str]]) -> str:
     return ", ".join(counted(len(names), kind) for kind, names in offers.items()) or "nothing"
-
-
-def _facts(console: Console, rows: dict[str, str]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in rows.items():
-        table.add_row(_plain(name), _plain(text))
-    console.print(table)
-
-
-def _plain(text: str) -> str:
-    """Text that rich takes as it is."""
-    from rich.markup import escape
-
-    return escape(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,9 +22,10 @@ from kdbench.cli.screen import echo, page
 @click.option(
     "--checkpoint",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File of the weights.",
+    metavar=options.CHECKPOINT,
+    help="Weights: a file, an address, or a name in OpenMMLab's model zoos.",
 )
+@options.download
 @options.device
 @options.rerun
 @options.rehash
@@ -33,35 +34,12 @@ from kdbench.cli.screen import echo, page
 @options.work_dir("Logs.")
 @options.results("Store of records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of the table.")
-def command(
-    dataset: str,
-    model: str,
-    checkpoint: Path,
-    device: str | None,
-    rerun: bool,
-    rehash: bool,
-    workers: int | None,
-    root: Path | None,
-    work_dir: Path,
-    results: Path,
-    as_json: bool,
-) -> None:
+def command(as_json: bool, **arguments: Any) -> None:
     """Measure given weights on the test split of a dataset, at the image size of the model's config.
 
     The record stands beside the leaderboards and takes no part in a ranking.
     """
-    record = kdbench.evaluate(
-        model,
-        dataset,
-        checkpoint,
-        device=device,
-        data_root=root,
-        results=results,
-        work_dir=work_dir,
-        workers=workers,
-        rerun=rerun,
-        rehash=rehash,
-    )
+    record = kdbench.evaluate(**arguments)
     if as_json:
         echo(record.to_json(), nl=False)
         return
@@ -70,4 +48,4 @@ def command(
 
     for table in evaluations([record]):
         page().print(table.rich())
-    echo(f"record    {Store(results).path_of(record)}")
+    echo(f"record    {Store(arguments['results']).path_of(record)}")

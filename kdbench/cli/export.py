@@ -43,7 +43,7 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     """
     if output.suffix != ".pth":
         raise UserError(f"--output {output} must end in .pth: the config goes beside it, ending in .py.")
-    folder = find(run, work_dir, results)
+    folder = find_run(run, work_dir, results)
     library = library_of(folder)
     targets = [output, output.with_suffix(".py")]
     for target in targets:
@@ -53,11 +53,11 @@ def command(run: str, output: Path, work_dir: Path, results: Path) -> None:
     for name, target in zip(PARTS, targets, strict=True):
         with (folder / name).open("rb") as source:
             write_atomically(target, partial(shutil.copyfileobj, source))
-    echo("\n".join(lines(folder, library, *targets)))
+    echo("\n".join(advice(folder, library, *targets)))
 
 
 def library_of(folder: Path) -> str:
-    """Return the library that a run's config is for. Raises UserError if it is not a config of ours."""
+    """Return the library that a run's config is for. Raises UserError if kdbench did not write it."""
     file = folder / PARTS[1]
     found = re.search(r"^default_scope = '(\w+)'", file.read_text(encoding="utf-8"), re.MULTILINE)
     if found is None or found[1] not in HOW:
@@ -65,7 +65,7 @@ def library_of(folder: Path) -> str:
     return found[1]
 
 
-def lines(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
+def advice(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
     """Say what was written and how to load it."""
     load, infer = HOW[library]
     return [
@@ -77,8 +77,8 @@ def lines(folder: Path, library: str, weights: Path, config: Path) -> list[str]:
     ]
 
 
-def find(run: str, work_dir: Path, results: Path) -> Path:
-    """Folder of a finished run.
+def find_run(run: str, work_dir: Path, results: Path) -> Path:
+    """Return the folder of a finished run.
 
     Raises:
         UserError: If there is no such run, several, or one that is not finished.
@@ -87,7 +87,9 @@ def find(run: str, work_dir: Path, results: Path) -> Path:
     if path.is_dir():
         return finished(path)
     if path.is_file():
-        record = read(path)
+        from kdbench.results.store import record_in
+
+        record = record_in(path)
         return finished(work_dir / record.identity[:FOLDER_DIGITS], record)
     if re.fullmatch("[0-9a-f]{6,64}", run) is None:
         raise UserError(
@@ -95,18 +97,6 @@ def find(run: str, work_dir: Path, results: Path) -> Path:
             "identity."
         )
     return _by_prefix(run, work_dir, results)
-
-
-def read(path: Path) -> Record:
-    """Return the record in a file. Raises UserError if it is none, or cut."""
-    from pydantic import ValidationError
-
-    from kdbench.results.record import Record, complaint
-
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(f"{path} is not a readable record ({complaint(error)}): give another.") from error
 
 
 def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:
@@ -125,10 +115,10 @@ def _by_prefix(prefix: str, work_dir: Path, results: Path) -> Path:
 
 
 def finished(folder: Path, record: Record | None = None) -> Path:
-    """Return the folder of a finished run, which has its student in it.
+    """Return a run's folder if it has the run's student.
 
     Raises:
-        UserError: If it did not, with what is known of the run.
+        UserError: If it has none, with what is known of the run.
     """
     if record is not None and not record.done:
         raise UserError(f"run {folder.name} is not finished ({record.status}): {record.reason}")

@@ -1,4 +1,4 @@
-"""``kdbench leaderboard``: the rankings from the records."""
+"""``kdbench leaderboard``: the rankings of the records."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 FORMATS = ["table", "csv", "markdown", "html", "parquet", "latex"]
 IN_FOLDERS = ("html", "parquet")
-"""Formats that are files, not text."""
+"""Formats that are written to files only."""
 FOR_PEOPLE = ("table", "markdown")
-"""Formats of text that show given weights beside the rankings."""
+"""Text formats that also show the measurements of given weights."""
 
 
 @click.command("leaderboard")
 @click.argument("targets", nargs=-1, metavar="[DATASET|BENCHMARK.yaml]...")
 @click.option("--format", "style", type=click.Choice(FORMATS), default="table", show_default=True)
 @click.option(
-    "--output", type=options.FOLDER, metavar="DIR", help="Write files into DIR instead of the screen."
+    "--output", type=options.FOLDER, metavar="DIR", help="Write files into DIR instead of printing."
 )
-@click.option("--sort", metavar="COLUMN", help="Sort each ranking by a column of the CSV; default: its rank.")
-@click.option("--methods", metavar="A,B", help="Show these selectors, or all selectors of these methods.")
-@click.option("--across", is_flag=True, help="Compare methods over datasets and pairs, by average rank.")
+@click.option("--sort", metavar="COLUMN", help="Sort each ranking by a column of the CSV; default: by rank.")
 @click.option(
-    "--reported", is_flag=True, help="Show what the papers of all methods report instead of results."
+    "--methods", metavar="A,B", help="Show only these selectors, or all selectors of these methods."
 )
+@click.option("--across", is_flag=True, help="Compare methods over datasets and pairs, by average rank.")
+@click.option("--reported", is_flag=True, help="Show the numbers of the methods' papers instead of results.")
 @options.results("Folder of the records.")
 @click.option("--write", is_flag=True, help="Write the leaderboards of RESULTS as markdown and CSV.")
-@click.option("--check", is_flag=True, help="Exit with 1 when the written leaderboards are not the records'.")
+@click.option("--check", is_flag=True, help="Exit with 1 if the written leaderboards are out of date.")
 def command(
     targets: tuple[str, ...],
     style: str,
@@ -53,9 +53,9 @@ def command(
     write: bool,
     check: bool,
 ) -> None:
-    """Rank the methods of datasets or benchmark files (default: of all) against the plain student, seed by seed.
+    """Rank methods against the plain student, seed by seed, on datasets or benchmark files (default: all datasets).
 
-    With --reported, instead: the numbers of the methods' papers on these datasets, such as coco or cityscapes.
+    With --reported, show what the methods' papers report on these datasets, such as coco or cityscapes.
     """
     shown = {"output": output, "sort": sort, "methods": methods, "across": across, "reported": reported}
     _refuse_contradictions(targets, style, write, check, shown)
@@ -72,7 +72,7 @@ def command(
         further = _evaluations(records, targets) if style in FOR_PEOPLE and output is None else []
         found = _found(targets, methods, sort, records)
         if not found and not further:
-            raise UserError(_nothing(targets, records, results))
+            raise _nothing(targets, records, results)
         if across:
             _show_across(found, style, output)
         elif output is not None:
@@ -90,22 +90,22 @@ def _refuse_contradictions(
         raise UserError("--write and --check exclude each other: choose one.")
     for name in [name for name, given in (("write", write), ("check", check)) if given]:
         if style != "table" or any(shown.values()):
-            raise UserError(f"--{name} is about the committed leaderboards: it takes only their datasets.")
+            raise UserError(f"--{name} takes datasets and --results only, no other option.")
         if any(map(_is_file, targets)):
             raise UserError(f"--{name} takes datasets, not benchmark files.")
     if style in IN_FOLDERS and shown["output"] is None:
         raise UserError(f"--format {style} writes files: say where with --output DIR.")
     if style == "table" and shown["output"] is not None:
-        raise UserError("--output needs a --format to write: csv, markdown, html, parquet or latex.")
+        raise UserError("--output needs a --format: csv, markdown, html, parquet or latex.")
     if style == "html" and any(shown[name] for name in ("sort", "methods", "across")):
-        raise UserError("--format html is sorted and filtered in the page: leave the other options out.")
+        raise UserError("the page of --format html sorts and filters itself: leave the other options out.")
     if shown["reported"] and (style in IN_FOLDERS or shown["across"]):
         raise UserError(
-            "--reported is a table, csv, markdown or latex, without --across; "
-            "the page of --format html has it among its sections."
+            "--reported is printed as table, csv, markdown or latex, without --across; "
+            "the page of --format html has it as a section."
         )
     if shown["across"] and shown["sort"]:
-        raise UserError("--across has its own order: leave --sort out.")
+        raise UserError("--across is sorted by average rank: leave --sort out.")
 
 
 def _is_file(target: str) -> bool:
@@ -115,14 +115,14 @@ def _is_file(target: str) -> bool:
 def _found(
     targets: Sequence[str], methods: str | None, sort: str | None, records: Sequence[Record]
 ) -> dict[str, list[Ranking]]:
-    """Return the rankings that are asked for."""
+    """Return the rankings that the command asks for."""
     from kdbench.results.query import query
 
     return query(targets, records, methods=_chosen(methods), sort=sort)
 
 
 def _chosen(methods: str | None) -> list[str]:
-    """Return the selectors of --methods; none where it is not given."""
+    """Return the selectors of --methods; none without the option."""
     from kdbench.selectors import split
 
     text = methods or ""
@@ -139,12 +139,12 @@ def _evaluations(records: Sequence[Record], targets: Sequence[str]) -> list[Tabl
 
 
 def _records(results: Path, targets: Sequence[str]) -> list[Record]:
-    """Return the records that are asked for; name broken files on standard error."""
+    """Return the records that the command asks for, and name broken files on standard error."""
     return _read(results, targets)[0]
 
 
 def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Broken]]:
-    """Return the records that are asked for and the broken files, which are named on standard error."""
+    """Return the records that the command asks for and the broken files, and name these on standard error."""
     from kdbench.results.store import Store
 
     only = targets[0] if len(targets) == 1 and not _is_file(targets[0]) else None
@@ -153,31 +153,23 @@ def _read(results: Path, targets: Sequence[str]) -> tuple[list[Record], list[Bro
         echo(str(file), err=True)
     for name in targets:
         if not _is_file(name) and not any(record.dataset == name for record in records):
-            raise UserError(_nothing([name], [], results))
+            raise _nothing([name], [], results)
     return records, broken
 
 
-def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -> str:
-    """Why there is no ranking, and the command that changes it."""
-    dataset = targets[0] if len(targets) == 1 else None
-    if dataset is not None and not records:
-        from kdbench.results.query import require_dataset
+def _nothing(targets: Sequence[str], records: Sequence[Record], results: Path) -> UserError:
+    from kdbench.results.query import nothing_to_rank
 
-        require_dataset(dataset)
-    name = dataset or "digits"
-    what = f"no records of '{dataset}'" if dataset else "no records"
-    if records:
-        what = "only smoke runs or teachers, which are never ranked,"
-    return f"{what} in {results}: make some with `kdbench run --method mimic --dataset {name}`."
+    return nothing_to_rank(results, records, targets[0] if len(targets) == 1 else None)
 
 
 def _write(results: Path, targets: Sequence[str], records: Sequence[Record]) -> None:
-    from kdbench.results.pages import boards, write_leaderboards
+    from kdbench.results.pages import leaderboard_files, write_pages
 
-    if not boards(records):
-        raise UserError(_nothing(targets, records, results))
-    for target in targets or (None,):
-        _name(write_leaderboards(results, target, records))
+    files = leaderboard_files(results, records, targets)
+    if not files:
+        raise _nothing(targets, records, results)
+    _name(sorted(write_pages(files)))
 
 
 def _name(paths: Sequence[Path]) -> None:
@@ -186,18 +178,17 @@ def _name(paths: Sequence[Path]) -> None:
 
 
 def _check(results: Path, targets: Sequence[str]) -> None:
-    from kdbench.results.pages import check_leaderboards
+    from kdbench.files import slug
+    from kdbench.results.pages import leaderboard_files, stale_pages
 
-    records = _records(results, targets)
-    problems = [
-        problem for name in targets or (None,) for problem in check_leaderboards(results, name, records)
-    ]
+    files = leaderboard_files(results, _records(results, targets), targets)
+    problems = stale_pages(files, results / "leaderboards", [slug(name) for name in targets])
     for problem in problems:
         echo(problem, err=True)
     if problems:
-        echo("make them anew with `kdbench leaderboard --write`", err=True)
+        echo("update them with `kdbench leaderboard --write`", err=True)
         click.get_current_context().exit(1)
-    echo("the leaderboards are what the records give")
+    echo("the leaderboards are up to date")
 
 
 def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
@@ -207,7 +198,7 @@ def _page(results: Path, output: Path, targets: Sequence[str]) -> None:
 
 
 def _show(found: Mapping[str, Sequence[Ranking]], style: str, further: Sequence[Table]) -> None:
-    """Print the rankings and, for people, further tables below them."""
+    """Print the rankings, followed by further tables."""
     from kdbench.results.formats import legend, tables
     from kdbench.results.pages import TEXTS, to_markdown
 
@@ -247,7 +238,7 @@ def _show_across(found: Mapping[str, Sequence[Ranking]], style: str, output: Pat
 def _show_reported(
     targets: Sequence[str], methods: str | None, sort: str | None, style: str, output: Path | None
 ) -> None:
-    """Print what the papers report, or write it into a folder as ``reported.csv``, ``.md`` or ``.tex``."""
+    """Print the numbers of papers, or write them into a folder as ``reported.csv``, ``.md`` or ``.tex``."""
     from kdbench.results.reported_table import entries, reported_table
 
     table = reported_table(entries(targets, _chosen(methods), sort))

@@ -1,4 +1,4 @@
-"""``kdbench list``: what the installed plugins give."""
+"""``kdbench list``: the contents of the installed plugins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 
 def methods(found: Registry, results: Path) -> list[Row]:
-    """Return a row for each method, with its cost as the records in a results folder have it."""
+    """Return a row for each method, with its cost in the records of a results folder."""
     from kdbench.results.method_costs import cost_range, method_costs
     from kdbench.results.store import Store
 
@@ -40,7 +40,7 @@ def methods(found: Registry, results: Path) -> list[Row]:
 
 
 def datasets(found: Registry) -> list[Row]:
-    """Return a row for each dataset, with the splits that are in its folder."""
+    """Return a row for each dataset, with its splits on disk."""
     from kdbench.datasets.locate import on_disk
 
     return [
@@ -76,7 +76,7 @@ def pairs(found: Registry) -> list[Row]:
 
 
 def models(found: Registry) -> list[Row]:
-    """Return a row for each model, with the pairs that use it and their families, and each source of teachers."""
+    """Return a row for each model, with its pairs and their families, and for each source of teachers."""
     used: dict[str, list[Pair]] = {}
     for offer in found.pairs.values():
         for config in {offer.value.teacher.config, offer.value.student.config}:
@@ -96,7 +96,7 @@ def models(found: Registry) -> list[Row]:
 
 
 def executors(found: Registry) -> list[Row]:
-    """Return a row for each executor, also where what it needs is not installed."""
+    """Return a row for each executor, including those whose requirements are not installed."""
     from kdbench.executors.select import lacking_of
 
     return [
@@ -113,7 +113,7 @@ def executors(found: Registry) -> list[Row]:
 
 
 def metrics(found: Registry) -> list[Row]:
-    """Return a row for each metric: those that rank datasets, and those that leaderboards show besides."""
+    """Return a row for each metric, whether it ranks or is only shown."""
     return [
         {
             "name": offer.value.name,
@@ -127,7 +127,7 @@ def metrics(found: Registry) -> list[Row]:
 
 
 def plugins(found: Registry) -> list[Row]:
-    """Return a row for each plugin, broken ones too."""
+    """Return a row for each plugin, including broken ones."""
     return [
         {
             "distribution": plugin.distribution,
@@ -156,15 +156,15 @@ KINDS: Mapping[str, Callable[[Registry], list[Row]]] = {
 @click.command()
 @click.argument("kind", metavar="KIND", type=click.Choice(["methods", *KINDS]))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the rows under KIND, and errors.")
-@options.results("Folder of the records, for what methods cost.")
+@options.results("Folder of the records, for the costs of methods.")
 def command(kind: str, as_json: bool, results: Path) -> None:
-    """List what plugins give: KIND is methods, datasets, pairs, models, executors, metrics or plugins.
+    """List methods, datasets, pairs, models, executors, metrics or plugins.
 
-    A method's cost is the time of its iteration relative to the plain student's: the smallest and the largest
-    over the pairs on which both were timed in turns.
+    A method's cost is the time of its iteration relative to the plain student's: the smallest and largest over the
+    pairs on which both were timed in turns.
 
-    A table in a terminal, else one line of tab-separated values a row. Broken plugins and names given
-    twice are named on stderr and change nothing else.
+    The output is a table in a terminal, else a line of tab-separated values for each row. Broken plugins, and names
+    that two plugins have, are reported on stderr and change nothing else.
     """
     found = registry()
     rows = methods(found, results) if kind == "methods" else KINDS[kind](found)
@@ -177,7 +177,7 @@ def command(kind: str, as_json: bool, results: Path) -> None:
 
 
 def emit(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print rows of equal keys: a table in a terminal, else tab-separated values without a header."""
+    """Print rows with equal keys: as a table in a terminal, else as tab-separated values without a header."""
     if not sys.stdout.isatty():
         for row in rows:
             echo("\t".join(cell(value) for value in row.values()))
@@ -192,7 +192,7 @@ def emit(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def counted(number: int, thing: str) -> str:
-    """Return a number and what it counts: ``1 error``, ``2 errors``."""
+    """Return a number with a noun: ``1 error``, ``2 errors``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 

@@ -28,8 +28,8 @@ title: {title}
 # The paths are relative to this file.
 dataset:
 {dataset}
-# {pair}. A teacher with a `checkpoint: FILE` is not trained. `schedule` is the student's recipe, and the
-# teacher's too without a `teacher_schedule`.
+# {pair}. A teacher with a `checkpoint: FILE` is not trained.
+# `schedule` is the student's recipe, and the teacher's too without a `teacher_schedule`.
 pairs:
 {pairs}
 methods: {methods}
@@ -63,7 +63,7 @@ def command(folder: Path, output: Path, device: str | None) -> None:
         raise UserError(f"cannot write {output}: {error.strerror or error}.") from error
     for split, part in found.parts.items():
         click.echo(f"{split}: {part.count} images, {part.boxes} boxes ({found.format}, {part.annotations})")
-    click.echo(f"Made {output}. To go on:\n  kdbench sweep {output}\n  kdbench leaderboard {output}")
+    click.echo(f"Made {output}. Next:\n  kdbench sweep {output}\n  kdbench leaderboard {output}")
 
 
 def text_of(found: Found, output: Path, *, small: bool) -> str:

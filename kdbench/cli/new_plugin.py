@@ -51,7 +51,7 @@ def command(name: str, task: str, directory: Path) -> None:
     folder = directory / f"{PREFIX}{name}"
     values = values_of(name, TASKS if task == "both" else (task,))
     make(folder, rendered(values))
-    echo(f"Made {folder}. To go on:")
+    echo(f"Made {folder}. Next:")
     echo(f"  pip install -e {shlex.quote(str(folder))}")
     echo(f"  kdbench run --method {name} --dataset {values['datasets'][0]} --schedule smoke")
     echo(f"  kdbench test-plugin {name}")
@@ -103,7 +103,7 @@ def values_of(name: str, tasks: tuple[str, ...]) -> dict[str, Any]:
 
 
 def rendered(values: Mapping[str, Any]) -> dict[str, str]:
-    """Path in the package -> content."""
+    """Return the content of each file by its path in the package."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)

@@ -1,4 +1,4 @@
-"""Options that several commands have, each said once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 dataset: Option[Any] = click.option(
@@ -37,11 +38,13 @@ amp: Option[Any] = click.option(
 download: Option[Any] = click.option(
     "--download", is_flag=True, help="Fetch initial weights and checkpoints that are not on this machine."
 )
+CHECKPOINT = "FILE|URL|mmdet::NAME|mmseg::NAME"
+"""What :func:`kdbench.openmmlab.zoo.checkpoint_file` takes."""
 teacher_checkpoints: Option[Any] = click.option(
     "--teacher-checkpoint",
     "teacher_checkpoints",
     multiple=True,
-    metavar="FILE|URL|mmdet::NAME|mmseg::NAME",
+    metavar=CHECKPOINT,
     help="Weights of the teacher, one for each of an ensemble: a file, an address, or a name in OpenMMLab's model "
     "zoos; without, it is trained once and kept.",
 )
@@ -73,16 +76,26 @@ settings: Option[Any] = click.option(
     help="Change the pair: schedule.iterations=500, teacher_schedule.lr=0.01, student.backbone.depth=34; "
     "inherit=true starts the students from the teacher's neck and heads.",
 )
-root: Option[Any] = click.option("--root", type=FOLDER, help="Data root; default: data/.")
+root: Option[Any] = click.option(
+    "--root", "data_root", type=FOLDER, help="Folder of all datasets; default: $KDBENCH_DATA, else data."
+)
+
+
+def schedule(help_text: str, default: str | None = "default") -> Option[Any]:
+    """Return the option ``--schedule``."""
+    choices = click.Choice(["default", "smoke"])
+    return click.option(
+        "--schedule", type=choices, default=default, show_default=default is not None, help=help_text
+    )
 
 
 def work_dir(help_text: str) -> Option[Any]:
-    """``--work-dir``, the folder of the runs."""
+    """Return the option ``--work-dir``, the folder of the runs."""
     return click.option(
         "--work-dir", type=FOLDER, default=Path("out/runs"), show_default=True, help=help_text
     )
 
 
 def results(help_text: str) -> Option[Any]:
-    """``--results``, the folder of the records."""
+    """Return the option ``--results``, the folder of the records."""
     return click.option("--results", type=FOLDER, default=Path("results"), show_default=True, help=help_text)

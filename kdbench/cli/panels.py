@@ -20,9 +20,9 @@ MARGIN = 14
 HEADING = 26
 """Height of a line of text with its space."""
 COLOUR = (0, 130, 255)
-"""Of the attended region."""
+"""Colour of the attended region."""
 OPACITY = 0.55
-"""Of the colour where the weight is 1."""
+"""Opacity of the colour where the weight is 1."""
 LINES = ((0, 0, 0), (255, 255, 255))
 """A box's outline: outer and inner line."""
 

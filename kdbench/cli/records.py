@@ -1,4 +1,4 @@
-"""``kdbench records``: add the results of others, check all, measure latencies, print a record's software."""
+"""``kdbench records``: add the results of others, check records, measure latencies, list a record's software."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @click.group("records")
 def command() -> None:
-    """Add the results of others, check all, measure latencies, or print the software of one."""
+    """Add the results of others, check records, measure latencies, or list the software of a record."""
 
 
-@command.command(short_help="Copy records of others into the store.")
+@command.command(short_help="Add records of others to the store.")
 @click.argument(
     "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False)
 )
@@ -30,25 +30,25 @@ def command() -> None:
 def add(files: tuple[Path, ...], results: Path, reported_by: str | None) -> None:
     """Check record FILES of others and copy them into the store, marked as reported by others.
 
-    A file that contradicts itself, is implausible, or whose result is already in the store is refused with the
-    reason (exit code 2), and then none is added. Records of teachers come in the same command as their students.
+    A file that contradicts itself, is implausible, or has a result that is already in the store is refused with a
+    reason (exit code 2), and then no file is added. Add the records of teachers with those of their students.
     """
     from kdbench.results.contributed import add as add_all
     from kdbench.results.store import Store
 
-    verdict = add_all(files, Store(results), reported_by)
-    if verdict.refused:
-        _tell(verdict.refused)
-        refused = len({refusal.path for refusal in verdict.refused})
-        raise UserError(f"nothing is added: {refused} of {len(files)} files refused, for the reasons above.")
-    for path in verdict.added:
+    outcome = add_all(files, Store(results), reported_by)
+    if outcome.refused:
+        _tell(outcome.refused)
+        refused = len({refusal.path for refusal in outcome.refused})
+        raise UserError(f"no file was added: {refused} of {len(files)} are refused for the reasons above.")
+    for path in outcome.added:
         echo(path)
 
 
 @command.command(short_help="Check all records of the store.")
 @options.results("Folder of the records.")
 def check(results: Path) -> None:
-    """Hold all records of the store to the rules of `add`; the exit code is 2 where one breaks them."""
+    """Apply the rules of `add` to all records of the store; the exit code is 2 if one breaks them."""
     from kdbench.results.contributed import check as check_all
     from kdbench.results.store import Store
 
@@ -57,7 +57,7 @@ def check(results: Path) -> None:
         raise UserError(f"no records in {results}: give the --results folder that has them.")
     if refused:
         _tell(refused)
-        raise UserError(f"{len({refusal.path for refusal in refused})} of {number} records are not good.")
+        raise UserError(f"{len({refusal.path for refusal in refused})} of {number} records break a rule.")
     echo(f"{number} records are good")
 
 
@@ -74,44 +74,43 @@ def latency(
     pair: str | None,
     seed: int,
     device: str | None,
-    root: Path | None,
+    data_root: Path | None,
     work_dir: Path,
     results: Path,
 ) -> None:
-    """Time student and teacher of a pair in turns, and add it to the record of the plain student of that seed.
+    """Time a pair's student and teacher in turns, and add the times to the plain student's record of that seed.
 
-    Nothing else may run on the machine meanwhile; it is refused where something does. The trained weights of both
+    Nothing else may run on the machine: the command refuses to start if something does. The trained weights of both
     must be in the work directory.
     """
     from kdbench.devices import choose
     from kdbench.results.pages import latencies
-    from kdbench.runs.latency import measure
+    from kdbench.runs.latency import measure_latency
     from kdbench.runs.request import Request
     from kdbench.runs.settings import RunSettings
     from kdbench.specs import PLAIN
 
-    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=root)
-    for line in latencies([measure(asked, RunSettings(work_dir=work_dir, results=results))]):
+    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=data_root)
+    for line in latencies([measure_latency(asked, RunSettings(work_dir=work_dir, results=results))]):
         echo(line)
 
 
-@command.command(short_help="Print the software of a record for pip.")
+@command.command(short_help="Print the software of a record as requirements.")
 @click.argument("row")
 @click.option("--dataset", metavar="NAME", help="Dataset, where ROW is a selector.")
 @click.option("--pair", metavar="NAME", help="Teacher-student pair, where ROW is a selector.")
 @options.results("Folder of the records.")
 def environment(row: str, dataset: str | None, pair: str | None, results: Path) -> None:
-    """Print what ROW was made with as a requirements file for pip, and which versions its record lacks.
+    """Print the software of ROW as a requirements file for pip, and name the versions that its record lacks.
 
     ROW is a record's file, the first digits (at least 6) of its identity, or a method with --dataset and --pair.
-    In an environment that is made from it, `kdbench reproduce ROW` starts from the same versions.
+    In an environment made from the file, `kdbench reproduce ROW` uses the same versions.
     """
-    from kdbench.cli.reproduce import recorded
     from kdbench.results.environment import requirements
+    from kdbench.results.reproduce import find_row
     from kdbench.results.store import Store
 
-    asked = {"dataset": dataset, "pair": pair, "seed": None}
-    for line in requirements(recorded(row, Store(results).records()[0], asked)):
+    for line in requirements(find_row(row, Store(results).records()[0], dataset, pair, seed=None)):
         echo(line)
 
 

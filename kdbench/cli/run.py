@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import shlex
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,7 +19,6 @@ from kdbench.errors import RunError, UserError
 if TYPE_CHECKING:
     from kdbench.results.record import Record
     from kdbench.results.store import Store
-    from kdbench.specs import Precision
 
 
 @click.command("run")
@@ -31,18 +31,12 @@ if TYPE_CHECKING:
 @click.option("--dataset", default="", metavar="NAME", help="Dataset, see `kdbench list datasets`.")
 @click.option(
     "--benchmark",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.FILE,
     help="Benchmark file that names the dataset, or defines it and its pairs.",
 )
 @options.pair
 @options.seed
-@click.option(
-    "--schedule",
-    type=click.Choice(["default", "smoke"]),
-    default="default",
-    show_default=True,
-    help="smoke: a handful of iterations of everything, never ranked.",
-)
+@options.schedule("smoke: a handful of iterations of everything, never ranked.")
 @click.option(
     "--teacher",
     metavar="CFG",
@@ -75,86 +69,42 @@ if TYPE_CHECKING:
 @options.work_dir("Checkpoints, logs and exported students.")
 @options.results("Store of records.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record instead of the leaderboard.")
-def command(
-    method: str,
-    dataset: str,
-    benchmark: Path | None,
-    pair: str | None,
-    seed: int,
-    schedule: Literal["default", "smoke"],
-    teacher: str | None,
-    student: str | None,
-    teacher_checkpoints: tuple[str, ...],
-    device: str | None,
-    gpus: int | None,
-    precision: Precision,
-    settings: tuple[str, ...],
-    from_scratch: bool,
-    download: bool,
-    force: bool,
-    rerun: bool,
-    rehash: bool,
-    workers: int | None,
-    step_limit: float | None,
-    visualizers: tuple[str, ...],
-    root: Path | None,
-    work_dir: Path,
-    results: Path,
-    as_json: bool,
-) -> int:
+def command(gpus: int | None, as_json: bool, **arguments: Any) -> int:
     """Train, distil, measure and rank one method."""
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.runs.elapsed import span
-    from kdbench.runs.launch import is_main_process, relaunch
-    from kdbench.runs.plan import plan
-    from kdbench.runs.request import Request
+    from kdbench.runs.launch import is_main_process
+    from kdbench.runs.progress import span
 
     begun = time.monotonic()
     if not is_main_process():
         logging.getLogger("kdbench").setLevel(logging.WARNING)
-    console = TerminalConsole()
     if gpus is not None:
-        if device == "cpu":
-            raise UserError("--gpus and --device cpu exclude each other: leave one out.")
-        request = Request(method, dataset, pair=pair, data_root=root, benchmark=benchmark)
-        plan(request)  # before the processes start
-        code = relaunch(gpus)
+        code = _relaunch(gpus, arguments)
         if code is not None:
             return code
+    console = TerminalConsole()
     try:
-        record = kdbench.run(
-            method,
-            dataset,
-            benchmark=benchmark,
-            pair=pair,
-            seed=seed,
-            schedule=schedule,
-            teacher=teacher,
-            student=student,
-            teacher_checkpoints=teacher_checkpoints,
-            settings=settings,
-            from_scratch=from_scratch,
-            device=device,
-            precision=precision,
-            data_root=root,
-            results=results,
-            work_dir=work_dir,
-            workers=workers,
-            step_limit=step_limit,
-            visualizers=visualizers,
-            download=download,
-            force=force,
-            rerun=rerun,
-            rehash=rehash,
-            console=console,
-        )
+        record = kdbench.run(**arguments, console=console)
     except RunError as failed:
         record = failed.record
         console.say(f"failed: {failed}")
     if is_main_process():
-        _show(record, results, work_dir, as_json=as_json)
+        _show(record, arguments["results"], arguments["work_dir"], as_json=as_json)
         console.say(f"took {span(time.monotonic() - begun)}")
     return 0 if record.done else 1
+
+
+def _relaunch(gpus: int, arguments: Mapping[str, Any]) -> int | None:
+    """Run the command on several GPUs, after mistakes that would otherwise be reported by each process."""
+    from kdbench.runs.launch import relaunch
+    from kdbench.runs.plan import plan
+    from kdbench.runs.request import Request
+
+    if arguments["device"] == "cpu":
+        raise UserError("--gpus and --device cpu exclude each other: leave one out.")
+    named = ("method", "dataset", "pair", "data_root", "benchmark")
+    plan(Request(**{name: arguments[name] for name in named}))
+    return relaunch(gpus)
 
 
 def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> None:
@@ -169,7 +119,7 @@ def _show(record: Record, results: Path, work_dir: Path, *, as_json: bool) -> No
         return
     store = Store(results)
     if record.schedule == "smoke":
-        echo("smoke schedule: everything ran; nothing of it is ranked.")
+        echo("smoke schedule: everything ran; it is never ranked.")
     else:
         _rank(store, record.dataset)
     folder = run_folder(work_dir, record.identity)

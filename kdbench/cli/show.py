@@ -32,11 +32,11 @@ BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "multiple_of": "multiple
 
 @click.command()
 @click.argument("name", metavar="NAME[opt=value,...]")
-@click.option("--kind", type=click.Choice(KINDS), help="Which of them, where NAME stands for several.")
+@click.option("--kind", type=click.Choice(KINDS), help="Kind of NAME, if several kinds have it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@options.results("Folder of the records, for what a method costs.")
+@options.results("Folder of the records, for the cost of a method.")
 def command(name: str, kind: str | None, as_json: bool, results: Path) -> None:
-    """Show the card of a method, dataset, pair or model; of a method with options, their values too.
+    """Show the card of a method, dataset, pair or model; for a method with options, also their values.
 
     A pair's parameters and FLOPs are counted on its models, which takes some seconds.
     """
@@ -53,10 +53,10 @@ def command(name: str, kind: str | None, as_json: bool, results: Path) -> None:
 
 
 def pick(found: Registry, name: str, kind: str | None = None) -> tuple[str, Offer[Any]]:
-    """Find the kind and the offer that a name stands for.
+    """Find the kind and the offer of a name.
 
     Raises:
-        UserError: If no plugin gives the name, or several kinds have it and ``kind`` does not choose.
+        UserError: If no plugin has the name, or several kinds have it and ``kind`` is None.
     """
     finders: dict[str, Callable[[str], Offer[Any]]] = {
         "method": found.method,
@@ -91,13 +91,13 @@ def _costs(method: str, results: Path) -> Costs:
 
 
 def describe(found: Registry, kind: str, offer: Offer[Any], costs: Costs) -> dict[str, Any]:
-    """Everything there is to say, JSON-able; ``kind`` and ``plugin`` come first.
+    """Return a card as values for JSON; ``kind`` and ``plugin`` come first.
 
     Args:
         found: The installed plugins.
-        kind: What the offer is.
+        kind: Kind of the offer.
         offer: The method, dataset, pair or model.
-        costs: Of a method: pair -> time of an iteration relative to the plain student's.
+        costs: For a method: pair -> time of an iteration relative to the plain student's.
     """
     plugin = offer.plugin
     start = {"kind": kind, "plugin": f"{plugin.distribution} {plugin.version} ({plugin.module})"}
@@ -111,10 +111,10 @@ def describe(found: Registry, kind: str, offer: Offer[Any], costs: Costs) -> dic
 
 
 def chosen(kind: str, offer: Offer[Any], raw: Mapping[str, str]) -> dict[str, Any]:
-    """Return the selector and the values of a method's options as given.
+    """Return the selector of a method with options, and the values of all its options.
 
     Raises:
-        UserError: If an option is unknown or its value wrong, or it is no method.
+        UserError: If an option is unknown or its value wrong, or the offer is not a method.
     """
     if kind != "method":
         raise UserError(f"'{offer.value.name}' is a {kind}, which has no options: leave the brackets out.")
@@ -200,7 +200,7 @@ def _pair(pair: Pair, dataset: Dataset) -> dict[str, Any]:
 
 
 def lines(card: Mapping[str, Any]) -> list[str]:
-    """Return a card as text: short values beside their names, long ones and tables below."""
+    """Return a card as lines of text: short values beside their names, long ones and tables below them."""
     printed: list[str] = []
     for key, value in card.items():
         if isinstance(value, str) and "\n" in value:
@@ -215,7 +215,7 @@ def lines(card: Mapping[str, Any]) -> list[str]:
 
 
 def _nested(values: Mapping[str, Any], indent: str) -> Iterator[str]:
-    """Yield a line for each value of a mapping; those of a mapping in it are indented below its name."""
+    """Yield a line for each value of a mapping; nested mappings are indented."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield f"{indent}{name}:"
@@ -229,7 +229,7 @@ def _plain(value: Any) -> str:
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    """Rows of equal keys under their headings, aligned."""
+    """Return rows with equal keys as aligned columns, under their headings."""
     table = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(rows[0]))]
     return [

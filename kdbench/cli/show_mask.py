@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @options.device
 @options.root
-@options.work_dir("Folder of the runs, whose trained models are looked at where they are there.")
+@options.work_dir("Folder of the runs; their trained models are used if there are any.")
 def command(**values: Any) -> None:
     """Draw an image, its ground truth, and what a method attends to in it.
 
@@ -55,7 +55,7 @@ def command(**values: Any) -> None:
         pair=values["pair"],
         seed=values["seed"],
         device=choose(values["device"]),
-        data_root=values["root"],
+        data_root=values["data_root"],
     )
     planned = plan(request)
     output, split, index = values["output"], values["split"], values["index"]
@@ -76,7 +76,7 @@ def command(**values: Any) -> None:
 
 
 def image_name(planned: Plan, split: str, index: int) -> str:
-    """Name of an image. Raises UserError where there is no such split, or no such image in it."""
+    """Return the name of an image. Raises UserError if the split or the image does not exist."""
     from kdbench.datasets.layout import items
 
     if split not in planned.dataset.splits:
@@ -105,7 +105,7 @@ def check_output(output: Path) -> None:
 
 
 def check_attention(planned: Plan) -> None:
-    """Refuse a method that attends to nothing in particular."""
+    """Refuse a method that defines no attention."""
     from kdbench.distill import Method
     from kdbench.plugins import load_method
 
@@ -116,16 +116,15 @@ def check_attention(planned: Plan) -> None:
 
 
 def models_of(planned: Plan, work_dir: Path) -> Mapping[str, RunModel]:
-    """Student and teacher, with the weights of their runs where these are there."""
+    """Return student and teacher, with the weights of their runs if there are any."""
     from kdbench.openmmlab.attention import RunModel
-    from kdbench.openmmlab.training.run_files import WEIGHTS
     from kdbench.runs.cells import subject_of
     from kdbench.runs.settings import RunSettings
 
     settings = RunSettings(work_dir=work_dir)
     specs = {"student": planned.cell, "teacher": planned.staged or planned.teacher}
     return {
-        role: RunModel(subject_of(spec, planned, settings), settings.folder(spec) / WEIGHTS)
+        role: RunModel(subject_of(spec, planned, settings), settings.weights(spec))
         for role, spec in specs.items()
         if spec is not None
     }

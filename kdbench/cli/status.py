@@ -1,4 +1,4 @@
-"""``kdbench status``: how a sweep is getting on, from another shell."""
+"""``kdbench status``: the progress of a sweep, from another shell."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @click.command("status")
-@options.work_dir("Folder of the runs, as the sweep has it.")
+@options.work_dir("Folder of the runs, as given to the sweep.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(work_dir: Path, as_json: bool) -> None:
-    """Show the last sweep in a work directory: its cells, its workers, the best so far, what failed."""
+    """Show the last sweep in a work directory: its cells, workers, best methods so far and failures."""
     from kdbench.runs.status import Manifest, from_outside
 
     manifest = Manifest.read(work_dir)
@@ -48,7 +48,7 @@ def _values(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -
 
 
 def _show(snapshot: Snapshot, failed: Mapping[str, str], manifest: Manifest) -> None:
-    from kdbench.cli.liveview import picture
+    from kdbench.cli.progress import picture
 
     screen = page()
     screen.print(picture(snapshot))

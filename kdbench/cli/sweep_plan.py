@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kdbench.cli.screen import echo
 from kdbench.runs.cells import AnySpec
-from kdbench.runs.dealing import dealt
-from kdbench.runs.elapsed import span
-from kdbench.runs.estimate import Rates, teachers_of
+from kdbench.runs.estimate import Rates, dealt
+from kdbench.runs.made import has_weights, teachers_of
 from kdbench.runs.packs import Pack
-from kdbench.runs.sweep_cells import Item, Known
+from kdbench.runs.progress import span
+from kdbench.runs.settings import RunSettings
 from kdbench.runs.sweep_plan import SweepPlan
-from kdbench.runs.sweep_records import has_weights
 
 
 def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
@@ -22,31 +21,29 @@ def show(plan: SweepPlan, work_dir: Path, slots: int | None) -> None:
 
     Args:
         plan: What a sweep is to run.
-        work_dir: The folder of the runs, which has the weights of the teachers that are there.
+        work_dir: The folder of the runs, which has the weights of trained teachers.
         slots: Workers at once, over which packs are dealt out; None: not known before the sweep.
     """
-    items, store, packs = plan.cells, plan.known, plan.packs
-    done = {record.identity: record for record in store.records if record.done}
+    done = {record.identity: record for record in plan.records if record.done}
+    settings = RunSettings(work_dir=work_dir)
 
-    def there(spec: AnySpec) -> bool:
+    def made(spec: AnySpec) -> bool:
         record = done.get(spec.identity())
-        return record is not None and has_weights(work_dir, spec, record)
+        return record is not None and has_weights(settings, spec, record)
 
     rates = Rates()
-    rates.learn(store.records)
-    packs = packs if slots is None else dealt(packs, slots, rates)
-    left = {item.identity for pack in packs for item in pack.items}
-    echo("\n".join([*_cells(items, store, left), *_packs(packs, rates), _total(packs, rates, there)]))
+    rates.learn(plan.records)
+    packs = plan.packs if slots is None else dealt(plan.packs, slots, rates)
+    echo("\n".join([*_cells(plan), *_packs(packs, rates), _total(packs, rates, made)]))
 
 
-def _cells(items: Mapping[str, Item], store: Known, left: set[str]) -> list[str]:
+def _cells(plan: SweepPlan) -> list[str]:
     """Return a line for each pair and method."""
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    for identity, item in items.items():
-        cell = item.plan.cell
-        state = "to run" if identity in left else "done" if identity in store.done else "failed"
-        counts.setdefault((cell.pair.name, cell.selector), Counter())[state] += 1
-    lines = [f"{len(items)} cells: {_counted(sum(counts.values(), Counter()))}"]
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for identity, item in plan.cells.items():
+        state = "done" if identity in plan.done else "failed" if identity in plan.failed else "to run"
+        counts[item.plan.cell.pair.name, item.plan.cell.selector][state] += 1
+    lines = [f"{len(plan.cells)} cells: {_counted(sum(counts.values(), Counter()))}"]
     lines += [f"  {pair}  {method}: {_counted(count)}" for (pair, method), count in counts.items()]
     return lines
 
@@ -63,11 +60,11 @@ def _packs(packs: Sequence[Pack], rates: Rates) -> list[str]:
     return lines
 
 
-def _total(packs: Sequence[Pack], rates: Rates, there: Callable[[AnySpec], bool]) -> str:
+def _total(packs: Sequence[Pack], rates: Rates, made: Callable[[AnySpec], bool]) -> str:
     """Return the time of the cells, and that of the teachers that are still to be trained."""
     if not packs:
         return "nothing to run"
-    teachers = teachers_of((item for pack in packs for item in pack.items), there)
+    teachers = teachers_of((item.plan for pack in packs for item in pack.items), made)
     each = [rates.of_teacher(teacher) for teacher in teachers.values()]
     timed = [seconds for seconds in each if seconds is not None]
     words = [f"one after the other: {_time(packs, rates)}"]

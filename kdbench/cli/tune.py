@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import kdbench
 from kdbench.cli import options
 from kdbench.cli.screen import echo
+from kdbench.errors import RunError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,7 @@ if TYPE_CHECKING:
 )
 @options.pair
 @options.seed
-@click.option(
-    "--schedule",
-    type=click.Choice(["default", "smoke"]),
-    default="default",
-    show_default=True,
-    help="smoke: a handful of iterations a trial, to see whether it works.",
-)
+@options.schedule("smoke: a handful of iterations a trial, to see whether it works.")
 @options.device
 @options.amp
 @options.download
@@ -45,47 +39,25 @@ if TYPE_CHECKING:
 @options.work_dir("Checkpoints, logs and records of the trials.")
 @options.results("Studies go to tuning/ in it.")
 @click.option("--json", "as_json", is_flag=True, help="Print the study.")
-def command(**values: Any) -> int:
+def command(as_json: bool, **arguments: Any) -> int:
     """Search the options of METHOD with Optuna; those that it names stay as they are.
 
     The first trial has the options as given, the rest are chosen by a seeded sampler. All are judged on validation
-    images that no model of the study was trained on. The same command goes on where it was, or with more --trials.
+    images that no model of the study was trained on. The same command resumes; more --trials continue.
     """
     from kdbench.cli.progress import TerminalConsole
-    from kdbench.devices import choose
-    from kdbench.errors import RunError
-    from kdbench.runs.launch import start
-    from kdbench.runs.request import Request
-    from kdbench.runs.settings import TUNING, RunSettings
-    from kdbench.tuning.ground import Ground
-    from kdbench.tuning.sampler import require_optuna
-    from kdbench.tuning.search import Tuning
-    from kdbench.tuning.study import path_of
+    from kdbench.tuning.study import study_path
 
-    require_optuna()
-    console = TerminalConsole()
-    same = {name: values[name] for name in ("method", "dataset", "pair", "seed", "schedule", "precision")}
-    device = choose(values["device"])
-    ground = Ground.of(Request(**same, device=device, data_root=values["root"]))
-    start(device, ground.asked.dataset)
-    settings = RunSettings(
-        work_dir=values["work_dir"],
-        results=values["work_dir"] / TUNING,
-        workers=values["workers"],
-        download=values["download"],
-        force=values["force"],
-    )
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            study = Tuning(ground, settings, values["results"], console).run(values["trials"])
+        study = kdbench.tune(**arguments, console=TerminalConsole())
     except RunError as failed:
         echo(f"failed: {failed}", err=True)
         return 1
-    if values["as_json"]:
+    if as_json:
         echo(study.model_dump_json(indent=2))
     else:
-        _show(study, values["trials"], path_of(values["results"], study))
-    return 0 if study.best(values["trials"]) else 1
+        _show(study, arguments["trials"], study_path(arguments["results"], study))
+    return 0 if study.best(arguments["trials"]) else 1
 
 
 def _show(study: Study, count: int, path: Path) -> None:
@@ -103,7 +75,7 @@ def _show(study: Study, count: int, path: Path) -> None:
     given = "failed" if start.value is None else f"{start.value:.3f}"
     levels = f"options as given {given}, plain student {study.plain:.3f}, teacher {study.teacher:.3f}"
     echo(f"best      trial {best.number}: {study.metric} {best.value:.3f} ({levels})")
-    echo("          the best of several on few images: flattering, and no result; a sweep gives that")
+    echo("          chosen on a small validation set, so optimistic: run the sweep for a reportable score")
     echo(f"chosen    {best.selector}")
     if study.plain is not None and best.value is not None and best.value <= study.plain:
         echo("          no trial is better than the plain student: these options do not help here")

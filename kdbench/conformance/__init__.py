@@ -1,6 +1,6 @@
-"""The contract of a method as checks that any plugin can be held to: the promises, the runs, the report.
+"""The conformance suite, which checks any method against the contract: promises, checks and report.
 
-:mod:`kdbench.conformance.promises` is the list; each promise names the function of
-:mod:`kdbench.conformance.checks` that looks whether it is kept. ``kdbench test-plugin`` and
-``pytest --kdbench-method`` run the same ones, which kdbench's own methods pass too.
+:mod:`kdbench.conformance.promises` lists the promises; each names the function of
+:mod:`kdbench.conformance.checks` that checks it. ``kdbench test-plugin`` and ``pytest --kdbench-method`` run the
+same checks, and kdbench's own methods pass them too.
 """

@@ -1,4 +1,4 @@
-"""The same batch in another form: its images in another order, or all of it mirrored."""
+"""Transformations of a batch that must not change the losses: images in another order, or mirrored."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kdbench.distill import Assignment, Captures, Logits, Predictions, Step
 from kdbench.distill.levels import LevelsByAnchors, LevelsByScale
 
 AT_ROIS = frozenset({"roi_features", "roi_logits", "roi_boxes", "logits", "softmax_logits"})
-"""Captures of a two-stage model with a row for each of the student's RoIs."""
+"""Captures of a two-stage model with one row per RoI of the student."""
 SHARED = frozenset({"anchors", "box_levels"})
-"""Captures that say nothing of the images."""
+"""Captures that do not depend on the images."""
 HORIZONTAL, VERTICAL = -1, -2
 """Dimensions of a map along which it can be mirrored."""
 Grid = tuple[int, int]
@@ -25,7 +25,7 @@ KERNELS = (nn.Conv2d, nn.ConvTranspose2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
 def _captures(step: Step, change: Callable[[str, Any], Any]) -> dict[str, Any]:
-    """Return the fields of a step that hold captures, each capture changed."""
+    """Return the fields of a step that hold captures, with ``change`` applied to each capture."""
 
     def changed(values: Captures) -> dict[str, Any]:
         return {name: change(name, value) for name, value in values.items()}
@@ -55,7 +55,7 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
     """Return a step with its images in another order.
 
     Args:
-        step: Whose ``student`` has the ``rois`` in a two-stage family.
+        step: The step; in a two-stage family its ``student`` must have the ``rois``.
         order: Position in the new batch -> position in the old one.
     """
     change = _Order(step, order)
@@ -75,10 +75,10 @@ def reordered(step: Step, order: Sequence[int]) -> Step:
 
 
 class _Order:
-    """Puts images, and what belongs to them, into another order.
+    """Reordering of the images of a step, with everything that belongs to them.
 
     Args:
-        step: Its captures.
+        step: The step.
         order: Position in the new batch -> position in the old one.
     """
 
@@ -88,10 +88,10 @@ class _Order:
         """Position in the old batch -> position in the new one."""
         rois = step.student.get("rois")
         self.rows = None if rois is None else self.places[rois[:, 0].long()].argsort(stable=True)
-        """New row of a RoI -> old one."""
+        """New row of a RoI -> old row."""
 
     def capture(self, name: str, value: Any) -> Any:
-        """Return a capture of the same images in the new order."""
+        """Return a capture with the images in the new order."""
         if name == "rois":
             moved = value[self.rows].clone()
             moved[:, 0] = self.places[moved[:, 0].long()].to(moved.dtype)
@@ -110,7 +110,7 @@ class _Order:
         return _each(value, lambda part: part[rows])
 
     def _queries_of(self, rows: Tensor) -> Tensor:
-        """Return the new rows of queries, which are counted over images first."""
+        """Return the new rows of queries, which are ordered by image."""
         count = len(rows) // len(self.places)
         return self.places[rows // count] * count + rows % count
 
@@ -121,10 +121,10 @@ class _Order:
 
 
 class HeadPositions:
-    """The positions of a convolutional head: counted over levels, then images, then cells and anchors.
+    """The positions of a convolutional head, ordered by level, then image, then cell and anchor.
 
     Args:
-        step: Whose ``student`` has the ``neck``, and ``anchors`` where there are such heads.
+        step: The step; its ``student`` must have the ``neck`` and, if there are such heads, ``anchors``.
     """
 
     def __init__(self, step: Step) -> None:
@@ -137,7 +137,7 @@ class HeadPositions:
     def moved(
         self, rows: Tensor, change: Callable[[Tensor, Tensor, Tensor, Grid], Sequence[Tensor]]
     ) -> Tensor:
-        """Return the rows of positions whose image, y and x a function gives for the old ones and their grid."""
+        """Return the new rows of positions, whose image, y and x a function computes from the old ones."""
         found, start = torch.full_like(rows, -1), 0
         for (height, width), anchors in zip(self.grids, self.anchors, strict=True):
             count = self.images * height * width * anchors
@@ -151,7 +151,7 @@ class HeadPositions:
 
 
 def arranged(value: Assignment, rows: Tensor) -> Assignment:
-    """Return an assignment whose positions are at other rows, in their order."""
+    """Return an assignment with other rows, sorted by row."""
     order = rows.argsort()
     positive, by = order.argsort()[value.positive].sort()
     return replace(
@@ -170,7 +170,7 @@ def mirrored(step: Step, axis: int) -> Step:
     """Return a step whose images, maps, boxes and masks are mirrored.
 
     Args:
-        step: Whose ``student`` has the ``neck``.
+        step: The step; its ``student`` must have the ``neck``.
         axis: ``HORIZONTAL`` or ``VERTICAL``.
     """
     mirror = Mirror(step, axis)
@@ -190,10 +190,10 @@ def mirrored(step: Step, axis: int) -> Step:
 
 
 class Mirror:
-    """Mirrors what there is in a step.
+    """Mirroring of everything in a step.
 
     Args:
-        step: Its captures.
+        step: The step.
         axis: ``HORIZONTAL`` or ``VERTICAL``.
     """
 
@@ -201,10 +201,10 @@ class Mirror:
         self.step, self.positions, self.axis = step, HeadPositions(step), axis
         self.size, self.grids = step.targets.image_shape[axis], self.positions.grids
         self.side = 0 if axis == HORIZONTAL else 1
-        """Position of x1 or y1 in a box, of dx or dy in its deltas, and of the distance to the left or the top."""
+        """Index of x1 or y1 in a box, of dx or dy in its deltas, and of the distance to the left or the top."""
 
     def capture(self, name: str, value: Any) -> Any:
-        """Return a capture as it is on the mirrored images."""
+        """Return a capture as it would be on the mirrored images."""
         if name == "proposals":
             return [self.corners(part) for part in value]
         if name == "rois":
@@ -235,36 +235,36 @@ class Mirror:
         return _each(value, self.map)
 
     def map(self, values: Tensor) -> Tensor:
-        """(..., H, W); what has no height and width stays as it is."""
+        """Mirror maps (..., H, W); tensors without height and width are unchanged."""
         return values.flip(self.axis) if values.dim() >= 4 else values
 
     def corners(self, boxes: Tensor) -> Tensor:
-        """(..., 4) x1, y1, x2, y2, or more after these."""
+        """Mirror boxes (..., 4) x1, y1, x2, y2; further columns are unchanged."""
         moved, low, high = boxes.clone(), self.side, self.side + 2
         moved[..., low], moved[..., high] = self.size - boxes[..., high], self.size - boxes[..., low]
         return moved
 
     def _places(self, boxes: Tensor) -> Tensor:
-        """(..., 4) cx, cy, w, h as parts of the image's size."""
+        """Mirror boxes (..., 4) cx, cy, w, h, relative to the image's size."""
         moved = boxes.clone()
         moved[..., self.side] = 1 - boxes[..., self.side]
         return moved
 
     def tail(self, hidden: Any, after: int) -> Predictions:
-        """Run the teacher's head on the maps as they are without the mirror."""
+        """Run the teacher's head on unmirrored maps, and mirror its predictions."""
         plain = [[self.map(branch) for branch in branches] for branches in hidden]
         predictions: Predictions = self.capture("head", self.step.teacher_tail(plain, after=after))
         return predictions
 
     def boxes(self, predictions: Predictions) -> list[Tensor]:
-        """Decode predictions as they are without the mirror."""
+        """Decode unmirrored predictions, and mirror the boxes."""
         boxes: list[Tensor] = self.capture(
             "head_boxes", self.step.teacher_boxes(self.capture("head", predictions))
         )
         return boxes
 
     def _anchors(self, boxes: Tensor, height: int, width: int) -> Tensor:
-        """(..., H * W * A, 4), in the order of the cells."""
+        """Mirror boxes (..., H * W * A, 4), which are in the order of the cells."""
         cells = self.corners(boxes).reshape(*boxes.shape[:-2], height, width, -1, 4)
         return cells.flip(-3 if self.axis == HORIZONTAL else -4).reshape(boxes.shape)
 
@@ -283,30 +283,30 @@ class Mirror:
         return image, grid[0] - 1 - y, x
 
     def _boxes(self, name: str, values: Tensor) -> Tensor:
-        """(B, A * 4 * n, H, W): the small dense model's are distributions of distances, an RPN's deltas."""
+        """Mirror box predictions (B, A * 4 * n, H, W): distributions of distances (dense), or deltas (RPN)."""
         if name == "head":
             return self._distances(_split(self.map(values), (4, -1)), 1).flatten(1, 2)
         return self._deltas(_split(self.map(values), (-1, 4)), 2).flatten(1, 2)
 
     def _deltas(self, values: Tensor, dim: int) -> Tensor:
-        """dx, dy, dw, dh along a dimension."""
+        """Mirror deltas dx, dy, dw, dh along a dimension."""
         signs = torch.ones(4)
         signs[self.side] = -1
         return values * signs.view(4, *[1] * (values.dim() - 1 - dim))
 
     def _distances(self, values: Tensor, dim: int) -> Tensor:
-        """Left, top, right, bottom along a dimension."""
+        """Mirror distances left, top, right, bottom along a dimension."""
         order = torch.tensor([2, 1, 0, 3] if self.axis == HORIZONTAL else [0, 3, 2, 1])
         return values.index_select(dim, order)
 
 
 def _split(maps: Tensor, channels: tuple[int, int]) -> Tensor:
-    """Return maps (B, C, H, W) with their channels as two dimensions."""
+    """Split the channels of maps (B, C, H, W) into two dimensions."""
     return maps.reshape(len(maps), *channels, *maps.shape[2:])
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Change the tensors of a capture."""
+    """Apply a change to all tensors of a capture."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Logits):
@@ -326,7 +326,7 @@ def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 
 def mirror_kernels(method: nn.Module, axis: int) -> None:
-    """Let a method's convolutions and other kernels work mirrored from now on."""
+    """Make a method's convolutions and other kernels work mirrored from now on."""
     for module in method.modules():
         if isinstance(module, KERNELS):
             module.register_forward_pre_hook(lambda _, inputs: tuple(each.flip(axis) for each in inputs))

@@ -1,4 +1,4 @@
-"""Builds, probes and trains the small models on a few drawn scenes."""
+"""The bench: builds, probes and trains small models on a few generated scenes."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 SCENES = {"train": 6, "test": 3}
 TEACHER_SEED = 7
 PROBED = 2
-"""Images of a batch on which shapes are probed."""
+"""Number of images in a batch on which shapes are probed."""
 
 
 class Silent:
-    """A training that reports nothing."""
+    """Progress of a training that is not reported."""
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Bench:
-    """The scenes, the small models, and a folder for the trainings, which lasts as long as the bench.
+    """Scenes, small models, and a temporary folder for the trainings.
 
     Args:
-        folder: Of scenes that are drawn already; None: they are drawn.
+        folder: Folder of existing scenes; None: scenes are generated.
         device: Type of the device.
     """
 
@@ -67,7 +67,7 @@ class Bench:
         _leave_imports_alone()
 
     def subject(self, family: str, role: str = "student", seed: int = 0, **changes: Any) -> Subject:
-        """Return a student or a teacher; ``changes`` are of its schedule."""
+        """Return a student or a teacher; ``changes`` apply to its schedule."""
         from kdbench.openmmlab.students import Subject
 
         schedule = SCHEDULE.model_copy(update=changes)
@@ -75,7 +75,7 @@ class Bench:
         return Subject(f"{family}-{role}", model, schedule, dataset_of(family), seed, pretrained=False)
 
     def teacher(self, family: str, number: int, stage: TeacherStage | None) -> Any:
-        """Return an untrained teacher, the ``number``-th of an ensemble; with a stage, its maps go through it."""
+        """Return an untrained teacher, the ``number``-th of an ensemble, with the transform of a stage if given."""
         from kdbench.openmmlab.training.distiller import Teacher
 
         subject = self.subject(family, "teacher", seed=TEACHER_SEED + number)
@@ -90,7 +90,7 @@ class Bench:
         pack: Any = None,
         **changes: Any,
     ) -> Trained:
-        """Train a distiller as a run does; ``changes`` are of the schedule."""
+        """Train a distiller as a run does; ``changes`` apply to the schedule."""
         from kdbench.openmmlab.training.runner import train
 
         subject = self.subject(family, seed=model.seed, **changes)
@@ -106,13 +106,13 @@ class Bench:
         )
 
     def new_folder(self) -> Path:
-        """Where a training may write."""
+        """Create a folder for a training."""
         folder = self.work / f"run-{next(self._numbers)}"
         folder.mkdir()
         return folder
 
     def place(self, folder: Path, **changes: Any) -> Place:
-        """Return where a training of the scenes runs, on the bench's device."""
+        """Return the data folder, work folder and device of a training on the scenes."""
         from kdbench.openmmlab.training.runner import Place
 
         return replace(Place(self.folder, folder, device=self.device), **changes)
@@ -137,6 +137,6 @@ class Bench:
 
 
 def _leave_imports_alone() -> None:
-    """Keep garbage collection to what is made from now on: mmengine asks for it with each loader."""
+    """Exclude existing objects from garbage collection, which mmengine triggers with each loader."""
     gc.freeze()
     atexit.register(gc.unfreeze)

@@ -1,4 +1,4 @@
-"""How a promise fails, and whose fault it is, in one line."""
+"""Broken promises, and descriptions of errors that name the plugin's line."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from kdbench.errors import UserError, reason
 
 
 class PromiseBroken(UserError):
-    """A promise is not kept. The message says what was seen."""
+    """A promise is broken. The message says what was observed."""
 
 
 def require(kept: bool, otherwise: str) -> None:
-    """Raise PromiseBroken with the message ``otherwise`` unless the promise is kept."""
+    """Raise PromiseBroken with the message ``otherwise`` unless ``kept``."""
     if not kept:
         raise PromiseBroken(otherwise)
 
 
 def told(error: BaseException, package: str) -> str:
-    """Return an exception in one line, with the last line of the plugin's own code on the way to it.
+    """Describe an exception in one line, with the last line of the plugin's own code in its traceback.
 
     Args:
-        error: What was raised while a promise was looked at.
+        error: Exception that was raised while a promise was checked.
         package: Top-level package of the plugin.
     """
     if isinstance(error, PromiseBroken):
@@ -33,19 +33,19 @@ def told(error: BaseException, package: str) -> str:
 
 
 def place(frame: traceback.FrameSummary) -> str:
-    """Return where a line is, and the line."""
+    """Return the file, the number and the text of a line."""
     where = Path(frame.filename)
     return f"{where.parent.name}/{where.name}, line {frame.lineno}: {frame.line}"
 
 
 def _frames(error: BaseException | None) -> Iterator[traceback.FrameSummary]:
-    """From where it was caught to where it was raised first."""
+    """Yield the frames from where an error was caught to where its first cause was raised."""
     while error is not None:
         yield from traceback.extract_tb(error.__traceback__)
         error = error.__cause__
 
 
 def within(filename: str, package: str) -> bool:
-    """Whether a file is of a top-level package."""
+    """Whether a file belongs to a top-level package."""
     path = Path(filename)
     return package in path.parts[:-1] or path.stem == package

@@ -1,4 +1,4 @@
-"""A variant of a method on the recorded batch of a family, in one form of this batch or another."""
+"""A variant of a method on the recorded batch of a family, or on a transformed form of this batch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from kdbench.selectors import canonical
 
 ITERATIONS = 4
 MOMENTS = (0, ITERATIONS // 2)
-"""Iterations that are looked at: a method may hold a term back."""
+"""Iterations that are checked; there are several since a method may hold a term at 0 at first."""
 ORDERS = ((1, 0, 2), (0, 2, 1))
-"""Two exchanges: whatever takes one image for another is changed by one of them."""
+"""Two swaps; a method that confuses any two images changes its terms in at least one of them."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """Another form of a batch.
+    """A transformed form of a batch.
 
     Attributes:
-        name: What is said of it in a message.
-        change: Gives it.
-        axis: Along which the method's own kernels are mirrored.
+        name: Description in messages.
+        change: Function that transforms a step.
+        axis: Axis along which the method's own kernels are mirrored; None: they are not.
     """
 
     name: str
@@ -53,9 +53,9 @@ class Case:
     """A variant of a method in a family.
 
     Attributes:
-        exam: The method.
-        family: Of the models.
-        options: Of the variant.
+        exam: Exam of the method.
+        family: Family of the models.
+        options: Options of the variant.
     """
 
     exam: Exam
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def where(self) -> str:
-        """How a message begins."""
+        """Beginning of messages."""
         return f"{canonical(self.exam.card, self.options)} in {self.family} models"
 
     @property
@@ -73,11 +73,11 @@ class Case:
         return self.exam.target.package
 
     def made(self) -> Method[Any]:
-        """Return a new method that is not built."""
+        """Return a new method, not built."""
         return make_method(self.exam.card, self.options)
 
     def built(self, seed: int = 0) -> Method[Any]:
-        """Return a new method, built under a random state that is put back."""
+        """Return a new method, built with a temporary random state."""
         method = self.made()
         with seeded(seed, "method"):
             method.build(self.exam.bench.recorded(self.family).shapes)
@@ -86,12 +86,12 @@ class Case:
         return method.train()
 
     def step(self, iteration: int = 0, draw: int = 0, form: Form = AS_IT_IS) -> Step:
-        """Return what the method sees of the recorded batch: copies, which it may spoil.
+        """Return the method's step on the recorded batch; its tensors are copies, so the method may modify them.
 
         Args:
-            iteration: Of the training.
-            draw: Seed of its random numbers.
-            form: Of the batch.
+            iteration: Iteration of the training.
+            draw: Seed of the method's random numbers.
+            form: Form of the batch.
         """
         from kdbench.openmmlab.checks.preflight import check_family
 
@@ -109,7 +109,7 @@ class Case:
         return copied(step)
 
     def terms(self, iteration: int = 0, draw: int = 0, form: Form = AS_IT_IS) -> dict[str, float]:
-        """Return the terms on the recorded batch; with a mirrored one the method's kernels are mirrored too."""
+        """Return the terms on the recorded batch; for a mirrored form the method's kernels are mirrored too."""
         method = self.built()
         if form.axis is not None:
             mirror_kernels(method, form.axis)
@@ -123,7 +123,7 @@ def _some(captures: Captures, names: frozenset[str]) -> Captures:
 
 
 def cases(exam: Exam) -> Iterator[Case]:
-    """Every variant in every family that it claims."""
+    """Yield every variant in every family that it supports."""
     for options in exam.variants:
         for family in exam.families(options):
             yield Case(exam, family, options)

@@ -1,4 +1,4 @@
-"""Whether two trainings came to the same, and if not, where they part."""
+"""Comparison of two trainings, bit for bit."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kdbench.conformance.exam import TrainingResult
 
 
 def same(ours: TrainingResult, theirs: TrainingResult, what: str) -> None:
-    """Raise PromiseBroken unless student, method and evaluations are the same, bit for bit.
+    """Raise PromiseBroken unless student, method and evaluations of two trainings are equal, bit for bit.
 
     Args:
-        ours: A training.
-        theirs: What it must be like.
-        what: What begins the message: how the first one was made.
+        ours: The training to check.
+        theirs: The training that it must equal.
+        what: Beginning of the message: how the first training was made.
     """
     for part, one, other in (
         ("student", ours.student, theirs.student),
@@ -31,7 +31,7 @@ def same(ours: TrainingResult, theirs: TrainingResult, what: str) -> None:
 
 
 def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str | None:
-    """Return the first tensor of ``theirs`` that ``ours`` lacks or has with other bits."""
+    """Return the name of the first tensor of ``theirs`` that ``ours`` lacks or that differs in any bit."""
     for name, value in theirs.items():
         if name not in ours or not torch.equal(ours[name], value):
             return name
@@ -39,7 +39,7 @@ def first_difference(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -
 
 
 def _since(ours: TrainingResult, theirs: TrainingResult) -> str:
-    """Return the first iteration with another loss, counted from the end: a resumed training lacks the first."""
+    """Describe the first iteration with another loss, counted from the end (a resumed training lacks the start)."""
     total, shared = len(theirs.losses), min(len(ours.losses), len(theirs.losses))
     for back in range(shared, 0, -1):
         one, other = ours.losses[-back], theirs.losses[-back]

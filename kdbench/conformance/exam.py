@@ -1,4 +1,4 @@
-"""One method on the bench: its models, and the trainings that several checks look at, made once."""
+"""One method on the bench: its models, and cached trainings that several checks share."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 Losses = list[dict[str, float]]
 RUN: dict[str, Any] = {"validations": 2}
-"""Of the trainings that are compared: the schedule of the small models, evaluated twice."""
+"""Change to the small models' schedule for trainings that are compared: two evaluations."""
 
 
 class Telling(Silent):
-    """Keeps the losses of each iteration.
+    """Progress that stores the losses of each iteration.
 
     Args:
-        until: Raises :class:`Interrupted` after this iteration.
+        until: Iteration after which to raise :class:`Interrupted`; None: never.
     """
 
     def __init__(self, until: int | None = None) -> None:
@@ -39,26 +39,26 @@ class Telling(Silent):
         self.until = until
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
-        """Note them."""
+        """Store the losses."""
         self.losses.append(losses)
         if iteration == self.until:
             raise Interrupted
 
 
 class Interrupted(Exception):
-    """A training stopped as by a power cut."""
+    """A training was stopped abruptly, as by a power cut."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
         student: The student's state dict.
-        method: The method's.
+        method: The method's state dict.
         curve: The evaluations.
-        losses: Of each iteration.
-        seen: What was watched.
+        losses: The losses of each iteration.
+        seen: Observations of the method.
         model: The distiller.
     """
 
@@ -74,26 +74,26 @@ class Exam:
     """A method with its options on the bench.
 
     Args:
-        target: The method.
-        bench: The models and the scenes.
+        target: The method and its options.
+        bench: Models and scenes.
     """
 
     def __init__(self, target: Target, bench: Bench) -> None:
         self.target, self.bench = target, bench
         self.card: MethodCard = target.card
         self.changed: set[str] = set()
-        """Settings of the process that the method changed; they are put back each time."""
+        """Settings of the process that the method changed; they are restored each time."""
         self._teachers: dict[tuple[str, str], list[Any]] = {}
         self._ended: dict[tuple[str, str], TrainingResult] = {}
 
     @cached_property
     def options(self) -> Options:
-        """The method's options as asked for."""
+        """The method's options, as requested."""
         return self.target.options()
 
     @cached_property
     def variants(self) -> list[Options]:
-        """The options as asked for, then those of each other variant of a method asked for by its bare name."""
+        """The requested options; if they are the defaults, followed by those of each other variant."""
         others = [] if self.target.raw else [{"variant": name} for name in self.card.variants]
         found = [self.options]
         for values in others:
@@ -103,18 +103,18 @@ class Exam:
         return found
 
     def families(self, options: Options | None = None) -> list[str]:
-        """Return the families in which the method is looked at, as :func:`examined_families` says."""
+        """Return the families in which the method is checked, see :func:`examined_families`."""
         return examined_families(self.card, options or self.options)
 
     def teachers(self, family: str, options: Options) -> list[Any]:
-        """Return the teachers that these options ask for, the same at every call."""
+        """Return the teachers for these options; they are cached."""
         key = family, f"{options.ensemble} {self._stage(options)}"
         if key not in self._teachers:
             self._teachers[key] = self.new_teachers(family, options)
         return self._teachers[key]
 
     def new_teachers(self, family: str, options: Options) -> list[Any]:
-        """Teachers that have taught nobody."""
+        """Return new teachers for these options."""
         stage = self._stage(options)
         return [self.bench.teacher(family, number, stage) for number in range(options.ensemble)]
 
@@ -124,7 +124,7 @@ class Exam:
     def distiller(
         self, family: str, options: Options | None = None, pack: Any = None, **changes: Any
     ) -> Distiller:
-        """Build a student with the method as a run does, without the gates."""
+        """Build a student with the method, like a run but without gates."""
         from kdbench.distill.randomness import seeded
         from kdbench.openmmlab.checks.preflight import check_family, probe_shapes
         from kdbench.openmmlab.training.distiller import Distiller
@@ -148,12 +148,12 @@ class Exam:
         return subject.build().to(self.bench.device)
 
     def _note_settings(self, method: Any) -> None:
-        """Note the settings that the method changes from now on."""
+        """Record the settings that the method changes from now on."""
         for name in ("losses", "adversary_losses"):
             setattr(method, name, noted(self.changed)(getattr(method, name)))
 
     def trained(self, family: str, options: Options | None = None) -> TrainingResult:
-        """Train some iterations while watching the method, once."""
+        """Train some iterations while watching the method; the result is cached."""
         key = family, (options or self.options).model_dump_json()
         if key not in self._ended:
             self._ended[key] = self.train(family, options, watched=True)
@@ -170,7 +170,7 @@ class Exam:
         pack: Any = None,
         **changes: Any,
     ) -> TrainingResult:
-        """Train from the start, or from the last checkpoint in the folder."""
+        """Train from the beginning, or from the last checkpoint in the folder."""
         changes = {**RUN, **changes}
         model = self.distiller(family, options, pack, **changes)
         seen = watch(model) if watched else Watched()
@@ -181,14 +181,14 @@ class Exam:
         )
 
     def plain(self, family: str) -> TrainingResult:
-        """Train the plain student, once."""
+        """Train the plain student; the result is cached."""
         key = family, "plain"
         if key not in self._ended:
             self._ended[key] = self.train_plain(family)
         return self._ended[key]
 
     def train_plain(self, family: str, pack: Any = None, **changes: Any) -> TrainingResult:
-        """Train the plain student; ``changes`` are of the schedule."""
+        """Train the plain student; ``changes`` apply to the schedule."""
         from kdbench.openmmlab.students import Unaided
         from kdbench.openmmlab.training.distiller import Distiller
 

@@ -1,4 +1,4 @@
-"""The global generators of random numbers, and the line of a plugin that uses one."""
+"""Detection of the lines of a plugin that use global random generators."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STATES: dict[str, Callable[[], object]] = {
     "numpy": _numpy_state,
     "random": random.getstate,
 }
-"""Module -> the state of its global generator."""
+"""Module -> function that returns the state of its global generator."""
 
 
 def states() -> dict[str, object]:
@@ -39,10 +39,10 @@ def watched(package: str) -> Iterator[list[str]]:
     """Watch the global generators during a block.
 
     Args:
-        package: Top-level package of the plugin whose lines are looked for.
+        package: Top-level package of the plugin.
 
     Yields:
-        After the block: the generators that it used, each with the plugin's line.
+        A list that, after the block, has the generators that it used, each with the plugin's line.
     """
     found: list[str] = []
     before, lines, tracing = states(), _Lines(package), sys.gettrace()
@@ -57,7 +57,7 @@ def watched(package: str) -> Iterator[list[str]]:
 
 
 class _Lines:
-    """Notes the first line of a package after which a generator's state is another.
+    """Tracer that records the first line of a package after which a generator's state has changed.
 
     Args:
         package: Top-level package.

@@ -1,4 +1,4 @@
-"""A small student and teacher of every family: a training of some iterations takes seconds on one core."""
+"""A small student and teacher of each family, which train some iterations in seconds on one core."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kdbench.specs import Model, Schedule, narrow, task_of
 WIDTH = 8
 IMAGE = 64
 CHANNELS = {"student": 16, "teacher": 24}
-"""They differ, so that a method which compares maps needs its adapters."""
+"""Channels of the maps; they differ, so that a method that compares maps needs adapters."""
 SCHEDULE = Schedule(
     iterations=4, batch_size=2, lr=0.01, weight_decay=0.0, scale=(IMAGE, IMAGE), flip=0.5, clip_norm=10.0
 )
-"""Without weight decay, which moves every weight, also those that get no gradient."""
+"""Schedule without weight decay, since that would change even weights without a gradient."""
 
 
 def segmenter(channels: int) -> Model:
-    """FCN with an auxiliary head: a pyramid of pooled maps cannot be normalised over one image."""
+    """Return an FCN with an auxiliary head; PSPNet's pooled maps could not be normalised over one image."""
     edits = dict(pspnet(18, WIDTH, channels, [0.5] + [1.0] * 10).edits)
     del edits["auxiliary_head"]
     auxiliary = {"in_index": 1, "in_channels": stages(18, WIDTH)[1], "channels": 4}
@@ -30,7 +30,7 @@ def segmenter(channels: int) -> Model:
 
 
 def dino(channels: int) -> Model:
-    """DINO, whose queries of denoising no method may see."""
+    """Return a DINO, whose denoising queries no method may see."""
     edits = {
         "backbone.depth": 18,
         "neck.in_channels": stages(18, channels // 4)[-3:],
@@ -48,11 +48,11 @@ MODELS: Mapping[str, Callable[[int], Model]] = {
     "query": dino,
     "segmentation": segmenter,
 }
-"""Family -> its model with so many channels."""
+"""Family -> function that returns its model with a number of channels."""
 
 
 def working_families(card: MethodCard, options: Options) -> list[str]:
-    """Return the families of a method's tasks that have what it captures."""
+    """Return the families of a method's tasks that have all of its captures."""
     from kdbench.distill import FAMILIES
 
     needed = set(make_method(card, options).needs())
@@ -60,9 +60,10 @@ def working_families(card: MethodCard, options: Options) -> list[str]:
 
 
 def examined_families(card: MethodCard, options: Options) -> list[str]:
-    """Return the families in which a method is looked at: those in which it works.
+    """Return the families in which a method is checked: those in which it works.
 
-    Maps are maps everywhere, so DETRs, which train slowly, are for methods that no other detector can run.
+    DETRs train slowly and have the same kinds of maps as other detectors, so they are only used for methods that
+    work in no other family of detectors.
     """
     found = working_families(card, options)
     others = [family for family in found if family != "query"]
@@ -70,5 +71,5 @@ def examined_families(card: MethodCard, options: Options) -> list[str]:
 
 
 def dataset_of(family: str) -> Dataset:
-    """Return the drawn scenes, as the family's models need them."""
+    """Return the dataset of generated scenes for a family's task."""
     return digits.segmentation if family == "segmentation" else digits.detection

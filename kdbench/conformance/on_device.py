@@ -1,4 +1,4 @@
-"""Takes methods through a run on the pretended device, in a process of its own."""
+"""Runs methods on the simulated device, in a separate process."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 Parts = Mapping[str, Callable[["Exam", str], None]]
 ONCE: dict[str, Any] = {"validations": 1}
-"""Of the schedule: it is evaluated at the end alone."""
+"""Change to the schedule: only the end is evaluated."""
 
 
 def main(scenes: Path, out: Path, names: list[str], briefly: Sequence[str] = ()) -> None:
-    """Look at methods in every family that they claim.
+    """Check methods in all families that they support.
 
     Args:
-        scenes: Folder of the drawn scenes.
-        out: File to write, JSON: a list of ``method``, ``family`` and ``what`` is wrong, empty if nothing.
+        scenes: Folder of the generated scenes.
+        out: JSON file to write: a list of objects with ``method``, ``family`` and ``what``, the problem or "".
         names: Selectors of the methods.
-        briefly: Selectors of more, which take single steps in the last of their families.
+        briefly: Selectors of further methods, which only take single steps in the last of their families.
     """
     pretend.install()
     import torch
@@ -49,7 +49,7 @@ def main(scenes: Path, out: Path, names: list[str], briefly: Sequence[str] = ())
 
 
 def look(exam: Exam, family: str, parts: Parts) -> str:
-    """Return what is wrong with a method on the device, in one line; empty where nothing is."""
+    """Return a method's problem on the device, in one line; empty if there is none."""
     for what, work in parts.items():
         try:
             work(exam, family)
@@ -63,18 +63,18 @@ def look(exam: Exam, family: str, parts: Parts) -> str:
 
 
 def gates(exam: Exam, family: str) -> None:
-    """Build it and look at its first losses, as before each run."""
+    """Build the method and check its first losses, like the gates of a run."""
     from kdbench.openmmlab.checks.preflight import check_losses, check_same_pixels
 
     model, probe = exam.distiller(family), exam.bench.probe(family)
     for teacher in model.teachers:
         check_same_pixels(model.student, teacher.model, probe)
-    with suppress(GateError):  # of a teacher that knows nothing
+    with suppress(GateError):  # the teacher is untrained
         check_losses(model, probe, exam.target.name)
 
 
 def training(exam: Exam, family: str) -> None:
-    """Train it interrupted and resumed, and in a pack beside a plain student: it comes to the same."""
+    """Check that an interrupted and resumed training equals one in a pack with a plain student."""
     from kdbench.conformance.checks.training import STOPPED_AT, side_by_side
     from kdbench.conformance.compare import same
     from kdbench.conformance.exam import Interrupted, Telling
@@ -97,7 +97,7 @@ def exported(exam: Exam, family: str, ended: TrainingResult) -> None:
 
 
 def picture(exam: Exam, family: str) -> None:
-    """Ask it what it attends to."""
+    """Compute the maps for ``show-mask``, if the method has any."""
     from kdbench.distill import Method
     from kdbench.openmmlab.attention import RunModel, attended
     from kdbench.plugins import load_method
@@ -111,7 +111,7 @@ def picture(exam: Exam, family: str) -> None:
 
 
 def mixed(exam: Exam, family: str) -> None:
-    """Take a step in both half precisions."""
+    """Check a step in both half precisions."""
     from kdbench.conformance.checks.conditions import mixed_in
 
     mixed_in(exam, family)
@@ -129,8 +129,8 @@ REGISTERED = ("_parameters", "_buffers", "_modules")
 
 
 def left_behind(exam: Exam, family: str) -> Iterator[str]:
-    """Name what a built method holds as plain attributes, tensors and lists of modules, which no ``to()`` moves."""
-    with suppress(Exception):  # what keeps it from being built has been told
+    """Yield the plain attributes of a built method with tensors or modules, which ``to()`` does not move."""
+    with suppress(Exception):  # an error in build() has been reported already
         for name, module in exam.distiller(family).method.named_modules():
             for key, value in vars(module).items():
                 if key not in REGISTERED and _stays(value):

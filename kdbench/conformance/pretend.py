@@ -1,17 +1,17 @@
-"""A device that is not the CPU, on a machine without a GPU: it finds what a GPU run would stumble over.
+"""A simulated accelerator, which finds errors of a GPU run on a machine without a GPU.
 
-Tensors on it say ``pretend:0``. Each operator computes on the CPU, so the numbers are real and code that depends
+Its tensors are on the device ``pretend:0``. Operators compute on the CPU, so values are real and code that depends
 on them (sampling, NMS) takes its usual path; autograd, optimizers, state dicts, checkpoints, autocast and pinned
-memory work. An operator that gets tensors of both devices fails as it does with CUDA. :func:`count` counts the
-operators that a block launches and how often it makes the host wait.
+memory work. An operator with tensors of both devices fails as with CUDA. :func:`count` counts the operators that a
+block launches and how often it makes the host wait.
 
-:func:`install` makes it the accelerator of the process for good, so give what uses it a process of its own::
+:func:`install` makes it the accelerator of the process permanently, so use a separate process::
 
     python -m kdbench.conformance.pretend run --method mimic --dataset digits --schedule smoke
 
 It has one index, no streams, no default generator (random numbers are the CPU's), no memory of its own (figures
-are the process's) and the CPU's memory formats. ``torch.accelerator`` names it but cannot synchronise it: ask
-``torch.get_device_module``. Operators of compiled extensions other than torchvision's were not tried.
+are the process's) and the CPU's memory formats. ``torch.accelerator`` names it but cannot synchronise it; use
+``torch.get_device_module``. Operators of compiled extensions other than torchvision's have not been tried.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch.utils._python_dispatch import return_and_correct_aliasing
 NAME = "pretend"
 aten = torch.ops.aten
 COPIES = {aten.copy_.default, aten._to_copy.default, aten._foreach_copy_.default}
-"""Operators that take tensors of both devices."""
+"""Operators that accept tensors of both devices."""
 INDEXED = {
     aten.index.Tensor,
     aten.index_put_.default,
@@ -42,7 +42,7 @@ INDEXED = {
 }
 """Operators whose indices may be on the CPU."""
 JOINED = {aten.cat.default, aten.stack.default}
-"""Operators that take no tensor of the CPU, not even one without dimensions."""
+"""Operators that accept no tensor of the CPU, not even one without dimensions."""
 WAITS = {
     aten._local_scalar_dense.default,
     aten.nonzero.default,
@@ -61,12 +61,12 @@ WAITS = {
 
 @dataclass(eq=False)
 class DeviceCost:
-    """What a block cost a GPU.
+    """Cost of a block on a GPU.
 
     Attributes:
-        ops: Operators that it launched; a view launches nothing.
-        syncs: How often the host waited for the device.
-        where: Operator -> how often the host waited for it.
+        ops: Number of launched operators; views are not launched.
+        syncs: Number of times that the host waited for the device.
+        where: Operator -> number of times that the host waited for it.
     """
 
     ops: int = 0
@@ -78,12 +78,12 @@ _counts: list[DeviceCost] = []
 _pinned: set[int] = set()
 """Addresses of the storages in pinned memory."""
 _kept: list[Any] = []
-"""Libraries, which unregister their operators when they are collected."""
+"""References to libraries, which would unregister their operators if they were collected."""
 
 
 @contextmanager
 def count() -> Iterator[DeviceCost]:
-    """Count what a block launches and how often it waits."""
+    """Count the operators that a block launches and how often the host waits."""
     counts = DeviceCost()
     _counts.append(counts)
     try:
@@ -93,17 +93,17 @@ def count() -> Iterator[DeviceCost]:
 
 
 def sync(name: str) -> None:
-    """Note that the host waits for an operator; replace it to see from where."""
+    """Record that the host waits for an operator; replace this function to find out where."""
     for counts in _counts:
         counts.syncs += 1
         counts.where[name] += 1
 
 
 class PretendTensor(torch.Tensor):
-    """A CPU tensor that says that it is on the pretended device."""
+    """A CPU tensor that pretends to be on the simulated device."""
 
     host: Tensor
-    """Its values."""
+    """CPU tensor with the values."""
 
     @staticmethod
     def __new__(cls: type[PretendTensor], inner: Tensor) -> PretendTensor:
@@ -148,20 +148,20 @@ class PretendTensor(torch.Tensor):
         return made
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickle as torch does for devices whose storages it cannot write: from a CPU tensor."""
+        """Pickle from a CPU tensor, as torch does for devices whose storages it cannot write."""
         values = self.detach().cpu(), self.dtype, str(self.device), self.requires_grad
         return torch._utils._rebuild_device_tensor_from_cpu_tensor, values
 
 
 def _state_of(generator: Any) -> int:
-    """Return where torch keeps a generator's state."""
+    """Return the address of a generator's state."""
     return int(generator._cdata)
 
 
 class PretendGenerator(torch.Generator):
-    """A generator of the device, whose numbers are the CPU's.
+    """A generator of the device, which draws the CPU's numbers.
 
-    An operator gets it as a plain ``torch.Generator`` around the same state, so the states are what is remembered.
+    Operators receive it as a plain ``torch.Generator`` with the same state, so it is identified by its state.
     """
 
     living: ClassVar[set[int]] = set()
@@ -174,10 +174,10 @@ class PretendGenerator(torch.Generator):
 
 
 def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Run an operator on the CPU, as it would be run on a device of its own.
+    """Run an operator on the CPU as if it ran on the simulated device.
 
     Raises:
-        RuntimeError: If it gets tensors of both devices.
+        RuntimeError: If its arguments are tensors of both devices.
     """
     _refuse_strangers(func, args, kwargs)
     target = kwargs.get("device")
@@ -193,7 +193,7 @@ def run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _each(change: Callable[[Any], Any], value: Any) -> Any:
-    """Change what is in lists, tuples and dicts; torch's own way to do so takes half of an operator's time."""
+    """Apply a change to all values in lists, tuples and dicts; torch's pytree takes half of an operator's time."""
     if isinstance(value, dict):
         return {key: _each(change, part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -226,7 +226,7 @@ def _is_on_it(value: Any) -> bool:
 
 
 def _refuse_strangers(func: Any, args: Any, kwargs: dict[str, Any]) -> None:
-    """Fail where two devices meet; a tensor of the CPU without dimensions is a number, as with CUDA."""
+    """Refuse tensors of both devices; as with CUDA, a CPU tensor without dimensions counts as a number."""
     if func in COPIES:
         return
     if func in INDEXED and not isinstance(args[0], PretendTensor) and any(map(_is_on_it, args[1])):
@@ -254,7 +254,7 @@ def _note(func: Any, args: Any, kwargs: dict[str, Any], leaves: bool) -> None:
 
 
 def _waits(func: Any, args: Any, kwargs: dict[str, Any], leaves: bool) -> bool:
-    """Whether the host waits for a copy between the devices or for the number of rows of a mask."""
+    """Whether the host waits: for a copy between the devices, or for the number of rows of a mask."""
     if func in INDEXED:
         return _waits_for_rows(func, args)
     if func is aten.copy_.default:
@@ -271,11 +271,11 @@ def _waits_for_rows(func: Any, args: Any) -> bool:
     if any(not isinstance(index, PretendTensor) for index in indices):
         return True
     masks = any(index.dtype in (torch.bool, torch.uint8) for index in indices)
-    return masks and (func is aten.index.Tensor or args[2].numel() != 1)  # one value fills without waiting
+    return masks and (func is aten.index.Tensor or args[2].numel() != 1)  # filling does not wait
 
 
 def is_pinned(tensor: Tensor, device: Any = None) -> bool:
-    """Whether a CPU tensor is in what stands for pinned memory."""
+    """Whether a CPU tensor is in simulated pinned memory."""
     return tensor.untyped_storage().data_ptr() in _pinned
 
 
@@ -319,11 +319,11 @@ MODULE: dict[str, Callable[..., Any]] = {
     "get_rng_state": lambda *_: torch.get_rng_state(),
     "set_rng_state": lambda _state, *_: None,
 }
-"""What ``torch.get_device_module`` offers of it."""
+"""Functions of the device's module, see ``torch.get_device_module``."""
 
 
 def install() -> None:
-    """Make the pretended device the accelerator of this process; again does nothing."""
+    """Make the simulated device the accelerator of this process; a second call does nothing."""
     if _kept:
         return
     from torch.optim.optimizer import _foreach_supported_types
@@ -340,7 +340,7 @@ def install() -> None:
     for operator, implementation, key in _operators():
         library.impl(operator, implementation, key)
     everything.fallback(lambda func, *args, **kwargs: run(func, args, kwargs), "PrivateUse1")
-    # No storage is on it: what is loaded to it stays on the CPU, unless it was saved from it.
+    # It has no storages: storages that are loaded to it stay on the CPU.
     torch.serialization.register_package(
         0, lambda _storage: None, lambda storage, place: storage if place.startswith(NAME) else None
     )
@@ -359,7 +359,7 @@ def _operators() -> Sequence[tuple[str, Callable[..., Any], str]]:
 
 
 if __name__ == "__main__":
-    from kdbench.conformance import pretend  # by its name: run as a program, this module is another one
+    from kdbench.conformance import pretend  # imported by name, since this module is __main__ here
 
     pretend.install()
     runpy.run_module("kdbench", run_name="__main__")

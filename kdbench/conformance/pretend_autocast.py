@@ -1,4 +1,4 @@
-"""Autocast of the pretended device, by CUDA's lists. Source: torch's aten/src/ATen/autocast_mode.h."""
+"""Autocast of the simulated device, with CUDA's lists. Source: torch's aten/src/ATen/autocast_mode.h."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REFUSED = "binary_cross_entropy"
 
 
 def register(device: str) -> Iterator[Any]:
-    """Register autocast for a device of torch's key PrivateUse1; keep the libraries as long as it is to last."""
+    """Register autocast for a device of torch's key PrivateUse1, as long as the yielded libraries are kept."""
     import torchvision  # noqa: F401
 
     everything, aten, vision = map(library_of, ("_", "aten", "torchvision"))
@@ -59,7 +59,7 @@ def register(device: str) -> Iterator[Any]:
 
 
 def library_of(namespace: str) -> Any:
-    """Return a library that implements operators of a namespace, as long as it is kept."""
+    """Return a library to implement operators of a namespace; they last as long as it is kept."""
     return torch.library.Library(namespace, "IMPL")  # type: ignore[no-untyped-call]
 
 
@@ -72,7 +72,7 @@ def _name(overload: Any) -> str:
 
 
 def _cast(operator: Any, device: str, dtype: Callable[[list[Tensor]], torch.dtype]) -> Callable[..., Any]:
-    """Run the operator on arguments of another dtype; integers and float64 stay as they are."""
+    """Return a function that casts an operator's arguments, except integers and float64, and runs it."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         found = [leaf for leaf in pytree.arg_tree_leaves(*args, **kwargs) if _casts(leaf, device)]

@@ -1,11 +1,11 @@
-"""The promises of a method, in the order in which they are looked at. Light: no torch."""
+"""The promises of a method, in the order of their checks. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 HEAVY = ("torch", "torchvision", "pandas", "mmengine", "mmcv", "mmdet", "mmseg")
-"""What a card may not import."""
+"""Libraries that a card must not import."""
 
 
 @dataclass(frozen=True)
@@ -13,12 +13,12 @@ class Promise:
     """One promise of the contract.
 
     Attributes:
-        name: What it is called in reports.
+        name: Name in reports.
         says: The promise.
-        why: What goes wrong where it is not kept.
-        look: Where in the contract to look: ``module:object``.
+        why: What goes wrong if it is broken.
+        look: Part of the contract to read, ``module:object``.
         check: Function of :mod:`kdbench.conformance.checks`, ``module:function``.
-        after: Promises that must be kept for this one to be looked at.
+        after: Promises that must be kept before this one is checked.
     """
 
     name: str
@@ -38,7 +38,7 @@ PROMISES = (
     Promise(
         "card",
         "the card is complete, and its method can be imported",
-        "lists, reports and the citation of a result come from the card alone.",
+        "lists, reports and the citation of a result come only from the card.",
         CARD,
         "declared:complete",
         (),
@@ -53,46 +53,47 @@ PROMISES = (
     ),
     Promise(
         "options",
-        "defaults are valid, each option is explained, and what is wrong is refused",
-        "a mistyped or impossible option would train for hours, and its row would carry a wrong name.",
+        "defaults are valid, each option has a description, and invalid options are refused",
+        "with a mistyped or impossible option a run would train for hours, and its row would have a wrong name.",
         OPTIONS,
         "declared:validated",
         (),
     ),
     Promise(
         "refusal",
-        "every variant works in a family of each task on the card and is refused with a reason elsewhere",
-        "a user must hear before the training that a method and a model do not fit.",
+        "every variant works in a family of each task on the card, and is refused with a reason in others",
+        "a user must learn before the training that a method does not support a model.",
         f"{METHOD}.needs",
         "declared:refused",
         (),
     ),
     Promise(
         "families",
-        "it trains in every family that it claims, in each variant, and gives named scalar terms",
-        "who sees the method on a list takes it to any pair of its tasks.",
+        "every variant trains in every family that it supports, and returns named scalar terms",
+        "users expect that a listed method works on any pair of its tasks.",
         f"{METHOD}.losses",
         "training:trains",
         ("refusal",),
     ),
     Promise(
         "settings",
-        "it leaves the settings of torch, numpy and the process as they are: dtype, threads, autocast, folder, ...",
-        "they hold for all students that train in the process, and would change their numbers or their speed.",
+        "it does not change settings of torch, numpy and the process: dtype, threads, autocast, folder, ...",
+        "they apply to all students that train in the process, and would change their results or their speed.",
         METHOD,
         "training:leaves_settings",
     ),
     Promise(
         "teacher",
-        "the teacher is the same after a training as before, and what a step holds after losses() as before",
-        "students beside it learn from the same teacher and the same images.",
+        "a training does not change the teacher, and losses() does not change the contents of a step",
+        "other students learn from the same teacher and the same images.",
         f"{STEP}.teacher",
         "training:untouched",
     ),
     Promise(
         "parameters",
-        "parameters and buffers are made in build(), and terms learn through the student's and the method's alone",
-        "what is made later is in no optimizer and in no checkpoint: it never learns, or is lost by a resumed run.",
+        "parameters and buffers are made in build(), and terms learn only through these and the student's",
+        "parameters that are made later are in no optimizer and no checkpoint: they never learn, or are lost when "
+        "a run resumes.",
         f"{METHOD}.build",
         "batch:parameters",
         ("teacher",),
@@ -100,7 +101,7 @@ PROMISES = (
     Promise(
         "generator",
         "random numbers come from the step's generator, and the global generators are left alone",
-        "what is drawn from them depends on all that was drawn before, and seeding them repeats the same numbers.",
+        "numbers from global generators depend on everything drawn before, and seeding repeats the same numbers.",
         f"{STEP}.generator",
         "batch:generators",
         ("parameters",),
@@ -108,7 +109,7 @@ PROMISES = (
     Promise(
         "order",
         "the images of a batch in another order, with their captures and targets, give the same terms",
-        "boxes or masks of another image teach the student nothing, and the loss still falls.",
+        "with boxes or masks of another image the student learns nothing useful, although the loss still falls.",
         f"{STEP}.targets",
         "batch:order",
         ("parameters",),
@@ -116,7 +117,7 @@ PROMISES = (
     Promise(
         "mirror",
         "a mirrored batch, with mirrored maps, boxes and masks, gives the same terms",
-        "boxes that are read at other places than the maps have them teach the student something else.",
+        "if boxes are read at other places than they have in the maps, the student learns something else.",
         f"{CARD}.directional",
         "batch:mirror",
         ("order",),
@@ -130,29 +131,29 @@ PROMISES = (
     ),
     Promise(
         "finite",
-        "50 iterations without a loss that is not finite",
-        "what becomes NaN late loses the whole training.",
+        "all losses of 50 iterations are finite",
+        "a loss that becomes NaN late wastes the whole training.",
         f"{METHOD}.losses",
         "training:fifty",
     ),
     Promise(
         "seed",
         "the same seed gives the same weights, bit for bit",
-        "a result must be repeatable: random numbers come from the step's generator, which the run seeds.",
+        "a result must be repeatable: draw random numbers from the step's generator, which the run seeds.",
         f"{METHOD}.losses",
         "training:seed",
         ("teacher",),
     ),
     Promise(
         "zero",
-        "at weights of 0 the student is the plain student, bit for bit",
-        "else the difference to the plain student is not the method's alone.",
+        "with weights of 0 the student equals the plain student, bit for bit",
+        "otherwise the difference from the plain student is not only the method's effect.",
         f"{OPTIONS}.plain",
         "training:plain",
     ),
     Promise(
         "pack",
-        "beside other students it ends as alone, bit for bit",
+        "trained beside other students, it ends as it does alone, bit for bit",
         "a sweep trains students side by side: state that they share mixes their results.",
         METHOD,
         "training:pack",
@@ -160,7 +161,7 @@ PROMISES = (
     ),
     Promise(
         "resume",
-        "interrupted and resumed, it ends as if uninterrupted, bit for bit",
+        "interrupted and resumed, it ends as it does without interruption, bit for bit",
         "state that is neither a parameter nor a buffer is not in the checkpoint.",
         METHOD,
         "training:resume",
@@ -169,35 +170,35 @@ PROMISES = (
     Promise(
         "export",
         "the exported student has the plain student's weights and no others",
-        "users load it in plain mmdet or mmseg, which know nothing of adapters.",
+        "users load it in plain mmdet or mmseg, which do not know adapters.",
         f"{METHOD}.build",
         "training:clean",
     ),
     Promise(
         "no-boxes",
         "images without any object give finite terms and gradients",
-        "real datasets have such images, and one of them ends a training that divides by their number.",
+        "real datasets have such images, and a method that divides by the number of objects ends the training.",
         f"{STEP}.targets",
         "conditions:without_boxes",
     ),
     Promise(
         "one-box",
         "images with one object give finite terms and gradients",
-        "a spread or a rank over one thing is not defined.",
+        "a standard deviation or a rank of a single object is undefined.",
         f"{STEP}.targets",
         "conditions:with_one_box",
     ),
     Promise(
         "batch-of-one",
         "a batch of one image gives finite terms and gradients",
-        "large models train with one image a device.",
+        "large models train with one image per device.",
         f"{STEP}.images",
         "conditions:batch_of_one",
     ),
     Promise(
         "odd-sizes",
-        "images of odd and changing sizes give finite terms and gradients",
-        "probed shapes are those of one batch: real batches change their size.",
+        "images of odd and varying sizes give finite terms and gradients",
+        "shapes are probed on one batch, but real batches vary in size.",
         f"{METHOD}.build",
         "conditions:odd_sizes",
     ),
@@ -211,8 +212,8 @@ PROMISES = (
     Promise(
         "device",
         "it trains, resumes, evaluates and exports on a device that is not the CPU",
-        "on a GPU an adapter or a constant that stays on the CPU ends the run: parameters and buffers move, other "
-        "tensors are to be made on the device of a capture.",
+        "on a GPU an adapter or a constant that stays on the CPU ends the run: parameters and buffers move; make "
+        "other tensors on the device of a capture.",
         METHOD,
         "device:other",
         ("pack", "resume", "export", "amp"),
@@ -220,7 +221,7 @@ PROMISES = (
     Promise(
         "processes",
         "two processes hold the same student and the same method after every iteration",
-        "state that each process changes by its own images drifts apart, and the result depends on their number.",
+        "state that each process updates from its own images diverges, and results depend on their number.",
         METHOD,
         "conditions:two",
         ("parameters",),

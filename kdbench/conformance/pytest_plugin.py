@@ -1,6 +1,7 @@
-"""``pytest --kdbench-method my-method``: each promise of the contract as a test.
+"""``pytest --kdbench-method my-method`` runs each promise of the contract as a test.
 
-Registered as ``pytest11``, so it is imported wherever kdbench and pytest are: it must stay light.
+Since it is registered as ``pytest11``, it is imported wherever kdbench and pytest are installed, and must import
+nothing heavy.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 OPTION = "--kdbench-method"
 GROUP = "kdbench-conformance"
 LOOKED_AT = pytest.StashKey["list[Conformance]"]()
-"""The promises of each method."""
+"""Conformance of each method."""
 
 
 class NotKept(Exception):
     """A promise is broken.
 
     Args:
-        finding: What was found.
-        method: Whose promise it is.
+        finding: Result of the check.
+        method: Name of the method.
     """
 
     def __init__(self, finding: PromiseResult, method: str) -> None:
@@ -50,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Add a test for each promise of each method; first, so that ``-k`` chooses among them too."""
+    """Add a test for each promise of each method; runs first, so that ``-k`` applies to them too."""
     if config.getoption(OPTION):
         config.stash[LOOKED_AT] = _conformances(config.getoption(OPTION))
         items += _items(session, config.stash[LOOKED_AT])
@@ -90,9 +91,9 @@ class PromiseItem(pytest.Item):
     """One promise of one method.
 
     Args:
-        conformance: Looks at the method's promises.
-        promise: Name of this one.
-        kwargs: Pytest's own.
+        conformance: Conformance of the method.
+        promise: Name of the promise.
+        kwargs: Arguments of pytest.Item.
     """
 
     def __init__(self, *, conformance: Conformance, promise: str, **kwargs: Any) -> None:
@@ -100,7 +101,7 @@ class PromiseItem(pytest.Item):
         self.conformance, self.promise = conformance, promise
 
     def runtest(self) -> None:
-        """Look at the promise, and before it at those that it builds on."""
+        """Check the promise, after those that it builds on."""
         finding = self.conformance.finding(self.promise)
         if finding.state == "not looked at":
             pytest.skip(finding.what)
@@ -108,7 +109,7 @@ class PromiseItem(pytest.Item):
             raise NotKept(finding, self.conformance.target.card.name)
 
     def repr_failure(self, excinfo: ExceptionInfo[BaseException], style: Any = None) -> str | TerminalRepr:
-        """Say what was seen, why it matters and where to look, without a traceback."""
+        """Return what was observed, why it matters and where to look, without a traceback."""
         if not isinstance(excinfo.value, NotKept):
             return super().repr_failure(excinfo, style)
         from kdbench.conformance.report import lines
@@ -117,12 +118,12 @@ class PromiseItem(pytest.Item):
         return "\n".join([f"{excinfo.value.method} breaks '{finding.promise.name}':", *lines(finding)])
 
     def reportinfo(self) -> tuple[str, int | None, str]:
-        """Where the test stands in listings."""
+        """Return the location of the test in listings."""
         return GROUP, None, self.name
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Print a line for the README for each method all of whose promises were checked."""
+    """Print the line for a README for each method whose promises were all checked."""
     if LOOKED_AT not in config.stash:
         return
     from kdbench.conformance.report import summary

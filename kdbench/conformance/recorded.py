@@ -1,4 +1,4 @@
-"""One batch of three images, as a method would see it with every capture that its family has."""
+"""A recorded batch of three images, with every capture of a family."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from kdbench.conformance.bench import Bench
 
 IMAGES = 3
-"""Fewer, and an exchange of two images would be undone by a method that takes the next image's boxes."""
+"""Number of images; with two, a swap would not reveal a method that uses the next image's boxes."""
 SCALE = (128, 64)
-"""Width and height: each level has an even number of cells, and is not square."""
+"""Width and height, such that each level has an even number of cells and is not square."""
 TEACHERS = 2
 BLOCK = 8
 """Side of a cell of the segmenters' maps, in pixels."""
@@ -26,13 +26,13 @@ BLOCK = 8
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a step of a family's small models has.
+    """A recorded step of a family's small models.
 
     Attributes:
-        step: With every capture of the family, and those of a second teacher.
-        shapes: Of all captures.
+        step: The step, with every capture of the family and those of a second teacher.
+        shapes: Shapes of all captures.
         student: The student's parameters.
-        forms: Name of another form of the batch -> the step, of those that were asked for.
+        forms: Name of a transformed form of the batch -> step in this form (a cache).
     """
 
     step: Step
@@ -41,25 +41,25 @@ class Recorded:
     forms: dict[str, Step] = field(default_factory=dict)
 
     def in_form(self, name: str, change: Callable[[Step], Step]) -> Step:
-        """Return the step in another form, which is made once."""
+        """Return the step in another form, which is cached by name."""
         if name not in self.forms:
             self.forms[name] = change(self.step)
         return self.forms[name]
 
 
 class _Recorder(Method[Options]):
-    """Keeps the step."""
+    """A method that stores the step."""
 
     step: Step
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Keep the step; no terms."""
+        """Store the step, and return no terms."""
         self.step = step
         return {}
 
 
 def _with_blocks(step: Step) -> Step:
-    """Return a step whose masks are made of blocks: however a cell is chosen from one, it is the same."""
+    """Return a step whose masks consist of uniform blocks, so that any way to downsample them gives the same."""
     if step.targets.masks is None:
         return step
     blocks = step.targets.masks[:, ::BLOCK, ::BLOCK]
@@ -68,7 +68,7 @@ def _with_blocks(step: Step) -> Step:
 
 
 def record(bench: Bench, family: str) -> Recorded:
-    """Take three of the drawn scenes through a family's student and teachers, as a training does."""
+    """Run three of the generated scenes through a family's student and teachers, as in a training."""
     from kdbench.openmmlab.captures.parts import family_of_model
     from kdbench.openmmlab.training.distiller import Distiller
 

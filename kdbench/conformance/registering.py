@@ -1,4 +1,4 @@
-"""What a method registers while it computes its losses, and what its terms learn through."""
+"""Parameters that a method registers while it computes its losses, and tensors that its terms learn through."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from kdbench.conformance.broken import place, within
 
 @contextmanager
 def registered(package: str) -> Iterator[list[str]]:
-    """Note the parameters and new buffers that are registered with any module during a block.
+    """Record the parameters and new buffers that are registered with any module during a block.
 
     Args:
-        package: Top-level package of the plugin whose lines are named.
+        package: Top-level package of the plugin.
 
     Yields:
-        Grows during the block: each with the plugin's line.
+        A list that grows during the block: each registration with the plugin's line.
     """
     found: list[str] = []
 
@@ -47,7 +47,7 @@ def registered(package: str) -> Iterator[list[str]]:
 
 
 def learning_leaves(term: Tensor) -> list[Tensor]:
-    """Return the tensors that a backward pass of a term gives a gradient, in the order in which they are met."""
+    """Return the leaf tensors to which a backward pass of a term gives a gradient, in order of traversal."""
     if term.grad_fn is None:
         return [term] if term.requires_grad else []
     found: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""What a look at a method's promises came to: as a table, as JSON, and as a line for a README."""
+"""Reports on a method's promises: a table, JSON, and a line for a README."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def passed(findings: Sequence[PromiseResult]) -> bool:
 
 
 def summary(findings: Sequence[PromiseResult]) -> str:
-    """One line for a README."""
+    """Return the line for a README."""
     kept = sum(finding.state == "kept" for finding in findings)
     return f"kdbench conformance: {kept}/{len(findings)} (kdbench {__version__})"
 
 
 def as_dict(target: Target, findings: Sequence[PromiseResult]) -> dict[str, Any]:
-    """Return the report on one method, JSON-able."""
+    """Return the report on one method as JSON values."""
     return {
         "method": target.name,
         "distribution": target.plugin.distribution,
@@ -54,7 +54,7 @@ def _row(finding: PromiseResult) -> dict[str, Any]:
 
 
 def lines(finding: PromiseResult) -> list[str]:
-    """Describe a broken promise: what was seen, why it matters, where to look."""
+    """Describe a broken promise: what was observed, why it matters, where to look."""
     promise = finding.promise
     return [finding.what, f"why it matters: {promise.why}", f"where to look: {promise.look}"]
 

@@ -1,4 +1,4 @@
-"""Looks at the promises of a method, each on its own: what a plugin raises is a promise that is not kept."""
+"""Runs the checks of a method's promises; an exception of the plugin counts as a broken promise."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ BY_NAME = {promise.name: promise for promise in PROMISES}
 
 @dataclass(frozen=True)
 class PromiseResult:
-    """What became of one promise.
+    """Result of the check of one promise.
 
     Attributes:
         promise: The promise.
-        state: ``kept``, ``broken``, or ``not looked at`` as one that it builds on is broken.
-        seconds: Time it took.
-        what: What was seen, or which promise is broken before it; empty where it is kept.
+        state: ``kept``, ``broken``, or ``not looked at`` because a promise that it builds on is broken.
+        seconds: Duration of the check.
+        what: What was observed, or which earlier promise is broken; empty if it is kept.
     """
 
     promise: Promise
@@ -40,11 +40,11 @@ class PromiseResult:
 
 
 class Conformance:
-    """The promises of one method. Each is looked at once, after those that it builds on.
+    """The promises of one method. Each is checked once, after those that it builds on.
 
     Args:
-        target: The method.
-        bench: Makes or gives the bench, when the first promise is looked at that needs it.
+        target: The method and its options.
+        bench: Function that returns the bench, called when the first check needs it.
     """
 
     def __init__(self, target: Target, bench: Callable[[], Bench]) -> None:
@@ -54,19 +54,19 @@ class Conformance:
         self._findings: dict[str, PromiseResult] = {}
 
     def finding(self, name: str) -> PromiseResult:
-        """Check one promise and return the finding."""
+        """Check one promise, unless it has been checked, and return the result."""
         if name not in self._findings:
             self._findings[name] = self._look(BY_NAME[name])
         return self._findings[name]
 
     def findings(self) -> Iterator[PromiseResult]:
-        """Every promise, one after the other."""
+        """Yield the results of all promises, in order."""
         for name in BY_NAME:
             yield self.finding(name)
 
     @property
     def complete(self) -> bool:
-        """Whether every promise was looked at."""
+        """Whether every promise has been checked."""
         return self._findings.keys() == BY_NAME.keys()
 
     def _look(self, promise: Promise) -> PromiseResult:
@@ -102,7 +102,7 @@ def check_of(promise: Promise) -> Callable[[Exam], None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """One thread, quiet, random states of its own; everything as before at the end."""
+    """Run a block with one thread, without output, and with a separate random state; restore all afterwards."""
     import torch
 
     from kdbench.distill.randomness import seeded

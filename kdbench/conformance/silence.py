@@ -1,4 +1,4 @@
-"""The options at which a method adds nothing."""
+"""The options at which a method adds nothing to the loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdbench.conformance.exam import Exam
 
 
 def silenced(exam: Exam) -> Options:
-    """Return the options with the values at which a run is the plain student's."""
+    """Return the options changed to the values at which a run equals the plain student's."""
     kind = exam.card.options
     values: dict[str, Any] = dict(kind.plain) or {name: 0.0 for name in kind.model_fields if is_weight(name)}
     numbers = {name: 0.0 for name, field in kind.model_fields.items() if isinstance(field.default, float)}

@@ -1,4 +1,4 @@
-"""One forward and backward pass of a method on a given batch."""
+"""Forward and backward passes of a method on a given batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training.distiller import Distiller
 
 Raw = dict[str, Any]
-"""A batch as a loader gives it: ``inputs``, a list of (3, H, W) images, and ``data_samples``."""
+"""A batch of a data loader: ``inputs``, a list of (3, H, W) images, and ``data_samples``."""
 
 
 def stepped(
@@ -35,15 +35,15 @@ def stepped(
     """Compute the terms on a batch at the start and half-way, with backward passes and the adversary's steps.
 
     Args:
-        exam: The method.
-        family: Of student and teacher.
-        edit: Gives the batch from a batch of two drawn scenes.
-        options: Other options than those asked for.
-        precision: What the forward pass runs in.
-        changes: Of the schedule.
+        exam: Exam of the method.
+        family: Family of student and teacher.
+        edit: Function that changes a batch of two generated scenes.
+        options: Options of the method; default: the exam's.
+        precision: Function that returns a context manager for the forward pass, such as autocast.
+        changes: Changes to the schedule.
 
     Raises:
-        PromiseBroken: Where something is not finite.
+        PromiseBroken: If a term or a gradient is not finite.
     """
     model = exam.distiller(family, options, **changes).train()
     found = []

@@ -1,4 +1,4 @@
-"""What is looked at: a method, or every method of a distribution. Light: no torch."""
+"""Targets of the conformance suite: a method, or all methods of a distribution. Imports no torch."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from kdbench.specs import PLAIN
 
 @dataclass(frozen=True)
 class Target:
-    """A method to look at.
+    """A method to check.
 
     Attributes:
-        offer: Its card, and the plugin that gives it.
-        raw: Its options as written in a selector.
+        offer: The method's card, and the plugin that provides it.
+        raw: The options as written in a selector.
     """
 
     offer: Offer[MethodCard]
@@ -34,7 +34,7 @@ class Target:
 
     @property
     def plugin(self) -> Plugin:
-        """Who gives it."""
+        """The plugin that provides it."""
         return self.offer.plugin
 
     @property
@@ -47,15 +47,15 @@ class Target:
 
     @property
     def package(self) -> str:
-        """Top-level package of the method's code; of a sum, of its first method's."""
+        """Top-level package of the method's code; for a sum, of its first method's code."""
         card = self.card.offers[0].value if isinstance(self.card, CombinedCard) else self.card
         return card.method.partition(":")[0].partition(".")[0]
 
     def options(self) -> Options:
-        """Its options; the defaults where none are written.
+        """Return the options; those that are not written have their defaults.
 
         Raises:
-            UserError: If they are not valid.
+            UserError: If they are invalid.
         """
         return resolve(self.card, self.raw)
 
@@ -64,7 +64,7 @@ def targets(name: str) -> list[Target]:
     """Return the method of that name (or selector), or all methods of the distribution of that name.
 
     Raises:
-        UserError: If there is neither, the distribution's plugin does not load, or the options are wrong.
+        UserError: If there is neither, the distribution's plugin does not load, or the options are invalid.
     """
     found = registry()
     method, raw = parse(name)

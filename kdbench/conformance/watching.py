@@ -1,4 +1,4 @@
-"""What a method does while a student is trained: what its terms are, what they reach, what it changes."""
+"""Observation of a method in a training: which gradients its terms give, and what it changes in place."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Watched:
-    """What was seen of a training.
+    """Observations of a training.
 
     Attributes:
         reached: Term -> whether it gave the student a gradient by itself in some iteration.
-        taught: Name of a parameter of the method -> whether a backward pass gave it a gradient that is not zero.
-        written: What the method changed in place of what a step holds: ``the teacher's neck``.
+        taught: Name of a parameter of the method -> whether it received a non-zero gradient.
+        written: Parts of a step that the method changed in place, such as ``the teacher's neck``.
     """
 
     reached: dict[str, bool] = field(default_factory=dict)
@@ -33,17 +33,17 @@ class Watched:
 
     @property
     def idle_parts(self) -> set[str]:
-        """The method's parts, by their name in it, nothing of which got a gradient."""
+        """Names of the method's attributes none of whose parameters received a gradient."""
         parts = {name.partition(".")[0] for name in self.taught}
         return parts - {name.partition(".")[0] for name, taught in self.taught.items() if taught}
 
 
 def watch(model: Distiller) -> Watched:
-    """Watch a distiller from now on; its numbers stay the same."""
+    """Watch a distiller from now on; its numbers do not change."""
     method: Any = model.method
     seen = Watched()
     for name, parameter in method.named_parameters():
-        if parameter.requires_grad:  # not an adversary's
+        if parameter.requires_grad:  # parameters of an adversary do not
             seen.taught[name] = False
             parameter.register_post_accumulate_grad_hook(partial(_note, seen, name))
     student = [p for p in model.student.parameters() if p.requires_grad]
@@ -60,7 +60,7 @@ def watch(model: Distiller) -> Watched:
 
     method.losses = watched
     shared: Any = model
-    shared.check_untouched = lambda *_: None  # what is written is noted here, and judged with the rest
+    shared.check_untouched = lambda *_: None  # changes in place are recorded here, and checked with the rest
     return seen
 
 
@@ -69,7 +69,7 @@ def _note(seen: Watched, name: str, parameter: Tensor) -> None:
 
 
 def reaches(term: Tensor, parameters: list[nn.Parameter]) -> bool:
-    """Whether a term gives any of the parameters a gradient that is not zero."""
+    """Whether a term gives any of the parameters a non-zero gradient."""
     if not term.requires_grad:
         return False
     gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
@@ -77,7 +77,7 @@ def reaches(term: Tensor, parameters: list[nn.Parameter]) -> bool:
 
 
 def _versions(step: Step) -> dict[str, list[tuple[int, int, bool]]]:
-    """Each part of a step -> its tensors: which they are, how often they were changed, whether they learn."""
+    """Map each part of a step to its tensors' identities, numbers of changes in place, and ``requires_grad``."""
     parts = {
         **{f"the teacher's {name}": value for name, value in step.teacher.items()},
         **{f"the student's {name}": value for name, value in step.student.items()},

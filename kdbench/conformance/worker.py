@@ -1,4 +1,4 @@
-"""One of two processes of a training; it writes down the hashes of student and method after each iteration."""
+"""One of two processes of a training; it writes the hashes of student and method after each iteration."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def main(name: str, family: str, scenes: Path, out: Path) -> None:
 
     Args:
         name: Selector of the method.
-        family: Of the models.
-        scenes: Folder of the drawn scenes.
-        out: Where the hashes go.
+        family: Family of the models.
+        scenes: Folder of the generated scenes.
+        out: Folder for the hashes.
     """
     import torch
 

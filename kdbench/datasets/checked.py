@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kdbench.cards import Dataset
 from kdbench.datasets.hashed import SETTLED, cache_folder
-from kdbench.datasets.layout import items, relative
+from kdbench.datasets.layout import annotation_suffix, beside, items, relative
 from kdbench.errors import UserError
 from kdbench.files import write_atomically
 from kdbench.specs import digest, file_digest
@@ -93,18 +93,26 @@ def code_of(room: Path) -> str:
 
 
 def _files(dataset: Dataset, folder: Path) -> Iterator[str]:
+    """Yield the files, and the folders in which another file could take the place of one.
+
+    The folder of a file that has all annotations is none of these: a run may write its results there.
+    """
+    own = bool(annotation_suffix(dataset))
     for split, parts in dataset.splits.items():
         yield from (part.listing for part in parts)
+        yield from (relative(file.absolute(), folder.absolute()) for file in beside(dataset, split, folder))
         for item in items(dataset, split, folder):
-            for path in (item.image, item.annotation):
-                yield from (relative(path, folder), relative(path.parent, folder))
+            for path, one_of_many in ((item.image, True), (item.annotation, own)):
+                yield relative(path, folder)
+                if one_of_many:
+                    yield relative(path.parent, folder)
 
 
 def _stamp(folder: Path, files: list[str]) -> Stamp:
     """Raise OSError where a file is missing."""
     whole, newest = hashlib.sha256(), 0
     for file in files:
-        found = os.stat(f"{folder}/{file}")  # noqa: PTH116 - a Path for each of many files takes twice the time
+        found = os.stat(os.path.join(folder, file))  # noqa: PTH116, PTH118 - a Path for each of many files takes twice the time
         newest = max(newest, found.st_mtime_ns, found.st_ctime_ns)
         whole.update(b"%d %d %d %d\n" % (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
     return Stamp(files, whole.hexdigest(), newest / 1e9)

@@ -7,14 +7,17 @@ a pixel wide or high, or without area, are no targets.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from sys import float_info
 from typing import Any
 
 from kdbench.datasets.boxes import Annotation, Labelled, Size
 from kdbench.files import parsed_once
+
+NUMBERS = {int, float}
+LARGEST = float_info.max
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,11 @@ def read(path: Path) -> CocoFile:
 def classes_of(path: Path) -> tuple[str, ...]:
     """Return the names of the categories, by id; raises as :func:`read`."""
     return tuple(read(path).classes.values())
+
+
+def classes_as_text(path: Path) -> str:
+    """Format :func:`classes_of` as JSON."""
+    return json.dumps(classes_of(path))
 
 
 def names_of(path: Path) -> list[str]:
@@ -150,14 +158,17 @@ def _check(entry: Mapping[str, Any], names: Mapping[int, str], classes: Mapping[
     for key, known in (("image_id", names), ("category_id", classes)):
         if type(entry.get(key)) is not int or entry[key] not in known:
             raise ValueError(f"the {key} of {which} is {entry.get(key)!r}, which is not in the file")
-    if len(list(_numbers(entry.get("bbox")))) != 4:
+    if not _are_numbers(entry.get("bbox"), 4):
         raise ValueError(f"the bbox of {which} is {entry.get('bbox')!r}: give x, y, width and height")
-    if "area" in entry and not list(_numbers([entry["area"]])):
+    if "area" in entry and not _are_numbers([entry["area"]], 1):
         raise ValueError(f"the area of {which} is {entry['area']!r}, no number")
 
 
-def _numbers(values: Any) -> Iterator[float]:
-    """Yield the finite numbers of a list."""
-    for value in values if isinstance(values, list) else ():
-        if type(value) in (int, float) and math.isfinite(value):
-            yield float(value)
+def _are_numbers(values: Any, count: int) -> bool:
+    """Whether a list has so many numbers, each finite as a floating-point number."""
+    return (
+        type(values) is list
+        and len(values) == count
+        and NUMBERS.issuperset(map(type, values))
+        and all(-LARGEST <= value <= LARGEST for value in values)
+    )

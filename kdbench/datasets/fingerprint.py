@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kdbench.cards import TASK_FORMATS, Dataset
 from kdbench.datasets.hashed import HashIndex
-from kdbench.datasets.layout import items
+from kdbench.datasets.layout import beside, items
 from kdbench.errors import UserError
 from kdbench.specs import digest, file_digest
 
@@ -19,8 +19,9 @@ WORDS = ("name", "title", "prepare", "folder", "license", "link", "citation", "e
 def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
     """Return the SHA-256 (hex) of a dataset's card, and of the names, images and annotations of each split.
 
-    It does not depend on where the folder is. Of an embedded dataset the pixels count and not the bytes, as
-    PNG files of the same pixels differ between versions of zlib.
+    So are ILSVRC's table of classes and WIDER FACE's subsets, which annotations are read with or judged by. It does
+    not depend on where the folder is. Of an embedded dataset the pixels count and not the bytes, as PNG files of
+    the same pixels differ between versions of zlib.
 
     Args:
         dataset: The card.
@@ -45,6 +46,10 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
             ]
             for split in dataset.splits
         }
+        others = {
+            split: [(file.name, index.hash_of(file, file_digest)) for file in beside(dataset, split, folder)]
+            for split in dataset.splits
+        }
     except OSError as error:
         raise UserError(
             f"cannot read {error.filename or folder}: {error.strerror or error}. "
@@ -56,7 +61,8 @@ def fingerprint(dataset: Dataset, folder: Path, *, rehash: bool = False) -> str:
         del card["format"]  # fingerprints are older than this field and the next
     if not dataset.mask_values:
         del card["mask_values"]
-    return digest({"card": card, "content": content})
+    more = {"beside": others} if any(others.values()) else {}
+    return digest({"card": card, "content": content, **more})
 
 
 def _pixels(path: Path) -> str:

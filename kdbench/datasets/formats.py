@@ -23,6 +23,8 @@ class Format:
             ValueError, in words, where the file is malformed.
         truth: Reads what the format's own evaluation judges an image by, given the image's name and the classes;
             None where boxes or masks are that.
+        beside: Returns the other files that an annotation is read with, or its split judged by, given its path and
+            the name of the split; None where there are none.
         ignores: Whether anchors in its ignored boxes are no background either.
     """
 
@@ -30,17 +32,20 @@ class Format:
     names: Callable[[Path], list[str]] | None = None
     boxes: Callable[[Path, str], Annotation] | None = None
     truth: Callable[[Path, str, Sequence[str]], Any] | None = None
+    beside: Callable[[Path, str], list[Path]] | None = None
     ignores: bool = False
 
 
 FORMATS = {
     "voc": Format(".xml", boxes=lambda path, name: read_annotation(path.read_bytes())),
-    "ilsvrc": Format(".xml", boxes=ilsvrc.annotation_of),
+    "ilsvrc": Format(".xml", boxes=ilsvrc.annotation_of, beside=ilsvrc.beside),
     "masks": Format(".png"),
     "coco": Format("", coco.names_of, coco.annotation_of, coco.truth_of, ignores=True),
     "kitti": Format(".txt", None, kitti.annotation_of, kitti.truth_of, ignores=True),
     "caltech": Format(".jpg.txt", None, caltech.annotation_of, caltech.truth_of, ignores=True),
-    "widerface": Format("", widerface.names_of, widerface.annotation_of, widerface.truth_of, ignores=True),
+    "widerface": Format(
+        "", widerface.names_of, widerface.annotation_of, widerface.truth_of, widerface.beside, ignores=True
+    ),
 }
 """Name in a dataset's card -> format."""
 

@@ -22,12 +22,12 @@ def cache_folder() -> Path:
 
 
 class HashIndex:
-    """Hashes of the files below a folder.
+    """Hashes of the files below a folder, or other short texts that follow from a file's content.
 
     A file is read again when its path, size, time of modification or of change, or inode differs from the index.
 
     Args:
-        folder: Folder of the files; each has an index of its own.
+        folder: Folder of the files, or the one file; each has an index of its own.
         rehash: Read every file again.
     """
 

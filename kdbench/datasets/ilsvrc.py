@@ -29,10 +29,20 @@ def annotation_of(path: Path, name: str) -> Annotation:
     return replace(found, objects=named, first=0)
 
 
+def beside(path: Path, split: str) -> list[Path]:
+    """Return the table that names an annotation's classes; nothing where there is none, which reading refuses."""
+    found = _found(path.parent)
+    return [] if found is None else [found]
+
+
 @lru_cache(maxsize=4096)
-def _table(folder: Path) -> Path:
+def _found(folder: Path) -> Path | None:
     places = (above / place for above in (folder, *folder.parents) for place in PLACES)
-    found = next((path for path in places if path.is_file()), None)
+    return next((path for path in places if path.is_file()), None)
+
+
+def _table(folder: Path) -> Path:
+    found = _found(folder)
     if found is None:
         raise ValueError(f"no {TABLE} of ILSVRC's development kit lies above it, which names the classes")
     return found

@@ -128,6 +128,19 @@ def items(dataset: Dataset, split: str, folder: Path) -> list[SplitImage]:
     return [item for part in dataset.splits[split] for item in part_items(dataset, part, folder)]
 
 
+def beside(dataset: Dataset, split: str, folder: Path) -> list[Path]:
+    """Return the other files that the annotations of a split are read with, or that it is judged by, each once.
+
+    Raises:
+        UserError: As :func:`items`.
+    """
+    others = format_of(dataset).beside
+    if others is None:
+        return []
+    annotations = dict.fromkeys(item.annotation for item in items(dataset, split, folder))
+    return list(dict.fromkeys(file for path in annotations for file in others(path, split)))
+
+
 def part_items(dataset: Dataset, part: Split, folder: Path) -> Iterator[SplitImage]:
     """Yield the images of one part of a split. Raises UserError where its list cannot be used."""
     images, annotations = folder / part.images, folder / part.annotations
@@ -203,16 +216,20 @@ def _named_in(path: Path, read: Callable[[Path], list[str]]) -> list[str]:
 
 
 def relative(path: Path, folder: Path) -> str:
-    """``path`` inside the dataset's folder, with forward slashes."""
-    return path.relative_to(folder).as_posix()
+    """``path`` inside the dataset's folder, with forward slashes; as text, since ``relative_to`` is slow."""
+    text, base = path.as_posix(), folder.as_posix()
+    return "." if text == base else text.removeprefix(f"{base.rstrip('/')}/")
 
 
 def missing(dataset: Dataset, folder: Path) -> list[FileProblem]:
     """List what the layout lacks: lists of names, folders, and files that the lists name; none is opened."""
     problems: dict[FileProblem, None] = {}
-    for split in dataset.splits.values():
-        for part in split:
+    for split, parts in dataset.splits.items():
+        for part in parts:
             problems.update(dict.fromkeys(_missing_of(dataset, part, folder)))
+        if not problems:
+            absent = (file for file in beside(dataset, split, folder) if not file.is_file())
+            problems.update((FileProblem(relative(file, folder), "missing"), None) for file in absent)
     return list(problems)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from kdbench.datasets.boxes import Annotation, Labelled
-from kdbench.errors import UserError
 from kdbench.files import parsed_once
 
 CLASS = "face"
 OFFICIAL = ("face", "easy", "medium", "hard")
 """Parts of the names of the files that the evaluation reads."""
 COLUMNS = 10
+LARGEST = 2**31
 INVALID = 7
 """Column that says that a face is not judged."""
 
@@ -32,16 +32,13 @@ def annotation_of(path: Path, name: str) -> Annotation:
     return Annotation(None, tuple(map(_labelled, _read(path)[name])), first=0, loose=True)
 
 
-def truth_of(path: Path, name: str, classes: object) -> str:
-    """Return the folder with the official ``.mat`` files, which are beside the text file.
+def beside(path: Path, split: str) -> list[Path]:
+    """Return the official ``.mat`` files that a split is judged by, which are in the folder of its text file."""
+    return [] if split == "train" else [path.with_name(f"wider_{part}_val.mat") for part in OFFICIAL]
 
-    Raises:
-        UserError: If one is missing.
-    """
-    for part in OFFICIAL:
-        file = path.parent / f"wider_{part}_val.mat"
-        if not file.is_file():
-            raise UserError(f"{file} is missing: it is in eval_tools.zip of WIDER FACE.")
+
+def truth_of(path: Path, name: str, classes: object) -> str:
+    """Return the folder of the files that :func:`beside` names."""
     return str(path.parent)
 
 
@@ -75,6 +72,6 @@ def _row(lines: list[str], number: int) -> tuple[int, ...]:
         row = tuple(int(word) for word in lines[number].split())
     except (IndexError, ValueError):
         row = ()
-    if len(row) != COLUMNS:
+    if len(row) != COLUMNS or max(map(abs, row)) >= LARGEST:
         raise ValueError(f"line {number + 1}: give {COLUMNS} whole numbers")
     return row

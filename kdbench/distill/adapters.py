@@ -1,4 +1,4 @@
-"""Adapters: they bring a student's feature map to the teacher's channels and size."""
+"""Adapters, which convert a student's feature map to the teacher's channels and size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdbench.distill.losses import at_least_float32
 
 
 def resized(features: Tensor, like: Tensor) -> Tensor:
-    """Resize a map to the size of another: bilinear, in at least float32; unchanged where the sizes agree.
+    """Resize a map bilinearly, in at least float32, to the size of another; unchanged if the sizes agree.
 
     Args:
         features: (B, C, h, w).
@@ -26,14 +26,14 @@ def resized(features: Tensor, like: Tensor) -> Tensor:
 
 
 def resized_labels(labels: Tensor, like: Tensor) -> Tensor:
-    """Class indices at the size of a map: nearest neighbour; as they are where the sizes agree.
+    """Resize class indices to the size of a map by nearest neighbour; unchanged if the sizes agree.
 
     Args:
         labels: (B, h, w) integers.
         like: (..., H, W).
 
     Returns:
-        (B, H, W) of the labels' type.
+        (B, H, W), of the labels' dtype.
     """
     size = like.shape[-2:]
     if labels.shape[-2:] == size:
@@ -47,10 +47,10 @@ class Adapter(nn.Module):
 
     Args:
         channels: Student and teacher channels.
-        kernel_size: Odd kernel of the convolution; the map keeps its size.
-        resize: Interpolate to the target's height and width.
-        always: Convolve also where the channels agree.
-        bias: Whether the convolution adds a constant a channel.
+        kernel_size: Odd kernel size of the convolution, which keeps the map's size.
+        resize: Whether to interpolate to the teacher's height and width.
+        always: Whether to convolve even if the channels agree.
+        bias: Whether the convolution has a bias.
     """
 
     def __init__(
@@ -70,10 +70,10 @@ class Adapter(nn.Module):
             self.conv = nn.Conv2d(student, teacher, kernel_size, padding=kernel_size // 2, bias=bias)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, C_student, H, W) -> (B, C_teacher, *size).
+        """Convert (B, C_student, H, W) to (B, C_teacher, *size).
 
         Raises:
-            ValueError: If the sizes differ although the probed ones agreed.
+            ValueError: If the sizes differ although the probed sizes agreed.
         """
         adapted: Tensor = self.conv(features)
         if adapted.shape[-2:] == size:
@@ -90,14 +90,14 @@ class Adapter(nn.Module):
 def adapter(
     student: Shape, teacher: Shape, *, kernel_size: int = 1, always: bool = False, bias: bool = True
 ) -> Adapter:
-    """Adapter from probed shapes (B, C, H, W): a convolution where channels differ, interpolation where sizes do.
+    """Make an adapter: a convolution if the channels differ, and interpolation if the sizes do.
 
     Args:
-        student: Probed shape of the student's map.
-        teacher: Probed shape of the teacher's.
-        kernel_size: Kernel of the convolution.
-        always: Convolve also where the channels agree.
-        bias: Whether the convolution adds a constant a channel: without effect on a loss that takes it away again.
+        student: Probed shape (B, C, H, W) of the student's map.
+        teacher: Probed shape (B, C, H, W) of the teacher's map.
+        kernel_size: Kernel size of the convolution.
+        always: Whether to convolve even if the channels agree.
+        bias: Whether the convolution has a bias; it has no effect on a loss that subtracts each channel's mean.
     """
     channels, resize = (student[1], teacher[1]), student[-2:] != teacher[-2:]
     return Adapter(channels, kernel_size=kernel_size, resize=resize, always=always, bias=bias)

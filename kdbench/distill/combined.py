@@ -19,10 +19,10 @@ from kdbench.errors import UserError, running
 
 
 class Combined(Method[Options]):
-    """All terms of several methods, which share what is captured.
+    """A method with the terms of several methods, which share the captures.
 
-    Each part starts from the adapters and draws the numbers that it has alone. The factors that parts put on the
-    student's own loss are multiplied.
+    Each part has the same initial adapters and draws the same random numbers as it does alone. The parts' factors
+    on the student's own loss are multiplied.
 
     Args:
         options: The sum's options.
@@ -39,15 +39,15 @@ class Combined(Method[Options]):
         return zip(self.names, self.parts, strict=True)  # type: ignore[arg-type]
 
     def needs(self) -> tuple[str, ...]:
-        """Return what any part needs."""
+        """Return the captures that any part needs."""
         return tuple(dict.fromkeys(chain.from_iterable(part.needs() for _, part in self.named_parts())))
 
     def wants(self) -> tuple[str, ...]:
-        """Return what any part takes where it is there."""
+        """Return the optional captures of all parts."""
         return tuple(dict.fromkeys(chain.from_iterable(part.wants() for _, part in self.named_parts())))
 
     def build(self, shapes: Shapes) -> None:
-        """Build each part in the random state that it is built in alone.
+        """Build each part with the same random state as when it is built alone.
 
         Raises:
             UserError: If more than one part has an adversary.
@@ -60,7 +60,7 @@ class Combined(Method[Options]):
             raise UserError(f"{' and '.join(rivals)} have an adversary each: a sum can have one of them.")
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the terms of all parts, ``method.term``."""
+        """Return the terms of all parts, named ``method.term``."""
         if step.iteration == 0:
             self._check_no_stages(step)
         terms: dict[str, Tensor] = {}
@@ -72,7 +72,7 @@ class Combined(Method[Options]):
         return terms
 
     def _check_no_stages(self, step: Step) -> None:
-        """Refuse a part that trains in stages: another's terms would join where it means to be alone."""
+        """Refuse a part that trains in stages, since the terms of other parts would disturb its stages."""
         last = replace(step, iteration=step.iterations - 1)
         for name, part in self.named_parts():
             if any(weight(step) != weight(last) for weight in (part.task_weight, part.head_weight)):
@@ -121,5 +121,5 @@ class Combined(Method[Options]):
         }
 
     def notes(self) -> list[str]:
-        """Return what each part chose."""
+        """Return the notes of all parts."""
         return [f"{name}, {note}" for name, part in self.named_parts() for note in part.notes()]

@@ -1,4 +1,4 @@
-"""Teachers that give feature maps alone: what a source of them returns, and which maps are compared."""
+"""Feature teachers, which have no predictions: the network of a source, and the choice of maps to compare."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kdbench.errors import UserError
 
 @dataclass(frozen=True)
 class FeatureNetwork:
-    """A network that gives feature maps, as a source of feature teachers returns it.
+    """A network that returns feature maps, built by a source of feature teachers.
 
     Attributes:
         network: The module, with random weights. Checkpoints have the names of its state dict.
-        maps: Function of normalised images (B, 3, H, W), red first, that runs the network and gives the maps asked
-            for, (B, C_i, H_i, W_i) each, finest first.
-        mean: Mean of the images that the network was trained on: red, green, blue in [0, 255].
-        std: Their standard deviation.
+        maps: Function of normalised RGB images (B, 3, H, W) that runs the network and returns the requested maps,
+            (B, C_i, H_i, W_i) each, finest first.
+        mean: Mean of the network's training images: red, green, blue in [0, 255].
+        std: Standard deviation of the network's training images, likewise.
         version: Distribution and version that the network comes from, for records.
     """
 
@@ -32,17 +32,17 @@ class FeatureNetwork:
 
 
 def nearest_levels(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[int]:
-    """Return the student's level that each of a teacher's maps is compared with: the one nearest in stride.
+    """Return, for each map of the teacher, the level of the student that is nearest in stride.
 
-    Strides are compared by their ratio; of two levels that are equally near the finer one counts. What still
-    differs in size is resized by the method's adapters.
+    Strides are compared by their ratio; of two equally near levels, the finer one is chosen. The method's adapters
+    resize maps whose sizes still differ.
 
     Args:
         student: The student's maps (B, C, H, W), finest first.
         teacher: The teacher's maps of the same images.
 
     Raises:
-        UserError: If a map of the teacher is no map of the images, or two have the same level of the student.
+        UserError: If a tensor of the teacher is not a map of the images, or two maps have the same nearest level.
     """
     levels = [_nearest(student, level) for level in teacher]
     if len(set(levels)) < len(levels):

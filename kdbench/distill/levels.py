@@ -1,4 +1,4 @@
-"""The level of a pyramid that a box belongs to. Boxes are x1, y1, x2, y2 in input pixels."""
+"""Assignment of boxes to the levels of a pyramid. Boxes are x1, y1, x2, y2 in input pixels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch import Tensor
 from kdbench.distill.regions import overlaps
 
 LARGEST_TABLE = 1 << 24
-"""Overlaps of boxes and anchors that are held at once: 64 MiB of float32."""
+"""Maximum number of overlaps between boxes and anchors that are in memory at once: 64 MiB of float32."""
 
 
 @dataclass(frozen=True)
 class LevelsByScale:
-    """Levels by the scale of a box, as mmdet's SingleRoIExtractor chooses them.
+    """Assignment by the scale of a box, like mmdet's SingleRoIExtractor.
 
     Attributes:
-        levels: Number of levels that regions are pooled from, finest first.
-        finest: Boxes under twice this scale, in pixels, are on the finest level.
+        levels: Number of levels from which regions are pooled, finest first.
+        finest: Boxes below twice this scale, in pixels, are on the finest level.
     """
 
     levels: int
@@ -33,10 +33,10 @@ class LevelsByScale:
 
 @dataclass(frozen=True)
 class LevelsByAnchors:
-    """Levels by a head's anchors: that whose anchors reach the largest IoU with a box, the finest of equals.
+    """Assignment to the level whose anchors reach the largest IoU with a box; the finest in case of a tie.
 
     Attributes:
-        anchors: (N_i, 4) a level, finest first.
+        anchors: (N_i, 4) per level, finest first.
     """
 
     anchors: tuple[Tensor, ...]
@@ -47,14 +47,14 @@ class LevelsByAnchors:
 
 
 def assign_levels(boxes: Tensor, levels: int, finest: float) -> Tensor:
-    """Return the level of each box in a pyramid of octaves, as mmdet's SingleRoIExtractor chooses it.
+    """Return the level of each box in a pyramid of octaves, like mmdet's SingleRoIExtractor.
 
-    floor(log2(sqrt(area) / finest + 1e-6)), clamped to the levels there are.
+    The level is floor(log2(sqrt(area) / finest + 1e-6)), clamped to [0, levels).
 
     Args:
         boxes: (N, 4).
         levels: Number of levels, finest first.
-        finest: Boxes under twice this scale, in pixels, are on the finest level (mmdet: 56 at stride 4).
+        finest: Boxes below twice this scale, in pixels, are on the finest level (mmdet: 56 at stride 4).
 
     Returns:
         (N,) integers in [0, levels).
@@ -69,7 +69,7 @@ def level_overlaps(boxes: Tensor, anchors: Sequence[Tensor]) -> Tensor:
 
     Args:
         boxes: (N, 4).
-        anchors: (N_i, 4) a level, at least one each.
+        anchors: (N_i, 4) per level, with at least one anchor each.
 
     Returns:
         (N, levels), 0 for boxes without area.

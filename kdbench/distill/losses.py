@@ -1,4 +1,4 @@
-"""What every paper's loss function needs: precision, a detached teacher, a mean that is 0 on an empty set."""
+"""Building blocks of losses: precision, a detached teacher, a mean that is 0 on an empty set."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch.nn import functional
 from kdbench.distill.processes import reduced
 
 SHORTEST = 1e-8
-"""Norm up to which a vector has no direction."""
+"""Norm up to which a vector counts as having no direction."""
 
 
 def at_least_float32(value: Tensor) -> Tensor:
-    """Return the tensor in float32, or unchanged where it is float32 or float64."""
+    """Convert a tensor to float32, unless it is float32 or float64."""
     return value if value.dtype in (torch.float32, torch.float64) else value.float()
 
 
 def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Both tensors in at least float32, the teacher's without gradient.
+    """Return both tensors in at least float32, the teacher's detached.
 
     Args:
         student: Any shape.
         teacher: The same shape.
 
     Raises:
-        ValueError: If the shapes differ: broadcasting would give a wrong loss silently.
+        ValueError: If the shapes differ, since broadcasting would silently give a wrong loss.
     """
     if student.shape != teacher.shape:
         raise ValueError(f"student {tuple(student.shape)} and teacher {tuple(teacher.shape)} differ in shape")
@@ -33,15 +33,15 @@ def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tenso
 
 
 def mean_or_zero(values: Tensor, where: Tensor | None = None) -> Tensor:
-    """Mean of all elements, or of some; of none it is exactly 0, with a valid zero gradient.
+    """Return the mean of all or some elements; without elements it is exactly 0, with a valid zero gradient.
 
     Args:
         values: Any shape.
-        where: Booleans that broadcast to that shape, 1 where they do not tell elements apart: those that count, in
-            all processes of a distributed run; None: every element of this process.
+        where: Booleans that select elements, in all processes of a distributed run; any dimension may have size 1
+            for broadcasting. None: every element of this process.
 
     Returns:
-        Scalar. Elements that do not count have a gradient of exactly 0, also where they are not finite.
+        Scalar. Elements that are not selected have a gradient of exactly 0, even if they are not finite.
     """
     if where is None:
         return values.sum() / max(values.numel(), 1)
@@ -50,14 +50,14 @@ def mean_or_zero(values: Tensor, where: Tensor | None = None) -> Tensor:
 
 
 def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
-    """Mean of all squared differences; of none it is exactly 0, with a valid zero gradient.
+    """Return the mean of the squared differences; without elements it is exactly 0, with a valid zero gradient.
 
-    The bits of ``mean_or_zero((student - teacher).square())``, without the maps in between.
+    Bitwise equal to ``mean_or_zero((student - teacher).square())``, but without intermediate maps.
 
     Args:
         student: Any shape; (B, C, H, W) with ``cells``.
         teacher: The same shape; receives no gradient.
-        cells: (B, H, W) booleans: the cells that count, in all processes; None: every element.
+        cells: (B, H, W) booleans that select cells, in all processes; None: every element.
 
     Returns:
         Scalar, in at least float32.
@@ -75,7 +75,7 @@ def mean_square(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -
 def unit_vectors(values: Tensor, dim: int = 1) -> Tensor:
     """Divide each vector along ``dim`` by its L2 norm.
 
-    A vector of norm 0 (up to 1e-8) has no direction: it stays 0 and gets no gradient.
+    A vector of norm 0 (up to 1e-8) has no direction: the result is 0, without a gradient.
 
     Args:
         values: Any shape and range.

@@ -1,4 +1,4 @@
-"""The contract of a method: what it captures, what it builds, what it adds to the student's loss."""
+"""The contract of a method: its captures, its adapters, and the terms it adds to the student's loss."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def no_head(*_given: Any, **_named: Any) -> Any:
-    """Raise, as the method did not ask for the inside of a head."""
+    """Raise RuntimeError, since the method does not capture ``head_hidden``."""
     raise RuntimeError("teacher_tail and teacher_boxes are for methods that capture head_hidden")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a method sees of one training iteration.
+    """The input of a method in one training iteration.
 
     Attributes:
         student: The student's captures, with gradients.
-        teacher: The teacher's captures of the same images, without.
+        teacher: The teacher's captures of the same images, without gradients.
         targets: Ground truth.
-        images: (B, 3, H, W) as the student sees them: normalised, padded.
-        iteration: Iterations done before this one.
-        iterations: Iterations of the whole training.
-        others: The captures of an ensemble's further teachers.
-        generator: Where a method's random numbers come from, on the images' device, seeded for this iteration:
-            ``torch.rand(..., generator=step.generator)``. The global generators are the models'.
-        teacher_tail: ``teacher_tail(hidden, after=k)`` runs the teacher's dense head from behind its k-th
-            convolution on a pair of maps for each level, as in ``head_hidden[k - 1]``, and returns its
+        images: (B, 3, H, W) images as the student sees them: normalised and padded.
+        iteration: Number of iterations before this one.
+        iterations: Number of iterations of the whole training.
+        others: Captures of an ensemble's other teachers.
+        generator: Generator for the method's random numbers, on the images' device and seeded for this iteration:
+            ``torch.rand(..., generator=step.generator)``. The global generators belong to the models.
+        teacher_tail: ``teacher_tail(hidden, after=k)`` runs the teacher's dense head from after its k-th
+            convolution on a pair of maps per level, as in ``head_hidden[k - 1]``, and returns its
             ``Predictions``. The teacher is frozen; gradients reach the maps.
         teacher_boxes: ``teacher_boxes(predictions)`` decodes such predictions, as in ``head_boxes``.
-        family: The student's, None if unknown.
+        family: Family of the student; None if unknown.
     """
 
     student: Captures
@@ -57,7 +57,7 @@ class Step:
 
     @property
     def progress(self) -> float:
-        """Part of the training that is done, in [0, 1)."""
+        """Fraction of the training that is done, in [0, 1)."""
         return self.iteration / self.iterations
 
     def detached(self) -> Step:
@@ -68,7 +68,7 @@ class Step:
 class Method(nn.Module, Generic[OptionsT]):
     """A distillation method. Its parameters (adapters) train with the student and are never exported.
 
-    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, makes its adapters in ``build`` and
+    A subclass, ``class Mimic(Method[MimicOptions])``, sets ``captures``, creates its adapters in ``build`` and
     returns its terms from ``losses``. It holds no reference to student or teacher.
 
     Args:
@@ -76,86 +76,86 @@ class Method(nn.Module, Generic[OptionsT]):
     """
 
     captures: ClassVar[tuple[str, ...]] = ()
-    """Names from ``kdbench.distill.captures`` that it needs from both models, whatever its options."""
+    """Names from ``kdbench.distill.captures`` that the method needs from both models, whatever its options."""
 
     def __init__(self, options: OptionsT) -> None:
         super().__init__()
         self.options = options
 
     def needs(self) -> tuple[str, ...]:
-        """Return the captures that it needs with its options, before ``build``.
+        """Return the captures that the method needs with its options; called before ``build``.
 
-        Override it where a variant asks for others than ``captures``.
+        Override this if a variant needs other captures than ``captures``.
         """
         return self.captures
 
     def wants(self) -> tuple[str, ...]:
-        """Return the captures that it takes in families that have them and does without in the others."""
+        """Return optional captures, which the method uses in families that have them."""
         return ()
 
     def build(self, shapes: Shapes) -> None:
-        """Make the adapters. Called once, before training, under the method's own random state."""
+        """Create the adapters. Called once, before training, with a random state of the method's own."""
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Weighted scalar terms that are added to the student's loss, by name (may be empty)."""
+        """Return the weighted scalar terms to add to the student's loss, by name (may be empty)."""
         raise NotImplementedError(f"{type(self).__name__} does not define losses()")
 
     def task_weight(self, step: Step) -> float:
-        """Factor on the student's own loss in this iteration (a stage of hints alone has 0)."""
+        """Return the factor on the student's own loss in this iteration (0 in a stage with hints only)."""
         return 1.0
 
     def classification_weight(self, step: Step) -> float:
-        """Further factor on the classification terms of a detector's own loss in this iteration."""
+        """Return an additional factor on the classification terms of a detector's own loss in this iteration."""
         return 1.0
 
     def head_weight(self, step: Step) -> float:
-        """Further factor on the terms of a two-stage detector's RoI head in this iteration (0: its RPN alone)."""
+        """Return an additional factor on the terms of a two-stage detector's RoI head (0: only the RPN trains)."""
         return 1.0
 
     def adversary(self) -> nn.Module | None:
-        """Return a part, made in ``build``, that is trained against the student.
+        """Return the module, created in ``build``, that is trained against the student, or None.
 
-        It is in no optimizer but its own and gets no gradient of ``losses``, which may run through it.
+        Only its own optimizer updates it; ``losses`` may run through it but gives it no gradients.
         """
         return None
 
     def adversary_losses(self, step: Step) -> dict[str, Tensor]:
-        """Weighted scalar terms of the adversary, by name; the student's captures come detached.
+        """Return the weighted scalar terms of the adversary, by name; the student's captures are detached.
 
-        Called after the student's step of the same iteration, on what that step saw, outside of mixed
-        precision, with a generator of its own. Distributed, gradients are averaged over the processes.
+        Called after the student's step of the same iteration, with the same captures, outside of mixed
+        precision and with a separate generator. In distributed training, gradients are averaged over the processes.
         """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not define its losses()")
 
     def adversary_optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        """Return the adversary's own optimizer; its state is saved and resumed with the run.
+        """Return the adversary's optimizer; its state is saved and resumed with the run.
 
-        Its learning rates follow the run's schedule: multiplied, each iteration, by what the student's has
-        become of its peak.
+        Its learning rates follow the run's schedule: in each iteration they are multiplied by the ratio of the
+        student's learning rate to its peak.
         """
         raise NotImplementedError(f"{type(self).__name__} has an adversary but does not give its optimizer")
 
     def attention(self, step: Step) -> dict[str, Tensor]:
         """Return where the method attends, for ``kdbench show-mask``: name -> (B, h, w) weights in [0, 1].
 
-        Each map is drawn over the whole padded image, whatever its size. Empty: it has nothing to show.
-        It is asked without ``build``, as adapters are not kept with a run.
+        Each map is drawn over the whole padded image, whatever its size. An empty dict shows nothing.
+        It is called without ``build``, since adapters are not stored with a run.
         """
         return {}
 
     def notes(self) -> list[str]:
-        """Return what was chosen while building, a line each: printed and recorded."""
+        """Return one line per choice made in ``build``; the lines are printed and recorded."""
         return [f"{name}: {brief(part)}" for name, part in self.named_children()]
 
 
 def check_terms(terms: Any) -> None:
-    """Refuse what is no dict of scalar terms.
+    """Check that a method returned a dict of scalar terms.
 
     Args:
-        terms: What a method returned.
+        terms: Return value of the method.
 
     Raises:
-        TypeError: If it returned anything else.
+        TypeError: If it is anything else.
     """
     if not isinstance(terms, Mapping) or not all(isinstance(name, str) for name in terms):
         wrong = f"a {type(terms).__name__}"
@@ -178,7 +178,7 @@ def _kind(term: Any) -> str:
 
 
 def brief(module: nn.Module) -> str:
-    """Describe a module in one line: its parts, equal ones counted, with their settings."""
+    """Describe a module in one line: its parts with their settings, and equal parts counted."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         return _convolution(module)
     parts = [brief(part) for part in module.children()]

@@ -1,4 +1,4 @@
-"""The cells of a padded batch's maps that lie in an image."""
+"""Cells of a padded batch's maps that cover an image."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Size = tuple[int, int]
 
 
 def valid_cells(maps: Sequence[Tensor], sizes: Sequence[Size], strides: Sequence[int]) -> list[Tensor]:
-    """Return which cells of each map touch their image; the others see padding alone.
+    """Return which cells of each map touch their image; the others only cover padding.
 
     Args:
         maps: (B, ..., H, W) each.
-        sizes: Height and width of each of the B images, in input pixels; empty where no image is padded.
+        sizes: Height and width of each of the B images, in input pixels; empty if no image is padded.
         strides: Stride of each map, in input pixels.
 
     Returns:
@@ -28,24 +28,24 @@ def valid_cells(maps: Sequence[Tensor], sizes: Sequence[Size], strides: Sequence
 
 
 def masked(maps: Tensor, cells: Tensor | None) -> Tensor:
-    """Set a map to 0 where it sees padding alone.
+    """Set a map to 0 where it only covers padding.
 
     Args:
         maps: (B, C, H, W).
-        cells: (B, H, W) booleans, the cells that count; None: all.
+        cells: (B, H, W) booleans, the cells to keep; None: all.
 
     Returns:
-        (B, C, H, W); the other cells have a gradient of exactly 0.
+        (B, C, H, W); masked cells have a gradient of exactly 0.
     """
     return maps if cells is None else maps.masked_fill(~cells[:, None], 0)
 
 
 def _grid(level: Tensor) -> tuple[int, int, int]:
-    """B, H and W."""
+    """Return B, H and W."""
     return len(level), level.shape[-2], level.shape[-1]
 
 
 def _inside(grid: tuple[int, int, int], ends: Tensor) -> Tensor:
-    """(B, H, W) booleans: the cells before the first row and column outside, ``ends`` (B, 2)."""
+    """Return (B, H, W) booleans that are true before the end row and column of each image, ``ends`` (B, 2)."""
     rows, columns = (torch.arange(cells, device=ends.device) for cells in grid[1:])
     return (rows < ends[:, :1])[:, :, None] & (columns < ends[:, 1:])[:, None, :]

@@ -1,4 +1,4 @@
-"""What a method shares with the other processes of a distributed run; alone, nothing is sent."""
+"""Communication between the processes of a distributed run; in a single process nothing is sent."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch import Tensor, distributed
 
 
 def reduced(count: Tensor) -> Tensor:
-    """Return a normaliser as its mean over the processes; their sum counts as at least 1.
+    """Return the mean of a normaliser over the processes; the sum counts as at least 1.
 
-    Gradients are averaged over the processes. Divided by this mean, a sum over k processes of n images has the
-    gradient of one process with k n images. Every process must call it, as often as the others.
+    Gradients are averaged over the processes. If a sum is divided by this mean, k processes with n images each have
+    the gradient of one process with k n images. All processes must call this function equally often.
 
     Args:
-        count: Scalar, at least 0: how many cells, boxes or regions a sum is over. Receives no gradient.
+        count: Scalar, at least 0: number of cells, boxes or regions in a sum. Receives no gradient.
 
     Returns:
-        Scalar, in at least float32 where there are several processes.
+        Scalar; in at least float32 if there are several processes.
     """
     number = processes()
     if number == 1:
@@ -27,9 +27,9 @@ def reduced(count: Tensor) -> Tensor:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """Return the rows of all processes, those of the first process first, without gradient.
+    """Return the rows of all processes, in the order of the processes, without gradient.
 
-    Every process must call it, as often as the others.
+    All processes must call this function equally often.
 
     Args:
         rows: (N, ...); N may differ between the processes.
@@ -52,7 +52,7 @@ def gathered(rows: Tensor) -> Tensor:
 
 
 def processes() -> int:
-    """Return how many processes train together; 1 alone."""
+    """Return the number of processes that train together."""
     if distributed.is_available() and distributed.is_initialized():
         return int(distributed.get_world_size())
     return 1

@@ -1,4 +1,4 @@
-"""Which query of a DETR answers to which of another's: their orders mean nothing."""
+"""Matching of the queries of two DETRs, whose orders have no meaning."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def matched_queries(
     boxes: tuple[Tensor, Tensor],
     activation: Literal["softmax", "sigmoid"],
 ) -> Tensor:
-    """Return the teacher's query for each of the student's: the Hungarian matching of their predictions.
+    """Return the teacher's query for each of the student's, by Hungarian matching of their predictions.
 
-    The cost of two queries is the L1 distance of their class probabilities, plus 5 times that of their boxes, plus
-    2 (1 - their generalised IoU): DETR's matching, with the teacher's prediction in the place of an object. Each of
-    the teacher's queries is taken once at most.
+    The cost of a pair of queries is the L1 distance of their class probabilities, plus 5 times the L1 distance of
+    their boxes, plus 2 (1 - their generalised IoU): DETR's matching, with the teacher's predictions instead of
+    objects. Each of the teacher's queries is used at most once.
 
     Args:
         logits: The student's (B, Q, C) and the teacher's (B, P, C), P >= Q.
-        boxes: The student's (B, Q, 4) and the teacher's (B, P, 4), cx, cy, w, h as parts of the image's size.
-        activation: Of the logits.
+        boxes: The student's (B, Q, 4) and the teacher's (B, P, 4), cx, cy, w, h relative to the image's size.
+        activation: Activation of the logits.
 
     Returns:
         (B, Q) indices of the teacher's queries.

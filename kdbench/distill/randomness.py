@@ -1,8 +1,8 @@
-"""Random states as a function of what they are for, so that nothing depends on the order of calls.
+"""Random states that depend only on their purpose, so that the order of calls does not matter.
 
 Every consumer of randomness (initialisation, an image's augmentation, a student's step, a method's
 step) runs in a state seeded from the run's seed and its own key. An interrupted run therefore needs no
-saved state, and a method that draws numbers does not disturb the student beside it.
+saved state, and a method that draws numbers does not affect the student.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def seed_of(*key: int | str) -> int:
 
 
 def reseed(*key: int | str) -> None:
-    """Seed python's, numpy's and torch's generators from ``key``, for good."""
+    """Seed the generators of Python, numpy and torch from ``key``, permanently."""
     seed = seed_of(*key)
     random.seed(seed)
     np.random.seed(seed)
@@ -40,15 +40,15 @@ def reseed(*key: int | str) -> None:
 
 
 def generator(device: Device, *key: int | str) -> torch.Generator:
-    """Return a generator seeded from ``key``: it draws the numbers that torch draws after :func:`reseed`."""
+    """Return a generator seeded from ``key``, which draws the same numbers as torch after :func:`reseed`."""
     return devices.generator(device).manual_seed(seed_of(*key))
 
 
 @contextmanager
 def seeded(*key: int | str) -> Iterator[None]:
-    """Run a block with python's, numpy's and torch's generators seeded from ``key``; restore them after.
+    """Run a block with the generators of Python, numpy and torch seeded from ``key``, then restore them.
 
-    The generator of an accelerator in use is seeded as well.
+    The generator of an accelerator in use is also seeded.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     accelerator = devices.in_use()

@@ -15,10 +15,10 @@ from kdbench.distill.losses import at_least_float32
 
 
 def stride_of(features: Tensor, image_shape: tuple[int, int]) -> int:
-    """Stride of a map, in input pixels: the power of two that best explains its size.
+    """Return the stride of a map in input pixels: the power of two that best explains its size.
 
-    A network that pads halves n to ceil(n / 2), so the stride is exact for any image size; the smallest one
-    where several fit (maps of one cell).
+    A network with padding halves n to ceil(n / 2), so the stride is exact for any image size. If several strides
+    fit (maps of one cell), the smallest is returned.
 
     Args:
         features: (B, C, H, W).
@@ -38,18 +38,18 @@ def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def largest_overlap(boxes: Tensor, others: Tensor) -> Tensor:
-    """Largest IoU of each box (N, 4) with any of the others (G, 4): (N,), 0 where there are no others."""
+    """Return the largest IoU of each box (N, 4) with any of the others (G, 4): (N,), 0 if there are no others."""
     return functional.pad(overlaps(boxes, others), (0, 1)).amax(dim=1)
 
 
 def pooled_regions(features: Tensor, rois: Tensor, stride: int, size: int) -> Tensor:
-    """RoI-aligned regions of one map (half-pixel aligned, as mmdet pools them).
+    """Pool regions of one map by RoIAlign (with half-pixel alignment, like mmdet).
 
     Args:
         features: (B, C, H, W).
         rois: (R, 5) image, x1, y1, x2, y2.
         stride: The map's stride in input pixels.
-        size: Height and width of a region.
+        size: Height and width of a pooled region, in cells.
 
     Returns:
         (R, C, size, size), in at least float32.
@@ -64,15 +64,15 @@ def pooled_regions(features: Tensor, rois: Tensor, stride: int, size: int) -> Te
 
 
 def cells_inside(low: Tensor, high: Tensor, cells: int) -> Tensor:
-    """Which cells of one axis each region covers, at least one each.
+    """Return which cells along one axis each region covers, at least one per region.
 
     Args:
-        low: (R,) starts in cells, not rounded.
-        high: (R,) ends in cells, not rounded.
-        cells: Number of cells of the axis.
+        low: (R,) starts of the regions in cells, not rounded.
+        high: (R,) ends of the regions in cells, not rounded.
+        cells: Number of cells along the axis.
 
     Returns:
-        (R, cells) booleans: floor(low) up to, without, ceil(high), inside the axis.
+        (R, cells) booleans, true from floor(low) up to but excluding ceil(high), clipped to the axis.
     """
     first = low.floor().clamp(0, cells - 1)
     last = torch.maximum(high.ceil().clamp(max=cells), first + 1)
@@ -81,7 +81,7 @@ def cells_inside(low: Tensor, high: Tensor, cells: int) -> Tensor:
 
 
 def region_means(values: Tensor, rois: Tensor, stride: int) -> Tensor:
-    """Mean of a map over each region's own cells, whatever its size: no padding, no loop, no host sync.
+    """Return the mean of a map over the cells of each region, without padding, loops or synchronisation.
 
     Args:
         values: (B, H, W).
@@ -106,17 +106,17 @@ def region_means(values: Tensor, rois: Tensor, stride: int) -> Tensor:
 def coverage(
     rois: Tensor, batch: int, grid: tuple[int, int], stride: int, weights: Tensor | None = None
 ) -> Tensor:
-    """How many regions touch each cell of a map.
+    """Count the regions that touch each cell of a map.
 
     Args:
         rois: (R, 5) image, x1, y1, x2, y2; each touches at least one cell.
         batch: Number of images.
         grid: Height and width of the map, in cells.
         stride: The map's stride in input pixels.
-        weights: (R,) what each region counts; default: 1.
+        weights: (R,) weights of the regions; default: 1.
 
     Returns:
-        (B, H, W), in float32.
+        (B, H, W) counts, or sums of weights, in float32.
     """
     x1, y1, x2, y2 = (rois[:, 1:] / stride).unbind(dim=1)
     rows, columns = cells_inside(y1, y2, grid[0]).float(), cells_inside(x1, x2, grid[1]).float()
@@ -128,5 +128,5 @@ def coverage(
 
 
 def as_rois(boxes: Sequence[Tensor]) -> Tensor:
-    """One (N_i, 4) tensor an image -> (sum N_i, 5) image, x1, y1, x2, y2, in float32."""
+    """Convert one (N_i, 4) tensor per image to (sum N_i, 5) image, x1, y1, x2, y2, in float32."""
     return torch.cat([functional.pad(part.float(), (1, 0), value=image) for image, part in enumerate(boxes)])

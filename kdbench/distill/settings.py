@@ -1,4 +1,4 @@
-"""The settings that all code of a process shares: a method must leave them as they are."""
+"""Process-wide settings, which a method must not change."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SMALLEST = 5e-324
 
 
 class Setting(NamedTuple):
-    """One setting.
+    """A process-wide setting.
 
     Attributes:
-        title: Its name in a message.
-        read: Returns its value.
-        write: Sets it to a value that ``read`` returned.
+        title: Name in messages.
+        read: Function that returns the value.
+        write: Function that sets a value that ``read`` returned.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Setting(NamedTuple):
     write: Callable[[Any], object]
 
     def value(self) -> Any:
-        """Return its value, or why it has none: the working directory was removed, TF32 is set in two ways."""
+        """Return the value, or the error message if there is none, such as for a removed working directory."""
         try:
             return self.read()
         except (RuntimeError, OSError) as error:
@@ -40,12 +40,12 @@ class Setting(NamedTuple):
 
 
 def values() -> list[Any]:
-    """Return what the settings are now, in their order."""
+    """Return the current values of all settings, in order."""
     return [setting.value() for setting in settings()]
 
 
 def put_back(before: Sequence[Any]) -> list[str]:
-    """Make the settings what they were, and return what had changed, from which value to which."""
+    """Restore the settings, and return a description of each change, with both values."""
     changed = []
     for setting, was in zip(settings(), before, strict=True):
         if (now := setting.value()) != was:
@@ -56,10 +56,10 @@ def put_back(before: Sequence[Any]) -> list[str]:
 
 @contextmanager
 def noted(changed: set[str]) -> Iterator[None]:
-    """Put back the settings that a block changes.
+    """Restore the settings that a block changes.
 
     Args:
-        changed: Receives what was changed, from which value to which.
+        changed: Receives a description of each change, with both values.
     """
     before = values()
     try:
@@ -70,10 +70,10 @@ def noted(changed: set[str]) -> Iterator[None]:
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Run code that must leave the settings as they are; they are put back in any case.
+    """Run code that must not change the settings, and restore them in any case.
 
     Raises:
-        RuntimeError: If it does not, with what it changed.
+        RuntimeError: If the block changed settings; the message names them.
     """
     changed: set[str] = set()
     with noted(changed):
@@ -84,7 +84,7 @@ def unchanged() -> Iterator[None]:
 
 @cache
 def settings() -> Sequence[Setting]:
-    """Return the settings that change the numbers or the speed of others."""
+    """Return all settings that affect the results or the speed of other code."""
     return [
         Setting("the working directory", os.getcwd, os.chdir),
         Setting("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit),

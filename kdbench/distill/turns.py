@@ -1,8 +1,8 @@
-"""Takes turns: several trainings in one thread, each until it asks for its next batch.
+"""Runs several trainings in turns in one thread; each runs until it requests its next batch.
 
-A training's code does not change for it: where its loader would load, it waits for its turn, on a stack of its
-own (a greenlet). One lane runs at a time and nothing interrupts it between two batches, so what the libraries
-keep in globals is as in a run alone.
+The code of a training needs no change: where its loader would load a batch, it waits for its turn, on a stack of
+its own (a greenlet). Only one lane runs at a time, and nothing interrupts it between two batches, so the global
+state of libraries is the same as in a separate run.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from greenlet import getcurrent, greenlet
 T = TypeVar("T")
 Position = tuple[int, ...]
 START: Position = ()
-"""Position of a lane that has not begun: before every other."""
+"""Position of a lane that has not begun; it sorts before every other position."""
 
 
 class Stopped(BaseException):
-    """What a lane has for a result that others stopped, or that there was no room to begin."""
+    """Result of a lane that was stopped because of another, or that did not begin for lack of room."""
 
 
 @dataclass
@@ -37,10 +37,10 @@ class _Lane(Generic[T]):
 
 
 class Turns(Generic[T]):
-    """Runs bodies side by side, the one that is furthest behind first.
+    """Runs bodies side by side; the one that is furthest behind runs first.
 
-    Lanes that need the same batch therefore ask for it one after the other, and lanes that were resumed at
-    different iterations meet.
+    Lanes that need the same batch therefore request it one after the other, and lanes that were resumed at
+    different iterations catch up with each other.
     """
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class Turns(Generic[T]):
         """Run every body to its end.
 
         Args:
-            bodies: Name of a lane -> what it does.
-            stop_on: What stops all lanes where one raises it; anything else ends that lane alone.
-            room: Asked when the first lane has had its first batch: how many more lanes there is room for. Those
-                after them do not begin.
+            bodies: Name of a lane -> function to run.
+            stop_on: Exceptions that stop all lanes; any other exception only ends the lane that raises it.
+            room: Function that returns how many more lanes there is room for, called when the first lane has
+                processed its first batch. The remaining lanes do not begin.
 
         Returns:
-            Name -> what its body returned or raised.
+            Name -> return value or exception of its body.
         """
         self._hub = getcurrent()
         self._lanes = [_Lane(name, greenlet(self._guarded(body))) for name, body in bodies.items()]
@@ -75,7 +75,7 @@ class Turns(Generic[T]):
         return {lane.name: lane.outcome() for lane in self._lanes}
 
     def wait(self, *position: int) -> None:
-        """Let the lanes go first that are behind this position; called from within a body."""
+        """Let the lanes that are behind this position run first; called from within a body."""
         lane = self._running()
         lane.position = position
         lane.waits += 1
@@ -83,7 +83,7 @@ class Turns(Generic[T]):
 
     @property
     def position(self) -> Position:
-        """Where the running lane waited last."""
+        """Position at which the running lane last waited."""
         return self._running().position
 
     def _running(self) -> _Lane[T]:
@@ -101,7 +101,7 @@ class Turns(Generic[T]):
     def _begin_with(
         self, first: _Lane[T], room: Callable[[], int], stop_on: tuple[type[BaseException], ...]
     ) -> None:
-        """Let the first lane finish a step, then stop those before they begin that there is no room for."""
+        """Let the first lane finish a step, then stop the lanes for which there is no room before they begin."""
         while not first.stack.dead and first.waits < 2:
             self._step(first, stop_on)
         if not first.stack.dead:
@@ -134,6 +134,6 @@ class Turns(Generic[T]):
 
 
 class _Ended:
-    """Stands for the stack of a lane that never began."""
+    """Placeholder for the stack of a lane that never began."""
 
     dead = True

@@ -1,4 +1,4 @@
-"""What an executor is, and what its workers end with."""
+"""The base class of executors, and the exit codes of workers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DONE = 0
 FAILED = 1
 """Some failed, which is recorded."""
 REFUSED = 2
-"""A user's mistake: some cells cannot be run, and have no record."""
+"""Some cells cannot be run, by a user's mistake, and have no record."""
 HELD = 10
 """Nothing was run: another process runs the cells, or trains what they need."""
 INTERRUPTED = 75
-"""It was stopped, and can be resumed."""
+"""It was stopped and can be resumed."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker gets.
+    """The resources of one worker.
 
     Attributes:
         gpus: GPUs: 0, 1, or less than 1 where several workers share one.
@@ -40,8 +40,8 @@ class Ended:
     """A worker that has ended.
 
     Attributes:
-        handle: As ``Executor.submit`` gave it.
-        code: Its exit code; None where it has none, since it was killed or its machine was lost.
+        handle: What ``Executor.submit`` returned.
+        code: Its exit code; None if it was killed or its machine was lost.
         how: How it ended, for people: ``exit code 1``, ``killed by SIGKILL``.
     """
 
@@ -64,16 +64,16 @@ class Executor(ABC):
     Args:
         slots: How many workers may run at once; None: what fits.
         device: Type of the device; None: the accelerator where there is one.
-        options: Those of its card.
+        options: Options of its card.
 
     Raises:
-        UserError: If that cannot be had.
+        UserError: If the executor cannot be used.
     """
 
     slots: int
     """How many workers may run at once."""
     resources: Resources
-    """What a worker gets."""
+    """Resources of each worker."""
 
     def __init__(self, slots: int | None, device: str | None, **options: Any) -> None:
         raise NotImplementedError
@@ -84,7 +84,7 @@ class Executor(ABC):
 
         Args:
             command: Program and arguments; paths in it are relative to this process's directory.
-            resources: What it gets.
+            resources: Its resources.
             log: File that its output is appended to.
         """
 
@@ -98,4 +98,4 @@ class Executor(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what the executor holds; workers that still run are asked to end."""
+        """Release what the executor holds; workers that still run are asked to end."""

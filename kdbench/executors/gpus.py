@@ -20,7 +20,7 @@ BUSY = 80.0
 """Utilisation, percent, from which on a GPU is full."""
 WINDOW = 30
 """Samples that a decision is made on."""
-EVERY = 1.0
+SAMPLE_EVERY = 1.0
 """Seconds between two samples, at least."""
 GROWTH = 1.05
 """Memory that grows by this factor between samples says that a worker is not in the middle of its training yet."""
@@ -30,7 +30,7 @@ SPARE = 1.25
 
 @dataclass
 class Gpu:
-    """A GPU and what was seen of it.
+    """A GPU and its samples.
 
     Attributes:
         name: As ``CUDA_VISIBLE_DEVICES`` names it.
@@ -51,7 +51,7 @@ class Gpu:
     seen: list[Sample] = field(default_factory=list)
 
     def saw(self, sample: Sample) -> None:
-        """Take in a sample."""
+        """Add a sample."""
         if self.workers:
             self.each = max(self.each, (sample.used - self.others) / self.workers)
         else:
@@ -112,13 +112,13 @@ class Gpus:
         gpu.seen = []
 
     def forget(self) -> None:
-        """Judge by what is seen from now on, since workers go on to something else."""
+        """Drop all samples, since the workers go on to something else."""
         for gpu in self._gpus:
             gpu.seen = []
 
     def look(self) -> None:
-        """Sample the GPUs, unless that was done a moment ago or nobody needs it."""
-        if self._sensors is None or time.monotonic() - self._looked < EVERY:
+        """Take a sample of the GPUs, unless that was done a moment ago or nobody needs it."""
+        if self._sensors is None or time.monotonic() - self._looked < SAMPLE_EVERY:
             return
         self._looked = time.monotonic()
         try:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import signal
-import subprocess
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +12,12 @@ from pathlib import Path
 from kdbench import devices
 from kdbench.executors.base import INTERRUPTED, Ended, Executor, Resources
 from kdbench.executors.gpus import Gpus
+from kdbench.executors.process import WorkerProcess
 from kdbench.threads import chosen, cores, variables
-
-LEASH = "KDBENCH_LEASH"
-"""Environment variable: descriptor of a pipe that closes when the sweep is gone, and the worker stops then."""
 
 
 class Local(Executor):
-    """Processes on this machine.
-
-    Each is in a session of its own, so that Ctrl-C reaches it through :meth:`cancel` alone, once.
+    """Processes on this machine. Ctrl-C reaches them through :meth:`cancel` only.
 
     Args:
         slots: Processes at once, dealt out over the GPUs where there are any; default: one a core, or as many as
@@ -39,12 +33,11 @@ class Local(Executor):
             gpus=min(1.0, len(names) / self.slots), cores=chosen() or max(1, cores() // self.slots)
         )
         self._made = 0
-        self._waiting: dict[str, tuple[Sequence[str], dict[str, str], Path]] = {}
-        """Handle -> command, environment and log of a process that no GPU has had room for."""
+        self._waiting: dict[str, WorkerProcess] = {}
+        """Handle -> process that no GPU has had room for."""
         self._gpu_of: dict[str, str] = {}
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, WorkerProcess] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
-        self._leash, self._grip = os.pipe()
 
     def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
         """Start a process, at once or as soon as a GPU has room for it."""
@@ -52,7 +45,7 @@ class Local(Executor):
             self._gpus.forget()
         self._made += 1
         handle = str(self._made)
-        self._waiting[handle] = command, {**variables(resources.cores), LEASH: str(self._leash)}, log
+        self._waiting[handle] = WorkerProcess(command, Path.cwd(), variables(resources.cores), log)
         self._start()
         return handle
 
@@ -74,50 +67,30 @@ class Local(Executor):
         return found
 
     def cancel(self, handle: str, *, now: bool) -> None:
-        """SIGTERM, on which a worker writes a checkpoint; or SIGKILL to all that it has started."""
+        """Send SIGTERM, on which a worker writes a checkpoint; or SIGKILL to all that it has started."""
         if self._waiting.pop(handle, None):
             self._ended.put(Ended(handle, INTERRUPTED, "not started"))
-        process = self._processes.get(handle)
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if now:
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.send_signal(signal.SIGTERM)
+        if handle in self._processes:
+            self._processes[handle].stop(now=now)
 
     def close(self) -> None:
-        """Let go of the leash."""
-        os.close(self._grip)
-        os.close(self._leash)
+        """Ask the processes that still run to end."""
+        for handle in [*self._waiting, *self._processes]:
+            self.cancel(handle, now=False)
 
     def _start(self) -> None:
         """Start what waits, as far as there is room."""
-        for handle, (command, environment, log) in list(self._waiting.items()):
+        for handle, process in list(self._waiting.items()):
             if self._gpus:
                 gpu = self._gpus.take()
                 if gpu is None:
                     return
-                self._gpu_of[handle] = environment["CUDA_VISIBLE_DEVICES"] = gpu
-            del self._waiting[handle]
-            process = self._processes[handle] = self._process(command, environment, log)
+                self._gpu_of[handle] = process.environment["CUDA_VISIBLE_DEVICES"] = gpu
+            self._processes[handle] = self._waiting.pop(handle)
+            process.start()
             threading.Thread(target=self._await, args=(handle, process), daemon=True).start()
 
-    def _process(
-        self, command: Sequence[str], environment: dict[str, str], log: Path
-    ) -> subprocess.Popen[bytes]:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **environment},
-                start_new_session=True,
-                pass_fds=(self._leash,),
-            )
-
-    def _await(self, handle: str, process: subprocess.Popen[bytes]) -> None:
+    def _await(self, handle: str, process: WorkerProcess) -> None:
         self._ended.put(Ended.process(handle, process.wait()))
 
 

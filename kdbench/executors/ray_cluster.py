@@ -25,9 +25,10 @@ import ray
 from ray.exceptions import RayError
 
 from kdbench import devices
-from kdbench.errors import ArgumentError, UserError
+from kdbench.errors import ArgumentError, UserError, reason
 from kdbench.executors.base import Ended, Executor, Resources
-from kdbench.executors.kept_process import KeptProcess
+from kdbench.executors.process import WorkerProcess
+from kdbench.text import LONGEST, line
 from kdbench.threads import variables
 
 HOST_AND_PORT = re.compile(r"\[?([\w.:-]+?)\]?:(\d+)")
@@ -82,10 +83,10 @@ class Ray(Executor):
     def submit(self, command: Sequence[str], resources: Resources, log: Path) -> str:
         """Start an actor as soon as Ray has room for it."""
         given = {name: value for name, value in os.environ.items() if name.startswith("KDBENCH_")}
-        made: Any = ray.remote(KeptProcess).options(
+        made: Any = ray.remote(WorkerProcess).options(
             num_cpus=resources.cores,
             num_gpus=resources.gpus,
-            max_concurrency=2,  # it is told to stop while it runs
+            max_concurrency=2,  # it is asked to stop while it runs
             max_restarts=0,
         )
         actor: Any = made.remote(command, Path.cwd(), {**given, **variables(resources.cores)}, log)
@@ -134,12 +135,7 @@ class Ray(Executor):
             ended = Ended.process(handle, ray.get(reference))
         except (RayError, OSError) as error:
             cause = getattr(error, "cause", None)
-            how = (
-                f"{type(cause).__name__}: {_line(cause)}"
-                if cause
-                else f"lost ({type(error).__name__} of Ray)"
-            )
-            return Ended(handle, None, how)
+            return Ended(handle, None, reason(cause) if cause else f"lost ({type(error).__name__} of Ray)")
         ray.kill(actor)
         return ended
 
@@ -148,16 +144,15 @@ def _connect(address: str | None) -> None:
     where = address or os.environ.get("RAY_ADDRESS") or "this machine"
     try:
         if match := HOST_AND_PORT.fullmatch(where):
-            socket.create_connection(
-                (match[1], int(match[2])), timeout=10
-            ).close()  # Ray would try for minutes
+            address_of_head = (match[1], int(match[2]))
+            socket.create_connection(address_of_head, timeout=10).close()  # Ray would try for minutes
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"no Ray cluster at {where}: {_line(error)}") from error
+        raise UserError(f"no Ray cluster at {where}: {line(str(error), LONGEST)}") from error
 
 
 def _room(node: Mapping[str, float], resources: Resources) -> int:
-    """How many workers fit on a node that is empty."""
+    """Return how many workers fit on an empty node."""
     rooms = [node.get("CPU", 0) // resources.cores]
     if resources.gpus:
         rooms.append(node.get("GPU", 0) / resources.gpus)
@@ -176,7 +171,3 @@ def _shares(nodes: Sequence[Mapping[str, float]], slots: int | None, cores: int 
     beside = min(node.get("CPU", 0) // (node["GPU"] * workers) for node in nodes)
     gpus = GRAINS // workers / GRAINS
     return Resources(gpus=gpus, cores=cores or max(1, int(beside)))
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -47,6 +47,26 @@ def executor_of(selector: str, slots: int | None, device: str | None) -> Executo
         return Guarded(executor(slots, device, **dict(options)), offer.title)
 
 
+def device_of(device: str | None, executor: str) -> str:
+    """Return the type of device that a sweep's workers use, which is a part of their cells' identity.
+
+    Args:
+        device: As asked for; None: that of this machine.
+        executor: Selector of the executor.
+
+    Raises:
+        UserError: If the executor is unknown, the workers are elsewhere and no device is given, or this machine
+            does not have it.
+    """
+    if registry().executor(parse(executor)[0]).value.name == "local":
+        return devices.choose(device)
+    if device is None:
+        why = "name the device that its workers have as well, cuda or cpu."
+        raise ArgumentError(("executor", "device"), why)
+    devices.check(device)
+    return device
+
+
 class Guarded(Executor):
     """An executor whose errors and invalid results are reported under its plugin's name.
 

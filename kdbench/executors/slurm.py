@@ -2,8 +2,8 @@
 
 What the sweep submits at once becomes one job array; later packs, which wait for a slot or for a teacher, become
 arrays or jobs of their own. A job that is preempted writes a checkpoint and is queued again, and so is one that
-comes to its time limit, up to three times; then, and when it is lost, the sweep submits its cells anew. A job that
-is queued again goes on from its checkpoint.
+comes to its time limit, up to three times; then, and when it is lost, the sweep submits its cells again. A job that
+is queued again resumes from its checkpoint.
 
 Jobs outlive a sweep that is killed: they write their records, and the same sweep started again runs what is left.
 
@@ -31,13 +31,14 @@ from kdbench.errors import ArgumentError, UserError
 from kdbench.executors import SlurmOptions
 from kdbench.executors.base import Ended, Executor, Resources
 from kdbench.executors.slurm_job import STOP, SlurmJob, SlurmWorker
+from kdbench.text import LONGEST, line
 from kdbench.threads import variables
 
 JOBS = 16
 """Jobs at once unless the slots are given."""
 CPU_CORES, GPU_CORES = 1, 4
 """CPU cores of a worker without and with a GPU unless its option says otherwise."""
-EVERY = 5.0
+QUERY_EVERY = 5.0
 """Least seconds between two queries of Slurm, which reports nothing by itself."""
 LATE = 60.0
 """Seconds in which the result of a job that has ended well may become visible on a network file system."""
@@ -124,11 +125,11 @@ class Slurm(Executor):
         except (FailedJobError, OSError) as error:
             for handle in waiting:
                 self._jobs.pop(handle, None)
-            raise UserError(f"Slurm's sbatch refused a job: {_line(error)}") from error
+            raise UserError(f"Slurm's sbatch refused a job: {line(str(error), LONGEST)}") from error
 
     def _look(self) -> list[Ended]:
         """Ask Slurm, unless that was done a moment ago."""
-        if not self._jobs or time.monotonic() - self._looked < EVERY:
+        if not self._jobs or time.monotonic() - self._looked < QUERY_EVERY:
             return []
         self._looked = time.monotonic()
         states = _states()
@@ -175,7 +176,7 @@ def _portions(handles: Sequence[str], size: int) -> Iterator[list[str]]:
 
 
 def _parameters(given: SlurmOptions, resources: Resources) -> dict[str, Any]:
-    """Submitit's parameters, of which some are sbatch's."""
+    """Return submitit's parameters, some of which are sbatch's."""
     parameters = {
         "job_name": "kdbench",
         "partition": given.partition,
@@ -195,7 +196,7 @@ def _parameters(given: SlurmOptions, resources: Resources) -> dict[str, Any]:
 
 
 def _states() -> dict[str, str] | None:
-    """Job -> state, of this user's jobs that Slurm still knows; None where it does not answer."""
+    """Return the state of each of this user's jobs that Slurm still knows; None if it does not answer."""
     done = _slurm(
         "squeue", f"--user={os.getuid()}", "--states=all", "--array", "--noheader", "--format=%i %T"
     )
@@ -211,7 +212,3 @@ def _scancel(*arguments: str) -> None:
 def _slurm(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command, in a session of its own so that Ctrl-C in a terminal does not reach it."""
     return subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -16,7 +16,7 @@ import submitit
 from submitit.core.utils import DelayedSubmission
 
 from kdbench.executors.base import INTERRUPTED
-from kdbench.executors.kept_process import KeptProcess
+from kdbench.executors.process import WorkerProcess
 
 STOP = signal.SIGUSR1
 """From the executor: write a checkpoint and end for good."""
@@ -40,15 +40,15 @@ class SlurmWorker:
     environment: Mapping[str, str]
     log: Path
 
-    def process(self) -> KeptProcess:
+    def process(self) -> WorkerProcess:
         """Return the worker's process, not started."""
         ignored = (STOP, OUT_OF_TIME)
-        return KeptProcess(self.command, self.folder, self.environment, self.log, ignored=ignored)
+        return WorkerProcess(self.command, self.folder, self.environment, self.log, ignored=ignored)
 
 
 @dataclass
 class SlurmJob:
-    """Workers side by side in a job. Submitit calls it, and pickles it anew when the job is to be queued again.
+    """Workers side by side in a job. Submitit calls it, and pickles it again when the job is to be queued again.
 
     Slurm sends its signals to all processes of a job. The workers hear SIGTERM, on which they write checkpoints;
     the other two are passed on here. A worker that has heard SIGTERM although nobody stopped it was preempted:
@@ -60,7 +60,7 @@ class SlurmJob:
     """
 
     workers: Sequence[SlurmWorker]
-    processes: Sequence[KeptProcess] = field(default=(), init=False)
+    processes: Sequence[WorkerProcess] = field(default=(), init=False)
 
     def __call__(self) -> list[int]:
         """Run the workers. Returns their codes, each ``-n`` after signal n."""
@@ -68,7 +68,7 @@ class SlurmJob:
         self.processes = [worker.process() for worker in self.workers]
         signal.signal(STOP, self._stop)
         with ThreadPoolExecutor(len(self.processes)) as pool:
-            codes = list(pool.map(KeptProcess.run, self.processes))
+            codes = list(pool.map(WorkerProcess.run, self.processes))
         ended = zip(codes, self.processes, strict=True)
         preempted = any(code in (INTERRUPTED, -signal.SIGTERM) and not each.asked for code, each in ended)
         if preempted and _runs():
@@ -89,7 +89,7 @@ class SlurmJob:
 
 
 def _runs() -> bool:
-    """Whether this job still runs as Slurm sees it: it is neither queued again already nor cancelled."""
+    """Return whether Slurm sees this job as running: neither queued again already nor cancelled."""
     command = ["squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.split() == ["RUNNING"]

@@ -8,18 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+EXACT = 2.0**53
+"""From here on neighbouring whole numbers are the same as float64."""
 
 
 def table(values: Any, columns: int, what: str) -> Array:
-    """Return ``values`` as an (N, ``columns``) array of finite numbers; nothing at all has N = 0.
+    """Return ``values`` as an (N, ``columns``) array of finite numbers below 2^53; an empty input gives N = 0.
+
+    Floating-point numbers no longer tell larger ones apart, such as hashes used as ids of images.
 
     Args:
         values: Array or nested sequence.
         columns: Number of columns.
-        what: What the rows are, for the message.
+        what: Name of the rows, for messages.
 
     Raises:
-        ValueError: If the shape is another or a number is not finite.
+        ValueError: If the shape is wrong or a number is not finite or too large.
     """
     array = np.asarray(values, np.float64)
     if array.size == 0:
@@ -28,6 +32,8 @@ def table(values: Any, columns: int, what: str) -> Array:
         raise ValueError(f"the {what} have shape {array.shape}: give (N, {columns})")
     if not np.isfinite(array).all():
         raise ValueError(f"the {what} hold a number that is not finite")
+    if (np.abs(array) >= EXACT).any():
+        raise ValueError(f"the {what} hold a number of 2^53 or more: number the images from 0")
     return array
 
 
@@ -37,7 +43,7 @@ def corners(boxes: Array) -> Array:
 
 
 def areas(boxes: Array, pixel: float = 0.0) -> Array:
-    """Return the (N,) areas of boxes; ``pixel`` is 1 where both corners are pixels of the box."""
+    """Return the (N,) areas of boxes; ``pixel`` is 1 if both corners are pixels of the box."""
     return (boxes[:, 2] - boxes[:, 0] + pixel) * (boxes[:, 3] - boxes[:, 1] + pixel)
 
 
@@ -50,7 +56,7 @@ def intersections(first: Array, second: Array, pixel: float = 0.0) -> Array:
 
 
 def overlaps(first: Array, second: Array, pixel: float = 0.0) -> Array:
-    """Return the (N, M) intersections over unions, 0 where nothing is shared; ``pixel`` as in :func:`areas`."""
+    """Return the (N, M) intersections over unions; ``pixel`` as in :func:`areas`."""
     shared = intersections(first, second, pixel)
     united = areas(first, pixel)[:, None] + areas(second, pixel)[None] - shared
     return ratio(shared, united)

@@ -10,32 +10,34 @@ import numpy.typing as npt
 from kdbench.metrics.boxes import Array, corners, coverage, overlaps, table
 
 MINIMUM_HEIGHT = 40.0
-"""Height in pixels under which a detection is dropped: 50 / 1.25, of the subset "Reasonable"."""
+"""Minimum height of a detection in pixels, 50 / 1.25 for the subset "Reasonable"; lower ones are dropped."""
 REFERENCES = 10.0 ** np.arange(-2, 0.25, 0.25)
 """False positives per image at which the miss rate is read: nine, from 0.01 to 1."""
 FLOOR = 1e-10
-"""Least miss rate whose logarithm is taken."""
+"""Lower bound of the miss rates before taking logarithms."""
 
 
 def log_average_miss_rate(truth: Any, detections: Any, *, frames: int, overlap: float = 0.5) -> float:
     """Return the log-average miss rate, as bbGt.m of Piotr Dollar's toolbox computes it. Lower is better.
 
-    The geometric mean of the miss rates at 0.01 to 1 false positives per image. In each frame the detections, by
-    descending score, take the free target that they overlap most; one that finds none, but lies in an ignored
-    box with the share ``overlap`` of its own area, counts nowhere. Detections under 40 pixels high are dropped;
-    boxes are used as given (the width of pedestrians, 0.41 of the height, is the caller's business).
+    This is the geometric mean of the miss rates at 0.01 to 1 false positives per image. In each frame the
+    detections, by descending score, are matched to the free target that they overlap most. A detection that is not
+    matched is ignored if at least the share ``overlap`` of its own area lies in an ignored box. Detections below 40
+    pixels high are dropped. Boxes are used as given; the caller must set the width of pedestrians, which is 0.41 of
+    the height.
 
     Args:
         truth: (N, 6) rows of frame number, x, y, width, height in pixels, 1 if ignored else 0.
         detections: (M, 6) rows of frame number, x, y, width, height in pixels, score.
-        frames: Number of frames judged, those without boxes included.
-        overlap: Least overlap of a match.
+        frames: Number of evaluated frames, including those without boxes.
+        overlap: Minimum overlap of a match.
 
     Returns:
         A fraction; 1 without detections, NaN without a target.
 
     Raises:
-        ValueError: If an array has another shape, a number is not finite, or there are fewer frames than named.
+        ValueError: If an array has a wrong shape, a number is not finite, or ``frames`` is less than the arrays
+            have.
     """
     boxes, found = table(truth, 6, "boxes"), table(detections, 6, "detections")
     named = len(np.unique(np.concatenate([boxes[:, 0], found[:, 0]])))
@@ -70,7 +72,7 @@ def match(boxes: Array, found: Array, overlap: float) -> npt.NDArray[np.int64]:
     Args:
         boxes: (N, 6) as in :func:`log_average_miss_rate`.
         found: (M, 6) by descending score.
-        overlap: Least overlap of a match.
+        overlap: Minimum overlap of a match.
     """
     ignored = boxes[:, 5] != 0
     shares = overlaps(corners(found[:, 1:5]), corners(boxes[~ignored, 1:5]))
@@ -79,7 +81,7 @@ def match(boxes: Array, found: Array, overlap: float) -> npt.NDArray[np.int64]:
     states[covered.max(axis=1, initial=0) >= overlap] = -1
     for index, row in enumerate(shares):
         if row.max(initial=0) >= overlap:
-            # of targets overlapped equally, the official code takes the last
+            # the official code takes the last of equally overlapped targets
             taken = len(row) - 1 - row[::-1].argmax()
             shares[:, taken] = -1
             states[index] = 1

@@ -1,4 +1,4 @@
-"""Average precision of a curve of recall and precision."""
+"""Average precision from a precision-recall curve."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdbench.metrics.boxes import Array
 
 
 def area(recall: Array, precision: Array) -> float:
-    """Return the area under the curve, after each precision is raised to the greatest at any higher recall.
+    """Return the area under the curve, after raising each precision to the maximum at any higher recall.
 
     Args:
         recall: (N,) ascending, in [0, 1].
@@ -21,6 +21,6 @@ def area(recall: Array, precision: Array) -> float:
 
 
 def at_points(recall: Array, precision: Array, points: int) -> float:
-    """Return the mean of the greatest precision from each of ``points`` evenly spaced recalls on."""
+    """Return the mean over ``points`` evenly spaced recalls of the maximum precision at this or a higher recall."""
     levels = np.arange(points) * (1 / (points - 1))
     return float(np.mean([precision[recall >= level].max(initial=0.0) for level in levels]))

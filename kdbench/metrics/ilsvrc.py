@@ -10,27 +10,27 @@ from kdbench.metrics.boxes import Array, overlaps, ratio, table
 from kdbench.metrics.curves import area
 
 TOLERANCE = 10.0
-"""Pixels by which a small box may be missed: it lowers the overlap that is asked for."""
+"""Tolerance in pixels for small boxes, which lowers the required overlap."""
 
 
 def ilsvrc_ap(truth: Any, detections: Any, *, overlap: float = 0.5) -> float:
     """Return the average precision of one class, as the development kit of ILSVRC (DET) computes it.
 
-    Detections of all images are judged by descending score (equal ones in the order given). Each takes the free box
-    of its image that it overlaps most, of those that it overlaps enough: by ``overlap``, or, of a box of w x h
-    pixels, by wh / ((w + 10) (h + 10)) where that is less. Unlike in VOC it may take the next best box where the
-    best is taken. Corners are pixels of the box (a side is x2 - x1 + 1).
+    Detections of all images are processed by descending score (ties in the order given). Each is matched to the
+    free box of its image that it overlaps most, among those that it overlaps enough: by ``overlap`` or, for a box
+    of w x h pixels, by wh / ((w + 10) (h + 10)) if that is less. Unlike in VOC, it is matched to the next best box
+    if the best is taken. Corners are pixels of the box (a side is x2 - x1 + 1).
 
     Args:
         truth: (N, 5) rows of image number, x1, y1, x2, y2 in pixels.
         detections: (M, 6) rows of image number, x1, y1, x2, y2 in pixels, score.
-        overlap: Least intersection over union of a match with a large box.
+        overlap: Minimum intersection over union of a match with a large box.
 
     Returns:
-        A fraction, the area under the curve; 0 without detections, NaN without a box.
+        The area under the curve, a fraction; 0 without detections, NaN without a box.
 
     Raises:
-        ValueError: If an array has another shape or a number is not finite.
+        ValueError: If an array has a wrong shape or a number is not finite.
     """
     boxes, found = table(truth, 5, "boxes"), table(detections, 6, "detections")
     if len(boxes) == 0:

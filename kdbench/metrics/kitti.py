@@ -12,14 +12,14 @@ import numpy as np
 from kdbench.metrics.boxes import Array, coverage, overlaps
 
 OVERLAPS = {"Car": 0.7, "Pedestrian": 0.5, "Cyclist": 0.5}
-"""Judged class -> intersection over union that a match must exceed."""
+"""Evaluated class -> intersection over union that a match must exceed."""
 NEIGHBOURS = {"Car": "van", "Pedestrian": "person_sitting", "Cyclist": None}
-"""Judged class -> the class whose boxes may be found or not."""
+"""Evaluated class -> neighbouring class, whose boxes are ignored."""
 SLOTS = 41
 
 
 class Level(NamedTuple):
-    """A level of difficulty: least height in pixels, greatest occlusion and truncation of a target."""
+    """A level of difficulty: minimum height in pixels, maximum occlusion and truncation of a target."""
 
     height: int
     occlusion: int
@@ -41,10 +41,10 @@ class Objects:
 
 
 class _Frame(NamedTuple):
-    """What matching needs of a frame at a level: the boxes and detections that take part, and what overlaps.
+    """The boxes and detections of a frame that take part at a level, and their overlaps.
 
-    ``targets`` holds, for each box, whether it is ignored and its (detection, overlap) candidates in order;
-    ``stuff`` holds, for each DontCare region, the detections that lie in it.
+    ``targets`` has, for each box, whether it is ignored and its (detection, overlap) candidates in order;
+    ``stuff`` has, for each DontCare region, the detections inside it.
     """
 
     targets: list[tuple[bool, list[tuple[int, float]]]]
@@ -58,17 +58,17 @@ def kitti_ap(truth: str | Path, detections: str | Path, name: str) -> dict[str, 
     """Return the average precision of a class at each level, as the C++ development kit computes it.
 
     Args:
-        truth: Folder of label files (``000000.txt``): all of them are judged.
-        detections: Folder of result files of the same names, one for each label file (empty where nothing was
-            found), with the score as the 16th column.
+        truth: Folder of label files (``000000.txt``), all of which are evaluated.
+        detections: Folder of result files with the same names, one per label file (empty if there are no
+            detections), with the score as the 16th column.
         name: ``Car``, ``Pedestrian`` or ``Cyclist``.
 
     Returns:
         ``AP11/LEVEL`` (11 recalls, the benchmark until October 2019) and ``AP40/LEVEL`` (40 recalls, since) for the
-        levels easy, moderate and hard -> fraction; 0 without a target that is found.
+        levels easy, moderate and hard -> fraction; 0 if no target is found.
 
     Raises:
-        ValueError: If the class is another, a file is missing, or a line is malformed.
+        ValueError: If the class is unknown, a file is missing, or a line is malformed.
     """
     if name not in OVERLAPS:
         raise ValueError(f"KITTI judges {', '.join(OVERLAPS)}: not {name!r}")
@@ -76,7 +76,7 @@ def kitti_ap(truth: str | Path, detections: str | Path, name: str) -> dict[str, 
 
 
 def averages(frames: Sequence[tuple[Objects, Objects]], name: str) -> dict[str, float]:
-    """Return what :func:`kitti_ap` does, of the truth and the detections of each frame."""
+    """Return the same as :func:`kitti_ap`, for the truth and the detections of each frame."""
     result = {}
     for level, limits in LEVELS.items():
         precision = precisions(frames, name, limits)
@@ -100,7 +100,7 @@ def _pairs(truth: Path, detections: Path) -> Iterable[tuple[Objects, Objects]]:
 
 
 def read_objects(path: Path, *, scored: bool) -> Objects:
-    """Read a label file, or a result file with scores. Raises ValueError where a line is malformed."""
+    """Read a label file, or a result file with scores. Raises ValueError if a line is malformed."""
     columns = 16 if scored else 15
     types, rows = [], []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -121,12 +121,12 @@ def read_objects(path: Path, *, scored: bool) -> Objects:
 
 
 def precisions(frames: Iterable[tuple[Objects, Objects]], name: str, level: Level) -> Array:
-    """Return the 41 precisions of a class at recalls 0, 1/40, ..., 1 (0 where the recall is not reached).
+    """Return the 41 precisions of a class at recalls 0, 1/40, ..., 1 (0 for recalls that are not reached).
 
     Args:
         frames: Truth and detections of each frame.
         name: A class of :data:`OVERLAPS`.
-        level: What a target must be like.
+        level: Level of difficulty.
     """
     prepared = [_prepare(labels, found, name, level) for labels, found in frames]
     targets = sum(not ignored for frame in prepared for ignored, _ in frame.targets)
@@ -140,7 +140,7 @@ def precisions(frames: Iterable[tuple[Objects, Objects]], name: str, level: Leve
 
 
 def thresholds(scores: list[float], targets: int) -> list[float]:
-    """Return the scores, at most 41 and descending, at which the recall comes closest to 0, 1/40, ..., 1."""
+    """Return the scores, at most 41 and descending, at which the recall is closest to 0, 1/40, ..., 1."""
     kept: list[float] = []
     recall = 0.0
     ordered = sorted(scores, reverse=True)
@@ -155,11 +155,11 @@ def thresholds(scores: list[float], targets: int) -> list[float]:
 
 
 def _prepare(labels: Objects, found: Objects, name: str, level: Level) -> _Frame:
-    """Select what takes part at a level, and what overlaps enough."""
+    """Select the boxes and detections that take part at a level, and those that overlap enough."""
     least = OVERLAPS[name]
     small = (np.trunc(np.abs(found.boxes[:, 1] - found.boxes[:, 3])) < level.height).tolist()
     ours = [kind == name.lower() for kind in found.types]
-    # a small detection takes part whatever its class is: so does the official code
+    # a small detection takes part whatever its class, as in the official code
     taking = [index for index in range(len(ours)) if small[index] or ours[index]]
     shares = overlaps(found.boxes, labels.boxes)
     targets = []
@@ -175,7 +175,7 @@ def _prepare(labels: Objects, found: Objects, name: str, level: Level) -> _Frame
 
 
 def _ignored(labels: Objects, name: str, level: Level) -> list[bool | None]:
-    """Return for each box whether it may be found or not (True), must be found (False) or is no matter (None)."""
+    """Return for each box whether it is ignored (True), is a target (False) or does not take part (None)."""
     heights = labels.boxes[:, 3] - labels.boxes[:, 1]
     hard = (
         (labels.occlusion > level.occlusion)
@@ -190,7 +190,7 @@ def _ignored(labels: Objects, name: str, level: Level) -> list[bool | None]:
 
 
 def _by_score(frame: _Frame) -> list[float]:
-    """Return the scores of the targets found, each by the free detection of the highest score."""
+    """Return the scores of the found targets, each matched to the free detection with the highest score."""
     assigned: set[int] = set()
     scores = []
     for ignored, near in frame.targets:
@@ -205,7 +205,7 @@ def _by_score(frame: _Frame) -> list[float]:
 
 
 def _by_overlap(frame: _Frame, threshold: float) -> tuple[int, int]:
-    """Return the numbers of true and false positives among the detections from a score on."""
+    """Return the numbers of true and false positives among the detections with at least a given score."""
     assigned: set[int] = set()
     true = 0
     for ignored, near in frame.targets:

@@ -19,26 +19,30 @@ def iou(
 ) -> dict[str, float]:
     """Return the mean IoU, the pixel accuracy and each class's IoU, over the pixels of all images together.
 
-    As in the evaluations of Cityscapes (class IoU), PASCAL VOC and, with ``absent=0``, ADE20K (SceneParse150): a
-    class's IoU is correct pixels over pixels that are or are said to be of the class. Pixels whose truth is
-    ``ignore`` count nowhere; a prediction that is no class is wrong, and of no class.
+    As in the evaluations of Cityscapes (class IoU), PASCAL VOC and, with ``absent=0``, ADE20K (SceneParse150), a
+    class's IoU is the number of its correct pixels divided by the number of pixels that belong to it in the truth
+    or the prediction. Pixels whose truth is ``ignore`` do not count; a predicted value that is no class is wrong,
+    and counts for no class.
 
     Args:
-        truth: Integer arrays of class indices, one an image.
+        truth: Integer arrays of class indices, one per image.
         predictions: Integer arrays of class indices, of the same shapes.
         classes: Names of the classes in order of their indices, or their number.
-        ignore: Value in ``truth`` of pixels that are not judged.
-        absent: IoU that a class counts with in the mean if it is neither in the truth nor predicted, or ``skip``.
+        ignore: Value in ``truth`` of pixels to ignore.
+        absent: IoU, in the mean, of a class that is neither in the truth nor predicted, or ``skip`` to leave it
+            out.
 
     Returns:
-        ``mIoU``, ``pixel_accuracy`` and ``IoU/CLASS`` (the index where ``classes`` is a number) -> fraction. A
-        class that is skipped has no entry; without any pixel to judge, mIoU (unless ``absent`` is a number) and
-        pixel accuracy are NaN.
+        ``mIoU``, ``pixel_accuracy`` and ``IoU/CLASS`` (the index if ``classes`` is a number) -> fraction. A
+        skipped class has no entry; if all pixels are ignored, mIoU (unless ``absent`` is a number) and pixel
+        accuracy are NaN.
 
     Raises:
-        ValueError: If arrays do not match, are no integers, or the truth has a value that is no class.
+        ValueError: If arrays do not match, are not integers, or the truth has a value that is no class.
     """
-    names = [str(index) for index in range(classes)] if isinstance(classes, int) else list(classes)
+    names = (
+        [str(index) for index in range(classes)] if isinstance(classes, int | np.integer) else list(classes)
+    )
     confusion = np.zeros((len(names), len(names) + 1))
     for wanted, found in zip(truth, predictions, strict=True):
         confusion += _confusion(np.asarray(wanted), np.asarray(found), len(names), ignore)

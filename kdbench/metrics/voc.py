@@ -13,21 +13,21 @@ from kdbench.metrics.curves import area, at_points
 def voc_ap(truth: Any, detections: Any, *, overlap: float = 0.5, points: int | None = None) -> float:
     """Return the average precision of one class, as VOCevaldet.m of the VOC development kit computes it.
 
-    Detections of all images are judged by descending score (equal ones in the order given). Each belongs to the
-    box of its image that it overlaps most, taken or not. Corners are pixels of the box (a side is x2 - x1 + 1).
-    A difficult box is no target; a detection that belongs to it counts nowhere.
+    Detections of all images are processed by descending score (ties in the order given). Each is assigned to the
+    box of its image that it overlaps most, even if that is already matched. Corners are pixels of the box (a side
+    is x2 - x1 + 1). A difficult box is not a target, and detections that are assigned to it are ignored.
 
     Args:
         truth: (N, 6) rows of image number, x1, y1, x2, y2 in pixels, 1 if difficult else 0.
         detections: (M, 6) rows of image number, x1, y1, x2, y2 in pixels, score.
-        overlap: Least intersection over union of a match.
+        overlap: Minimum intersection over union of a match.
         points: 11 for the mean over 11 recalls (VOC 2007), None for the area under the curve (since 2010).
 
     Returns:
-        A fraction; 0 without detections, NaN without a box that is not difficult.
+        A fraction; 0 without detections, NaN if all boxes are difficult.
 
     Raises:
-        ValueError: If an array has another shape or a number is not finite.
+        ValueError: If an array has a wrong shape or a number is not finite.
     """
     boxes, found = table(truth, 6, "boxes"), table(detections, 6, "detections")
     total = np.count_nonzero(boxes[:, 5] == 0)

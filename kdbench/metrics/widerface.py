@@ -18,7 +18,7 @@ _NOTHING = np.zeros((2, len(THRESHOLDS)))
 
 
 class _Match(NamedTuple):
-    """Of an image's detections by descending score: the scores, the face overlapped most, whether enough."""
+    """An image's detections by descending score: scores, the face that each overlaps most, and whether enough."""
 
     scores: Array
     face: Any
@@ -28,12 +28,12 @@ class _Match(NamedTuple):
 def wider_face_ap(folder: str | Path, detections: Mapping[str, Any]) -> dict[str, float]:
     """Return the average precision on the easy, medium and hard faces, as the official evaluation computes it.
 
-    Scores are scaled to [0, 1] over the whole set. In each image every detection belongs to the face that it
-    overlaps most, found before or not (corners are pixels of the box). Faces outside the subset are ignored, and
-    so are their detections; images without any face, or without any detection, are skipped.
+    Scores are scaled to [0, 1] over the whole set. In each image every detection is assigned to the face that it
+    overlaps most, even if that is already found (corners are pixels of the box). Faces outside the subset are
+    ignored, and so are their detections; images without any face, or without any detection, are skipped.
 
     Args:
-        folder: Holds ``wider_face_val.mat`` and ``wider_{easy,medium,hard}_val.mat`` of the official tools.
+        folder: Folder with ``wider_face_val.mat`` and ``wider_{easy,medium,hard}_val.mat`` of the official tools.
         detections: ``event|image`` -> (N, 5) rows of x, y, width, height in pixels, score; images without
             detections may be absent.
 
@@ -41,7 +41,7 @@ def wider_face_ap(folder: str | Path, detections: Mapping[str, Any]) -> dict[str
         ``easy``, ``medium`` and ``hard`` -> fraction; NaN for a subset without a face.
 
     Raises:
-        ValueError: If an image is not of the validation set, or its array has another shape.
+        ValueError: If an image is not in the validation set, or its array has a wrong shape.
         OSError: If a file cannot be read.
     """
     from scipy.io import loadmat
@@ -70,12 +70,12 @@ def _names(truth: Mapping[str, Any]) -> list[str]:
 
 
 def _images(cells: Any) -> list[Any]:
-    """Return what each image has in a cell array of events, which are cell arrays of images."""
+    """Return the entries of all images in a cell array of events, which are cell arrays of images."""
     return [image for event in cells.ravel() for image in event.ravel()]
 
 
 def _scaled(found: dict[str, Array]) -> dict[str, Array]:
-    """Return the detections by descending score, the scores scaled to [0, 1] (all equal: to 1)."""
+    """Return the detections by descending score, with scores scaled to [0, 1] (to 1 if all are equal)."""
     scores = np.concatenate([np.zeros(0), *(rows[:, 4] for rows in found.values())])
     low, span = scores.min(initial=np.inf), np.ptp(scores) if len(scores) else 0.0
     scaled = {}
@@ -92,7 +92,7 @@ def _match(found: Array, faces: Any) -> _Match:
 
 
 def _ap(matches: Mapping[str, _Match], chosen: Mapping[str, Any]) -> float:
-    """Return the average precision on a subset: ``chosen`` has the indices, from 1 on, of each image's faces."""
+    """Return the average precision on a subset; ``chosen`` has the one-based indices of each image's faces."""
     total = sum(indices.size for indices in chosen.values())
     if total == 0:
         return float("nan")

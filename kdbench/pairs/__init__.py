@@ -1,4 +1,4 @@
-"""The teacher-student pairs that kdbench brings, registered like anybody's."""
+"""The teacher-student pairs that come with kdbench, registered like those of any plugin."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from kdbench.specs import Pair
 
 @hookimpl
 def kdbench_pairs() -> list[Pair]:
-    """Provide the pairs: small ones first, so they are their datasets' defaults."""
+    """Return the pairs; small ones come first, so that they are the defaults of their datasets."""
     return [*cpu.PAIRS, *gpu.PAIRS, *detectors.PAIRS, *segmentors.PAIRS, *scratch.PAIRS]

@@ -1,4 +1,4 @@
-"""CPU-sized pairs: train from scratch in minutes on two cores, and separate methods."""
+"""CPU-sized pairs, which train from scratch in minutes on two cores and still tell methods apart."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from kdbench.specs import Family, Model, Pair, Schedule
 DIGITS = (96, 96)
 BCCD = (256, 192)
 BCCD_DENSE = (128, 96)
-"""At 160 x 120 a GFL of 4 base channels reaches an AP50 of 0.83; here it misses the platelets, 7 pixels wide."""
+"""A size at which a GFL of 4 base channels misses the platelets (7 pixels); at 160 x 120 its AP50 would be 0.83."""
 CAMVID = (160, 120)
 DEEPPCB = (192, 192)
-"""Most defects are 8 to 12 pixels wide here."""
+"""A size at which most defects are 8 to 12 pixels wide."""
 CARDS = (240, 180)
-"""Nearly the photos' own size, upright or not: the number of spots tells a nine from a ten."""
+"""Nearly the original size of the photos, upright or not: a nine and a ten differ in the number of spots."""
 DIGITS_SEG = (128, 128)
-"""Enlarged: at stride 8 the smallest digits would be one cell."""
+"""Larger than the scenes, since the smallest digits would otherwise be one cell at stride 8."""
 DIGITS_WEIGHTS = [0.2] + [1.0] * 10
-"""The background fills nine tenths of the scenes."""
+"""Class weights; the background fills nine tenths of the scenes."""
 LIGHT_DECAY = 1e-4
-"""Narrow models that learn slowly are held back by AdamW's usual 0.05."""
+"""Weight decay of narrow models that learn slowly, which AdamW's usual 0.05 would hold back."""
 CAMVID_WEIGHTS = [0.5, 0.4, 2.1, 0.4, 1.0, 0.7, 2.0, 2.0, 0.9, 2.7, 3.8]
-"""Square root of the median class frequency in the training masks over each class's own."""
+"""Class weights: square root of the median class frequency in the training masks / the class's frequency."""
 
 
 def pair(
@@ -33,7 +33,7 @@ def pair(
     recipes: tuple[Schedule, Schedule],
     kind: str = "",
 ) -> Pair:
-    """Return a pair named after what it is: teacher first, then student, with ``kind`` at the end."""
+    """Return a pair of models (teacher, student) with their recipes; ``kind`` is appended to its name."""
     titles = {"gfl": "GFL", "faster-rcnn": "Faster R-CNN", "pspnet": "PSPNet"}
     widths = [model.edits["backbone.base_channels"] for model in models]
     return Pair(
@@ -51,7 +51,7 @@ def pair(
 
 
 def uncropped(schedule: Schedule) -> Schedule:
-    """Return a schedule that keeps the images' aspect ratio: some are upright, some are not."""
+    """Return a schedule that keeps the aspect ratio, for images of which some are upright and some are not."""
     return schedule.model_copy(update={"keep_ratio": True})
 
 
@@ -60,11 +60,11 @@ TWO_STAGE_BCCD = (
     faster_rcnn(18, 24, 48, first=1, hidden=256, anchors=SMALLER_ANCHORS),
     faster_rcnn(18, 8, 16, first=1, hidden=64, anchors=SMALLER_ANCHORS),
 )
-"""Platelets are some 14 pixels wide."""
+"""Models with smaller anchors, since platelets are some 14 pixels wide."""
 TINY = faster_rcnn(18, 4, 8, first=1, hidden=32)
 """A sixteenth of ResNet-18's width: the very tiny student of quantization mimic (Wei et al., ECCV 2018)."""
 DENSE = (gfl(18, 24, 48, first=0, norm="head"), gfl(18, 12, 24, first=0, norm="head"))
-"""From stride 4: from stride 8, seeds differ by 5 points, since the smallest objects have hardly a cell."""
+"""Models from stride 4; from stride 8, seeds differ by 5 points, since the smallest objects hardly fill a cell."""
 DENSE_BCCD = (gfl(18, 24, 48, first=0, norm="neck"), gfl(18, 4, 8, first=0, norm="neck"))
 TWO_STAGE_DEEPPCB = (
     faster_rcnn(18, 24, 48, first=0, hidden=256, anchors=SMALLER_ANCHORS),

@@ -20,7 +20,7 @@ RESNET18_FOR_CAFFE: dict[str, Any] = RESNET18 | {
     "data_preprocessor.std": [58.395, 57.12, 57.375],
     "data_preprocessor.bgr_to_rgb": True,
 }
-"""ResNet-18 in a config with Caffe's ResNet, which has no such weights: torchvision's, with their normalisation."""
+"""Edits to a config with Caffe's ResNet, which has no ResNet-18: torchvision's weights and normalisation."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Detector:
 
     Attributes:
         name: Part of the pairs' names.
-        title: What people call it.
-        family: Its family.
-        r101: Config with ResNet-101, of which OpenMMLab has trained weights.
-        r50: The same with ResNet-50.
+        title: Title of the detector.
+        family: Family of the detector.
+        r101: Config with ResNet-101, for which OpenMMLab has trained weights.
+        r50: Config with ResNet-50, for which OpenMMLab has trained weights.
         r18: Edits to ``r50`` for ResNet-18.
-        lr: Peak learning rate at a batch of 16.
+        lr: Peak learning rate at a batch size of 16.
         iterations: Length of the students' schedule on COCO.
-        clip_norm: Largest norm of the gradient.
+        clip_norm: Maximum norm of the gradient.
     """
 
     name: str
@@ -93,7 +93,7 @@ DETECTORS = (
         clip_norm=35.0,
     ),
 )
-"""Students train for 2x as in FGD, MGD and CrossKD; GFL's for 1x, as in LD. The teachers' weights are of 2x."""
+"""The detectors. Students train with 2x as in FGD, MGD and CrossKD, GFL's with 1x as in LD; teachers have 2x."""
 
 
 def _schedule(detector: Detector, dataset: str, iterations: int) -> Schedule:

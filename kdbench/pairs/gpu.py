@@ -1,4 +1,4 @@
-"""Full-size pairs, from ImageNet weights, for a lab with GPUs."""
+"""Full-size pairs, from ImageNet weights, for GPUs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VOC_SCHEDULE = Schedule(
     flip=0.5,
     validations=4,
 )
-"""The learning rate of mmdet's VOC configs."""
+"""Recipe with the learning rate of mmdet's VOC configs."""
 
 CAMVID_SCHEDULE = Schedule(
     iterations=20_000,
@@ -51,7 +51,7 @@ HALF_RESNET50: dict[str, Any] = {
     "backbone.init_cfg": None,
     "neck.in_channels": [128, 256, 512, 1024],
 }
-"""No published weights have this width: the backbone starts from scratch."""
+"""Edits to a width for which there are no published weights: the backbone starts from scratch."""
 TINY_RESNET18: dict[str, Any] = {
     "backbone.depth": 18,
     "backbone.base_channels": 4,

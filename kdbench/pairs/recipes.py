@@ -15,7 +15,7 @@ def adamw(
         lr: Peak learning rate.
         scale: Width and height of the images, in pixels.
         flip: Probability of a horizontal flip.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
     """
     return Schedule(
         iterations=iterations,

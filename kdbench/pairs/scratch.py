@@ -1,4 +1,4 @@
-"""Full-width pairs that train from scratch in minutes on one GPU: they need no weights from elsewhere."""
+"""Full-width pairs that train from scratch in minutes on one GPU, and so need no downloaded weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def faster_rcnn(depth: int) -> Model:
 
 
 def gfl(depth: int) -> Model:
-    """Return GFL with FPN. Its head has a GroupNorm of its own."""
+    """Return GFL with FPN, whose head has a GroupNorm."""
     return Model(config="mmdet::gfl/gfl_r50_fpn_1x_coco.py", edits=trained_resnet(depth))
 
 
@@ -38,7 +38,7 @@ def pspnet(config: str) -> Model:
 def _pair(
     name: str, title: str, family: Family, models: tuple[Model, Model], length: tuple[int, int]
 ) -> Pair:
-    """Return a pair; teacher first, then student, in ``models`` and in ``length`` (iterations)."""
+    """Return a pair; ``models`` and ``length`` (iterations) have the teacher's value first."""
     dataset = name.split("-")[0]
     scale = CAMVID if dataset == "camvid" else BCCD
     return Pair(

@@ -13,14 +13,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "voc12seg-aug": {"iterations": 40_000, "batch_size": 16, "scale": (2048, 512), "keep_ratio": True},
     "voc12seg": {"iterations": 20_000, "batch_size": 16, "scale": (2048, 512), "keep_ratio": True},
 }
-"""Dataset -> its part of mmseg's recipe. Cityscapes is cropped as in structured KD (Liu et al., CVPR 2019)."""
+"""Dataset -> changes to mmseg's recipe. Cityscapes is cropped as in structured KD (Liu et al., CVPR 2019)."""
 TRAINED_ON = {
     "cityscapes": "4xb2-40k_cityscapes-512x1024",
     "ade20k": "4xb4-160k_ade20k-512x512",
     "voc12seg-aug": "4xb4-40k_voc12aug-512x512",
     "voc12seg": "4xb4-40k_voc12aug-512x512",
 }
-"""Dataset -> end of the name of the teacher's config, and of its weights in mmseg's model zoo."""
+"""Dataset -> ending of the names of the teacher's config and of its weights in mmseg's model zoo."""
 TITLES = {"pspnet": "PSPNet", "deeplabv3plus": "DeepLabV3+"}
 
 

@@ -12,7 +12,7 @@ from kdbench.specs import Model
 
 Edits = dict[str, Any]
 SCALE_OF_ANCHORS = 4
-"""Side of an anchor, in strides: images of these pairs are small, and so are their objects."""
+"""Side of an anchor, in strides; it is small since the images of these pairs have small objects."""
 FEW_PROPOSALS = {
     "train_cfg.rpn.sampler.num": 64,
     "train_cfg.rpn_proposal.nms_pre": 100,
@@ -21,9 +21,9 @@ FEW_PROPOSALS = {
     "test_cfg.rpn.nms_pre": 100,
     "test_cfg.rpn.max_per_img": 64,
 }
-"""What a two-stage detector samples and proposes in a small image."""
+"""Edits that reduce the numbers of samples and proposals of a two-stage detector, for small images."""
 SMALLER_ANCHORS = (2, 4)
-"""For objects down to 14 pixels: an RPN that matches by IoU does not see them with the larger anchors alone."""
+"""Anchors for objects down to 14 pixels, which an RPN would miss with larger anchors only, as it matches by IoU."""
 
 
 def resnet(depth: int, width: int) -> Edits:
@@ -38,7 +38,7 @@ def resnet(depth: int, width: int) -> Edits:
 
 
 def stages(depth: int, width: int) -> list[int]:
-    """Channels of the four stages."""
+    """Return the channels of the four stages."""
     expansion = 4 if depth >= 50 else 1
     return [width * 2**stage * expansion for stage in range(4)]
 
@@ -60,21 +60,21 @@ def pyramid(depth: int, width: int, channels: int, first: int) -> Edits:
 
 
 def strides(first: int) -> list[int]:
-    """Strides of the three levels."""
+    """Return the strides of the three levels."""
     return [4 * 2 ** (first + level) for level in range(3)]
 
 
 def gfl(depth: int, width: int, channels: int, *, first: int, norm: Literal["head", "neck"]) -> Model:
-    """GFL (Li et al., NeurIPS 2020) with two convolutions in its head.
+    """Return GFL (Li et al., NeurIPS 2020) with two convolutions in its head.
 
     Args:
         depth: Depth of the ResNet.
-        width: Channels after its stem.
+        width: Channels after the ResNet's stem.
         channels: Channels of the pyramid and the head.
         first: 0 for strides 4, 8, 16 and 1 for 8, 16, 32.
-        norm: Where the BatchNorm behind the backbone is. ``head``: shared by the levels, so learnt fast, but tested
-            with a mixture of their statistics: where objects are few, seeds differ by tens of points. ``neck``:
-            one a level, and none in the head.
+        norm: Place of the BatchNorm after the backbone. ``head``: shared by the levels, which learns fast, but is
+            tested with a mixture of the levels' statistics, so that seeds differ by tens of points if there are few
+            objects. ``neck``: one per level, and none in the head.
     """
     batch_norm = {"type": "BN", "requires_grad": True}
     edits = resnet(depth, width) | pyramid(depth, width, channels, first)
@@ -102,7 +102,7 @@ def faster_rcnn(
     hidden: int,
     anchors: Sequence[int] = (SCALE_OF_ANCHORS,),
 ) -> Model:
-    """Faster R-CNN with FPN, 32 RoIs an image in training and a hidden layer of ``hidden`` units."""
+    """Return Faster R-CNN with FPN, 32 RoIs per image in training and a hidden layer of ``hidden`` units."""
     edits = resnet(depth, width) | pyramid(depth, width, channels, first)
     edits |= {
         "neck.norm_cfg": {"type": "BN", "requires_grad": True},
@@ -125,13 +125,13 @@ def faster_rcnn(
 
 
 def pspnet(depth: int, width: int, channels: int, class_weight: Sequence[float]) -> Model:
-    """PSPNet (Zhao et al., CVPR 2017) on three stages at stride 8, without an auxiliary head.
+    """Return PSPNet (Zhao et al., CVPR 2017) on three stages at stride 8, without an auxiliary head.
 
     Args:
         depth: Depth of the ResNet.
-        width: Channels after its stem.
+        width: Channels after the ResNet's stem.
         channels: Channels of the head.
-        class_weight: Weight of each class in the loss, against large classes that drown the rest.
+        class_weight: Weight of each class in the loss, so that large classes do not dominate.
     """
     edits: Edits = resnet(depth, width) | {
         "backbone.type": "ResNet",

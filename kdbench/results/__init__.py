@@ -1,1 +1,1 @@
-"""."""
+"""Records, statistics, leaderboards and the web page."""

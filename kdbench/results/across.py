@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import csv_table, percent
-from kdbench.results.statistics import ALPHA, mean, ranks
+from kdbench.results.statistics import ALPHA, mean, rank
 from kdbench.results.table import Table
 from kdbench.specs import PLAIN
 
@@ -41,8 +41,8 @@ ACROSS_LEGEND = (
     "mean over the rankings of the difference to the plain student over its score. With few "
     "rankings these tests find little."
 )
-DIGITS = 9
-"""Decimals of a difference that count: what is beyond is rounding, and a tie."""
+TIE_DIGITS = 9
+"""Decimals of a difference that count: smaller differences are ties."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Across:
     """Methods over several rankings.
 
     Attributes:
-        rows: One a method and comparison, with ``ACROSS_COLUMNS``; the comparison over most rankings first.
-        rankings: All rankings that were looked at, by name.
-        alone: Method -> the one ranking that it was run in: nothing to average.
+        rows: A row with ``ACROSS_COLUMNS`` for each method of a comparison; that over most rankings comes first.
+        rankings: The names of all rankings.
+        alone: Method that was run in one ranking only -> that ranking.
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -66,12 +66,12 @@ class Across:
 
     @property
     def legend(self) -> str:
-        """How to read the tables, and which methods they leave out."""
+        """How to read the tables, and the methods that they leave out."""
         return f"{ACROSS_LEGEND} {self.left_out}".rstrip()
 
     @property
     def left_out(self) -> str:
-        """A sentence on the methods that were run in one ranking only; blank where there is none."""
+        """A sentence on the methods that were run in one ranking only; blank if there are none."""
         methods: dict[str, list[str]] = {}
         for method, where in self.alone.items():
             methods.setdefault(where, []).append(method)
@@ -90,10 +90,10 @@ class Across:
         return csv_table(list(ACROSS_COLUMNS), self.rows).csv()
 
     def tables(self) -> list[Table]:
-        """Return a table a comparison, for people."""
+        """Return a table for each comparison, for people."""
         titles = ["method", "average rank", "gain", "p vs none", "verdict"]
         return [
-            Table(titles, list(map(_cells, rows)), "lrrrl", self._heading(rows[0]))
+            Table(titles, list(map(cells, rows)), "lrrrl", self._heading(rows[0]))
             for rows in self.comparisons
         ]
 
@@ -104,18 +104,19 @@ class Across:
         )
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def cells(row: Mapping[str, Any], places: str = ".2g") -> list[str]:
+    """Return method, average rank, gain, p value (in a format) and verdict of a row, for people."""
     gain, p = percent(row["relative_gain"], "+"), row["nemenyi_p"]
-    shown = "" if math.isnan(p) else f"{p:.2g}"
+    shown = "" if math.isnan(p) else f"{p:{places}}"
     return [row["method"], f"{row['average_rank']:.2f}", f"{gain} %" if gain else "", shown, row["verdict"]]
 
 
 def across(rankings: Sequence[Ranking]) -> Across:
     """Compare methods over rankings, each only where it was run.
 
-    There is one comparison for each set of two or more rankings in which some method was run: of all methods that
-    were run in the whole set, the plain student with them, ranked by their paired difference to it. Only the
-    default schedule counts; each recipe and teacher is a ranking of its own.
+    There is a comparison for each set of two or more rankings that is the set of some method. It has the plain
+    student and all methods that were run in the whole set, ranked by their paired difference to the plain student.
+    Only the default schedule counts; each recipe and teacher is a ranking of its own.
     """
     names, found = _gains([one for one in rankings if one.first["schedule"] == "default"])
     sets = {frozenset(gains) for method, gains in found.items() if method != PLAIN}
@@ -126,7 +127,7 @@ def across(rankings: Sequence[Ranking]) -> Across:
 
 
 def _gains(rankings: Sequence[Ranking]) -> tuple[list[str], dict[str, dict[int, tuple[float, float]]]]:
-    """Names of the rankings; method -> place of a ranking -> its difference and relative gain there."""
+    """Return the names of the rankings, and method -> index of a ranking -> difference and relative gain."""
     names: list[str] = []
     found: dict[str, dict[int, tuple[float, float]]] = {}
     for ranking in sorted(rankings, key=lambda one: one.key):
@@ -141,7 +142,7 @@ def _gains(rankings: Sequence[Ranking]) -> tuple[list[str], dict[str, dict[int, 
 
 
 def _name(ranking: Ranking, rankings: Sequence[Ranking]) -> str:
-    """Dataset and pair, and what else distinguishes it from others."""
+    """Return dataset and pair of a ranking, and what else distinguishes it from others."""
     own = ranking.first
     same = [
         r.first for r in rankings if (r.first["dataset"], r.first["pair"]) == (own["dataset"], own["pair"])
@@ -157,7 +158,7 @@ def _comparison(
     found: Mapping[str, Mapping[int, tuple[float, float]]],
 ) -> Iterator[dict[str, object]]:
     here = {method: gains for method, gains in found.items() if gains.keys() >= set(places)}
-    result = ranks({m: [round(g[place][0], DIGITS) for place in places] for m, g in here.items()})
+    result = rank({m: [round(g[place][0], TIE_DIGITS) for place in places] for m, g in here.items()})
     for method in sorted(here, key=lambda method: (result.average[method], method)):
         p = math.nan if method == PLAIN else result.p(method, PLAIN)
         yield {
@@ -176,7 +177,7 @@ def _comparison(
 
 
 def _verdict(p: float, friedman_p: float, ahead: float) -> str:
-    """Against the plain student; Nemenyi's test only counts where Friedman's finds any difference."""
+    """Return the verdict against the plain student; Nemenyi's test counts only if Friedman's finds a difference."""
     if math.isnan(p):
         return ""
     if max(p, friedman_p) >= ALPHA:

@@ -1,4 +1,4 @@
-"""One ranking: the rows of a pair under one recipe and teacher, and the model that their verdicts are from."""
+"""One ranking: the rows of a pair under one recipe and teacher, and the model behind their verdicts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from kdbench.results import equal_time
 from kdbench.results.commands import again
 from kdbench.results.model import Estimate, RankingModel
 from kdbench.results.naming import Key, key_of, labels
+from kdbench.results.papers import nearest_published
 from kdbench.results.record import Record
-from kdbench.results.reported_column import published
 from kdbench.results.row import (
     GROUP,
     TEACHER_ROW,
     Row,
     best,
-    costs,
     latest_last,
     machines,
     secondary,
+    spent,
     time_ratios,
     twins,
     version_order,
@@ -31,8 +31,8 @@ from kdbench.results.row import (
 from kdbench.results.statistics import deviation, gains, gap_closed, mean
 from kdbench.specs import PLAIN
 
-DIGITS = 10
-"""Decimals of the model's numbers that are the same on every machine."""
+MODEL_DIGITS = 10
+"""Decimals of the model's numbers that all machines agree on."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Ranking:
     """A ranking.
 
     Attributes:
-        rows: The teacher, the plain student, its controls, then the methods, the largest gain first.
-        model: What intervals and verdicts are from.
-        controls: Label of a plain student that trained longer -> the model of the differences to it.
+        rows: The teacher, the plain student, its controls, then the methods, the largest difference first.
+        model: The model behind intervals and verdicts.
+        controls: Label of a plain student that trained longer -> model of the differences to it.
     """
 
     rows: Sequence[Row]
@@ -50,17 +50,17 @@ class Ranking:
     controls: Mapping[str, RankingModel] = field(default_factory=dict)
 
     def with_rows(self, rows: Iterable[Row]) -> Ranking:
-        """Return the same ranking with other rows shown: its model stays that of all."""
+        """Return the ranking with other rows and the same model."""
         return replace(self, rows=list(rows))
 
     @property
     def first(self) -> Row:
-        """A row, for what all rows share: dataset, pair, schedule, recipe, teacher and metric."""
+        """The first row, for the columns that all rows share."""
         return self.rows[0]
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What all rows share: the values of ``GROUP``."""
+        """The values of the columns ``GROUP``."""
         return tuple(self.first[name] for name in GROUP)
 
     @property
@@ -70,7 +70,7 @@ class Ranking:
 
     @property
     def heading(self) -> str:
-        """Names dataset, pair, schedule, device, precision, recipe and teacher."""
+        """Dataset, pair, schedule, device, precision, recipe and teacher."""
         first = self.first
         run = [f"{first['schedule']} schedule", f"{first['device']} {first['precision']}"]
         parts = run if self.was_run else ["not run"]
@@ -80,7 +80,7 @@ class Ranking:
 
     @property
     def was_run(self) -> bool:
-        """Whether any cell of it has a record."""
+        """Whether any of its cells has a record."""
         return bool(self.first["recipe"])
 
     @cached_property
@@ -89,37 +89,44 @@ class Ranking:
         return [row for row in self.rows if not row.is_reference]
 
     def row(self, label: str) -> Row | None:
-        """Return the row with that label, if there is one."""
+        """Return the row with a label; None if there is none."""
         return next((row for row in self.rows if row["method"] == label), None)
 
+    @property
+    def first_choice(self) -> Row | None:
+        """The method to try first: the one with the largest mean difference of those that are better, if any."""
+        better = [row for row in self.methods if row["verdict"] == "better"]
+        return max(better, key=lambda row: row["difference"], default=None)
+
     def level(self, label: str) -> float:
-        """Mean score of the teacher or the plain student, in [0, 1]; NaN where there is none."""
+        """Return the mean score of a row, in [0, 1]; NaN without one."""
         row = self.row(label)
         return math.nan if row is None else float(row["mean"])
 
     def scores(self, label: str, metric: str | None = None) -> dict[int, float]:
-        """Seed -> metric of a row; empty where there is no such row."""
+        """Return seed -> metric of a row; empty if there is no such row."""
         row = self.row(label)
         return {} if row is None else row.scores(metric)
 
     def differences(self, label: str, metric: str | None = None) -> list[float]:
         """Return the differences of a row to the plain student at each shared seed, as fractions.
 
+        In the metric that ranks, overall or of a class, a positive difference is an improvement.
+
         Args:
-            label: Of the row.
-            metric: A metric after the last iteration; default: the one that ranks, of which, also by class, a
-                positive difference is an improvement.
+            label: Label of the row.
+            metric: A metric after the last iteration; default: the one that ranks.
         """
         sign = self.sign if metric is None or metric.partition("/")[0] == self.metric else 1
         return [sign * gain for gain in gains(self.scores(label, metric), self.scores(PLAIN, metric))]
 
     @property
     def sign(self) -> int:
-        """1 where more of the metric that ranks is better, -1 where less is."""
+        """1 if more of the metric that ranks is better, -1 if less is."""
         return next((row.cells[0].sign for row in self.rows if row.cells), 1)
 
     def pair(self, label: str, other: str) -> Estimate | None:
-        """Return the difference ``label - other``, with an interval for this pair alone; None where it has none."""
+        """Return the difference ``label - other`` with an interval for this pair alone; None without one."""
         one, two = self.counted(label), self.counted(other)
         if one in self.controls:
             found = self.controls[one].pair(two, one)
@@ -127,22 +134,22 @@ class Ranking:
         return self.controls.get(two, self.model).pair(one, two)
 
     def counted(self, label: str) -> str:
-        """Return the label of the row that counts in the model in the place of a row: itself but for twins."""
+        """Return the label under which a row is in the model: its own, or that of the row it repeats."""
         row = self.row(label)
         return label if row is None else row["same_as"] or label
 
 
 @dataclass(frozen=True)
 class Board:
-    """What a ranking is made from.
+    """The records from which a ranking is made.
 
     Attributes:
         plain: Cells of the plain student.
         controls: Cells of plain students that trained longer.
         methods: Cells of the methods.
-        teachers: The teachers' own records.
-        teacher: Identity of the teacher that all are ranked under; blank where there is none.
-        smoke: Selector -> smoke cells of the same pair: counted, never ranked.
+        teachers: Records of teachers.
+        teacher: Identity of the ranking's teacher; blank without one.
+        smoke: Selector -> number of smoke cells of the same pair, which are counted and never ranked.
     """
 
     plain: Sequence[Record]
@@ -163,21 +170,20 @@ class Board:
         rows += [self._smoke_row(selector) for selector in self.smoke.keys() - {PLAIN, *selectors}]
         rows.sort(key=lambda row: (math.isnan(row["difference"]), -row["difference"], row["method"]))
         controls = [self._control_row(label, cells) for label, cells in _by_label(self.controls).items()]
-        models = equal_time.models(self._plain_row, controls, counted)
+        models = equal_time.control_models(self._plain_row, controls, counted)
         plain, *rows = [self._at_equal_time(row, controls, models) for row in (self._plain_row, *rows)]
         return Ranking([self._teacher_row(), plain, *controls, *rows], model, models)
 
     def _control_row(self, label: str, cells: Sequence[Record]) -> Row:
         """Return a control's row: its mean difference to the plain student, without a verdict."""
-        row, plain = self._row(label, cells), self._plain_row.blocks
-        shared = row.blocks.keys() & plain.keys()
-        gain = mean(row.blocks[block] - plain[block] for block in shared)
+        row = self._row(label, cells)
+        paired = row.gains(self._plain_row)
         verdict = "control" if row["seeds"] else "no result"
-        return row.but(difference=gain, shared_seeds=len(shared), verdict=verdict)
+        return row.but(difference=mean(paired), shared_seeds=len(paired), verdict=verdict)
 
     @staticmethod
     def _at_equal_time(row: Row, controls: Sequence[Row], models: Mapping[str, RankingModel]) -> Row:
-        """Return a row with its difference to the control that trained as long; itself where there is none."""
+        """Return a row with its difference to its control, if it has one."""
         ratio = 1.0 if row["method"] == PLAIN else row["time_ratio"]
         control = equal_time.control_of(ratio, [one for one in controls if one["seeds"]])
         if control is None or not row["seeds"]:
@@ -213,7 +219,7 @@ class Board:
             "plugin": max(dict.fromkeys(cell.plugin for cell in cells), key=version_order, default=""),
             "command": again(cells),
         }
-        return Row(cells, values | costs(done) | secondary(done) | more)
+        return Row(cells, values | spent(done) | secondary(done) | more)
 
     def _teacher_row(self) -> Row:
         own = [record for record in self.teachers if record.identity == self.teacher]
@@ -224,7 +230,7 @@ class Board:
 
     @cached_property
     def _teacher_scores(self) -> list[float]:
-        """One score for each set of teacher weights that the students met."""
+        """One score for each of the teacher's weights that a student was distilled from."""
         met = [cell.teacher for cell in (*self.plain, *self.methods) if cell.teacher]
         by_weights = {
             t.weights_sha256: t.value for t in met if t.identity == self.teacher and t.value is not None
@@ -234,14 +240,17 @@ class Board:
 
     @cached_property
     def _plain_row(self) -> Row:
-        """Of several revisions of the plain student the latest counts."""
+        """The plain student's row, of its latest revision."""
         return self._row(PLAIN, latest_last(self.plain), smoke=self.smoke.get(PLAIN, 0))
 
     def _smoke_row(self, selector: str) -> Row:
         return self._row(selector, [], smoke=self.smoke[selector], verdict="smoke only")
 
     def _method_row(self, label: str, cells: Sequence[Record]) -> Row:
-        row, paper = self._row(label, cells, smoke=self.smoke.get(cells[0].selector, 0)), published(cells[0])
+        row, paper = (
+            self._row(label, cells, smoke=self.smoke.get(cells[0].selector, 0)),
+            nearest_published(cells[0]),
+        )
         return row.but(
             machines=machines(row.done, self._plain_row.done),
             **time_ratios(row.done, self._plain_row.done),
@@ -251,22 +260,21 @@ class Board:
 
     def _judged(self, row: Row, model: RankingModel, same_as: str) -> Row:
         """Return a method's row with its difference to the plain student and its verdict."""
-        baseline, own = self._plain_row.blocks, row.blocks
-        shared = own.keys() & baseline.keys()
-        level = mean(baseline[block] for block in shared)
+        paired = row.gains(self._plain_row)
+        baseline = self._plain_row.blocks
+        level = mean(baseline[block] for block in baseline.keys() & row.blocks.keys())
         found = model.estimates.get(same_as or row["method"])
-        gain = mean(own[block] - baseline[block] for block in shared) if found is None else found.mean
+        gain = mean(paired) if found is None else found.mean
+        teacher = (*row.cells, *self.plain)[0].sign * mean(self._teacher_scores)
         row = row.but(
-            shared_seeds=len(shared),
+            shared_seeds=len(paired),
             difference=gain,
-            gap_closed=gap_closed(
-                gain, level, (*row.cells, *self.plain)[0].sign * mean(self._teacher_scores)
-            ),
+            gap_closed=gap_closed(gain, level, teacher),
             relative_gain=gain / abs(level) if level else math.nan,
             same_as=same_as,
         )
         if found is None:
-            few = "one seed" if shared else "no plain student"
+            few = "one seed" if paired else "no plain student"
             return row.but(verdict=few if row["seeds"] else "no result")
         numbers = {name: _rounded(getattr(found, name)) for name in ("low", "high", "p", "scatter")}
         interval = "own" if found.own else "pooled"
@@ -274,7 +282,7 @@ class Board:
 
 
 def _by_label(cells: Iterable[Record]) -> dict[str, list[Record]]:
-    """Return what each row is called -> its cells."""
+    """Return the label of each row -> its cells."""
     by_key: dict[Key, list[Record]] = defaultdict(list)
     for cell in cells:
         by_key[key_of(cell)].append(cell)
@@ -283,5 +291,5 @@ def _by_label(cells: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _rounded(value: Any) -> Any:
-    """Return a number with the digits that every machine agrees on; anything else as it is."""
-    return round(value, DIGITS) if isinstance(value, float) else value
+    """Round a number to the digits that all machines agree on; return anything else as it is."""
+    return round(value, MODEL_DIGITS) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""The command that makes a row's cells again."""
+"""Commands that run the cells of a row again."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdbench.results.record import Record
 
 
 def again(cells: Iterable[Record]) -> str:
-    """Return a shell command that runs these cells, with a loop over several seeds; blank for none.
+    """Return a shell command that runs cells, with a loop over several seeds; blank without cells.
 
-    A cell of the default schedule is named by its spec. One that changed the pair, or was given a teacher's
-    checkpoint or a benchmark file, is named by the command that made it.
+    The command follows from the spec of a cell of the default schedule. A cell with a changed pair, a given
+    teacher's checkpoint or a benchmark file has the command that made it.
     """
     cells = sorted(cells, key=lambda cell: (cell.seed, cell.identity))
     if any(_is_special(cell) for cell in cells):
@@ -37,16 +37,16 @@ def command(
     device: str = "cpu",
     benchmark: Path | None = None,
 ) -> str:
-    """Return a shell command that runs a method on a pair; a loop where there are several seeds.
+    """Return a shell command that runs a method on a pair, with a loop over several seeds.
 
     Args:
-        selector: Of the method.
-        dataset: Its name.
-        pair: Its name.
-        seeds: At least one.
-        precision: Of the training.
-        device: Its class.
-        benchmark: Benchmark file that defines the dataset or the pair.
+        selector: Selector of the method.
+        dataset: Name of the dataset.
+        pair: Name of the pair.
+        seeds: At least one seed.
+        precision: Precision of the training.
+        device: Class of the device.
+        benchmark: Benchmark file that defines the dataset or the pair, if one does.
     """
     each = [str(seed) for seed in dict.fromkeys(seeds)]
     ground = {"--dataset": dataset} if benchmark is None else {"--benchmark": str(benchmark)}
@@ -64,5 +64,5 @@ def _is_special(cell: Record) -> bool:
 
 
 def _as_made(cell: Record) -> str:
-    """Its own command, in one line and without the option that changes what is printed."""
+    """Return the command that made a cell, in one line and without ``--json``."""
     return re.sub(r" --json(?= |$)", "", " ".join(cell.made.command.split()))

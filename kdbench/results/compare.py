@@ -1,4 +1,4 @@
-"""Two methods against each other, over the seeds that both have, ranking by ranking."""
+"""Compares two methods over the seeds that both have, ranking by ranking."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from kdbench.errors import UserError
+from kdbench.plugins import registry, suggestion
 from kdbench.results.board import Ranking
 from kdbench.results.leaderboard import rankings
 from kdbench.results.model import Estimate
@@ -14,25 +17,27 @@ from kdbench.results.naming import fits
 from kdbench.results.record import Record
 from kdbench.results.row import Row
 from kdbench.results.statistics import deviation, gains, mean
+from kdbench.results.store import Store
+from kdbench.selectors import canonical, method_of
 from kdbench.specs import PLAIN
 
 LEVEL = 1e-6
-"""Mean differences up to this are neither a win nor a loss: metrics have single precision."""
+"""Largest mean difference that counts as a tie: metrics have single precision."""
 LEAST_DATASETS = 6
 """The fewest datasets over which Wilcoxon's signed-rank test can reach p < 0.05."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """What one of the two methods has in a block.
+    """The results of one of the two methods in a ranking.
 
     Attributes:
         method: Its selector.
-        label: Of its row.
+        label: The label of its row.
         scores: Seed -> score in [0, 1].
         failed: Seeds that failed or timed out, and have no score.
         reported: Seeds whose scores others report.
-        left_out: Rows of earlier revisions or defaults, whose results are not used here.
+        left_out: Labels of rows of earlier revisions or defaults, whose results are not used.
     """
 
     method: str
@@ -48,9 +53,9 @@ class Comparison:
     """Two methods under one recipe and teacher.
 
     Attributes:
-        ranking: That both are rows of.
-        first: The one that is compared with.
-        second: The one that is judged.
+        ranking: The ranking that has both.
+        first: The reference.
+        second: The method that is judged.
     """
 
     ranking: Ranking
@@ -84,7 +89,7 @@ class Comparison:
 
     @property
     def gain(self) -> float:
-        """The difference, also of one shared seed; NaN without one."""
+        """The difference, even of a single shared seed; NaN without one."""
         found = self.difference
         if found is not None:
             return found.mean
@@ -92,18 +97,18 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """What the interval allows to say of the second."""
+        """The conclusion that the interval allows about the second method."""
         found = self.difference
         if found is None:
             return "one seed" if self.seeds else "no shared seed"
         return found.verdict
 
     def alone(self, side: Side) -> list[int]:
-        """Seeds that only that side has: they are not used."""
+        """Return the seeds that only this side has; they are not used."""
         return sorted(side.scores.keys() - set(self.seeds))
 
     def shared(self, side: Side) -> tuple[float, float]:
-        """Mean and standard deviation of that side over the shared seeds; NaN where there are too few."""
+        """Return mean and standard deviation over the shared seeds; NaN where there are too few."""
         values = [side.scores[seed] for seed in self.seeds]
         return mean(values), deviation(values)
 
@@ -113,12 +118,12 @@ class Overall:
     """Several comparisons together.
 
     Attributes:
-        wins: Blocks in which the second's mean is better.
-        losses: Blocks in which it is worse.
-        ties: Blocks in which it is the same.
-        datasets: Datasets that they are of.
-        p: Wilcoxon's signed-rank test over the datasets (of each the mean over its blocks); NaN below 6 datasets:
-            blocks of one dataset share their images, and fewer datasets cannot be evidence.
+        wins: Number of rankings in which the second method's mean is better.
+        losses: Number in which it is worse.
+        ties: Number in which it is equal.
+        datasets: Number of datasets.
+        p: p value of Wilcoxon's signed-rank test over the datasets, each with the mean of its rankings, which share
+            their images; NaN below 6 datasets, which cannot be evidence.
     """
 
     wins: int
@@ -128,26 +133,83 @@ class Overall:
     p: float
 
 
+def compare(
+    results: Path, first: str, second: str, *, dataset: str | None = None, pair: str | None = None
+) -> list[Comparison]:
+    """Compare two methods as :func:`kdbench.compare` does; broken records are logged as warnings."""
+    records = _chosen(Store(results).readable(dataset), dataset, pair, results)
+    one, two = (_recorded(text, records, results) for text in (first, second))
+    if one == two:
+        raise UserError(f"'{first}' and '{second}' are the same method, '{one}': give two.")
+    found = comparisons(records, one, two)
+    if not found:
+        raise UserError(_apart(records, one, two))
+    return found
+
+
+def _chosen(records: Iterable[Record], dataset: str | None, pair: str | None, results: Path) -> list[Record]:
+    """Return the cells of a dataset and pair, and all teachers; raise UserError if there is no cell."""
+    records = list(records)
+    if not records and dataset is not None:
+        registry().dataset(dataset)
+    teachers = [record for record in records if record.kind == "teacher"]
+    cells = [record for record in records if record.kind == "cell" and record.schedule != "smoke"]
+    here = [cell for cell in cells if pair in (None, cell.pair_name)]
+    if cells and not here:
+        near = suggestion(str(pair), {cell.pair_name for cell in cells})
+        raise UserError(f"no results of pair '{pair}' in {results}.{near}")
+    if not here:
+        of = f" of '{dataset}'" if dataset else ""
+        raise UserError(f"no results{of} in {results} to compare: make some with `kdbench run`.")
+    return [*teachers, *here]
+
+
+def _recorded(text: str, records: Iterable[Record], results: Path) -> str:
+    """Return the selector in the records that a user's text stands for; raise UserError if there is none."""
+    cells = [record for record in records if record.kind == "cell"]
+    known = {cell.selector for cell in cells}
+    if found := {cell.selector for cell in cells if fits(text, cell)}:
+        return text if text in found else min(found, key=lambda one: (len(one), one))
+    if text == "teacher":
+        raise UserError(
+            "the teacher is one model, with no seeds to pair: compare with none, the plain student; "
+            "`kdbench leaderboard` has the teacher's own row."
+        )
+    meant = canonical(*method_of(text))
+    if meant in known:
+        return meant
+    raise UserError(f"no results of '{meant}' in {results}.{suggestion(meant, known)}")
+
+
+def _apart(records: Iterable[Record], first: str, second: str) -> str:
+    """Say why there is nothing to compare."""
+    where = {
+        name: ", ".join(sorted({cell.pair_name for cell in records if cell.selector == name}))
+        for name in (first, second)
+    }
+    return (
+        f"'{first}' (on {where[first]}) and '{second}' (on {where[second]}) have no recipe and teacher in "
+        "common: run both on one pair."
+    )
+
+
 def comparisons(records: Iterable[Record], first: str, second: str) -> list[Comparison]:
-    """Compare two selectors wherever both have results; smoke runs do not count.
+    """Compare two selectors in each ranking that has both, sorted; smoke runs do not count.
 
     Args:
         records: Of any dataset, in any order.
-        first: Selector of the one to compare with, often ``none``.
-        second: Selector of the one to judge.
-
-    Returns:
-        One comparison a (dataset, pair, recipe, teacher) in which both were run, sorted.
+        first: Selector of the reference, often ``none``.
+        second: Selector of the method that is judged.
     """
     return [
-        Comparison(ranking, side(ranking, first), side(ranking, second))
+        Comparison(ranking, _side(ranking, first), _side(ranking, second))
         for ranking in sorted(rankings(records), key=lambda one: one.key)
         if all(_rows(ranking, selector) for selector in (first, second))
     ]
 
 
 def _rows(ranking: Ranking, selector: str) -> list[Row]:
-    """Return the rows that a selector means, one for each revision and set of defaults, the latest last."""
+    """Return the rows that a selector stands for, one for each revision and set of defaults, the latest last."""
     rows = [
         row for row in ranking.rows if any(cell.kind == "cell" and fits(selector, cell) for cell in row.cells)
     ]
@@ -158,8 +220,8 @@ def _age(cell: Record) -> tuple[object, ...]:
     return cell.revision, cell.made.clock, cell.identity
 
 
-def side(ranking: Ranking, selector: str) -> Side:
-    """Return what a selector has in a ranking: of its rows the latest."""
+def _side(ranking: Ranking, selector: str) -> Side:
+    """Return the results of a selector in a ranking: those of its latest row."""
     *older, row = _rows(ranking, selector)
     lost = {cell.seed for cell in row.cells if cell.status in ("failed", "timed-out")} - row.done.keys()
     return Side(
@@ -173,7 +235,7 @@ def side(ranking: Ranking, selector: str) -> Side:
 
 
 def overall(blocks: Iterable[Comparison]) -> Overall:
-    """Wins and losses over the blocks with a shared seed, and a test over datasets where that is honest."""
+    """Count wins and losses where there is a shared seed, and test over the datasets if there are enough."""
     found: dict[str, list[float]] = defaultdict(list)
     for block in blocks:
         if block.seeds:

@@ -1,4 +1,4 @@
-"""The metrics of plugins: computed from what a record holds, when a leaderboard is shown."""
+"""The metrics of plugins, computed from a record's metrics when a leaderboard is shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def with_derived(records: Iterable[Record]) -> list[Record]:
-    """Return the records, with the installed plugins' metrics beside their own where they have any."""
+    """Return the records with the installed plugins' metrics added to their own."""
     records = list(records)
     return [_with_derived(record) for record in records] if _further() else records
 
@@ -34,7 +34,7 @@ def _with_derived(record: Record) -> Record:
 def derived(metrics: Mapping[str, float]) -> dict[str, float]:
     """Compute the installed plugins' metrics from a record's.
 
-    A metric that fails is warned of, with the distribution that gives it, and left out.
+    A metric that fails is left out, with a warning that names its distribution.
 
     Args:
         metrics: Name -> fraction, after the last iteration.
@@ -45,7 +45,7 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, offer in _further().items():
         try:
-            value = measured(offer.value, metrics)
+            value = value_of(offer.value, metrics)
         except (Exception, SystemExit) as error:
             warnings.warn(f"{offer.title} failed and is left out: {reason(error)}", stacklevel=2)
             continue
@@ -55,16 +55,16 @@ def derived(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _further() -> dict[str, Offer[MetricCard]]:
-    """Return the metrics that rank nothing, by name."""
+    """Return the metrics that do not rank, by name."""
     return {name: offer for name, offer in registry().metrics.items() if not offer.value.tasks}
 
 
-def measured(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
-    """Return what a metric's function makes of other metrics: a fraction in [0, 1], or None.
+def value_of(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
+    """Compute a metric from other metrics: a fraction in [0, 1], or None if its function returns None.
 
     Raises:
-        TypeError: If it is no number.
-        ValueError: If it is not in [0, 1].
+        TypeError: If the function returns something else than a number.
+        ValueError: If the number is not in [0, 1].
     """
     with redirect_stdout(sys.stderr):
         value = load_object(card.function)(dict(metrics))
@@ -78,18 +78,18 @@ def measured(card: MetricCard, metrics: Mapping[str, float]) -> float | None:
 
 
 def with_ranking(name: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return an evaluation's metrics with the one that ranks, which a plugin's function makes of them.
+    """Return an evaluation's metrics with the one that ranks, computed by its plugin's function.
 
     Args:
         name: Name of the metric that ranks.
         metrics: Name -> fraction, as evaluated.
 
     Raises:
-        PluginError: If its function fails or gives no fraction.
+        PluginError: If the function fails or does not return a fraction.
     """
     card = registry().metric(name)
     with running(title_of(card), card.function):
-        value = measured(card, metrics)
+        value = value_of(card, metrics)
         if value is None:
             raise ValueError("it gave None for what was evaluated")
     return {**metrics, name: value}

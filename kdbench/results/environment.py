@@ -12,24 +12,23 @@ PACKAGES = (
     *("kdbench", "torch", "torchvision", "mmengine", "mmcv", "mmdet", "mmseg"),
     *("numpy", "scipy", "cv2", "PIL"),
 )
-"""Import names whose versions a record has. Older records lack the last ones."""
+"""Import names of the packages whose versions a record has; older records lack the last ones."""
 PINNED = re.compile(
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*) (?P<version>[0-9][A-Za-z0-9.!_-]*)(\+(?P<build>[a-z0-9.]+))?"
 )
-"""A distribution and its version; ``build`` is the local part of a version, such as ``cu128``."""
+"""Pattern of a distribution and its version; ``build`` is the version's local part, such as ``cu128``."""
 TORCH_BUILD = re.compile(r"cpu|cu[0-9]+|rocm[0-9.]+|xpu")
 TORCH_INDEX = "https://download.pytorch.org/whl/"
-"""Where torch's own builds lie, by the local part of their version."""
+"""Index of torch's own builds, by the local part of their version."""
 
 
 def requirements(record: Record) -> list[str]:
-    """Return the lines of a requirements file that pins what a record was made with, and says what it lacks.
+    """Return the lines of a requirements file that pins the software of a record.
+
+    They include the package index of torch's build, if it needs one, and name the versions that the record lacks.
 
     Args:
-        record: The record; a version in it that is none is treated as lacking.
-
-    Returns:
-        Requirements, an index of packages where torch's build is not the usual one, and comments.
+        record: The record; a malformed version counts as lacking.
     """
     lines = [
         line(f"# {record.selector} on {record.pair_name}, seed {record.seed} ({record.identity[:12]})"),
@@ -44,9 +43,9 @@ def requirements(record: Record) -> list[str]:
 
 
 def _pinned(record: Record) -> Iterator[tuple[str, re.Match[str]]]:
-    """Yield import name, distribution and version of each package that the record names, its plugin last."""
-    told = {name: record.versions.get(name, "") for name in PACKAGES} | {"plugin": record.plugin}
-    for name, text in told.items():
+    """Yield import name and matched version of each package that the record names, its plugin last."""
+    versions = {name: record.versions.get(name, "") for name in PACKAGES} | {"plugin": record.plugin}
+    for name, text in versions.items():
         match = PINNED.fullmatch(text if " " in text else f"{name} {text}")
         if match is not None:
             yield name, match

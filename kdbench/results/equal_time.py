@@ -1,4 +1,4 @@
-"""Methods at equal training time: each beside a plain student that trained at least as long as the method did."""
+"""Methods at equal training time: each against a plain student that trained at least as long (a control)."""
 
 from __future__ import annotations
 
@@ -12,33 +12,38 @@ from kdbench.results.statistics import mean
 from kdbench.specs import PLAIN, training_time
 
 DECIMALS = 2
-"""Of a ratio of times that counts: those that tables show."""
+"""Decimals of a ratio of times that count: those that tables show."""
 
 
-def models(plain: Row, controls: Sequence[Row], methods: Mapping[str, Row]) -> dict[str, RankingModel]:
-    """Return a model for each control, of the differences of all other students to it.
+def control_models(
+    plain: Row, controls: Sequence[Row], methods: Mapping[str, Row]
+) -> dict[str, RankingModel]:
+    """Return label of a control -> model of the differences of all other students to it.
 
     Args:
         plain: The plain student's row.
         controls: Rows of plain students that trained longer.
-        methods: Label -> row of a method, each computation once.
+        methods: Label -> row of a method, without rows that repeat another's computation.
     """
     students = {PLAIN: plain, **{row["method"]: row for row in controls}, **methods}
     blocks = {label: row.blocks for label, row in students.items()}
-    names = [row["method"] for row in controls]
-    others = {name: {label: own for label, own in blocks.items() if label != name} for name in names}
-    return {name: RankingModel(blocks[name], others[name], name) for name in names}
+    return {
+        (name := row["method"]): RankingModel(
+            blocks[name], {label: own for label, own in blocks.items() if label != name}, name
+        )
+        for row in controls
+    }
 
 
 def control_of(ratio: float, controls: Sequence[Row]) -> Row | None:
-    """Return the control that a method is set beside: of those that train at least as long, the shortest.
+    """Return the control of a method: the shortest of those that train at least as long.
 
     Args:
-        ratio: Time of the method's iteration relative to the plain student's; NaN where it is not known.
+        ratio: Time of the method's iteration relative to the plain student's; NaN if unknown.
         controls: Rows of plain students that trained longer, each with a result.
 
     Returns:
-        The control's row; None where none trains long enough, or the ratio is not known.
+        The control's row; None if no control trains long enough or the ratio is unknown.
     """
     enough = [row for row in controls if _time(row) >= round(ratio, DECIMALS)]
     return min(enough, key=_time, default=None)
@@ -52,16 +57,15 @@ def beside(row: Row, control: Row, model: RankingModel) -> dict[str, Any]:
     """Return the columns of a row on its difference to a control.
 
     Args:
-        row: Of a method or the plain student.
-        control: What it is compared with.
-        model: Of the differences to that control.
+        row: Row of a method or the plain student.
+        control: Row of its control.
+        model: Model of the differences to that control.
     """
-    own, other = row.blocks, control.blocks
-    shared = own.keys() & other.keys()
     found = model.estimates.get(row["same_as"] or row["method"])
     if found is None:
-        gain, low, high = mean(own[block] - other[block] for block in shared), math.nan, math.nan
-        verdict = "one seed" if shared else "no shared seed"
+        gains = row.gains(control)
+        gain, low, high = mean(gains), math.nan, math.nan
+        verdict = "one seed" if gains else "no shared seed"
     else:
         gain, low, high, verdict = found.mean, found.low, found.high, found.verdict
     numbers = {"control_difference": gain, "control_low": low, "control_high": high}

@@ -1,11 +1,11 @@
-"""How rankings read: the columns that people see, the numbers in them, and what they mean."""
+"""Rankings as tables for people: their columns, numbers, legends and notes."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kdbench.results.board import Ranking
@@ -18,7 +18,7 @@ from kdbench.specs import PLAIN
 Values = Mapping[str, Any]
 """A row of a ranking."""
 MARK = "†"
-"""Marks an interval that is from the row's own paired differences."""
+"""Marks an interval from the row's own paired differences."""
 LEGEND = (
     "Scores are x100, on the test split after the last iteration; none is the plain student. The difference is "
     "to it, paired by seed. Its interval is Dunnett's, from the pooled noise of all rows of a ranking: all its "
@@ -47,12 +47,12 @@ EQUAL_TIME_LEGEND = (
     "against the plain student do not depend on them."
 )
 LEFT_OUT = ("failed", "skipped", "smoke", "missing")
-OPTIONAL = ("time", "tuned", "left out")
-"""Columns that a ranking shows to people only where one of its rows has something in them."""
+OPTIONAL = ("time", "at equal time", "tuned", "left out")
+"""Columns that are shown only if one of the rows has something in them."""
 
 
 def legend(found: Iterable[Ranking]) -> str:
-    """Return what the columns of leaderboards mean."""
+    """Return the legend of leaderboards, with what occurs in them."""
     rankings = list(found)
     chosen = any(row["trials"] for ranking in rankings for row in ranking.rows)
     others = any(row["reported"] for ranking in rankings for row in ranking.rows)
@@ -63,7 +63,7 @@ def legend(found: Iterable[Ranking]) -> str:
 
 
 def tables(found: Iterable[Ranking]) -> list[Table]:
-    """Return the tables of rankings for people: of each its own, then the one at equal training time, if any."""
+    """Return the table of each ranking, followed by that at equal training time if it has one."""
     return [table for ranking in found for table in (_table(ranking), *_at_equal_time(ranking))]
 
 
@@ -78,7 +78,7 @@ def _table(ranking: Ranking) -> Table:
 
 
 def _at_equal_time(ranking: Ranking) -> list[Table]:
-    """Return the second ranking, against plain students that trained as long; none without such a control."""
+    """Return the table against plain students that trained as long; none without such a control."""
     rows = [row for row in ranking.rows if row["control"]]
     if not rows:
         return []
@@ -97,45 +97,48 @@ def _beside_control(row: Values, level: float) -> list[str]:
 
 
 def control_interval(row: Values) -> str:
-    """Return the 95 % interval of a row's difference to its control; blank where there is none."""
+    """Return the 95 % interval of a row's difference to its control; blank without one."""
     return _ends(row["control_low"], row["control_high"])
 
 
 def notes(ranking: Ranking) -> list[str]:
-    """Return sentences on what a ranking's intervals are from, and on what makes it doubtful."""
-    model, metric = ranking.model, ranking.metric
-    found = []
+    """Return sentences on the basis of a ranking's intervals, and on doubts about it."""
+    return [
+        *_noise(ranking),
+        *_doubts(ranking),
+        *_at_fewer_seeds(ranking),
+        *_trained_on(ranking),
+    ]
+
+
+def _noise(ranking: Ranking) -> Iterator[str]:
+    model = ranking.model
     if model.methods and model.pooled.freedom:
         noise, freedom = model.pooled.deviation, model.pooled.freedom
-        found.append(f"Noise: {100 * noise:.2g} {metric} points, pooled over {freedom} degrees of freedom.")
+        yield f"Noise: {100 * noise:.2g} {ranking.metric} points, pooled over {freedom} degrees of freedom."
     ratios = {row["method"]: row["scatter"] for row in ranking.methods if row["scatter"] > 0}
     if ratios:
         most = max(ratios, key=lambda label: ratios[label])
-        found.append(f"{most} scatters most, {ratios[most]:.3g} times as much as the other rows.")
+        yield f"{most} scatters most, {ratios[most]:.3g} times as much as the other rows."
     if model.methods and PLAIN in model.unequal:
-        found.append(
-            "The plain student scatters more than the methods, so every interval is from its own row."
-        )
-    reasons = dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"])
-    found += [f"Cannot tell: {reason}." for reason in reasons]
+        yield "The plain student scatters more than the methods, so every interval is from its own row."
+
+
+def _doubts(ranking: Ranking) -> Iterator[str]:
+    for reason in dict.fromkeys(row["reason"] for row in ranking.methods if row["reason"]):
+        yield f"Cannot tell: {reason}."
     plain, teacher = ranking.level(PLAIN), ranking.level(TEACHER_ROW)
     if ranking.sign * (teacher - plain) <= 0:
         where = "above" if ranking.sign > 0 else "below"
-        found.append(f"The teacher ({percent(teacher)}) is not {where} the plain student ({percent(plain)}).")
+        yield f"The teacher ({percent(teacher)}) is not {where} the plain student ({percent(plain)})."
     lost = [row for row in ranking.methods if row["trials"] and row["difference"] <= 0]
     if lost:
-        told = ", ".join(f"{row['method']} ({gain(row)})" for row in lost)
-        found.append(f"Tuned, and still no better than the plain student: {told}.")
-    found += _at_fewer_seeds(ranking)
-    found += _trained_on(ranking)
-    mixed = [row["method"] for row in ranking.methods if row["machines"]]
-    if mixed:
-        found.append(f"Compared with plain students from another kind of machine: {', '.join(mixed)}.")
-    return found
+        shown = ", ".join(f"{row['method']} ({gain(row)})" for row in lost)
+        yield f"Tuned, and still no better than the plain student: {shown}."
 
 
 def _at_fewer_seeds(ranking: Ranking) -> list[str]:
-    """Return the plain student's mean over the seeds of the rows that have not all of its seeds."""
+    """Return the plain student's mean over the seeds of rows that lack some of its seeds."""
     row = ranking.row(PLAIN)
     plain = {} if row is None else row.scores()
     shared = {tuple(sorted(plain.keys() & row.scores().keys())) for row in ranking.methods}
@@ -147,47 +150,62 @@ def _at_fewer_seeds(ranking: Ranking) -> list[str]:
     ]
 
 
-def _trained_on(ranking: Ranking) -> list[str]:
-    """Return a sentence on the machines that the students were trained on; none where nothing was."""
+def _trained_on(ranking: Ranking) -> Iterator[str]:
+    """Yield a sentence on the machines of the students, and one on comparisons between machines."""
     students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
     runs = Counter(cell.machine for row in students for cell in row.done.values())
-    if len(runs) < 2:
-        return [f"Trained on {machine}." for machine in runs]
-    counts = "; ".join(
-        f"{count} run{'s' * (count > 1)} on {machine}" for machine, count in runs.most_common()
-    )
-    return [f"Trained on {len(runs)} kinds of machine: {counts}."]
+    if len(runs) == 1:
+        yield f"Trained on {next(iter(runs))}."
+    elif runs:
+        counts = (f"{count} run{'s' * (count > 1)} on {machine}" for machine, count in runs.most_common())
+        yield f"Trained on {len(runs)} kinds of machine: {'; '.join(counts)}."
+    mixed = [row["method"] for row in ranking.methods if row["machines"]]
+    if mixed:
+        yield f"Compared with plain students from another kind of machine: {', '.join(mixed)}."
+
+
+def ties(ranking: Ranking, method: str) -> str:
+    """Say from how many other methods the seeds do not tell a method apart; blank if from none."""
+    others = [row["method"] for row in ranking.methods if row["method"] != method]
+    found = [ranking.pair(method, other) for other in others]
+    same = sum(one is None or one.verdict != "better" for one in found)
+    if not same:
+        return ""
+    if len(others) == 1:
+        return "The seeds do not tell it from the other."
+    which = "any" if same == len(others) else str(same)
+    return f"The seeds do not tell it from {which} of the {len(others)} others."
 
 
 def verdict(row: Values) -> str:
-    """Return the verdict, and which row counts in the place of this one."""
+    """Return the verdict, with the row that this one repeats."""
     return f"{row['verdict']} (same as {row['same_as']})" if row["same_as"] else str(row["verdict"])
 
 
 def _cells(row: Values) -> list[str]:
     share = f"{percent(row['gap_closed'])} %".removeprefix(" %")
-    return [*measured(row), share, times(row["time_ratio"]), tuned(row), left_out(row), verdict(row)]
+    return [*score_cells(row), share, times(row["time_ratio"]), tuned(row), left_out(row), verdict(row)]
 
 
-def measured(row: Values) -> list[str]:
+def score_cells(row: Values) -> list[str]:
     """Return method, seeds, mean, standard deviation, difference and its interval."""
     gain = percent(row["difference"], "+")
     return [row["method"], seeds(row), percent(row["mean"]), spread(row), gain, interval(row)]
 
 
 def to_csv(found: Iterable[Ranking], more: Sequence[str] = ()) -> str:
-    """Return rankings as CSV for machines: fractions with all their digits, blanks empty.
+    """Return rankings as CSV, with fractions in all digits.
 
     Args:
         found: The rankings.
-        more: Further columns of text, in the place of those of the secondary metrics.
+        more: Further columns of text, instead of the secondary metrics.
     """
     rows = [row for ranking in found for row in ranking.rows]
     return csv_table([*COLUMNS, *(more or secondary_columns(rows))], rows).csv()
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Values]) -> Table:
-    """Return columns of rows as a table for machines."""
+    """Return columns of rows as a table for CSV."""
     cells = [[_csv_cell(name, row) for name in columns] for row in rows]
     return Table(columns, cells, "l" * len(columns))
 
@@ -198,22 +216,22 @@ def _csv_cell(name: str, row: Values) -> str:
 
 
 def times(ratio: float) -> str:
-    """Return a ratio of times; blank when NaN."""
+    """Return a ratio of times; blank if NaN."""
     return "" if math.isnan(ratio) else f"{ratio:.2f}x"
 
 
 def tuned(row: Values) -> str:
-    """Return over how many trials the options were chosen; blank where they were not."""
+    """Return the number of trials that chose the options; blank without any."""
     return f"{row['trials']} trials" if row["trials"] else ""
 
 
 def left_out(row: Values) -> str:
-    """Return the cells that are in no mean: ``2 failed, 1 smoke``."""
+    """Return the numbers of cells that are in no mean: ``2 failed, 1 smoke``."""
     return ", ".join(f"{row[kind]} {kind}" for kind in LEFT_OUT if row[kind])
 
 
 def seeds(row: Values) -> str:
-    """Return how many seeds are done, and how many of them others report: ``3 (1 by others)``; blank for none."""
+    """Return the number of seeds, and how many of them others report: ``3 (1 by others)``; blank for none."""
     others = f" ({row['reported']} by others)" if row["reported"] else ""
     return f"{row['seeds']}{others}" if row["seeds"] else ""
 
@@ -224,7 +242,7 @@ def gain(row: Values) -> str:
 
 
 def interval(row: Values) -> str:
-    """Return the 95 % interval, and how many seeds it is from where that is not all of the row's."""
+    """Return the 95 % interval, with its number of seeds if that is not the row's."""
     if not row["shared_seeds"]:
         return ""
     ends = _ends(row["low"], row["high"])
@@ -237,18 +255,18 @@ def _ends(low: float, high: float) -> str:
 
 
 def spread(row: Values) -> str:
-    """Return the standard deviation, or that there is one seed only."""
+    """Return the standard deviation, or ``one seed``."""
     single = row["seeds"] == 1 and row["method"] != TEACHER_ROW
     return "one seed" if single else percent(row["std"])
 
 
 def percent(value: float, sign: str = "") -> str:
-    """Return a fraction x100 with one decimal (and its sign); blank when NaN; never "-0.0"."""
+    """Return a fraction x100 with one decimal (and a sign); blank if NaN; never "-0.0"."""
     return "" if math.isnan(value) else f"{round(100 * value, 1) + 0.0:{sign}.1f}"
 
 
 def folded(selector: str, width: int) -> str:
-    """Return a selector in lines that end after its marks, as far as its parts fit into so many characters."""
+    """Return a selector broken into lines of at most a width, if its parts are not longer."""
     lines = [""]
     for part in pieces(selector):
         if lines[-1] and len(lines[-1]) + len(part) > width:
@@ -258,5 +276,5 @@ def folded(selector: str, width: int) -> str:
 
 
 def pieces(selector: str) -> list[str]:
-    """Return the pieces between which a selector is best broken: after its brackets and signs."""
+    """Return the parts between which a selector can be broken: after its brackets and signs."""
     return re.split(r"(?<=[\[=,+-])", selector)

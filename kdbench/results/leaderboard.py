@@ -16,20 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def leaderboard(records: Iterable[Record], dataset: str) -> pd.DataFrame:
-    """Return the rankings of one dataset as one frame, whose columns :data:`COLUMNS` explains.
-
-    Scores are fractions in [0, 1] after the last iteration; blanks are NaN. Smoke runs are counted, never ranked.
-
-    Args:
-        records: Records of any dataset, in any order.
-        dataset: Which to rank.
-    """
-    return frame_of(rankings(record for record in records if record.dataset == dataset))
-
-
 def frame_of(found: Iterable[Ranking]) -> pd.DataFrame:
-    """Return rankings as one frame: ``COLUMNS``, then the secondary metrics by name."""
+    """Return rankings as one frame: ``COLUMNS``, which explains them, then the secondary metrics by name."""
     import pandas as pd
 
     rows = list(chain.from_iterable(ranking.rows for ranking in found))
@@ -44,7 +32,7 @@ def secondary_columns(rows: Iterable[Row]) -> list[str]:
 
 
 def rankings(records: Iterable[Record]) -> list[Ranking]:
-    """Rank the methods of each dataset, pair, recipe and teacher; sorted by these.
+    """Rank the methods of each dataset, pair, recipe and teacher, sorted by these; smoke runs are only counted.
 
     Args:
         records: Records of any dataset, in any order.
@@ -67,7 +55,7 @@ def rankings(records: Iterable[Record]) -> list[Ranking]:
 
 
 def one_each(records: Iterable[Record]) -> list[Record]:
-    """Return one record an identity, sorted: a done one if there is one, and an own one before one of others."""
+    """Return one record for each identity, sorted; a done one is preferred, then an own one."""
     same: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         same[record.identity].append(record)
@@ -80,26 +68,23 @@ def _preference(record: Record) -> tuple[bool, bool, str]:
 
 
 def origins(teachers: Iterable[Record]) -> dict[str, str]:
-    """Return the identity of each teacher -> that of the teacher it began with, where a stage came after it."""
+    """Return the identity of each teacher -> that of the teacher that its stage began with, or its own."""
     return {teacher.identity: teacher.spec.get("base") or teacher.identity for teacher in teachers}
 
 
 def ranked_under(cell: Record, began_with: Mapping[str, str]) -> str:
-    """Return the identity of the teacher that a cell is ranked under: an ensemble's first, a staged one's base.
+    """Return the identity of a cell's teacher in rankings: the first of an ensemble, the base of a staged one.
 
     Args:
         cell: A distilled student's record.
-        began_with: See :func:`origins`.
+        began_with: The result of :func:`origins`.
     """
     taught_by = cell.teacher.identity if cell.teacher else cell.teacher_identity or ""
     return began_with.get(taught_by, taught_by)
 
 
 def _boards(cells: Sequence[Record], teachers: Sequence[Record], smoke: Mapping[str, int]) -> list[Board]:
-    """One ranking a teacher; the plain students serve them all.
-
-    A method that prepared its teacher in a further stage is ranked under the teacher that the stage began with.
-    """
+    """Return a board for each teacher; the plain students are in all of them."""
     began_with = origins(teachers)
     plain = [cell for cell in cells if cell.is_plain]
     controls = [cell for cell in cells if cell.is_control]
@@ -113,14 +98,14 @@ def _boards(cells: Sequence[Record], teachers: Sequence[Record], smoke: Mapping[
 
 
 def _only_teacher(plain: Sequence[Record], teachers: Sequence[Record]) -> str:
-    """Return the teacher that awaits methods, where there are only plain students."""
+    """Return the teacher of plain students for which no method was run; blank if it is not clear."""
     known = {cell.teacher.identity for cell in plain if cell.teacher}
     known = known or {t.identity for t in teachers if _is_teacher_of(t, plain[0])}
     return known.pop() if len(known) == 1 else ""
 
 
 def _is_teacher_of(teacher: Record, cell: Record) -> bool:
-    """Whether a teacher is the one that a cell's pair describes: not of an ensemble, not after a stage."""
+    """Whether a teacher is the one that a cell's pair describes, neither of an ensemble nor after a stage."""
     pair = cell.spec["pair"]
     described = {
         "model": pair.get("teacher"),

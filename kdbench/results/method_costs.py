@@ -1,4 +1,4 @@
-"""What an iteration of each method costs beside the plain student's, from records. Imports no numpy or pandas."""
+"""The time of each method's iteration relative to the plain student's. Imports neither numpy nor pandas."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kdbench.results.row import time_ratios
 from kdbench.specs import PLAIN
 
 Costs = Mapping[str, float]
-"""Pair (and device, where that is not the CPU) -> time of an iteration relative to the plain student's."""
+"""Pair (with the device if it is not the CPU) -> time of an iteration relative to the plain student's."""
 
 
 def method_costs(records: Iterable[Record]) -> dict[str, Costs]:
-    """Return method -> its costs at the options that it had by default; a method that was not timed has none.
+    """Return method -> its costs at its default options; a method that was not timed is left out.
 
-    As on a leaderboard, only seeds count in which the method and the plain student took turns in one process.
+    As in a leaderboard, only seeds count in which the method and the plain student took turns in one process.
 
     Args:
         records: Records of any dataset, in any order.
@@ -36,7 +36,7 @@ def method_costs(records: Iterable[Record]) -> dict[str, Costs]:
 
 
 def cost_range(costs: Costs) -> str:
-    """Return the smallest and the largest cost: ``1.15x to 1.48x``, one where they are the same, blank for none."""
+    """Return the smallest and largest cost: ``1.15x to 1.48x``; one if they read the same, blank for none."""
     if not costs:
         return ""
     low, high = (f"{end(costs.values()):.2f}x" for end in (min, max))

@@ -1,9 +1,9 @@
 """The two-way model of a ranking, method x seed with a pooled residual, and Dunnett's intervals from it.
 
-A score is its method's mean, plus the effect of its seed, plus noise: methods of a seed share their initialisation
-and the order of their data. The noise of all rows is pooled, which gives many degrees of freedom from few seeds,
-and the differences to the plain student get simultaneous intervals (Dunnett, JASA 1955). A row that scatters more
-than the others has an interval from its own paired differences, and leaves the pool if it is extreme.
+A score is the sum of its method's mean, the effect of its seed and noise: methods of a seed share their
+initialisation and the order of their data. The noise of all rows is pooled, which gives many degrees of freedom
+from few seeds. The differences to the plain student have simultaneous intervals (Dunnett, JASA 1955). A row that
+scatters more than the others has an interval from its own paired differences, and leaves the pool if it is extreme.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from kdbench.results.statistics import ALPHA, ROUND_OFF
 from kdbench.specs import PLAIN
 
 Scores = Mapping[Any, float]
-"""Seed (or any other block that rows share) -> score."""
+"""Seed (or another block that rows share) -> score."""
 UNEQUAL = 0.01
-"""p value of an F test below which a row scatters more than the others and has its own interval."""
+"""p value of the F test below which a row scatters more than the others and has its own interval."""
 EXTREME = 1e-6
-"""The same below which it leaves the pool too: to leave out by chance would narrow the intervals of the others."""
+"""p value below which it leaves the pool: leaving rows out by chance would narrow the other intervals."""
 LEAST_SEEDS = 2
-DIGITS = 12
-"""Decimals of a difference that are not rounding: equals stay equal."""
+EQUAL_DIGITS = 12
+"""Decimals to which a difference is rounded, so that equal means differ by 0."""
 
 
 class Scatter(NamedTuple):
     """How a row scatters beside others.
 
     Attributes:
-        ratio: Deviation of its residuals over that of the others'; NaN where it cannot be told.
-        p: p value of the F test that it is no larger.
+        ratio: Standard deviation of its residuals over that of the others'; NaN if unknown.
+        p: p value of the F test that it is not larger.
     """
 
     ratio: float
     p: float
 
 
-UNTOLD = Scatter(math.nan, 1.0)
+UNKNOWN = Scatter(math.nan, 1.0)
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Estimate:
     """The difference of a row to the plain student.
 
     Attributes:
-        mean: The estimate: the mean paired difference where no cell is missing.
+        mean: The estimate; the mean paired difference if no cell is missing.
         low: Lower end of its interval; all intervals of a ranking hold at once with 95 %.
         high: Upper end.
         p: p value, adjusted over the rows of the ranking, in [0, 1]: below .05 exactly where 0 is outside.
-        scatter: Deviation of the row's residuals over that of the other rows'; NaN where it cannot be told.
+        scatter: Standard deviation of the row's residuals over that of the other rows'; NaN if unknown.
         own: Whether the interval is from the row's own paired differences.
-        reason: Why the interval is no evidence; blank where it is.
+        reason: Why the interval is no evidence; blank if it is.
     """
 
     mean: float
@@ -77,7 +77,7 @@ class Estimate:
 
     @property
     def verdict(self) -> str:
-        """What the interval allows to say."""
+        """The conclusion that the interval allows."""
         if self.reason:
             return "cannot tell"
         return "better" if self.low > 0 else "worse" if self.high < 0 else "no evidence"
@@ -89,7 +89,7 @@ class Fit:
 
     Attributes:
         effects: Row -> its mean, up to a constant of the whole fit.
-        covariance: Of the effects, in units of the residual variance, in the order of ``effects``.
+        covariance: Covariance of the effects in units of the residual variance, in the order of ``effects``.
         square: Sum of the squared residuals.
         freedom: Degrees of freedom of the residual.
     """
@@ -109,7 +109,7 @@ class Fit:
         names = list(self.effects)
         weights = np.zeros(len(names))
         weights[names.index(label)], weights[names.index(other)] = 1, -1
-        gain = round(self.effects[label] - self.effects[other], DIGITS)
+        gain = round(self.effects[label] - self.effects[other], EQUAL_DIGITS)
         return gain, math.sqrt(weights @ self.covariance @ weights)
 
 
@@ -143,9 +143,9 @@ class RankingModel:
 
     Args:
         plain: Scores of the plain student.
-        methods: Label -> scores of a method. Rows that share fewer than two seeds with the plain student are
-            left out: there is nothing to estimate their noise from.
-        name: Label of the plain student; of a control, which all are compared with in its place, its own.
+        methods: Label -> scores of a method. Rows that share fewer than two seeds with the plain student are left
+            out, since their noise cannot be estimated.
+        name: Label of the plain student, or of the control that replaces it.
     """
 
     def __init__(self, plain: Scores, methods: Mapping[str, Scores], name: str = PLAIN) -> None:
@@ -163,7 +163,7 @@ class RankingModel:
 
     @cached_property
     def scatter(self) -> dict[str, Scatter]:
-        """How each row scatters beside the others; those that scatter more leave one by one, the worst first."""
+        """Label -> how the row scatters beside the others; rows that scatter more are removed one by one."""
         found: dict[str, Scatter] = {}
         while True:
             left = {label: scores for label, scores in self.rows.items() if label not in found}
@@ -175,17 +175,17 @@ class RankingModel:
 
     @cached_property
     def unequal(self) -> frozenset[str]:
-        """Rows that scatter more than the others by an F test."""
+        """The rows that scatter more than the others by the F test."""
         return frozenset(label for label, one in self.scatter.items() if one.p < UNEQUAL)
 
     @cached_property
     def extreme(self) -> frozenset[str]:
-        """Rows that scatter so much more that they leave the pool."""
+        """The rows that scatter so much more that they leave the pool."""
         return frozenset(label for label, one in self.scatter.items() if one.p < EXTREME)
 
     @cached_property
     def pooled(self) -> Fit:
-        """The fit of the rows, without those that scatter extremely."""
+        """The fit of the rows that do not scatter extremely."""
         return fit({label: scores for label, scores in self.rows.items() if label not in self.extreme})
 
     @cached_property
@@ -207,13 +207,13 @@ class RankingModel:
 
     @cached_property
     def step(self) -> float:
-        """The largest step that all scores are apart by multiples of, to 1e-5: what the metric resolves."""
+        """The resolution of the metric: the largest step of which all differences are multiples, to 1e-5."""
         scores = sorted(score for row in self.rows.values() for score in row.values())
         return math.gcd(*(round((high - low) * 1e5) for low, high in pairwise(scores))) / 1e5
 
     @property
     def reason(self) -> str:
-        """Why the pooled residual is too small to be noise; blank where it is not."""
+        """Why the pooled residual is too small to be noise; blank if it is not."""
         noise = self.pooled.deviation
         if noise <= ROUND_OFF:
             return "no noise: the differences are the same at every seed"
@@ -223,7 +223,7 @@ class RankingModel:
         return ""
 
     def _own(self, label: str, scatter: float) -> Estimate:
-        """From the row's own paired differences, at Šidák's level."""
+        """Estimate a difference from the row's own paired differences, at Šidák's level."""
         own, k = self.methods[label], len(self.methods)
         gains = np.array([own[seed] - self.plain[seed] for seed in own.keys() & self.plain.keys()])
         n, mean = len(gains), math.fsum(gains) / len(gains)
@@ -238,10 +238,10 @@ class RankingModel:
 
     @cached_property
     def correlation(self) -> float:
-        """The least correlation of two differences: 1/2 where no cell is missing; NaN for one row.
+        """The least correlation of two differences: 1/2 if no cell is missing; 0 for one row.
 
-        Where cells are missing the correlations differ; the least one in the place of all widens the intervals
-        a little (Šidák's inequality), and never narrows them.
+        If cells are missing, the correlations differ; using the least of them widens the intervals a little and
+        never narrows them (Šidák's inequality).
         """
         labels = [label for label in self.methods if label not in self.extreme | self.unequal]
         names = list(self.pooled.effects)
@@ -255,13 +255,13 @@ class RankingModel:
 
     @cached_property
     def critical(self) -> float:
-        """How many standard errors the intervals reach to each side."""
+        """The half-width of the intervals in standard errors."""
         return critical(len(self.methods), self.pooled.freedom, self.correlation)
 
     def pair(self, label: str, other: str) -> Estimate | None:
         """Return ``label - other`` with a 95 % interval and p value for this pair alone.
 
-        None where they share fewer than two seeds with each other or with the plain student.
+        It is None if they share fewer than two seeds with each other or with the plain student.
         """
         one, two = self.rows.get(label, {}), self.rows.get(other, {})
         if len(one.keys() & two.keys()) < LEAST_SEEDS:
@@ -276,35 +276,35 @@ class RankingModel:
 
 
 def _scatter(rows: Mapping[str, Scores]) -> dict[str, Scatter]:
-    """How each row scatters beside the others.
+    """Return how each row scatters beside the others.
 
-    A row's part of the residual is independent of the residual of the others alone, so their ratio is F under
-    equal variances, also where cells are missing.
+    A row's part of the residual is independent of the residual of the other rows alone, so their ratio has an F
+    distribution under equal variances, even if cells are missing.
     """
     whole = fit(rows)
     rest = {label: {name: s for name, s in rows.items() if name != label} for label in rows}
     return {label: _ratio(whole, fit(others)) for label, others in rest.items() if others} or dict.fromkeys(
-        rows, UNTOLD
+        rows, UNKNOWN
     )
 
 
 def _ratio(whole: Fit, others: Fit) -> Scatter:
     own, square = whole.freedom - others.freedom, max(0.0, whole.square - others.square)
     if own < 1 or others.freedom < 1 or others.deviation <= ROUND_OFF:
-        return UNTOLD
+        return UNKNOWN
     ratio = square / own / others.deviation**2
     return Scatter(math.sqrt(ratio), float(fdtrc(own, others.freedom, ratio)))
 
 
 @lru_cache(maxsize=4096)
 def chance(statistic: float, rows: int, freedom: int, correlation: float) -> float:
-    """Return the chance that any of several equally correlated t statistics is so far from 0.
+    """Return the probability that any of several equally correlated t statistics is this far from 0.
 
     Args:
-        statistic: Positive.
-        rows: How many statistics there are.
+        statistic: The distance from 0, positive.
+        rows: Number of statistics.
         freedom: Degrees of freedom of their common deviation, at least 1.
-        correlation: Of each two of them, in [0, 1).
+        correlation: Correlation of any two of them, in [0, 1).
     """
     factor, weights = _normal_nodes()
     scale, density = _scale_nodes(freedom)
@@ -316,7 +316,7 @@ def chance(statistic: float, rows: int, freedom: int, correlation: float) -> flo
 
 @lru_cache(maxsize=4096)
 def critical(rows: int, freedom: int, correlation: float) -> float:
-    """Return how far from 0 any of the statistics of :func:`chance` is in 5 % of cases."""
+    """Return the distance from 0 that any of the statistics of :func:`chance` exceeds in 5 % of cases."""
     from scipy.optimize import brentq
 
     high = 4.0
@@ -327,14 +327,14 @@ def critical(rows: int, freedom: int, correlation: float) -> float:
 
 @lru_cache(maxsize=1)
 def _normal_nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points and weights of a standard normal variable."""
+    """Return quadrature points and weights of a standard normal variable."""
     points, weights = roots_hermitenorm(48)
     return points, weights / weights.sum()
 
 
 @lru_cache(maxsize=256)
 def _scale_nodes(freedom: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points and weights of the estimated over the true deviation: trapezia in its logarithm."""
+    """Return quadrature points and weights of the estimated over the true deviation: trapezia in its logarithm."""
     spread = 12 / math.sqrt(2 * freedom)
     x = np.linspace(-spread - 25 / freedom, min(2.5, spread), 120)
     log_density = freedom * x - freedom * np.exp(2 * x) / 2

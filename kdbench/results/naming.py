@@ -1,7 +1,7 @@
-"""How the rows of a ranking are called, and which row a user means: from records alone, without their plugins.
+"""The labels of rows, and the rows that a selector stands for: from records alone, without their plugins.
 
-A record keeps all options of its method, and its selector, which leaves out those that were at their defaults when
-it was made. So what a row is called does not change with a later default.
+A record has all options of its method, and its selector, which leaves out the options that were at their defaults
+when the record was made. So a later change of a default does not change the label of a row.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Key = tuple[str, int, str]
 
 
 def key_of(cell: Record) -> Key:
-    """Return what the cells of one row have in common: method, revision and all options."""
+    """Return what the cells of a row share: method, revision and all options."""
     return cell.method, cell.revision, cell.options_text
 
 
 def fits(selector: str, cell: Record) -> bool:
-    """Whether a selector means a cell: all options that it gives are the cell's, the others the cell's defaults.
+    """Whether a selector stands for a cell: its options are the cell's, and it leaves out only defaults.
 
     Args:
-        selector: As typed.
-        cell: Its defaults are the options that its own selector leaves out.
+        selector: A selector as typed.
+        cell: A cell, whose defaults are the options that its own selector leaves out.
 
     Raises:
-        UserError: If it is no selector.
+        UserError: If the selector is malformed.
     """
     name, given = parse(selector)
     if selector == cell.selector:
@@ -40,7 +40,7 @@ def fits(selector: str, cell: Record) -> bool:
 
 
 def contradiction(cell: Record) -> str:
-    """Return what in a cell's selector contradicts its method or options; empty where nothing does."""
+    """Say what in a cell's selector contradicts its method or options; blank if nothing does."""
     try:
         name, given = parse(cell.selector)
     except UserError as error:
@@ -56,14 +56,14 @@ def _are_options(given: Mapping[str, str], cell: Record) -> bool:
 
 
 def _named(cell: Record) -> set[str]:
-    """Return the options that a cell's selector gives; none where it is no selector."""
+    """Return the names of the options in a cell's selector; none if it is malformed."""
     with suppress(UserError):
         return set(parse(cell.selector)[1])
     return set()
 
 
 def method_in(label: str) -> str:
-    """Return the method of a row's label: its selector, which may go on with the revision in parentheses."""
+    """Return the method in a row's label: a selector, possibly followed by the revision in parentheses."""
     selector = label.partition(" (")[0]
     with suppress(UserError):
         return parse(selector)[0]
@@ -71,10 +71,10 @@ def method_in(label: str) -> str:
 
 
 def labels(rows: Mapping[Key, Iterable[Record]]) -> dict[Key, str]:
-    """Return what each row is called: its selector, with what differs from other rows of the same selector.
+    """Return the label of each row: its selector, with what distinguishes it from rows of the same selector.
 
     Args:
-        rows: Key -> cells.
+        rows: Key -> cells of the row.
     """
     first = {
         key: min(cells, key=lambda cell: (len(cell.selector), cell.selector)) for key, cells in rows.items()
@@ -94,7 +94,7 @@ def labels(rows: Mapping[Key, Iterable[Record]]) -> dict[Key, str]:
 
 
 def _distinguished(same: list[Key], first: Mapping[Key, Record], shown: Mapping[Key, set[str]]) -> list[Key]:
-    """Show the options in which rows of one name differ; return the rows that show more than before."""
+    """Show the options in which rows of one label differ; return the rows that now show more."""
     options = {key: first[key].options for key in same}
     names = {name for each in options.values() for name in each}
     differing = {name for name in names if len({repr(each.get(name)) for each in options.values()}) > 1}
@@ -109,7 +109,7 @@ def _exactly(key: Key) -> str:
 
 
 def _clashes(called: Mapping[Key, str]) -> list[list[Key]]:
-    """Return the rows that are called the same."""
+    """Return the groups of rows that have the same label."""
     same: dict[str, list[Key]] = defaultdict(list)
     for key, label in called.items():
         same[label].append(key)

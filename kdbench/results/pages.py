@@ -1,10 +1,11 @@
-"""Leaderboards as text and as files: markdown pages with all details, CSV, LaTeX and Parquet."""
+"""Leaderboards as text and files: markdown pages with all details, CSV, LaTeX and Parquet."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -20,7 +21,6 @@ from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.papers import TAGS
 from kdbench.results.record import Record, Spread
 from kdbench.results.row import TEACHER_ROW, Row
-from kdbench.results.store import Store
 from kdbench.results.table import Table, escape, latex
 from kdbench.specs import PLAIN
 from kdbench.text import line
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = {"csv": ".csv", "markdown": ".md", "latex": ".tex", "parquet": ".parquet"}
-"""Format -> ending of its files."""
+"""Format -> suffix of its files."""
 COST_LEGEND = (
     "Time is that of an iteration relative to the plain student's, with its range over the seeds. Memory is the "
     "largest of the seeds; on a CPU it is the whole process's, teacher and all. Added parameters are trained "
@@ -51,20 +51,20 @@ AGAIN_LEGEND = (
 
 
 def boards(records: Iterable[Record], dataset: str | None = None) -> dict[str, list[Ranking]]:
-    """Return dataset -> its rankings, for those (or that one) with anything to rank."""
+    """Return dataset -> its rankings, of all datasets or one; a dataset without a ranking is left out."""
     found: dict[str, list[Ranking]] = {}
     for ranking in rankings(record for record in records if dataset in (None, record.dataset)):
         found.setdefault(ranking.first["dataset"], []).append(ranking)
     return found
 
 
-def page(name: str, found: Sequence[Ranking], records: Iterable[Record] = ()) -> str:
+def leaderboard_page(name: str, found: Sequence[Ranking], records: Iterable[Record] = ()) -> str:
     """Return the markdown page of a dataset or benchmark.
 
     Args:
         name: Its name.
         found: Its rankings.
-        records: Those that may hold evaluations of given weights on that dataset.
+        records: Records among which are the evaluations of given weights on that dataset.
     """
     shown = to_markdown([*tables(found), *evaluations(records, [name])])
     return f"# {escape(name)}\n\n{legend(found)}\n\n{shown}\n{details(found)}"
@@ -76,13 +76,13 @@ def to_markdown(found: Iterable[Table]) -> str:
 
 
 def to_latex(found: Iterable[Table], words: str) -> str:
-    """Return tables as LaTeX, their legend as a comment above."""
+    """Return tables as LaTeX, under their legend as a comment."""
     head = f"% Needs \\usepackage{{booktabs,adjustbox}}.\n% {latex(words)}"
     return "\n\n".join([head, *(table.latex() for table in found)]) + "\n"
 
 
 def details(found: Iterable[Ranking]) -> str:
-    """Return as markdown the costs, the papers' numbers and the commands of each ranking."""
+    """Return the costs, the papers' numbers and the commands of each ranking as markdown."""
     parts = []
     for ranking in found:
         parts.append(f"## Details of {escape(ranking.heading)}")
@@ -95,10 +95,10 @@ def details(found: Iterable[Ranking]) -> str:
 
 
 def _cost(ranking: Ranking) -> str:
-    """Write what the pair's models cost, then the table of each method's training cost."""
+    """Return the costs of the pair's models, then a table of the training cost of each method."""
     titles = ["method", "time", "memory, MiB", "added parameters", "best"]
     table = Table(titles, [_cost_cells(row) for row in ranking.rows], "lrrrr").markdown()
-    return "\n\n".join([*(escape(line) for line in models(ranking)), table])
+    return "\n\n".join([*(escape(line) for line in model_notes(ranking)), table])
 
 
 def _cost_cells(row: Row) -> list[str]:
@@ -107,18 +107,18 @@ def _cost_cells(row: Row) -> list[str]:
 
 
 def _times(row: Row) -> str:
-    """Return a ratio of times with its range over the seeds, if there are several."""
+    """Return a ratio of times, with its range over several seeds."""
     low, high = row["time_low"], row["time_high"]
     return times(row["time_ratio"]) + (f" ({low:.2f} to {high:.2f})" if low < high else "")
 
 
 def whole(value: float) -> str:
-    """Return a count with its digits in groups; blank when NaN."""
+    """Return a count with its digits in groups; blank if NaN."""
     return "" if math.isnan(value) else f"{value:,.0f}"
 
 
-def models(ranking: Ranking) -> list[str]:
-    """Return sentences on the size of the pair's models, and on their latency."""
+def model_notes(ranking: Ranking) -> list[str]:
+    """Return sentences on the size and latency of the pair's models."""
     students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
     parts = {"Teacher": ranking.rows[:1], "Student": students}
     sizes = {name: [row for row in rows if row["student_parameters"] > 0] for name, rows in parts.items()}
@@ -132,10 +132,12 @@ def models(ranking: Ranking) -> list[str]:
 
 
 def latencies(cells: Iterable[Record]) -> list[str]:
-    """Return a sentence for each kind of machine: the latency as measured in turns, or else as trainings ended.
+    """Return a sentence on the latency of a pair's models for each kind of machine.
+
+    Times that were measured in turns are preferred to those at the end of trainings.
 
     Args:
-        cells: Records of a pair's students.
+        cells: Records of the pair's students.
     """
     found: dict[str, str] = {}
     noisy: dict[str, list[float]] = {}
@@ -167,7 +169,7 @@ def _paper_cells(row: Row) -> list[str]:
 
 
 def _commands(ranking: Ranking) -> str:
-    """Write the commands as a list: a command is too long for a table."""
+    """Return the commands as a list: a command is too long for a table."""
     told = [row for row in ranking.rows if row["command"]]
     return "\n".join(f"- {escape(_name(row))}: {_code(row['command'])}" for row in told)
 
@@ -179,16 +181,11 @@ def _name(row: Row) -> str:
 
 
 def _code(text: str) -> str:
-    """Inline code, fenced by more backticks than are in it."""
+    """Return inline code, in more backticks than it has in a row."""
     text = line(text)
-    fence = "`" * (max((len(run) for run in _runs(text)), default=0) + 1)
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{text}{pad}{fence}"
-
-
-def _runs(text: str) -> list[str]:
-    """Return the runs of backticks in a text."""
-    return "".join(c if c == "`" else " " for c in text).split()
 
 
 TEXTS: dict[str, Callable[[Sequence[Ranking]], str]] = {
@@ -196,7 +193,7 @@ TEXTS: dict[str, Callable[[Sequence[Ranking]], str]] = {
     "markdown": lambda found: to_markdown(tables(found)),
     "latex": lambda found: to_latex(tables(found), legend(found)),
 }
-"""Format -> the leaderboards as its text."""
+"""Format -> function that writes rankings in it."""
 
 
 def across_text(found: Across, style: str) -> str:
@@ -211,11 +208,7 @@ def across_text(found: Across, style: str) -> str:
 
 
 def to_parquet(frame: pd.DataFrame) -> bytes:
-    """Return a frame as Parquet, with its full numbers.
-
-    Raises:
-        UserError: Where pyarrow is not installed.
-    """
+    """Return a frame as Parquet, with all digits; raise UserError if pyarrow is not installed."""
     if find_spec("pyarrow") is None:
         raise UserError("--format parquet needs pyarrow: install it with `pip install 'kdbench[parquet]'`.")
     buffer = io.BytesIO()
@@ -226,16 +219,16 @@ def to_parquet(frame: pd.DataFrame) -> bytes:
 def write_boards(
     found: Mapping[str, Sequence[Ranking]], style: str, folder: Path, records: Sequence[Record] = ()
 ) -> list[Path]:
-    """Write a file for each leaderboard into a folder and return the files, in their order.
+    """Write a file for each leaderboard and return the files in the order of the leaderboards.
 
     Args:
         found: Name -> rankings.
-        style: Format.
-        folder: Where.
-        records: Those that may hold evaluations of given weights.
+        style: Format of the files.
+        folder: Folder of the files.
+        records: Records among which are evaluations of given weights.
 
     Raises:
-        UserError: When they cannot be written, or two would have one name.
+        UserError: If a file cannot be written, or two would have one name.
     """
     files: dict[Path, str | bytes] = {}
     for name, board in found.items():
@@ -249,36 +242,34 @@ def write_boards(
 def _content(name: str, board: Sequence[Ranking], style: str, records: Sequence[Record]) -> str | bytes:
     if style == "parquet":
         return to_parquet(frame_of(board))
-    return page(name, board, records) if style == "markdown" else TEXTS[style](board)
+    return leaderboard_page(name, board, records) if style == "markdown" else TEXTS[style](board)
 
 
 def write_across(found: Across, style: str, folder: Path) -> list[Path]:
-    """Write a comparison over rankings into a folder. Raises UserError when it cannot be written."""
+    """Write a comparison over rankings into a folder; raise UserError if it cannot be written."""
     content = to_parquet(found.frame()) if style == "parquet" else across_text(found, style)
     return write_pages({folder / f"across{SUFFIXES[style]}": content})
 
 
-def write_leaderboards(
-    root: Path, dataset: str | None = None, records: Sequence[Record] | None = None
-) -> list[Path]:
-    """Write ``leaderboards/<dataset>.md`` and ``.csv`` from the records under ``root``.
+def leaderboard_files(root: Path, records: Sequence[Record], datasets: Sequence[str] = ()) -> dict[Path, str]:
+    """Return the files ``leaderboards/<dataset>.csv`` and ``.md`` under ``root``, with their texts.
 
     Args:
         root: The results folder.
-        dataset: The only one to write; default: all.
-        records: The records under ``root``, where they are read already.
-
-    Returns:
-        The files, sorted.
-
-    Raises:
-        UserError: When they cannot be written.
+        records: Its records.
+        datasets: Names of the datasets; default: all.
     """
-    return sorted(write_pages(_expected(root, dataset, records)))
+    files: dict[Path, str] = {}
+    for name in datasets or (None,):
+        for dataset, found in boards(records, name).items():
+            folder, stem = root / "leaderboards", slug(dataset)
+            files[folder / f"{stem}.csv"] = to_csv(found)
+            files[folder / f"{stem}.md"] = leaderboard_page(dataset, found, records)
+    return files
 
 
 def write_pages(files: Mapping[Path, str | bytes]) -> list[Path]:
-    """Write files with their contents and return them in their order. Raises UserError where it cannot."""
+    """Write files and return them in their order; raise UserError if one cannot be written."""
     try:
         for path, content in files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -292,41 +283,19 @@ def write_pages(files: Mapping[Path, str | bytes]) -> list[Path]:
     return list(files)
 
 
-def check_leaderboards(
-    root: Path, dataset: str | None = None, records: Sequence[Record] | None = None
-) -> list[str]:
-    """Compare the files under ``root/leaderboards`` with what the records give.
+def stale_pages(files: Mapping[Path, str], folder: Path, names: Sequence[str] = ()) -> list[str]:
+    """Return a line for each markdown or CSV file of a folder that is missing, differs or should not exist, sorted.
 
     Args:
-        root: The results folder.
-        dataset: The only one to check; default: all.
-        records: The records under ``root``, where they are read already.
-
-    Returns:
-        One line for each file that is missing, differs or has no records; empty when all is well.
+        files: The files that the folder should have, with their texts.
+        folder: The folder.
+        names: Names of the files to check, without a suffix; default: all.
     """
-    expected = _expected(root, dataset, records)
-    there = {path for path in (root / "leaderboards").glob("*") if path.suffix in (".md", ".csv")}
-    if dataset is not None:
-        there = {path for path in there if path.stem == slug(dataset)}
-    return compare_pages(expected, there)
-
-
-def compare_pages(expected: Mapping[Path, str], there: Set[Path]) -> list[str]:
-    """Return one line for each file that is missing, differs from its expected text or has none, sorted."""
-    problems = [f"{path}: no record gives it" for path in there - expected.keys()]
-    problems += [f"{path}: missing" for path in expected.keys() - there]
-    same = {path: path.read_bytes() == expected[path].encode() for path in expected.keys() & there}
+    there = {path for path in folder.glob("*") if path.suffix in (".md", ".csv")}
+    if names:
+        there = {path for path in there if path.stem in names}
+    problems = [f"{path}: no record gives it" for path in there - files.keys()]
+    problems += [f"{path}: missing" for path in files.keys() - there]
+    same = {path: path.read_bytes() == files[path].encode() for path in files.keys() & there}
     problems += [f"{path}: differs from what the records give" for path, equal in same.items() if not equal]
     return sorted(problems)
-
-
-def _expected(root: Path, dataset: str | None, records: Sequence[Record] | None) -> dict[Path, str]:
-    if records is None:
-        records, _ = Store(root).records(dataset)
-    files: dict[Path, str] = {}
-    for name, board in boards(records, dataset).items():
-        base = root / "leaderboards" / slug(name)
-        files[base.with_name(f"{base.name}.md")] = page(name, board, records)
-        files[base.with_name(f"{base.name}.csv")] = to_csv(board)
-    return files

@@ -1,22 +1,20 @@
-"""The leaderboards that somebody asks for: of datasets or benchmark files, with chosen methods, sorted."""
+"""Leaderboards of datasets and benchmark files, with chosen methods and sorted by a column."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdbench.benchmarks import Benchmark, load
+from kdbench.benchmarks import load
 from kdbench.cards import METRICS
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
-from kdbench.results.ablations import current, not_run, nothing
+from kdbench.results.benchmark_rankings import benchmark_rankings, own_records
 from kdbench.results.board import Ranking
-from kdbench.results.commands import command
 from kdbench.results.derived import low_first, with_derived
-from kdbench.results.leaderboard import rankings
 from kdbench.results.naming import fits, method_in
 from kdbench.results.pages import boards
 from kdbench.results.record import Record
@@ -27,16 +25,16 @@ SCORES = {"mean", "best"}
 HIGH_FIRST = {*SCORES, "std", "difference", "low", "high", "gap_closed", "relative_gain", "paper_difference"}
 
 Boards = dict[str, list[Ranking]]
-"""Name of a dataset or a benchmark file's stem -> its rankings."""
+"""Name of a dataset, or stem of a benchmark file -> its rankings."""
 
 
 class Source(NamedTuple):
-    """A leaderboard and what it was made from.
+    """A leaderboard and its records.
 
     Attributes:
         benchmark: Title of the benchmark that it is restricted to; blank for a dataset.
         rankings: The leaderboard.
-        records: Those of its cells; for a dataset, records of others may be among them.
+        records: The records of its cells, or all records of the dataset.
     """
 
     benchmark: str
@@ -51,13 +49,13 @@ def query(
     methods: Sequence[str] = (),
     sort: str | None = None,
 ) -> Boards:
-    """Return the leaderboards of targets; one without anything to rank is left out.
+    """Return the leaderboards of targets; one without a ranking is left out.
 
     Args:
         targets: Names of datasets and paths of benchmark files; all datasets by default.
         records: Of any dataset, in any order.
         methods: Selectors to show, or names of methods for all of their selectors; default: all. The teacher, the
-            plain student and its controls stay, and p values are still corrected over all rows of a ranking.
+            plain student and its controls are always shown, and p values are corrected over all rows of a ranking.
         sort: Column to sort each ranking by; default: its rank.
 
     Raises:
@@ -67,11 +65,11 @@ def query(
     chosen = _chosen(found, methods) if methods else found
     if sort is None:
         return chosen
-    return {name: [ordered(one, _column(sort, one)) for one in board] for name, board in chosen.items()}
+    return {name: [sorted_by(one, _column(sort, one)) for one in board] for name, board in chosen.items()}
 
 
 def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Source]:
-    """Return the leaderboards of targets with what each was made from; see :func:`query`."""
+    """Return the leaderboards of targets with their records; see :func:`query`."""
     found: dict[str, Source] = {}
     records = with_derived(records)
     for target in targets or (None,):
@@ -86,19 +84,38 @@ def sources(targets: Sequence[str], records: Sequence[Record]) -> dict[str, Sour
 def _made(target: str | None, records: Sequence[Record]) -> dict[str, Source]:
     if target is None or not target.endswith(BENCHMARK):
         if target is not None and not any(record.dataset == target for record in records):
-            require_dataset(target)
-        return {name: Source("", board, records) for name, board in boards(records, target).items()}
+            _require_dataset(target)
+        return {
+            name: Source("", board, [record for record in records if record.dataset == name])
+            for name, board in boards(records, target).items()
+        }
     benchmark = load(Path(target))
-    board = of_benchmark(benchmark, records)
-    return {Path(target).stem: Source(benchmark.title, board, current(benchmark, records))}
+    board = benchmark_rankings(benchmark, records)
+    return {Path(target).stem: Source(benchmark.title, board, own_records(benchmark, records))}
 
 
-def require_dataset(name: str) -> None:
-    """Refuse a name that is not a dataset's.
+def nothing_to_rank(root: Path, records: Sequence[Record], dataset: str | None = None) -> UserError:
+    """Return the error that records have no ranking, with the command that changes it.
+
+    Args:
+        root: The results folder.
+        records: Its records, those of the dataset if one is named.
+        dataset: The dataset whose rankings are asked for, if it is one.
 
     Raises:
-        UserError: With the dataset of a pair of that name, or with the nearest dataset.
+        UserError: If the dataset has no records and is unknown.
     """
+    if dataset is not None and not records:
+        _require_dataset(dataset)
+    what = f"no records of '{dataset}'" if dataset else "no records"
+    if records:
+        what = "only smoke runs or teachers, which are never ranked,"
+    again = f"kdbench run --method mimic --dataset {dataset or 'digits'}"
+    return UserError(f"{what} in {root}: make some with `{again}`.")
+
+
+def _require_dataset(name: str) -> None:
+    """Raise UserError if a name is not a dataset's; name the pair's or the nearest dataset."""
     pair = registry().pairs.get(name)
     if pair is not None:
         raise UserError(
@@ -107,47 +124,8 @@ def require_dataset(name: str) -> None:
     registry().dataset(name)
 
 
-def of_benchmark(benchmark: Benchmark, records: Iterable[Record]) -> list[Ranking]:
-    """Return the rankings of a benchmark's own cells, with a row for each method that was not run.
-
-    Raises:
-        UserError: For a benchmark of the smoke schedule, which is never ranked.
-    """
-    if benchmark.schedule == "smoke":
-        raise UserError(f"benchmark '{benchmark.title}' has the smoke schedule, which is never ranked.")
-    records = list(records)
-    asked = {cell.method for cell in benchmark.cells()}
-    smoke = [r for r in records if r.kind == "cell" and r.schedule == "smoke" and r.selector in asked]
-    smoke = [r for r in smoke if r.dataset == benchmark.dataset and r.pair_name in benchmark.pairs]
-    found = rankings([*current(benchmark, records), *smoke])
-    ranked = {ranking.first["pair"] for ranking in found}
-    empty = [nothing(benchmark, pair) for pair in benchmark.pairs if pair not in ranked]
-    return [_completed(ranking, benchmark) for ranking in (*found, *empty)]
-
-
-def _completed(ranking: Ranking, benchmark: Benchmark) -> Ranking:
-    """Add a row for each method that was not run, and count the missing cells of each row."""
-    pair = ranking.first["pair"]
-    asked: dict[str, list[int]] = {}
-    for cell in benchmark.cells():
-        if cell.pair == pair:
-            asked.setdefault(cell.method, []).append(cell.seed)
-    absent = [not_run(ranking.first, method) for method in asked if ranking.row(method) is None]
-    return ranking.with_rows(_counted(row, asked, benchmark) for row in (*ranking.rows, *absent))
-
-
-def _counted(row: Row, asked: Mapping[str, Sequence[int]], benchmark: Benchmark) -> Row:
-    """Count a row's missing cells, with a command for them where it has none."""
-    seeds = asked.get(row["method"], ())
-    known = row["seeds"] + row["failed"] + row["skipped"]
-    told = row["command"]
-    if seeds and not told:
-        told = command(row["method"], benchmark.dataset, row["pair"], seeds, benchmark=benchmark.own_file)
-    return row.but(missing=max(0, len(seeds) - known), command=told)
-
-
 def _chosen(found: Boards, methods: Sequence[str]) -> Boards:
-    """Return the boards with the chosen methods alone; those without any are left out."""
+    """Return the leaderboards with the chosen methods only; those without any are left out."""
     rows = [row for ranking in chain(*found.values()) for row in ranking.rows if row["method"] != TEACHER_ROW]
     labels = {row["method"] for row in rows}
     names = {label: method_in(label) for label in labels}
@@ -168,7 +146,7 @@ def _with_methods(ranking: Ranking, kept: set[str]) -> Ranking:
 
 
 def _column(name: str, ranking: Ranking) -> str:
-    """Return the column of a name, or of a heading as tables show it. Raises UserError where there is none."""
+    """Return the column with a name or heading; raise UserError if there is none."""
     metrics = dict.fromkeys((*METRICS, ranking.metric), "mean")
     headings = {**metrics, "vs plain": "difference", "time": "time_ratio"}
     known = {*COLUMNS, *chain(*ranking.rows), *headings}
@@ -177,11 +155,11 @@ def _column(name: str, ranking: Ranking) -> str:
     return headings.get(name, name)
 
 
-def ordered(ranking: Ranking, column: str) -> Ranking:
-    """Return a ranking sorted by a column, below its teacher and plain student.
+def sorted_by(ranking: Ranking, column: str) -> Ranking:
+    """Return a ranking sorted by a column, under its teacher and plain student.
 
-    Scores and gains go from the best to the worst, others from low to high; blanks are last, equals in the order
-    of their rank.
+    Scores and differences are sorted from best to worst, others from low to high; blanks are last, and equal rows
+    in the order of their rank.
     """
     high = column in HIGH_FIRST or column.startswith(METRIC)
     if column.removeprefix(METRIC) in low_first() or (column in SCORES and ranking.sign < 0):

@@ -1,34 +1,38 @@
-"""What one cell of a benchmark gave: one frozen, validated record, written as one JSON file."""
+"""The result of one cell of a benchmark: a frozen, validated record, written as one JSON file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdbench.errors import explain
-from kdbench.results.hashes import NOTHING, Hashes, hashes
-from kdbench.results.views import VIEWS, Kind, ScheduleName, TeacherView
-from kdbench.specs import PLAIN, Precision
+from kdbench.specs import PLAIN, Precision, canonical, digest, unlabelled
 
+Kind = Literal["cell", "teacher", "evaluation"]
 Status = Literal["done", "failed", "timed-out", "skipped"]
-VERSION = 2
-"""The newest ``schema_version`` that is known here."""
+ScheduleName = Literal["default", "smoke", "custom"]
+TEACHERS = "teachers"
+"""In the place of a pair's name: the teachers of a dataset, each of which may serve several pairs."""
+OF_THE_METHOD = frozenset({"method", "options", "revision", "seed", "teacher"})
+"""Keys of a spec in which two cells of one ranking may differ."""
+_COMMON = {
+    **{"seed": 0, "schedule": "default", "revision": 0, "options": {}},
+    **{"precision": "fp32", "device": "cpu"},
+}
+DEFAULTS: Mapping[Kind, Mapping[str, Any]] = {
+    "cell": {},
+    "teacher": {**_COMMON, "pair": {"name": TEACHERS}, "method": "teacher", "selector": "teacher"},
+    "evaluation": {**_COMMON, "pair": {"name": "evaluations"}, "method": "evaluation"},
+}
+"""Kind of record -> what its spec may leave out, of the keys that leaderboards read."""
 
 
 class _Part(BaseModel):
-    """Base of a record and its parts."""
+    """Base class of a record and its parts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -37,26 +41,26 @@ class Metrics(_Part):
     """Metrics on the test split, as fractions in [0, 1]."""
 
     last: dict[str, float]
-    """Name -> value after the last iteration: what ranks."""
+    """Name -> value after the last iteration, which ranks."""
     best: dict[str, int | float] = Field(default_factory=dict)
-    """The same at the evaluation with the best ranking metric, and its ``iteration``; never ranks."""
+    """Name -> value at the evaluation with the best ranking metric, and its ``iteration``; it never ranks."""
 
 
 class MeasuredTeacher(_Part):
     """The teacher a student was distilled from, as measured here."""
 
     identity: str
-    """Hash of what it was made from."""
+    """Hash of its spec."""
     config: str
     """Its OpenMMLab config."""
     weights_sha256: str
     """Hash of its weights."""
     value: float | None = Field(default=None, ge=0, le=1)
-    """The ranking metric of this teacher on the same test split, in [0, 1]; None of a feature teacher."""
+    """The ranking metric of this teacher on the same test split, in [0, 1]; None for a feature network."""
 
 
 class Cost(_Part):
-    """What the training cost; further figures may be added by name."""
+    """The costs of a training; further figures may be added by name."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, use_attribute_docstrings=True)
     __pydantic_extra__: dict[str, int | float | None] = Field(init=False)
@@ -71,21 +75,21 @@ class Cost(_Part):
     student_flops: int | None = Field(default=None, ge=0)
     """Multiply-adds of one forward pass of the student."""
     latency_ms: float | None = Field(default=None, ge=0)
-    """Median time of the student's inference for one test image as its training ended, ms, whatever else ran then:
-    records of today have ``latency`` instead."""
+    """Median time of the student's inference for one test image at the end of its training, ms, whatever else ran
+    then; only in older records: newer ones have ``latency``."""
     gradient_share_start: float | None = Field(default=None, ge=0, le=1)
-    """Part of the gradient's norm on backbone and neck that is the method's, as the training begins."""
+    """Share of the method in the gradient's norm on backbone and neck, at the start of the training."""
     gradient_share_quarter: float | None = Field(default=None, ge=0, le=1)
-    """The same after a quarter of the iterations."""
+    """The same share after a quarter of the iterations."""
     gradient_share_half: float | None = Field(default=None, ge=0, le=1)
-    """The same half-way."""
+    """The same share after half of the iterations."""
     timed_with: str | None = Field(default=None, pattern="^[0-9a-f]{12}$")
-    """Names the trainings that took turns in one process, iteration by iteration: only the times of iterations of
-    those with the same one can be compared. None for a training alone."""
+    """ID of the trainings that took turns in one process, iteration by iteration: only times of iterations with the
+    same ID can be compared. None for a training by itself."""
 
 
 class Spread(_Part):
-    """Times of inference for one image, ms: of several rounds the median, the least and the largest."""
+    """Median, least and largest time of inference for one image over several rounds, ms."""
 
     median: float = Field(gt=0)
     low: float = Field(gt=0)
@@ -93,63 +97,71 @@ class Spread(_Part):
 
 
 class Latency(_Part):
-    """Times of a pair's models on the record's machine, taken in turns in a process that had its core to itself."""
+    """Times of a pair's models on the record's machine, measured in turns in a process with a core to itself."""
 
     student: Spread
     teacher: Spread
 
 
 class Trial(_Part):
-    """Options that a tuning study tried."""
+    """A trial of a tuning study."""
 
     options: dict[str, Any]
-    """All of them."""
+    """All options of the method."""
     value: float | None = Field(default=None, ge=0, le=1)
-    """The ranking metric on the validation images, in [0, 1]; None where the trial failed."""
+    """The ranking metric on the validation images, in [0, 1]; None if the trial failed."""
 
 
 class Tuned(_Part):
-    """The study that chose the options, on validation images that no ranking sees."""
+    """The tuning study that chose the options, on validation images that no ranking uses."""
 
     study: str = Field(pattern="^[0-9a-f]{64}$")
     """Its identity."""
     validation: str
-    """The images that judged, in words."""
+    """The validation images, in words."""
     trials: list[Trial]
-    """All that ended, the options before tuning first."""
-
-
-class Shared(NamedTuple):
-    """A pair that is parsed already: a context for validating a record whose spec has a stand-in for it.
-
-    Attributes:
-        stand_in: What the spec must have in the pair's place.
-        value: The pair.
-        text: The pair as canonical JSON, without labels.
-    """
-
-    stand_in: dict[str, Any]
-    value: dict[str, Any]
-    text: str
+    """All trials that ended; the first has the options before tuning."""
 
 
 class Made(_Part):
-    """When, where and how: the only fields that depend on the clock or the path."""
+    """When, where and how a record was made: the only fields that depend on the clock or the path."""
 
     clock: str
-    """When it ended, ISO 8601."""
+    """When the run ended, ISO 8601."""
     path: str
     """The run's working directory."""
     command: str
-    """The command that made it."""
+    """The command that was run."""
+
+
+class _Named(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    name: str = Field(min_length=1)
+
+
+class _View(BaseModel):
+    """What leaderboards read of a spec."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    dataset: str = Field(min_length=1)
+    pair: _Named
+    seed: int
+    schedule: ScheduleName
+    method: str = Field(min_length=1)
+    selector: str = Field(min_length=1)
+    revision: int
+    options: dict[str, Any]
+    teacher: str | None = None
+    precision: Precision
+    device: str
 
 
 class Record(_Part):
-    """The result of one cell (dataset x pair x method x seed), of one teacher, or of weights that were given.
+    """The result of one cell (dataset x pair x method x seed), of one teacher, or of given weights.
 
     Raises:
-        pydantic.ValidationError: When parts contradict each other: an identity that is not the spec's hash, a
-            done record without its metric, a failure without a reason.
+        pydantic.ValidationError: If parts contradict each other, such as an identity that is not the spec's hash, a
+            done record without its metric, or a failure without a reason.
     """
 
     schema_version: Literal[2] = 2
@@ -160,7 +172,7 @@ class Record(_Part):
     """JSON dump of the run's spec."""
     status: Status
     reason: str | None = None
-    """Why it is not done."""
+    """Why the run is not done."""
     metrics: Metrics | None = None
     metric: str
     """Name of the metric that ranks."""
@@ -169,43 +181,31 @@ class Record(_Part):
     teacher: MeasuredTeacher | None = None
     cost: Cost = Cost()
     latency: Latency | None = None
-    """Of a plain student: what `kdbench records latency` measured of its pair; no part of the identity."""
+    """For a plain student: the latency of its pair by `kdbench records latency`; no part of the identity."""
     curve: list[dict[str, int | float]] = Field(default_factory=list)
-    """One dict an evaluation: ``iteration`` and the metrics."""
+    """A dict for each evaluation: ``iteration`` and the metrics."""
     versions: dict[str, str] = Field(default_factory=dict)
     device: str
     host_class: str
-    """What kind of machine, without its name: comparable timings have the same."""
+    """Kind of machine, without its name; timings are comparable only on the same kind."""
     notes: list[str] = Field(default_factory=list)
     plugin: str = ""
-    """Distribution and version of the method that had a part in it."""
+    """Distribution and version of the method's plugin."""
     code: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Hash of that method's source, see :mod:`kdbench.source`; None where it has no part, or is unknown."""
+    """Hash of the method's source, see :mod:`kdbench.source`; None without a method, or if it is unknown."""
     tuned: Tuned | None = None
-    """How the method's options were chosen, where a tuning study chose them; no part of the identity."""
+    """The tuning study that chose the method's options, if one did; no part of the identity."""
     made: Made
     weights_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    """Hash of a teacher's weights; None for a student, and where an older kdbench wrote it."""
+    """Hash of a teacher's weights; None for a student, and in records of an older kdbench."""
     reported_by: str | None = Field(
         default=None, max_length=100, pattern=r"^[^\s\p{C}]([^\p{C}]*[^\s\p{C}])?$"
     )
-    """Who reports it, where somebody else does (:mod:`kdbench.results.contributed`); no part of the identity."""
-
-    @field_validator("spec")
-    @classmethod
-    def _with_its_pair(cls, spec: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        if isinstance(info.context, Shared):
-            if spec.get("pair") != info.context.stand_in:
-                raise ValueError("the stand-in is not in the place of the pair")
-            spec["pair"] = info.context.value
-        return spec
+    """Who reports the record (:mod:`kdbench.results.contributed`); None for an own one. No part of the identity."""
 
     @model_validator(mode="after")
-    def _is_coherent(self, info: ValidationInfo) -> Record:
-        shared = info.context
-        texts = {"pair": shared.text} if isinstance(shared, Shared) else NOTHING
-        self.__dict__["_hashes"] = hashes(self.spec, texts)
-        if self.identity != self._hashes.identity:
+    def _is_coherent(self) -> Record:
+        if self.identity != digest(unlabelled(self.spec)):
             raise ValueError("identity is not the hash of the spec")
         try:
             _ = self._view
@@ -221,17 +221,14 @@ class Record(_Part):
         return self
 
     @cached_property
-    def _hashes(self) -> Hashes:
-        return hashes(self.spec)
-
-    @property
     def recipe(self) -> str:
         """Hash of all that must be equal for two cells to be comparable: data, models, schedule, precision."""
-        return self._hashes.recipe
+        spec = unlabelled(self.spec)
+        return digest({key: value for key, value in spec.items() if key not in OF_THE_METHOD})
 
     @cached_property
-    def _view(self) -> TeacherView:
-        return VIEWS[self.kind].model_validate(self.spec)
+    def _view(self) -> _View:
+        return _View.model_validate({**DEFAULTS[self.kind], **self.spec})
 
     @property
     def method(self) -> str:
@@ -245,18 +242,18 @@ class Record(_Part):
 
     @property
     def is_control(self) -> bool:
-        """Whether it is of a plain student that trains longer, for comparisons at equal training time."""
+        """Whether this is a plain student that trains longer, for comparisons at equal training time."""
         return self.method == PLAIN and "time" in self.options
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is of the plain student that all methods are compared with."""
+        """Whether this is the plain student with which all methods are compared."""
         return self.method == PLAIN and not self.is_control
 
     @property
     def options_text(self) -> str:
-        """The same as canonical JSON: equal for equal options of equal types."""
-        return self._hashes.options
+        """The options as canonical JSON: equal for equal options of equal types."""
+        return canonical(self.spec.get("options", {}))
 
     @property
     def selector(self) -> str:
@@ -278,17 +275,17 @@ class Record(_Part):
 
     @property
     def precision(self) -> Precision:
-        """What it was trained in."""
+        """The precision of the training."""
         return self._view.precision
 
     @property
     def device_class(self) -> str:
-        """Class of the device that it was trained on: ``cpu``, ``cuda``."""
+        """The class of the training's device: ``cpu``, ``cuda``."""
         return self._view.device
 
     @property
     def machine(self) -> str:
-        """Device and kind of machine that it was made on: times of the same one can be compared."""
+        """Device and kind of machine; times are comparable only on the same one."""
         return f"{self.device} on {self.host_class}"
 
     @property
@@ -308,7 +305,7 @@ class Record(_Part):
 
     @property
     def schedule(self) -> ScheduleName:
-        """Which schedule: ``smoke`` never ranks."""
+        """Name of the schedule; ``smoke`` never ranks."""
         return self._view.schedule
 
     @property
@@ -323,7 +320,7 @@ class Record(_Part):
 
     @property
     def sign(self) -> int:
-        """1 where more of its metric is better, -1 where less is: what differences are multiplied by."""
+        """1 if more of the ranking metric is better, -1 if less is: the factor of differences."""
         return 1 if self.higher_is_better else -1
 
     @property
@@ -332,7 +329,7 @@ class Record(_Part):
         return self.metrics.last[self.metric] if self.done and self.metrics is not None else None
 
     def to_json(self) -> str:
-        """Canonical text of the record's file."""
+        """Return the canonical text of the record's file."""
         values = self.model_dump(mode="json", exclude={"higher_is_better"} if self.higher_is_better else None)
         for part, name in (
             (values, "reported_by"),
@@ -343,14 +340,14 @@ class Record(_Part):
             (values["cost"], "timed_with"),
         ):
             if part[name] is None:
-                del part[name]  # files that are older than the field keep their text
+                del part[name]  # a file that is older than the field keeps its text
         return json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def best_point(
     curve: Sequence[Mapping[str, float]], metric: str, *, higher_is_better: bool
 ) -> dict[str, float]:
-    """Return the evaluation with the best metric, the first of equals; one without the metric is the worst.
+    """Return the evaluation with the best metric, the first of equal ones; one without the metric is the worst.
 
     Args:
         curve: The evaluations, at least one.
@@ -362,35 +359,3 @@ def best_point(
         curve, key=lambda point: sign * point.get(metric, float(not higher_is_better))
     )
     return dict(best)
-
-
-def newer(error: ValidationError) -> str | None:
-    """In one line, that a record with this problem is of a newer kdbench; None where it is not.
-
-    A newer one has a higher ``schema_version``, or is good but for fields that are not known here.
-    """
-    found = error.errors(include_url=False, include_context=False)
-    version = next((one["input"] for one in found if one["loc"] == ("schema_version",)), VERSION)
-    if isinstance(version, int) and version > VERSION:
-        what = f"schema_version {version}, known here is {VERSION}"
-    elif all(one["type"] == "extra_forbidden" for one in found):
-        what = f"field {'.'.join(map(str, found[0]['loc']))} is not known here"
-    else:
-        return None
-    return f"written by a newer kdbench ({what}): update kdbench to use it"
-
-
-def _older(error: ValidationError) -> str | None:
-    """In one line, that a record with this problem is of an older kdbench; None where it is not."""
-    for one in error.errors(include_url=False, include_context=False):
-        version = one["input"]
-        if one["loc"] == ("schema_version",) and version in range(1, VERSION):
-            return (
-                f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
-            )
-    return None
-
-
-def complaint(error: ValidationError) -> str:
-    """Say what is wrong with a record's file, in one line."""
-    return newer(error) or _older(error) or explain(error)

@@ -1,9 +1,9 @@
-"""What the papers of all installed methods report, in one table: by dataset, metric, teacher and student."""
+"""The numbers that the papers of all installed methods report, in one table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,11 +11,11 @@ from kdbench.cards import MethodCard
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
 from kdbench.results.papers import TAGS, PaperResult, paper_results
-from kdbench.results.table import Table
+from kdbench.results.table import Column, Table
 from kdbench.selectors import canonical, parse, resolve
 
-HEADING = "What the papers report"
-NOTE = (
+REPORTED_HEADING = "What the papers report"
+REPORTED_NOTE = (
     "Numbers as their sources print them; none of them was measured here. The difference is to the same source's "
     "own plain student: positive is better, for errors too. Schedules, data and code differ between sources, so "
     f"compare numbers within one source only. {TAGS}"
@@ -28,7 +28,7 @@ class Entry:
 
     Attributes:
         method: Name of the method.
-        label: Its selector or, where the paper has what kdbench has not, its name and the paper's own words.
+        label: Its selector or, if kdbench has no such variant, its name and the paper's own words.
         result: The number.
     """
 
@@ -37,28 +37,11 @@ class Entry:
     result: PaperResult
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column.
-
-    Attributes:
-        title: Its heading.
-        help: What it means.
-        text: Its cell for an entry.
-        number: The number in the cell, for columns of numbers.
-    """
-
-    title: str
-    help: str
-    text: Callable[[Entry], str]
-    number: Callable[[Entry], Decimal | None] | None = None
+def _words(title: str, help: str, name: str, *, extra: bool = False) -> Column[Entry]:
+    return Column(title, help, lambda entry: entry.result.row.get(name) or "", number=False, extra=extra)
 
 
-def _column(title: str, help: str, name: str) -> Column:
-    return Column(title, help, lambda entry: entry.result.row[name])
-
-
-def _number(title: str, help: str, name: str, sign: str = "") -> Column:
+def _number(title: str, help: str, name: str, sign: str = "") -> Column[Entry]:
     def value(entry: Entry) -> Decimal | None:
         found: Decimal | None = getattr(entry.result, name)
         return found
@@ -69,19 +52,24 @@ def _number(title: str, help: str, name: str, sign: str = "") -> Column:
     return Column(title, help, text, value)
 
 
-COLUMNS = (
-    _column("dataset", "Dataset, validation split unless told", "dataset"),
-    _column("metric", "Metric, as kdbench calls it where it has it", "metric"),
-    _column("teacher", "Teacher; blank where the source does not tell", "teacher"),
-    _column("student", "Student", "student"),
-    Column("method", "Selector, or the paper's own words after the name", lambda entry: entry.label),
+REPORTED_COLUMNS: tuple[Column[Entry], ...] = (
+    _words("dataset", "Dataset, validation split unless stated otherwise", "dataset"),
+    _words("metric", "Metric, under the name that kdbench has for it, if any", "metric"),
+    _words("teacher", "Teacher; blank if the source does not name it", "teacher"),
+    _words("student", "Student", "student"),
+    Column(
+        "method",
+        "Selector, or the method's name and the paper's own words",
+        lambda entry: entry.label,
+        number=False,
+    ),
     _number("score", "The distilled student's score", "value"),
     _number("plain", "The same source's plain student", "plain"),
     _number("vs plain", "Difference to that plain student; positive is better", "difference", "+"),
     _number("teacher score", "The same source's teacher", "teacher"),
-    _column("source", TAGS, "source"),
-    _column("where", "Table of the paper, or where else it stands", "table"),
-    Column("note", "What to know of the number", lambda entry: entry.result.row.get("note") or ""),
+    _words("source", TAGS, "source"),
+    _words("where", "Table of the paper, or another place of the source", "table"),
+    _words("note", "Remark on the number", "note", extra=True),
 )
 
 
@@ -91,13 +79,13 @@ def entries(
     """Return what the papers of the installed methods report.
 
     Args:
-        datasets: Names of datasets, ``coco`` or ``cityscapes``; ``voc`` is VOC07 and VOC12 too. Default: all.
+        datasets: Names of datasets, such as ``coco``; ``voc`` includes VOC07 and VOC12. Default: all.
         methods: Names of methods; default: all.
         sort: Title of a column to sort by, numbers from high to low; default: dataset, metric, teacher and student,
             then the largest difference.
 
     Raises:
-        UserError: For a method, a dataset or a column that is not known.
+        UserError: If a method, dataset or column is unknown.
     """
     found = registry()
     cards = [found.method(name).value for name in dict.fromkeys(methods or sorted(found.methods))]
@@ -107,7 +95,7 @@ def entries(
             known = {entry.result.row["dataset"].lower() for entry in every}
             raise UserError(f"no number on '{name}' is reported here.{suggestion(name.lower(), known)}")
     kept = [entry for entry in every if not datasets or any(_is_of(entry, name) for name in datasets)]
-    return kept if sort is None else ordered(kept, sort)
+    return kept if sort is None else _sorted(kept, sort)
 
 
 def _entries(card: MethodCard) -> Iterator[Entry]:
@@ -116,7 +104,7 @@ def _entries(card: MethodCard) -> Iterator[Entry]:
 
 
 def label(card: MethodCard, variant: str) -> str:
-    """Return what a published variant is called here: a selector that runs it or, where there is none, words."""
+    """Return the selector that runs a published variant or, if there is none, the method and the paper's words."""
     inside = f"variant={variant}" if "variant" in card.options.model_fields else variant
     try:
         return canonical(card, resolve(card, parse(f"{card.name}[{inside}]" if inside else card.name)[1]))
@@ -135,18 +123,15 @@ def _place(entry: Entry) -> tuple[object, ...]:
     return (*setting, gain is None, -(gain or 0), entry.label)
 
 
-def ordered(found: Sequence[Entry], title: str) -> list[Entry]:
-    """Return entries sorted by a column: numbers from high to low, words from A to Z, blanks last.
-
-    Raises:
-        UserError: If there is no such column.
-    """
-    column = next((column for column in COLUMNS if column.title == title), None)
+def _sorted(found: Sequence[Entry], title: str) -> list[Entry]:
+    """Sort entries by a column: numbers from high to low, words from A to Z, blanks last."""
+    column = next((column for column in REPORTED_COLUMNS if column.title == title), None)
     if column is None:
-        raise UserError(f"no column '{title}' to sort by.{suggestion(title, [one.title for one in COLUMNS])}")
+        known = [one.title for one in REPORTED_COLUMNS]
+        raise UserError(f"no column '{title}' to sort by.{suggestion(title, known)}")
 
     def place(entry: Entry) -> tuple[object, ...]:
-        number = None if column.number is None else column.number(entry)
+        number = None if column.value is None else column.value(entry)
         return not column.text(entry), 0 if number is None else -number, column.text(entry).lower()
 
     return sorted(found, key=place)
@@ -154,7 +139,7 @@ def ordered(found: Sequence[Entry], title: str) -> list[Entry]:
 
 def reported_table(found: Sequence[Entry]) -> Table:
     """Return entries as a table, without the columns that are blank in all of them."""
-    shown = [column for column in COLUMNS if any(map(column.text, found))]
+    shown = [column for column in REPORTED_COLUMNS if any(map(column.text, found))]
     rows = [[column.text(entry) for column in shown] for entry in found]
-    align = "".join("l" if column.number is None else "r" for column in shown)
-    return Table([column.title for column in shown], rows, align, HEADING, NOTE)
+    align = "".join("r" if column.number else "l" for column in shown)
+    return Table([column.title for column in shown], rows, align, REPORTED_HEADING, REPORTED_NOTE)

@@ -1,4 +1,4 @@
-"""Whether a result comes out again: which row is meant, what is not as it was, how close the new one is."""
+"""Reproduction of a result: the recorded row, what has changed since, and how close the new result is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from kdbench.errors import UserError
@@ -14,14 +15,15 @@ from kdbench.results.naming import fits, key_of
 from kdbench.results.record import Record
 from kdbench.results.row import TEACHER_ROW
 from kdbench.results.statistics import ROUND_OFF, deviation
+from kdbench.results.store import record_in
 from kdbench.selectors import canonical, method_of
 
 ONE_SEED_NOISE = 0.02
-"""Standard deviation over seeds that is assumed where a row has one seed, as a fraction."""
+"""Assumed standard deviation over seeds of a row with one seed, as a fraction."""
 SPREAD = 1.96 * math.sqrt(2)
-"""Two runs differ by less than so many standard deviations of one, in 95 % of cases."""
+"""Number of standard deviations of a run within which two runs differ in 95 % of cases."""
 ROUNDING = 1e-6
-"""Metrics that differ by less are the same: some are summed in single precision."""
+"""Difference below which metrics are equal: some are summed in single precision."""
 ABSENT = "(absent)"
 
 
@@ -31,7 +33,7 @@ class Noise:
 
     Attributes:
         std: Standard deviation over the seeds, as a fraction.
-        seeds: How many they are; with one the deviation is :data:`ONE_SEED_NOISE`.
+        seeds: Number of seeds; with one the deviation is :data:`ONE_SEED_NOISE`.
     """
 
     std: float
@@ -39,7 +41,7 @@ class Noise:
 
     @property
     def bound(self) -> float:
-        """By how much two runs may differ, as a fraction."""
+        """Largest plausible difference of two runs, as a fraction."""
         return SPREAD * self.std
 
     def __str__(self) -> str:
@@ -52,33 +54,39 @@ class Noise:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The new result beside the recorded one.
+    """The verdict on a new result beside the recorded one.
 
     Attributes:
-        agrees: Whether it is as near as it has to be.
-        why: In one line.
+        agrees: Whether it is close enough.
+        why: The reason, in one line.
+        then: The record.
+        now: The new result.
     """
 
     agrees: bool
     why: str
+    then: Record
+    now: Record
 
 
 def find_row(
     row: str, records: Iterable[Record], dataset: str | None, pair: str | None, seed: int | None
 ) -> Record:
-    """Find the cell that a user means.
+    """Find the cell that a user's words stand for.
 
     Args:
-        row: The first digits (at least 6) of its identity, or a selector.
-        records: Of the store.
-        dataset: Of which dataset; None: any, where only one fits.
-        pair: Of which pair; None: any, where only one fits.
-        seed: Which seed of the row; None: the one with that identity, or the lowest.
+        row: A record's file, the first digits (at least 6) of its identity, or a selector.
+        records: The records of the store.
+        dataset: Name of the dataset; None if only one fits.
+        pair: Name of the pair; None if only one fits.
+        seed: Seed of the cell; None for that of the identity, or the lowest.
 
     Raises:
-        UserError: If there is none, or there are several.
+        UserError: If no cell fits, or cells of several rows do.
     """
     cells = [cell for cell in records if cell.kind == "cell"]
+    if Path(row).is_file():
+        return at_seed(record_in(Path(row)), cells, seed)
     here = [c for c in cells if dataset in (None, c.dataset) and pair in (None, c.pair_name)]
     if re.fullmatch("[0-9a-f]{6,64}", row):
         found = [cell for cell in here if cell.identity.startswith(row)]
@@ -95,7 +103,7 @@ def find_row(
 
 
 def _of_selector(row: str, here: Sequence[Record], everywhere: Sequence[Record]) -> list[Record]:
-    """Return the done cells of a method; smoke runs only where there is nothing else."""
+    """Return the done cells of a method; smoke runs only if there are no others."""
     if row == TEACHER_ROW:
         raise UserError("the teacher is not a row of its own: reproduce one that was taught by it.")
     found = [cell for cell in here if cell.done and fits(row, cell)]
@@ -125,7 +133,7 @@ def at_seed(cell: Record, records: Iterable[Record], seed: int | None) -> Record
 
 
 def row_of(cell: Record, records: Iterable[Record]) -> list[Record]:
-    """Return the done cells of a cell's row, which differ in their seeds only."""
+    """Return the done cells of a cell's row, which differ only in their seeds."""
     return [other for other in records if other.kind == "cell" and other.done and _row(other) == _row(cell)]
 
 
@@ -134,14 +142,14 @@ def _row(cell: Record) -> tuple[str, ...]:
 
 
 def noise_of(cell: Record, records: Iterable[Record]) -> Noise:
-    """How much a cell's row varies over its seeds."""
+    """Return how much a cell's row varies over its seeds."""
     scores = {other.seed: other.score for other in [*row_of(cell, records), cell] if other.score is not None}
     spread = deviation(scores.values())
     return Noise(ONE_SEED_NOISE if math.isnan(spread) else spread, len(scores))
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """List what differs between two specs, a line for each key: ``pair.schedule.lr: 0.01 then, 0.02 now``."""
+    """Return a line for each key in which two specs differ: ``pair.schedule.lr: 0.01 then, 0.02 now``."""
     one, two = dict(_leaves(then, prefix)), dict(_leaves(now, prefix))
     keys = [key for key in {**one, **two} if one.get(key, ABSENT) != two.get(key, ABSENT)]
     return [f"{key}: {one.get(key, ABSENT)} then, {two.get(key, ABSENT)} now" for key in keys]
@@ -156,43 +164,44 @@ def _leaves(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
 
 
 def judge(then: Record, now: Record, noise: Noise, same_spec: bool = True) -> Agreement:
-    """Whether a new result agrees with the recorded one.
+    """Judge whether a new result agrees with the recorded one.
 
-    On the CPU of the same kind of machine, with the same versions, every metric has to be identical, up to
-    rounding; elsewhere the ranking metric has to be within the noise.
+    On the CPU of the same kind of machine, with the same versions, every metric must be identical up to rounding;
+    elsewhere the ranking metric must be within the noise.
 
     Args:
         then: The recorded result.
-        now: The new one.
-        noise: Of its row.
+        now: The new result.
+        noise: The noise of the recorded row.
         same_spec: Whether both were run with the same spec.
     """
     if not now.done or now.score is None or then.score is None:
-        return Agreement(False, f"the new run is {now.status}: {now.reason}")
+        return Agreement(False, f"the new run is {now.status}: {now.reason}", then, now)
     apart = _furthest(then, now)
     if apart < ROUNDING:
         rounded = f", up to rounding ({apart:.0e})" if apart else ""
-        return Agreement(True, f"identical in every metric{rounded}")
+        return Agreement(True, f"identical in every metric{rounded}", then, now)
     gap = now.score - then.score
     within = abs(gap) <= noise.bound + ROUND_OFF
     shown = (
         f"{then.metric} differs by {100 * gap:+.2f}, {'within' if within else 'beyond'} the noise ({noise})"
     )
     others = [] if same_spec else ["the spec"]
-    others += unlike(then, now)
+    others += _unlike(then, now)
     if not others:
-        return Agreement(False, f"not identical on the CPU of the same kind of machine: {shown}")
-    return Agreement(within, f"{shown}; what differs: {', '.join(others)}")
+        why = f"not identical on the CPU of the same kind of machine: {shown}"
+        return Agreement(False, why, then, now)
+    return Agreement(within, f"{shown}; what differs: {', '.join(others)}", then, now)
 
 
 def _furthest(then: Record, now: Record) -> float:
-    """Return the largest difference between two metrics of one name; infinite where one is missing."""
+    """Return the largest difference between two metrics of one name; infinite if one is missing."""
     old, new = ({} if record.metrics is None else record.metrics.last for record in (then, now))
     return max((abs(value - new.get(name, math.inf)) for name, value in old.items()), default=math.inf)
 
 
-def unlike(then: Record, now: Record) -> list[str]:
-    """Why identical numbers cannot be expected: the GPU, another machine, other versions; empty where they can."""
+def _unlike(then: Record, now: Record) -> list[str]:
+    """Return the reasons why numbers may differ: a GPU, another machine, other versions."""
     found = ["a GPU's sums"] if then.device == now.device != "cpu" else []
     if then.device != now.device:
         found.append(f"device {then.device} -> {now.device}")

@@ -1,4 +1,4 @@
-"""A row of a ranking: its columns, the cells that it is made of, and what they cost."""
+"""A row of a ranking: its columns, its cells and their costs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kdbench.specs import PLAIN
 
 TEACHER_ROW = "teacher"
 METRIC = "metric:"
-"""What the columns of secondary metrics begin with."""
+"""Prefix of the columns of secondary metrics."""
 GROUP = ("dataset", "pair", "schedule", "recipe", "teacher", "metric", "device", "precision")
-"""Rows that differ in one of these are never ranked together."""
+"""Columns that all rows of a ranking share."""
 SHARES = ("gradient_share_start", "gradient_share_quarter", "gradient_share_half")
-"""Part of the gradient's norm on backbone and neck that is the method's."""
+"""Shares of the method in the gradient's norm on backbone and neck."""
 COLUMNS = {
     **dict.fromkeys([*GROUP, "method"], "str"),
     "seeds": "int64",
@@ -46,39 +46,40 @@ COLUMNS = {
 }
 """Column -> dtype.
 
-``device`` is the class of device that all rows of a ranking were trained on (``cpu``, ``cuda``), ``precision``
-what they were trained in. Scores (mean, std, best), differences (difference, low, high, paper_difference),
-gap_closed and relative_gain (the difference over the plain student's score of the same seeds) are fractions;
-std is over seeds. A positive difference is an improvement, also of a metric of which less is better.
+``device`` is the class of the training's device (``cpu``, ``cuda``) and ``precision`` its precision. Scores (mean,
+std, best), differences (difference, low, high, paper_difference), gap_closed and relative_gain (the difference over
+the plain student's score of the same seeds) are fractions; std is over seeds. A positive difference is an
+improvement, even of a metric of which less is better.
 ``difference``, ``low``, ``high`` and ``p`` are from :class:`kdbench.results.model.RankingModel`: all intervals of a
 ranking hold at once with 95 %, and ``p`` is adjusted accordingly. ``interval`` is ``pooled``, or ``own`` where
 the row scatters more than the others; ``scatter`` is its deviation over theirs. ``reason`` says why a verdict
-is ``cannot tell``; ``same_as`` names the row that is the same computation and counts in its place; ``machines``
-names the kinds of machine where the plain student's is another one. ``control`` names the plain student that
-the row is compared with at equal training time (:mod:`kdbench.results.equal_time`), and the further
-``control_`` columns have its difference to that; all intervals against one control hold at once with 95 %.
-``selection`` is which evaluation ranks: the last; ``best`` is the mean at the best one, which flatters and
-never ranks. failed, skipped, smoke and missing count cells that are in no mean; missing is what a benchmark
-file asks for and was not run. ``reported`` is how many of the seeds others report. ``trials`` is over how many
-trials a tuning study chose the options, 0 where none did. ``seconds_per_iteration`` and the gradient shares
-(parts of the gradient's norm on backbone and neck that are the method's, in [0, 1]) are means over seeds;
-``time_ratio`` is a geometric mean over those seeds alone in which the method and the plain student took turns
-in one process, ``time_low`` and ``time_high`` are the least and the largest; memory, parameters and FLOPs are
-the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``. Further columns
+is ``cannot tell``; ``same_as`` is the row whose computation this row repeats, and which counts instead;
+``machines`` names the kinds of machine if the plain student's differs. ``control`` is the plain student with which
+the row is compared at equal training time (:mod:`kdbench.results.equal_time`), and the other ``control_`` columns
+have the difference to it; all intervals against one control hold at once with 95 %. ``selection`` is the evaluation
+that ranks: the last; ``best`` is the mean at the best one, which flatters and never ranks. failed, skipped, smoke
+and missing count cells that are in no mean; missing cells are asked for by a benchmark file and were not run.
+``reported`` is the number of seeds that others report. ``trials`` is the number of trials by which a tuning study
+chose the options, 0 without one. ``seconds_per_iteration`` and the gradient shares (of the method in the gradient's
+norm on backbone and neck, in [0, 1]) are means over seeds; ``time_ratio`` is a geometric mean over the seeds in
+which the method and the plain student took turns in one process, ``time_low`` and ``time_high`` are the least and
+the largest; memory, parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, in
+the setting ``paper_setting``. Further columns
 ``metric:NAME`` are means of the other metrics after the last iteration.
 """
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
 Block = tuple[int, bool]
+"""Seed, and whether on the CPU: what two scores that are compared must share."""
 
 
 class Row(Mapping[str, Any]):
-    """A row of a ranking: reads as a mapping from its columns (``COLUMNS`` and more), and keeps its cells.
+    """A row of a ranking: a mapping from its columns (``COLUMNS`` and more) to values, with its cells.
 
     Args:
-        cells: Records of the row, done or not; of several of one seed the last counts.
-        values: Column -> value; a column that is not given is blank.
+        cells: Records of the row, done or not; of several with one seed the last counts.
+        values: Column -> value; other columns are blank.
     """
 
     def __init__(self, cells: Iterable[Record], values: Mapping[str, Any]) -> None:
@@ -104,7 +105,7 @@ class Row(Mapping[str, Any]):
         return {cell.seed: cell for cell in self.cells if cell.done}
 
     def scores(self, metric: str | None = None) -> dict[int, float]:
-        """Seed -> metric after the last iteration, where it was measured; by default the one that ranks."""
+        """Return seed -> metric after the last iteration, where it was measured; default: the one that ranks."""
         return {
             seed: cell.metrics.last[name]
             for seed, cell in self.done.items()
@@ -113,21 +114,25 @@ class Row(Mapping[str, Any]):
 
     @property
     def blocks(self) -> dict[Block, float]:
-        """(Seed, whether on the CPU) -> score, negated where less is better: what two rows are paired by."""
+        """Block -> score, negated if less is better."""
         done = self.done
         return {(s, done[s].device == "cpu"): done[s].sign * score for s, score in self.scores().items()}
 
+    def gains(self, other: Row) -> list[float]:
+        """Return the differences to another row in each block that both have, positive if this one is better."""
+        own, theirs = self.blocks, other.blocks
+        return [score - theirs[block] for block, score in own.items() if block in theirs]
+
     @property
     def is_reference(self) -> bool:
-        """Whether it is not ranked: the teacher, the plain student, or a control that trained longer."""
+        """Whether the row is not ranked: the teacher, the plain student, or a control that trained longer."""
         return self["method"] == TEACHER_ROW or method_in(self["method"]) == PLAIN
 
 
 def twins(rows: Iterable[Row]) -> dict[str, str]:
-    """Return the rows that are the same computation under another name -> the shortest of these names.
+    """Return the label of each row that repeats another row's computation -> the shortest label of them.
 
-    They have the same seeds, at least two, and at each of them the same curve in every metric, up to the rounding
-    of single precision.
+    Such rows have the same seeds, at least two, and the same curves in every metric, up to single precision.
     """
     same: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -140,12 +145,12 @@ def twins(rows: Iterable[Row]) -> dict[str, str]:
 
 
 def latest_last(plain: Iterable[Record]) -> list[Record]:
-    """Return plain students, those of the latest revision last: they count."""
+    """Return plain students sorted by revision, since the last one of a seed counts."""
     return sorted(plain, key=lambda cell: (cell.revision, cell.identity))
 
 
 def version_order(plugin: str) -> tuple[tuple[int, str], ...]:
-    """Sort key of a plugin such as ``name 1.10.0``, by the numbers of its version."""
+    """Return a sort key of a plugin such as ``name 1.10.0``: the numbers of its version."""
     parts = plugin.rpartition(" ")[2].split(".")
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
@@ -155,39 +160,40 @@ def _rounded(point: Mapping[str, float]) -> dict[str, float]:
 
 
 def best(cells: Sequence[Record]) -> float:
-    """Mean at the best evaluation; NaN unless every cell has one."""
+    """Return the mean at the best evaluation; NaN unless every cell has one."""
     values = [cell.metrics.best.get(cell.metric, math.nan) for cell in cells if cell.metrics is not None]
     return mean(values)
 
 
 def secondary(cells: Sequence[Record]) -> dict[str, float]:
-    """Means of the metrics after the last iteration that do not rank, each over the cells that have it."""
+    """Return the means of the secondary metrics after the last iteration, each over the cells that have it."""
     last = [cell.metrics.last for cell in cells if cell.metrics is not None]
     names = dict.fromkeys(chain.from_iterable(last)).keys() - {cell.metric for cell in cells}
     return {f"{METRIC}{name}": mean([each[name] for each in last if name in each]) for name in names}
 
 
-def costs(cells: Sequence[Record]) -> dict[str, float]:
-    """Return the mean time of an iteration and gradient shares, the largest memory, parameters, FLOPs, or NaN."""
-    found = {name: mean(_spent(cells, name)) for name in ("seconds_per_iteration", *SHARES)}
-    return found | {name: float(max(_spent(cells, name), default=math.nan)) for name in LARGEST}
+def spent(cells: Sequence[Record]) -> dict[str, float]:
+    """Return the costs of cells, NaN if unknown: means of times and gradient shares, the largest of the others."""
+    found = {name: mean(_figures(cells, name)) for name in ("seconds_per_iteration", *SHARES)}
+    return found | {name: float(max(_figures(cells, name), default=math.nan)) for name in LARGEST}
 
 
-def _spent(cells: Iterable[Record], name: str) -> list[float]:
+def _figures(cells: Iterable[Record], name: str) -> list[float]:
     return [value for cell in cells if (value := getattr(cell.cost, name)) is not None]
 
 
 def time_ratios(own: Mapping[int, Record], plain: Mapping[int, Record]) -> dict[str, float]:
-    """Return the columns on the time of an iteration relative to the plain student's, where the two took turns.
+    """Return the columns on the time of an iteration relative to the plain student's.
 
-    Other times say more of what else ran on the machine than of the method: they are left out.
+    Only seeds count in which the two took turns in one process: other times tell more about the load of the machine
+    than about the method.
 
     Args:
         own: Seed -> record.
         plain: Seed -> record of the plain student.
 
     Returns:
-        The geometric mean over seeds, the least and the largest; NaN where there is none.
+        Geometric mean over the seeds, least and largest; NaN without such a seed.
     """
     same = [seed for seed in own.keys() & plain.keys() if _in_turns(own[seed], plain[seed])]
     ours, theirs = _seconds(own, same), _seconds(plain, same)
@@ -197,7 +203,7 @@ def time_ratios(own: Mapping[int, Record], plain: Mapping[int, Record]) -> dict[
 
 
 def machines(own: Mapping[int, Record], plain: Mapping[int, Record]) -> str:
-    """Return the kinds of machine of a row and its plain students where these are not the same; else blank."""
+    """Return the kinds of machine of a row and its plain students if they differ; else blank."""
     pairs = {(own[seed].machine, plain[seed].machine) for seed in own.keys() & plain.keys()}
     mixed = sorted(f"{one} against {other}" for one, other in pairs if one != other)
     return "; ".join(mixed)

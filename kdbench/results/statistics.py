@@ -13,13 +13,13 @@ ROUND_OFF = 1e-9
 
 
 def mean(values: Iterable[float]) -> float:
-    """Mean, rounded once and so independent of the order; NaN of nothing."""
+    """Return the mean, rounded once and so independent of the order; NaN without values."""
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else math.nan
 
 
 def deviation(values: Iterable[float]) -> float:
-    """Return the standard deviation (n - 1 degrees of freedom) in any order of values; NaN below two."""
+    """Return the standard deviation (n - 1 degrees of freedom), independent of the order; NaN below two values."""
     numbers = list(values)
     if len(numbers) < 2:
         return math.nan
@@ -35,29 +35,29 @@ def gains(values: Mapping[int, float], baseline: Mapping[int, float]) -> list[fl
 
 
 def gap_closed(gain: float, plain: float, teacher: float) -> float:
-    """Share of the way from the plain student to the teacher that a gain covers.
+    """Return the share of the way from the plain student to the teacher that a gain covers.
 
     Returns:
-        1.0 where the student reaches the teacher; NaN where the teacher is not above the plain student.
+        1.0 if the student reaches the teacher; NaN if the teacher is not above the plain student.
     """
     gap = teacher - plain
     return gain / gap if gap > ROUND_OFF else math.nan
 
 
 def ratio(values: Mapping[int, float], baseline: Mapping[int, float]) -> float:
-    """Geometric mean of the paired ratios ``values / baseline``; NaN without a shared seed."""
+    """Return the geometric mean of the paired ratios ``values / baseline``; NaN without a shared seed."""
     shared = values.keys() & baseline.keys()
     logs = [math.log(values[s] / baseline[s]) for s in shared if values[s] > 0 and baseline[s] > 0]
     return math.exp(mean(logs)) if logs else math.nan
 
 
 def rank_correlation(values: Sequence[float], others: Sequence[float]) -> tuple[float, float]:
-    """Kendall's tau-b of two scores of the same items, and its two-sided p value.
+    """Return Kendall's tau-b of two scores of the same items, and its two-sided p value.
 
     Returns:
-        tau in [-1, 1] and p in [0, 1]; both NaN where one of the two has no order (all equal, or one item).
+        tau in [-1, 1] and p in [0, 1]; both NaN if one of the two has no order (all equal, or one item).
     """
-    from scipy.stats import kendalltau  # slow to import, and leaderboards do without
+    from scipy.stats import kendalltau  # slow to import, and leaderboards do not need it
 
     found = kendalltau(values, others)
     return float(found.statistic), float(found.pvalue)
@@ -68,10 +68,10 @@ class Ranks:
     """Methods over the same rankings.
 
     Attributes:
-        rankings: How many.
+        rankings: Number of rankings.
         average: Method -> average rank; 1 is best, equals share the mean of their ranks.
         friedman_p: p value of Friedman's test, corrected for ties, that all methods are alike; in [0, 1].
-        critical_difference: Average ranks that are this far apart differ (Nemenyi, 5 % for any false one).
+        critical_difference: Average ranks that are further apart differ (Nemenyi; 5 % chance of any false one).
     """
 
     rankings: int
@@ -80,18 +80,15 @@ class Ranks:
     critical_difference: float
 
     def p(self, first: str, second: str) -> float:
-        """Nemenyi's p value that two methods are alike, in [0, 1]."""
+        """Return Nemenyi's p value that two methods are alike, in [0, 1]."""
         from scipy.stats import studentized_range
 
-        apart = abs(self.average[first] - self.average[second]) / self._error * math.sqrt(2)
-        return float(studentized_range.sf(apart, len(self.average), math.inf))
-
-    @property
-    def _error(self) -> float:
-        return standard_error(len(self.average), self.rankings)
+        k = len(self.average)
+        apart = abs(self.average[first] - self.average[second]) / _standard_error(k, self.rankings)
+        return float(studentized_range.sf(apart * math.sqrt(2), k, math.inf))
 
 
-def ranks(scores: Mapping[str, Sequence[float]]) -> Ranks:
+def rank(scores: Mapping[str, Sequence[float]]) -> Ranks:
     """Rank methods in each ranking, the highest score first.
 
     Args:
@@ -106,10 +103,10 @@ def ranks(scores: Mapping[str, Sequence[float]]) -> Ranks:
     untied = 1 - sum(float((size**3 - size).sum()) for size in sizes) / (n * k * (k * k - 1))
     spread = 12 / (n * k * (k + 1)) * float((table.sum(axis=1) ** 2).sum()) - 3 * n * (k + 1)
     p = float(chi2.sf(spread / untied, k - 1)) if untied > 0 else 1.0
-    critical = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2) * standard_error(k, n)
+    critical = float(studentized_range.ppf(1 - ALPHA, k, math.inf)) / math.sqrt(2) * _standard_error(k, n)
     return Ranks(n, dict(zip(scores, table.mean(axis=1).tolist(), strict=True)), p, critical)
 
 
-def standard_error(methods: int, rankings: int) -> float:
-    """Return the standard error of a difference of average ranks where all methods are alike."""
+def _standard_error(methods: int, rankings: int) -> float:
+    """Return the standard error of a difference of average ranks if all methods are alike."""
     return math.sqrt(methods * (methods + 1) / (6 * rankings))

@@ -1,38 +1,35 @@
-"""The store of records: one JSON file a cell, replaced atomically, safe with many writers."""
+"""The store of records: one JSON file a cell, replaced atomically, safe with several writers."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import hashlib
 import logging
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from kdbench.errors import UserError
+from kdbench.errors import UserError, explain
 from kdbench.files import read_regular, slug, write_atomically
-from kdbench.results.reading import read
-from kdbench.results.record import Record, complaint, newer
+from kdbench.results.record import Record
 
+VERSION: int = Record.model_fields["schema_version"].default
+"""The newest ``schema_version`` that is known here."""
 REPORTED = "reported-"
-"""What the files of records begin with that others report."""
+"""Prefix of the files of records that others report."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A record file that could not be read: reported, skipped, kept.
+    """A record file that could not be read: it is reported, skipped and kept.
 
     Attributes:
         path: The file.
         why: What is wrong with it, in one line.
-        newer: It is good, but of a newer kdbench: nothing takes its place.
+        newer: Whether a newer kdbench wrote it: then it is never replaced.
     """
 
     path: Path
@@ -45,16 +42,9 @@ class Broken:
         return f"broken record {self.path}: {self.why} (skipped and kept; the cell counts as missing)"
 
     def refuse(self) -> None:
-        """Raise UserError where it is of a newer kdbench: the cell must not be run again."""
+        """Raise UserError if a newer kdbench wrote the file: its cell must not be run again."""
         if self.newer:
             raise UserError(f"{self}, or choose another results folder.")
-
-
-class Folder(NamedTuple):
-    """Where the records of a pair lie, below those of its dataset; both names as in a path."""
-
-    dataset: str
-    pair: str
 
 
 class Store:
@@ -66,40 +56,37 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._records = str(root / "records")
+        self._records = root / "records"
 
     def path_of(self, record: Record) -> Path:
-        """Where a record lies: ``records/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``.
+        """Return the path of a record: ``records/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``.
 
-        One that others report has a seal of its content before that: an edit of the file alone breaks it.
+        The name of a record that others report begins with a hash of its content: an edited file is noticed.
         """
-        return Path(self._place_of(record))
-
-    def _place_of(self, record: Record) -> str:
         prefix = "teacher" if record.kind == "teacher" else slug(record.selector)
         if record.reported_by is not None:
             prefix = f"{REPORTED}{hashlib.sha256(record.to_json().encode()).hexdigest()[:8]}-{prefix}"
         name = f"{prefix}-seed{record.seed}-{record.identity[:12]}.json"
-        return f"{self._records}{os.sep}{slug(record.dataset)}{os.sep}{slug(record.pair_name)}{os.sep}{name}"
+        return self._records / slug(record.dataset) / slug(record.pair_name) / name
 
     def write(self, record: Record, *, replace: bool = False) -> Path:
-        """Write a record in one step and return its file.
+        """Write a record atomically and return its file.
 
-        A done record is not replaced by one that is not done; a broken file in its place is kept, renamed.
+        A done record is not replaced by one that is not done; a broken file in its place is renamed and kept.
 
         Args:
             record: The record.
-            replace: Let it take the place of a done one also where it is not done.
+            replace: Replace a done record even by one that is not done.
 
         Raises:
-            UserError: When the disk is full or the folder cannot be written, or a newer kdbench's record is there.
+            UserError: If the disk is full, the folder cannot be written, or a newer kdbench wrote the file.
         """
         path = self.path_of(record)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             there = self._there(path, record)
             for file in there:
-                old = _read(str(file))
+                old = _read(file)
                 if isinstance(old, Broken):
                     old.refuse()
                     _set_aside(file)
@@ -109,26 +96,24 @@ class Store:
             for file in there - {path}:
                 file.unlink(missing_ok=True)
         except OSError as error:
-            raise UserError(_complaint(path, error)) from error
+            raise UserError(_why_unwritable(path, error)) from error
         return path
 
     def _there(self, path: Path, record: Record) -> set[Path]:
-        """Return the files that a record takes the place of: its own, and that of an earlier selector."""
+        """Return the files that a record replaces: its own, and one under an earlier selector."""
         same = path.parent.glob(f"*-seed{record.seed}-{record.identity[:12]}.json")
         reported = path.name.startswith(REPORTED)
         return {file for file in same if file == path or not (reported or file.name.startswith(REPORTED))}
 
     def find(self, identity: str) -> Record | None:
-        """Return the done record of that identity, or None: a failure or a broken file does not count.
-
-        An own one comes before one that others report.
+        """Return the done record of an identity, an own one rather than one that others report; None without one.
 
         Raises:
-            UserError: When a newer kdbench wrote its file, so that it cannot be told.
+            UserError: If a newer kdbench wrote its file.
         """
-        found = Path(self._records).glob(f"*/*/*-{identity[:12]}.json")
+        found = self._records.glob(f"*/*/*-{identity[:12]}.json")
         for path in sorted(found, key=lambda path: (path.name.startswith(REPORTED), path)):
-            record = self._load(str(path))
+            record = self._load(path)
             if isinstance(record, Broken):
                 record.refuse()
             elif record.identity == identity and record.done:
@@ -136,94 +121,107 @@ class Store:
         return None
 
     def own(self, path: Path) -> Record | None:
-        """Return the record in one of the store's files, done or not; None where there is none that can be read.
+        """Return the record in a file of the store, done or not; None if there is none or it is broken.
 
         Raises:
-            UserError: When a newer kdbench wrote it.
+            UserError: If a newer kdbench wrote it.
         """
-        record = _read(str(path))
+        record = _read(path)
         if isinstance(record, Broken):
             record.refuse()
             return None
         return record
 
     def records(self, dataset: str | None = None) -> tuple[list[Record], list[Broken]]:
-        """All records (of one dataset), sorted by path, and the files that could not be read.
+        """Return all records (of one dataset), sorted by path, and the files that could not be read.
 
         Raises:
-            UserError: When a folder cannot be read.
+            UserError: If a folder cannot be read.
         """
-        records, broken = self.in_folder(None if dataset is None else slug(dataset))
-        return [record for record in records if dataset in (None, record.dataset)], broken
+        loaded = [self._load(file) for file in self._files(dataset)]
+        records = [one for one in loaded if isinstance(one, Record) and dataset in (None, one.dataset)]
+        return records, [one for one in loaded if isinstance(one, Broken)]
 
     def readable(self, dataset: str | None = None) -> list[Record]:
-        """Return the same records; files that cannot be read are logged as warnings to the logger ``kdbench``."""
+        """Return the same records, and log a warning for each file that could not be read."""
         records, broken = self.records(dataset)
         for file in broken:
             logging.getLogger("kdbench").warning(str(file))
         return records
 
-    def folders(self) -> dict[Folder, int]:
-        """Each folder of a pair, or of a dataset's teachers -> files of records in it."""
-        found = {folder: len(self._files(folder)) for folder in self._folders()}
-        return {folder: count for folder, count in found.items() if count}
+    def _files(self, dataset: str | None) -> list[Path]:
+        datasets = _inside(self._records) if dataset is None else [self._records / slug(dataset)]
+        files = (file for folder in datasets for pair in _inside(folder) for file in _inside(pair))
+        return [file for file in files if file.suffix == ".json"]
 
-    def in_folder(self, dataset: str | None, pair: str | None = None) -> tuple[list[Record], list[Broken]]:
-        """Return the records in the ``folders`` of a dataset, a pair, or both, and the broken files."""
-        chosen = [f for f in self._folders() if dataset in (None, f.dataset) and pair in (None, f.pair)]
-        files = sorted(file for folder in chosen for file in self._files(folder))
-        with _without_collections():
-            loaded = [self._load(file) for file in files]
-        good = [item for item in loaded if isinstance(item, Record)]
-        return good, [item for item in loaded if isinstance(item, Broken)]
-
-    def _folders(self) -> list[Folder]:
-        datasets = _names(self._records)
-        return [Folder(name, pair) for name in datasets for pair in _names(f"{self._records}{os.sep}{name}")]
-
-    def _files(self, folder: Folder) -> list[str]:
-        path = f"{self._records}{os.sep}{folder.dataset}{os.sep}{folder.pair}"
-        return [f"{path}{os.sep}{name}" for name in _names(path) if name.endswith(".json")]
-
-    def _load(self, path: str) -> Record | Broken:
+    def _load(self, path: Path) -> Record | Broken:
         record = _read(path)
-        if isinstance(record, Record) and (place := self._place_of(record)) != path:
-            return Broken(Path(path), f"a copy or renamed: its content belongs in {place}")
+        if isinstance(record, Record) and (place := self.path_of(record)) != path:
+            return Broken(path, f"a copy or renamed: its content belongs in {place}")
         return record
 
 
-def _names(folder: str) -> list[str]:
-    """List what is in a folder, sorted; nothing where there is no such folder."""
+def _inside(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted; nothing if there is no such folder."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries)
+        return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise UserError(f"cannot read {folder}: {error.strerror or error}.") from error
 
 
-def _read(path: str) -> Record | Broken:
+def _read(path: Path) -> Record | Broken:
     try:
-        return read(read_regular(path))
+        return Record.model_validate_json(read_regular(path))
     except OSError as error:
-        return Broken(Path(path), f"unreadable: {error.strerror}")
+        return Broken(path, f"unreadable: {error.strerror}")
     except ValidationError as error:
-        return Broken(Path(path), complaint(error), newer=newer(error) is not None)
+        return Broken(path, complaint(error), newer=_newer(error) is not None)
 
 
-@contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """While many objects are made and none dies, looking for garbage takes half of the time."""
-    was = gc.isenabled()
-    gc.disable()
+def record_in(path: Path) -> Record:
+    """Return the record in a file that a user names.
+
+    Raises:
+        UserError: If it is none, or is cut off.
+    """
     try:
-        yield
-    finally:
-        gc.freeze()
-        gc.unfreeze()  # all is old now: a look for young garbage leaves it out
-        if was:
-            gc.enable()
+        return Record.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path} is not a readable record ({complaint(error)}): give another.") from error
+
+
+def complaint(error: ValidationError) -> str:
+    """Say in one line what is wrong with a record's file."""
+    return _newer(error) or _older(error) or explain(error)
+
+
+def _newer(error: ValidationError) -> str | None:
+    """Say that a newer kdbench wrote the record; None if it did not.
+
+    Its ``schema_version`` is higher, or unknown fields are all that is wrong with it.
+    """
+    found = error.errors(include_url=False, include_context=False)
+    version = next((one["input"] for one in found if one["loc"] == ("schema_version",)), VERSION)
+    if isinstance(version, int) and version > VERSION:
+        what = f"schema_version {version}, known here is {VERSION}"
+    elif all(one["type"] == "extra_forbidden" for one in found):
+        what = f"field {'.'.join(map(str, found[0]['loc']))} is not known here"
+    else:
+        return None
+    return f"written by a newer kdbench ({what}): update kdbench to use it"
+
+
+def _older(error: ValidationError) -> str | None:
+    """Say that an older kdbench wrote the record; None if it did not."""
+    for one in error.errors(include_url=False, include_context=False):
+        version = one["input"]
+        if one["loc"] == ("schema_version",) and version in range(1, VERSION):
+            return (
+                f"written by an older kdbench (schema_version {version}, today's is {VERSION}): run it again"
+            )
+    return None
 
 
 def _set_aside(path: Path) -> None:
@@ -232,7 +230,7 @@ def _set_aside(path: Path) -> None:
 
 
 def _mark(path: Path) -> str:
-    """Return what tells a broken file from others that stood in its place."""
+    """Return a hash of a broken file, for a name of its own."""
     try:
         return hashlib.sha256(read_regular(path)).hexdigest()[:8]
     except FileNotFoundError:
@@ -241,7 +239,7 @@ def _mark(path: Path) -> str:
         return "unreadable"
 
 
-def _complaint(path: Path, error: OSError) -> str:
+def _why_unwritable(path: Path, error: OSError) -> str:
     if error.errno in _FULL:
         return f"no space left to write {path}: free some, or choose another results folder."
     return f"cannot write {path}: {error.strerror or error}. Choose a results folder that can be written."

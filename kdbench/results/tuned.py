@@ -1,4 +1,4 @@
-"""Which tuning study chose a cell's options: looked up when its record is written, which then has the trials."""
+"""The tuning study that chose a cell's options: looked up when the record is written, which then has its trials."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdbench.specs import RunSpec, digest
 
 log = logging.getLogger(__name__)
 GROUND = ("method", "revision", "pair", "schedule", "precision", "device", "processes")
-"""Keys of a spec that a study and the cells that it chose options for have in common."""
+"""Keys of a spec that a study shares with the cells for which it chose options."""
 
 
 class _Trial(BaseModel):
@@ -28,7 +28,7 @@ class _Trial(BaseModel):
 
 
 class _Study(BaseModel):
-    """What counts here of the file that :mod:`kdbench.tuning.study` writes."""
+    """The part of a file of :mod:`kdbench.tuning.study` that matters here."""
 
     model_config = ConfigDict(extra="ignore")
     spec: dict[str, Any]
@@ -37,7 +37,7 @@ class _Study(BaseModel):
     trials: Sequence[_Trial]
 
     def chose(self, options: Mapping[str, Any], spec: Mapping[str, Any]) -> Tuned | None:
-        """Return what a record says of the study if it chose a cell's options, else None."""
+        """Return what a record says about the study if it chose a cell's options; else None."""
         start = self.spec["start"]
         if any(start.get(key) != spec.get(key) for key in GROUND):
             return None
@@ -49,12 +49,12 @@ class _Study(BaseModel):
 
 
 def is_best(options: Mapping[str, Any], tuned: Tuned, sign: int) -> bool:
-    """Whether options are those of a study's best trial, the first of equals.
+    """Whether options are those of a study's best trial, the first of equal ones.
 
     Args:
         options: All options of a method.
         tuned: The study.
-        sign: 1 where more of its metric is better, -1 where less is.
+        sign: 1 if more of its metric is better, -1 if less is.
     """
     done = [trial for trial in tuned.trials if trial.value is not None]
     best = max(done, key=lambda trial: sign * (trial.value or 0.0), default=None)
@@ -62,11 +62,11 @@ def is_best(options: Mapping[str, Any], tuned: Tuned, sign: int) -> bool:
 
 
 def chosen_by(studies: Path, spec: RunSpec) -> Tuned | None:
-    """Return the study that chose a cell's options, of several the one with most trials; None where none did.
+    """Return the study that chose a cell's options, the one with most trials of several; None without one.
 
     Args:
         studies: Folder of the studies.
-        spec: The cell's.
+        spec: Spec of the cell.
     """
     values = json.loads(spec.model_dump_json())
     files = sorted((studies / slug(spec.dataset) / slug(spec.pair.name)).glob("*.json"))

@@ -1,4 +1,4 @@
-"""What a session trains and where: subjects, folders and names on the screen, from specs."""
+"""From specs to what is trained and where: models, folders, titles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 AnySpec = RunSpec | TeacherSpec
 LOADING = 8
-"""Data loading processes beside a GPU where none are asked for, at most; beside a CPU there are none."""
+"""Most data loading processes beside a GPU, unless a number is asked for; beside a CPU there are none."""
 
 
 OUTDATED = "with other code of the method than today's (`rerun=True` replaces its record)"
@@ -35,7 +35,8 @@ def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
     else:
         model, pretrained = spec.pair.student, spec.pair.pretrained
         if plan.ancestor is not None:
-            inherits = subject_of(plan.ancestor, plan, settings), weights_of(plan.ancestor, plan, settings)
+            ancestor = plan.ancestor
+            inherits = subject_of(ancestor, plan, settings), teacher_weights(ancestor, plan, settings)
     return Subject(
         name=spec.identity(),
         model=model,
@@ -50,18 +51,16 @@ def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
     )
 
 
-def weights_of(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
+def teacher_weights(teacher: TeacherSpec, plan: Plan, settings: RunSettings) -> Path:
     """Return the file with a teacher's weights: where its training leaves them, or the given checkpoint."""
-    from kdbench.openmmlab.training.run_files import WEIGHTS
-
-    trained = settings.folder(teacher) / WEIGHTS
+    trained = settings.weights(teacher)
     if teacher.checkpoint is None or trained.is_file():
         return trained
     return plan.checkpoints[teacher.checkpoint]
 
 
 def place_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Place:
-    """Where and on what a spec is run."""
+    """Return the folders and the device of a spec's run."""
     from kdbench.openmmlab.training.runner import Place
 
     return Place(
@@ -92,8 +91,8 @@ def loading_processes(wanted: int | None, device: str) -> int:
     return 0 if device == devices.CPU else max(1, min(LOADING, (chosen() or cores()) - 1))
 
 
-def told(metrics: Mapping[str, float]) -> str:
-    """Metrics for the screen, without those of single classes."""
+def shown(metrics: Mapping[str, float]) -> str:
+    """Format metrics, without those of single classes."""
     return ", ".join(f"{name} {value:.3f}" for name, value in metrics.items() if "/" not in name)
 
 
@@ -103,5 +102,5 @@ def score(record: Record) -> str:
 
 
 def outdated(record: Record, plan: Plan) -> bool:
-    """Whether a record was made with other source of the plan's method than there is now."""
+    """Return whether a record was made with other code of the plan's method than there is now."""
     return record.code is not None and record.code != plan.code

@@ -1,10 +1,10 @@
 """Claims: who runs a cell or trains a teacher now, so that several sweeps on one store run nothing twice.
 
 A claim is a numbered chain of files beside the records, ``<results>/.claims/<identity>.<n>``. Each file names an
-owner or says that the owner before it let go. The last file of a chain counts. A chain only grows, by a hard link
-to a file that is complete already: of several processes that want to be number n, exactly one succeeds, whether
-they claim what is free, let go of what they hold, or take over what a dead owner held. Chains are removed when
-what they protect has a done record, which every taker looks for after it has taken.
+owner or says that the owner before it released the claim. The last file of a chain counts. A chain only grows, by
+a hard link to a file that is complete already: of several processes that want to be number n, exactly one
+succeeds, whether they claim what is free, release what they hold, or take over what a dead owner held. Chains are
+removed when what they protect has a done record, which every taker looks for after it has taken.
 
 An owner touches its files every ten seconds. It counts as gone when its process is dead, seen from the same
 host, or when its last file was not touched for three minutes, by the clock of the file system itself.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 import uuid
@@ -29,33 +30,34 @@ from types import TracebackType
 from pydantic import ValidationError
 
 from kdbench.errors import UserError
+from kdbench.executors.base import INTERRUPTED
 from kdbench.files import read_regular
 from kdbench.runs.claims_owner import Owner
 from kdbench.specs import Spec
 
-FOLDER = ".claims"
+CLAIMS = ".claims"
 HEARTBEAT = 10.0
 """Seconds between two touches."""
 STALE = 180.0
 """Seconds without a touch after which an owner counts as gone: many heartbeats, and a minute of NFS caches."""
 
 UNKNOWN = Owner(host="", kernel="", pid=0, started="", token="")
-"""An owner who cannot be told."""
+"""An owner that cannot be read."""
 
 
 class ClaimFile(Spec):
     """One file of a chain."""
 
     owner: Owner | None
-    """Who holds the claim; None: it was let go."""
+    """Who holds the claim; None: it was released."""
 
 
 class Claims:
-    """The claims that this process holds on a store's identities; a context that lets go of all at its end.
+    """The claims that this process holds on a store's identities; a context that releases all of them at its end.
 
     Args:
         results: The store's folder.
-        lost: Called once, from another thread, when somebody took over what this process holds.
+        lost: Called once, from another thread, when another process took over what this one holds.
         heartbeat: Seconds between two touches.
         stale: Seconds without a touch after which an owner counts as gone.
     """
@@ -68,7 +70,7 @@ class Claims:
         heartbeat: float = HEARTBEAT,
         stale: float = STALE,
     ) -> None:
-        self.folder = results / FOLDER
+        self.folder = results / CLAIMS
         self.owner = Owner.here()
         self.lost, self.heartbeat, self.stale = lost, heartbeat, stale
         self.held: dict[str, int] = {}
@@ -90,7 +92,7 @@ class Claims:
             self.release(identity)
 
     def take(self, identity: str) -> bool:
-        """Whether this process holds the claim now. Raises UserError where claims cannot be written."""
+        """Take a claim and return whether this process holds it. Raises UserError if claims cannot be written."""
         if identity in self.held:
             return True
         try:
@@ -111,7 +113,7 @@ class Claims:
         return True
 
     def release(self, identity: str, *, done: bool = False) -> None:
-        """Let go of a claim; where it is ``done``, for good: its files are removed."""
+        """Release a claim; if the training is ``done``, remove its files."""
         with self._guard:
             number = self.held.pop(identity)
         with contextlib.suppress(OSError):  # then it goes stale by itself
@@ -150,7 +152,7 @@ class Claims:
             number, owner = number + 1, _owner(text)
 
     def _append(self, identity: str, number: int, entry: ClaimFile) -> bool:
-        """Whether this process wrote that file of the chain; False where another was first."""
+        """Write that file of the chain and return True; False if another process was first."""
         draft = self.folder / f".{uuid.uuid4().hex}.tmp"
         try:
             draft.write_text(entry.model_dump_json())
@@ -187,7 +189,7 @@ class Claims:
             self._beating.start()
 
     def _touch_all(self) -> None:
-        """Touch what is held; call back when somebody took it over."""
+        """Touch what is held until the end; call ``lost`` when another process took it over."""
         while not self._ended.wait(self.heartbeat):
             with self._guard:
                 held = dict(self.held)
@@ -197,6 +199,12 @@ class Claims:
                     if self._file(identity, number + 1).exists() and identity in self.held:
                         self.lost()
                         return
+
+
+def give_up() -> None:
+    """End this process: another one took it for dead and runs its cells, whose checkpoints it would spoil."""
+    print("another process took over the claims of this one", file=sys.stderr, flush=True)
+    os._exit(INTERRUPTED)
 
 
 def _owner(text: bytes) -> Owner | None:

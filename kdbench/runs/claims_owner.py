@@ -1,4 +1,4 @@
-"""Who holds a claim: a process of a host, and whether it is certainly dead."""
+"""The owner of a claim: a process of a host, and whether it has certainly ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Owner(Spec):
     host: str
     """Name of the host."""
     kernel: str
-    """What a process number is valid in: this boot of the host and, on Linux, this container."""
+    """The scope of the process number: this boot of the host and, on Linux, this container."""
     pid: int
     started: str
     """When the process began, by the kernel's clock; empty where the system does not say."""
@@ -32,17 +32,17 @@ class Owner(Spec):
             host=socket.gethostname(),
             kernel=kernel(),
             pid=pid,
-            started=started(pid),
+            started=start_of(pid),
             token=uuid.uuid4().hex,
         )
 
     @property
     def title(self) -> str:
-        """What it is called on the screen."""
+        """Its name in messages."""
         return f"process {self.pid} on {self.host}" if self.pid else "a process of another kdbench"
 
     def dead(self) -> bool:
-        """Whether it was a process of this host that has ended; False where this cannot be seen from here."""
+        """Return whether it was a process of this host that has ended; False if that cannot be seen from here."""
         if (self.host, self.kernel) != (socket.gethostname(), kernel()):
             return False
         try:
@@ -51,12 +51,12 @@ class Owner(Spec):
             return True
         except PermissionError:
             pass
-        return self.started != started(self.pid)
+        return self.started != start_of(self.pid)
 
 
 @lru_cache(maxsize=1)
 def kernel() -> str:
-    """Identity of this boot and of this process number space; empty parts where the system has none."""
+    """Return the identity of this boot and of this process number space; empty if the system has none."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     space = Path("/proc/self/ns/pid")
     try:
@@ -65,8 +65,8 @@ def kernel() -> str:
         return ""
 
 
-def started(pid: int) -> str:
-    """When a process began, in clock ticks since the boot; empty where the system does not say.
+def start_of(pid: int) -> str:
+    """Return when a process began, in clock ticks since the boot; empty if the system does not say.
 
     A zombie has ended: it is marked as such, so that it differs from the living process.
     """

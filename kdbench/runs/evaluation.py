@@ -29,11 +29,12 @@ log = logging.getLogger("kdbench")
 def evaluate(
     model: str,
     dataset: str,
-    checkpoint: Path,
+    checkpoint: str,
     settings: RunSettings,
     *,
     device: str,
     data_root: Path | None = None,
+    download: bool = False,
     rehash: bool = False,
 ) -> Record:
     """Measure a checkpoint and store the record; one that exists is returned, unless rerun is set.
@@ -41,25 +42,29 @@ def evaluate(
     Args:
         model: Name of a plugin's model, or a config.
         dataset: Name of the dataset.
-        checkpoint: The weights.
+        checkpoint: The weights, as :func:`kdbench.openmmlab.zoo.checkpoint_file` takes them.
         settings: Runtime settings.
         device: Type of the device.
         data_root: Folder of the datasets.
+        download: Fetch a checkpoint that is not on this machine.
         rehash: Read every file of the dataset, whatever the index of hashes has of it.
 
     Raises:
         UserError: If anything is unknown or missing, or the checkpoint lacks weights of the model.
     """
+    from kdbench.openmmlab.weights.zoo import checkpoint_file
+
     card = registry().dataset(dataset).value
+    file = checkpoint_file(checkpoint, download=download)
     folder, data = data_of(card, data_root, rehash=rehash)
-    spec = spec_of(model, card, data, checkpoint, device)
+    spec = spec_of(model, card, data, file, device)
     done = None if settings.rerun else settings.store.find(spec.identity())
     if done is not None:
         log.info("%s: measured already, %s", spec.selector, score(done))
         return done
     start(device, card)
     with redirect_stdout(sys.stderr):
-        record = _measured(spec, card, folder, checkpoint, settings, _command(model, dataset, checkpoint))
+        record = _measured(spec, card, folder, file, settings, _command(model, dataset, checkpoint))
     settings.store.write(record)
     return record
 
@@ -109,6 +114,6 @@ def _subject(spec: EvaluationSpec, dataset: Dataset) -> Subject:
     return Subject(spec.identity(), spec.model, schedule, dataset, seed=0, pretrained=False)
 
 
-def _command(model: str, dataset: str, checkpoint: Path) -> str:
-    named = ["--dataset", dataset, "--model", model, "--checkpoint", str(checkpoint)]
+def _command(model: str, dataset: str, checkpoint: str) -> str:
+    named = ["--dataset", dataset, "--model", model, "--checkpoint", checkpoint]
     return shlex.join(["kdbench", "evaluate", *named])

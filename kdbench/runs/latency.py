@@ -15,14 +15,13 @@ from kdbench.runs.plan import Plan, ensemble, plan
 from kdbench.runs.provenance import host_class
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import weights_of
 from kdbench.specs import RunSpec, TeacherSpec
 
 QUIET = 0.95
 """Part of the time that this process must have had its core for a measurement on the CPU to count."""
 
 
-def measure(request: Request, settings: RunSettings) -> Record:
+def measure_latency(request: Request, settings: RunSettings) -> Record:
     """Measure the student and the teacher of a pair in turns, and return the plain student's record with it.
 
     Args:
@@ -77,7 +76,7 @@ def _in_turns(specs: dict[str, AnySpec], made: Plan, settings: RunSettings) -> d
 
 
 def _weights(spec: AnySpec, settings: RunSettings) -> Path:
-    path = weights_of(settings.work_dir, spec)
+    path = settings.weights(spec)
     if not path.is_file():
         raise UserError(f"{title(spec)}: {path} is missing: `kdbench run` with any method leaves it there.")
     return path

@@ -15,7 +15,7 @@ from kdbench.errors import ArgumentError
 
 
 def is_main_process() -> bool:
-    """Whether this is the process that writes and speaks, in a distributed run."""
+    """Return whether this process writes records and messages, in a distributed run."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -55,7 +55,7 @@ def relaunch(gpus: int) -> int | None:
 
 @contextmanager
 def _left_to_children() -> Iterator[None]:
-    """Ctrl-C goes to the children, which write a checkpoint first; this process waits for them.
+    """Leave Ctrl-C to the children, which write a checkpoint first; this process waits for them.
 
     A handler and not SIG_IGN, which the children would inherit.
     """
@@ -67,7 +67,7 @@ def _left_to_children() -> Iterator[None]:
 
 
 def start(device: str | None, dataset: Dataset) -> str:
-    """Make this process ready: the libraries, the device, the process group. Gives the device's type.
+    """Prepare this process, with its libraries, device and process group, and return the device's type.
 
     Raises:
         UserError: If the device is not there or the libraries do not load.

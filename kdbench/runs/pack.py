@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from kdbench.errors import Disturbed, GateError, RunError, UserError
 from kdbench.results.record import Record
-from kdbench.runs.cells import place_of, title, told
+from kdbench.runs.cells import place_of, shown, title
 from kdbench.runs.plan import Plan
+from kdbench.runs.progress import LineConsole, LineStage
 from kdbench.runs.session import Session
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.trainer import Trainer
-from kdbench.runs.training import Console, OutOfMemory, Teaching, Training
+from kdbench.runs.training import OutOfMemory, Teaching, Training
 from kdbench.specs import RunSpec, digest
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class PackOutcome:
-    """What became of a pack.
+    """The result of a pack.
 
     Attributes:
         records: Of the plans' cells and of what they needed, done and failed.
@@ -41,7 +42,7 @@ class Lane:
     """One student of a pack.
 
     Attributes:
-        session: Knows how it is trained.
+        session: Makes its training.
         teaching: Its teachers; None for a plain student.
     """
 
@@ -49,55 +50,55 @@ class Lane:
     teaching: Teaching | None
 
     def training(self, teaching: Teaching | None) -> Training:
-        """Its training, with these models of its teachers."""
+        """Return its training, with these models of its teachers."""
         if teaching is None:
             return self.session.alone(self.spec)
         return self.session.distillation(teaching)
 
     @property
     def spec(self) -> RunSpec:
-        """What it trains."""
+        """Spec of the student."""
         return self.session.plan.cell
 
     @property
     def name(self) -> str:
-        """What it is called on the screen."""
+        """Its name in messages."""
         return title(self.spec)
 
 
 def run_pack(
-    plans: Sequence[Plan], settings: RunSettings, console: Console, trainer: Trainer | None = None
+    plans: Sequence[Plan], settings: RunSettings, console: LineConsole, trainer: Trainer | None = None
 ) -> PackOutcome:
     """Train the cells of plans that have no record yet.
 
-    A lane that fails is recorded as failed and hurts no other. Where the memory is not enough for all lanes, they
-    train in several packs.
+    A lane that fails is recorded as failed and affects no other. If the memory is too small for all lanes, they
+    train in several groups.
 
     Args:
         plans: Plans of one dataset, pair, seed, schedule and teacher.
         settings: Runtime settings.
-        console: Where progress is shown.
+        console: Receives progress messages.
         trainer: Trains and loads the models.
 
     Raises:
-        KeyboardInterrupt: When asked to stop, with a checkpoint of each lane to go on from.
-        Disturbed: If a lane changed what all depend on: the rest is to be trained in other processes.
+        KeyboardInterrupt: When asked to stop, after a checkpoint of each lane.
+        Disturbed: If a lane changed global state that all depend on: train the rest in other processes.
         OSError: If the disk is full, or another file cannot be used.
     """
     return _PackRun(settings, console, trainer).run(plans)
 
 
 class _PackRun:
-    def __init__(self, settings: RunSettings, console: Console, trainer: Trainer | None) -> None:
+    def __init__(self, settings: RunSettings, console: LineConsole, trainer: Trainer | None) -> None:
         self.settings, self.console, self.trainer = settings, console, trainer
         self.outcome = PackOutcome()
         self.taught: dict[str | None, Teaching] = {}
         self.checked: set[str | None] = set()
-        """Teachers whose models, and the student's, were looked at: they are the same for all their lanes."""
+        """Teachers whose models, and the student's, were checked: they are the same for all their lanes."""
         self.limit = 1
         """Lanes that train side by side; halved when the memory runs out."""
         self.disturbed: Disturbed | None = None
-        """What a lane that trained alone changed: no other is trained in this process after it."""
+        """Global state that a lane which trained alone has changed: no other is trained in this process."""
 
     def run(self, plans: Sequence[Plan]) -> PackOutcome:
         lanes = self._lanes(plans)
@@ -141,7 +142,7 @@ class _PackRun:
         lanes[plan.cell.identity()] = Lane(session, teaching)
 
     def _train(self, lanes: Sequence[Lane]) -> list[Lane]:
-        """Train lanes, and give those back that did not find the memory."""
+        """Train lanes, and return those that found too little memory."""
         from kdbench.openmmlab import process
         from kdbench.openmmlab.training.sharing import make_pack
         from kdbench.openmmlab.training.stopping import StopNow
@@ -149,7 +150,7 @@ class _PackRun:
         if len(lanes) == 1:
             return self._settled(lanes, [_caught(partial(self._alone, lanes[0]))])
         device = lanes[0].spec.device
-        pack, before, together = make_pack(), process.used(device), name_of(lanes)
+        pack, before, together = make_pack(), process.used(device), _turns_of(lanes)
         with self._stage(lanes) as progress:
             bodies = {
                 str(number): partial(self._body, lane, pack, progress, together)
@@ -179,10 +180,10 @@ class _PackRun:
         return replace(teaching, models=[pack.shared(model) for model in teaching.models])
 
     def _settled(self, lanes: Sequence[Lane], results: Sequence[Record | BaseException]) -> list[Lane]:
-        """Keep the records, and give those lanes back that are to be trained again.
+        """Keep the records, and return the lanes that are to be trained again.
 
         Raises:
-            BaseException: What no lane can go on after: an interruption, a full disk, a changed teacher.
+            BaseException: What ends all lanes: an interruption, a full disk, a changed teacher.
         """
         from kdbench.distill.turns import Stopped
 
@@ -232,8 +233,8 @@ class _PackRun:
             yield _PackProgress(progress)
 
 
-def name_of(lanes: Iterable[Lane]) -> str:
-    """Names the lanes that are timed in turns: it follows from what they train."""
+def _turns_of(lanes: Iterable[Lane]) -> str:
+    """Return a name of the lanes that take turns, made from what they train."""
     return digest(sorted(lane.spec.identity() for lane in lanes))[:12]
 
 
@@ -245,7 +246,7 @@ def _caught(work: Callable[[], Record]) -> Record | BaseException:
 
 
 class _PackProgress:
-    """Shows a pack as far as its slowest lane."""
+    """Shows the progress of a pack: that of its slowest lane."""
 
     def __init__(self, shown: Progress) -> None:
         self.shown = shown
@@ -260,30 +261,27 @@ class _PackProgress:
             self.shown.advance(slowest, {})
 
 
-class _LaneConsole:
+class _LaneConsole(LineConsole):
     """A lane's console within that of the pack."""
 
-    def __init__(self, console: Console, pack: _PackProgress, name: str) -> None:
-        self.console, self.pack, self.name = console, pack, name
-
-    def say(self, line: str) -> None:
-        self.console.say(line)
+    def __init__(self, console: LineConsole, pack: _PackProgress, name: str) -> None:
+        super().__init__(console.say)
+        self.pack, self.name = pack, name
 
     @contextmanager
-    def stage(self, title: str, iterations: int) -> Iterator[_LaneProgress]:
+    def stage(self, title: str, iterations: int) -> Iterator[LineStage]:
         self.pack.at[self.name] = 0
         try:
-            yield _LaneProgress(self)
+            yield _LaneStage(self, iterations)
         finally:
             self.pack.at.pop(self.name, None)
 
 
-class _LaneProgress:
-    def __init__(self, console: _LaneConsole) -> None:
-        self.console = console
+class _LaneStage(LineStage):
+    console: _LaneConsole
 
     def advance(self, iteration: int, losses: dict[str, float]) -> None:
         self.console.pack.advance(self.console.name, iteration)
 
     def evaluated(self, iteration: int, metrics: dict[str, float]) -> None:
-        self.console.say(f"  {self.console.name} after {iteration} iterations: {told(metrics)}")
+        self.console.say(f"  {self.console.name} after {iteration} iterations: {shown(metrics)}")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from kdbench.errors import ArgumentError, UserError, running
 from kdbench.files import parsed_once
 from kdbench.offers import Offer
 from kdbench.plugins import registry, title_of
-from kdbench.runs.request import Request, of_benchmark, overridden, pair_of
+from kdbench.runs.request import Request, overridden, pair_of, with_benchmark
 from kdbench.selectors import canonical, parse, resolve
 from kdbench.source import source_hash
 from kdbench.specs import (
@@ -48,7 +49,7 @@ class Plan:
         options: Its options.
         dataset: The dataset's card.
         folder: Where its files are.
-        teacher: Spec of the teacher; None where the method is the plain student, or a control.
+        teacher: Spec of the teacher; None for the plain student and for a control.
         plain: Spec of the plain student of the same seed.
         cell: Spec of the method's own cell (the same as ``plain`` for the plain student).
         checkpoints: The teachers' checkpoints, if they were given, by their hash.
@@ -56,7 +57,7 @@ class Plan:
         others: Specs of an ensemble's further teachers.
         ancestor: Spec of the teacher that all students of the pair start from, or None.
         plugin: Distribution and version that the method comes from.
-        command: Command that runs the cell by hand; empty where that is this process's own.
+        command: Command that runs the cell by hand; empty: that of this process.
     """
 
     card: MethodCard
@@ -95,7 +96,7 @@ def plan(request: Request, *, rehash: bool = False) -> Plan:
 
 
 class Planner:
-    """Resolves requests; what several share (the data, a pair, its teacher, a selector) is looked at once.
+    """Resolves requests; what several share (the data, a pair, its teacher, a selector) is resolved once.
 
     Args:
         rehash: Read every file of a dataset, whatever the index of hashes has of it.
@@ -103,18 +104,14 @@ class Planner:
 
     def __init__(self, *, rehash: bool = False) -> None:
         self.rehash = rehash
-        self._asked: dict[str, tuple[Offer[MethodCard], Options, str]] = {}
-        self._content: dict[tuple[str, Path | None], tuple[Path, str]] = {}
-        self._pairs: dict[Request, Pair] = {}
-        self._plain: dict[tuple[Request, int], RunSpec] = {}
-        self._members: dict[tuple[Request, int], list[TeacherSpec]] = {}
-        self._requests: dict[Request, Request] = {}
-        self._taught_by: dict[tuple[Request, str], tuple[StagedTeacherSpec | None, str | None]] = {}
+        for name in ("_asked", "_method", "_data", "_pair", "_ensemble", "_teaching", "_students", "_plain"):
+            setattr(self, name, cache(getattr(self, name)))  # once for all requests with the same arguments
 
     def plan(self, request: Request) -> Plan:
         """Resolve a request. Raises UserError for anything unknown, malformed or missing, in one line."""
-        given = request.teacher_checkpoints
-        request = self._of_benchmark(request)
+        given = bool(request.teacher_checkpoints)
+        asked = self._asked(replace(request, method="", seed=0))
+        request = replace(asked, method=request.method, seed=request.seed)
         offer, options, selector = self._method(request.method)
         card = offer.value
         dataset = registry().dataset(request.dataset).value
@@ -122,124 +119,105 @@ class Planner:
             raise UserError(
                 f"method '{card.name}' is for {' and '.join(card.tasks)}; '{dataset.name}' is {dataset.task}."
             )
-        ground = replace(request, method="", seed=0)
-        pair = self._pair(ground, dataset)
-        folder, data = self._data(dataset, request.data_root)
-        common: dict[str, Any] = {
-            "dataset": dataset.name,
-            "data": data,
-            "seed": request.seed,
-            "schedule": kind_of(request),
-            "precision": request.precision,
-            "device": request.device,
-            "processes": request.processes,
-        }
-        if card.name == PLAIN and not pair.inherit:
-            refuse_checkpoints(given)
-            checkpoints = {}
-        else:
-            checkpoints = given_checkpoints(request, options)
-        members = [] if card.name == PLAIN else self._ensemble(ground, pair, common, options, checkpoints)
-        ancestor = None
-        if pair.inherit:
-            ancestor = self._ensemble(ground, pair, common, Options(), checkpoints)[0]
-            pair = pair.model_copy(update={"inherits": ancestor.identity()})
-        staged, taught_by = self._teaching(ground, members, card, options, selector)
+        pair, (folder, _) = self._pair(asked), self._data(asked.dataset, asked.data_root)
+        without = card.name == PLAIN and not pair.inherit
+        checkpoints = no_checkpoints(given) if without else given_checkpoints(request, options)
+        files = tuple(checkpoints)
+        teachers, staged, taught = self._teaching(asked, request.method, files)
+        pair, ancestor = self._students(asked, files)
         cell = RunSpec(
-            **common,
+            **self._common(asked, request.seed),
             method=card.name,
             selector=selector,
             options=options.recorded(),
             revision=card.revision,
             pair=pair,
-            teacher=taught_by,
+            teacher=taught,
         )
         return Plan(
             card,
             options,
             dataset,
             folder,
-            members[0] if members else None,
-            self._plain_student(ground, pair, common),
+            teachers[0] if teachers else None,
+            self._plain(asked, request.seed, files),
             cell,
             checkpoints,
             staged,
-            tuple(members[1:]),
+            tuple(teachers[1:]),
             ancestor,
             origin(offer),
         )
 
-    def _of_benchmark(self, request: Request) -> Request:
-        """Return :func:`of_benchmark` of a request; a file is read once for all seeds and methods."""
-        key = replace(request, method="", seed=0)
-        if key not in self._requests:
-            self._requests[key] = of_benchmark(request)
-        return replace(self._requests[key], method=request.method, seed=request.seed)
+    def _asked(self, request: Request) -> Request:
+        """Return a request, without its method and seed, with what its benchmark file says."""
+        return with_benchmark(request)
 
     def _method(self, text: str) -> tuple[Offer[MethodCard], Options, str]:
-        if text not in self._asked:
-            name, raw = parse(text)
-            offer = registry().method(name)
-            with running(offer.title, "its options"), redirect_stdout(sys.stderr):
-                options = resolve(offer.value, raw)
-                self._asked[text] = offer, options, canonical(offer.value, options)
-        return self._asked[text]
+        name, raw = parse(text)
+        offer = registry().method(name)
+        with running(offer.title, "its options"), redirect_stdout(sys.stderr):
+            options = resolve(offer.value, raw)
+            return offer, options, canonical(offer.value, options)
 
-    def _pair(self, ground: Request, dataset: Dataset) -> Pair:
-        """Return the pair; ``ground`` is the request without its method and seed, here and below."""
-        if ground not in self._pairs:
-            declared = overridden(pair_of(ground, dataset), ground)
-            self._pairs[ground] = found = resolved(declared)
-            if declared.family not in (None, found.family) and ground.student is None:
-                log.info(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
-        return self._pairs[ground]
+    def _pair(self, asked: Request) -> Pair:
+        declared = overridden(pair_of(asked, registry().dataset(asked.dataset).value), asked)
+        found = resolved(declared)
+        if declared.family not in (None, found.family) and asked.student is None:
+            log.info(f"pair '{found.name}' says {declared.family}, its student is {found.family}")
+        return found
 
-    def _data(self, dataset: Dataset, root: Path | None) -> tuple[Path, str]:
-        key = (dataset.name, root)
-        if key not in self._content:
-            self._content[key] = data_of(dataset, root, rehash=self.rehash)
-        return self._content[key]
+    def _data(self, dataset: str, root: Path | None) -> tuple[Path, str]:
+        return data_of(registry().dataset(dataset).value, root, rehash=self.rehash)
 
-    def _plain_student(self, ground: Request, pair: Pair, common: dict[str, Any]) -> RunSpec:
-        key = (ground, common["seed"])
-        if key not in self._plain:
-            self._plain[key] = RunSpec(
-                **common,
-                method=PLAIN,
-                selector=PLAIN,
-                options={},
-                revision=registry().method(PLAIN).value.revision,
-                pair=pair,
-                teacher=None,
-            )
-        return self._plain[key]
+    def _common(self, asked: Request, seed: int) -> dict[str, Any]:
+        """Return what the specs of students and teachers have in common."""
+        return {
+            "dataset": registry().dataset(asked.dataset).value.name,
+            "data": self._data(asked.dataset, asked.data_root)[1],
+            "seed": seed,
+            "schedule": schedule_of(asked),
+            "precision": asked.precision,
+            "device": asked.device,
+            "processes": asked.processes,
+        }
 
-    def _ensemble(
-        self,
-        ground: Request,
-        pair: Pair,
-        common: dict[str, Any],
-        options: Options,
-        checkpoints: Mapping[str, Path],
-    ) -> list[TeacherSpec]:
-        key = (ground, options.ensemble)
-        if key not in self._members:
-            classes = dict(ground.teacher_classes) or None
-            self._members[key] = ensemble(pair, common, options.ensemble, list(checkpoints), classes)
-        return self._members[key]
+    def _ensemble(self, asked: Request, size: int, checkpoints: tuple[str, ...]) -> list[TeacherSpec]:
+        classes = dict(asked.teacher_classes) or None
+        return ensemble(self._pair(asked), self._common(asked, 0), size, checkpoints, classes)
 
     def _teaching(
-        self, ground: Request, members: list[TeacherSpec], card: MethodCard, options: Options, selector: str
-    ) -> tuple[StagedTeacherSpec | None, str | None]:
-        """Return the teacher after the method's stage, if any, and the identity of the one that teaches."""
-        key = (ground, selector)
-        if key not in self._taught_by:
-            staged = staged_teacher(members[0], card, options) if members else None
-            self._taught_by[key] = staged, taught_by([staged] if staged else members)
-        return self._taught_by[key]
+        self, asked: Request, method: str, checkpoints: tuple[str, ...]
+    ) -> tuple[list[TeacherSpec], StagedTeacherSpec | None, str | None]:
+        """Return a method's teachers, the first one after the stage, if any, and the identity of what teaches."""
+        offer, options, _ = self._method(method)
+        if offer.value.name == PLAIN:
+            return [], None, None
+        teachers = self._ensemble(asked, options.ensemble, checkpoints)
+        staged = staged_teacher(teachers[0], offer.value, options)
+        return teachers, staged, taught_by([staged] if staged else teachers)
+
+    def _students(self, asked: Request, checkpoints: tuple[str, ...]) -> tuple[Pair, TeacherSpec | None]:
+        """Return the pair as the specs of its students have it, and the teacher that they start from, if any."""
+        pair = self._pair(asked)
+        if not pair.inherit:
+            return pair, None
+        ancestor = self._ensemble(asked, Options().ensemble, checkpoints)[0]
+        return pair.model_copy(update={"inherits": ancestor.identity()}), ancestor
+
+    def _plain(self, asked: Request, seed: int, checkpoints: tuple[str, ...]) -> RunSpec:
+        return RunSpec(
+            **self._common(asked, seed),
+            method=PLAIN,
+            selector=PLAIN,
+            options={},
+            revision=registry().method(PLAIN).value.revision,
+            pair=self._students(asked, checkpoints)[0],
+            teacher=None,
+        )
 
 
-def kind_of(request: Request) -> Literal["default", "smoke", "custom"]:
+def schedule_of(request: Request) -> Literal["default", "smoke", "custom"]:
     """Return the name of a request's schedule; ``custom`` where anything of the pair was changed."""
     if request.schedule == "smoke":
         return "smoke"
@@ -252,15 +230,16 @@ def _code(card: MethodCard, plugin: str) -> str:
 
 
 def origin(offer: Offer[MethodCard]) -> str:
-    """Distribution and version that a method comes from."""
+    """Return distribution and version that a method comes from."""
     return f"{offer.plugin.distribution} {offer.plugin.version}"
 
 
-def refuse_checkpoints(given: Sequence[str]) -> None:
-    """Raise ArgumentError if checkpoints are given for a plain student that has no teacher."""
+def no_checkpoints(given: bool) -> dict[str, Path]:
+    """Return no checkpoints, for a plain student that has no teacher. Raises ArgumentError if any are given."""
     if given:
         why = f"method '{PLAIN}' has no teacher: leave them out, or name another method."
         raise ArgumentError("teacher_checkpoints", why)
+    return {}
 
 
 def given_checkpoints(request: Request, options: Options) -> dict[str, Path]:
@@ -287,10 +266,10 @@ def ensemble(
     pair: Pair,
     common: dict[str, Any],
     size: int,
-    checkpoints: list[str],
+    checkpoints: Sequence[str],
     classes: dict[str, str] | None = None,
 ) -> list[TeacherSpec]:
-    """Specs of the pair's teacher from seeds 0 up to ``size``, or of the given checkpoints' teachers."""
+    """Return specs of the pair's teacher with seeds 0 up to ``size``, or of the given checkpoints' teachers."""
     return [
         TeacherSpec(
             **{**common, "seed": 0 if checkpoints else seed},
@@ -305,13 +284,13 @@ def ensemble(
 
 
 def taught_by(teachers: Sequence[TeacherSpec]) -> str | None:
-    """Identity of a teacher, or of an ensemble; None where there is none."""
+    """Return the identity of a teacher, or of an ensemble; None if there is none."""
     identities = [teacher.identity() for teacher in teachers]
     return digest(identities) if len(identities) > 1 else next(iter(identities), None)
 
 
 def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> StagedTeacherSpec | None:
-    """Return the teacher after the stage that a method asks for with these options; None where it asks for none."""
+    """Return the teacher after the stage that a method asks for with these options; None if it asks for none."""
     with running(title_of(card), "teacher_stage()"), redirect_stdout(sys.stderr):
         stage = None if card.teacher_stage is None else card.teacher_stage(options)
     if stage is not None and options.ensemble > 1:
@@ -322,7 +301,7 @@ def staged_teacher(teacher: TeacherSpec, card: MethodCard, options: Options) -> 
 
 
 def located(dataset: Dataset, root: Path | None) -> Path:
-    """Folder of a dataset's files; an embedded dataset is written where it is missing."""
+    """Return the folder of a dataset's files; an embedded dataset is written if it is missing."""
     if dataset.embedded:
         return prepare(dataset, root)
     return require(dataset, root)
@@ -378,7 +357,7 @@ def resolved_model(model: Model, *, pretrained: bool) -> Model:
 
 
 def sha256(path: Path) -> str:
-    """Hash of a user's file. Raises UserError where it cannot be read."""
+    """Return the hash of a user's file. Raises UserError if it cannot be read."""
     try:
         return _digest_once(path)
     except OSError as error:

@@ -17,8 +17,7 @@ from kdbench import devices
 from kdbench.cards import MetricCard
 from kdbench.plugins import registry
 from kdbench.results.environment import PACKAGES
-from kdbench.results.record import Cost, Made, MeasuredTeacher, Metrics, Record, Status, Tuned, best_point
-from kdbench.results.views import Kind
+from kdbench.results.record import Cost, Kind, Made, MeasuredTeacher, Metrics, Record, Tuned, best_point
 from kdbench.runs.plan import stored
 from kdbench.specs import EvaluationSpec, RunSpec, TeacherSpec
 from kdbench.text import LONGEST, line, printable
@@ -49,15 +48,15 @@ def record_of(
         spec: What was run.
         metric: The metric that ranks.
         work_dir: The run's folder.
-        reason: Why it failed; None where it is done.
-        curve: One mapping an evaluation, the last one at the end; empty where it failed.
+        reason: Why it failed; None if it is done.
+        curve: Metrics of each evaluation, in order; empty if it failed.
         cost: Figures of the record's ``cost``.
         teacher: The teacher that was distilled from.
-        notes: What was chosen on the way.
-        plugin: Distribution and version of the method that had a part in it.
+        notes: What was chosen automatically.
+        plugin: Distribution and version of the method whose code was run.
         code: Hash of that method's source.
         command: Command that makes it again; empty: that of this process.
-        device: Name of the device, where it was not this process's.
+        device: Name of the device; default: that of this process.
         weights: Hash of a teacher's weights.
         tuned: The study that chose the method's options.
     """
@@ -66,9 +65,9 @@ def record_of(
         kind=_kind(spec),
         identity=spec.identity(),
         spec=stored(spec),
-        status=_status(reason),
+        status="done" if reason is None else "failed",
         reason=None if reason is None else line(reason, LONGEST),
-        metrics=summary(curve, card) if curve else None,
+        metrics=metrics_of(curve, card) if curve else None,
         metric=metric,
         higher_is_better=card.higher_is_better,
         teacher=teacher,
@@ -92,10 +91,6 @@ def _kind(spec: RunSpec | TeacherSpec | EvaluationSpec) -> Kind:
     return "teacher" if isinstance(spec, TeacherSpec) else "cell"
 
 
-def _status(reason: str | None) -> Status:
-    return "done" if reason is None else "failed"
-
-
 def _made(work_dir: Path, command: str) -> Made:
     return Made(
         clock=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -104,14 +99,14 @@ def _made(work_dir: Path, command: str) -> Made:
     )
 
 
-def summary(curve: Curve, metric: MetricCard) -> Metrics:
+def metrics_of(curve: Curve, metric: MetricCard) -> Metrics:
     """Return the last and the best evaluation of a curve."""
     last = {name: value for name, value in curve[-1].items() if name != "iteration"}
     return Metrics(last=last, best=best_point(curve, metric.name, higher_is_better=metric.higher_is_better))
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on: import name -> distribution and version."""
+    """Return distribution and version of what a result depends on, by import name."""
     return dict(_versions())
 
 
@@ -127,7 +122,7 @@ def _versions() -> Mapping[str, str]:
 
 
 def host_class() -> str:
-    """Kind of machine, without its name: system, architecture, number of cores and of threads."""
+    """Return the kind of machine: system, architecture, number of cores and of threads."""
     import torch
 
     return (

@@ -45,7 +45,7 @@ def check_method(plan: Plan, student: Subject) -> None:
 
 
 def _working_variants(plan: Plan, has: frozenset[str]) -> str:
-    """Name the variants of a method that work with captures that there are, with a leading blank."""
+    """Return a sentence with the variants of a method that work with the captures there are; it may be empty."""
     card = plan.card
     working = [
         canonical(card, options)
@@ -56,7 +56,7 @@ def _working_variants(plan: Plan, has: frozenset[str]) -> str:
 
 
 def _working_pairs(method: Method[Any], plan: Plan) -> str:
-    """Name the pairs of a dataset in whose family the method works, with a leading blank."""
+    """Return a sentence with the pairs of a dataset in whose family the method works; it may be empty."""
     from kdbench.openmmlab.checks.preflight import available
     from kdbench.openmmlab.models.resolved import family_in
 
@@ -70,7 +70,7 @@ def _working_pairs(method: Method[Any], plan: Plan) -> str:
 
 
 def check_stage(stage: TeacherStage) -> str:
-    """Make a stage's transform; gives one line on it.
+    """Make a stage's transform, and return one line on it.
 
     Raises:
         UserError: If that does not work.

@@ -1,8 +1,10 @@
-"""What a user asks for, and the pair that it makes."""
+"""What a user asks for, the pair that it makes, and the command that runs it."""
 
 from __future__ import annotations
 
 import logging
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +17,7 @@ from kdbench.cards import Dataset
 from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
+from kdbench.runs.settings import RunSettings
 from kdbench.specs import Model, Pair, Precision, is_feature_network
 
 log = logging.getLogger(__name__)
@@ -49,7 +52,7 @@ class Request:
     """Benchmark file that defines the dataset or the pair."""
 
 
-def of_benchmark(request: Request) -> Request:
+def with_benchmark(request: Request) -> Request:
     """Return a request with what its benchmark file says, once its definitions are known in this process.
 
     That is the dataset, the file's first pair and the checkpoint of the teacher, where the request has none.
@@ -126,3 +129,37 @@ def own_model(reference: str) -> Model:
             )
         log.warning("config '%s' is Python code, which runs now with your rights", reference)
     return Model(config=reference)
+
+
+def command_of(request: Request, settings: RunSettings) -> str:
+    """Return the command that runs a cell by hand, for a shell."""
+    words, usual = ["kdbench", "run", "--method", request.method], RunSettings()
+    flags = {
+        "--from-scratch": request.from_scratch,
+        "--download": settings.download,
+        "--force": settings.force,
+    }
+    options: dict[str, Sequence[object]] = {
+        "--benchmark": [request.benchmark],
+        "--dataset": [None if request.benchmark else request.dataset],
+        "--pair": [request.pair],
+        "--seed": [request.seed],
+        "--schedule": [None if request.schedule == "default" else request.schedule],
+        "--teacher": [request.teacher],
+        "--student": [request.student],
+        "--teacher-checkpoint": request.teacher_checkpoints,
+        "--set": request.settings,
+        "--amp": [None if request.precision == "fp32" else request.precision],
+        "--device": [request.device],
+        "--gpus": [None if request.processes == 1 else request.processes],
+        "--workers": [settings.workers],
+        "--step-limit": [settings.step_limit],
+        "--visualizer": settings.visualizers,
+        "--root": [request.data_root],
+        "--work-dir": [None if settings.work_dir == usual.work_dir else settings.work_dir],
+        "--results": [None if settings.results == usual.results else settings.results],
+    }
+    for name, values in options.items():
+        for value in values:
+            words += [] if value is None else [name, str(value)]
+    return shlex.join([*words, *(flag for flag, given in flags.items() if given)])

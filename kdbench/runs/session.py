@@ -11,12 +11,22 @@ from kdbench import devices
 from kdbench.errors import GateError, UserError
 from kdbench.plugins import registry
 from kdbench.results.record import MeasuredTeacher, Record
-from kdbench.runs.cells import OUTDATED, AnySpec, outdated, place_of, score, subject_of, title, weights_of
+from kdbench.runs.cells import (
+    OUTDATED,
+    AnySpec,
+    outdated,
+    place_of,
+    score,
+    subject_of,
+    teacher_weights,
+    title,
+)
+from kdbench.runs.made import is_made, teachers_to_train, was_trained
 from kdbench.runs.plan import Plan
+from kdbench.runs.progress import LineConsole
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import has_weights, needs_of, was_trained
 from kdbench.runs.trainer import Trainer, openmmlab
-from kdbench.runs.training import Console, Teaching, Training
+from kdbench.runs.training import Teaching, Training
 from kdbench.specs import StagedTeacherSpec, TeacherSpec
 
 if TYPE_CHECKING:
@@ -27,35 +37,38 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One plan on its way to its records.
+    """Runs one plan.
 
     Args:
         plan: What to run.
         settings: Runtime settings.
-        console: Where progress is shown.
-        trainer: Trains and loads the models.
+        console: Receives progress messages.
+        trainer: Trains and loads the models; default: :mod:`kdbench.openmmlab.students`.
     """
 
     def __init__(
-        self, plan: Plan, settings: RunSettings, console: Console, trainer: Trainer | None = None
+        self, plan: Plan, settings: RunSettings, console: LineConsole, trainer: Trainer | None = None
     ) -> None:
         self.plan, self.settings, self.console = plan, settings, console
         self.trainer = trainer or openmmlab()
         self.total = self.position = 0
-        """Trainings that this session needs, and which of them it is at."""
+        """Number of trainings that this session needs, and of the current one."""
         self.overruled: list[str] = []
         """Gates that failed and were overruled."""
         self._fine_tuned: dict[str, bool] = {}
-        """Given checkpoint -> whether it is of another number of classes, and so trained further."""
+        """Given checkpoint -> whether it is trained further, since it is of another number of classes."""
 
     def run(self) -> Record:
-        """Everything that has no record yet, and the record of the method's own cell.
+        """Run everything that has no record yet.
+
+        Returns:
+            The record of the method's own cell.
 
         Raises:
             RunError: If a training failed; its failed record is written.
             GateError: If a gate fails; the cell is recorded as failed.
             UserError: If a file is bad.
-            KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
+            KeyboardInterrupt: On Ctrl-C, after a checkpoint to continue from.
         """
         try:
             return self._run()
@@ -84,15 +97,15 @@ class Session:
         return self._train(self.distillation(teaching))
 
     def introduce(self, *, models: bool = True) -> None:
-        """Say what is ahead, and refuse what cannot work before anything is trained.
+        """Report what will be trained, and refuse what cannot work before anything is trained.
 
         Args:
-            models: Whether to look at the models too.
+            models: Check the models too.
         """
         plan = self.plan
         needed = [self._find(plan.plain) is None]
         if plan.cell != plan.plain and self._find(plan.cell) is None:
-            lacking = needs_of(plan, lambda spec: not self._must_train(spec))
+            lacking = teachers_to_train(plan, lambda spec: not self._must_train(spec))
             needed += [True] * (1 + len(lacking))
         elif plan.ancestor is not None and needed[0]:
             needed.append(self._must_train(plan.ancestor))
@@ -126,7 +139,7 @@ class Session:
             self._rehearse(student, plan.staged or plan.teacher, untrained)
 
     def _rehearse(self, student: Subject, teacher: TeacherSpec, untrained: Untrained) -> None:
-        """Try the method between untrained models, where other trainings come first."""
+        """Try the method between untrained models, since other trainings come first."""
         from kdbench.openmmlab.checks.rehearsal import check_together
 
         plan, place = self.plan, self._place(self.plan.cell)
@@ -139,6 +152,7 @@ class Session:
         return place_of(spec, self.plan, self.settings)
 
     def _alone(self, spec: AnySpec) -> Record:
+        """Return the record of a student that has no teacher; train it if there is none."""
         done = self.known(spec)
         if done is not None:
             return done
@@ -146,7 +160,7 @@ class Session:
         return self._train(self.alone(spec))
 
     def make_ancestor(self) -> None:
-        """Train the teacher that the students start from, where there is one without weights yet."""
+        """Train the teacher that the students start from, if there is one and it has no weights yet."""
         ancestor = self.plan.ancestor
         if ancestor is not None and self._must_train(ancestor):
             self._teacher(ancestor)
@@ -156,11 +170,11 @@ class Session:
         return Training(self.plan, self.settings, spec, self.trainer)
 
     def teaching(self) -> Teaching:
-        """Return the method's teachers: given, made before, or trained now.
+        """Return the method's teachers: given, trained before, or trained now.
 
         Raises:
             RunError: If the training of one failed.
-            UserError: If one is no better than chance or its checkpoint does not fit.
+            UserError: If one is no better than chance, or its checkpoint does not fit.
         """
         assert self.plan.teacher is not None, "a plain student has no teacher"
         taught_by = [self._taught_by(self.plan.teacher)]
@@ -191,7 +205,7 @@ class Session:
         Args:
             spec: The teacher.
             start: Weights that a stage starts from.
-            origin: The teacher whose they are, as measured.
+            origin: The measured teacher that those weights belong to.
         """
         from kdbench.openmmlab.weights.checkpoints import weights_hash
 
@@ -220,7 +234,7 @@ class Session:
         return model, measured
 
     def _feature_teacher(self, spec: TeacherSpec, subject: Subject) -> tuple[TeacherModel, MeasuredTeacher]:
-        """Return a teacher of feature maps alone: nothing of it can be measured, so it has no record."""
+        """Return a teacher of feature maps only; it has no predictions to measure, so it has no record."""
         from kdbench.openmmlab.weights.checkpoints import weights_hash
 
         file = None if spec.checkpoint is None else self._weights(spec)
@@ -234,7 +248,7 @@ class Session:
         return self.trainer.load_teacher(subject, file, lambda failed: self._overrule(failed, spec))
 
     def _check_weights(self, record: Record, weights: str, spec: TeacherSpec) -> None:
-        """Refuse weights that are not those that the teacher's record is of, since its score is not theirs."""
+        """Refuse weights other than those that the teacher's record measured, since its score is not theirs."""
         if record.weights_sha256 not in (None, weights):
             file = self._weights(spec)
             raise UserError(
@@ -256,7 +270,7 @@ class Session:
             self._overrule(failed, spec)
 
     def _overrule(self, failed: GateError, spec: TeacherSpec) -> None:
-        """Raise the error of a gate, unless forced: then the record of the method says so."""
+        """Raise the error of a gate, unless it is overruled: then the method's record says so."""
         why = f"{title(spec)}: {failed.why}" if isinstance(spec, StagedTeacherSpec) else failed.why
         if not self.settings.force:
             raise GateError(why) from failed
@@ -264,18 +278,13 @@ class Session:
         self.console.say(self.overruled[-1])
 
     def _must_train(self, spec: TeacherSpec) -> bool:
-        """Whether the teacher is trained here and has no record with its weights beside it."""
-        if not self._is_trained(spec):
-            return False
-        record = self._find(spec)
-        return record is None or not has_weights(self.settings.work_dir, spec, record)
+        """Return whether the teacher is still to be trained here."""
+        return self._is_trained(spec) and not is_made(self.settings, spec)
 
     def _is_trained(self, spec: TeacherSpec) -> bool:
-        """Whether the teacher is trained here: no feature teacher, nor a checkpoint of the dataset's classes."""
-        if spec.model.gives_features:
-            return False
-        if spec.checkpoint is None:
-            return True
+        """Return whether the teacher is trained here: it predicts, and has no checkpoint that fits as it is."""
+        if spec.model.gives_features or spec.checkpoint is None:
+            return not spec.model.gives_features
         if spec.checkpoint not in self._fine_tuned:
             record, subject = self._find(spec), subject_of(spec, self.plan, self.settings)
             self._fine_tuned[spec.checkpoint] = (
@@ -286,10 +295,10 @@ class Session:
         return self._fine_tuned[spec.checkpoint]
 
     def _weights(self, spec: TeacherSpec) -> Path:
-        return weights_of(spec, self.plan, self.settings)
+        return teacher_weights(spec, self.plan, self.settings)
 
     def _measured(self, spec: TeacherSpec, subject: Subject, model: TeacherModel, weights: str) -> Record:
-        """Evaluate a given checkpoint and record it."""
+        """Measure a given checkpoint and record the result."""
         self.console.say("teacher: evaluating the given checkpoint")
         metrics = self.trainer.evaluate(model.model, subject, self._place(spec))
         record = self.alone(spec).write(curve=[{"iteration": 0, **metrics}], weights=weights)
@@ -306,9 +315,8 @@ class Session:
         record = self._find(spec)
         if record is not None:
             other = spec == self.plan.cell and outdated(record, self.plan)
-            told = f"{title(spec)}: done already, {score(record)}"
-            file = self.settings.store.path_of(record)
-            self.console.say(f"{told}, {OUTDATED}: {file}" if other else told)
+            note = f", {OUTDATED}: {self.settings.store.path_of(record)}" if other else ""
+            self.console.say(f"{title(spec)}: done already, {score(record)}{note}")
         return record
 
     def _train(self, training: Training) -> Record:
@@ -319,13 +327,13 @@ class Session:
 
 
 def _fine_tuned(plan: Plan) -> str:
-    """Say that a given teacher is trained further."""
+    """Return the line which says that a given teacher is fine-tuned."""
     classes, length = len(plan.dataset.classes), plan.cell.pair.teacher_schedule.iterations
     return f"teacher: its checkpoint is not of {classes} classes: it is fine-tuned first, for {length} iterations"
 
 
 def ensemble_note(members: Sequence[MeasuredTeacher]) -> str:
-    """Say in one line what an ensemble's teachers reach."""
+    """Return the scores of an ensemble's teachers in one line."""
     values = ", ".join(
         member.identity[:12] if member.value is None else f"{member.identity[:12]} {member.value:.3f}"
         for member in members

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from kdbench.openmmlab.training.run_files import WEIGHTS
 from kdbench.results.store import Store
 from kdbench.specs import Spec
 
@@ -44,6 +45,10 @@ class RunSettings(Spec):
     def folder(self, spec: Spec) -> Path:
         """Return the folder of a run's checkpoints, logs and trained weights."""
         return run_folder(self.work_dir, spec.identity())
+
+    def weights(self, spec: Spec) -> Path:
+        """Return the file with a run's trained weights."""
+        return self.folder(spec) / WEIGHTS
 
     def pack_folder(self, pack: str) -> Path:
         """Return the folder of a sweep's pack."""

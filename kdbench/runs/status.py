@@ -1,4 +1,4 @@
-"""How a sweep is getting on: what its own view and ``kdbench status`` show."""
+"""The progress of a sweep, as its own view and ``kdbench status`` show it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from kdbench.files import read_regular, write_atomically
 from kdbench.results.record import Record
 from kdbench.results.statistics import gains, mean
 from kdbench.results.store import Broken, Store
-from kdbench.runs import progress as worker_progress
+from kdbench.runs.cells import score
 from kdbench.runs.claims import Claims
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.progress import PackProgress, tell_others
+from kdbench.runs.progress import LOG, PackProgress, Say, publish, read_progress, span
 from kdbench.runs.settings import PACKS
+from kdbench.runs.sweep_state import Settled
 from kdbench.specs import PLAIN, Spec
 
 CURRENT = "sweep.json"
 REPORT = "sweep-report.json"
+SHOW_EVERY = 60.0
+"""Seconds between two lines on a whole sweep, where there is no terminal."""
 FORGET = 60.0
-"""Seconds after which a report that is not written again has nobody left who makes it true."""
+"""Seconds without a new report after which the sweep counts as ended."""
 
 
 class Manifest(Spec):
@@ -51,7 +54,7 @@ class Manifest(Spec):
 
 
 class SweepReport(Spec):
-    """What the last sweep in a work directory says of itself, beyond what its files show."""
+    """What the last sweep in a work directory reports beyond what its files show."""
 
     owner: Owner
     """The sweep's process."""
@@ -62,18 +65,18 @@ class SweepReport(Spec):
 
     def write(self, work_dir: Path) -> None:
         """Write it; a full disk does not stop a sweep."""
-        tell_others(work_dir / REPORT, self)
+        publish(work_dir / REPORT, self)
 
     @classmethod
     def read(cls, work_dir: Path) -> SweepReport | None:
         """Read the report in a work directory, without its end if nobody writes it any more; None without one."""
         try:
-            told = cls.model_validate_json(read_regular(work_dir / REPORT))
+            report = cls.model_validate_json(read_regular(work_dir / REPORT))
             age = time.time() - (work_dir / REPORT).stat().st_mtime
         except (OSError, ValidationError):
             return None
-        gone = told.owner.dead() or age > FORGET
-        return told.model_copy(update={"ends": None}) if gone else told
+        gone = report.owner.dead() or age > FORGET
+        return report.model_copy(update={"ends": None}) if gone else report
 
 
 @dataclass(frozen=True)
@@ -81,12 +84,12 @@ class Snapshot:
     """A sweep at one moment.
 
     Attributes:
-        total: Its cells.
-        done: Of them, with a done record.
-        failed: Of them, with a failed record, or refused.
-        running: Of them, in a worker now.
-        workers: What each worker does.
-        seconds_left: Until the end, s; None where it cannot be told.
+        total: Number of its cells.
+        done: Cells with a done record.
+        failed: Cells with a failed record, or refused.
+        running: Cells in a worker now.
+        workers: Progress of each worker.
+        seconds_left: Time to the end, s; None if unknown.
         best: The best method of each pair so far, a line each.
     """
 
@@ -107,9 +110,9 @@ class Snapshot:
 
 
 def best_of(records: Iterable[Record]) -> tuple[str, ...]:
-    """For each pair the method with the largest mean difference to the plain student, over shared seeds.
+    """Return a line for each pair: the method with the largest mean difference to the plain student.
 
-    Smoke runs and controls are left out: they are never ranked.
+    The mean is over shared seeds. Smoke runs and controls are left out, since they are never ranked.
     """
     scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
@@ -131,12 +134,12 @@ def _best(pair: str, methods: dict[str, dict[int, float]]) -> str:
 
 def progress_in(work_dir: Path, claims: Claims) -> list[PackProgress]:
     """Return the progress of the living workers below a work directory."""
-    found = [worker_progress.read(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
+    found = [read_progress(folder) for folder in sorted((work_dir / PACKS).glob("*"))]
     return [progress for progress in found if progress and not progress.ended and _lives(progress, claims)]
 
 
 def _lives(progress: PackProgress, claims: Claims) -> bool:
-    """Whether the worker still holds one of its cells."""
+    """Return whether the worker still holds one of its cells."""
     return any(claims.holder(identity) == progress.owner for identity in progress.cells)
 
 
@@ -168,13 +171,40 @@ def from_outside(manifest: Manifest, work_dir: Path) -> tuple[Snapshot, dict[str
     )
 
 
-def last_lines(log: Path, start: int = 0, most: int = 8) -> Sequence[str]:
-    """Return the last lines of a log, from the byte ``start`` on."""
-    try:
-        with log.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(start, size - 8192))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-most:]
+class LineView:
+    """Shows a sweep as lines.
+
+    Args:
+        say: Receives each line.
+    """
+
+    def __init__(self, say: Say = LOG) -> None:
+        self._say = say
+        self.shown = 0.0
+
+    def say(self, line: str) -> None:
+        """Write one line."""
+        self._say(line)
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Write a line a minute."""
+        if time.monotonic() - self.shown >= SHOW_EVERY:
+            self.shown = time.monotonic()
+            self.say(summary(snapshot))
+
+    def settled(self, settled: Settled, lines: Sequence[str]) -> None:
+        """Write the cell's score, or why it has none, the end of its log and the command that runs it."""
+        record, item = settled.record, settled.item
+        if record is not None and record.done:
+            self.say(f"{item.title}: {score(record)}")
+            return
+        self.say(f"FAILED {item.title}: {settled.why}")
+        for line in lines:
+            self.say(f"  | {line}")
+        self.say(f"  by hand: {item.plan.command}")
+
+
+def summary(snapshot: Snapshot) -> str:
+    """Return a sweep in one line."""
+    left = f", ETA {span(snapshot.seconds_left)}" if snapshot.seconds_left is not None else ""
+    return f"{snapshot.total} cells: {snapshot.counts}{left}"

@@ -13,25 +13,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 from kdbench.errors import ERROR, PluginError
 from kdbench.executors.base import HELD, REFUSED, Ended, Executor
+from kdbench.executors.select import executor_of
 from kdbench.guests import Interruption
 from kdbench.results.record import Record
-from kdbench.results.store import Store
-from kdbench.runs import packs_file
-from kdbench.runs import progress as worker_progress
 from kdbench.runs.cells import AnySpec, title
 from kdbench.runs.claims import Claims
-from kdbench.runs.dealing import dealt
-from kdbench.runs.estimate import Rates, in_order, teachers_of
-from kdbench.runs.packs import Pack
+from kdbench.runs.estimate import Rates, dealt, in_order
+from kdbench.runs.made import has_weights, own_record, stamp, teachers_of, trainings_of
+from kdbench.runs.packs import write_pack
 from kdbench.runs.progress import PackProgress
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.status import Snapshot, SweepReport, best_of, last_lines
-from kdbench.runs.sweep_records import has_weights, needs_of, record_of, specs_of, stamp
-from kdbench.runs.sweep_state import PackState, Settled, mark_of, write_lost
+from kdbench.runs.status import LineView, Manifest, Snapshot, SweepReport, best_of
+from kdbench.runs.sweep_plan import SweepPlan
+from kdbench.runs.sweep_state import PackState, Settled, write_lost
+from kdbench.specs import TeacherSpec
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at progress, claims and teachers while no worker ends."""
@@ -39,17 +37,54 @@ DEATHS = 3
 """Workers that may die on a cell in a row without getting further, one on a larger pack among them."""
 
 
-class View(Protocol):
-    """Where a sweep is shown."""
+@dataclass(frozen=True)
+class SweepResult:
+    """How a sweep went.
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Show the sweep as it is now."""
+    Attributes:
+        plan: What it was to run.
+        records: Records of the cells that are done, whether now or before.
+        failures: The cells that have failed, now or before, each with its record, if it has one, and why.
+        stopped: Whether it was stopped by Ctrl-C: the same call continues from the checkpoints.
+    """
 
-    def settled(self, settled: Settled, lines: Sequence[str]) -> None:
-        """Show the result of a cell; ``lines`` are the last ones of its log where it has failed."""
+    plan: SweepPlan
+    records: Sequence[Record]
+    failures: Sequence[Settled]
+    stopped: bool = False
 
-    def say(self, line: str) -> None:
-        """Anything else."""
+
+def run_sweep(
+    plan: SweepPlan, settings: RunSettings, view: LineView, *, executor: str, slots: int | None, device: str
+) -> SweepResult:
+    """Run what a plan has to run.
+
+    Args:
+        plan: The cells.
+        settings: Runtime settings.
+        view: Shows the progress.
+        executor: Selector of the executor.
+        slots: Workers at once; None: as many as fit.
+        device: Type of the workers' device.
+
+    Raises:
+        UserError: If the executor cannot be used.
+    """
+    if not plan.packs:
+        return result_before(plan)
+    titles = {identity: item.title for identity, item in plan.cells.items()}
+    commands = {identity: item.plan.command for identity, item in plan.cells.items()}
+    Manifest(results=settings.results, cells=titles, commands=commands).write(settings.work_dir)
+    sweep = Sweep(plan, settings, executor_of(executor, slots, device), view)
+    ended, before = sweep.run(), result_before(plan)
+    return SweepResult(plan, sweep.records, [*before.failures, *sweep.failures], stopped=not ended)
+
+
+def result_before(plan: SweepPlan) -> SweepResult:
+    """Return what was done and what had failed before a sweep."""
+    failed = [(plan.cells[cell], record) for cell, record in sorted(plan.failed.items())]
+    settled = [Settled(item, record, record.reason or "") for item, record in failed]
+    return SweepResult(plan, list(plan.done.values()), settled)
 
 
 def worker_command(file: Path) -> list[str]:
@@ -57,66 +92,47 @@ def worker_command(file: Path) -> list[str]:
     return [sys.executable, "-m", "kdbench", "worker", str(file)]
 
 
-@dataclass(frozen=True)
-class SweepTask:
-    """A sweep to run.
-
-    Attributes:
-        packs: The cells to run.
-        done: Records of the cells that are done already.
-        failed: Cells that failed before and are not retried.
-        known: All records of the store.
-        settings: Runtime settings.
-    """
-
-    packs: Sequence[Pack]
-    done: Sequence[Record]
-    failed: int
-    known: Sequence[Record]
-    settings: RunSettings
-
-
 class Sweep:
-    """A sweep on its way.
+    """A sweep while it runs.
 
     Args:
-        task: What to run.
+        plan: What to run.
+        settings: Runtime settings.
         executor: Runs the workers.
         view: Shows the progress.
-        command: The command of a worker for a pack's file.
+        command: Returns the command of a worker for a pack's file.
     """
 
     def __init__(
         self,
-        task: SweepTask,
+        plan: SweepPlan,
+        settings: RunSettings,
         executor: Executor,
-        view: View,
+        view: LineView,
         command: Callable[[Path], Sequence[str]] = worker_command,
     ) -> None:
-        self.settings, self.executor, self.view, self.command = task.settings, executor, view, command
-        self.packs, self.store = task.packs, Store(task.settings.results)
+        self.plan, self.settings, self.store = plan, settings, settings.store
+        self.executor, self.view, self.command = executor, view, command
         self.rates = Rates()
-        self.rates.learn(task.known)
-        order = in_order(dealt(task.packs, executor.slots, self.rates), self.rates)
-        self.pending = [PackState.of(p, self.store, task.settings.pack_folder(p.name)) for p in order]
+        self.rates.learn(plan.records)
+        order = in_order(dealt(plan.packs, executor.slots, self.rates), self.rates)
+        self.pending = [PackState.of(pack, settings) for pack in order]
         self.running: dict[str, PackState] = {}
-        self.records, self.done_before = list(task.done), len(task.done)
-        self.start = time.monotonic()
-        self.failed_before = task.failed
+        self.records, self.done_before = list(plan.done.values()), len(plan.done)
         self.failures: list[Settled] = []
         self.failed_needs: dict[str, str] = {}
         """Identity -> why, of teachers and plain students that failed in this sweep."""
-        self.total = len(task.done) + task.failed + sum(len(pack.items) for pack in task.packs)
         self.asked = self.passed_on = 0
-        """How often it was asked to stop, and how often the workers were told."""
+        """How often it was asked to stop, and how often that was passed on to the workers."""
+        self.start = time.monotonic()
         self.began = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        self._there = {record.identity for record in task.known if record.done}
+        self._made = {record.identity for record in plan.records if record.done and record.kind == "cell"}
 
     def run(self) -> bool:
         """Run until every cell is settled, or it is asked to stop.
 
         Returns:
-            Whether it came to its end; False where it was asked to stop by Ctrl-C or SIGTERM.
+            Whether it came to its end; False if it was asked to stop by Ctrl-C or SIGTERM.
         """
         with Claims(self.settings.results) as claims, self._signals():
             try:
@@ -136,12 +152,12 @@ class Sweep:
         return not self.asked
 
     def _tidy(self, claims: Claims) -> None:
-        """Remove what killed workers, of this sweep or an earlier one, left of claims on what is done."""
+        """Remove the claims on what is done that killed workers of this sweep or an earlier one left."""
         left = claims.left()
-        for item in (item for pack in self.packs for item in pack.items if left):
-            for spec in specs_of(item.plan).values():
-                self.there(spec)
-        for identity in left & self._there:
+        for item in (item for pack in self.plan.packs for item in pack.items if left):
+            for spec in trainings_of(item.plan).values():
+                self.made(spec)  # which keeps it in mind
+        for identity in left & self._made:
             if claims.take(identity):
                 claims.release(identity, done=True)
 
@@ -153,7 +169,7 @@ class Sweep:
             self.view.say(str(error))
 
     def _show(self, claims: Claims) -> None:
-        """Show how far it is, here and to ``kdbench status``."""
+        """Show how far the sweep is, here and to ``kdbench status``."""
         now = self.snapshot()
         self.view.show(now)
         ends = None if now.seconds_left is None else time.time() + now.seconds_left
@@ -162,7 +178,7 @@ class Sweep:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM ask to stop (only a main thread hears them); the third leaves at once."""
+        """Have Ctrl-C and SIGTERM ask to stop; the third one leaves at once. Only a main thread receives them."""
 
         def ask(number: int, frame: FrameType | None) -> None:
             self.asked += 1
@@ -179,7 +195,7 @@ class Sweep:
                 signal.signal(number, handler)
 
     def _pass_on(self) -> None:
-        """Tell the workers that they are to stop: at first with a checkpoint, then now."""
+        """Pass a request to stop on to the workers: the first with a checkpoint, the second at once."""
         if self.asked == self.passed_on:
             return
         now = self.asked > 1
@@ -193,36 +209,34 @@ class Sweep:
             self.executor.cancel(handle, now=now)
 
     def _submit(self, claims: Claims) -> None:
-        """Fill the free slots."""
+        """Start workers in the free slots."""
         while self.pending and not self.asked and len(self.running) < self.executor.slots:
             state = self._next(claims)
             if state is None:
                 return
-            mark = mark_of(state.pack, self.settings.work_dir, self.there)
-            state.start(mark)
-            file = packs_file.write(state.pack, state.name, self.settings)
+            state.start(self.made)
+            file = write_pack(state.pack, state.name, self.settings)
             handle = self.executor.submit(self.command(file), self.executor.resources, state.log)
             self.running[handle] = state
 
     def _next(self, claims: Claims) -> PackState | None:
-        """Take the first pack that can run now out of the pending ones."""
-        busy = {identity for state in self.running.values() for identity in self._made_by(state)}
+        """Remove the first pack that can run now from the pending ones, and return it."""
+        busy = {i for state in self.running.values() for i in state.cells | self._needs(state)}
         for state in list(self.pending):
             self._look(state)
             if not state.pack.items:
                 continue
             needs = self._needs(state)
-            wanted = needs | {item.identity for item in state.pack.items}
-            if needs & busy or any(claims.holder(identity) for identity in wanted):
+            if needs & busy or any(claims.holder(identity) for identity in needs | state.cells):
                 continue
             self.pending.remove(state)
             return state
         return None
 
     def _look(self, state: PackState) -> None:
-        """Settle the cells of a pending pack that another sweep has done, or that can no longer be run."""
+        """Settle the cells of a pending pack that another sweep has done, or whose teacher has failed."""
         for item in list(state.pack.items):
-            needs = specs_of(item.plan).keys() - {item.identity}
+            needs = trainings_of(item.plan).keys() - {item.identity}
             lacking = [self.failed_needs[need] for need in needs & self.failed_needs.keys()]
             if lacking:
                 self._settle(state, Settled(item, None, lacking[0]))
@@ -232,21 +246,19 @@ class Sweep:
 
     def _needs(self, state: PackState) -> set[str]:
         """Return what a pack would train beside its cells."""
-        needs = {identity for item in state.pack.items for identity in needs_of(item.plan, self.there)}
-        return needs - {item.identity for item in state.pack.items}
+        return set(teachers_of(state.plans, self.made))
 
-    def _made_by(self, state: PackState) -> set[str]:
-        """Return what a running pack trains, or has still to train."""
-        return self._needs(state) | {item.identity for item in state.pack.items}
-
-    def there(self, spec: AnySpec) -> bool:
-        """Whether a spec need not be run."""
+    def made(self, spec: AnySpec) -> bool:
+        """Return whether a spec need not be run: it has a done record and, as a trained teacher, its weights."""
         identity = spec.identity()
-        if identity not in self._there:
-            record = record_of(self.store, spec)
-            if record is None or not record.done or not has_weights(self.settings.work_dir, spec, record):
+        if identity not in self._made:
+            trained = isinstance(spec, TeacherSpec) and spec.checkpoint is None
+            if trained and not self.settings.weights(spec).is_file():
+                return False  # without a look into its record, since this is asked each second
+            record = own_record(self.store, spec)
+            if record is None or not record.done or not has_weights(self.settings, spec, record):
                 return False
-            self._there.add(identity)
+            self._made.add(identity)
         return True
 
     def _collect(self, state: PackState) -> None:
@@ -254,7 +266,7 @@ class Sweep:
         for item in list(state.pack.items):
             if stamp(self.store, item.plan.cell) == state.before[item.identity]:
                 continue
-            record = record_of(self.store, item.plan.cell)
+            record = own_record(self.store, item.plan.cell)
             if record is not None:
                 self._settle(state, Settled(item, record, record.reason or ""))
 
@@ -266,22 +278,22 @@ class Sweep:
             self.rates.learn([settled.record])
         else:
             self.failures.append(settled)
-            lines = last_lines(state.log, state.log_start)
+            lines = state.last_lines()
         self.view.settled(settled, lines)
 
     def _ended(self, ended: Ended, claims: Claims) -> None:
-        """Settle what a worker that has ended did, and return what is to become of the rest."""
+        """Settle what a worker that has ended has done, and decide what becomes of the rest."""
         state = self.running.pop(ended.handle)
-        needs = {need: spec for item in state.pack.items for need, spec in specs_of(item.plan).items()}
+        needs = {need: spec for plan in state.plans for need, spec in trainings_of(plan).items()}
         self._collect(state)
         self._note_failed(needs)
         refused = ended.code == REFUSED and self._refused(state)
         if not state.pack.items:
             return
-        told = worker_progress.read(state.folder)
-        ours = None if told is None else told.owner  # who seems to live yet where that was on another machine
-        held = any(claims.holder(item.identity) not in (None, ours) for item in state.pack.items)
-        left = ended.code == HELD and told is None
+        progress = state.progress()
+        ours = None if progress is None else progress.owner  # it seems to live if it was on another machine
+        held = any(claims.holder(identity) not in (None, ours) for identity in state.cells)
+        left = ended.code == HELD and progress is None
         if self.asked or held or left or refused:
             self.pending.insert(0, state)
         else:
@@ -290,15 +302,15 @@ class Sweep:
     def _note_failed(self, specs: Mapping[str, AnySpec]) -> None:
         """Remember the teachers and plain students that have just failed: what needs them is not tried."""
         for identity, spec in specs.items():
-            record = record_of(self.store, spec)
+            record = own_record(self.store, spec)
             if record is not None and not record.done and record.made.clock >= self.began:
                 self.failed_needs[identity] = f"{title(spec)} failed: {record.reason}"
 
     def _refused(self, state: PackState) -> bool:
-        """Settle the cells that a worker refused, all where it could not even begin; False if it died instead."""
-        told = worker_progress.read(state.folder)
-        refused = told.refused if told is not None and told.ended else {}
-        last = next(reversed(last_lines(state.log, state.log_start)), "")
+        """Settle the cells that a worker refused, all if it could not even begin; False if it died instead."""
+        progress = state.progress()
+        refused = progress.refused if progress is not None and progress.ended else {}
+        last = next(reversed(state.last_lines()), "")
         if not refused and not last.startswith(ERROR):
             return False
         for item in list(state.pack.items):
@@ -309,11 +321,11 @@ class Sweep:
 
     def _died(self, state: PackState, ended: Ended, claims: Claims) -> None:
         """Run the cells again from their last checkpoints: in halves, and a single one until it has failed."""
-        deaths = state.died(mark_of(state.pack, self.settings.work_dir, self.there))
+        deaths = state.died(self.made)
         line = f"{state.pack.title}: its worker ended with {ended.how}"
         if len(state.pack.items) > 1 and not self._in_teacher(state):
             self.view.say(f"{line}; its {len(state.pack.items)} cells are run again in halves")
-            self.pending[:0] = state.halves(self.store, self.settings)
+            self.pending[:0] = state.halves()
         elif deaths < DEATHS:
             self.view.say(f"{line}; started again")
             self.pending.insert(0, state)
@@ -321,10 +333,9 @@ class Sweep:
             self._lost(state, ended, claims)
 
     def _in_teacher(self, state: PackState) -> bool:
-        """Whether a worker died in the training of a teacher, for which none of its cells is to blame."""
-        told = worker_progress.read(state.folder)
-        lacking = teachers_of(state.pack.items, self.there)
-        return told is not None and told.training != "" and bool(lacking)
+        """Return whether a worker died in the training of a teacher, so that none of its cells is to blame."""
+        progress = state.progress()
+        return progress is not None and progress.training != "" and bool(self._needs(state))
 
     def _lost(self, state: PackState, ended: Ended, claims: Claims) -> None:
         """Record the cells as failed."""
@@ -332,19 +343,19 @@ class Sweep:
         for item in list(state.pack.items):
             record = None
             if claims.take(item.identity):
-                record = write_lost(item.plan, self.store, self.settings, why)
+                record = write_lost(item.plan, self.settings, why)
                 claims.release(item.identity)
             self._settle(state, Settled(item, record, why))
 
     def snapshot(self) -> Snapshot:
         """Return the sweep as it is now."""
         running = list(self.running.values())
-        told = [worker_progress.read(state.folder) for state in running]
-        workers = tuple(progress for progress in told if progress is not None and not progress.ended)
+        found = [state.progress() for state in running]
+        workers = tuple(progress for progress in found if progress is not None and not progress.ended)
         return Snapshot(
-            total=self.total,
+            total=len(self.plan.cells),
             done=len(self.records),
-            failed=self.failed_before + len(self.failures),
+            failed=len(self.plan.failed) + len(self.failures),
             running=sum(len(state.pack.items) for state in running),
             workers=workers,
             seconds_left=self._seconds_left(workers),

@@ -1,26 +1,21 @@
-"""Runs a sweep from benchmarks to its result: what is done, what is left, and how it went."""
+"""What a sweep is to run: the cells of benchmarks, what the store has of them, and the packs of the rest."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kdbench.benchmarks import Benchmark
-from kdbench.devices import check, choose
-from kdbench.errors import ArgumentError
-from kdbench.executors.select import executor_of
-from kdbench.plugins import registry
+from kdbench.benchmarks import Benchmark, Cell
 from kdbench.results.record import Record
-from kdbench.runs.cells import OUTDATED
-from kdbench.runs.packs import Pack, packs_of
-from kdbench.runs.request import Request
+from kdbench.results.store import Broken
+from kdbench.runs.cells import OUTDATED, outdated
+from kdbench.runs.made import trainings_of
+from kdbench.runs.packs import Item, Pack, packs_of
+from kdbench.runs.plan import Planner
+from kdbench.runs.request import Request, command_of
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.status import Manifest
-from kdbench.runs.sweep import Sweep, SweepTask, View
-from kdbench.runs.sweep_cells import Item, Known, done_by_other_code, items_of, known
-from kdbench.runs.sweep_state import Settled
-from kdbench.selectors import parse
 
 log = logging.getLogger(__name__)
 
@@ -31,117 +26,117 @@ class SweepPlan:
 
     Attributes:
         cells: All of its cells by identity.
-        known: What the records had of them before.
+        done: Identity -> record, of the cells that were done before.
+        failed: Identity -> record, of those that failed before and are not run again.
+        records: All records of the store, for estimates.
         packs: The cells to run, those of a pack by one worker.
     """
 
     cells: Mapping[str, Item]
-    known: Known
-    packs: Sequence[Pack]
-
-    @property
-    def failed_before(self) -> list[Settled]:
-        """The cells that failed in an earlier sweep and are not run again."""
-        again = {item.identity for pack in self.packs for item in pack.items}
-        failed = {identity: self.known.failed[identity] for identity in self.known.failed.keys() - again}
-        return [Settled(self.cells[cell], failed[cell], failed[cell].reason or "") for cell in sorted(failed)]
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """How a sweep went.
-
-    Attributes:
-        plan: What it was to run.
-        records: Records of the cells that are done, whether now or before.
-        failures: The cells that have failed, each with its record, if it has one, and why.
-        stopped: Whether it was stopped by Ctrl-C: the same call continues from the checkpoints.
-    """
-
-    plan: SweepPlan
+    done: Mapping[str, Record]
+    failed: Mapping[str, Record]
     records: Sequence[Record]
-    failures: Sequence[Settled]
-    stopped: bool = False
+    packs: Sequence[Pack]
 
 
 def plan_sweep(
-    benchmarks: Sequence[Benchmark],
+    benchmarks: Iterable[Benchmark],
     like: Request,
     settings: RunSettings,
-    view: View,
     *,
-    retry_failed: bool,
-    max_lanes: int | None,
-    share_teacher: bool,
-    rehash: bool,
+    retry_failed: bool = False,
+    max_lanes: int | None = None,
+    share_teacher: bool = True,
+    rehash: bool = False,
 ) -> SweepPlan:
-    """Look up what the records have of the cells of benchmarks, and pack the rest.
+    """Look up what the store has of the cells of benchmarks, and pack the rest.
+
+    Broken files of the store are logged, and count as missing.
 
     Args:
         benchmarks: What to run.
         like: What all cells have in common.
         settings: Runtime settings.
-        view: Where lines are shown.
         retry_failed: Run failed cells again.
         max_lanes: Most cells of a pack; None: no limit.
         share_teacher: Whether cells with the same teacher are run together.
         rehash: Read every file of the data, whatever the index of hashes has of it.
 
     Raises:
-        UserError: If anything is unknown, malformed or missing.
+        UserError: If anything is unknown, malformed or missing, or if a newer kdbench wrote the record of a cell or
+            of what one needs.
     """
     cells = items_of(benchmarks, like, settings, rehash=rehash)
-    store = known(cells, settings.store)
-    if settings.rerun:
-        store = replace(store, done={}, failed={})
-    for selector, records in sorted(done_by_other_code(cells, store.done).items()):
-        files = [str(settings.store.path_of(record)) for record in records]
-        log.warning(f"{selector}: done {OUTDATED}: {len(files)} records, such as {min(files)}")
+    records, broken = settings.store.records()
+    _refuse_newer(cells, [file for file in broken if file.newer])
+    for file in broken:
+        log.warning(str(file))
+    ours = [] if settings.rerun else [record for record in records if record.identity in cells]
+    done = {record.identity: record for record in ours if record.done}
     again = retry_failed or settings.force  # which overrules the gates that some have failed at
-    settled = store.done.keys() | (set() if again else store.failed.keys())
-    left = [item for identity, item in cells.items() if identity not in settled]
-    return SweepPlan(cells, store, packs_of(left, max_lanes=max_lanes, share_teacher=share_teacher))
+    failed = {} if again else {r.identity: r for r in ours if r.identity not in done}
+    _warn_of_other_code(cells, done, settings)
+    left = [item for identity, item in cells.items() if identity not in done.keys() | failed.keys()]
+    packs = packs_of(left, max_lanes=max_lanes, share_teacher=share_teacher)
+    return SweepPlan(cells, done, failed, records, packs)
 
 
-def run_sweep(
-    plan: SweepPlan, settings: RunSettings, view: View, *, executor: str, slots: int | None, device: str
-) -> SweepResult:
-    """Run what a plan has to run.
+def items_of(
+    benchmarks: Iterable[Benchmark], like: Request, settings: RunSettings, *, rehash: bool = False
+) -> dict[str, Item]:
+    """Return the cells of benchmarks by identity, in their order; a cell of two benchmarks is there once.
 
     Args:
-        plan: The cells.
-        settings: Runtime settings.
-        view: Where progress is shown.
-        executor: Selector of the executor.
-        slots: Workers at once; None: as many as fit.
-        device: Class of the workers' device.
+        benchmarks: What to run.
+        like: What all requests have in common.
+        settings: Runtime settings, for the command that runs a cell by hand.
+        rehash: Read every file of the data, whatever the index of hashes has of it.
 
     Raises:
-        UserError: If the executor cannot be had.
+        UserError: For anything that does not fit together, in one line.
     """
-    done, failed = list(plan.known.done.values()), plan.failed_before
-    if not plan.packs:
-        return SweepResult(plan, done, failed)
-    titles = {identity: item.title for identity, item in plan.cells.items()}
-    commands = {identity: item.plan.command for identity, item in plan.cells.items()}
-    Manifest(results=settings.results, cells=titles, commands=commands).write(settings.work_dir)
-    task = SweepTask(plan.packs, done, len(failed), plan.known.records, settings)
-    sweep = Sweep(task, executor_of(executor, slots, device), view)
-    ended = sweep.run()
-    return SweepResult(plan, sweep.records, [*failed, *sweep.failures], stopped=not ended)
+    planner = Planner(rehash=rehash)
+    items: dict[str, Item] = {}
+    for benchmark in benchmarks:
+        for cell in benchmark.cells():
+            request = _request(benchmark, cell, like)
+            plan = planner.plan(request)
+            identity = plan.cell.identity()
+            if identity not in items:
+                plan = replace(plan, command=command_of(request, settings))
+                items[identity] = Item(request, plan, identity)
+    return items
 
 
-def device_of(device: str | None, executor: str) -> str:
-    """Return the class of device that a sweep's workers use, which is a part of their cells' identity.
+def _request(benchmark: Benchmark, cell: Cell, like: Request) -> Request:
+    return replace(
+        like,
+        method=cell.method,
+        dataset=benchmark.dataset,
+        pair=cell.pair,
+        seed=cell.seed,
+        schedule=benchmark.schedule,
+        settings=(*benchmark.set, *like.settings),
+        benchmark=benchmark.own_file,
+    )
 
-    Raises:
-        UserError: If the executor is unknown, the workers are elsewhere and no device is given, or this machine
-            does not have it.
-    """
-    if registry().executor(parse(executor)[0]).value.name == "local":
-        return choose(device)
-    if device is None:
-        why = "name the device that its workers have as well, cuda or cpu."
-        raise ArgumentError(("executor", "device"), why)
-    check(device)
-    return device
+
+def _refuse_newer(cells: Mapping[str, Item], files: Sequence[Broken]) -> None:
+    """Refuse cells whose records a newer kdbench wrote; a record's file ends with the beginning of its identity."""
+    if not files:
+        return
+    wanted = {identity[:12] for item in cells.values() for identity in trainings_of(item.plan)}
+    for file in files:
+        if file.path.stem.rpartition("-")[2] in wanted:
+            file.refuse()
+
+
+def _warn_of_other_code(cells: Mapping[str, Item], done: Mapping[str, Record], settings: RunSettings) -> None:
+    """Log, a line a selector, the done records that were made with other code of the method than there is now."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for identity, record in done.items():
+        plan = cells[identity].plan
+        if outdated(record, plan):
+            files[plan.cell.selector].append(str(settings.store.path_of(record)))
+    for selector, found in sorted(files.items()):
+        log.warning(f"{selector}: done {OUTDATED}: {len(found)} records, such as {min(found)}")

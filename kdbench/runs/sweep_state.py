@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kdbench.results.record import Record
-from kdbench.results.store import Store
 from kdbench.runs import progress, provenance
 from kdbench.runs.cells import AnySpec
-from kdbench.runs.packs import Pack, split
+from kdbench.runs.made import checkpoints_of, stamp, teachers_of
+from kdbench.runs.packs import Item, Pack, parts_of
 from kdbench.runs.plan import Plan
-from kdbench.runs.settings import RunSettings, run_folder
-from kdbench.runs.sweep_cells import Item
-from kdbench.runs.sweep_records import checkpoints_of, needs_of, stamp
+from kdbench.runs.settings import RunSettings
 
-Stamp = tuple[int, int] | None
+LOG_LINES, LOG_BYTES = 8, 8192
+"""Lines of a log that are shown, and how much of its end is read for them."""
 
 
 @dataclass(frozen=True)
 class Settled:
-    """What became of a cell.
+    """The result of a cell.
 
     Attributes:
         item: The cell.
-        record: Its record, done or failed; None where it was refused.
-        why: Why it is not done; empty where it is.
+        record: Its record, done or failed; None if it was refused.
+        why: Why it is not done; empty if it is.
     """
 
     item: Item
@@ -40,75 +39,109 @@ class PackState:
 
     Attributes:
         pack: These cells.
+        settings: Runtime settings.
         name: The pack's name at the beginning, which its folder has.
-        folder: Where its workers write.
         before: Identity -> stamp of the record that the cell had before, such as a failed one.
         deaths: Workers that died on it in a row without getting further.
-        mark: How far it was at the last look, growing.
-        log_start: Where in the log the last worker began, in bytes.
+        mark: How far it was at the last look; it grows.
+        log_start: Where in the log the last worker began, bytes.
     """
 
     pack: Pack
+    settings: RunSettings
     name: str
-    folder: Path
-    before: dict[str, Stamp]
+    before: dict[str, tuple[int, int] | None]
     deaths: int = 0
     mark: tuple[int, int] | None = None
     log_start: int = 0
 
     @classmethod
-    def of(cls, pack: Pack, store: Store, folder: Path) -> PackState:
+    def of(cls, pack: Pack, settings: RunSettings) -> PackState:
         """Return the state of a pack that has not been begun."""
-        before = {item.identity: stamp(store, item.plan.cell) for item in pack.items}
-        return cls(pack, pack.name, folder, before)
+        before = {item.identity: stamp(settings.store, item.plan.cell) for item in pack.items}
+        return cls(pack, settings, pack.name, before)
+
+    @property
+    def cells(self) -> set[str]:
+        """Identities of its cells."""
+        return {item.identity for item in self.pack.items}
+
+    @property
+    def plans(self) -> list[Plan]:
+        """Their plans."""
+        return [item.plan for item in self.pack.items]
+
+    @property
+    def folder(self) -> Path:
+        """Where its workers write."""
+        return self.settings.pack_folder(self.name)
 
     @property
     def log(self) -> Path:
         """What its workers print."""
         return self.folder / "log.txt"
 
-    def start(self, mark: tuple[int, int]) -> None:
-        """Note that a worker starts, and how far the pack is."""
+    def last_lines(self) -> Sequence[str]:
+        """Return the last lines that its last worker printed."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(self.log_start, file.seek(0, 2) - LOG_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return []
+        return [line.rstrip() for line in text.splitlines() if line.strip()][-LOG_LINES:]
+
+    def progress(self) -> progress.PackProgress | None:
+        """Return the progress of its last worker; None before there is any."""
+        return progress.read_progress(self.folder)
+
+    def start(self, made: Callable[[AnySpec], bool]) -> None:
+        """Note that a worker starts, and how far the pack is.
+
+        Args:
+            made: Whether a spec need not be run.
+        """
         progress.forget(self.folder)
-        self.mark = self.mark or mark
+        self.mark = self.mark or self._mark(made)
         self.log_start = self.log.stat().st_size if self.log.exists() else 0
 
-    def keep(self, items: list[Item]) -> None:
-        """Only these cells are left."""
+    def keep(self, items: Sequence[Item]) -> None:
+        """Drop all cells but these."""
         self.pack = Pack(tuple(items), self.pack.reason)
 
-    def halves(self, store: Store, settings: RunSettings) -> list[PackState]:
-        """Return a pack for each half of the cells, where the death of a worker counts as one on each."""
-        halves = split(self.pack, 2, "a worker died")
-        states = [PackState.of(half, store, settings.pack_folder(half.name)) for half in halves]
-        return [replace(state, deaths=1) for state in states]
+    def halves(self) -> list[PackState]:
+        """Return a pack for each half of the cells, each with one death of a worker."""
+        halves = parts_of(self.pack, 2, "a worker died")
+        return [replace(PackState.of(half, self.settings), deaths=1) for half in halves]
 
-    def died(self, mark: tuple[int, int]) -> int:
-        """Count a worker's death; where it came further than those before, it is the first of a new row."""
+    def died(self, made: Callable[[AnySpec], bool]) -> int:
+        """Count a worker's death, and return how many there were in a row without getting further.
+
+        Args:
+            made: Whether a spec need not be run.
+        """
+        mark = self._mark(made)
         further = self.mark is None or mark > self.mark
         self.deaths = 1 if further else self.deaths + 1
         self.mark = mark if further else self.mark
         return self.deaths
 
-
-def mark_of(pack: Pack, work_dir: Path, there: Callable[[AnySpec], bool]) -> tuple[int, int]:
-    """How far a pack is: what need not be trained any more counts before checkpoints do."""
-    needed = {identity for item in pack.items for identity in needs_of(item.plan, there)}
-    left = len({item.identity for item in pack.items} | needed)
-    return -left, sum(checkpoints_of(item.plan, work_dir) for item in pack.items)
+    def _mark(self, made: Callable[[AnySpec], bool]) -> tuple[int, int]:
+        """Return how far the pack is: what is still to be trained counts before checkpoints do."""
+        left = self.cells | teachers_of(self.plans, made).keys()
+        return -len(left), sum(checkpoints_of(plan, self.settings) for plan in self.plans)
 
 
-def write_lost(plan: Plan, store: Store, settings: RunSettings, why: str) -> Record:
+def write_lost(plan: Plan, settings: RunSettings, why: str) -> Record:
     """Record a plan's cell as failed, from outside of the workers that died on it.
 
     Args:
         plan: The cell's.
-        store: Where the record goes.
         settings: Runtime settings.
         why: The reason.
     """
-    folder = run_folder(settings.work_dir, plan.cell.identity())
     device = plan.cell.device  # this machine need not have the one that the workers had
+    folder = settings.folder(plan.cell)
     record = provenance.record_of(plan.cell, plan.dataset.metric, folder, reason=why, device=device)
-    store.write(record, replace=settings.rerun)
+    settings.store.write(record, replace=settings.rerun)
     return record

@@ -1,4 +1,4 @@
-"""What a session needs of whoever trains: the module :mod:`kdbench.openmmlab.students`, or a fake in tests."""
+"""The interface through which a session trains: :mod:`kdbench.openmmlab.students`, or a fake in tests."""
 
 from __future__ import annotations
 

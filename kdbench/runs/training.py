@@ -1,14 +1,14 @@
-"""One training of a plan: from its spec to its record, also where it fails."""
+"""One training of a plan, from its spec to its record, also if it fails."""
 
 from __future__ import annotations
 
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import Disturbed, PluginError, RunError, UserError, is_out_of_memory, reason
 from kdbench.openmmlab.training.run_files import drop_checkpoints
@@ -16,9 +16,9 @@ from kdbench.plugins import registry
 from kdbench.results.record import MeasuredTeacher, Record
 from kdbench.results.tuned import chosen_by
 from kdbench.runs.cells import AnySpec, score, subject_of, title
-from kdbench.runs.elapsed import span
 from kdbench.runs.launch import is_main_process
 from kdbench.runs.plan import Plan, origin
+from kdbench.runs.progress import LineConsole, span
 from kdbench.runs.provenance import record_of
 from kdbench.runs.settings import TUNING, RunSettings
 from kdbench.runs.trainer import Trainer
@@ -34,18 +34,8 @@ if TYPE_CHECKING:
     from kdbench.openmmlab.training.runner import Place
 
 
-class Console(Protocol):
-    """Shows the progress of a session."""
-
-    def say(self, line: str) -> None:
-        """One line."""
-
-    def stage(self, title: str, iterations: int) -> AbstractContextManager[Progress]:
-        """Show a training of so many iterations while it lasts."""
-
-
 class OutOfMemory(Exception):
-    """A lane of a pack found no memory: with fewer lanes there may be enough."""
+    """A lane of a pack found too little memory; with fewer lanes it may be enough."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +44,7 @@ class Teaching:
 
     Attributes:
         models: Their models: one, or an ensemble's.
-        measured: What each reaches; the students are compared with the first, the pair's own.
+        measured: Score and identity of each; students are compared with the first, the pair's own.
     """
 
     models: Sequence[TeacherModel]
@@ -69,12 +59,12 @@ class Training:
         plan: The plan that it is part of.
         settings: Runtime settings.
         spec: The student or teacher.
-        trainer: Does it.
+        trainer: Trains the model.
         teaching: The teachers that a student learns from; None for a plain student and for a teacher.
         start: Weights to start from, of the teacher that a stage trains further.
         origin: That teacher, as measured.
-        timed_with: Names the trainings that it takes turns with; None where it is alone.
-        notes: What is to stand in the record before the training's own notes.
+        timed_with: Name of the group of trainings that it takes turns with; None if it is alone.
+        notes: Notes of the record before the training's own.
     """
 
     plan: Plan
@@ -87,20 +77,20 @@ class Training:
     timed_with: str | None = None
     notes: Sequence[str] = ()
 
-    def run(self, place: Place, console: Console, heading: str) -> Record:
+    def run(self, place: Place, console: LineConsole, heading: str) -> Record:
         """Train and write the record.
 
         Args:
-            place: Where, and beside what.
+            place: Folders, device and the other lanes.
             console: Receives progress messages.
-            heading: What it is called there.
+            heading: Title of the training in them.
 
         Raises:
             RunError: If it failed; its failed record is written.
-            OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
-            Disturbed: If a lane of its pack changed what all depend on.
+            OutOfMemory: If there was too little memory beside the other lanes of its pack.
+            Disturbed: If a lane of its pack changed global state that all depend on.
             UserError: If a gate fails or a file is bad.
-            KeyboardInterrupt: On Ctrl-C, with a checkpoint to go on from.
+            KeyboardInterrupt: On Ctrl-C, after a checkpoint to continue from.
         """
         subject, begun = subject_of(self.spec, self.plan, self.settings), time.monotonic()
         self._look_back(place.work_dir, console, heading)
@@ -118,11 +108,11 @@ class Training:
         """Record as failed what the block raises, unless it is a user's mistake.
 
         Args:
-            place: Where, and beside what.
+            place: Folders, device and the other lanes.
 
         Raises:
             RunError: If the block failed; the failed record is written.
-            OutOfMemory: If there was too little memory for it beside the other lanes of its pack.
+            OutOfMemory: If there was too little memory beside the other lanes of its pack.
             UserError: As it was raised.
         """
         from kdbench.openmmlab.training.losses import NonFiniteLoss
@@ -135,8 +125,8 @@ class Training:
             raise RunError(why, self.failed(str(failed))) from failed
         except PluginError as failed:
             _, trace = self._crashed(failed)
-            told = self.failed(str(failed))
-            raise RunError(f"{name}: {failed}. The traceback is in {trace}.", told) from failed
+            record = self.failed(str(failed))
+            raise RunError(f"{name}: {failed}. The traceback is in {trace}.", record) from failed
         except (UserError, OSError):
             raise
         except Disturbed as failed:
@@ -162,38 +152,41 @@ class Training:
             force=self.settings.force,
         )
 
-    def _look_back(self, folder: Path, console: Console, heading: str) -> None:
-        """Say from where it goes on; or that it begins again, since no number is to be of two methods."""
+    def _look_back(self, folder: Path, console: LineConsole, heading: str) -> None:
+        """Report from which iteration the training resumes, or why it starts again.
+
+        It starts again if the method's code has changed: no result may be of two versions of a method.
+        """
         from kdbench.openmmlab.training.resuming import is_of_this_code, resume_point
 
         left = resume_point(folder)
         if self._runs_method and not is_of_this_code(folder / CODE, self.plan.code):
             console.say(
-                f"{heading} begins again: the method's code is not that of iteration {left.iteration}"
+                f"{heading} starts again: the method's code is not that of iteration {left.iteration}"
             )
             return
         for line in left.unreadable:
             console.say(f"checkpoint left out: {line}")
         if left.checkpoint is not None:
-            console.say(f"{heading} goes on from iteration {left.iteration}")
+            console.say(f"{heading} resumes from iteration {left.iteration}")
         elif left.begun:
-            console.say(f"{heading} begins again: no checkpoint in {folder} can be read")
+            console.say(f"{heading} starts again: no checkpoint in {folder} can be read")
 
     @property
     def _runs_method(self) -> bool:
-        """Whether the method's code has a part in it."""
+        """Whether the method's code is run."""
         if isinstance(self.spec, TeacherSpec):
             return isinstance(self.spec, StagedTeacherSpec)
         return self.spec.teacher is not None
 
     def _code(self) -> dict[str, str]:
-        """Return the plugin and the hash of the source that have a part in it."""
+        """Return the plugin and the hash of the source that is run."""
         if self._runs_method:
             return {"plugin": self.plan.plugin, "code": self.plan.code}
         return {} if isinstance(self.spec, TeacherSpec) else {"plugin": origin(registry().method(PLAIN))}
 
     def failed(self, reason: str) -> Record:
-        """Record a failure; without checkpoints, since a retry from the last one would fail like it."""
+        """Record a failure, and drop the checkpoints, since a retry from the last one would fail again."""
         if is_main_process():
             drop_checkpoints(self.settings.folder(self.spec))
         return self.write(reason=reason)
@@ -211,7 +204,7 @@ class Training:
         return record
 
     def _crashed(self, error: Exception) -> tuple[str, Path]:
-        """Reason of a training that raised, in one line, and the file with its traceback."""
+        """Write the traceback of a training that raised; return the reason in one line, and the file."""
         lines = "".join(traceback.format_exception(error))
         trace = self.settings.folder(self.spec) / "traceback.txt"
         trace.parent.mkdir(parents=True, exist_ok=True)

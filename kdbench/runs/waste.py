@@ -1,4 +1,4 @@
-"""What lies in the folder of the runs, or beside the records, that no record needs."""
+"""Finds files in the folder of the runs, or beside the records, that no record needs."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ def wasted(work_dir: Path, results: Path) -> list[Waste]:
 
 
 class _Known:
-    """What the stores know of runs, by the names of the runs' folders."""
+    """What the stores have of runs, by the names of the runs' folders."""
 
     def __init__(self, work_dir: Path, results: Path) -> None:
         self.done: set[str] = set()
         self.kept: set[str] = set()
-        """Of runs that failed, or that a process is at."""
+        """Runs that failed, or that a process holds."""
         self.broken: set[str] = set()
         """Ends of names of files that cannot be read: the beginnings of identities."""
         manifest = Manifest.read(work_dir)
@@ -93,7 +93,7 @@ class _Known:
         self.kept |= {identity[:16] for identity in claims.left() if claims.holder(identity)}
 
     def keeps(self, run: str) -> bool:
-        """Whether all of a run's folder may be needed."""
+        """Return whether everything in a run's folder may be needed."""
         return run in self.kept or run[:12] in self.broken
 
 
@@ -104,7 +104,7 @@ def _of_run(folder: Path, known: _Known) -> Iterator[Waste]:
         left = [folder / "last_checkpoint", *sorted(folder.glob("iter_*.pth"))]
         yield from (Waste(path, "checkpoint of a run that is done") for path in left if path.exists())
     elif interrupted_at(folder) is None:
-        yield Waste(folder, "run without a record, and without a checkpoint to go on from")
+        yield Waste(folder, "run without a record, and without a checkpoint to resume from")
 
 
 def _drafts(root: Path, found: list[Waste]) -> Iterator[Waste]:

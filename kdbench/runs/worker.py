@@ -14,20 +14,18 @@ from pathlib import Path
 
 from kdbench.errors import Disturbed, UserError
 from kdbench.executors.base import DONE, FAILED, HELD, INTERRUPTED, REFUSED
-from kdbench.executors.local import LEASH
+from kdbench.executors.process import LEASH
 from kdbench.guests import interrupt
-from kdbench.runs import packs_file
-from kdbench.runs import progress as worker_progress
 from kdbench.runs.cells import AnySpec
-from kdbench.runs.claimed import give_up
-from kdbench.runs.claims import Claims
+from kdbench.runs.claims import Claims, give_up
 from kdbench.runs.launch import start
+from kdbench.runs.made import is_made, teachers_to_train, trainings_of
 from kdbench.runs.pack import PackOutcome, run_pack
-from kdbench.runs.packs_file import PackFile
+from kdbench.runs.packs import PackFile, read_pack
 from kdbench.runs.plan import Plan, Planner
+from kdbench.runs.progress import PackProgress, WorkerConsole
+from kdbench.runs.request import command_of
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_cells import command_of
-from kdbench.runs.sweep_records import is_there, needs_of, specs_of
 
 
 def work(file: Path) -> int:
@@ -42,12 +40,12 @@ def work(file: Path) -> int:
     Raises:
         UserError: If the file is not a pack, or the pack cannot be planned as it was when it was written.
     """
-    pack = packs_file.read(file)
+    pack = read_pack(file)
     try:
         with stoppable(), Claims(pack.settings.results, give_up) as claims:
             return _work(pack, claims)
     except KeyboardInterrupt:
-        print("interrupted: it goes on from its last checkpoint", file=sys.stderr, flush=True)
+        print("interrupted: it resumes from its last checkpoint", file=sys.stderr, flush=True)
         return INTERRUPTED
 
 
@@ -59,23 +57,25 @@ def _work(pack: PackFile, claims: Claims) -> int:
         return HELD
     if not mine:
         return DONE
-    console = worker_progress.WorkerConsole(pack.folder, _start_of(pack, mine, claims))
+    titles = {identity: f"{plan.cell.selector}, seed {plan.cell.seed}" for identity, plan in mine.items()}
+    progress = PackProgress(pack=pack.name, title=pack.title, cells=titles, owner=claims.owner)
+    console = WorkerConsole(pack.folder, progress)
     try:
         outcome = _trained(pack, mine, console)
     except Disturbed as failed:
         print(f"{failed}: what is not done is trained again", file=sys.stderr, flush=True)
         return FAILED
-    made = {identity: spec for plan in mine.values() for identity, spec in specs_of(plan).items()}
+    made = {identity: spec for plan in mine.values() for identity, spec in trainings_of(plan).items()}
     for identity in list(claims.held):
-        claims.release(identity, done=is_there(settings, made[identity]))
-    console.tell(ended=True, refused=outcome.refused)
+        claims.release(identity, done=is_made(settings, made[identity]))
+    console.publish(ended=True, refused=outcome.refused)
     if outcome.refused:
         return REFUSED
     return DONE if all(record.done for record in outcome.records) else FAILED
 
 
 def planned(pack: PackFile) -> list[Plan]:
-    """Return the plans of a pack's cells. Raises UserError where they are not those that the sweep planned."""
+    """Return the plans of a pack's cells. Raises UserError if they are not those that the sweep planned."""
     planner = Planner()
     plans = [planner.plan(request) for request in pack.requests]
     if tuple(plan.cell.identity() for plan in plans) != pack.identities:
@@ -90,20 +90,18 @@ def taken(plans: list[Plan], settings: RunSettings, claims: Claims) -> dict[str,
     """Claim the cells that are to be run, and what they need.
 
     Returns:
-        The plans to run by their cells' identities, empty where all is done; None where all is held elsewhere,
-        or something that is needed is: then nothing is claimed.
+        The plans to run by their cells' identities, empty if all are done; None if other processes hold all
+        of them or something that they need: then nothing is claimed.
     """
-    pending = {p.cell.identity(): p for p in plans if settings.rerun or not is_there(settings, p.cell)}
+    pending = {p.cell.identity(): p for p in plans if settings.rerun or not is_made(settings, p.cell)}
     needed: dict[str, AnySpec] = {}
     for plan in pending.values():
-        needed |= needs_of(plan, lambda spec: is_there(settings, spec))
+        needed |= teachers_to_train(plan, lambda spec: is_made(settings, spec))
     if all(claims.take(identity) for identity in sorted(needed)):
         mine = {identity: plan for identity, plan in pending.items() if claims.take(identity)}
         specs = needed | {identity: plan.cell for identity, plan in mine.items()}
         kept = mine if settings.rerun else {}
-        for identity in [
-            held for held in claims.held if held not in kept and is_there(settings, specs[held])
-        ]:
+        for identity in [held for held in claims.held if held not in kept and is_made(settings, specs[held])]:
             claims.release(identity, done=True)  # it was done between the look and the claim
             mine.pop(identity, None)
         if mine or not pending:
@@ -113,12 +111,7 @@ def taken(plans: list[Plan], settings: RunSettings, claims: Claims) -> dict[str,
     return None
 
 
-def _start_of(pack: PackFile, mine: Mapping[str, Plan], claims: Claims) -> worker_progress.PackProgress:
-    titles = {identity: f"{plan.cell.selector}, seed {plan.cell.seed}" for identity, plan in mine.items()}
-    return worker_progress.PackProgress(pack=pack.name, title=pack.title, cells=titles, owner=claims.owner)
-
-
-def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.WorkerConsole) -> PackOutcome:
+def _trained(pack: PackFile, mine: Mapping[str, Plan], console: WorkerConsole) -> PackOutcome:
     plans = list(mine.values())
     start(plans[0].cell.device, plans[0].dataset)
     with contextlib.redirect_stdout(sys.stderr):
@@ -127,7 +120,7 @@ def _trained(pack: PackFile, mine: Mapping[str, Plan], console: worker_progress.
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM is like Ctrl-C, and so is the end of the sweep that started this process."""
+    """Handle SIGTERM, and the end of the sweep that started this process, like Ctrl-C."""
     previous = signal.signal(signal.SIGTERM, interrupt)
     leash = os.environ.pop(LEASH, None)
     if leash is not None:

@@ -18,7 +18,7 @@ MISSING = "`kdbench tune` needs Optuna: install it with `pip install 'kdbench[tu
 
 
 def require_optuna() -> str:
-    """Optuna's version. Raises UserError where it is not installed."""
+    """Return Optuna's version. Raises UserError if it is not installed."""
     try:
         import optuna
     except ImportError as error:
@@ -27,11 +27,11 @@ def require_optuna() -> str:
     return str(optuna.__version__)
 
 
-def choose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool = True) -> dict[str, Any]:
+def propose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool = True) -> dict[str, Any]:
     """Return what the tree-structured Parzen estimator (TPE) proposes after the trials so far.
 
-    It is a function of the space, the trials and the seed alone, so that an interrupted study goes on as it would
-    have. A failed trial counts as worse than every other.
+    It depends on the space, the trials and the seed only, so that an interrupted study continues exactly as it
+    would have. A failed trial counts as worse than every other.
 
     Args:
         space: What is searched.
@@ -47,7 +47,7 @@ def choose(space: Space, earlier: Sequence[Trial], seed: int, *, maximize: bool 
     sampler = optuna.samplers.TPESampler(seed=int(digest(["tune", seed, len(earlier)])[:8], 16))
     study = optuna.create_study(direction="maximize" if maximize else "minimize", sampler=sampler)
     dimensions = distributions(space)
-    study.add_trials([_told(trial, dimensions) for trial in earlier])
+    study.add_trials([_frozen(trial, dimensions) for trial in earlier])
     asked = study.ask(dimensions).params
     return {name: space[name].rounded(value) for name, value in asked.items()}
 
@@ -67,7 +67,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return made
 
 
-def _told(trial: Trial, dimensions: dict[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(trial: Trial, dimensions: dict[str, BaseDistribution]) -> FrozenTrial:
     """Return an ended trial for Optuna; one that failed counts as pruned: the worst there is."""
     from optuna.trial import TrialState, create_trial
 

@@ -16,7 +16,7 @@ from kdbench.specs import Spec
 
 FACTOR = 10
 """A number is searched from a tenth to ten times what it is without tuning."""
-DIGITS = 3
+SIGNIFICANT = 3
 """Significant digits of a number that is tried: a selector stays readable."""
 
 
@@ -33,7 +33,7 @@ class Range(Spec):
         """Round a value of the range to three significant digits, unless those lie outside."""
         if self.kind == "int":
             return round(value)
-        near = float(f"{value:.{DIGITS}g}")
+        near = float(f"{value:.{SIGNIFICANT}g}")
         return near if self.low <= near <= self.high else value
 
 
@@ -149,17 +149,12 @@ def _range(kind: type[int] | type[float], value: float, field: FieldInfo) -> Ran
 
 def _bounds(kind: type[int] | type[float], field: FieldInfo) -> tuple[float, float]:
     """Return the least and the largest value that an option may have; infinite where there is no bound."""
-    low, high = -math.inf, math.inf
-    for limit in field.metadata:
-        if isinstance(limit, Ge):
-            low = max(low, float(limit.ge))  # type: ignore[arg-type]
-        elif isinstance(limit, Gt):
-            low = max(low, _beyond(kind, float(limit.gt), 1))  # type: ignore[arg-type]
-        elif isinstance(limit, Le):
-            high = min(high, float(limit.le))  # type: ignore[arg-type]
-        elif isinstance(limit, Lt):
-            high = min(high, _beyond(kind, float(limit.lt), -1))  # type: ignore[arg-type]
-    return low, high
+    limits = field.metadata
+    low = [float(limit.ge) for limit in limits if isinstance(limit, Ge)]  # type: ignore[arg-type]
+    low += [_beyond(kind, float(limit.gt), 1) for limit in limits if isinstance(limit, Gt)]  # type: ignore[arg-type]
+    high = [float(limit.le) for limit in limits if isinstance(limit, Le)]  # type: ignore[arg-type]
+    high += [_beyond(kind, float(limit.lt), -1) for limit in limits if isinstance(limit, Lt)]  # type: ignore[arg-type]
+    return max(low, default=-math.inf), min(high, default=math.inf)
 
 
 def _beyond(kind: type[int] | type[float], bound: float, side: int) -> float:

@@ -15,12 +15,12 @@ from kdbench.tuning.space import Space
 
 
 class StudySpec(Spec):
-    """What a study's trials depend on, but for how many there are."""
+    """All that a study's trials depend on, but for their number."""
 
     start: dict[str, Any]
     """Spec of the first trial's run: the method as the selector gives it, on the tuning split."""
     space: Space
-    """What is searched."""
+    """The options that are searched."""
     sampler: Literal["TPE"] = "TPE"
 
 
@@ -57,11 +57,11 @@ class Study(Spec):
     selector: str
     """The method as it was asked for."""
     dataset: str
-    """The dataset that is tuned for; the trials' own is the tuning split of it."""
+    """The dataset that is tuned for; the trials use its tuning split."""
     validation: str
-    """Which images judge, in words."""
+    """The validation images, in words."""
     metric: str
-    """What is made better."""
+    """The metric that is optimised."""
     higher_is_better: bool = True
     """Whether it is maximised."""
     left: dict[str, str]
@@ -72,7 +72,7 @@ class Study(Spec):
     """Metric of the plain student there."""
     trials: tuple[Trial, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
-    """Of what the last trial was made with."""
+    """Versions that the last trial was made with."""
     device: str = "cpu"
 
     @property
@@ -80,14 +80,14 @@ class Study(Spec):
         """Spec of the first trial's run."""
         return RunSpec.model_validate(self.spec.start)
 
-    def best(self, count: int) -> Trial | None:
-        """Return the best of the first ``count`` trials, the first of equals; None where none is done."""
+    def best(self, count: int | None = None) -> Trial | None:
+        """Return the best of the first ``count`` trials or of all, the first of equals; None where none is done."""
         done = [trial for trial in self.trials[:count] if trial.value is not None]
         sign = 1 if self.higher_is_better else -1
         return max(done, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
     def missing(self, count: int) -> list[int]:
-        """Numbers of those of the first ``count`` trials that have not ended."""
+        """Return the numbers of those of the first ``count`` trials that have not ended."""
         ended = {trial.number for trial in self.trials if trial.status != "running"}
         return [number for number in range(count) if number not in ended]
 
@@ -97,8 +97,8 @@ class Study(Spec):
         return self.model_copy(update={"trials": tuple(trials)})
 
 
-def path_of(results: Path, study: Study) -> Path:
-    """Where a study's file is or would be: ``tuning/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``."""
+def study_path(results: Path, study: Study) -> Path:
+    """Return a study's file: ``tuning/<dataset>/<pair>/<selector>-seed<k>-<identity>.json``."""
     start = study.start
     name = f"{slug(study.selector)}-seed{start.seed}-{study.spec.identity()[:12]}.json"
     return results / TUNING / slug(study.dataset) / slug(start.pair.name) / name
@@ -110,7 +110,7 @@ def continued(results: Path, study: Study) -> Study:
     Raises:
         UserError: If the file cannot be read or is no such study.
     """
-    path = path_of(results, study)
+    path = study_path(results, study)
     try:
         found = Study.model_validate_json(read_regular(path))
     except FileNotFoundError:
@@ -131,7 +131,7 @@ def continued(results: Path, study: Study) -> Study:
 
 def write(results: Path, study: Study) -> Path:
     """Write a study's file in one step. Raises UserError where it cannot be written."""
-    path = path_of(results, study)
+    path = study_path(results, study)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, study.model_dump_json(indent=1) + "\n")

@@ -1,1 +1,1 @@
-"""Networks that OpenMMLab lacks. The files that define them need torch, mmengine and mmseg, but not kdbench."""
+"""Networks that OpenMMLab lacks. The files that define them import torch and OpenMMLab, but not kdbench."""

@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0, 1 and 2 (TensorFlow's, 2020): EfficientNets without squeeze-and-excitation, with ReLU6.
 
-Stem and head keep their width, and the first and last stage their depth, in all sizes. As in TensorFlow, a
-convolution pads no more than it needs, and an odd row of zeros goes to the bottom, an odd column to the right.
+Stem and head have the same width, and the first and last stage the same depth, in all sizes. As in TensorFlow,
+convolutions use minimal padding, and an odd row of zeros is added at the bottom, an odd column at the right.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ STAGES = (
 )
 """Blocks, kernel, stride, expansion and channels of each stage of Lite0."""
 SCALES = {"lite0": (1.0, 1.0), "lite1": (1.0, 1.1), "lite2": (1.1, 1.2)}
-"""Size -> what channels and blocks are multiplied by."""
+"""Size -> factors on channels and on blocks."""
 STEM, HEAD = 32, 1280
 DIVISOR = 8
 
 
 def channels_of(channels: int, width: float) -> int:
-    """Return a scaled number of channels: the nearest multiple of 8 that keeps nine tenths of it."""
+    """Return a scaled number of channels, rounded to the nearest multiple of 8 that is at least 90 % of it."""
     scaled = channels * width
     nearest = max(DIVISOR, int(scaled + DIVISOR / 2) // DIVISOR * DIVISOR)
     return nearest if nearest >= 0.9 * scaled else nearest + DIVISOR
@@ -57,7 +57,7 @@ def stages_of(size: str) -> list[tuple[int, int, int, int, int]]:
 def convolution(
     inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1, act: bool = True
 ) -> nn.Sequential:
-    """Return a convolution whose output has the size of its input over the stride, rounded up, and BatchNorm."""
+    """Return a convolution whose output size is the input size / stride, rounded up, followed by BatchNorm."""
     conv = Conv2dAdaptivePadding(inputs, outputs, kernel, stride, groups=groups, bias=False)
     parts = OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
     if act:
@@ -72,8 +72,8 @@ class Block(nn.Module):
         inputs: Channels of the input.
         outputs: Channels of the output.
         kernel: Size of the depthwise convolution.
-        stride: Its stride.
-        expansion: What the channels are multiplied by inside.
+        stride: Stride of the depthwise convolution.
+        expansion: Factor on the channels inside the block.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
@@ -92,13 +92,13 @@ class Block(nn.Module):
 
 @MODELS.register_module()
 class EfficientNetLite(BaseModule):  # type: ignore[misc]
-    """The backbone, for mmdet and mmseg.
+    """EfficientNet-Lite as a backbone for mmdet and mmseg.
 
     Args:
         size: ``lite0``, ``lite1`` or ``lite2``.
         out_indices: Stages whose maps are returned: 0 at stride 2, 1 at 4, 2 at 8, 3 and 4 at 16, 5 and 6 at 32,
-            and 7, the classifier's 1280 channels at 32. What lies behind the last of them is not built.
-        init_cfg: How it is initialised.
+            and 7, the classifier's 1280 channels at 32. Stages after the last of them are not built.
+        init_cfg: Initialisation config of mmengine.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""ESPNet and ESPNet-C (Mehta et al., ECCV 2018), p = 2 and q = 8, as structured KD distils them on CamVid.
+"""ESPNet and ESPNet-C (Mehta et al., ECCV 2018), p = 2 and q = 8, as in structured KD on CamVid.
 
-No convolution has a bias; every BatchNorm has an eps of 1e-3 and every PReLU a slope for each channel. The parts of
-the encoder have the names of the authors' code; the configs' ``revise_keys`` rename what is in their checkpoints.
+Convolutions have no bias, BatchNorms an eps of 1e-3 and PReLUs a slope per channel. The modules of the encoder have
+the names of the authors' code; the configs' ``revise_keys`` rename the weights in the authors' checkpoints.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 EPS = 1e-3
 DILATIONS = (1, 2, 4, 8, 16)
 STAGES = (19, 131, 256)
-"""Channels of the encoder's three maps: 16 + 3, 64 + 64 + 3 and 128 + 128, where the 3 are the shrunken image."""
+"""Channels of the encoder's three maps: 16 + 3, 64 + 64 + 3 and 128 + 128, where 3 is the downsampled image."""
 
 
 def convolution(inputs: int, outputs: int, size: int, *, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    """Return a convolution without a bias that keeps the size of its input, but for its stride."""
+    """Return a convolution without a bias, padded so that only the stride changes the size."""
     padding = dilation * (size - 1) // 2
     return nn.Conv2d(inputs, outputs, size, stride, padding, dilation, bias=False)
 
@@ -40,15 +40,15 @@ def doubled(channels: int) -> nn.ConvTranspose2d:
 
 
 class DilatedBlock(nn.Module):
-    """Efficient spatial pyramid: a reduction, parallel dilated convolutions, and their running sums side by side.
+    """Efficient spatial pyramid: a reduction, parallel dilated convolutions, and their concatenated running sums.
 
-    The sums begin at the second dilation, against the grid pattern that dilated convolutions leave.
+    The sums begin at the second dilation; they remove the grid pattern that dilated convolutions leave.
 
     Args:
         inputs: Channels of the input.
-        outputs: Channels of the output, which the branches share out.
-        stride: 2 halves height and width, with a 3 x 3 reduction in the place of the 1 x 1.
-        residual: Add the input, which then needs as many channels as the output.
+        outputs: Channels of the output, which are divided among the branches.
+        stride: 2 halves height and width, with a 3 x 3 reduction instead of the 1 x 1.
+        residual: Whether to add the input, which then needs as many channels as the output.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, residual: bool = True) -> None:
@@ -108,10 +108,10 @@ class ESPNetEncoder(BaseModule):  # type: ignore[misc]
 
 @MODELS.register_module()
 class ESPNetCHead(BaseDecodeHead):  # type: ignore[misc]
-    """ESPNet-C's head: a 1 x 1 convolution at stride 8, whose logits mmseg enlarges.
+    """ESPNet-C's head: a 1 x 1 convolution at stride 8, whose logits mmseg upsamples.
 
     Args:
-        settings: Those of mmseg's decode heads.
+        settings: Arguments of mmseg's BaseDecodeHead.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -127,9 +127,9 @@ class ESPNetCHead(BaseDecodeHead):  # type: ignore[misc]
 
 @MODELS.register_module()
 class ESPNetHead(ESPNetCHead):
-    """ESPNet's decoder: ESPNet-C's logits, enlarged in three steps beside the encoder's finer maps.
+    """ESPNet's decoder: upsamples ESPNet-C's logits in three steps, merging the encoder's finer maps.
 
-    The map that ``conv_seg`` reads is the feature that structured KD compares, in this network too.
+    As in ESPNet-C, the map that ``conv_seg`` reads is the feature that structured KD compares.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -154,6 +154,6 @@ class ESPNetHead(ESPNetCHead):
 
 
 def fitted(enlarged: Tensor, wanted: Tensor) -> Tensor:
-    """Cut the last row and column of a doubled map where the map beside it has an odd size."""
+    """Crop an upsampled map to the size of another, whose height or width may be odd."""
     height, width = wanted.shape[-2:]
     return enlarged[..., :height, :width]

@@ -1,4 +1,4 @@
-"""Pairs with one of these networks as student, from scratch; their teachers start from ImageNet weights."""
+"""Pairs with ESPNet or ESPNet-C as student, from scratch; the teachers start from ImageNet weights."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ CAMVID: dict[str, Any] = {
     "flip": 0.5,
     "validations": 5,
 }
-"""Images at their own size, cropped from 0.5 to 2 times of it, as structured KD (Liu et al., CVPR 2019) trains."""
+"""Crops of the original size from images scaled by 0.5 to 2, as in structured KD (Liu et al., CVPR 2019)."""
 TEACHER = Schedule(iterations=2500, lr=0.01, weight_decay=5e-4, **CAMVID)
 STUDENT = Schedule(iterations=7000, lr=1e-3, weight_decay=5e-4, optimizer="AdamW", warmup=100, **CAMVID)
-"""300 epochs, ESPNet's own length on CamVid."""
+"""300 epochs, as ESPNet is trained on CamVid."""
 DEEPLAB = Model(config="mmseg::mobilenet_v2/mobilenet-v2-d8_deeplabv3plus_4xb2-80k_cityscapes-512x1024.py")
 
 
 SMALL = {"batch_size": 8, "scale": (240, 180), "crop": (180, 240), "validations": 2}
-"""For two cores: half of the size, and a tenth of the images."""
+"""Changes for two cores: half the image size, and a tenth of the images."""
 
 
 def _camvid(student: ModelCard) -> Pair:

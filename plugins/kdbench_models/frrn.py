@@ -1,6 +1,6 @@
-"""FRRN-A and FRRN-B (Pohlen et al., CVPR 2017): a residual stream at full resolution beside one that is pooled.
+"""FRRN-A and FRRN-B (Pohlen et al., CVPR 2017): a residual stream at full resolution and a pooled stream.
 
-Convolutions of 3 x 3 and 5 x 5 have no bias. Where a size is odd, pooling rounds up and what is enlarged is cut.
+Convolutions of 3 x 3 and 5 x 5 have no bias. Pooling rounds odd sizes up, and upsampled maps are cropped.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ BASE, LANE = 48, 32
 """Channels of the first and last convolutions, and of the residual stream between them."""
 DOWN = ((3, 96, 2), (4, 192, 4), (2, 384, 8), (2, 384, 16))
 UP = ((2, 192, 8), (2, 192, 4), (2, 96, 2))
-"""Units, their channels and the stride of the pooled stream, which is halved, or doubled, before each row."""
+"""Stages: number of units, channels and stride of the pooled stream, which is pooled or upsampled before each."""
 PLANS = {"a": (DOWN, UP), "b": ((*DOWN, (2, 384, 32)), ((2, 192, 16), *UP))}
 
 
 def convolution(inputs: int, outputs: int, size: int = 3) -> nn.Sequential:
-    """Return a convolution that keeps the size of its input, and BatchNorm."""
+    """Return a convolution that keeps the size of its input, followed by BatchNorm."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
     )
 
 
 class ResidualUnit(nn.Module):
-    """Two convolutions beside the input, which is projected where its channels differ.
+    """Two convolutions with a shortcut, which is a projection if the channels differ.
 
     Args:
         inputs: Channels of the input.
@@ -51,11 +51,11 @@ class ResidualUnit(nn.Module):
 
 
 class FullResolutionUnit(nn.Module):
-    """Reads both streams and writes both.
+    """Unit that reads and updates both streams.
 
     Args:
-        inputs: Channels of the pooled stream.
-        outputs: Channels that it leaves with.
+        inputs: Input channels of the pooled stream.
+        outputs: Output channels of the pooled stream.
         lane: Channels of the residual stream.
         stride: Stride of the pooled stream.
     """
@@ -72,7 +72,7 @@ class FullResolutionUnit(nn.Module):
         self.back = nn.Conv2d(outputs, lane, 1)
 
     def forward(self, pooled: Tensor, lane: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (B, inputs, H / stride, W / stride) and (B, lane, H, W) to their successors, of the same sizes."""
+        """Update the streams (B, inputs, H / stride, W / stride) and (B, lane, H, W); sizes do not change."""
         seen = max_pool2d(lane, self.stride, ceil_mode=True)
         merged = self.merge(torch.cat([pooled, seen], 1))
         change = interpolate(self.back(merged), scale_factor=self.stride, mode="nearest")
@@ -81,12 +81,12 @@ class FullResolutionUnit(nn.Module):
 
 @MODELS.register_module()
 class FRRN(BaseModule):  # type: ignore[misc]
-    """The whole network but for the classifier, for mmseg.
+    """FRRN without its classifier, as a backbone for mmseg.
 
     Args:
         plan: ``a`` (17.75 million parameters with 19 classes) or ``b`` (24.76).
-        width: What all channels are multiplied by.
-        init_cfg: How it is initialised.
+        width: Factor on all channels.
+        init_cfg: Initialisation config of mmengine.
     """
 
     def __init__(self, plan: str = "a", width: float = 1.0, init_cfg: dict[str, Any] | None = None) -> None:
@@ -121,12 +121,12 @@ class FRRN(BaseModule):  # type: ignore[misc]
 
 
 def through(units: nn.Module, pooled: Tensor, lane: Tensor) -> tuple[Tensor, Tensor]:
-    """Take both streams through the units of a stage."""
+    """Apply the units of a stage to both streams."""
     for unit in units.children():
         pooled, lane = unit(pooled, lane)
     return pooled, lane
 
 
 def enlarged(maps: Tensor, wanted: Tensor) -> Tensor:
-    """Enlarge maps bilinearly to the size of others."""
+    """Upsample maps bilinearly to the size of others."""
     return interpolate(maps, size=wanted.shape[-2:], mode="bilinear", align_corners=False)

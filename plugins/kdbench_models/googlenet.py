@@ -1,7 +1,7 @@
 """GoogLeNet with BatchNorm at any width: our reading of the 1/n-Inception of Mimic (Li et al., CVPR 2017).
 
-The paper keeps the depth and divides the channels of each convolution by n; which Inception it starts from, it does
-not say. This is torchvision's, whose 5 x 5 convolutions are 3 x 3.
+The paper keeps the depth and divides the channels of each convolution by n, but does not say which Inception it
+starts from. This one is torchvision's, whose 5 x 5 convolutions are in fact 3 x 3.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ STAGES = (
     },
     {"5a": (256, 160, 320, 32, 128, 128), "5b": (384, 192, 384, 48, 128, 128)},
 )
-"""Stages behind the stem: block -> channels of 1 x 1, before 3 x 3, 3 x 3, before 5 x 5, 5 x 5, behind pooling."""
+"""Stages after the stem: block -> channels of 1 x 1, before 3 x 3, 3 x 3, before 5 x 5, 5 x 5, after pooling."""
 POOLS = (3, 3, 2)
 """Size of the pooling before each of these stages."""
 
 
 @MODELS.register_module()
 class ScaledGoogLeNet(BaseModule):  # type: ignore[misc]
-    """The network without its classifiers, for mmdet and mmseg; at width 1 torchvision's weights load.
+    """GoogLeNet without its classifiers, for mmdet and mmseg; at width 1 torchvision's weights load.
 
     Args:
-        width: What the channels of each convolution are multiplied by: 1/n for 1/n-Inception.
-        out_indices: Stages whose maps are returned: 0, the stem, at stride 4, and 1 to 3 at 8, 16 and 32. What lies
-            behind the last of them is not built.
-        init_cfg: How it is initialised.
+        width: Factor on the channels of each convolution: 1/n for 1/n-Inception.
+        out_indices: Stages whose maps are returned: 0, the stem, at stride 4, and 1 to 3 at 8, 16 and 32. Stages
+            after the last of them are not built.
+        init_cfg: Initialisation config of mmengine.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ScaledGoogLeNet(BaseModule):  # type: ignore[misc]
 
 
 def scaled(channels: Sequence[int], width: float) -> list[int]:
-    """Return numbers of channels at a width, none below 1."""
+    """Return numbers of channels scaled by a width, each at least 1."""
     return [max(1, round(count * width)) for count in channels]
 
 

@@ -1,4 +1,4 @@
-"""Detectors on small sets of real images: teachers with MobileNetV2 from ImageNet, students from scratch."""
+"""Pairs of detectors on small datasets: teachers with MobileNetV2 from ImageNet, students from scratch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ MOBILENET: dict[str, Any] = {
     },
     "neck.in_channels": [24, 32, 96, 320],
 }
-"""MobileNetV2 at strides 4 to 32, in the place of a ResNet."""
+"""Edits that replace a ResNet by MobileNetV2, at strides 4 to 32."""
 SIZES = {"bccd": (640, 480), "cards": (640, 480), "deeppcb": (640, 640)}
 LENGTHS = {"bccd": (600, 600), "cards": (1000, 1000), "deeppcb": (2000, 2000)}
-"""Iterations of the teacher and of the students, on a GPU."""
+"""Dataset -> iterations of the teacher and of the students, on a GPU."""
 
 
 def resnet18(config: str, width: int) -> Model:
@@ -49,13 +49,13 @@ def recipe(iterations: int, scale: tuple[int, int], batch_size: int, lr: float =
 
 
 def pairs(dataset: str, name: str, title: str, config: str, width: int) -> list[Pair]:
-    """Return a pair with a recipe for a GPU, and one for two cores: half of the size, a third of the length.
+    """Return a pair with a recipe for a GPU, and one for two cores: half the image size, a third of the length.
 
     Args:
         dataset: Name of the dataset.
-        name: Name of the pair for a GPU; the other's ends in ``-small``.
-        title: What people call the detector.
-        config: Of the detector with ResNet-50.
+        name: Name of the pair for a GPU; that of the other pair ends in ``-small``.
+        title: Title of the detector.
+        config: Config of the detector with ResNet-50.
         width: Channels after the stem of the student's ResNet-18.
     """
     width_of, height_of = SIZES[dataset]

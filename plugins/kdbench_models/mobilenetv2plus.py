@@ -1,7 +1,8 @@
 """MobileNetV2Plus of LightNet (Liu, 2018), the student of structured KD (Liu et al., CVPR 2019) on Cityscapes.
 
-MobileNetV2 at stride 8 whose stages are all read together: weighed by channel and position, taken through dilated
-convolutions (ASPP), and refined at stride 4. Activations of the decoder are leaky ReLUs with a slope of 0.01.
+MobileNetV2 at stride 8, all of whose stages are concatenated, weighted by channel and position, processed by
+dilated convolutions (ASPP), and refined at stride 4. The decoder's activations are leaky ReLUs with a slope of
+0.01.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ REDUCTION = 16
 class MobileNetV2Plus(MobileNetV2):  # type: ignore[misc]
     """The backbone: seven maps, with the channels of ``STAGES``.
 
-    Its first block expands too, from 32 to 32 channels, which ImageNet weights do not: that convolution starts as
-    the identity.
+    Its first block has an expansion too, from 32 to 32 channels, which ImageNet weights lack: this convolution is
+    initialised as the identity.
 
     Args:
-        settings: Those of mmseg's MobileNetV2.
+        settings: Arguments of mmseg's MobileNetV2.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -56,14 +57,14 @@ class MobileNetV2Plus(MobileNetV2):  # type: ignore[misc]
 
 
 def dilate(layer: nn.Module, dilation: int) -> None:
-    """Give all depthwise convolutions of a stage its dilation; mmseg gives it to the first block alone."""
+    """Set the dilation of all depthwise convolutions of a stage; mmseg only sets that of the first block."""
     for part in layer.modules():
         if isinstance(part, nn.Conv2d) and part.groups > 1:
             part.dilation = part.padding = (dilation, dilation)
 
 
 class Weighed(nn.Module):
-    """Weigh maps by channel, from their means, and by position, and add both (SCSE, Roy et al., MICCAI 2018)."""
+    """Sum of maps weighted by channel, from their means, and by position (SCSE, Roy et al., MICCAI 2018)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -74,19 +75,19 @@ class Weighed(nn.Module):
         self.by_position = nn.Sequential(nn.Conv2d(channels, 1, 1, bias=False), nn.Sigmoid())
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Keep the shape (B, channels, H, W)."""
+        """Map (B, channels, H, W) to the same shape."""
         weights = self.by_channel(maps.mean((2, 3)))[:, :, None, None]
         output: Tensor = maps * weights + maps * self.by_position(maps)
         return output
 
 
 def norm_act(channels: int) -> nn.Sequential:
-    """Return BatchNorm and its activation."""
+    """Return BatchNorm followed by an activation."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.LeakyReLU(SLOPE, inplace=True))
 
 
 class Pyramid(nn.Module):
-    """ASPP: the mean, a 1 x 1 convolution and three dilated ones side by side, brought to 256 channels."""
+    """ASPP: the mean, a 1 x 1 convolution and three dilated convolutions, projected to 256 channels."""
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -112,10 +113,10 @@ class Pyramid(nn.Module):
 
 @MODELS.register_module()
 class MobileNetV2PlusHead(BaseDecodeHead):  # type: ignore[misc]
-    """The decoder, over the backbone's seven maps; methods see the 296 channels that the classifier reads.
+    """The decoder of the backbone's seven maps; methods capture the 296 channels that the classifier reads.
 
     Args:
-        settings: Those of mmseg's decode heads.
+        settings: Arguments of mmseg's BaseDecodeHead.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""What this package gives kdbench: its networks by name, and pairs with them. Imports no torch."""
+"""The plugin: named networks and pairs with them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kdbench_models.espnet_card import ESPNET, ESPNET_C
 from kdbench_models.sources import TIMM, TORCHVISION
 
 PARTS = (efficientnet_lite_card, rfcn_card, segmentors_card)
-"""Modules with cards of networks and pairs of them."""
+"""Modules with cards of networks and pairs with them."""
 
 
 @hookimpl

@@ -1,7 +1,7 @@
-"""RefineNet (Lin et al., CVPR 2017) and Light-Weight RefineNet (Nekrasov et al., BMVC 2018) over any backbone.
+"""RefineNet (Lin et al., CVPR 2017) and Light-Weight RefineNet (Nekrasov et al., BMVC 2018) for any backbone.
 
-From the coarsest map to the finest, a path takes in the maps of its stride, adds what the coarser path gives, and
-pools it with residuals. The light one has 1 x 1 convolutions instead of 3 x 3, and no residual units.
+From the coarsest map to the finest, a path reads the maps of its stride, adds the coarser path's output, and
+applies chained residual pooling. The light version has 1 x 1 convolutions instead of 3 x 3, and no residual units.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
 POOLS = 4
-"""Poolings in a chain."""
+"""Number of poolings in a chain."""
 
 
 def convolution(inputs: int, outputs: int, size: int, *, bias: bool = False) -> nn.Conv2d:
@@ -24,7 +24,7 @@ def convolution(inputs: int, outputs: int, size: int, *, bias: bool = False) -> 
 
 
 class ResidualUnit(nn.Module):
-    """Two convolutions behind a ReLU each, beside the input."""
+    """Two convolutions, each after a ReLU, with a shortcut."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class ResidualUnit(nn.Module):
         self.second = convolution(channels, channels, 3)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Keep the shape (B, channels, H, W)."""
+        """Map (B, channels, H, W) to the same shape."""
         output: Tensor = inputs + self.second(relu(self.first(relu(inputs))))
         return output
 
 
 class ChainedPooling(nn.Module):
-    """Poolings in a row, each behind the last and with a convolution; all are added to the input."""
+    """Chain of poolings, each followed by a convolution, whose outputs are all added to the input."""
 
     def __init__(self, channels: int, size: int) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class ChainedPooling(nn.Module):
         self.convolutions = nn.ModuleList(convolution(channels, channels, size) for _ in range(POOLS))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Keep the shape (B, channels, H, W)."""
+        """Map (B, channels, H, W) to the same shape."""
         total = value = inputs
         for layer in self.convolutions:
             value = layer(self.pool(value))
@@ -55,14 +55,14 @@ class ChainedPooling(nn.Module):
 
 
 class Path(nn.Module):
-    """What happens at one stride.
+    """The path of one stride.
 
     Args:
         inputs: Channels of the backbone's maps of this stride.
-        channels: Channels inside.
-        handed: Channels for the finer path; None for the finest.
-        light: Light-weight.
-        coarsest: Whether no path comes before it.
+        channels: Channels inside the path.
+        handed: Output channels for the finer path; None for the finest path.
+        light: Whether the path is Light-Weight RefineNet's.
+        coarsest: Whether it is the coarsest path.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Path(nn.Module):
         self.hand = nn.Identity() if handed is None else convolution(channels, handed, size)
 
     def forward(self, maps: Sequence[Tensor], coarser: Tensor | None) -> Tensor:
-        """Return (B, handed or channels, H, W) of maps of one size and what the coarser path handed on."""
+        """Return (B, handed or channels, H, W), from maps of one size and the output of the coarser path."""
         first, *others = (entry(one) for entry, one in zip(self.entries, maps, strict=True))
         total: Tensor = self.adapt(sum(others, first))
         if coarser is not None:
@@ -95,11 +95,11 @@ class RefineNetHead(BaseDecodeHead):  # type: ignore[misc]
     """The decoder, with a 3 x 3 classifier.
 
     Args:
-        groups: For each stride, finest first, the positions in ``in_index`` of the maps that have it.
+        groups: For each stride, finest first, the positions in ``in_index`` of its maps.
         coarsest_channels: Channels inside the coarsest path.
-        light: Light-Weight RefineNet.
-        settings: Those of mmseg's decode heads; ``channels`` are those of all other paths. Of the full RefineNet,
-            ``dropout_ratio`` is that of the two coarsest strides too.
+        light: Whether to build Light-Weight RefineNet.
+        settings: Arguments of mmseg's BaseDecodeHead; ``channels`` applies to all other paths. In the full
+            RefineNet, ``dropout_ratio`` also applies to the maps of the two coarsest strides.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
-"""R-FCN (Dai et al., NeurIPS 2016): each cell of a RoI is pooled from score maps of its own, and the cells vote.
+"""R-FCN (Dai et al., NeurIPS 2016): each cell of a RoI is pooled from its own score maps, and the cells vote.
 
-The RPN reads the stage before the last. The last one is dilated to stride 16; a 1 x 1 convolution, score maps for
-classes and boxes, and position-sensitive pooling follow. One box of four numbers serves all classes; the authors'
-code has four more for the background, which no loss reads. RoIs are sampled as in Faster R-CNN, without mining hard
-examples.
+The RPN reads the stage before the last. The last stage is dilated to stride 16 and followed by a 1 x 1 convolution,
+score maps for classes and boxes, and position-sensitive pooling. All classes share one box of four numbers; the
+authors' code has four more for the background, which no loss uses. RoIs are sampled as in Faster R-CNN, without
+hard example mining.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ BOX = 4
 
 @MODELS.register_module()
 class RFCN(FasterRCNN):  # type: ignore[misc]
-    """The detector: the neck sees the backbone's last map, and the RPN its first, which may be the same."""
+    """The detector: the neck reads the backbone's last map, and the RPN its first, which may be the same."""
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score maps of images (B, 3, H, W), then the RPN's map."""
+        """Return the score maps of images (B, 3, H, W), and the RPN's map."""
         maps = self.backbone(batch_inputs)
         (last,) = self.neck(maps[-1:])
         return self.roi_head.bbox_head.score_maps(last), maps[0]
@@ -35,7 +35,7 @@ class RFCN(FasterRCNN):  # type: ignore[misc]
 
 @MODELS.register_module()
 class LastMapRPNHead(RPNHead):  # type: ignore[misc]
-    """An RPN that looks at the last of the maps alone."""
+    """An RPN that only reads the last of the maps."""
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Return objectness and box deltas, each a list of one map."""
@@ -48,16 +48,16 @@ class PSRoIExtractor(BaseRoIExtractor):  # type: ignore[misc]
     """Position-sensitive pooling of RoIs from score maps.
 
     Args:
-        roi_layer: ``type``, ``PSRoIPool`` or ``PSRoIAlign`` of torchvision, and its settings. The first rounds RoIs
-            to whole cells of the map, where the authors' code rounds to whole pixels of the image; the second does
-            not round, which suits small objects.
-        num_classes: Classes without the background.
-        featmap_strides: The stride of the maps, alone.
-        init_cfg: How it is initialised; it has no weights.
+        roi_layer: ``type``, which is torchvision's ``PSRoIPool`` or ``PSRoIAlign``, and its arguments. The former
+            rounds RoIs to whole cells of the map, whereas the authors' code rounds to whole pixels of the image;
+            the latter does not round, which suits small objects.
+        num_classes: Number of classes, without the background.
+        featmap_strides: Stride of the maps, as the only element.
+        init_cfg: Initialisation config of mmengine; unused, since there are no weights.
     """
 
     finest_scale = 0
-    """All RoIs are of the one level."""
+    """All RoIs are on the only level."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class PSRoIExtractor(BaseRoIExtractor):  # type: ignore[misc]
         )
 
     def forward(self, maps: Sequence[Tensor], rois: Tensor, roi_scale_factor: float | None = None) -> Tensor:
-        """Return (R, classes + 1 + 4, k, k): each cell's scores, the background's and the box.
+        """Return (R, classes + 1 + 4, k, k): scores of classes and background, and the box, of each cell.
 
         Args:
-            maps: One (B, (classes + 1 + 4) k k, H, W).
+            maps: One map (B, (classes + 1 + 4) k k, H, W).
             rois: (R, 5) image index and x1, y1, x2, y2 in input pixels.
-            roi_scale_factor: Not used; mmdet's interface has it.
+            roi_scale_factor: Unused; part of mmdet's interface.
         """
         pooled: Tensor = self.roi_layers[0](maps[0], rois)
         return pooled
@@ -91,10 +91,11 @@ class PSRoIExtractor(BaseRoIExtractor):  # type: ignore[misc]
 
 @MODELS.register_module()
 class VotingBBoxHead(BBoxHead):  # type: ignore[misc]
-    """The score maps, and the vote of a RoI's cells.
+    """Box head that makes the score maps and averages the votes of a RoI's cells.
 
     Args:
-        settings: Those of mmdet's BBoxHead: ``in_channels`` of the neck's map, ``roi_feat_size``, ``num_classes``.
+        settings: Arguments of mmdet's BBoxHead: ``in_channels`` of the neck's map, ``roi_feat_size``,
+            ``num_classes``.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""The cards of segmentors that mmseg lacks, and pairs of them on CamVid."""
+"""Cards of segmentors that mmseg lacks, and pairs with them on CamVid."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ CONFIGS = {card.name: card.config for card in MODELS}
 PSPNET = "mmseg::pspnet/pspnet_r101-d8_4xb2-40k_cityscapes-512x1024.py"
 RECIPE = Schedule(iterations=7000, lr=0.01, weight_decay=5e-4, **CAMVID)
 HALF_SIZE = RECIPE.model_copy(update={"scale": (240, 180), "crop": (180, 240)})
-"""A stream at full resolution is expensive: FRRN's paper halves its images too."""
+"""Recipe with half the image size, as in FRRN's paper, since a stream at full resolution is expensive."""
 
 
 QUARTER = {"backbone.width": 0.25, "decode_head.in_channels": 12, "decode_head.channels": 12}

@@ -1,4 +1,4 @@
-"""The cards of the libraries whose networks can be feature teachers."""
+"""Cards of the libraries whose networks can be feature teachers."""
 
 from __future__ import annotations
 

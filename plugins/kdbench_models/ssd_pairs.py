@@ -1,4 +1,4 @@
-"""Pairs of mmdet's SSD: with a lighter backbone on the same levels, so that maps and anchors line up."""
+"""Pairs of mmdet's SSD whose student has a lighter backbone on the same levels, so that maps and anchors match."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from kdbench_models.mobilenet_pairs import IMAGENET
 SSDLITE = "mmdet::ssd/ssdlite_mobilenetv2-scratch_8xb24-600e_coco.py"
 SSD300 = "mmdet::pascal_voc/ssd300_voc0712.py"
 LEVELS = [48, 1280, 512, 256, 256, 128]
-"""Channels of SSDLite's levels where MobileNetV2 has half of its width; its last convolution keeps all 1,280."""
+"""Channels of SSDLite's levels with a MobileNetV2 of half width, whose last convolution keeps all 1,280."""
 IMAGENET_STD = [58.395, 57.12, 57.375]
-"""What torchvision's VGG expects; the teacher, on Caffe's, gets its own normalisation."""
+"""Standard deviation that torchvision's VGG expects; the teacher has Caffe weights and its own normalisation."""
 
 
 def _ssdlite(dataset: str, *, pretrained: bool) -> Pair:
-    """Return the pair of a dataset; ``pretrained``: its teacher starts from ImageNet, its student from scratch."""
+    """Return the pair of a dataset; with ``pretrained``, only its teacher starts from ImageNet weights."""
     recipe = Schedule(
         iterations=3000,
         batch_size=24,

@@ -1,4 +1,4 @@
-"""timm's networks as feature teachers. timm is imported when one is asked for."""
+"""timm's networks as feature teachers. timm is only imported when one is requested."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def network(name: str, out_indices: list[int], **arguments: Any) -> FeatureNetwo
     """Return a network of timm with random weights, up to the last of the maps; nothing is downloaded.
 
     Args:
-        name: As timm names it: ``convnext_tiny``, or ``convnext_tiny.in12k`` with the weights whose normalisation
-            is wanted.
-        out_indices: The maps, as timm counts a network's intermediate ones.
-        arguments: Of ``timm.create_model``, such as ``img_size`` of a vision transformer.
+        name: timm's name of the network, such as ``convnext_tiny``, or ``convnext_tiny.in12k`` for the
+            normalisation of these weights.
+        out_indices: Indices of timm's intermediate maps.
+        arguments: Arguments of ``timm.create_model``, such as ``img_size`` of a vision transformer.
 
     Raises:
         UserError: If timm is not installed, or has no such network, argument or map.
@@ -29,7 +29,7 @@ def network(name: str, out_indices: list[int], **arguments: Any) -> FeatureNetwo
         made = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
         indices = made.prune_intermediate_layers(
             out_indices
-        )  # from 0 on, also where some are counted from the end
+        )  # non-negative, even if some were counted from the end
     except AttributeError as error:
         raise UserError(f"timm's {name} gives no feature maps ({error}): choose another network.") from error
     except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
@@ -42,7 +42,7 @@ def network(name: str, out_indices: list[int], **arguments: Any) -> FeatureNetwo
 
 
 def _timm() -> Any:
-    """Return the module. Raises UserError where it is not installed."""
+    """Import timm. Raises UserError if it is not installed."""
     try:
         import timm
     except ImportError as error:

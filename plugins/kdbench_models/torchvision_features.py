@@ -15,9 +15,9 @@ def network(name: str, out_indices: list[str], **arguments: Any) -> FeatureNetwo
     """Return a classifier of torchvision with random weights, up to the last of the maps; nothing is downloaded.
 
     Args:
-        name: As torchvision names it: ``resnet50``.
-        out_indices: Names of the modules that give the maps: ``layer2``, ``features.6``.
-        arguments: Of the network's function.
+        name: torchvision's name of the network, such as ``resnet50``.
+        out_indices: Names of the modules that output the maps, such as ``layer2`` or ``features.6``.
+        arguments: Arguments of the network's function.
 
     Raises:
         UserError: If torchvision has no such classifier, argument or module.

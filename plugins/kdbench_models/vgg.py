@@ -1,4 +1,4 @@
-"""VGG-16 with BatchNorm at any width, as the very tiny students of quantization mimic (Wei et al., ECCV 2018)."""
+"""VGG-16 with BatchNorm at any width, such as the tiny students of quantization mimic (Wei et al., ECCV 2018)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 VGG16 = cfgs["D"]
 ENDS = [place for place, part in enumerate(VGG16) if part == "M"]
-"""Where its stages end: at their pooling."""
+"""Positions at which the stages end, which are those of the poolings."""
 
 
 @MODELS.register_module()
@@ -20,10 +20,10 @@ class ScaledVGG16(BaseModule):  # type: ignore[misc]
     """The thirteen convolutions, for mmdet and mmseg; at width 1 torchvision's weights (``vgg16_bn``) load.
 
     Args:
-        width: What the channels of each convolution are multiplied by: 1/32 gives 2, 4, 8, 16 and 16.
-        out_indices: Stages whose maps are returned, before their pooling: 0 to 4, at strides 1 to 16. What lies
-            behind the last of them is not built.
-        init_cfg: How it is initialised.
+        width: Factor on the channels of each convolution: 1/32 gives 2, 4, 8, 16 and 16.
+        out_indices: Stages whose maps are returned, before their pooling: 0 to 4, at strides 1 to 16. Stages after
+            the last of them are not built.
+        init_cfg: Initialisation config of mmengine.
     """
 
     def __init__(

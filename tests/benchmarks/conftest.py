@@ -1,4 +1,4 @@
-"""The measuring programs import each other by bare names, from their own folders."""
+"""Search path for the benchmark scripts, which import each other by bare names."""
 
 from __future__ import annotations
 

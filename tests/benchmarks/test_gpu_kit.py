@@ -1,4 +1,4 @@
-"""benchmarks/gpu/kit.py: what a machine lacks, and CamVid in little space."""
+"""benchmarks/gpu/kit.py: the packages that a machine lacks, and a smaller CamVid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmarks/gpu/measure.py: parts, timeouts, exit code and archive, with commands that take no time."""
+"""benchmarks/gpu/measure.py: parts, timeouts, exit code and archive, with instant commands."""
 
 from __future__ import annotations
 

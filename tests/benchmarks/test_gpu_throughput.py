@@ -1,4 +1,4 @@
-"""benchmarks/gpu/throughput.py: its plugin, its figure, and a measurement on a CPU."""
+"""benchmarks/gpu/throughput.py: its plugin, the computed rate, and a measurement on a CPU."""
 
 from __future__ import annotations
 

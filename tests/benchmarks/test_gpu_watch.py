@@ -1,4 +1,4 @@
-"""benchmarks/gpu/watch.py, with sensors that are made up."""
+"""benchmarks/gpu/watch.py, with fake sensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GIB = 2**30
 
 @pytest.fixture
 def sensors(monkeypatch) -> list[list[str]]:
-    """The names of the GPUs that are asked for; the made-up one is 40, then 60 % busy."""
+    """Install a fake GPU that is 40, then 60 % busy; return the names of the requested GPUs."""
     asked: list[list[str]] = []
     samples = [SimpleNamespace(busy=busy, used=used * GIB) for busy, used in ((40, 3), (60, 2))]
 

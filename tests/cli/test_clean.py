@@ -55,7 +55,7 @@ def runs(planned, tmp_path):
 def test_there_is_nothing_to_remove(runs, kdbench):
     before = runs.left()
     done = kdbench("clean", "--yes")
-    assert (done.code, done.out) == (0, "nothing to remove: all that is there is needed\n")
+    assert (done.code, done.out) == (0, "nothing to remove: everything is needed\n")
     assert runs.left() == before
 
 
@@ -75,7 +75,7 @@ def test_what_no_record_needs_is_listed_and_then_removed(runs, kdbench, tmp_path
         f"      0.1 MB  {here(draft)}: draft that was never completed",
         f"      0.5 MB  {here(finished)}/iter_1.pth: checkpoint of a run that is done",
         f"      0.5 MB  {here(finished)}/iter_2.pth: checkpoint of a run that is done",
-        f"      1.0 MB  {here(broken_off)}: run without a record, and without a checkpoint to go on from",
+        f"      1.0 MB  {here(broken_off)}: run without a record, and without a checkpoint to resume from",
     ]
     assert last == "--yes removes 2.1 MB"
     assert runs.left() == everything
@@ -104,7 +104,7 @@ def test_what_a_run_goes_on_from_stays(runs, kdbench, tmp_path):
     before = runs.left()
     with Claims(tmp_path / "results") as claims:
         assert claims.take(held.identity())
-        assert kdbench("clean", "--yes").out == "nothing to remove: all that is there is needed\n"
+        assert kdbench("clean", "--yes").out == "nothing to remove: everything is needed\n"
     assert runs.left() == before
 
 

@@ -110,7 +110,7 @@ def test_ctrl_c_and_the_same_command_again(terminal, tmp_path, kdbench, monkeypa
     monkeypatch.setenv("KDBENCH_DATA", str(small_digits))
     done = kdbench(*COMMAND)
     assert done.code == 0, done.err
-    assert f"1 of 1: plain student, seed 0 goes on from iteration {stopped}\n" in done.err
+    assert f"1 of 1: plain student, seed 0 resumes from iteration {stopped}\n" in done.err
     assert "Loads checkpoint" not in done.out + done.err
     ((record,), _) = Store(tmp_path / "results").records()
     assert record.done

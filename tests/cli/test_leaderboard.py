@@ -155,8 +155,8 @@ def test_a_page_of_a_benchmark_file(root, tmp_path):
 
 def test_a_page_reads_each_record_once_and_tells_broken_files_once(root, tmp_path, monkeypatch):
     (root / "records/digits/tiny/cut.json").write_text("{")
-    reads, read = [], Store.in_folder
-    monkeypatch.setattr(Store, "in_folder", lambda *asked: reads.append(asked) or read(*asked))
+    reads, read = [], Store.records
+    monkeypatch.setattr(Store, "records", lambda *asked: reads.append(asked) or read(*asked))
     result = call(root, "--format", "html", "--output", str(tmp_path / "page"))
     assert len(reads) == 1
     assert result.stderr.count("cut.json") == 1
@@ -222,9 +222,9 @@ def test_what_the_papers_report(kdbench, tmp_path):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--across"], "--reported is a table, csv, markdown or latex, without --across"),
+        (["--across"], "--reported is printed as table, csv, markdown or latex"),
         (["--format", "html", "--output", "x"], "the page of --format html has it"),
-        (["--check"], "--check is about the committed leaderboards"),
+        (["--check"], "--check takes datasets and --results only"),
         (["digits"], "no number on 'digits' is reported here"),
     ],
 )

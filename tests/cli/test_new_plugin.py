@@ -40,7 +40,7 @@ def test_it_says_what_to_do_next(kdbench, tmp_path):
     assert (done.code, done.err) == (0, "")
     folder = tmp_path / "a b" / "kdbench-my-method"
     assert done.out.splitlines() == [
-        f"Made {folder}. To go on:",
+        f"Made {folder}. Next:",
         f"  pip install -e '{folder}'",
         "  kdbench run --method my-method --dataset digits --schedule smoke",
         "  kdbench test-plugin my-method",

@@ -234,8 +234,8 @@ def test_a_row_is_reproduced_with_the_file(screws, kdbench, monkeypatch):
     then = record_of(cell, "mAP", screws, curve=[{"iteration": 12_000, "mAP": 0.5}])
     Store(Path("results")).write(then)
     ran = []
-    monkeypatch.setattr("kdbench.runs.launch.start", lambda *_: "cpu")
-    monkeypatch.setattr("kdbench.cli.reproduce.again", lambda planned, *_: ran.append(planned.cell) or then)
+    monkeypatch.setattr("kdbench.runs.reproduce.start", lambda *_: "cpu")
+    monkeypatch.setattr("kdbench.runs.reproduce._run", lambda planned, *_: ran.append(planned.cell) or then)
     row = ("reproduce", "pkd", "--dataset", "screws", "--device", "cpu")
     registry.cache_clear()
     assert "unknown dataset 'screws'" in kdbench(*row).err

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from kdbench.cli import log_on_stderr
 from kdbench.cli.progress import TerminalConsole
-from kdbench.runs import lines
+from kdbench.runs import progress
 
 TITLE = "3 of 3: mimic[variant=whole-map], seed 0"
 
@@ -24,7 +24,7 @@ def console(terminal: bool, width: int = 120) -> tuple[TerminalConsole, io.Strin
 def clock(monkeypatch):
     """Seconds that a test sets: ``clock[0] = 5``."""
     now = [0.0]
-    monkeypatch.setattr(lines.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -30,7 +30,7 @@ def test_add_then_check(kdbench, batch, tmp_path):
     assert (again.code, again.out) == (2, "")
     told, last = again.err.splitlines()
     assert told.startswith(f"{batch[0]}: its result is already in the store: ")
-    assert last == "error: nothing is added: 1 of 1 files refused, for the reasons above."
+    assert last == "error: no file was added: 1 of 1 are refused for the reasons above."
 
 
 def test_check_names_what_is_broken(kdbench, batch, tmp_path):
@@ -41,7 +41,7 @@ def test_check_names_what_is_broken(kdbench, batch, tmp_path):
     done = kdbench("records", "check", "--results", str(results))
     assert done.code == 2
     assert str(path) in done.err
-    assert "error: 1 of 3 records are not good." in done.err
+    assert "error: 1 of 3 records break a rule." in done.err
 
 
 def test_a_folder_without_records(kdbench, tmp_path):

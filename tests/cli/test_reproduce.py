@@ -55,7 +55,7 @@ def lab(monkeypatch, small_digits, tmp_path):
     from kdbench.openmmlab import students
     from kdbench.openmmlab.checks import preflight, rehearsal
     from kdbench.openmmlab.weights import checkpoints
-    from kdbench.runs import launch, refusals
+    from kdbench.runs import refusals, reproduce
 
     made = Lab(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def lab(monkeypatch, small_digits, tmp_path):
     monkeypatch.setattr(refusals, "check_method", lambda *_: None)
     monkeypatch.setattr(rehearsal, "check_model", lambda role, *_, **__: role)
     monkeypatch.setattr(rehearsal, "check_together", lambda *_, **__: None)
-    monkeypatch.setattr(launch, "start", lambda _device, _dataset: "cpu")
+    monkeypatch.setattr(reproduce, "start", lambda _device, _dataset: "cpu")
     return made
 
 

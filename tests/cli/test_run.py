@@ -93,7 +93,7 @@ def test_the_first_run(first):
     assert re.search(r"^mimic, seed 0: AP50 0\.\d{3} in \d+ s$", first.err, re.MULTILINE)
     assert re.search(r"^took (\d+ min )?\d+ s$", first.err, re.MULTILINE)
     told = dict(line.split(maxsplit=1) for line in first.out.splitlines()[1:])
-    assert first.out.startswith("smoke schedule: everything ran; nothing of it is ranked.\n")
+    assert first.out.startswith("smoke schedule: everything ran; it is never ranked.\n")
     assert json.loads(Path(told["record"]).read_text())["spec"]["method"] == "mimic"
     assert {"student.pth", "student.py"} <= {path.name for path in Path(told["run"]).iterdir()}
     assert invoke(*shlex.split(told["export"])[1:]).code == 0

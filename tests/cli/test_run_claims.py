@@ -18,7 +18,7 @@ def test_what_another_is_at_is_not_run(planned, kdbench):
     assert done.code == 2
     last = done.err.splitlines()[-1]
     assert last.startswith(f"error: teacher, on digits, is run by process {os.getpid()} on ")
-    assert "give this command again when that has ended" in last
+    assert "try again when that has ended" in last
     assert not list(Path().glob("out/runs/*"))
 
 

@@ -155,6 +155,7 @@ def test_the_installed_script_is_main():
         ("`device` tpu: choose cpu.", "--device tpu: choose cpu."),
         ("give `max_lanes=2` or `precision=bf16`", "give --max-lanes 2 or --amp bf16"),
         ("run `kdbench doctor`, see `weights`", "run `kdbench doctor`, see `weights`"),
+        ("no `model`: `trials` 0, or `anyway=True`", "no `model`: --trials 0, or --anyway"),
     ],
 )
 def test_a_message_names_options_in_place_of_arguments(kdbench, raising, message, shown):

@@ -15,17 +15,16 @@ import pytest
 from rich.console import Console
 
 from kdbench.cli import main
-from kdbench.cli.liveview import picture, view_of
+from kdbench.cli.progress import picture, view_of
 from kdbench.results.store import Store
 from kdbench.runs.claims import Claims
 from kdbench.runs.claims_owner import Owner
-from kdbench.runs.lines import summary
 from kdbench.runs.plan import plan
 from kdbench.runs.progress import PackProgress, WorkerConsole
 from kdbench.runs.provenance import record_of
 from kdbench.runs.request import Request
-from kdbench.runs.status import Manifest, Snapshot, SweepReport, best_of
-from kdbench.runs.sweep_records import weights_of
+from kdbench.runs.settings import RunSettings
+from kdbench.runs.status import Manifest, Snapshot, SweepReport, best_of, summary
 from kdbench.runs.sweep_state import Settled
 
 cells = runpy.run_path(str(Path(__file__).parents[1] / "results" / "samples.py"))["cells"]
@@ -114,7 +113,7 @@ def test_the_plan_has_the_time_of_cells_and_of_teachers_that_are_not_there(place
     assert total() == "about 2 min 00 s, plus training 1 teacher (time unknown)"
     recorded(planned.teacher, planned.teacher.recipe.iterations)
     assert total() == "about 2 min 00 s, plus training 1 teacher about 1 min 00 s"
-    weights = weights_of(place / "out" / "runs", planned.teacher)
+    weights = RunSettings(work_dir=place / "out" / "runs").weights(planned.teacher)
     weights.parent.mkdir(parents=True)
     weights.touch()
     assert total() == "about 2 min 00 s"
@@ -259,7 +258,7 @@ def test_a_failure_of_another_sweep_is_shown_from_another_shell_with_what_runs_n
         ).write(Path("out/runs"))
         with console.stage("plain student, seed 0", 20) as training:
             training.evaluated(7, {"AP50": 0.25})
-            console.show(training)
+            console.publish()
         during = kdbench("status").out
     os.utime(Path("out/runs/sweep-report.json"), (1, 1))
     after = kdbench("status").out

@@ -1,4 +1,4 @@
-"""One bench for the room, and plugins that are made for it."""
+"""A shared bench, and generated plugins."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def written() -> dict[str, tuple[Copy, str]]:
-    """Name -> the copy that has it, and the folder it was written into."""
+    """Name -> the copy with this name, and its folder."""
     return {}
 
 
@@ -37,13 +37,13 @@ def written() -> dict[str, tuple[Copy, str]]:
 def install(
     sites: Path, written: dict[str, tuple[Copy, str]], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Install]:
-    """Makes a copy of the good plugin the only one that is installed."""
+    """Install a copy of the good plugin as the only plugin."""
 
     def put(name: str, copy: Copy) -> None:
         if name not in written:
             written[name] = (copy, write(sites, name, copy))
         first, site = written[name]
-        assert first == copy, f"{name} is the name of another test's copy: one name stays one package"
+        assert first == copy, f"{name} is the name of another test's copy: use a different name"
         monkeypatch.syspath_prepend(site)
         monkeypatch.setenv(ENVIRONMENT, name)
         registry.cache_clear()
@@ -54,7 +54,7 @@ def install(
 
 @pytest.fixture(scope="session")
 def looked_at() -> dict[str, Conformance]:
-    """What was looked at of each made plugin: a later test goes on from there."""
+    """Conformance of each generated plugin, shared by tests so that checks are not repeated."""
     return {}
 
 
@@ -62,7 +62,7 @@ def looked_at() -> dict[str, Conformance]:
 def conformance(
     install: Install, bench: Bench, looked_at: dict[str, Conformance]
 ) -> Callable[[str, Copy], Conformance]:
-    """The promises of a copy of the good plugin, by the name it is installed under."""
+    """Return the conformance of a copy of the good plugin, by its name."""
 
     def made(name: str, copy: Copy) -> Conformance:
         install(name, copy)

@@ -76,8 +76,8 @@ class Copy:
     """A copy of the good plugin.
 
     Attributes:
-        card: Text -> what stands for it in the card's module.
-        method: The same in the method's.
+        card: Text in the card's module -> its replacement.
+        method: Text in the method's module -> its replacement.
     """
 
     card: Mapping[str, str] | None = None
@@ -94,7 +94,7 @@ HIDDEN = """
         if model is not None and "memory" not in dict(model.student.named_buffers()):
             model.student.register_buffer("memory", torch.zeros(1))
 """
-"""A method holds no reference to the student, but python hides nothing from who looks at its callers."""
+"""A method has no reference to the student, but can find it by inspecting its callers' frames."""
 
 BROKEN: Mapping[str, Copy] = {
     "card": Copy({'authors="A. Author"': 'authors=""'}),
@@ -153,7 +153,7 @@ BROKEN: Mapping[str, Copy] = {
         }
     ),
 }
-"""Promise -> a copy that breaks this one."""
+"""Promise -> a copy that breaks this promise."""
 
 MORE: Mapping[str, tuple[str, Copy, str]] = {
     "device": ("device", BROKEN["device"], "plain attributes stay on the CPU: grid"),
@@ -356,11 +356,11 @@ MORE: Mapping[str, tuple[str, Copy, str]] = {
         "when the batch is mirrored left to right",
     ),
 }
-"""What is wrong -> the promise, the copy, and what the report says of it."""
+"""Mistake -> the promise that it breaks, the copy, and a part of the report."""
 
 
 def write(folder: Path, name: str, copy: Copy) -> str:
-    """Install a copy as a distribution of that name below a folder; gives the folder for ``sys.path``."""
+    """Install a copy as a distribution of that name below a folder; return the folder for ``sys.path``."""
     package = name.replace("-", "_")
     site = folder / f"site_{package}"
     info = site / f"{package}-1.0.dist-info"

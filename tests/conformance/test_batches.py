@@ -1,4 +1,4 @@
-"""A batch in another order and a mirrored one, by hand."""
+"""Reordered and mirrored batches, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_images_change_places_with_all_that_is_theirs():
 
 
 def assignment(count, rows, *positive):
-    """Row k has the logits and the label k, and the n-th positive the box n."""
+    """Make an assignment whose row k has logits and label k, and whose n-th positive has box n."""
     values, boxes = torch.arange(float(count)), torch.arange(float(len(positive)))[:, None].expand(-1, 4)
     return Assignment(
         logits=values[:, None],

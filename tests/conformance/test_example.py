@@ -1,4 +1,4 @@
-"""The method that the hooks' documentation shows keeps the promises of the suite."""
+"""The method in the hooks' documentation keeps the promises of the suite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 
 LONG = {"finite", "device", "processes", "pack", "resume"}
-"""Promises whose checks take longest; what `kdbench test-plugin my-package` looks at beside the others."""
+"""Promises whose checks take longest, which only `kdbench test-plugin my-package` checks."""
 
 
 @pytest.fixture

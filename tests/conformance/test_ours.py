@@ -1,4 +1,4 @@
-"""kdbench's own methods keep the promises that they ask of others."""
+"""kdbench's own methods keep the promises of the suite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOME = (
     "odd-sizes",
     "amp",
 )
-"""What other tests do not hold each of them to; all of it is `kdbench test-plugin kdbench`."""
+"""Promises that no other test checks for each method; `kdbench test-plugin kdbench` checks all of them."""
 
 
 def not_kept(bench, method, names):

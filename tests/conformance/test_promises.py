@@ -1,4 +1,4 @@
-"""Each promise, broken in a copy of a good plugin: its own check fails, and no other."""
+"""For each promise, a copy of a good plugin that breaks it fails its check, and no other."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from kdbench.conformance.target import targets
 
 NAMES = [promise.name for promise in PROMISES]
 TRAININGS = ("seed", "zero", "pack", "resume")
-"""Whole trainings: looked at where they are the broken one, and in the second of the tests below."""
+"""Promises whose checks are whole trainings; only checked if they are the broken one, and in a separate test."""
 BATCH = ("parameters", "generator", "order", "mirror")
-"""Looked at on one batch, without a training before it."""
+"""Promises that are checked on one batch, without a training before."""
 ALONE = ("light", "finite", "device", "processes")
-"""Looked at in the good plugin and where they are the broken one, as they take longest."""
+"""Promises whose checks take longest; only checked in the good plugin and if they are the broken one."""
 
 
 def named(what: str) -> str:
@@ -57,7 +57,7 @@ def test_the_good_plugin_keeps_every_promise(conformance):
 
 
 SOONER = {"teacher": "families"}
-"""What is seen in the first training, which ends at it, before the promise is looked at."""
+"""Promises whose violation already ends the first training, before their own check."""
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""What is told, by the command and by pytest, of methods that are good and bad."""
+"""Reports on good and bad methods, by the command and by pytest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ QUICK = ("card", "light", "options", "refusal")
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Only the promises that train nothing."""
+    """Restrict the promises to those that need no training."""
     chosen = {name: promise for name, promise in runner.BY_NAME.items() if name in QUICK}
     monkeypatch.setattr(runner, "BY_NAME", chosen)
 

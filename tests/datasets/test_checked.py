@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kdbench.cards import Dataset
+from kdbench.cards import Dataset, Split
 from kdbench.datasets import checked
 from kdbench.datasets.checked import Checked, keep, known, stamp_of
 
@@ -43,6 +44,23 @@ def test_a_file_that_changed_or_went_is_noticed(kept: Small, file: str) -> None:
 def test_a_file_that_is_new_in_a_folder_is_noticed(kept: Small) -> None:
     (kept[1] / "images" / "z.png").touch()
     assert known(*kept) is None
+
+
+def test_results_beside_a_json_of_all_annotations_change_nothing(
+    boxes: Small, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(checked, "SETTLED", -60.0)
+    folder = boxes[1]
+    content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": []}
+    (folder / "all.json").write_text(json.dumps(content))
+    splits = {name: (Split("", "images", "all.json"),) for name in boxes[0].splits}
+    dataset = replace(boxes[0], format="coco", metric="mAP", image_suffix="", splits=splits)
+    keep(dataset, folder, stamp_of(dataset, folder), FOUND)
+    (folder / "results").mkdir()
+    assert known(dataset, folder) == FOUND
+    (folder / "all.json").touch()
+    assert known(dataset, folder) is None
 
 
 @pytest.mark.parametrize("text", ["no JSON", "[]", '{"files": []}', '{"files": 3, "stamp": ""}'])

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kdbench.cards import Split
-from kdbench.datasets import coco, linked
+from kdbench.datasets import coco, hashed, linked
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.layout import items, missing
 from kdbench.datasets.locate import prepare
 from kdbench.datasets.verify import verify
 from kdbench.errors import UserError
+from kdbench.inline import InlineDataset
 
 SIZE = (40, 30)
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": " cat "}]
@@ -107,6 +108,21 @@ def test_a_file_that_changed_is_read_again(folder):
     assert len(coco.names_of(folder / "test.json")) == 2
 
 
+def test_the_classes_of_a_benchmark_file_are_read_again_only_where_the_json_has_changed(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(hashed, "SETTLED", -60.0)
+    part = {"images": "images", "annotations": "test.json"}
+    declared = InlineDataset(name="own", format="coco", train=part, test=part)
+    assert declared.card(folder).classes == ("cat", "dog")
+    with monkeypatch.context() as reading:
+        reading.setattr(coco, "read", None)
+        assert declared.card(folder).classes == ("cat", "dog")
+    write(folder, changed("categories", name="wolf"))
+    assert declared.card(folder).classes == ("cat", "wolf")
+
+
 def changed(part, **changes):
     """The content with one entry of a part changed."""
     first, *others = CONTENT[part]
@@ -130,6 +146,10 @@ def changed(part, **changes):
             "the bbox of annotation 1 is [0, 0, 5]: give x, y, width and",
         ),
         (changed("annotations", bbox=[0, 0, None, 5]), "the bbox of annotation 1"),
+        (changed("annotations", bbox=[0, 0, 5, 5, None]), "give x, y, width and height"),
+        (changed("annotations", bbox=[0, 0, 10**400, 5]), "the bbox of annotation 1"),
+        (changed("annotations", bbox=[0, float("nan"), 5, 5]), "the bbox of annotation 1"),
+        (changed("annotations", area=-(10**400)), "the area of annotation 1"),
         (changed("annotations", area="large"), "the area of annotation 1 is 'large', no number"),
     ],
 )

@@ -57,6 +57,7 @@ ABSURD = (
     b"inf",
     b"-1",
     b"1e999",
+    b"9" * 400,
     b"9" * 5000,
     b"\0",
     b"\xff\xfe",
@@ -77,6 +78,8 @@ def dataset_of(name: str, folder: Path) -> Dataset:
     (folder / file).parent.mkdir(exist_ok=True)
     (folder / "names.txt").write_text("a\n")
     (folder / "map_det.txt").write_text("n1 1 red cat\n")
+    for part in ("face", "easy", "medium", "hard"):
+        (folder / f"wider_{part}_val.mat").touch()
     for path in ("a.png", "0--Parade/a.jpg"):
         Image.new("RGB", SIZE).save(folder / "images" / path)
     listed = name != "widerface"

@@ -9,6 +9,8 @@ from datasets_support import SIZE, annotation
 from PIL import Image
 
 from kdbench.datasets import ilsvrc_det
+from kdbench.datasets.checked import stamp_of
+from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.ilsvrc import annotation_of
 from kdbench.datasets.layout import items
 from kdbench.datasets.locate import prepare
@@ -51,6 +53,17 @@ def test_annotated_images_are_listed_and_their_classes_named(
     assert found == {"accordion": 2, "baby_bed": 2}
     assert prepare(ilsvrc_det.card, tmp_path, source) == prepare(ilsvrc_det.card, tmp_path, None) == folder
     assert (len(set(ilsvrc_det.CLASSES)), ilsvrc_det.CLASSES[-1]) == (200, "zebra")
+
+
+def test_the_table_of_the_classes_is_part_of_the_content(source: Path, tmp_path: Path) -> None:
+    folder = prepare(ilsvrc_det.card, tmp_path, source)
+    before, stamp = fingerprint(ilsvrc_det.card, folder), stamp_of(ilsvrc_det.card, folder)
+    (source / "ILSVRC/devkit/data/map_det.txt").write_text("n2 1 accordion\nn1 12 baby bed\n")
+    after = stamp_of(ilsvrc_det.card, folder)
+    assert fingerprint(ilsvrc_det.card, folder) != before
+    assert stamp is not None
+    assert after is not None
+    assert stamp.value != after.value
 
 
 def test_boxes_count_from_0(source: Path) -> None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from datasets_support import card
+from PIL import Image
 
+from kdbench.cards import Split
+from kdbench.datasets.fingerprint import fingerprint
+from kdbench.datasets.layout import missing
+from kdbench.datasets.verify import verify
 from kdbench.datasets.widerface import annotation_of, names_of, truth_of
-from kdbench.errors import UserError
 
 TEXT = """\
 0--Parade/0_Parade_marchingband_1_849.jpg
@@ -32,11 +37,27 @@ def test_faces_are_learned_ignored_or_skipped(tmp_path):
     ]
     assert annotation_of(path, none).objects == ()
     assert annotation_of(path, invalid).objects[0].ignored
-    with pytest.raises(UserError, match=r"wider_face_val\.mat is missing: it is in eval_tools\.zip"):
-        truth_of(path, first, ())
-    for part in ("face", "easy", "medium", "hard"):
-        (tmp_path / f"wider_{part}_val.mat").touch()
     assert truth_of(path, first, ()) == str(tmp_path)
+
+
+def test_what_the_evaluation_judges_by_is_asked_for_and_part_of_the_content(tmp_path):
+    splits = {name: (Split("", "images", f"{name}.txt"),) for name in ("train", "test")}
+    fields = {"format": "widerface", "classes": ("face",), "metric": "AP_hard", "image_suffix": ""}
+    dataset = card("detection", splits=splits, **fields)
+    for split, image in (("train", "0--Parade/a.jpg"), ("test", "0--Parade/b.jpg")):
+        (tmp_path / "images" / "0--Parade").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / image)
+        (tmp_path / f"{split}.txt").write_text(f"{image}\n1\n1 2 3 4 0 0 0 0 0 0\n")
+    parts = ("face", "easy", "medium", "hard")
+    assert [str(one) for one in missing(dataset, tmp_path)] == [
+        f"wider_{one}_val.mat: missing" for one in parts
+    ]
+    for part in parts:
+        (tmp_path / f"wider_{part}_val.mat").touch()
+    assert verify(dataset, tmp_path, pixels=False).errors == []
+    before = fingerprint(dataset, tmp_path)
+    (tmp_path / "wider_hard_val.mat").write_bytes(b"others")
+    assert fingerprint(dataset, tmp_path) != before
 
 
 @pytest.mark.parametrize(

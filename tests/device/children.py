@@ -1,4 +1,4 @@
-"""Runs Python in processes of their own, since the pretended device is the accelerator of its whole process."""
+"""Runs Python in separate processes, since the simulated device is the accelerator of its whole process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from kdbench.conformance.children import environment, last_line
 
 SECONDS = 1500
-"""Patience with one process."""
+"""Time limit of one process."""
 
 
 def start(arguments: list[str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
@@ -23,7 +23,7 @@ def start(arguments: list[str], log: Path, **variables: str) -> subprocess.Popen
 
 
 def finish(process: subprocess.Popen[bytes], log: Path) -> str:
-    """Wait for a process that must succeed and give what it printed."""
+    """Wait for a process, which must succeed, and return its output."""
     try:
         code = process.wait(SECONDS)
     finally:
@@ -37,9 +37,9 @@ Findings = dict[tuple[str, str], str]
 
 
 def look_at(methods: list[str], briefly: list[str], scenes: Path, folder: Path) -> Callable[[], Findings]:
-    """Start a process that takes methods through a run on the device, and others through single steps.
+    """Start a process that runs methods on the device, and others for single steps only.
 
-    Call the result to wait for its findings.
+    Call the result to wait for the findings.
     """
     name = methods[0].partition("[")[0]
     told, log = folder / f"{name}.json", folder / f"{name}.log"

@@ -10,7 +10,7 @@ from kdbench.datasets.digits_files import write
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The few drawn scenes of the conformance suite."""
+    """The few generated scenes of the conformance suite."""
     folder = tmp_path_factory.mktemp("device") / "digits"
     write(folder, SCENES, 0)
     return folder

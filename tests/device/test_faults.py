@@ -1,4 +1,4 @@
-"""Faults planted in made-up methods are found on the pretended device, and named."""
+"""Faults planted in generated methods are found on the simulated device, and named."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ FAULTS = {
         "torch.ones(theirs.shape)[theirs > 0]",
     ),
 }
-"""What is planted -> changes of the good method's code, and what the finding names."""
+"""Fault -> changes to the good method's code, and a part of the finding."""
 
 
 @pytest.fixture(scope="module")
 def findings(scenes, tmp_path_factory):
-    """Method -> what is wrong; one process looks at all of them."""
+    """Method -> finding; one process checks all methods."""
     folder = tmp_path_factory.mktemp("faults")
     names = [f"planted-{what}" for what in FAULTS]
     sites = [write(folder, f"planted-{what}", Copy(method=changes)) for what, (changes, _) in FAULTS.items()]

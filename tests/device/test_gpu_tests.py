@@ -1,4 +1,4 @@
-"""The tests for a GPU run here on the CPU, so that they do not fail on a GPU of their own mistakes."""
+"""The tests for a GPU also run on the CPU, so that mistakes in the tests themselves are found without a GPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from children import finish, start
 
 GPU = Path(__file__).parents[1] / "gpu"
 SOME = "not (a_run or a_step or first_losses or resumed) or structured-segmentation"
-"""Each test once: of the methods the one that has an adversary."""
+"""Selects each test once, with the method that has an adversary."""
 
 
 @pytest.mark.slow

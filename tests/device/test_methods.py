@@ -1,6 +1,7 @@
-"""Each method x family on the pretended device: what a GPU run would stumble over shows here.
+"""Each method in each family on the simulated device, which shows errors of a GPU run.
 
-Methods that are touched lightly take single steps in one family, but for one with state, whose run is resumed too.
+Methods in ``tests/lightly.py`` only take single steps in one family, except for one with state, whose run is
+resumed too.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ RUNS = [
 
 @pytest.fixture(scope="module")
 def findings(scenes, tmp_path_factory):
-    """What is wrong with each; two processes at a time."""
+    """Findings for each method; two processes run at a time."""
     names, folder = (
         [card.name for card in METHODS if card.name not in BRIEFLY],
         tmp_path_factory.mktemp("methods"),
     )
     waits = [look_at(names[part::2], BRIEFLY[part::2], scenes, folder) for part in (0, 1)]
-    with ThreadPoolExecutor() as both:  # a process that fails does not leave the other one running
+    with ThreadPoolExecutor() as both:  # if one process fails, the other is still waited for
         parts = [both.submit(wait) for wait in waits]
     return {key: what for part in parts for key, what in part.result().items()}
 
@@ -52,7 +53,7 @@ def test_a_run(findings, run):
 
 @pytest.mark.slow
 def test_the_command_trains_a_staged_teacher_on_it(small_digits, tmp_path):
-    """The teacher, its stage, the plain student and the method, as `kdbench run` does it."""
+    """`kdbench run` trains the teacher, its stage, the plain student and the method."""
     log = tmp_path / "log"
     command = [
         "-m",

@@ -1,4 +1,4 @@
-"""The pretended device: what it refuses as CUDA does, what it allows, and what it counts."""
+"""The simulated device: what it refuses like CUDA, what it allows, and what it counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the sum of several methods computes, on made-up methods."""
+"""Sums of several methods, with fake methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPES = Shapes({}, {}, 2, (4, 4))
 
 
 class Drawn(Method[Any]):
-    """One parameter and one random number."""
+    """A method with one parameter, which draws one random number."""
 
     captures = ("neck",)
 

@@ -1,4 +1,4 @@
-"""Which of a student's levels each map of a feature teacher is compared with."""
+"""The choice of the student's level for each map of a feature teacher."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def maps(*sizes):
         ((32, 16, 8, 4, 2), (32, 16, 8), [0, 1, 2]),
         ((32, 16, 8, 4, 2), (16, 8, 4), [1, 2, 3]),
         ((32, 16, 8), (29, 15, 7), [0, 1, 2]),  # a patch of 9 pixels where the student's stride is 8
-        ((32, 8), (16,), [0]),  # equally near: the finer one
-        ((32,), (8,), [0]),  # a segmenter's one map at stride 8
+        ((32, 8), (16,), [0]),  # equally near: the finer level is chosen
+        ((32,), (8,), [0]),  # a segmenter's only map, at stride 8
     ],
 )
 def test_the_nearest_in_stride(student, teacher, levels):

@@ -1,4 +1,4 @@
-"""The fused mean square has the bits of the one that is written out."""
+"""The fused mean square is bitwise equal to the one computed in steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cells of a padded batch that see an image, and means over them alone."""
+"""The cells of a padded batch that cover an image, and means over these cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisers and rows over the processes of a distributed run: k processes of n images are one of k n."""
+"""Normalisers and rows in a distributed run: k processes with n images equal one process with k n images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def masked_loss(student: Tensor, teacher: Tensor, sizes: tuple[tuple[int, int], 
 
 
 def seen() -> dict[str, object]:
-    """What one of the two processes sees: it has one of the two images."""
+    """Return the values in one of two processes, each of which has one of two images."""
     rank = distributed.get_rank()
     student, teacher = maps()
     loss = masked_loss(student[rank : rank + 1], teacher[rank : rank + 1], SIZES[rank : rank + 1])

@@ -1,4 +1,4 @@
-"""Which of the teacher's queries answers to which of the student's."""
+"""Matching of the teacher's queries to the student's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kdbench.distill.randomness import generator
 
 
 def drawn(queries: int, classes: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits and boxes of two images."""
+    """Return random logits and boxes of two images."""
     draws = generator("cpu", seed)
     logits = torch.randn(2, queries, classes, generator=draws)
     return logits, 0.1 + 0.8 * torch.rand(2, queries, 4, generator=draws)
@@ -34,7 +34,7 @@ def test_a_teacher_with_more_queries_keeps_the_nearest_ones():
 
 
 def test_the_sum_of_the_costs_is_the_smallest():
-    """Over all orders of four queries, with the costs of DETR by hand."""
+    """Compare with all orders of four queries, with DETR's costs computed by hand."""
     from torchvision.ops import box_convert, generalized_box_iou
 
     (ours, our_boxes), (theirs, their_boxes) = drawn(4), drawn(4, seed=1)

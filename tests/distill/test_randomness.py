@@ -11,7 +11,7 @@ from kdbench.distill.randomness import reseed, seed_of, seeded
 
 
 def draws():
-    """One number of each generator."""
+    """Draw one number from each generator."""
     return random.random(), float(np.random.rand()), float(torch.rand(()))
 
 

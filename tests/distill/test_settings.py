@@ -1,4 +1,4 @@
-"""Settings of the process that a block changes are noted and put back."""
+"""Changes to settings of the process are recorded and undone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CUDNN, MKLDNN = torch.backends.cudnn, torch.backends.mkldnn
 
 
 def tf32():
-    """The third way to allow it."""
+    """Allow TF32 in a third way."""
     torch.backends.cuda.matmul.fp32_precision = "tf32"
 
 

@@ -1,4 +1,4 @@
-"""Lanes take turns: the furthest behind first, each on its own, however the others end."""
+"""Lanes take turns: the furthest behind runs first, and each ends independently of the others."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_lanes_that_have_no_room_do_not_begin(room, ended):
 
     bodies = {name: lane(turns, seen, name, range(3)) for name in "abc"}
     results = turns.run(bodies, room=free)
-    assert asked == [[(0, "a")]]  # after a whole step of the first lane alone
+    assert asked == [[(0, "a")]]  # after a whole step of only the first lane
     assert [name for name, result in results.items() if result == name] == list("abc")[:ended]
     assert all(isinstance(result, Stopped) for result in list(results.values())[ended:])
     assert {name for _, name in seen} == set(list("abc")[:ended])

@@ -1,4 +1,4 @@
-"""The guide's pages, and what of them can be run."""
+"""The guide's pages, and the blocks of them that can be run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ GUIDE = ROOT / "docs" / "guide"
 FENCE = re.compile(r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^```$', re.S | re.M)
 NOT_RUN = "text"
 PIP = ("--no-index", "--no-deps", "--no-build-isolation")
-"""What keeps the pip of an :class:`Environment` off the network: kdbench is there already."""
+"""Settings that keep pip of an :class:`Environment` off the network; kdbench is already installed."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: a command line, or a file where the language is another and there is a title."""
+    """A fenced block: command lines or, in another language and with a title, a file."""
 
     language: str
     title: str | None
@@ -26,22 +26,22 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
-    """What a reader does, in order: commands to run and files to write.
+    """Return the blocks that a reader executes, in order: commands to run and files to write.
 
-    A block with a title that is not a file's name is not for everybody, and a text block is for the eyes.
+    Blocks with a title that is no file name are optional, and text blocks are only for reading; both are left out.
     """
     text = (GUIDE / page).read_text(encoding="utf-8")
     found = [Block(match["language"], match["title"], match["code"]) for match in FENCE.finditer(text)]
-    assert len(found) * 2 == len(re.findall("^```", text, re.M)), "a block that is not understood"
+    assert len(found) * 2 == len(re.findall("^```", text, re.M)), "a block cannot be parsed"
     kept = [block for block in found if block.language != NOT_RUN]
     return [block for block in kept if not block.title or Path(block.title).suffix]
 
 
 class Environment:
-    """A virtual environment in an empty folder, which sees all that is installed for this Python.
+    """A virtual environment in an empty folder, which includes all packages of this Python.
 
     Args:
-        folder: Where the environment goes, beside the reader's folder.
+        folder: Parent folder of the environment and the reader's folder.
         variables: Environment variables.
     """
 
@@ -67,20 +67,20 @@ class Environment:
         program.chmod(0o755)
 
     def follow(self, page: str) -> list[str]:
-        """Do what a page says. Returns what each block of commands printed."""
+        """Execute a page, and return the output of each block of commands."""
         printed = []
         for block in blocks(page):
             if block.language == "sh":
                 printed.append(self.run(block.code))
             else:
-                assert block.title, f"a {block.language} block of {page} does not say which file it is"
+                assert block.title, f"a {block.language} block of {page} has no file name as its title"
                 file = self.home / block.title
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(block.code, encoding="utf-8")
         return printed
 
     def run(self, commands: str) -> str:
-        """Run command lines in the reader's folder; what they print. Fails where one fails."""
+        """Run command lines in the reader's folder, all of which must succeed, and return their output."""
         done = subprocess.run(
             ["sh", "-e", "-c", commands], cwd=self.home, env=self._variables, capture_output=True, text=True
         )

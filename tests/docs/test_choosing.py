@@ -5,8 +5,6 @@ import importlib.util
 import pytest
 from results.samples import cell, cells, teacher
 
-from kdbench.results.papers import family_of
-
 from .pages import ROOT
 
 PAIRS = {"tiny-gfl": "dense", "tiny-rcnn": "two-stage"}
@@ -21,7 +19,7 @@ def choosing():
 
 
 def board(pair, gains, **more):
-    """A ranking of methods with these gains, three seeds each."""
+    """Return a ranking of methods with these gains, three seeds each."""
     more = {"pair": pair, "described": {"family": PAIRS[pair]}, **more}
     made = [*cells("none", {0: 0.5, 1: 0.52, 2: 0.51}, **more), teacher()]
     for name, (gain, noise) in gains.items():
@@ -31,7 +29,7 @@ def board(pair, gains, **more):
 
 
 def part(text, title):
-    """The part of the page below a heading."""
+    """Return the part of the page below a heading."""
     return text.partition(f"## {title}")[2].partition("\n## ")[0]
 
 
@@ -88,5 +86,5 @@ def test_without_records_the_papers_remain(choosing):
         ("toy net half width", "mAP", None),
     ],
 )
-def test_the_family_of_a_published_student(student, metric, family):
-    assert family_of({"student": student, "metric": metric}) == family
+def test_the_family_of_a_published_student(choosing, student, metric, family):
+    assert choosing.family_of({"student": student, "metric": metric}) == family

@@ -1,4 +1,4 @@
-"""Who follows a page of the guide word for word gets where it says."""
+"""Following a page of the guide word for word gives the promised results."""
 
 import contextlib
 import itertools
@@ -25,13 +25,13 @@ PASSED = "kdbench conformance: "
 
 @pytest.fixture
 def environment(tmp_path):
-    """An empty folder and an environment of its own; of kdbench's settings none but the threads is left."""
+    """A new virtual environment and an empty folder, without kdbench's environment variables."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith("KDBENCH_")}
     return Environment(tmp_path, {"OMP_NUM_THREADS": "1", **variables})
 
 
 def photos(folder, counts):
-    """Grey rectangles, a folder and a COCO json for each split."""
+    """Write images of grey rectangles, with a folder and a COCO json for each split."""
     number = 0
     for split, count in counts.items():
         (folder / split).mkdir(parents=True)
@@ -83,7 +83,7 @@ def test_bring_data_and_a_pair(environment):
 
 @pytest.mark.slow
 def test_the_notebook_runs(tmp_path, small_digits):
-    """The blocks of python.md, one after the other, in a folder with the committed records."""
+    """Run the blocks of python.md one after the other, in a folder with the committed records."""
     (tmp_path / "results").symlink_to(ROOT / "results")
     cells = [block.code for block in blocks("python.md")]
     variables = {**os.environ, "KDBENCH_DATA": str(small_digits), "OMP_NUM_THREADS": "1"}
@@ -97,6 +97,8 @@ def test_the_notebook_runs(tmp_path, small_digits):
     assert sorted(swept) == sorted(
         [name, seed] for name in ("none", "mimic", "hinton[temperature=4]") for seed in "01"
     )
+    assert re.fullmatch(r"hinton\S* AP50 0\.\d{3}, plain student 0\.\d{3}", lines[7])
+    assert lines[8] == "agrees identical in every metric"
     assert any(re.search(r"digits-gfl +hinton ", line) for line in lines)
     assert any(line.startswith("none mimic [") for line in lines)
     assert lines[-1].startswith("`device` tpu: use cpu or")
@@ -116,7 +118,7 @@ def test_the_benchmark_file_is_one():
 
 @pytest.mark.parametrize("page", sorted(path.name for path in GUIDE.glob("*.md")))
 def test_every_command_is_understood(page, tmp_path, monkeypatch):
-    """Also those that no test runs: their names, options and arguments; a sentence may leave arguments out."""
+    """Check names, options and arguments of all commands, even of those not run; sentences may omit arguments."""
     monkeypatch.chdir(tmp_path)
     for block in blocks(page):
         if block.title and block.language != "sh":
@@ -141,7 +143,7 @@ def test_a_command_that_is_not_understood_is_found():
 
 
 def understand(words, group=cli, parent=None):
-    """Have click parse a command without running it, after the options of all commands."""
+    """Let click parse a command without running it, after removing the options of the group."""
     words = list(itertools.dropwhile(lambda word: word.startswith("-"), words))
     if not words:
         return

@@ -1,4 +1,4 @@
-"""The site of the guide: built strictly, whole, and asking nobody else for anything."""
+"""The site of the guide: it builds in strict mode, is complete, and loads nothing from elsewhere."""
 
 import contextlib
 import functools
@@ -26,15 +26,15 @@ LOADED = {
     "video": "src",
     "object": "data",
 }
-"""Tag -> the attribute of what a browser fetches by itself."""
+"""Tag -> attribute with a URL that a browser fetches automatically."""
 NOT_FETCHED = {"canonical", "next", "prev", "author", "license"}
 SOURCES = ("docs", "zensical.toml")
 SEARCH = "return [...document.querySelectorAll('*')].find(element => element.shadowRoot)"
-"""Finds the dialog of the search, once it is open."""
+"""Script that finds the open search dialog."""
 
 
 def build(folder):
-    """The two commands of the docs environment; the second one's result."""
+    """Run the two commands of the docs environment, and return the result of the second."""
     subprocess.run([sys.executable, folder / "docs" / "generate.py"], check=True)
     return zensical(folder)
 
@@ -46,7 +46,7 @@ def zensical(folder):
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """A copy of what the site is built from."""
+    """A copy of the sources of the site."""
     folder = tmp_path_factory.mktemp("checkout")
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("generated", "__pycache__"))
     shutil.copy(ROOT / "zensical.toml", folder)
@@ -62,7 +62,7 @@ def site(sources):
 
 
 class Page(HTMLParser):
-    """What a page links to, what it loads, and its anchors."""
+    """Parser of a page that collects its links, resources and anchors."""
 
     def __init__(self, file):
         super().__init__()
@@ -133,7 +133,7 @@ def test_the_reference_has_what_the_docstrings_have(pages, site):
 
 @contextlib.contextmanager
 def served(folder):
-    """The folder's address on this machine."""
+    """Serve a folder on this machine, and return its address."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

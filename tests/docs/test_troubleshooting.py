@@ -1,4 +1,4 @@
-"""The page on errors quotes the program's own words and options."""
+"""The troubleshooting page quotes messages and options that exist in the program."""
 
 import re
 
@@ -13,7 +13,7 @@ QUOTES = re.findall(r"^\| `([^`]+)` \|", PAGE, re.M) + re.findall(r"^`(done with
 
 
 def words_of(text: str) -> str:
-    """Text without what line breaks and f-strings put between its words."""
+    """Return source text with line breaks and joins of f-strings between words removed."""
     return " ".join(re.sub(r'"\s*\n\s*f?"', "", text).split())
 
 

@@ -1,4 +1,4 @@
-"""Stands in for ``pynvml``: what its GPUs say follows from the workers that a test says are on them."""
+"""Fake of ``pynvml``, whose GPUs report the load of the workers that a test puts on them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class FakeNvml(ModuleType):
     """GPUs of 80 GiB, of which others use 1 GiB.
 
     Args:
-        gpus: How many there are.
-        busy: Utilisation by one worker, percent.
-        memory: Bytes that a worker takes.
+        gpus: Number of GPUs.
+        busy: Utilisation by one worker, in percent.
+        memory: Memory of a worker, in bytes.
     """
 
     def __init__(self, gpus: int = 1, busy: int = 25, memory: int = 10 * GIB) -> None:

@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine, from Debian's packages, with everything it writes in one folder."""
+"""A one-node Slurm cluster on this machine, from Debian's packages, which writes into a single folder."""
 
 from __future__ import annotations
 
@@ -47,19 +47,19 @@ PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF
 
 
 def absent() -> list[str]:
-    """The programs that are not installed."""
+    """Return the programs that are not installed."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     return [name for name in PROGRAMS if shutil.which(name, path=path) is None]
 
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[None]:
-    """Slurm with two cores, something that passes for a GPU, and the partitions ``low`` and ``high``.
+    """Run Slurm with two cores, a fake GPU, and the partitions ``low`` and ``high``.
 
     Jobs of ``high`` preempt those of ``low``.
 
     Raises:
-        RuntimeError: If it does not come up, with what its logs say.
+        RuntimeError: If it does not start; the message has its logs.
     """
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)

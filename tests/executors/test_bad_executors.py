@@ -1,4 +1,4 @@
-"""An executor of a plugin that misbehaves is blamed by name, and what was done before is kept."""
+"""A plugin's executor that misbehaves is named in the error, and earlier results are kept."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ IDLE = [sys.executable, "-c", "import time; time.sleep(100)"]
 
 @pytest.fixture
 def theirs(add_plugin, monkeypatch):
-    """The executor that misbehaves like that; it is made as a sweep makes it."""
+    """Return a function that makes an executor with a given misbehaviour, as a sweep would."""
 
     def make(how: str = "", target: str = "their_kd:Theirs"):
         add_plugin("their-kd", SOURCE.replace("TARGET", target), version="1.5")
@@ -161,7 +161,7 @@ def test_what_it_does_wrong_is_blamed(theirs, tmp_path, how, told):
 
 
 def use(executor, log):
-    """Every call once, and a second worker."""
+    """Call every function once, and submit a second worker."""
     for _ in range(2):
         handle = executor.submit(IDLE, executor.resources, log)
     executor.wait(0.1)
@@ -193,7 +193,7 @@ def test_a_command_tells_it_in_one_line(theirs, tmp_path, small_digits, monkeypa
 
 @pytest.mark.parametrize("how", ["wait", "cancel"])
 def test_the_store_is_whole_and_another_executor_goes_on(theirs, tmp_path, small_digits, how):
-    """It fails while a worker is at work: that one is asked to end, and the sweep ends with what came first."""
+    """The executor fails while a worker runs: the worker must stop, and the sweep ends with the first error."""
     executor, view = theirs(), Told()
     sweep = sweep_of(tmp_path, small_digits, executor, view, mode="gate", methods=("hinton",), seeds=1)
 

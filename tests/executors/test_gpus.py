@@ -1,4 +1,4 @@
-"""How many workers share a GPU."""
+"""The number of workers that share a GPU."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ def test_a_fuller_gpu_has_no_more_room(gpu, busy, used):
 
 @pytest.fixture
 def nvml(monkeypatch):
-    """Make a fake NVML, whose samples are taken as often as they are asked for."""
+    """Install a fake NVML, which is sampled at each request."""
 
     def make(**more):
         fake = FakeNvml(**more)
         monkeypatch.setitem(sys.modules, "pynvml", fake)
-        monkeypatch.setattr(gpus, "EVERY", 0.0)
+        monkeypatch.setattr(gpus, "SAMPLE_EVERY", 0.0)
         return fake
 
     return make
 
 
 def grown(shared: Gpus, fake: FakeNvml, looks: int = 10 * WINDOW) -> list[str]:
-    """Start what there is room for while time passes; returns the GPUs of the workers."""
+    """Start workers for which there is room while time passes; return the GPUs of the workers."""
     started = []
     for _ in range(looks):
         shared.look()
@@ -82,7 +82,7 @@ def grown(shared: Gpus, fake: FakeNvml, looks: int = 10 * WINDOW) -> list[str]:
         (95, 10, 16, 1),
         (25, 30, 16, 2),  # a third would need 1.25 x 30 GiB
         (25, 60, 16, 1),
-        (25, 10, 7, 3),  # two cores a worker
+        (25, 10, 7, 3),  # two cores per worker
         (25, 10, 1, 1),
     ],
 )
@@ -96,9 +96,9 @@ def test_the_second_begins_when_the_first_one_has_been_seen_to_train(nvml):
     fake = nvml()
     shared = Gpus(["0"], None, 16)
     assert grown(shared, fake, 1) == ["0"]
-    fake.memory = 0  # it imports
+    fake.memory = 0  # the worker is importing
     assert grown(shared, fake, WINDOW // 2) == []
-    fake.memory = 10 * GIB  # it trains
+    fake.memory = 10 * GIB  # the worker is training
     assert grown(shared, fake, WINDOW - 1) == []
     assert grown(shared, fake, 1) == ["0"]
 

@@ -9,7 +9,7 @@ from kdbench.runs.cells import loading_processes
 
 @pytest.fixture
 def resources(monkeypatch):
-    """What a worker gets of eight cores, for a number of slots and a value of OMP_NUM_THREADS."""
+    """Return a worker's resources on eight cores, for a number of slots and a value of OMP_NUM_THREADS."""
 
     def of(slots, said=None):
         monkeypatch.setattr(local, "cores", lambda: 8)
@@ -31,7 +31,7 @@ def test_the_cores_are_shared_out(resources, slots, expected):
 
 @pytest.mark.parametrize(("said", "cores"), [("1", 1), ("3", 3), ("", 4), ("many", 4), ("0", 4), ("2,1", 4)])
 def test_the_user_may_choose_the_threads(resources, said, cores):
-    """One thread or two make results of two machine classes."""
+    """One thread and two threads give results of different classes of machine."""
     assert resources(2, said)[1].cores == cores
 
 

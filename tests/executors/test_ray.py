@@ -1,4 +1,4 @@
-"""Sweeps of pretended trainings on a real Ray cluster of several nodes on this machine."""
+"""Sweeps of fake trainings on a real Ray cluster of several nodes on this machine."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def made():
 
 @pytest.fixture
 def cluster(made):
-    """A head without cores and two nodes with one core each, of which one says that it has a GPU."""
+    """A head without cores and two nodes with one core each, one of which claims to have a GPU."""
     while len(made.worker_nodes) < 2:
         gpus = [node._ray_params.num_gpus for node in made.worker_nodes]
         made.add_node(num_cpus=1, num_gpus=0 if 1 in gpus else 1)
@@ -68,7 +68,7 @@ def cluster(made):
 
 @pytest.fixture
 def shared_gpu(made):
-    """The address of the cluster while its only node with cores has six of them and says that it has a GPU."""
+    """Address of the cluster, whose only node with cores has six of them and claims to have a GPU."""
     for node in list(made.worker_nodes):
         made.remove_node(node)
     node = made.add_node(num_cpus=6, num_gpus=1)
@@ -215,7 +215,7 @@ def stop(folder: Path) -> None:
 
 
 def kill_a_node(cluster, folder: Path) -> None:
-    """Kill the node of a worker that has got up again, then let all trainings come to their ends."""
+    """Kill the node of a worker that has been restarted, then let all trainings finish."""
     old = {told.owner.token for told in progress_in(folder)}
     wait_for(lambda: [told for told in progress_in(folder) if told.training and told.owner.token not in old])
     (told,) = [told for told in progress_in(folder) if told.owner.token not in old]
@@ -227,5 +227,5 @@ def kill_a_node(cluster, folder: Path) -> None:
 
 
 def progress_in(folder: Path) -> list[worker_progress.PackProgress]:
-    found = [worker_progress.read(place) for place in (folder / "runs" / "packs").glob("*")]
+    found = [worker_progress.read_progress(place) for place in (folder / "runs" / "packs").glob("*")]
     return [told for told in found if told is not None]

@@ -1,4 +1,4 @@
-"""Sweeps of pretended trainings on a real Slurm, started on this machine."""
+"""Sweeps of fake trainings on a real Slurm, started on this machine."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture
 def executor(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("kdbench.executors.slurm.EVERY", 0.3)
+    monkeypatch.setattr("kdbench.executors.slurm.QUERY_EVERY", 0.3)
     made = executor_of(f"slurm[partition=low,time=10,folder={tmp_path}/slurm]", 2, "cpu")
     yield made
     made.close()
@@ -227,7 +227,7 @@ def test_stopped_by_ctrl_c_and_gone_on_with_while_jobs_are_preempted(
     assert sweep.run()
     preempting.join()
     assert not sweep.failures
-    assert len(view.lines) == 1, "a job that is queued again is no death of a worker"
+    assert len(view.lines) == 1, "a requeued job does not count as the death of a worker"
     assert results(tmp_path) == local_records
     assert set(begun(tmp_path).values()) == {1}
     assert not claims_left(tmp_path)
@@ -239,7 +239,7 @@ def stop(folder: Path) -> None:
 
 
 def preempt(folder: Path) -> None:
-    """When the first job trains again, take the node for a moment; then let all trainings come to their ends."""
+    """When the first job trains again, occupy the node for a moment; then let all trainings finish."""
     trained = (folder / "log").read_text()
     wait_for(lambda: (folder / "log").read_text() != trained)
     (job,) = job_ids()

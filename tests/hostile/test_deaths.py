@@ -9,8 +9,9 @@ import session_lab
 from sweep_support import Told, pretend, sweep_of
 
 from kdbench.executors.base import Ended, Executor, Resources
-from kdbench.runs import packs_file, worker
+from kdbench.runs import worker
 from kdbench.runs.claims_owner import Owner
+from kdbench.runs.packs import read_pack
 from kdbench.runs.progress import PackProgress, WorkerConsole
 from kdbench.specs import TeacherSpec
 
@@ -32,7 +33,7 @@ class Here(Executor):
         self.ended: list[Ended] = []
 
     def submit(self, command, resources, log: Path) -> str:
-        pack = packs_file.read(Path(command[-1]))
+        pack = read_pack(Path(command[-1]))
         self.workers.append([request.method for request in pack.requests])
         dies = "hinton" in self.workers[-1] and self.deaths > 0
         self.deaths -= dies
@@ -40,7 +41,7 @@ class Here(Executor):
             self.train(pack, teachers_only=dies)
         if self.where != "import":
             told = PackProgress(pack=pack.name, title=pack.title, cells={}, owner=Owner.here())
-            WorkerConsole(pack.folder, told).tell(training=self.where, ended=not dies)
+            WorkerConsole(pack.folder, told).publish(training=self.where, ended=not dies)
         self.ended.append(Ended.process(str(len(self.workers)), self.how if dies else 0))
         return self.ended[-1].handle
 
@@ -50,14 +51,14 @@ class Here(Executor):
             plans = [plan for plan in plans if plan.teacher][:1]
         with pytest.MonkeyPatch.context() as patch:
             if teachers_only:
-                patch.setattr("sweep_support.is_there", self.only_teachers(pack.settings))
+                patch.setattr("sweep_support.is_made", self.only_teachers(pack.settings))
             pretend(plans, pack.settings, console=Pretended(), mode="")
 
     @staticmethod
     def only_teachers(settings):
-        from kdbench.runs.sweep_records import is_there
+        from kdbench.runs.made import is_made
 
-        return lambda _settings, spec: not isinstance(spec, TeacherSpec) or is_there(settings, spec)
+        return lambda _settings, spec: not isinstance(spec, TeacherSpec) or is_made(settings, spec)
 
     def wait(self, timeout: float) -> list[Ended]:
         found, self.ended = self.ended, []

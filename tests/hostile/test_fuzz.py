@@ -26,8 +26,8 @@ from kdbench.errors import UserError
 from kdbench.plugins import registry
 from kdbench.results.contributed import add, check
 from kdbench.results.store import Store
-from kdbench.runs import packs_file
-from kdbench.runs.progress import read as read_progress
+from kdbench.runs.packs import read_pack
+from kdbench.runs.progress import read_progress
 from kdbench.runs.request import Request, overridden
 from kdbench.runs.status import Manifest, SweepReport
 from kdbench.selectors import canonical, method_of
@@ -253,7 +253,7 @@ def test_files_between_a_sweep_and_its_workers(tmp_path, content):
         (tmp_path / name).write_bytes(content)
     Manifest.read(tmp_path), SweepReport.read(tmp_path), read_progress(tmp_path)
     with pytest.raises(UserError):
-        packs_file.read(tmp_path / "pack.json")
+        read_pack(tmp_path / "pack.json")
 
 
 @quick

@@ -127,7 +127,7 @@ def test_a_session_says_so_in_one_line(lab, monkeypatch):
     (folder / "iter_9.pth").touch()
     lab.run("none")
     assert (
-        f"1 of 1: plain student, seed 0 begins again: no checkpoint in {folder} can be read" in lab.told.lines
+        f"1 of 1: plain student, seed 0 starts again: no checkpoint in {folder} can be read" in lab.told.lines
     )
     assert any(line.startswith("checkpoint left out: ") for line in lab.told.lines)
 

@@ -1,4 +1,4 @@
-"""The values that official evaluations gave."""
+"""Values computed by the official evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def oracles(shared_data: Path) -> Path:
-    """Folder of golden values: a folder each for caltech, kitti and widerface."""
+    """Folder of reference values, with one folder each for caltech, kitti and widerface."""
     folder = shared_data / "oracles"
     if not folder.is_dir():
         lacking.skip("data", "no oracles in the folder that KDBENCH_TEST_DATA names")

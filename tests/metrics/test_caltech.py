@@ -28,7 +28,7 @@ def share(box, other, ignored):
 
 
 def toolbox(truth, detections, frames, overlap):
-    """evalRes and compRoc of bbGt.m, a line for a line."""
+    """Follow evalRes and compRoc of bbGt.m line by line."""
     pooled = []
     for frame in sorted({row[0] for row in detections}):
         boxes = sorted((row[1:] for row in truth if row[0] == frame), key=lambda row: row[4])
@@ -81,7 +81,7 @@ def test_all_found_without_a_mistake_is_the_floor():
 
 
 def test_one_of_two_found_and_a_mistake_in_ten_frames():
-    """The false positive, of higher score, is allowed from 0.1 a frame on: five of the nine references."""
+    """The false positive, with a higher score, is allowed from 0.1 per frame on: five of the nine references."""
     found = [(0, *FAR, 0.9), (0, *TALL, 0.8)]
     truth = [(0, *TALL, 0), (3, *TALL, 0)]
     assert log_average_miss_rate(truth, found, frames=10) == pytest.approx(math.exp(math.log(0.5) * 5 / 9))
@@ -94,7 +94,7 @@ def test_detections_in_an_ignored_region_and_low_ones_count_nowhere():
 
 
 def test_of_two_targets_overlapped_equally_the_last_is_taken():
-    """So the second detection, which overlaps the first target alone, is right."""
+    """The second detection, which overlaps only the first target, is therefore correct."""
     truth = [(0, 0, 0, 40, 40, 0), (0, 20, 0, 40, 40, 0)]
     found = [(0, 10, 0, 40, 40, 0.9), (0, 0, 0, 35, 40, 0.8)]
     assert log_average_miss_rate(truth, found, frames=1) == pytest.approx(1e-10)

@@ -52,7 +52,7 @@ def test_it_follows_the_development_kit(seed):
 
 
 def test_a_small_box_is_easier_to_match():
-    """10 x 10: 100 / 400 of the union are enough; 100 x 100: a half."""
+    """An IoU of 100 / 400 suffices for 10 x 10 pixels; 100 x 100 pixels need a half."""
     small = [(0, 0, 0, 9, 9)]
     assert ilsvrc_ap(small, [(0, 0, 0, 19, 19, 0.9)]) == 1.0
     assert ilsvrc_ap(small, [(0, 0, 0, 20, 19, 0.9)]) == 0.0

@@ -16,6 +16,31 @@ def test_one_wrong_pixel_by_hand():
     assert found == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+def test_random_masks_pixel_by_pixel(seed, dtype):
+    rng = np.random.default_rng(seed)
+    shapes = [(5, 7), (1, 1), (6, 3)]
+    truth = [rng.choice([0, 1, 2, 4, 255], shape).astype(dtype) for shape in shapes]
+    found = [rng.choice([0, 1, 2, 3, 4, 200], shape).astype(dtype) for shape in shapes]
+    whole = (np.concatenate([mask.ravel() for mask in masks]).tolist() for masks in (truth, found))
+    pixels = [(t, p) for t, p in zip(*whole, strict=True) if t != 255]
+    shares = {}
+    for index in range(6):
+        both = sum(t == p == index for t, p in pixels)
+        either = sum(index in (t, p) for t, p in pixels)
+        shares |= {f"IoU/{index}": both / either} if either else {}
+    expected = {
+        "mIoU": sum(shares.values()) / len(shares),
+        "pixel_accuracy": sum(t == p for t, p in pixels) / len(pixels),
+        **shares,
+    }
+    assert "IoU/5" not in shares
+    assert iou(truth, found, classes=np.int64(6)) == pytest.approx(expected)
+    with_absent = iou(truth, found, classes=6, absent=0)
+    assert with_absent["mIoU"] == pytest.approx(sum(shares.values()) / 6)
+
+
 def test_the_pixels_of_all_images_are_one_set():
     truth, found = (
         [np.zeros((2, 3), np.uint8), np.ones(4, int)],

@@ -44,9 +44,131 @@ def line(kind, x1, y1, x2, y2, *, score=None, occlusion=0, truncation=0):
 CAR, FAR, WRONG = (0, 0, 100, 50), (200, 0, 300, 50), (400, 0, 500, 50)
 
 
+def share(box, other, whole):
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    own, its = ((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
+    return width * height / (own if whole else own + its - width * height)
+
+
+def states(labels, found, name, limits):
+    """Of each box and detection: 0 where it counts, 1 where it is ignored, -1 where it takes no part."""
+    height, occlusion, truncation = limits
+    neighbour = {"Car": "Van", "Pedestrian": "Person_sitting"}.get(name)
+    boxes = []
+    for kind, box, occluded, truncated in labels:
+        beyond = box[3] - box[1] < height or occluded > occlusion or truncated > truncation
+        boxes.append((1 if beyond else 0) if kind == name else (1 if kind == neighbour else -1))
+    small = [int(abs(box[3] - box[1])) < height for _, box, _ in found]
+    return boxes, [
+        1 if low else (0 if kind == name else -1) for low, (kind, *_) in zip(small, found, strict=True)
+    ]
+
+
+def first_pass(labels, found, kinds, least):
+    """Scores of the valid pairs: each box takes the detection of the highest score."""
+    taken, scores = set(), []
+    for box, state in zip(labels, kinds[0], strict=True):
+        best = None
+        for at, one in enumerate(found):
+            if state == -1 or kinds[1][at] == -1 or at in taken or share(one[1], box[1], False) <= least:
+                continue
+            if best is None or one[2] > found[best][2]:
+                best = at
+        if best is not None:
+            taken.add(best)
+            scores += [found[best][2]] if state == 0 and kinds[1][best] == 0 else []
+    return scores
+
+
+def second_pass(labels, found, kinds, least, threshold):
+    """True and false positives: each box takes the detection that overlaps it most, ignored ones last."""
+    taken, true = set(), 0
+    for box, state in zip(labels, kinds[0], strict=True):
+        best, most, ignored = None, 0.0, False
+        for at, one in enumerate(found):
+            if state == -1 or kinds[1][at] == -1 or at in taken or one[2] < threshold:
+                continue
+            shared = share(one[1], box[1], False)
+            if shared > least and (shared > most or ignored) and kinds[1][at] == 0:
+                best, most, ignored = at, shared, False
+            elif shared > least and best is None and kinds[1][at] == 1:
+                best, ignored = at, True
+        if best is not None:
+            taken.add(best)
+            true += state == 0 and kinds[1][best] == 0
+    wrong = {
+        at for at, one in enumerate(found) if at not in taken and kinds[1][at] == 0 and one[2] >= threshold
+    }
+    regions = [box for kind, box, *_ in labels if kind == "DontCare"]
+    return true, sum(all(share(found[at][1], box, True) <= least for box in regions) for at in wrong)
+
+
+def by_the_book(frames, name, limits):
+    """AP11 and AP40 of a level, step by step."""
+    least = 0.7 if name == "Car" else 0.5
+    kinds = [states(*frame, name, limits) for frame in frames]
+    total = sum(each[0].count(0) for each in kinds)
+    scores = sorted(
+        (one for frame, each in zip(frames, kinds, strict=True) for one in first_pass(*frame, each, least)),
+        reverse=True,
+    )
+    thresholds, recall = [], 0.0
+    for at, score in enumerate(scores):
+        if (at + 2) / total - recall < recall - (at + 1) / total and at < len(scores) - 1:
+            continue
+        thresholds.append(score)
+        recall += 1 / 40
+    slots = [0.0] * 41
+    for slot, threshold in enumerate(thresholds):
+        pairs = [
+            second_pass(*frame, each, least, threshold) for frame, each in zip(frames, kinds, strict=True)
+        ]
+        true, false = (sum(column) for column in zip(*pairs, strict=True))
+        slots[slot] = true / (true + false) if true + false else 0.0
+    slots = [max(slots[at:]) for at in range(41)]
+    return sum(slots[::4]) / 11, sum(slots[1:]) / 40
+
+
+@pytest.mark.parametrize("name", ["Car", "Pedestrian", "Cyclist"])
+@pytest.mark.parametrize("seed", range(3))
+def test_it_follows_the_published_steps(seed, name, tmp_path):
+    rng = np.random.default_rng(seed)
+    types = [name] * 5 + ["Car", "Van", "Pedestrian", "Person_sitting", "Cyclist", "Truck", "DontCare"]
+    frames = []
+    for number in range(12):
+        labels, found = [], []
+        for _ in range(8):
+            corner, sides = rng.integers(0, 120, 2), rng.integers(20, 60, 2)
+            box = [*corner.tolist(), *(corner + sides).tolist()]
+            kind = str(rng.choice(types))
+            labels.append((kind, box, int(rng.choice([0, 0, 0, 1, 2])), float(rng.choice([0, 0, 0.2, 0.6]))))
+            for _ in range(int(rng.integers(0, 3))):
+                moved = [
+                    corner + float(shift)
+                    for corner, shift in zip(box, rng.integers(-5, 6, 4) / 2, strict=True)
+                ]
+                guess = kind if rng.random() < 0.8 else name
+                found.append((guess if guess != "DontCare" else name, moved, int(rng.integers(0, 50)) / 50))
+        frames.append((labels, found))
+        for folder, lines in (
+            ("truth", [line(kind, *box, occlusion=o, truncation=t) for kind, box, o, t in labels]),
+            ("found", [line(kind, *box, score=score) for kind, box, score in found]),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{number:06d}.txt").write_text("\n".join(lines))
+    values = kitti_ap(str(tmp_path / "truth"), tmp_path / "found", name)
+    for level, limits in LEVELS.items():
+        expected = by_the_book(frames, name, limits)
+        assert (values[f"AP11/{level}"], values[f"AP40/{level}"]) == pytest.approx(expected, abs=1e-12)
+    assert 0.1 < values["AP40/hard"] < 0.95
+
+
 @pytest.fixture
 def judge(tmp_path):
-    """Return AP40 (moderate unless told) of the lines of one frame."""
+    """Return AP40 (by default moderate) of the lines of one frame."""
 
     def judged(truth, found, name="Car", level="moderate"):
         for folder, lines in (("truth", truth), ("found", found)):
@@ -61,7 +183,7 @@ HIT = line("Car", *CAR, score=0.5)
 
 
 def test_one_car_found_is_one_slot_and_all_others_are_not_reached(judge):
-    """One score is one threshold, at recall 0: AP40 leaves that slot out, AP11 has it."""
+    """One score gives one threshold, at recall 0, which AP40 leaves out and AP11 includes."""
     assert judge([line("Car", *CAR)], [HIT]) == 0.0
     assert judge([line("Car", *CAR), line("Car", *FAR)], [HIT, line("Car", *FAR, score=0.4)]) == 1 / 40
 
@@ -74,7 +196,7 @@ CARS = [line("Car", *CAR), line("Car", *FAR)]
 
 
 MISTAKE, NONE = 2 / 3 / 40, 1 / 40
-"""AP40 of two cars that are found, with and without a mistake of a higher score."""
+"""AP40 of two cars that are found, with and without a false positive of a higher score."""
 
 
 @pytest.mark.parametrize(
@@ -102,7 +224,7 @@ def test_a_match_must_exceed_the_overlap(judge):
 
 
 def test_a_small_detection_of_another_class_hides_a_target(judge):
-    """Its height is cut to 24 pixels: it is ignored whatever its class, and its higher score takes the target."""
+    """It is 24 pixels high, so it is ignored whatever its class, but its higher score takes the target."""
     cars = [line("Car", 0, 0, 100, 25.5), line("Car", *FAR)]
     found = [line("Car", 0, 0, 100, 25.5, score=0.5), line("Car", *FAR, score=0.4)]
     assert judge(cars, found) == NONE

@@ -13,7 +13,7 @@ BOX, FAR = (0, 0, 9, 9), (40, 40, 49, 49)
 
 
 def devkit(truth, detections, overlap, points):
-    """VOCevaldet.m, a line for a line."""
+    """Follow VOCevaldet.m line by line."""
     taken, tp, fp = set(), [], []
     for image, *box, _ in sorted(detections, key=lambda row: -row[5]):
         best, chosen = -math.inf, None
@@ -85,7 +85,7 @@ def test_without_detections_or_without_targets():
     assert math.isnan(voc_ap([(1, *BOX, 1)], [(1, *BOX, 0.9)]))
 
 
-@pytest.mark.parametrize("bad", [[(1, 2, 3)], [(1, 0, 0, 9, 9, math.nan)]])
+@pytest.mark.parametrize("bad", [[(1, 2, 3)], [(1, 0, 0, 9, 9, math.nan)], [(2**53, *BOX, 0.9)]])
 def test_what_is_no_table_of_detections_is_refused(bad):
     with pytest.raises(ValueError, match="detections"):
         voc_ap([(1, *BOX, 0)], bad)

@@ -30,7 +30,7 @@ def cells(values):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write the official files of one event: image -> (faces, for each subset the indices from 0 on)."""
+    """Write the official files of one event: image -> (faces, zero-based indices for each subset)."""
 
     def written(images):
         def per_image(values):
@@ -48,7 +48,7 @@ def write(tmp_path):
 
 
 def official(images, found, place):
-    """The official evaluation, a line for a line; scores are given in [0, 1] with both ends."""
+    """Follow the official evaluation line by line; scores must span [0, 1]."""
     counted, recalled, faces = np.zeros(1000), np.zeros(1000), 0
     for name, (boxes, *subsets) in images.items():
         faces += len(subsets[place])

@@ -1,4 +1,4 @@
-"""Checkpoints of others and images to measure them on, where they are at hand."""
+"""Published checkpoints and images to evaluate them on, if available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def authors_weights() -> Path:
-    """Folder of the checkpoints of structured KD's authors on CamVid, below the one KDBENCH_TEST_WEIGHTS names."""
+    """Folder of the checkpoints of structured KD's authors on CamVid, below KDBENCH_TEST_WEIGHTS."""
     folder = Path(os.environ.get("KDBENCH_TEST_WEIGHTS", "")) / "skd-cvpr19" / "Camvid"
     if not folder.is_dir():
         lacking.skip("data", "set KDBENCH_TEST_WEIGHTS to the folder with skd-cvpr19")
@@ -20,7 +20,7 @@ def authors_weights() -> Path:
 
 @pytest.fixture(scope="session")
 def few_images(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data root with a CamVid of the first four images of each list."""
+    """A data root with CamVid reduced to the first four images of each list."""
     whole, root = shared_data / "CamVid", tmp_path_factory.mktemp("few")
     folder = root / "camvid"
     folder.mkdir()

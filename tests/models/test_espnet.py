@@ -1,4 +1,4 @@
-"""ESPNet and ESPNet-C: size, shapes, the names in the authors' checkpoints, and what these reach on CamVid."""
+"""ESPNet and ESPNet-C: size, shapes, names in the authors' checkpoints, and their scores on CamVid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from kdbench.openmmlab.weights.export import export  # noqa: E402
 
 CONFIGS = {card.name: card.config for card in plugin.kdbench_models()}
 PARAMETERS = {"espnet-c": 347_145, "espnet": 353_437}
-"""As counted in the authors' checkpoints, at 11 classes."""
+"""Numbers of parameters in the authors' checkpoints, for 11 classes."""
 OWN_SIZE = Schedule(iterations=1, batch_size=1, lr=1.0, scale=(480, 360))
 NAMES = {
     "level1.conv.weight": "backbone.level1.conv.weight",
@@ -50,7 +50,7 @@ NAMES = {
     "conv.bn.weight": "decode_head.fuse.bn.weight",
     "classifier.weight": "decode_head.up1.weight",
 }
-"""Names in the authors' ESPNet -> ours: one of each kind."""
+"""Names in the authors' ESPNet -> our names; one of each kind."""
 
 
 def config_of(name):

@@ -1,4 +1,4 @@
-"""timm's and torchvision's networks as feature teachers: maps, normalisation, weights, mistakes."""
+"""timm's and torchvision's networks as feature teachers: maps, normalisation, weights, errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The networks of the papers: their sizes, their maps at odd sizes, and that plain OpenMMLab loads an export."""
+"""The networks of the papers: numbers of parameters, maps for odd sizes, and exports that plain OpenMMLab loads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MODULES = {
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "data.md"
 PAIRS = {pair.name: pair for pair in plugin.kdbench_pairs()}
 IMAGE = (45, 61)
-"""Width and height: no stride divides them."""
+"""Width and height, which no stride divides."""
 SCHEDULE = Schedule(iterations=1, batch_size=1, lr=1.0, scale=IMAGE)
 
 
@@ -68,7 +68,7 @@ def config_of(model: Model, dataset: Dataset):
         ("mobilenetv2plus", 19, 8_301_113),
         # 118.1 M in the authors' PyTorch code, with VOC's classes
         ("refinenet-r101", 21, 118_052_437),
-        # 3.3 M there, whose first block has 1,088 more, for which there are no ImageNet weights
+        # 3.3 M there; its first block has 1,088 more, for which there are no ImageNet weights
         ("lw-refinenet-mbv2", 21, 3_284_565 - 1_088),
         # 17.75 M and 24.76 M in the authors' code
         ("frrn-a", 19, 17_746_739),
@@ -92,7 +92,7 @@ efficientnet-lite-pytorch 0.1.0, with ``made`` weights and without a fixed image
 
 
 def made(name: str, shape: torch.Size) -> torch.Tensor:
-    """Weights that depend on their name alone."""
+    """Return weights that depend only on their name and shape."""
     value = torch.randn(shape, generator=torch.Generator().manual_seed(zlib.crc32(name.encode())))
     if len(shape) == 4:
         return value * (2 / value[0].numel()) ** 0.5
@@ -184,7 +184,7 @@ def test_pooling_rounds_up_and_begins_at_even_positions(size):
 
 @pytest.mark.parametrize("layer", ["PSRoIPool", "PSRoIAlign"])
 def test_each_cell_of_a_roi_is_pooled_from_its_own_score_map(layer):
-    """Score maps that hold their own number: class, then row, then column of the cell."""
+    """Each score map has its own index as its value: class, then row, then column of the cell."""
     settings = {"type": layer, "output_size": 3} | ({"sampling_ratio": 2} if layer == "PSRoIAlign" else {})
     extractor = PSRoIExtractor(settings, num_classes=2, featmap_strides=[16])
     count = (2 + 1 + 4) * 9
@@ -222,13 +222,13 @@ def test_an_export_loads_in_the_plain_library(pair, tmp_path):
 
 
 def maps_of(model, image):
-    """What a detector's heads look at; a segmentor's logits, which must be of all classes."""
+    """Return the maps that a detector's heads read, or a segmentor's logits, which must have all classes."""
     features = model.extract_feat(image)
     return [model.decode_head(features)] if hasattr(model, "decode_head") else features
 
 
 def test_the_guide_has_every_network_and_its_pairs():
-    """The table of the guide says of each model what the registry says."""
+    """The table of the guide agrees with the registry for each model."""
     lines = [line.strip("| \n").split(" | ") for line in GUIDE.read_text().splitlines() if line[:3] == "| `"]
     told = {(line[0], line[2], line[3]) for line in lines if line[2:] and line[2] in FAMILIES}
     known = {
@@ -243,7 +243,7 @@ def test_the_guide_has_every_network_and_its_pairs():
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_network_needs_nothing_of_kdbench(module):
-    """An export loads where kdbench_models is, but not kdbench."""
+    """An export loads with kdbench_models installed, but without kdbench."""
     tree = ast.parse(Path(importlib.import_module(module).__file__).read_text())
     named = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     named |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}

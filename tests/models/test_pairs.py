@@ -1,4 +1,4 @@
-"""The pairs of the package: both models are built on shapes alone, and the teacher is the larger one."""
+"""The pairs of the package: both models can be built (without allocating weights), and the teacher is larger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdbench_models.plugin import kdbench_pairs
 
 PAIRS = {pair.name: pair for pair in kdbench_pairs()}
 LARGE = ("camvid-mobilenetv2plus", "camvid-refinenet", "voc-rfcn-r101-r50")
-"""With a ResNet-101, which takes seconds to build."""
+"""Pairs with a ResNet-101, which takes seconds to build."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Fake steps of a dense detector with everything that its head has, as GFL's, and of a segmentation model."""
+"""Fake steps of a dense detector with all captures of its head, like GFL's, and of a segmentation model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def leaves_of(*shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
 
 
 def decoded(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes around the anchors' centres, whose sides follow from the bins: (B, cells, 4)."""
+    """Return boxes around the anchors' centres, whose sides are decoded from the bins: (B, cells, 4)."""
     sides = 4 + 12 * boxes.unflatten(1, (4, -1)).mean(dim=2).sigmoid().flatten(2).mT
     centres = (anchors[:, :2] + anchors[:, 2:]) / 2
     return torch.cat([centres - sides[..., :2], centres + sides[..., 2:]], dim=2)
@@ -60,7 +60,7 @@ def dense_captures(channels: int, rows: Tensor, labels: Tensor) -> dict[str, Any
 
 
 class Tail(nn.Module):
-    """What stands for the teacher's head behind a convolution: a ReLU and a frozen 1x1 convolution a branch."""
+    """Fake of the teacher's head after a convolution: a ReLU and a frozen 1x1 convolution per branch."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Tail(nn.Module):
 
 
 def dense_step(channels: tuple[int, int] = (4, 6), positives: int = 3, truth: Targets | None = None) -> Step:
-    """A step whose head is trained on all but every third position, ``positives`` of them with a box."""
+    """Return a step whose head trains on all but every third position, ``positives`` of them with a box."""
     count = 2 * sum(IMAGE[0] // stride * (IMAGE[1] // stride) for stride in STRIDES)
     rows = torch.arange(count)[torch.arange(count) % 3 > 0]
     labels = torch.full((len(rows),), CLASSES)
@@ -101,7 +101,7 @@ def dense_step(channels: tuple[int, int] = (4, 6), positives: int = 3, truth: Ta
 
 
 def segmentation_step(channels: tuple[int, int] = (4, 6), **more: Any) -> Step:
-    """A step with masks, a part of which is not judged."""
+    """Return a step with masks, some of whose pixels are ignored."""
     masks = torch.randint(0, CLASSES, (2, *IMAGE))
     masks[:, :8] = 255
     on = step("segmentation", channels, strides=(16,), **more)

@@ -66,7 +66,7 @@ def captures(
 
 
 def assignment() -> Assignment:
-    """What a RoI head says of 10 RoIs, of which 3 have a box."""
+    """Return a RoI head's assignment of 10 RoIs, of which 3 have a box."""
     labels = torch.tensor([0, 2, 1] + [CLASSES] * 7)
     logits, boxes, truth = torch.randn(10, CLASSES + 1), torch.randn(3, 4), torch.randn(3, 4)
     rows = torch.arange(10)
@@ -76,7 +76,7 @@ def assignment() -> Assignment:
 
 
 def squares(level: Tensor) -> Tensor:
-    """One anchor of four strides on each cell of a map."""
+    """Return one anchor with a side of four strides for each cell of a map."""
     stride = IMAGE[0] // level.shape[-2]
     rows, columns = torch.meshgrid(*(torch.arange(n) * stride for n in level.shape[-2:]), indexing="ij")
     centres = torch.stack([columns, rows], dim=-1).flatten(0, 1).float() + stride / 2
@@ -84,7 +84,7 @@ def squares(level: Tensor) -> Tensor:
 
 
 def requiring(values: dict[str, Any]) -> dict[str, Any]:
-    """The same captures as leaves that need gradients."""
+    """Return the captures as leaf tensors that require gradients."""
 
     def leaf(value: Any) -> Any:
         if isinstance(value, Tensor):

@@ -13,7 +13,7 @@ maps = arrays(np.float64, (2, 3, 2, 3), elements=st.floats(-5, 5))
 
 
 def reference(features):
-    """One position at a time."""
+    """Compute the attention one position at a time."""
     count, channels, height, width = features.shape
     found = np.zeros((count, height * width))
     for n in range(count):

@@ -16,7 +16,7 @@ CARDS = {card.name: card for card in kdbench_papers.kdbench_methods()}
 OURS = [
     offer.value for offer in registry().methods.values() if offer.plugin.distribution.startswith("kdbench")
 ]
-"""With those of the example packages, where these are installed."""
+"""Cards of kdbench's methods and, if installed, of the example packages."""
 COLUMNS = ["paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"]
 
 

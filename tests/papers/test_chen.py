@@ -28,7 +28,7 @@ COLUMNS = {"rpn": 1, "roi": CLASSES + 1, "head": CLASSES}
 
 
 def assignments(family, positives):
-    """Student's and teacher's, by head."""
+    """Return the student's and the teacher's assignments, by head."""
 
     def one(name):
         shared = torch.zeros(SAMPLED, dtype=torch.long), torch.arange(positives), torch.randn(positives, 4)
@@ -48,7 +48,7 @@ def assignments(family, positives):
 
 
 def made(family="two-stage", channels=(4, 6), positives=POSITIVE, **options):
-    """A step, and the method on it."""
+    """Return a step, and the method built for it."""
     on = step(family, channels=channels)
     student, teacher = assignments(family, positives)
     on = replace(
@@ -215,6 +215,6 @@ def test_the_papers_tables():
     assert {variant for variant, _ in four} == {"plain", *PARTS}
     assert four["all", "VOC07"] - four["plain", "VOC07"] == pytest.approx(4.7)
     one = [row for row in rows if row["table"] == "1"]
-    assert len(one) == 5 * 10 + 1  # and the second baseline that the paper's own gain implies
+    assert len(one) == 5 * 10 + 1  # plus the second baseline that the paper's own gain implies
     assert len([row for row in rows if row["table"] == "2"]) == 6
     assert [row["note"] for row in rows if row["source"] != "P"] == ["24.4 less the printed gain"]

@@ -32,7 +32,7 @@ def test_equal_maps_stay_and_a_single_cell_becomes_the_teachers():
 
 
 def reference(ours, theirs, beta):
-    """One class at a time."""
+    """Compute the loss one class at a time."""
     found = np.zeros(len(ours))
     for i, c in np.ndindex(ours.shape):
         p, q = expit(ours[i, c]), expit(theirs[i, c])

@@ -18,7 +18,7 @@ labels_of = st.lists(st.integers(0, 2), min_size=4, max_size=4)
 
 
 def reference(ours, theirs, labels, alpha, beta, temperature):
-    """One row at a time."""
+    """Compute the loss one row at a time."""
     total = 0.0
     for s, t, label in zip(ours / temperature, theirs / temperature, labels, strict=True):
         p, q = softmax(t), softmax(s)

@@ -20,7 +20,7 @@ boxes_of = st.lists(st.tuples(corners, corners, sides, sides), max_size=4).map(
 
 
 def reference_masks(boxes):
-    """One cell at a time."""
+    """Compute the masks one cell at a time."""
     foreground = np.zeros(GRID)
     for x1, y1, x2, y2 in boxes / STRIDE:
         left, top, right, bottom = math.floor(x1), math.floor(y1), math.ceil(x2), math.ceil(y2)

@@ -31,7 +31,7 @@ TRUTH = Targets((BOXES, BOXES[:1]), (torch.zeros(2).long(), torch.zeros(1).long(
 
 
 def squares(level: torch.Tensor, stride: int) -> torch.Tensor:
-    """An anchor a cell, two strides wide, centred on its upper left corner."""
+    """Return one anchor per cell, two strides wide, centred on the cell's upper left corner."""
     y, x = torch.meshgrid(*(torch.arange(n) * float(stride) for n in level.shape[-2:]), indexing="ij")
     centres = torch.stack([x, y, x, y], dim=-1).flatten(0, 1)
     return centres + torch.tensor([-1.0, -1, 1, 1]) * stride
@@ -172,7 +172,7 @@ def test_zero_weights_are_zero(variant):
 
 
 def dilated(mask: torch.Tensor) -> torch.Tensor:
-    """A mask and the cells around it."""
+    """Return a mask that includes the cells around it."""
     return functional.max_pool2d(mask.float(), 3, stride=1, padding=1) > 0
 
 

@@ -17,7 +17,7 @@ from kdbench_papers.fine_grained.losses import (
 
 
 def anchors_of(grid, stride, sizes):
-    """Anchors in row-major (y, x, a) order, centred on the upper left corners of their cells."""
+    """Return anchors in row-major (y, x, a) order, centred on the upper left corners of their cells."""
     rows = [
         [x * stride - w / 2, y * stride - h / 2, x * stride + w / 2, y * stride + h / 2]
         for y in range(grid[0])
@@ -28,7 +28,7 @@ def anchors_of(grid, stride, sizes):
 
 
 def iou(box, anchor):
-    """Intersection over union of two boxes, 0 where the first has no area."""
+    """Return the intersection over union of two boxes, 0 if the first has no area."""
     width = max(min(box[2], anchor[2]) - max(box[0], anchor[0]), 0)
     height = max(min(box[3], anchor[3]) - max(box[1], anchor[1]), 0)
     areas = [(b[2] - b[0]) * (b[3] - b[1]) for b in (box, anchor)]
@@ -36,7 +36,7 @@ def iou(box, anchor):
 
 
 def reference(anchors, boxes, count, grid, threshold):
-    """The paper's section 3.2, one box, one location and one anchor at a time."""
+    """Follow the paper's section 3.2, one box, one location and one anchor at a time."""
     mask = np.zeros(grid, dtype=bool)
     for box in boxes:
         overlaps = [iou(box, anchor) for anchor in anchors]
@@ -70,7 +70,7 @@ def test_the_region_by_hand():
     box = anchors[5:6]
     found = imitation_mask(anchors, box, 1, (3, 4))
     assert found.nonzero().tolist() == [[1, 1]]
-    # The neighbours at half a side overlap by 1 / 3 of the union: more than psi = 0.3 of the best, 1.
+    # Neighbours at a distance of half a side have IoU 1 / 3, which is more than psi = 0.3 times the best IoU, 1.
     dense = torch.from_numpy(anchors_of((3, 4), 4, [(8, 8)]))
     assert imitation_mask(dense, dense[5:6], 1, (3, 4), 0.3).sum() == 5
     assert imitation_mask(dense, dense[5:6], 1, (3, 4), 1 / 3 + 1e-6).sum() == 1
@@ -185,7 +185,7 @@ def test_box_masks_are_the_touched_cells(boxes):
 
 
 def loss_reference(student, teacher, mask):
-    """1 / 2N_p sum_ij I_ij sum_c (s - t)^2, one element at a time."""
+    """Compute 1 / 2N_p sum_ij I_ij sum_c (s - t)^2, one element at a time."""
     total = 0.0
     for b, i, j in zip(*np.nonzero(mask), strict=True):
         total += sum((student[b, c, i, j] - teacher[b, c, i, j]) ** 2 for c in range(student.shape[1]))

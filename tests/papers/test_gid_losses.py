@@ -17,7 +17,7 @@ def iou(one, other):
 
 
 def reference(theirs, ours, their_boxes, our_boxes, count, overlap):
-    """One position at a time."""
+    """Select the instances one position at a time."""
     rows = []
     for i in range(len(ours)):
         p, q = expit(theirs[i]), expit(ours[i])

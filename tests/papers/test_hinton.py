@@ -29,7 +29,7 @@ FAMILIES = ["two-stage", "dense", "segmentation"]
 
 
 def softmax_reference(student: np.ndarray, teacher: np.ndarray, temperature: float, dim: int = 1) -> float:
-    """T^2 sum p log(p / q), straight from the definition, in float64."""
+    """Compute T^2 sum p log(p / q) from the definition, in float64."""
 
     def probabilities(logits: np.ndarray) -> np.ndarray:
         powers = np.exp(logits / temperature - (logits / temperature).max(axis=dim, keepdims=True))
@@ -109,7 +109,7 @@ def test_empty_is_exactly_zero(loss, shape):
 
 
 def test_the_defaults_leave_a_detectors_other_terms_their_part():
-    """At T = 2 the factor T^2 lets the soft targets outweigh the boxes and proposals."""
+    """With T = 2 the factor T^2 would make the soft targets outweigh the boxes and proposals."""
     assert HintonOptions().temperature == 1
     assert HintonOptions().weight == 1
     assert CARD.revision == 2
@@ -122,7 +122,7 @@ def test_matching_is_the_limit_of_a_high_temperature(activation):
     torch.testing.assert_close(matching_loss(student, teacher), limit, rtol=1e-3, atol=0)
     several = [Logits((torch.randn(6, 4).double(),), activation) for _ in range(3)]
     means = [ensemble_logits(several, temperature).values[0] for temperature in (math.inf, 1e5)]
-    if activation == "softmax":  # whose logits are known up to a constant
+    if activation == "softmax":  # determines logits only up to a constant
         means = [mean - mean.mean(dim=1, keepdim=True) for mean in means]
     torch.testing.assert_close(*means, rtol=1e-3, atol=1e-4)
 
@@ -199,7 +199,7 @@ def test_levels_are_one_set():
 
 
 def rows_of(maps):
-    """(B, C, A, H, W) as rows (N, C)."""
+    """Convert maps (B, C, A, H, W) to rows (N, C)."""
     return np.moveaxis(maps.numpy(), 1, -1).reshape(-1, maps.shape[1])
 
 
@@ -207,7 +207,7 @@ def test_foreground_mass_is_at_least_one():
     student, teacher = torch.full((1, 2, 1, 2, 2), -5.0), torch.full((1, 2, 1, 2, 2), -2.0)
     pair = Logits((student,), "sigmoid"), Logits((teacher,), "sigmoid")
     mean = logits_loss(*pair, 1.0, "positions")
-    weight = 1 / (1 + math.exp(2.0))  # of each of four positions: less than 1 together
+    weight = 1 / (1 + math.exp(2.0))  # of each of four positions; the sum is below 1
     torch.testing.assert_close(logits_loss(*pair, 1.0), 4 * weight * mean)
 
 

@@ -17,7 +17,7 @@ def cosine(one, other):
 
 
 def variation(features, labels):
-    """One pixel at a time."""
+    """Compute the variation one pixel at a time."""
     found = np.zeros(labels.shape)
     for n, y, x in np.ndindex(labels.shape):
         if labels[n, y, x] < 3:

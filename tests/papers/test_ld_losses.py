@@ -15,7 +15,7 @@ COUNTS = [height * width for (height, width), _ in LEVELS]
 
 
 def anchors():
-    """Squares of 4 strides on each cell's centre."""
+    """Return squares with a side of 4 strides, centred on each cell."""
     return np.array(
         [
             [(x - 1.5) * s, (y - 1.5) * s, (x + 2.5) * s, (y + 2.5) * s]
@@ -27,7 +27,7 @@ def anchors():
 
 
 def overlap(one, other):
-    """IoU and DIoU of two boxes."""
+    """Return IoU and DIoU of two boxes."""
     width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
     height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
     areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
@@ -38,7 +38,7 @@ def overlap(one, other):
 
 
 def reference(boxes, topk=9, low=0.25):
-    """One box and one anchor at a time."""
+    """Compute the region one box and one anchor at a time."""
     found, priors = np.zeros(sum(COUNTS)), anchors()
     for box in boxes:
         pairs = [overlap(anchor, box) for anchor in priors]
@@ -54,7 +54,7 @@ def reference(boxes, topk=9, low=0.25):
     return found
 
 
-# Centres off the lattice of the anchors, so that no two are equally near.
+# Centres off the anchors' lattice, so that no two anchors are equally near.
 boxes_of = st.lists(
     st.tuples(st.integers(1, 55), st.integers(1, 40), st.integers(5, 50), st.integers(5, 50)), max_size=4
 ).map(
@@ -76,8 +76,8 @@ def test_regions_of_little():
     box = torch.tensor([[4.0, 4.0, 20.0, 20.0]])
     assert not valuable_region(torch.from_numpy(anchors()), nothing, COUNTS).any()
     assert valuable_region(nothing, box, [0]).shape == (0,)
-    assert valuable_region(box, box, [1]).tolist() == [0]  # the one candidate is the threshold, not below it
-    assert valuable_region(box + 4, box, [1]).tolist() == pytest.approx([9 / 23])  # its DIoU is
+    assert valuable_region(box, box, [1]).tolist() == [0]  # the only candidate equals the threshold
+    assert valuable_region(box + 4, box, [1]).tolist() == pytest.approx([9 / 23])  # its DIoU is below
     assert not valuable_region(box.half(), box, [1]).requires_grad
 
 

@@ -1,4 +1,4 @@
-"""What every loss of the second set of papers promises, whatever it computes."""
+"""Properties that all losses of the second set of papers have in common."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = (6, 4)
 
 
 def cells(maps):
-    """Weights of each cell, different ones."""
+    """Return different weights for each cell."""
     count, _, height, width = maps.shape
     return torch.arange(count * height * width).view(count, height, width) % 3 / 2
 
@@ -34,7 +34,7 @@ def labels(rows):
 
 
 def boxes(deltas):
-    """Rows (N, 4) -> boxes of positive sides, all of which overlap."""
+    """Convert rows (N, 4) to boxes with positive sides, all of which overlap."""
     return torch.cat([deltas[:, :2].sigmoid(), 2 + deltas[:, 2:].sigmoid()], dim=1)
 
 
@@ -123,7 +123,7 @@ def test_large_values_of_half_precision_stay_finite(name):
 
 @every
 def test_equal_models_have_a_finite_gradient(name):
-    """And no loss, but where the value is no distance."""
+    """The loss is also 0, unless it is not a distance."""
     shape, loss = LOSSES[name]
     student, _ = pair(shape)
     value = loss(student.requires_grad_(), student.detach())

@@ -21,7 +21,7 @@ DENSE = ("gt-boxes", "whole-map")
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("pooling", ["roi-align", "crop"])
 def test_every_variant_trains_student_and_transform(variant, pooling):
-    # Two scales of region, so that both levels have some.
+    # Regions of two scales, so that both levels have some.
     regions = [torch.tensor([[0.0, 0, 8, 8, 0.9], [0, 0, 90, 60, 0.8]])] * 2
     truth = Targets((regions[0][:, :4],) * 2, (), None, IMAGE)
     on = step(regions=regions, truth=truth, finest=16, iteration=50)
@@ -81,7 +81,7 @@ def test_equal_regions_cost_nothing_and_constant_difference_its_half_square(pool
     assert method.losses(same)["mimic"].item() == pytest.approx(0, abs=1e-10)
     above = tuple(level.detach() + 3 for level in on.student["neck"])
     off = Step(on.student, {**on.teacher, "neck": above}, on.targets, on.images, 0, 100)
-    # RoI-align reads 0 outside the map, in both models, so all regions here lie inside.
+    # RoIAlign reads 0 outside the map, in both models, so all regions here are inside.
     assert method.losses(off)["mimic"].item() == pytest.approx(4.5, rel=1e-4)
 
 
@@ -176,7 +176,7 @@ TRUTH = torch.tensor([[10.0, 10, 30, 30]])
 
 
 def scored(positives: int, negatives: int) -> torch.Tensor:
-    """Proposals on the truth and far from it; the positives' scores are the higher ones, and all differ."""
+    """Return proposals on the truth and far from it; all scores differ, and those of positives are higher."""
     near, far = TRUTH.repeat(positives, 1), TRUTH.repeat(negatives, 1) + 30
     return torch.cat(
         [torch.cat([near, far]), torch.linspace(0.9, 0.1, positives + negatives)[:, None]], dim=1

@@ -14,7 +14,7 @@ TRUTH = Targets((REGIONS[0][:, :4], torch.zeros(0, 4)), (), None, IMAGE)
 
 def maps(variant: str) -> dict[str, torch.Tensor]:
     on = step(regions=REGIONS, truth=TRUTH, finest=16)
-    # As `kdbench show-mask` asks: not built.
+    # Not built, as for `kdbench show-mask`.
     return Mimic(MimicOptions(variant=variant)).attention(on)
 
 

@@ -11,7 +11,7 @@ from kdbench_papers.mimic.losses import cropped_region_l2, region_l2
 
 
 def reference(student: list[np.ndarray], teacher: list[np.ndarray]) -> float:
-    """1 / 2N sum_i 1 / m_i || u_i - v_i ||^2, one element at a time."""
+    """Compute 1 / 2N sum_i 1 / m_i || u_i - v_i ||^2, one element at a time."""
     total = 0.0
     for ours, theirs in zip(student, teacher, strict=True):
         total += sum((a - b) ** 2 for a, b in zip(ours.flat, theirs.flat, strict=True)) / ours.size
@@ -93,7 +93,7 @@ def test_misuse_is_refused():
 
 
 def sliced(features: torch.Tensor, rois: list[list[float]], stride: int) -> list[torch.Tensor]:
-    """The cells that each box touches, cut out with plain slices; at least one."""
+    """Cut out the cells that each box touches, at least one, with plain slices."""
     parts = []
     height, width = features.shape[-2:]
     for image, x1, y1, x2, y2 in rois:

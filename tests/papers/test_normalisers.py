@@ -1,4 +1,4 @@
-"""k processes of n images have the gradient of one with k n: counts are normalised over all processes."""
+"""k processes with n images have the gradient of one with k n, since normalisers count over all processes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from two_processes import in_two
 from kdbench.distill import Logits
 
 Loss = Callable[[Tensor, Tensor, int], Tensor]
-"""Student and teacher (N, 3, 4, 6) and the number of the first image -> a loss."""
+"""Function of student and teacher (N, 3, 4, 6) and the index of the first image that returns a loss."""
 
 
 def mask(first: int, count: int) -> Tensor:
-    """Image 0 has 2 cells, image 1 has 13."""
+    """Return a mask in which image 0 has 2 cells and image 1 has 13."""
     cells = torch.zeros(2, 4, 6, dtype=torch.bool)
     cells[0, 0, :2], cells[1].view(-1)[:13] = True, True
     return cells[first : first + count]
@@ -55,7 +55,7 @@ def maps() -> tuple[Tensor, Tensor]:
 
 
 def seen() -> dict[str, list[float]]:
-    """The averaged gradients of two processes with an image each."""
+    """Return the averaged gradients of two processes with one image each."""
     found, rank = {}, distributed.get_rank()
     for name, loss in losses().items():
         student, teacher = maps()

@@ -1,4 +1,4 @@
-"""Cells that see padding alone take no part in any loss on whole maps."""
+"""Cells that only cover padding do not affect any loss on whole maps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WHOLE_MAPS = [
 
 
 def padded(on: Step, filler: float) -> Step:
-    """The step with a value in every map's cells outside of the images' sizes."""
+    """Return the step with a value in the cells of all maps outside of the images."""
 
     def filled(value: Any) -> Any:
         if isinstance(value, Tensor) and value.dim() >= 4 and len(value) == len(SIZES):
@@ -73,9 +73,7 @@ def test_what_is_in_the_padding_changes_nothing(family: str, selector: str) -> N
     for part in method.modules():
         if isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3):
             nn.init.normal_(part.weight)
-            part.weight.data[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = (
-                0  # sees no neighbour
-            )
+            part.weight.data[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = 0  # has no neighbour
     values = []
     for filler in (0.0, 7.0):
         given = padded(on, filler)
@@ -89,7 +87,7 @@ def test_what_is_in_the_padding_changes_nothing(family: str, selector: str) -> N
 
 
 def gradients(on: Step) -> list[Tensor | None]:
-    """Of every captured map of the student."""
+    """Return the gradients of all captured maps of the student."""
     return [
         tensor.grad for value in on.student.values() for tensor in tensors_of(value) if tensor.requires_grad
     ]

@@ -24,11 +24,11 @@ SIDES = {
     "teacher-only": (False, True),
     "none": (False, False),
 }
-"""Whether the student's and the teacher's regions are quantized."""
+"""Variant -> whether the student's and the teacher's regions are quantized."""
 
 
 def large_step():
-    """Features of several bins, and regions on both levels."""
+    """Return a step with features in several bins, and regions on both levels."""
     regions = [torch.tensor([[0.0, 0, 8, 8, 0.9], [0, 0, 90, 60, 0.8]])] * 2
     on = step(regions=regions, truth=Targets((regions[0][:, :4],) * 2, (), None, IMAGE), finest=16)
     teacher = {**on.teacher, "neck": tuple((4 * level).detach() for level in on.teacher["neck"])}
@@ -36,7 +36,7 @@ def large_step():
 
 
 def pair(options: QuantizationMimicOptions, on: Step) -> tuple[QuantizationMimic, Mimic]:
-    """The method and mimic with the same regions and the same transforms."""
+    """Return the method, and mimic with the same regions and transforms."""
     quantized, mimic = built(QuantizationMimic, options, on), built(Mimic, options.as_mimic(), on)
     mimic.load_state_dict(quantized.state_dict())
     return quantized, mimic
@@ -87,7 +87,7 @@ def test_none_builds_what_mimic_builds_from_one_seed():
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("regions", ["proposals", "whole-map", "multi-level"])
 def test_crops_are_mimic_of_quantized_maps(variant, regions):
-    """Exact crops of a map after Q are the crops after Q."""
+    """Quantizing a map and cropping commute for exact crops."""
     on = large_step()
     options = QuantizationMimicOptions(variant=variant, regions=regions, pooling="crop", step=0.5)
     quantized, mimic = pair(options, on)
@@ -118,7 +118,7 @@ def test_whole_maps_of_both_are_quantized_on_both_sides():
 
 
 def test_pooled_regions_are_quantized_after_pooling():
-    """A step beyond every value leaves nothing of either side: no difference, whatever the maps."""
+    """With a step larger than every value, both sides become 0, so there is no difference."""
     on = large_step()
     for variant, different in (("both", False), ("student-only", True)):
         method = built(QuantizationMimic, QuantizationMimicOptions(variant=variant), on)

@@ -24,7 +24,7 @@ STEPS = st.sampled_from([0.125, 0.3, 0.5, 1.0, 2.5, 4.0])
 
 
 def grid(kind: str, step: float, largest: float) -> np.ndarray:
-    """The bins up to beyond ``largest``, ascending."""
+    """Return the bins in ascending order, up to the first beyond ``largest``."""
     if kind == "uniform":
         return step * np.arange(math.ceil(largest / step) + 2)
     powers = max(1, math.ceil(math.log2(max(largest / step, 1))) + 2)
@@ -32,7 +32,7 @@ def grid(kind: str, step: float, largest: float) -> np.ndarray:
 
 
 def nearest(x: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """The nearest bin of each element; argmin takes the first, so the lower one of a tie."""
+    """Return the nearest bin of each element; argmin takes the first, which is the lower one for ties."""
     return bins[np.abs(x[..., None] - bins).argmin(axis=-1)]
 
 
@@ -44,7 +44,7 @@ def test_nearest_bin(kind, x, step):
     value = BINS[kind](torch.from_numpy(x), step).numpy()
     expected = nearest(x, bins)
     gaps = np.sort(np.abs(x[..., None] - bins), axis=-1)
-    # Within rounding of a tie, either neighbour is as near; exact ties are below, with exact steps.
+    # Within rounding of a tie, either neighbour is equally near; exact ties are tested below, with exact steps.
     clear = gaps[..., 1] - gaps[..., 0] > 1e-9
     np.testing.assert_allclose(value[clear], expected[clear], rtol=1e-12)
     np.testing.assert_allclose(np.abs(x - value), gaps[..., 0], atol=1e-9)
@@ -90,7 +90,7 @@ def test_symmetric_is_q_on_both_sides_with_the_gradient_of_the_identity(kind):
 
 
 def test_a_student_meets_a_negative_teacher_in_a_finite_place():
-    """The paper's Q alone has no end there: the student runs to minus infinity and the loss stays."""
+    """With the paper's Q the student would run to minus infinity while the loss does not change."""
     teacher = torch.linspace(-3, 3, 64)
     student = torch.nn.Parameter(torch.zeros(64))
     optimizer = torch.optim.Adam([student], lr=0.05)
@@ -101,7 +101,7 @@ def test_a_student_meets_a_negative_teacher_in_a_finite_place():
         optimizer.step()
     assert (
         loss < 0.2
-    )  # rounding leaves 1/24 and more where the student swings between two bins; at the start it is 1.5
+    )  # the student may swing between two bins, which leaves at least 1/24; initially it is 1.5
     assert student.abs().max() < 4
 
 
@@ -130,7 +130,7 @@ def test_what_is_not_finite_stays_so(kind):
 @given(st.data(), STEPS)
 def test_regions_equal_the_definition(data, step):
     shapes = data.draw(st.lists(array_shapes(min_dims=3, max_dims=3, max_side=3), min_size=1, max_size=4))
-    # Multiples of a quarter of a step, off by an eighth: never near a tie.
+    # Multiples of a quarter of a step, shifted by an eighth, which are never near a tie.
     draw = [arrays(np.int64, shape, elements=st.integers(-20, 40)) for shape in shapes]
     student, teacher = ([(data.draw(v) / 4 + 0.125) * step for v in draw] for _ in range(2))
     bins, total = grid("uniform", step, 11 * step), 0.0
@@ -149,7 +149,7 @@ def test_a_stack_equals_its_list_and_small_steps_approach_mimic():
 
 
 def test_the_gradient_is_that_of_mimic_at_the_bins():
-    """Straight through: the derivative of region_l2 where Q put the values, checked by finite differences there."""
+    """The straight-through gradient is that of region_l2 at the quantized values, by finite differences."""
     student = (torch.randn(2, 3, 2, 2).double() * 2).requires_grad_()
     teacher = (torch.randn(2, 3, 2, 2).double() * 2).requires_grad_()
     quantized_region_l2(student, teacher, 0.5).backward()

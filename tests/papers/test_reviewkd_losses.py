@@ -10,7 +10,7 @@ from kdbench_papers.reviewkd.losses import Fusion, hierarchical_loss
 
 
 def pooled(maps, size):
-    """Adaptive average pooling, one cell at a time."""
+    """Compute adaptive average pooling one cell at a time."""
     height, width = maps.shape[2:]
     found = np.zeros((*maps.shape[:2], size, size))
     for y in range(size):
@@ -40,7 +40,7 @@ def test_equals_its_definition_at_every_size(height, width, seed):
 
 
 def test_the_fusion_by_hand():
-    """1 x 1 maps: every convolution is a product with its middle weight, every norm the running one's."""
+    """On 1 x 1 maps, convolutions are products with the central weight, and norms use running statistics."""
     torch.manual_seed(0)
     fusion = Fusion([2, 3], [4, 5], middle=3).eval()
     fine, coarse = torch.randn(1, 2, 1, 1), torch.randn(1, 3, 1, 1)

@@ -1,4 +1,4 @@
-"""The wiring of the second set of papers, on fake steps of every family that each of them claims."""
+"""The wiring of the second set of papers, on fake steps of every family that each supports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STEPS = {
     "segmentation": segmentation_step,
 }
 LATE = ("blocks", "teacher_blocks", "levels")
-"""Parts whose inner weights get a gradient once their output, 0 at first, has moved."""
+"""Parts whose inner weights get a gradient only after their output, initially 0, has changed."""
 CARDS = {card.name: card for card in kdbench_methods()}
 SECOND = (
     *("at", "mgd", "fgd", "ld", "crosskd", "dist", "cirkd"),
@@ -48,7 +48,7 @@ def options_of(name):
 
 
 def claimed(name, options):
-    """The families of the card's tasks that have what the method needs."""
+    """Return the families of the card's tasks that have the method's captures."""
     needs = set(load_method(CARDS[name])(options).needs())
     tasks = {family: "segmentation" if family == "segmentation" else "detection" for family in FAMILIES}
     return [f for f in STEPS if needs <= FAMILIES[f] and tasks[f] in CARDS[name].tasks]
@@ -108,7 +108,7 @@ def test_terms_reach_the_student_and_the_adapters_alone(name, options, family):
     total(terms).backward()
     for part, parameter in method.named_parameters():
         assert parameter.grad is not None, part
-        # All boxes are small: objects are on defeat's finest level alone.
+        # All boxes are small, so that objects are only on defeat's finest level.
         assert parameter.grad.any() or part.startswith(LATE) or options == DEFEAT_FG, part
     assert all(leaf.grad is None for leaf in leaves(on.teacher))
 

@@ -1,4 +1,4 @@
-"""The cosines of neighbouring cells, against a loop over all pairs."""
+"""The cosines of neighbouring cells, compared with a loop over all pairs."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def pixel_reference(student: np.ndarray, teacher: np.ndarray) -> float:
-    """Mean over pixels of sum_c q^t log(q^t / q^s), pixel by pixel."""
+    """Compute the mean over pixels of sum_c q^t log(q^t / q^s), pixel by pixel."""
     ours, theirs = softmax(student), softmax(teacher)
     pixels = [
         sum(t * np.log(t / s) for s, t in zip(ours[n, :, y, x], theirs[n, :, y, x], strict=True))
@@ -39,7 +39,7 @@ def pixel_reference(student: np.ndarray, teacher: np.ndarray) -> float:
 
 
 def pooled(features: np.ndarray, nodes: tuple[int, int]) -> np.ndarray:
-    """Mean of the cells floor(i H / h) up to ceil((i + 1) H / h) of each node."""
+    """Compute the mean of the cells floor(i H / h) up to ceil((i + 1) H / h) of each node."""
     spans = [
         [(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]
         for size, count in zip(features.shape[2:], nodes, strict=True)
@@ -57,7 +57,7 @@ def cosine(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def pair_reference(student: np.ndarray, teacher: np.ndarray, nodes: tuple[int, int] | None = None) -> float:
-    """1 / n^2 sum_ij (a_ij^s - a_ij^t)^2, one pair at a time, mean over images."""
+    """Compute 1 / n^2 sum_ij (a_ij^s - a_ij^t)^2 one pair at a time, averaged over images."""
     if nodes is not None:
         student, teacher = pooled(student, nodes), pooled(teacher, nodes)
     images = []
@@ -70,7 +70,7 @@ def pair_reference(student: np.ndarray, teacher: np.ndarray, nodes: tuple[int, i
 
 @st.composite
 def maps(draw, channels):
-    """Two maps of the same size, with channels as drawn; some features are zero vectors."""
+    """Draw two maps of the same size and with drawn channels; some features are zero vectors."""
     batch, height, width = draw(st.integers(1, 2)), draw(st.integers(1, 4)), draw(st.integers(1, 4))
     parts = []
     for count in draw(channels):
@@ -94,13 +94,13 @@ def test_pairs_equal_the_definition(pair, nodes):
     assert pair_wise_loss(student, teacher, nodes).item() == pytest.approx(expected, rel=1e-6, abs=1e-9)
     single = pair_wise_loss(student.float(), teacher.float(), nodes)
     assert single.dtype == torch.float32
-    if nodes is None:  # pooling may leave a norm near the shortest, whose direction float32 does not know
+    if nodes is None:  # pooling may give a norm so small that float32 does not know its direction
         assert single.item() == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 @pytest.mark.parametrize(("channels", "size"), [((3, 5), (4, 5)), ((5, 3), (4, 5)), ((30, 7), (4, 5))])
 def test_both_ways_to_sum_agree_in_value_and_gradient(channels, size):
-    """More cells than channels: products of channels; fewer: of cells. Spare channels of 0 choose the latter."""
+    """More cells than channels use products of channels, fewer use products of cells; zero channels force these."""
     student, teacher = (torch.randn(2, count, *size).double() for count in channels)
     student.requires_grad_()
     padded = functional.pad(student, (0, 0, 0, 0, 0, 100))
@@ -110,11 +110,11 @@ def test_both_ways_to_sum_agree_in_value_and_gradient(channels, size):
 
 
 def test_large_maps_need_no_matrix_of_all_pairs():
-    """65536 nodes: the matrix of pairs would take 16 GiB."""
+    """With 65536 nodes the matrix of pairs would take 16 GiB."""
     student = torch.randn(1, 4, 256, 256, requires_grad=True)
     loss = pair_wise_loss(student, torch.randn(1, 6, 256, 256))
     loss.backward()
-    assert loss.item() == pytest.approx(1 / 4 + 1 / 6, rel=0.02)  # E[cos^2] is 1 / C, the means cancel
+    assert loss.item() == pytest.approx(1 / 4 + 1 / 6, rel=0.02)  # E[cos^2] is 1 / C, and the means cancel
     assert bool(torch.isfinite(student.grad).all())
 
 
@@ -195,7 +195,7 @@ def test_misuse_is_refused():
 
 
 class Linear(nn.Module):
-    """The score of an image is the sum over its cells of w . (maps, image)."""
+    """Critic whose score of an image is the sum over its cells of w . (maps, image)."""
 
     def __init__(self, channels):
         super().__init__()
@@ -229,7 +229,7 @@ def test_a_linear_critic_by_hand(pair, weight):
 
 
 def test_the_penalty_is_taken_between_the_maps():
-    """D = 1/2 sum Q^2 has the gradient Q itself: the norm tells where it was taken."""
+    """D = 1/2 sum Q^2 has the gradient Q, whose norm shows at which Q it was evaluated."""
     student, teacher = torch.randn(3, 4, 2, 2).double(), torch.randn(3, 4, 2, 2).double()
     image = torch.zeros(3, 3, 2, 2)
     torch.manual_seed(5)

@@ -3,13 +3,16 @@
 import hashlib
 
 from kdbench.errors import UserError
-from kdbench.results.leaderboard import frame_of
+from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.query import query
 from kdbench.results.record import Record
 from kdbench.selectors import parse
 from kdbench.specs import digest, unlabelled
 
 TEACHER = hashlib.sha256(b"teacher").hexdigest()
+PLAIN = "none"
+BASE = {0: 0.50, 1: 0.52, 2: 0.54}
+"""Scores of plain students, by seed."""
 TOGETHER = "0" * 12
 """Names the trainings that were timed in turns."""
 MADE = {"clock": "2024-05-01T12:00:00+00:00", "path": "out/run", "command": "kdbench run"}
@@ -101,3 +104,15 @@ def staged_teacher(base, score):
 def frames(targets, records, **choice):
     """Name -> frame of what a query of leaderboards gives."""
     return {name: frame_of(board) for name, board in query(targets, records, **choice).items()}
+
+
+def leaderboard(records, dataset="digits"):
+    """One frame of the rankings of a dataset."""
+    return frame_of(rankings(record for record in records if record.dataset == dataset))
+
+
+def row(frame, method):
+    """The one row of a method in a frame."""
+    found = frame[frame["method"] == method]
+    assert len(found) == 1
+    return found.iloc[0]

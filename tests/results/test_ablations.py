@@ -10,7 +10,8 @@ from scipy.stats import ttest_rel
 
 from kdbench.benchmarks import looked_up, options_of, parsed
 from kdbench.reported import Reported
-from kdbench.results.ablations import ablation, agreement, check_ablations, page, write_ablations
+from kdbench.results.ablations import ablation, ablation_files, ablation_page, agreement
+from kdbench.results.pages import stale_pages, write_pages
 from kdbench.results.store import Store
 from kdbench.specs import digest
 
@@ -59,6 +60,10 @@ def column(block, name):
     return [row[name] for row in block.rows]
 
 
+def stale(files, root):
+    return stale_pages(ablation_files(files, root), root / "ablations")
+
+
 def above(gain, scores=BASE):
     return {seed: score + gain for seed, score in scores.items()}
 
@@ -87,7 +92,7 @@ def test_without_records_every_row_is_not_run():
     assert block.heading == f"digits: {PAIR} (not run)"
     assert column(block, "method") == ["none", WHOLE, BOXES, SAMPLED]
     assert set(column(block, "verdict")) == {"not run"}
-    text = page(benchmark(), [PAPER], [block], "again")
+    text = ablation_page(benchmark(), [PAPER], [block], "again")
     assert f"| {SAMPLED} |  |  |  |  |  |  | not run | +1.8 |" in text
     assert "cannot tell" in text
 
@@ -222,10 +227,10 @@ def files(tmp_path):
 
 def test_writes_what_check_accepts(files, tmp_path):
     root = tmp_path / "results"
-    assert len(check_ablations(files, root)) == 2
-    paths = write_ablations(files, root)
+    assert len(stale(files, root)) == 2
+    paths = write_pages(ablation_files(files, root))
     assert paths == [root / "ablations" / "mimic.csv", root / "ablations" / "mimic.md"]
-    assert check_ablations(files, root) == []
+    assert stale(files, root) == []
     text = paths[1].read_text()
     assert text.startswith("# Mimic\n")
     assert "Faster R-CNN-R152 to Faster R-CNN-R50, mAP [C]" in text
@@ -236,10 +241,10 @@ def test_writes_what_check_accepts(files, tmp_path):
 
 def test_check_finds_each_difference(files, tmp_path):
     root = tmp_path / "results"
-    page_of, table = reversed(write_ablations(files, root))
+    page_of, table = reversed(write_pages(ablation_files(files, root)))
     page_of.write_text(page_of.read_text().replace("not run", "run"))
     table.rename(table.with_stem("ghost"))
-    assert [problem.rpartition("/")[2] for problem in check_ablations(files, root)] == [
+    assert [problem.rpartition("/")[2] for problem in stale(files, root)] == [
         "ghost.csv: no record gives it",
         "mimic.csv: missing",
         "mimic.md: differs from what the records give",
@@ -248,18 +253,18 @@ def test_check_finds_each_difference(files, tmp_path):
 
 def test_a_new_record_makes_them_stale(files, tmp_path):
     root = tmp_path / "results"
-    write_ablations(files, root)
+    write_pages(ablation_files(files, root))
     for record in own(WHOLE, above(0.05)):
         Store(root).write(record)
-    assert len(check_ablations(files, root)) == 2
-    write_ablations(files, root)
+    assert len(stale(files, root)) == 2
+    write_pages(ablation_files(files, root))
     assert f"| {WHOLE} | 3 | 57.0 |" in (root / "ablations" / "mimic.md").read_text()
 
 
 def test_a_file_without_a_paper_has_a_page_without_its_numbers(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(yaml.safe_dump({**FILE, "methods": ["mimic"], "paper": None}))
-    write_ablations([path], tmp_path)
+    write_pages(ablation_files([path], tmp_path))
     text = (tmp_path / "ablations" / "x.md").read_text()
     assert "| mimic |" in text
     assert "The paper's numbers" not in text

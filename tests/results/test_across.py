@@ -6,7 +6,7 @@ import pytest
 
 from kdbench.results.across import ACROSS_COLUMNS, across
 from kdbench.results.leaderboard import rankings
-from kdbench.results.statistics import ranks
+from kdbench.results.statistics import rank
 
 from .samples import cells
 
@@ -39,7 +39,7 @@ def test_average_rank_and_mean_relative_gain():
     assert dict(got["average_rank"]) == pytest.approx({"y": 4 / 3, "x": 2, "none": 8 / 3})
     assert got.loc["x", "relative_gain"] == pytest.approx((0.1 - 0.1 + 0.2) / 3 / 0.51)
     assert (got.loc["none", "relative_gain"], got.loc["none", "verdict"]) == (0, "")
-    expected = ranks({"x": [0.1, -0.1, 0.2], "y": [0.05, 0.05, 0.3], "none": [0, 0, 0]})
+    expected = rank({"x": [0.1, -0.1, 0.2], "y": [0.05, 0.05, 0.3], "none": [0, 0, 0]})
     assert set(got["friedman_p"]) == {expected.friedman_p}
     assert set(got["critical_difference"]) == {expected.critical_difference}
     assert got.loc["y", "nemenyi_p"] == pytest.approx(expected.p("y", "none"))

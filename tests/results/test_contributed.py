@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from kdbench.errors import UserError
 from kdbench.plugins import registry
 from kdbench.results.contributed import add, check
-from kdbench.results.leaderboard import leaderboard
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import RunSpec, TeacherSpec, digest, unlabelled
+
+from .samples import leaderboard
 
 PAIR = registry().pair("digits-faster-rcnn").value
 MADE = {"clock": "2026-05-01T12:00:00+00:00", "path": "out/runs/x", "command": "kdbench run --method mimic"}
@@ -358,6 +359,6 @@ def test_tampering_with_one_field_is_refused_or_changes_no_number_that_ranks(tmp
         (place / name).write_text(json.dumps(row))
     verdict = add([place / name for name in rows], Store(place / "results"))
     if not verdict.refused:
-        board = leaderboard(Store(place / "results").records()[0], "digits").set_index("method")
+        board = leaderboard(Store(place / "results").records()[0]).set_index("method")
         assert board.loc["mimic", ["seeds", "mean", "difference"]].tolist() == pytest.approx([1, 0.6, 0.1])
         assert board.loc["none", "mean"] == 0.5

@@ -9,7 +9,7 @@ import pytest
 from kdbench.results.compare import comparisons
 from kdbench.results.equal_time import control_of
 from kdbench.results.formats import EQUAL_TIME_LEGEND, legend, tables, to_csv
-from kdbench.results.html.columns import table
+from kdbench.results.html.columns import ranking_table
 from kdbench.results.leaderboard import rankings
 from kdbench.results.model import RankingModel
 from kdbench.results.query import query
@@ -115,11 +115,11 @@ def test_the_csv_and_the_page_have_it_too():
     good = next(one for one in csv.DictReader(io.StringIO(to_csv([ranking]))) if one["method"] == "good")
     assert (good["control"], good["control_verdict"]) == ("none[time=1.5]", "better")
     assert float(good["control_difference"]) == row(ranking, "good")["control_difference"]
-    columns = [column.title for column in table(ranking).columns]
-    text = table(ranking).rows[0].cells[columns.index("at equal time")].text
+    columns = {column.title: column for column in ranking_table(ranking).columns}
+    text = columns["at equal time"].text(ranking.methods[0])
     assert text.startswith("+8.7 [")
     assert text.endswith("] better (against none[time=1.5])")
-    assert "at equal time" not in [column.title for column in table(board()).columns]
+    assert "at equal time" not in [column.title for column in ranking_table(board()).columns]
 
 
 def test_a_control_is_compared_like_a_method_and_is_not_the_plain_student():

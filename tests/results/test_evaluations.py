@@ -5,7 +5,7 @@ from __future__ import annotations
 from kdbench.results.evaluations import evaluations
 from kdbench.results.html import write_page
 from kdbench.results.leaderboard import rankings
-from kdbench.results.pages import page
+from kdbench.results.pages import leaderboard_page
 from kdbench.results.record import Record
 from kdbench.results.store import Store
 from kdbench.specs import digest, unlabelled
@@ -63,8 +63,8 @@ def test_no_ranking_changes():
 
 def test_the_pages_show_them(tmp_path):
     records = [*RANKED, *MEASURED]
-    assert "| net better | 65.13 |" in page("digits", rankings(records), records)
-    assert "authors' weights" not in page("digits", rankings(records))
+    assert "| net better | 65.13 |" in leaderboard_page("digits", rankings(records), records)
+    assert "authors' weights" not in leaderboard_page("digits", rankings(records))
     for record in records:
         Store(tmp_path).write(record)
     html = write_page(tmp_path, tmp_path / "page").read_text()

@@ -10,6 +10,7 @@ from kdbench.errors import UserError
 from kdbench.results.html import write_page
 from kdbench.results.html.columns import anchor
 from kdbench.results.html.page import breakable, visible, web
+from kdbench.results.naming import method_in
 from kdbench.results.store import Store
 
 from .samples import cell, cells, teacher
@@ -71,7 +72,7 @@ def test_the_page_has_every_row_card_and_picture(tmp_path):
     assert {"method-mimic", "method-hinton", "method-unheard-of", "method-chen", "ranking-1"} <= set(ids)
     assert "hinton[weight=2]" in page.text
     assert "kdbench run --method 'hinton[weight=2]' --dataset digits" in page.text
-    assert "No plugin that is installed here gives this method" in page.text
+    assert "No installed plugin has this method" in page.text
     assert "L = lambda_1 L_m + L_task" in page.text
     names = sorted(path.name for path in (tmp_path / "page/figures").iterdir())
     assert names == [f"ranking-1-{kind}.svg" for kind in ("cost", "curves", "intervals")]
@@ -174,7 +175,7 @@ def test_visible_keeps_lines_and_drops_what_hides():
     [("mimic", "mimic"), ("mimic[weight=2]", "mimic"), ("mimic (kdbench 0.1.0, options 12ab)", "mimic")],
 )
 def test_a_card_is_linked_by_its_name(label, name):
-    assert anchor(label) == f"method-{name}"
+    assert anchor(method_in(label)) == f"method-{name}"
 
 
 def test_the_anchor_of_a_name_that_no_plugin_could_have():
@@ -309,12 +310,12 @@ def test_latency_is_of_the_pair_and_told_once_with_its_range(tmp_path):
 
 def test_a_dataset_without_a_ranking(tmp_path):
     write(tmp_path, *board("mimic"))
-    with pytest.raises(UserError, match=r"no ranking of 'coco' in .*run --method mimic --dataset coco"):
+    with pytest.raises(UserError, match=r"no records of 'coco' in .*run --method mimic --dataset coco"):
         write_page(tmp_path, tmp_path / "page", ["coco"])
 
 
 def test_nothing_to_rank(tmp_path):
-    with pytest.raises(UserError, match="no records to rank"):
+    with pytest.raises(UserError, match="no records in"):
         write_page(tmp_path, tmp_path / "page")
 
 

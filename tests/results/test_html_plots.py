@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdbench.plugins import registry
+from kdbench.results.html.columns import per_class
 from kdbench.results.leaderboard import rankings
-from kdbench.results.plots import classes, cost, curves, intervals, paper, per_class, ranks
+from kdbench.results.plots import cost, curves, intervals, paper, rank_diagram
 from kdbench.results.plots.cost import apart, front
 from kdbench.results.plots.curves import average
 from kdbench.results.plots.picture import SVG
@@ -140,7 +141,8 @@ def test_classes_are_paired_differences():
     found = per_class(one)
     assert found.classes == ("cat", "dog")
     assert found.differences["mimic"] == (pytest.approx(0.2), pytest.approx(-0.05))
-    assert classes(one).text == "mimic: cat +20.0, dog -5.0."
+    assert found.colour(found.largest) == "#4393c3"
+    assert found.colour(math.nan) == ""
     assert per_class(ranking(*cells("none", {0: 0.5}), *cells("mimic", {0: 0.5}))) is None
 
 
@@ -157,18 +159,18 @@ def test_the_paper_is_told_with_its_setting():
 
 
 def test_ranks_say_who_is_not_told_apart():
-    picture = ranks({"mimic": 1.2, "<b>": 1.9, "chen": 2.9}, 1.0, 5)
+    picture = rank_diagram({"mimic": 1.2, "<b>": 1.9, "chen": 2.9}, 1.0, 5)
     assert picture.text == (
         "Average ranks over 5 rankings, 1 is best: mimic 1.20, <b> 1.90, chen 2.90. Critical difference 1.00. "
         "Not told apart: mimic to <b>."
     )
     assert "&lt;b&gt;" in picture.svg()
-    assert ranks({"mimic": 1.0}, 1.0, 5) is None
+    assert rank_diagram({"mimic": 1.0}, 1.0, 5) is None
 
 
 def test_files_are_the_same_each_time_and_pictures():
     def made():
-        return ranks({"mimic": 1.2, "hinton": 1.9}, 1.0, 5)
+        return rank_diagram({"mimic": 1.2, "hinton": 1.9}, 1.0, 5)
 
     assert made().svg() == made().svg()
     assert made().png() == made().png()
@@ -179,7 +181,7 @@ def test_files_are_the_same_each_time_and_pictures():
 
 
 def test_inline_pictures_follow_the_page():
-    inline = ranks({"mimic": 1.2, "hinton": 1.9}, 1.0, 5).inline("here")
+    inline = rank_diagram({"mimic": 1.2, "hinton": 1.9}, 1.0, 5).inline("here")
     tree = ElementTree.fromstring(inline)
     assert "var(--ink)" in inline
     assert "#1f2329" not in inline
@@ -191,7 +193,7 @@ def test_inline_pictures_follow_the_page():
 
 def test_names_that_break_xml_or_mathtext_are_drawn():
     name = "$\\frac{a$ \x00\ud800 <&>" + "x" * 200
-    picture = ranks({name: 1.0, "b": 2.0}, 0.5, 3)
+    picture = rank_diagram({name: 1.0, "b": 2.0}, 0.5, 3)
     ElementTree.fromstring(picture.inline("a"))
     assert picture.png()
 

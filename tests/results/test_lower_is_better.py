@@ -9,7 +9,7 @@ import pytest
 from kdbench.results.compare import comparisons, overall
 from kdbench.results.formats import notes
 from kdbench.results.leaderboard import rankings
-from kdbench.results.query import ordered
+from kdbench.results.query import sorted_by
 from kdbench.results.record import Record, best_point
 from kdbench.runs.status import best_of
 
@@ -63,7 +63,7 @@ def test_a_gain_is_relative_to_the_plain_students_own_score():
 def test_the_least_is_first_where_it_is_sorted_by():
     (ranking,) = rankings(MISSES)
     for column in ("mean", "best", "difference"):
-        assert [row["method"] for row in ordered(ranking, column).methods] == ["mimic", "hinton", "fitnets"]
+        assert [row["method"] for row in sorted_by(ranking, column).methods] == ["mimic", "hinton", "fitnets"]
 
 
 def test_the_heading_says_the_direction():

@@ -6,8 +6,8 @@ import yaml
 import kdbench
 from kdbench.benchmarks import looked_up, options_of, parsed
 from kdbench.errors import UserError
+from kdbench.results.benchmark_rankings import benchmark_rankings
 from kdbench.results.leaderboard import frame_of
-from kdbench.results.query import of_benchmark
 from kdbench.results.store import Store
 
 from .samples import cell, cells, frames, teacher
@@ -97,7 +97,7 @@ def test_a_benchmark_shows_what_was_not_run_and_what_is_missing():
     records += own("chen", PLAIN)
     records += own("hinton", {9: 0.99})
     records += own("fitnets", {0: 0.9}, schedule="smoke")
-    frame = frame_of(of_benchmark(benchmark(), records)).set_index("method")
+    frame = frame_of(benchmark_rankings(benchmark(), records)).set_index("method")
     assert list(frame.index) == ["teacher", "none", "hinton", "mimic[proposals=9]", "fitnets"]
     assert list(frame["missing"]) == [0, 1, 0, 2, 3]
     assert list(frame["failed"]) == [0, 0, 1, 0, 0]
@@ -110,7 +110,7 @@ def test_a_benchmark_shows_what_was_not_run_and_what_is_missing():
 
 
 def test_a_benchmark_without_records_is_all_not_run():
-    frame = frame_of(of_benchmark(benchmark(), []))
+    frame = frame_of(benchmark_rankings(benchmark(), []))
     assert methods(frame) == ["none", "hinton", "mimic[proposals=9]", "fitnets"]
     assert set(frame["verdict"]) == {"not run"}
     assert list(frame["missing"]) == [4, 3, 3, 3]
@@ -118,7 +118,7 @@ def test_a_benchmark_without_records_is_all_not_run():
 
 def test_a_smoke_benchmark_is_never_ranked():
     with pytest.raises(UserError, match="never ranked"):
-        of_benchmark(benchmark(schedule="smoke"), [])
+        benchmark_rankings(benchmark(schedule="smoke"), [])
 
 
 def test_the_python_api(tmp_path):
@@ -149,6 +149,6 @@ def test_a_benchmark_with_settings_has_the_cells_that_were_made_with_them():
         *own("hinton", {1: 0.9}, schedule="custom", iterations=8),
         *own("hinton", {2: 0.9}),
     ]
-    found = of_benchmark(benchmark(set=["schedule.iterations=7"]), records)
+    found = benchmark_rankings(benchmark(set=["schedule.iterations=7"]), records)
     (row,) = [row for ranking in found for row in ranking.rows if row["method"] == "hinton"]
     assert (row["seeds"], row["mean"], row["schedule"], row["missing"]) == (1, 0.6, "custom", 2)

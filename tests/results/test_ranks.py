@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import friedmanchisquare
 
-from kdbench.results.statistics import ranks
+from kdbench.results.statistics import rank
 
 SCORES = [
     [0.8, 0.7, 0.6, 0.5],
@@ -27,7 +27,7 @@ NEMENYI = [
 
 
 def of(table):
-    return ranks({str(i): list(column) for i, column in enumerate(zip(*table, strict=True))})
+    return rank({str(i): list(column) for i, column in enumerate(zip(*table, strict=True))})
 
 
 def test_agrees_with_scikit_posthocs():

@@ -7,7 +7,7 @@ import pytest
 from kdbench.errors import UserError
 from kdbench.plugins import registry
 from kdbench.results.papers import paper_results
-from kdbench.results.reported_table import COLUMNS, entries, label, reported_table
+from kdbench.results.reported_table import REPORTED_COLUMNS, entries, label, reported_table
 
 HEAD = "paper,table,dataset,teacher,student,variant,metric,value,source\n"
 
@@ -100,7 +100,7 @@ def test_mistakes(asked, told):
 def test_the_table_leaves_blank_columns_out():
     table = reported_table(entries(methods=["fitnets"]))
     assert list(table.titles) == [
-        one.title for one in COLUMNS if one.title not in ("teacher", "teacher score", "note")
+        one.title for one in REPORTED_COLUMNS if one.title not in ("teacher", "teacher score", "note")
     ]
     assert table.rows[0][3:7] == ["fitnets[variant=two-stage]", "0.51", "1.9", "+1.39"]
     assert "D: computed from" in table.note

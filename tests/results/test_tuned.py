@@ -3,7 +3,7 @@
 import pytest
 
 from kdbench.results.formats import TUNED_LEGEND, legend, notes, tables
-from kdbench.results.html.columns import table
+from kdbench.results.html.columns import ranking_table
 from kdbench.results.leaderboard import rankings
 from kdbench.results.record import Record
 from kdbench.results.tuned import is_best
@@ -47,8 +47,8 @@ def test_a_board_shows_over_how_many_trials_options_were_chosen():
         "mimic": "",
         "mimic[weight=2]": "4 trials",
     }
-    columns = [column.title for column in table(found).columns]
-    assert [row.cells[columns.index("tuned")].key for row in table(found).rows] == ["4", ""]
+    columns = {column.title: column for column in ranking_table(found).columns}
+    assert [columns["tuned"].key(row) for row in found.methods] == ["4", ""]
     assert TUNED_LEGEND in legend([found])
     [plain] = rankings([*cells("none", BASE), *cells("mimic", BASE)])
     assert "tuned" not in tables([plain])[0].titles

@@ -7,7 +7,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,14 @@ from kdbench.executors.local import Local
 from kdbench.openmmlab.training.run_files import drop_checkpoints, interrupted_at
 from kdbench.results.store import Store
 from kdbench.runs import claims_owner, provenance, worker
+from kdbench.runs.made import is_made
 from kdbench.runs.pack import PackOutcome
-from kdbench.runs.packs import Pack, packs_of
+from kdbench.runs.packs import Item
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
 from kdbench.runs.status import Snapshot
-from kdbench.runs.sweep import Sweep, SweepTask
-from kdbench.runs.sweep_cells import Item, items_of, known
-from kdbench.runs.sweep_records import is_there, weights_of
+from kdbench.runs.sweep import Sweep
+from kdbench.runs.sweep_plan import items_of, plan_sweep
 from kdbench.runs.sweep_state import Settled
 from kdbench.specs import TeacherSpec
 
@@ -34,15 +33,19 @@ TRAININGS, KILLS = 7, 32
 """In the whole sweep: those of a teacher and six students, and how many workers the mode ``killed`` asks for."""
 
 
-def planned(
+def asked(
     root: Path,
     methods: Sequence[Any] = ("hinton", "mimic"),
     seeds: int = 2,
     pairs: Sequence[str] = ("digits-faster-rcnn",),
-) -> dict[str, Item]:
+) -> tuple[list[Benchmark], Request]:
     values = {"title": "x", "dataset": "digits", "pairs": pairs, "schedule": "smoke"}
     benchmark = Benchmark.model_validate({**values, "methods": methods, "seeds": range(seeds)})
-    return items_of([benchmark], Request(method="", dataset="", data_root=root), RunSettings())
+    return [benchmark], Request(method="", dataset="", data_root=root)
+
+
+def planned(root: Path, *arguments: Any, **changes: Any) -> dict[str, Item]:
+    return items_of(*asked(root, *arguments, **changes), RunSettings())
 
 
 class Told:
@@ -74,15 +77,12 @@ def sweep_of(
     **changes: Any,
 ) -> Sweep:
     """A sweep in a folder; ``mode`` is how its workers behave, see ``pretend``."""
-    items = planned(root, **changes)
-    store = known(items, Store(folder / "results"))
-    store = replace(store, done={}) if rerun else store
-    left = [item for identity, item in items.items() if identity not in store.done]
-    packs: list[Pack] = packs_of(left, max_lanes=lanes, share_teacher=True)
     settings = RunSettings(work_dir=folder / "runs", results=folder / "results", rerun=rerun)
-    task = SweepTask(packs, list(store.done.values()), 0, store.records, settings)
+    plan = plan_sweep(*asked(root, **changes), settings, retry_failed=True, max_lanes=lanes)
     command = [sys.executable, __file__, "worker", mode]
-    return Sweep(task, executor or Local(2, "cpu"), view or Told(), lambda file: [*command, str(file)])
+    return Sweep(
+        plan, settings, executor or Local(2, "cpu"), view or Told(), lambda file: [*command, str(file)]
+    )
 
 
 def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str) -> PackOutcome:
@@ -101,7 +101,7 @@ def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str
             continue
         for spec in filter(None, (plan.teacher, plan.cell)):
             again = settings.rerun and spec == plan.cell
-            if is_there(settings, spec) and not again:
+            if is_made(settings, spec) and not again:
                 continue
             failed = "a NaN" if mode == "fail" and getattr(spec, "method", "") == "hinton" else None
             steps(spec, settings, console, folder, mode)
@@ -110,7 +110,7 @@ def pretend(plans: Sequence[Any], settings: RunSettings, console: Any, mode: str
             run = settings.folder(spec)
             record = provenance.record_of(spec, "AP50", run, curve=curve, reason=failed, command=plan.command)
             if isinstance(spec, TeacherSpec):
-                weights_of(settings.work_dir, spec).touch()
+                settings.weights(spec).touch()
             settings.store.write(record, replace=again)
             drop_checkpoints(run)
             outcome.records.append(record)

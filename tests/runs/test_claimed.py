@@ -9,13 +9,12 @@ import pytest
 from test_claims import HOLD, elsewhere, left_by, start
 
 from kdbench.errors import UserError
-from kdbench.runs.claimed import claimed
 from kdbench.runs.claims import Claims
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import record_of
 from kdbench.runs.request import Request
+from kdbench.runs.run import claimed, to_run
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import weights_of
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def settings(tmp_path):
 
 def record(spec, settings) -> None:
     """As if it had just been trained."""
-    weights = weights_of(settings.work_dir, spec)
+    weights = settings.weights(spec)
     weights.parent.mkdir(parents=True, exist_ok=True)
     weights.touch()
     curve = [{"iteration": 4, "AP50": 0.25}]
@@ -40,7 +39,7 @@ def record(spec, settings) -> None:
 def test_all_that_is_trained_is_claimed_and_let_go_of(planned, settings):
     trained = [planned.teacher, planned.plain, planned.cell]
     others = Claims(settings.store.root)
-    with claimed(planned, settings):
+    with claimed(to_run(planned, settings), settings):
         for spec in trained:
             assert not others.take(spec.identity())
         for spec in trained[:2]:
@@ -55,18 +54,18 @@ def test_what_is_there_is_not_claimed(planned, settings):
         record(spec, settings)
     others = Claims(settings.store.root)
     assert others.take(planned.teacher.identity())
-    with claimed(planned, settings):
+    with claimed(to_run(planned, settings), settings):
         assert others.take(planned.plain.identity())
         assert not others.take(planned.cell.identity())
     record(planned.cell, settings)
-    with claimed(planned, settings):
+    with claimed(to_run(planned, settings), settings):
         assert others.take(planned.cell.identity())
 
 
 def test_a_plain_student_that_is_missing_beside_a_done_cell_is_claimed(planned, settings):
     record(planned.cell, settings)
     others = Claims(settings.store.root)
-    with claimed(planned, settings):
+    with claimed(to_run(planned, settings), settings):
         assert not others.take(planned.plain.identity())
         assert others.take(planned.teacher.identity())
 
@@ -79,7 +78,7 @@ def test_who_is_at_it_is_said_and_nothing_is_kept(planned, settings, part, what)
     with start(HOLD, settings.store.root, identity) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
-        with pytest.raises(UserError) as refused, claimed(planned, settings):
+        with pytest.raises(UserError) as refused, claimed(to_run(planned, settings), settings):
             pass
         process.kill()
     assert str(refused.value).startswith(f"{what}, on digits, is run by process {process.pid} on ")
@@ -92,8 +91,8 @@ def test_a_given_teacher_is_measured_by_as_many_as_want_to_and_fine_tuned_by_one
     small_digits, settings, tmp_path, monkeypatch, classes
 ):
     trainer = SimpleNamespace(other_classes=lambda *_: classes)
-    monkeypatch.setattr("kdbench.runs.claimed.openmmlab", lambda: trainer)
-    monkeypatch.setattr("kdbench.runs.claimed.subject_of", lambda *_: None)
+    monkeypatch.setattr("kdbench.runs.run.openmmlab", lambda: trainer)
+    monkeypatch.setattr("kdbench.runs.run.subject_of", lambda *_: None)
     file = tmp_path / "given.pth"
     file.write_bytes(b"given")
     request = Request("hinton", "digits", data_root=small_digits, teacher_checkpoints=(file,))
@@ -102,11 +101,11 @@ def test_a_given_teacher_is_measured_by_as_many_as_want_to_and_fine_tuned_by_one
     refusal = (
         nullcontext() if classes is None else pytest.raises(UserError, match="teacher, on digits, is run by")
     )
-    with refusal, claimed(planned, settings):
+    with refusal, claimed(to_run(planned, settings), settings):
         pass
 
 
 def test_it_is_let_go_of_where_the_run_ends_in_an_error(planned, settings):
-    with pytest.raises(KeyboardInterrupt), claimed(planned, settings):
+    with pytest.raises(KeyboardInterrupt), claimed(to_run(planned, settings), settings):
         raise KeyboardInterrupt
     assert Claims(settings.store.root).take(planned.cell.identity())

@@ -31,7 +31,7 @@ RACE = """
 import os, sys, time
 from pathlib import Path
 from kdbench.runs.claims import Claims
-from kdbench.runs.claims_owner import started
+from kdbench.runs.claims_owner import start_of
 results, rounds = Path(sys.argv[1]), int(sys.argv[2])
 with Claims(results) as claims:
     for number in range(rounds):
@@ -44,7 +44,7 @@ with Claims(results) as claims:
             if not done.exists():
                 if marker.exists():
                     pid = int(marker.read_text() or 0)
-                    assert not pid or started(pid) in ("", "ended"), f"{pid} runs it too"
+                    assert not pid or start_of(pid) in ("", "ended"), f"{pid} runs it too"
                 marker.write_text(str(os.getpid()))
                 with open(results / f"{number}.ran", "a") as file:
                     file.write(f"{os.getpid()}\\n")

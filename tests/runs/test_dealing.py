@@ -6,8 +6,7 @@ import pytest
 from sweep_support import planned, sweep_of
 
 from kdbench.executors.local import Local
-from kdbench.runs.dealing import START, dealt
-from kdbench.runs.estimate import Rates
+from kdbench.runs.estimate import START, Rates, dealt
 from kdbench.runs.packs import packs_of
 
 METHODS = ("hinton", "fitnets", "mimic", "chen", "fine-grained")
@@ -78,4 +77,4 @@ def test_a_sweep_deals_its_packs_out(tmp_path, small_digits, monkeypatch):
     sweep = sweep_of(tmp_path, small_digits, Local(3, "cpu"), seeds=1)
     assert [len(state.pack.items) for state in sweep.pending] == [1, 1, 1]
     assert sweep.run()
-    assert sweep.total == len(sweep.records) == 3
+    assert len(sweep.plan.cells) == len(sweep.records) == 3

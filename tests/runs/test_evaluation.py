@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from kdbench.cli.leaderboard import command as leaderboard
 from kdbench.datasets import digits
 from kdbench.errors import UserError
 from kdbench.openmmlab.setup import prepare_libraries
-from kdbench.results.contributed import problems
+from kdbench.openmmlab.weights import zoo
+from kdbench.results.rules import problems
 from kdbench.results.store import Store
 from kdbench.specs import Model, Schedule
 
@@ -63,6 +65,22 @@ def test_the_same_weights_under_another_name_are_the_same(measure, weights, tmp_
     copy = tmp_path / "copy.pth"
     shutil.copy(weights, copy)
     assert measure(CONFIG, copy).identity == measure(CONFIG, weights).identity
+
+
+def test_weights_by_address_are_fetched_where_that_is_allowed(measure, weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(zoo.downloads, "arrived", lambda _address, target: Path(shutil.copy(weights, target)))
+    address = "https://example.org/first.pth"
+    with pytest.raises(UserError, match=r"is not on this machine: `download=True` fetches it"):
+        measure(CONFIG, address)
+    record = measure(CONFIG, address, download=True)
+    assert record.identity == measure(CONFIG, weights).identity
+    assert f"--checkpoint {address}" in record.made.command
+
+
+def test_a_file_that_is_not_there(measure, tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*none\.pth: No such file or directory"):
+        measure(CONFIG, tmp_path / "none.pth")
 
 
 @pytest.mark.parametrize(

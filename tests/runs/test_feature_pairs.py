@@ -18,13 +18,13 @@ from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import gfl
 from kdbench.plugins import registry
 from kdbench.results.contributed import check
-from kdbench.results.leaderboard import leaderboard
+from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.record import MeasuredTeacher
+from kdbench.runs.made import teachers_to_train
 from kdbench.runs.plan import plan
 from kdbench.runs.provenance import record_of
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import needs_of
 
 timm = lacking.extra("timm", "timm is not installed")
 
@@ -63,7 +63,7 @@ def planned(file, method="cwd"):
 def test_the_teacher_is_known_by_its_name_its_maps_and_its_weights(write):
     teacher = planned(write()).teacher
     assert (teacher.model.config, teacher.model.edits) == (f"timm:{NAME}", {"out_indices": [2, 3]})
-    assert needs_of(planned(write()), lambda _: False) == {}, "nothing of it is trained"
+    assert teachers_to_train(planned(write()), lambda _: False) == {}, "nothing of it is trained"
     identities = {teacher.identity(), planned(write(out_indices=[3])).teacher.identity()}
     Path("weights.pth").write_bytes(b"others")
     identities |= {planned(write()).teacher.identity()}
@@ -148,7 +148,7 @@ def test_its_students_are_ranked_and_it_has_no_score(write, tmp_path):
     for spec, score, teacher in ((made.plain, 0.5, None), (made.cell, 0.75, taught)):
         curve = [{"iteration": 8, "AP50": score}]
         records.append(record_of(spec, "AP50", tmp_path, curve=curve, teacher=teacher))
-    rows = leaderboard(records, "digits").set_index("method")
+    rows = frame_of(rankings(records)).set_index("method")
     assert list(rows.index) == ["teacher", "none", "cwd"]
     assert rows.loc["cwd", "difference"] == 0.25
     assert rows.loc["teacher", "seeds"] == 0

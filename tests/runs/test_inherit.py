@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kdbench.errors import UserError
+from kdbench.runs.made import teachers_to_train
 from kdbench.runs.plan import stored
-from kdbench.runs.sweep_records import needs_of
 from kdbench.specs import StagedTeacherSpec
-from kdbench.tuning.ground import on_tuning_split
+from kdbench.tuning.search import on_tuning_split
 
 INHERIT = {"settings": ("inherit=true",)}
 
@@ -47,8 +47,8 @@ def test_the_teacher_is_trained_before_the_plain_student(lab):
 
 def test_a_sweep_knows_that_the_plain_student_needs_it(lab):
     made = lab.plan("none", **INHERIT)
-    assert list(needs_of(made, lambda _: False)) == [made.ancestor.identity()]
-    assert needs_of(lab.plan("none"), lambda _: False) == {}
+    assert list(teachers_to_train(made, lambda _: False)) == [made.ancestor.identity()]
+    assert teachers_to_train(lab.plan("none"), lambda _: False) == {}
 
 
 def test_it_is_the_teacher_before_a_stage(lab):

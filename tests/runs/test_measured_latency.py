@@ -10,7 +10,7 @@ from kdbench.openmmlab import latency as timing
 from kdbench.openmmlab.students import Subject
 from kdbench.results.pages import latencies
 from kdbench.runs import latency
-from kdbench.runs.latency import measure, teacher_of
+from kdbench.runs.latency import measure_latency, teacher_of
 from kdbench.runs.request import Request
 from kdbench.runs.settings import RunSettings
 
@@ -37,7 +37,9 @@ def trained(lab, monkeypatch):
     monkeypatch.setattr(latency, "start", lambda *_: None)
     lab.undisturbed, lab.loaded = 1.0, loaded
     lab.settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
-    lab.measure = lambda **more: measure(Request("none", "digits", data_root=lab.data, **more), lab.settings)
+    lab.measure = lambda **more: measure_latency(
+        Request("none", "digits", data_root=lab.data, **more), lab.settings
+    )
     return lab
 
 

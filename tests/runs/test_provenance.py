@@ -8,9 +8,9 @@ import pytest
 from kdbench.cards import METRICS
 from kdbench.openmmlab.checks.rehearsal import amount
 from kdbench.openmmlab.complexity import reason
-from kdbench.runs.elapsed import span
 from kdbench.runs.plan import plan
-from kdbench.runs.provenance import host_class, record_of, summary, versions
+from kdbench.runs.progress import span
+from kdbench.runs.provenance import host_class, metrics_of, record_of, versions
 from kdbench.runs.request import Request
 
 
@@ -40,7 +40,7 @@ def test_records_of_one_spec_differ_in_what_was_made_alone(plain):
 
 def test_the_best_evaluation_is_the_first_of_equals():
     curve = [{"iteration": 1, "AP50": 0.5}, {"iteration": 2, "AP50": 0.5}, {"iteration": 3, "AP50": 0.4}]
-    found = summary(curve, METRICS["AP50"])
+    found = metrics_of(curve, METRICS["AP50"])
     assert found.last == {"AP50": 0.4}
     assert found.best == {"iteration": 1, "AP50": 0.5}
 

@@ -10,12 +10,12 @@ from session_lab import METRICS
 
 from kdbench.errors import GateError, PluginError, RunError, UserError
 from kdbench.openmmlab.training.run_files import interrupted_at
-from kdbench.results.leaderboard import leaderboard
+from kdbench.results.leaderboard import frame_of, rankings
 from kdbench.results.record import Trial, Tuned
 from kdbench.runs import training
 from kdbench.runs.cells import OUTDATED
+from kdbench.runs.made import is_made
 from kdbench.runs.settings import RunSettings
-from kdbench.runs.sweep_records import is_there, weights_of
 from kdbench.runs.training import CODE
 
 
@@ -66,7 +66,7 @@ def test_an_ensemble(lab):
     )
     lab.run("hinton[teachers=2]")
     assert len(lab.trained) == 1, "teachers and the plain student are there"
-    board = leaderboard(lab.store.records("digits")[0], "digits")
+    board = frame_of(rankings(lab.store.records("digits")[0]))
     assert list(board["method"]) == ["teacher", "none", "hinton[teachers=2]", "hinton[teachers=3]"]
     assert board["seeds"].iloc[0] == 1, "the further teachers are no rows of their own"
 
@@ -183,11 +183,11 @@ def test_a_given_checkpoint_of_other_classes_is_fine_tuned_once(lab, tmp_path):
     assert lab.trained == [spec.identity() for spec in (made.teacher, made.plain, made.cell)]
     assert lab.starts == [file]
     settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
-    assert is_there(settings, made.teacher)
+    assert is_made(settings, made.teacher)
     lab.run("mimic", teacher_checkpoints=(file,))
     assert lab.trained == [lab.plan("mimic", teacher_checkpoints=(file,)).cell.identity()]
-    weights_of(lab.root / "runs", made.teacher).unlink()
-    assert not is_there(settings, made.teacher)
+    RunSettings(work_dir=lab.root / "runs").weights(made.teacher).unlink()
+    assert not is_made(settings, made.teacher)
 
 
 def test_a_measured_checkpoint_needs_no_weights_beside_its_record(lab, tmp_path):
@@ -195,7 +195,7 @@ def test_a_measured_checkpoint_needs_no_weights_beside_its_record(lab, tmp_path)
     file.write_bytes(b"given")
     lab.run(teacher_checkpoints=(file,))
     settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
-    assert is_there(settings, lab.plan(teacher_checkpoints=(file,)).teacher)
+    assert is_made(settings, lab.plan(teacher_checkpoints=(file,)).teacher)
 
 
 def test_a_failure_is_recorded_and_tried_again(lab):
@@ -332,7 +332,7 @@ def test_a_training_that_goes_on_says_from_where(lab):
     (folder / "iter_120.pth").touch()
     assert interrupted_at(folder) == 120
     lab.run("none")
-    assert "1 of 1: plain student, seed 0 goes on from iteration 120" in lab.told.lines
+    assert "1 of 1: plain student, seed 0 resumes from iteration 120" in lab.told.lines
 
 
 @pytest.mark.parametrize("code", [None, "other", "same"])
@@ -346,9 +346,9 @@ def test_a_method_goes_on_with_the_code_that_began_it_alone(lab, code):
     if code is not None:
         (folder / CODE).write_text(own if code == "same" else code)
     lab.run()
-    does = "goes on from iteration 120"
+    does = "resumes from iteration 120"
     if code != "same":
-        does = "begins again: the method's code is not that of iteration 120"
+        does = "starts again: the method's code is not that of iteration 120"
     assert f"3 of 3: hinton, seed 0 {does}" in lab.told.lines
     assert checkpoint.exists() == (interrupted_at(folder) == 120) == (code == "same")
     assert (folder / CODE).read_text() == own

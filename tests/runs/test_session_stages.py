@@ -119,7 +119,7 @@ def test_an_interrupted_stage_says_from_where_it_goes_on(lab):
     (folder / "iter_7.pth").touch()
     (folder / CODE).write_text(made.code)
     lab.run(STAGED)
-    assert "2 of 4: quantized teacher goes on from iteration 7" in lab.told.lines
+    assert "2 of 4: quantized teacher resumes from iteration 7" in lab.told.lines
 
 
 @pytest.mark.parametrize("changes", [{}, {"force": True}, {"schedule": "smoke"}])

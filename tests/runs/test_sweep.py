@@ -20,6 +20,7 @@ from kdbench.results.store import Store
 from kdbench.runs import sweep as sweeps
 from kdbench.runs.estimate import Rates, in_order
 from kdbench.runs.packs import packs_of
+from kdbench.runs.provenance import record_of
 from kdbench.runs.status import SweepReport
 
 
@@ -234,3 +235,18 @@ def test_a_record_of_a_worker_has_the_command_that_a_person_types(tmp_path, smal
     commands = {record.made.command for record in Store(tmp_path / "results").records()[0]}
     assert all(command.startswith("kdbench run --method ") for command in commands)
     assert all("--device cpu" in command for command in commands)
+
+
+def test_a_teacher_with_a_record_and_without_its_weights_is_trained_by_one_pack(tmp_path, small_digits):
+    """As after a checkout with committed records: the packs that need it wait for the one that trains it."""
+    item = next(item for item in planned(small_digits).values() if item.plan.teacher is not None)
+    teacher = item.plan.teacher
+    record = record_of(teacher, "AP50", tmp_path, curve=[{"iteration": 4, "AP50": 0.5}])
+    Store(tmp_path / "results").write(record)
+    sweep = sweep_of(tmp_path, small_digits)
+    assert not sweep.made(teacher)
+    assert [sweep._needs(state) for state in sweep.pending] == [{teacher.identity()}] * 2
+    weights = sweep.settings.weights(teacher)
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert sweep.made(teacher)

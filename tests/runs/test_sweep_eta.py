@@ -29,7 +29,7 @@ def start(sweep, told):
     state.folder.mkdir(parents=True)
     progress = PackProgress(pack="x", title="x", cells={}, owner=Owner.here(), seconds_left=told)
     WorkerConsole(state.folder, progress)
-    assert worker_progress.read(state.folder) == progress
+    assert worker_progress.read_progress(state.folder) == progress
 
 
 def test_nothing_is_known_without_records(sweep):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdbench.errors import UserError
-from kdbench.runs.sweep_methods import methods_of
+from kdbench.runs.asked import methods_of
 from kdbench.selectors import parse
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,6}", fullmatch=True)

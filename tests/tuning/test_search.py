@@ -1,4 +1,4 @@
-"""Studies with trainings that cost nothing; a real one is in tests/cli/test_tune.py."""
+"""Studies with fake trainings; a real one is in tests/cli/test_tune.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from kdbench.runs.request import Request
 from kdbench.runs.settings import TUNING, RunSettings
 from kdbench.specs import TeacherSpec
 from kdbench.tuning import search as tuning
-from kdbench.tuning.ground import Ground
 from kdbench.tuning.search import Tuning
 
 SCORES = {"teacher": 0.7, "none": 0.4}
@@ -36,7 +35,7 @@ class Silent:
 
 
 class Lab:
-    """Runs studies; ``trained`` has the selector of each run, ``on`` what it was trained on and by whom taught."""
+    """Runs studies; ``trained`` has the selector of each run, ``on`` its training data and teacher."""
 
     def __init__(self, data, root):
         self.data, self.root = data, root
@@ -44,9 +43,8 @@ class Lab:
 
     def tuning(self, method="hinton", seed=0):
         request = Request(method=method, dataset="digits", pair="digits-gfl", seed=seed, data_root=self.data)
-        ground = Ground.of(request)
-        settings = RunSettings(work_dir=self.root / "runs", results=self.root / "runs" / "tuning")
-        return Tuning(ground, settings, self.root / "results", Silent())
+        settings = RunSettings(work_dir=self.root / "runs", results=self.root / "results")
+        return Tuning(request, settings, Silent())
 
     def run(self, count, method="hinton", seed=0):
         self.trained = []
@@ -77,7 +75,7 @@ class Lab:
 def lab(monkeypatch, small_digits, tmp_path):
     made = Lab(small_digits, tmp_path)
     monkeypatch.setattr(tuning, "Session", made.session)
-    for room in (tuning, provenance):  # they take half a second each time
+    for room in (tuning, provenance):  # the real functions take half a second each time
         monkeypatch.setattr(room, "versions", lambda: {"python": "3"})
     return made
 
@@ -110,12 +108,12 @@ def test_everything_is_trained_on_the_tuning_split_by_its_own_teacher(lab):
 
 
 def test_a_stage_of_the_teacher_starts_from_the_studys_own(lab):
-    ground = lab.tuning("quantization-mimic[regions=gt-boxes]").ground
-    made = ground.plan("quantization-mimic[regions=gt-boxes]")
+    tuning = lab.tuning("quantization-mimic[regions=gt-boxes]")
+    made = tuning.plan("quantization-mimic[regions=gt-boxes]")
     assert made.staged.base == made.teacher.identity()
     assert made.cell.teacher == made.staged.identity()
     assert {made.teacher.dataset, made.staged.dataset, made.plain.dataset} == {"digits-tuning"}
-    assert len({made.teacher.data, made.staged.data, made.cell.data, ground.asked.cell.data}) == 2
+    assert len({made.teacher.data, made.staged.data, made.cell.data, tuning.asked.cell.data}) == 2
 
 
 def test_the_cell_of_the_chosen_options_is_known_with_its_trials(lab, caplog):
@@ -154,7 +152,7 @@ def test_the_same_command_runs_nothing_again_and_more_trials_go_on(lab):
     five = lab.run(5)
     assert lab.trained == [trial.selector for trial in five.trials[3:]]
     assert five.trials[:3] == three.trials
-    assert lab.run(3) == five, "those beyond are kept"
+    assert lab.run(3) == five, "trials beyond the requested number are kept"
 
 
 def same(trials):
@@ -218,7 +216,7 @@ def test_two_processes_do_not_run_one_study(lab):
 
 def test_a_study_waits_for_a_teacher_that_another_trains(lab, monkeypatch):
     mine = lab.tuning()
-    teacher = mine.ground.plan("hinton").teacher
+    teacher = mine.plan("hinton").teacher
     waited = []
     with Claims(mine.settings.store.root) as other:
         assert other.take(teacher.identity())

@@ -1,4 +1,4 @@
-"""What a study searches, from the cards alone."""
+"""The search spaces of studies, which follow from the cards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 import kdbench_papers
 from kdbench.cards import Options
-from kdbench.tuning.sampler import choose
+from kdbench.tuning.sampler import propose
 from kdbench.tuning.space import Choice, Range, space_of, tried
 from kdbench.tuning.study import Trial
 
@@ -20,7 +20,7 @@ CARDS = [card for card in kdbench_papers.kdbench_methods() if card.name != "none
 
 
 class Many(Options):
-    """One option of every kind."""
+    """Options of every kind."""
 
     variant: Literal["a", "b"] = "a"
     weight: float = Field(default=2.0, ge=0)
@@ -109,7 +109,7 @@ def test_every_variant_of_every_method_has_a_space_of_valid_options(card):
         assert space, f"{card.name} {variant}"
         trials = []
         for number in range(4):
-            chosen = choose(space, trials, seed=0)
+            chosen = propose(space, trials, seed=0)
             assert set(chosen) == set(space)
             assert isinstance(tried(options, chosen), card.options)
             trials.append(ended(number, chosen, 0.1 * number))
@@ -121,10 +121,10 @@ def ended(number, chosen, value):
 
 
 def study_of(count, seed=0, score=lambda chosen: 1 - abs(math.log10(chosen["weight"] / 0.3))):
-    """Trials of a made-up metric, best at weight 0.3."""
+    """Return trials of a fake metric, which is best at weight 0.3."""
     trials = []
     for number in range(count):
-        chosen = choose({"weight": Range(kind="float", low=0.1, high=10, log=True)}, trials, seed)
+        chosen = propose({"weight": Range(kind="float", low=0.1, high=10, log=True)}, trials, seed)
         trials.append(ended(number, chosen, score(chosen)))
     return trials
 
@@ -132,7 +132,7 @@ def study_of(count, seed=0, score=lambda chosen: 1 - abs(math.log10(chosen["weig
 def test_the_sampler_is_seeded():
     assert study_of(12) == study_of(12)
     assert study_of(12) != study_of(12, seed=1)
-    assert study_of(16)[:12] == study_of(12), "more trials go on where fewer ended"
+    assert study_of(16)[:12] == study_of(12), "a longer study begins with the trials of a shorter one"
 
 
 def test_the_sampler_learns_also_from_failures():
@@ -140,7 +140,7 @@ def test_the_sampler_learns_also_from_failures():
         return sorted(trial.chosen["weight"] for trial in trials[10:])
 
     trials = study_of(30)
-    assert 0.15 < weights(trials)[10] < 0.6, "the median of those after the random ones"
+    assert 0.15 < weights(trials)[10] < 0.6, "the median of the trials after the random ones"
     failing = study_of(30, score=lambda chosen: None if chosen["weight"] < 2 else 0.5)
     assert any(trial.status == "failed" for trial in failing)
     assert weights(failing)[10] > 2

@@ -1,1 +1,1 @@
-"""The checks, one a function: each takes the exam of a method and raises where the promise is not kept."""
+"""The checks: each is a function that takes the exam of a method and raises if the promise is broken."""

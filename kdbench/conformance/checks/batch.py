@@ -1,4 +1,4 @@
-"""What a method makes of one batch: its parameters, its random numbers, and the same batch in another form."""
+"""Checks on one batch: parameters, random numbers, and the same batch in another form."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kdbench.distill import Method, Step
 from kdbench.distill.randomness import seeded
 
 DRAWS = 8
-"""Of the terms of a method that draws random numbers."""
+"""Number of evaluations of a method that draws random numbers."""
 ROUNDING = 1e-4, 1e-7
-"""How far a term may be apart through rounding, relative to its size and at all."""
+"""Relative and absolute tolerance for rounding differences of a term."""
 ERRORS = 6.0
-"""How many standard errors the mean of a random term may be apart."""
+"""Tolerance for the mean of a random term, in standard errors."""
 
 
 def parameters(exam: Exam) -> None:
-    """Parameters are made in build() and registered; whatever else a term learns through is a stranger."""
+    """Check that all parameters are made in build() and registered, and that terms learn through no others."""
     for case in cases(exam):
         early = ", ".join(name for name, _ in case.made().named_parameters())
         require(not early, f"{case.where}: its constructor makes {early}: make parameters in build()")
@@ -49,7 +49,7 @@ def _step_makes_none(case: Case, method: Method[Any], own: set[Any], iteration: 
 
 
 def _parts(method: Method[Any]) -> list[tuple[str, Callable[[Step], Mapping[str, Any]]]]:
-    """Return what a method computes in each iteration, by the name of its function."""
+    """Return the functions that a method computes in each iteration, with their names."""
     parts: list[tuple[str, Callable[[Step], Mapping[str, Any]]]] = [("losses", method.losses)]
     if method.adversary() is not None:
         parts.append(("adversary_losses", lambda step: method.adversary_losses(step.detached())))
@@ -57,7 +57,7 @@ def _parts(method: Method[Any]) -> list[tuple[str, Callable[[Step], Mapping[str,
 
 
 def generators(exam: Exam) -> None:
-    """Random numbers come from the step's generator; build() draws from the global ones, but seeds none."""
+    """Check that random numbers come from the step's generator; build() may use global ones, but not seed them."""
     for case in cases(exam):
         with watched(case.package) as used:
             method = case.made()
@@ -80,7 +80,7 @@ def _told(used: list[str]) -> str:
 
 
 def _seeds_none(case: Case) -> None:
-    """After build() under two seeds the generators are in other states, unless it seeded them."""
+    """Check that build() seeds no global generator: after two seeds the generators' states must differ."""
     ends = []
     for seed in range(2):
         with seeded(seed, "method"):
@@ -91,14 +91,14 @@ def _seeds_none(case: Case) -> None:
 
 
 def order(exam: Exam) -> None:
-    """Two images, with all that belongs to them, change places."""
+    """Check that the terms do not change if two images, with everything that belongs to them, are swapped."""
     for case in cases(exam):
         found = difference(case, SWAPPED)
         require(not found, f"{case.where}, {found}: it takes something of one image for another's")
 
 
 def mirror(exam: Exam) -> None:
-    """Images, maps, boxes and masks are mirrored, and the method's own kernels with them."""
+    """Check that the terms do not change if images, maps, boxes, masks and the method's kernels are mirrored."""
     found = [f"{case.where}, {what}" for case in cases(exam) if (what := difference(case, MIRRORED))]
     if exam.card.directional:
         require(bool(found), "the card says why it tells left from right or top from bottom, but it does not")
@@ -108,7 +108,7 @@ def mirror(exam: Exam) -> None:
 
 
 def difference(case: Case, forms: Sequence[Form]) -> str:
-    """Return which term is another in which form of the batch; empty where none is."""
+    """Return which term differs in which form of the batch; empty if none does."""
     for iteration in MOMENTS:
         first, second = (case.terms(iteration, draw) for draw in range(2))
         draws = 1 if first == second else DRAWS
@@ -124,7 +124,7 @@ def difference(case: Case, forms: Sequence[Form]) -> str:
 
 
 def alike(one: list[float], two: list[float]) -> bool:
-    """Whether two samples of a term have the same mean, up to rounding and, of several draws, to chance."""
+    """Whether two samples of a term have the same mean, up to rounding and, for several draws, chance."""
     relative, absolute = ROUNDING
     allowed = absolute + relative * max(abs(fmean(one)), abs(fmean(two)))
     if len(one) > 1:

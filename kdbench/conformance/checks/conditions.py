@@ -1,4 +1,4 @@
-"""Unusual batches, mixed precision and two processes."""
+"""Checks with unusual batches, mixed precision and two processes."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from kdbench.conformance.stepping import Raw, stepped
 
 DTYPES = (torch.float16, torch.bfloat16)
 SIZES = ((61, 47), (39, 45))
-"""Height and width of the two images of a batch of odd sizes; the first is the larger."""
+"""Height and width of the two images in a batch of odd sizes; the first is the larger."""
 
 
 def without_boxes(exam: Exam) -> None:
-    """Two images without any object."""
+    """Check a batch of two images without any object."""
     _each(exam, lambda raw: _objects(raw, 0))
 
 
 def with_one_box(exam: Exam) -> None:
-    """Two images with one object each."""
+    """Check a batch of two images with one object each."""
     _each(exam, lambda raw: _objects(raw, 1))
 
 
 def batch_of_one(exam: Exam) -> None:
-    """One image."""
+    """Check a batch of one image."""
     _each(exam, lambda raw: {name: values[:1] for name, values in raw.items()})
 
 
 def odd_sizes(exam: Exam) -> None:
-    """Two images that are resized to odd sizes, each to its own."""
+    """Check a batch of two images that are resized to different odd sizes."""
     height, width = SIZES[0]
     _each(exam, _resized, scale=(width, height))
 
@@ -52,7 +52,7 @@ def _each(exam: Exam, edit: Callable[[Raw], Raw], **changes: Any) -> None:
 
 
 def _objects(raw: Raw, count: int) -> Raw:
-    """Keep so many objects of each image; in masks the others become background."""
+    """Keep ``count`` objects of each image; in masks the others become background."""
     for sample in raw["data_samples"]:
         if "gt_sem_seg" in sample:
             mask = sample.gt_sem_seg.data
@@ -64,7 +64,7 @@ def _objects(raw: Raw, count: int) -> Raw:
 
 
 def _resized(raw: Raw) -> Raw:
-    """Each image with its objects at another size."""
+    """Resize each image, with its objects, to one of :data:`SIZES`."""
     for number, (size, sample) in enumerate(zip(SIZES, raw["data_samples"], strict=True)):
         image = raw["inputs"][number]
         raw["inputs"][number] = interpolate(image[None].float(), size, mode="bilinear")[0].to(image.dtype)
@@ -79,13 +79,13 @@ def _resized(raw: Raw) -> Raw:
 
 
 def mixed(exam: Exam) -> None:
-    """Check training under --amp, in both half precisions."""
+    """Check mixed precision, with both half precisions."""
     for family in exam.families():
         mixed_in(exam, family)
 
 
 def mixed_in(exam: Exam, family: str) -> None:
-    """Take a step in each half precision, on the device of the bench."""
+    """Check a step in each half precision, on the bench's device."""
     for dtype in DTYPES:
         for terms in stepped(exam, family, precision=partial(torch.autocast, exam.bench.device, dtype)):
             for name, term in terms.items():
@@ -99,14 +99,14 @@ def _short(dtype: torch.dtype) -> str:
 
 PROCESSES = 2
 PATIENCE = 600
-"""Seconds after which processes that wait for each other are given up."""
+"""Seconds after which processes that wait for each other are killed."""
 ITERATIONS = 3
 BATCH = 4
-"""Images an iteration, of all processes."""
+"""Images per iteration, over all processes."""
 
 
 def two(exam: Exam) -> None:
-    """In the first family that it claims: the hashes of student and method are those of the other process."""
+    """Check in one family that two processes have the same hashes of student and method after each iteration."""
     family = exam.families()[0]
     first, second = _train(exam, family)
     for iteration, (ours, theirs) in enumerate(zip(first, second, strict=True)):
@@ -120,7 +120,7 @@ def two(exam: Exam) -> None:
 
 
 def _train(exam: Exam, family: str) -> list[list[dict[str, str]]]:
-    """Return what each process reported of each iteration."""
+    """Train in two processes, and return the hashes that each reported after each iteration."""
     out, port = exam.bench.new_folder(), _free_port()
     arguments = [exam.target.name, family, str(exam.bench.folder), str(out)]
     running = [_started(arguments, rank, port, _log(out, rank)) for rank in range(PROCESSES)]
@@ -151,7 +151,7 @@ def _log(out: Path, rank: int) -> Path:
 
 
 def _environment(rank: int, port: int) -> dict[str, str]:
-    """Return the environment that torchrun gives a process."""
+    """Return the environment variables that torchrun would set for a process."""
     return {
         **environment(),
         "RANK": str(rank),

@@ -1,4 +1,4 @@
-"""What the card and the options say, before any training."""
+"""Checks of the card and the options, before any training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from kdbench.specs import task_of
 FILLED = ("title", "authors", "year", "link", "bibtex", "tasks", "equations", "method")
 COLUMNS = {"paper", "table", "dataset", "teacher", "student", "variant", "metric", "value", "source"}
 PATIENCE = 120
-"""Seconds in which a card must be read."""
+"""Seconds that reading a card may take."""
 
 READ = f"""
 import sys
@@ -39,7 +39,7 @@ print(*sorted({set(HEAVY)!r} & set(sys.modules)))
 
 
 def complete(exam: Exam) -> None:
-    """Every field says something, the variants are the option's, and the method is one."""
+    """Check that no field is empty, the variants match the option, and the method can be imported."""
     card = exam.card
     empty = [name for name in FILLED if not getattr(card, name)]
     require(not empty, f"the card's {', '.join(empty)} {'is' if len(empty) == 1 else 'are'} empty")
@@ -72,7 +72,7 @@ def _published(card: MethodCard) -> None:
 
 
 def light(exam: Exam) -> None:
-    """Check that reading the plugin's cards in a fresh process imports nothing heavy."""
+    """Check that reading the plugin's cards in a new process imports none of the heavy libraries."""
     plugin = exam.target.plugin
     environment = {
         **os.environ,
@@ -96,7 +96,7 @@ UNKNOWN = "no_such_option"
 
 
 def validated(exam: Exam) -> None:
-    """Defaults are in range and survive a selector; unknown, infinite and negative weights are refused."""
+    """Check that defaults are valid and survive a selector, and that invalid options are refused."""
     kind = exam.card.options
     for name, field in kind.model_fields.items():
         require(not field.is_required(), f"option '{name}' has no default")
@@ -111,7 +111,7 @@ def validated(exam: Exam) -> None:
 
 
 def _chosen(exam: Exam) -> list[dict[str, Any]]:
-    """Return what the checks run: each variant, and the options that make the plain student."""
+    """Return the options that other checks use: those of each variant, and those of the plain student."""
     return [*({"variant": name} for name in exam.card.variants), dict(exam.card.options.plain)]
 
 
@@ -138,7 +138,7 @@ def _range(kind: type[Options], name: str, field: FieldInfo) -> None:
 
 
 def _pasted_back(exam: Exam) -> None:
-    """Check that the selector of each variant gives its options again."""
+    """Check that parsing the selector of each variant returns its options."""
     for options in exam.variants:
         selector = canonical(exam.card, options)
         try:
@@ -149,7 +149,7 @@ def _pasted_back(exam: Exam) -> None:
 
 
 def refused(exam: Exam) -> None:
-    """Each variant names captures that there are, has a family, and is refused by UserError in the others."""
+    """Check that each variant needs existing captures, has a family, and raises UserError in other families."""
     known = frozenset().union(*FAMILIES.values())
     for options in exam.variants:
         selector = canonical(exam.card, options)
@@ -173,7 +173,7 @@ def refused(exam: Exam) -> None:
 
 
 def _families_as_told(exam: Exam, working: set[str]) -> None:
-    """Check the families on the card, of a selector with options as far as these go."""
+    """Check that the card's families are those in which the method works; with options, that they include them."""
     told = set(exam.card.families)
     wrong = working - told if exam.target.raw else working ^ told
     require(

@@ -1,4 +1,4 @@
-"""A device that is not the CPU."""
+"""The check on a device that is not the CPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from kdbench.conformance.children import environment, last_line
 from kdbench.conformance.exam import Exam
 
 PATIENCE = 900
-"""Seconds after which the other process is given up."""
+"""Seconds after which the other process is killed."""
 
 
 def other(exam: Exam) -> None:
-    """In each family that it claims, in a process whose accelerator is the pretended device."""
+    """Check the method in each family that it supports, in a process whose accelerator is the simulated device."""
     out = exam.bench.new_folder()
     told, log = out / "told.json", out / "log"
     command = [sys.executable, "-m", "kdbench.conformance.on_device", str(exam.bench.folder), str(told)]

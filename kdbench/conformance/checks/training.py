@@ -1,4 +1,4 @@
-"""What a training with the method does to the student, the teacher and the process."""
+"""Checks of a training's effects on the student, the teacher and the process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdbench.selectors import canonical
 
 
 def trains(exam: Exam) -> None:
-    """Train some iterations in each family; a single step for the other variants."""
+    """Check that the method trains some iterations in each family, and its other variants a single step."""
     for family in exam.families():
         try:
             ended = exam.trained(family)
@@ -43,9 +43,10 @@ def leaves_settings(exam: Exam) -> None:
 
 
 def reach(exam: Exam) -> None:
-    """In some iteration each term gives the student a gradient, and something of each part of the method learns.
+    """Check that each term gives the student a gradient in some iteration, and that each part of the method learns.
 
-    Not everything: the adapter of a level is idle in scenes that have nothing for this level.
+    Of each part, only some parameter has to learn: the adapter of a level may be idle if the scenes have no object
+    on this level.
     """
     for family in exam.families():
         seen = exam.trained(family).seen
@@ -56,7 +57,7 @@ def reach(exam: Exam) -> None:
 
 
 def untouched(exam: Exam) -> None:
-    """Its weights have the hash of a teacher that taught nobody; it is in eval mode and has no gradient."""
+    """Check that the teacher has the weights of an unused one, is in eval mode and has no gradients."""
     from kdbench.openmmlab.weights.checkpoints import weights_hash
 
     for family in exam.families():
@@ -76,7 +77,7 @@ MANY = 50
 
 
 def fifty(exam: Exam) -> None:
-    """Train for longer in each family and judge the end alone."""
+    """Check that a longer training in each family ends without an error."""
     for family in exam.families():
         try:
             exam.train(family, iterations=MANY, validations=1)
@@ -85,17 +86,17 @@ def fifty(exam: Exam) -> None:
 
 
 STOPPED_AT = 3
-"""Iteration after which a training is cut off."""
+"""Iteration after which a training is interrupted."""
 
 
 def seed(exam: Exam) -> None:
-    """Two trainings of the same spec, one of them watched."""
+    """Check that two trainings with the same seed, one of them watched, are equal."""
     for family in exam.families():
         same(exam.train(family), exam.trained(family), f"two trainings of one seed in {family} models")
 
 
 def resume(exam: Exam) -> None:
-    """Check that a training that was cut off resumes from the checkpoint of the iteration before."""
+    """Check that an interrupted and resumed training equals an uninterrupted one."""
     for family in exam.families():
         folder = exam.bench.new_folder()
         with suppress(Interrupted):
@@ -104,7 +105,7 @@ def resume(exam: Exam) -> None:
 
 
 def pack(exam: Exam) -> None:
-    """Train the plain student, the method, and the method without its weights side by side."""
+    """Check that training plain student, method, and method with weights 0 side by side changes none of them."""
     quiet = silenced(exam)
     for family in exam.families():
         where = f"in a pack of {family} models"
@@ -115,7 +116,7 @@ def pack(exam: Exam) -> None:
 
 
 def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any) -> list[TrainingResult]:
-    """Train the plain student and a student with each of the options; ``changes`` are of the schedule."""
+    """Train the plain student and a student with each of the options; ``changes`` apply to the schedule."""
     from kdbench.openmmlab.training.sharing import make_pack
 
     pack = make_pack()
@@ -134,7 +135,7 @@ def side_by_side(exam: Exam, family: str, options: list[Options], **changes: Any
 
 
 def plain(exam: Exam) -> None:
-    """Check that a method without weights gives the plain student's weights, bit for bit, and its evaluations."""
+    """Check that with weights 0 the student's weights and evaluations are bitwise those of the plain student."""
     quiet = silenced(exam)
     for family in exam.families(quiet):
         ours, theirs = exam.trained(family, quiet), exam.plain(family)
@@ -146,7 +147,7 @@ def plain(exam: Exam) -> None:
 
 
 def _culprit(case: Case) -> str:
-    """Name what a method does at options at which it should do nothing; empty where one batch does not tell."""
+    """Name what a method does although its weights are 0; empty if one batch does not show it."""
     method = case.built()
     for iteration in MOMENTS:
         found = {f"the term '{name}'": value for name, value in case.terms(iteration).items()}
@@ -161,7 +162,7 @@ def _culprit(case: Case) -> str:
 
 
 def clean(exam: Exam) -> None:
-    """Check that the exported config builds a plain model that takes the exported weights with strict=True."""
+    """Check that the exported config builds a plain model that loads the exported weights with strict=True."""
     from kdbench.openmmlab.models.building import build_model
     from kdbench.openmmlab.weights.export import export, exported_model
 

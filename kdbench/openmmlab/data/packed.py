@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kdbench.cards import Dataset
 from kdbench.datasets.checked import Checked, code_of, file_of, known
 from kdbench.files import write_atomically
-from kdbench.openmmlab.data.sampling import shown_size
+from kdbench.openmmlab.data.sampling import paths_of, shown_size
 
 LARGE = 20_000
 """Least number of images for a split to be packed, so that data loading processes share its entries.
@@ -77,7 +77,7 @@ def write(dataset: Dataset, folder: Path, split: str, images: Any) -> Packed:
     Raises:
         DataError: If an image cannot be read.
     """
-    sizes = [shown_size(str(images.get_data_info(index)["img_path"])) for index in range(len(images))]
+    sizes = [shown_size(path) for path in paths_of(images)]
     made = Packed(images.data_bytes, images.data_address, np.array(sizes, dtype=np.int64))
     found, file = known(dataset, folder), _file(dataset, folder, split)
     if found is not None:

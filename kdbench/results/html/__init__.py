@@ -1,4 +1,4 @@
-"""The leaderboards as one folder that opens from disk: a page without a server, a network or a build."""
+"""The leaderboards as a page that opens from disk, without a server, a network or a build."""
 
 from __future__ import annotations
 

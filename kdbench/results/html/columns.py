@@ -1,16 +1,18 @@
-"""The table of a ranking: which columns of the frame it shows, and how a cell reads and sorts."""
+"""The tables of the page: what a row's cells say, and what they sort by."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, TypeVar
+
+from matplotlib.colors import LinearSegmentedColormap
 
 from kdbench.plugins import NAME
 from kdbench.results.board import Ranking
 from kdbench.results.formats import (
+    OPTIONAL,
     control_interval,
     gain,
     left_out,
@@ -23,9 +25,16 @@ from kdbench.results.formats import (
 )
 from kdbench.results.leaderboard import secondary_columns
 from kdbench.results.naming import method_in
-from kdbench.results.row import COLUMNS, GROUP, METRIC, SHARES, TEACHER_ROW
-from kdbench.results.row import Row as Values
+from kdbench.results.plots.picture import MOST
+from kdbench.results.reported_table import REPORTED_COLUMNS, Entry, entries
+from kdbench.results.row import COLUMNS, GROUP, METRIC, SHARES, TEACHER_ROW, Row
+from kdbench.results.statistics import mean
+from kdbench.results.table import Column
+from kdbench.specs import PLAIN
 
+T = TypeVar("T")
+WORST, MIDDLE, BEST = "#d6604d", "#f7f7f7", "#4393c3"
+"""Colours of differences by class."""
 VERDICTS = ("better", "no evidence", "cannot tell", "one seed", "worse", "no plain student", "no result")
 SIGNED = ("relative_gain", "paper_difference")
 """Further columns that are differences, as fractions."""
@@ -55,67 +64,41 @@ _SHOWN = {
 }
 
 
-class PageCell(NamedTuple):
-    """What a cell says and the key that it sorts by: a number, or text; empty sorts last."""
-
-    text: str
-    key: str
-
-
 @dataclass(frozen=True)
-class PageColumn:
-    """A column.
+class PageRow(Generic[T]):
+    """A row of a table in the page.
 
     Attributes:
-        title: Its heading.
-        help: What it means.
-        cell: From a row of the frame.
-        number: Whether it sorts by numbers.
-        extra: Whether it is shown only with all columns.
-    """
-
-    title: str
-    help: str
-    cell: Callable[[Any], PageCell]
-    number: bool = True
-    extra: bool = False
-
-
-@dataclass(frozen=True)
-class PageRow:
-    """A row.
-
-    Attributes:
-        place: Its place in the table as it comes, from 1; 0 for a reference.
-        method: Its label.
-        card: Id of its method's card.
-        kind: What the table's list of choices tells it by, such as its verdict.
-        words: What a filter by words looks at.
-        cells: Its cells.
+        place: Its place in the table, from 1; 0 for a reference.
+        label: The label of its method.
+        method: The name of its method.
+        kind: The kind that the table can be restricted to, such as its verdict.
+        words: The text that a filter looks at.
+        source: What the columns read.
     """
 
     place: int
+    label: str
     method: str
-    card: str
     kind: str
     words: str
-    cells: list[PageCell]
+    source: T
 
 
 @dataclass(frozen=True)
-class PageTable:
-    """A table: the references stay on top, the other rows sort.
+class PageTable(Generic[T]):
+    """A table in the page: the references stay on top, the other rows can be sorted.
 
     Attributes:
         columns: Its columns, after the place and the method.
         references: The teacher and the plain student of a ranking.
         rows: The other rows.
-        kind: What the kinds of its rows are called.
+        kind: What a row's kind is, such as its verdict.
     """
 
-    columns: list[PageColumn]
-    references: list[PageRow]
-    rows: list[PageRow]
+    columns: Sequence[Column[T]]
+    references: Sequence[PageRow[T]]
+    rows: Sequence[PageRow[T]]
     kind: str = "Verdict"
 
     @property
@@ -124,107 +107,81 @@ class PageTable:
         return list(dict.fromkeys(row.kind for row in self.rows))
 
 
-def table(ranking: Ranking) -> PageTable:
+def ranking_table(ranking: Ranking) -> PageTable[Row]:
     """Return the table of a ranking, its rows in rank order."""
-    columns = [*_main(ranking), *_further(ranking)]
-    references = [row for row in ranking.rows if row.is_reference]
-    return PageTable(
-        columns,
-        [_row(0, row, columns) for row in references],
-        [_row(place, row, columns) for place, row in enumerate(ranking.methods, 1)],
-    )
+    references = [_row(0, row) for row in ranking.rows if row.is_reference]
+    rows = [_row(place, row) for place, row in enumerate(ranking.methods, 1)]
+    return PageTable([*_main(ranking), *_further(ranking)], references, rows)
 
 
-def _row(place: int, row: Values, columns: list[PageColumn]) -> PageRow:
-    cells = [column.cell(row) for column in columns]
+def _row(place: int, row: Row) -> PageRow[Row]:
     label = row["method"]
-    return PageRow(place, label, anchor(label), row["verdict"], label, cells)
+    return PageRow(place, label, method_in(label), row["verdict"], label, row)
 
 
-def _main(ranking: Ranking) -> list[PageColumn]:
-    metric = ranking.metric
-    rows = ranking.rows
-    found = [
-        PageColumn(metric, f"Mean {metric} x100 over the seeds, last iteration", _score),
-        PageColumn(
-            "vs plain",
-            "Paired difference to the plain student, with its simultaneous 95 % interval",
-            _difference,
-        ),
-        PageColumn("verdict", "What the interval allows to say", _verdict, number=False),
-        PageColumn("gap closed", "Share of the way from the plain student to the teacher", _gap),
+def published_table() -> PageTable[Entry]:
+    """Return the table of the numbers that the papers of the installed methods report."""
+    columns = [column for column in REPORTED_COLUMNS if column.title != "method"]
+    rows = [
+        PageRow(
+            place,
+            entry.label,
+            entry.method,
+            entry.result.row["dataset"],
+            " ".join([entry.label, *(column.text(entry) for column in columns)]),
+            entry,
+        )
+        for place, entry in enumerate(entries(), 1)
     ]
-    if any(_filled(row["time_ratio"]) for row in rows):
-        told = "Time of an iteration, the plain student's is 1; blank if not timed in turns"
-        found.append(PageColumn("time", told, _time))
-    if ranking.controls:
-        told = "Difference to a plain student that trained at least as long as the method (its control)"
-        found.append(PageColumn("at equal time", told, _at_equal_time))
-    if any(row["trials"] for row in rows):
-        told = "Over how many trials on validation images the options were chosen"
-        found.append(PageColumn("tuned", told, _tuned))
-    found.append(PageColumn("seeds", "Seeds that are done, and how many of them others report", _seeds))
-    if any(left_out(row) for row in rows):
-        told = "Cells that failed, were skipped or are missing, in no mean"
-        found.append(PageColumn("left out", told, _left_out, number=False))
-    return [*found, PageColumn("again", "The command that makes the row again", _command, number=False)]
+    return PageTable(columns, [], rows, kind="Dataset")
 
 
-def _score(row: Values) -> PageCell:
+def _main(ranking: Ranking) -> list[Column[Row]]:
+    """Return the columns that are always in view, without optional ones that are blank."""
+    score = Column(
+        ranking.metric, f"Mean {ranking.metric} x100 over the seeds, last iteration", _score, _value("mean")
+    )
+    columns = [score, *MAIN]
+    return [one for one in columns if one.title not in OPTIONAL or any(map(one.text, ranking.rows))]
+
+
+def _value(name: str) -> Callable[[Row], Any]:
+    return lambda row: row.get(name)
+
+
+def _score(row: Row) -> str:
     deviation = spread(row)
     around = f" ± {deviation}" if deviation and row["seeds"] > 1 else ""
-    return PageCell(percent(row["mean"]) + around, _key(row["mean"]))
+    return percent(row["mean"]) + around
 
 
-def _difference(row: Values) -> PageCell:
-    return PageCell(gain(row), _key(row["difference"]))
+def _at_equal_time(row: Row) -> str:
+    difference = f"{percent(row['control_difference'], '+')} {control_interval(row)}".strip()
+    return f"{difference} {row['control_verdict']} (against {row['control']})" if row["control"] else ""
 
 
-def _at_equal_time(row: Values) -> PageCell:
-    gain = f"{percent(row['control_difference'], '+')} {control_interval(row)}".strip()
-    told = f"{gain} {row['control_verdict']} (against {row['control']})" if row["control"] else ""
-    return PageCell(told, _key(row["control_difference"]))
+def _verdict_order(row: Row) -> int | None:
+    return VERDICTS.index(row["verdict"]) if row["verdict"] in VERDICTS else None
 
 
-def _tuned(row: Values) -> PageCell:
-    return PageCell(tuned(row), str(row["trials"]) if row["trials"] else "")
-
-
-def _verdict(row: Values) -> PageCell:
-    known = row["verdict"] in VERDICTS
-    return PageCell(verdict(row), str(VERDICTS.index(row["verdict"])) if known else "")
-
-
-def _gap(row: Values) -> PageCell:
+def _gap(row: Row) -> str:
     share = percent(row["gap_closed"])
-    return PageCell(f"{share} %" if share else "", _key(row["gap_closed"]))
+    return f"{share} %" if share else ""
 
 
-def _time(row: Values) -> PageCell:
-    return PageCell(times(row["time_ratio"]), _key(row["time_ratio"]))
-
-
-def _seeds(row: Values) -> PageCell:
+def _seeds(row: Row) -> str:
     single = row["seeds"] == 1 and row["method"] != TEACHER_ROW and not row["reported"]
-    return PageCell("one seed" if single else seeds(row) or "0", _key(row["seeds"]))
+    return "one seed" if single else seeds(row) or "0"
 
 
-def _left_out(row: Values) -> PageCell:
-    text = left_out(row)
-    return PageCell(text, text)
-
-
-def _command(row: Values) -> PageCell:
-    return PageCell(row["command"], row["command"])
-
-
-def _further(ranking: Ranking) -> list[PageColumn]:
-    """Return the columns that the main ones do not show and that hold something."""
+def _further(ranking: Ranking) -> list[Column[Row]]:
+    """Return the columns that the main ones do not show and that are not blank."""
     found = []
     for name in (*COLUMNS, *secondary_columns(ranking.rows)):
         if name not in _SHOWN and any(_filled(row.get(name, "")) for row in ranking.rows):
             title, number = name.removeprefix(METRIC).replace("_", " "), COLUMNS.get(name) != "str"
-            found.append(PageColumn(title, HELP.get(name, title), _reader(name), number, extra=True))
+            value = _value(name) if number else None
+            found.append(Column(title, HELP.get(name, title), _text(name), value, number, extra=True))
     return found
 
 
@@ -232,38 +189,109 @@ def _filled(value: Any) -> bool:
     return bool(value != "" and value == value)
 
 
-def _reader(name: str) -> Callable[[Values], PageCell]:
+def _text(name: str) -> Callable[[Row], str]:
+    """Return how a further column's cells read: text, a fraction in points, a count or another number."""
     sign = "+" if name in SIGNED else ""
     fraction = sign or name in ("best", *SHARES) or name.startswith(METRIC)
 
-    def read(row: Values) -> PageCell:
+    def text(row: Row) -> str:
         value = row.get(name, "")
-        if not _filled(value):
-            return PageCell("", "")
-        if isinstance(value, str):
-            return PageCell(value, value)
-        whole = float(value).is_integer() and not fraction
-        text = (
-            f"{value:,.0f}"
-            if whole or value >= GROUPED
-            else percent(value, sign)
-            if fraction
-            else f"{value:.3g}"
-        )
-        return PageCell(text, _key(value))
+        if isinstance(value, str) or not _filled(value):
+            return value if isinstance(value, str) else ""
+        if value >= GROUPED or (float(value).is_integer() and not fraction):
+            return f"{value:,.0f}"
+        return percent(value, sign) if fraction else f"{value:.3g}"
 
-    return read
+    return text
 
 
-def _key(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.9g}"
+MAIN: Sequence[Column[Row]] = (
+    Column(
+        "vs plain",
+        "Paired difference to the plain student, with its simultaneous 95 % interval",
+        gain,
+        _value("difference"),
+    ),
+    Column("verdict", "The conclusion that the interval allows", verdict, _verdict_order, number=False),
+    Column(
+        "gap closed", "Share of the way from the plain student to the teacher", _gap, _value("gap_closed")
+    ),
+    Column(
+        "time",
+        "Time of an iteration, the plain student's is 1; blank if not timed in turns",
+        lambda row: times(row["time_ratio"]),
+        _value("time_ratio"),
+    ),
+    Column(
+        "at equal time",
+        "Difference to a plain student that trained at least as long as the method (its control)",
+        _at_equal_time,
+        _value("control_difference"),
+    ),
+    Column(
+        "tuned",
+        "Number of trials on validation images that chose the options",
+        tuned,
+        lambda row: row["trials"] or None,
+    ),
+    Column("seeds", "Seeds that are done, and how many of them others report", _seeds, _value("seeds")),
+    Column("left out", "Cells that failed, were skipped or are missing, in no mean", left_out, number=False),
+    Column("again", "The command that makes the row again", lambda row: str(row["command"]), number=False),
+)
+"""Columns of a ranking after its score."""
 
 
-def anchor(label: str) -> str:
-    """Return the id of the card of a row's method: ``method-mimic`` for ``mimic[weight=2]``.
+def anchor(method: str) -> str:
+    """Return the id of a method's card, such as ``method-mimic``.
 
-    A name that no plugin could have gets a hash in its place: an id then holds nothing but letters and digits.
+    A name that no plugin could have is replaced by a hash, so that an id has only letters, digits and dashes.
     """
-    name = method_in(label)
-    safe = name if NAME.fullmatch(name) else hashlib.sha256(name.encode(errors="replace")).hexdigest()[:12]
+    safe = (
+        method if NAME.fullmatch(method) else hashlib.sha256(method.encode(errors="replace")).hexdigest()[:12]
+    )
     return f"method-{safe}"
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """Mean paired differences, as fractions.
+
+    Attributes:
+        metric: The metric of a class, such as AP50 or IoU.
+        classes: Names, in alphabetical order.
+        differences: Label of a row -> a difference for each class; NaN where no seed has both.
+    """
+
+    metric: str
+    classes: tuple[str, ...]
+    differences: dict[str, tuple[float, ...]]
+
+    @property
+    def largest(self) -> float:
+        """The largest absolute difference, above 0."""
+        return max([*(abs(v) for values in self.differences.values() for v in values if v == v), 1e-3])
+
+    def colour(self, value: float) -> str:
+        """Return the colour of a difference, red below zero and blue above; blank for NaN."""
+        if value != value:
+            return ""
+        scale = LinearSegmentedColormap.from_list("differences", [WORST, MIDDLE, BEST])
+        red, green, blue, _ = scale(0.5 + 0.5 * value / self.largest)
+        return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def per_class(ranking: Ranking) -> PerClass | None:
+    """Return the differences by class of a ranking's first rows; None if no record has values by class."""
+    plain = ranking.row(PLAIN)
+    last = [cell.metrics.last for cell in plain.done.values() if cell.metrics] if plain else []
+    keys = sorted({key for values in last for key in values if "/" in key})
+    kinds = {key.partition("/")[0] for key in keys}
+    if not kinds or not ranking.methods:
+        return None
+    kind = ranking.metric if ranking.metric in kinds else min(kinds)
+    keys = [key for key in keys if key.startswith(f"{kind}/")]
+    found = {
+        row["method"]: tuple(mean(ranking.differences(row["method"], key)) for key in keys)
+        for row in ranking.methods[:MOST]
+    }
+    return PerClass(kind, tuple(key.partition("/")[2] for key in keys), found)

@@ -1,12 +1,14 @@
-"""Writes the folder of the page: index.html with everything in it, and the pictures as files for papers."""
+"""Writes the page: a folder with index.html, which has everything in it, and the pictures as files for papers."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,16 +17,18 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from kdbench.errors import UserError
+from kdbench.results.across import ACROSS_LEGEND, across, cells
 from kdbench.results.evaluations import evaluations
-from kdbench.results.formats import legend, pieces
-from kdbench.results.html.across import overall
-from kdbench.results.html.methods import methods
-from kdbench.results.html.reported import reported
-from kdbench.results.html.sections import Figure, left_out, section
+from kdbench.results.formats import gain, legend, percent, pieces, times
+from kdbench.results.html.columns import anchor, published_table
+from kdbench.results.html.methods import options, page_methods
+from kdbench.results.html.sections import Figure, left_out_notes, section, shared_rankings
+from kdbench.results.naming import method_in
 from kdbench.results.pages import write_pages
 from kdbench.results.papers import TAGS
-from kdbench.results.query import BENCHMARK, Source, sources
+from kdbench.results.query import BENCHMARK, Source, nothing_to_rank, sources
 from kdbench.results.record import Record
+from kdbench.results.reported_table import REPORTED_HEADING, REPORTED_NOTE
 from kdbench.results.store import Broken, Store
 from kdbench.text import printable
 
@@ -39,54 +43,61 @@ def write_page(
     """Write the page of the records under ``results_root``; the same records give the same bytes.
 
     Args:
-        results_root: Folder that holds ``records``.
-        output: Folder to write ``index.html`` and ``figures/*.svg`` into; made if it is not there.
-        targets: Names of datasets and paths of benchmark files to show, in this order; default: all datasets, by
-            name. Of a benchmark its own methods, pairs and seeds are shown, also those that were not run.
-        read: The records under ``results_root`` and its broken files, where they are read already.
+        results_root: Folder that has ``records``.
+        output: Folder for ``index.html`` and ``figures/*.svg``; made if it does not exist.
+        targets: Names of datasets and paths of benchmark files to show, in this order; default: all datasets by
+            name. A benchmark shows its own methods, pairs and seeds, including those that were not run.
+        read: The records under ``results_root`` and its broken files, if they were read before.
 
     Returns:
         The file ``index.html``.
 
     Raises:
-        UserError: When there is nothing to rank, two targets show one ranking, a benchmark file is bad, or the
+        UserError: If there is nothing to rank, two targets have the same ranking, a benchmark file is bad, or the
             folder cannot be written.
     """
     records, broken = Store(results_root).records() if read is None else read
     found = sources(targets, records)
-    _refuse(targets, found, results_root)
+    _refuse(targets, found, results_root, records)
     shown = [(ranking, source.benchmark) for source in found.values() for ranking in source.rankings]
     sections = [section(one, f"ranking-{place}", title) for place, (one, title) in enumerate(shown, 1)]
     rankings = [ranking for ranking, _ in shown]
+    counted = {id(record): record for source in found.values() for record in source.records}
     missing = sum(row["missing"] for ranking in rankings for row in ranking.rows)
-    whole = overall(rankings)
+    whole = across(rankings)
+    compared = shared_rankings(whole)
     html = _html(
         sections=sections,
         across=whole,
-        methods=methods(sections),
-        left_out=left_out(_counted(found), len(broken), missing),
+        across_legend=ACROSS_LEGEND,
+        compared=compared,
+        methods=page_methods(sections),
+        left_out=left_out_notes(counted.values(), len(broken), missing),
         legend=legend(rankings),
-        reported=reported(),
+        reported={
+            "table": published_table(),
+            "name": "reported",
+            "title": REPORTED_HEADING,
+            "caption": REPORTED_HEADING,
+            "note": REPORTED_NOTE,
+        },
         tags=TAGS,
         evaluations=evaluations(records, {ranking.first["dataset"] for ranking in rankings}),
     )
-    figures = [*(whole.figures if whole else ()), *(f for one in sections for f in one.figures)]
-    _write(output, html, figures)
+    pictures = [one.figures for one in compared] + [one.figures for one in sections]
+    _write(output, html, list(chain.from_iterable(pictures)))
     return output / "index.html"
 
 
-def _refuse(targets: Sequence[str], found: Mapping[str, Source], root: Path) -> None:
-    """Refuse a dataset without a ranking, no ranking at all, and one ranking in two targets."""
+def _refuse(
+    targets: Sequence[str], found: Mapping[str, Source], root: Path, records: Sequence[Record]
+) -> None:
+    """Refuse a dataset without a ranking, no ranking at all, and a ranking that two targets have."""
     for name in targets:
         if not name.endswith(BENCHMARK) and name not in found:
-            raise UserError(
-                f"no ranking of '{name}' in {root}: smoke runs and teachers alone are never ranked. "
-                f"Make one with `kdbench run --method mimic --dataset {name}`."
-            )
+            raise nothing_to_rank(root, [one for one in records if one.dataset == name], name)
     if not found:
-        raise UserError(
-            f"no records to rank in {root}: make some with `kdbench run --method mimic --dataset digits`."
-        )
+        raise nothing_to_rank(root, records)
     shown: dict[tuple[str, ...], str] = {}
     for name, source in found.items():
         for key in dict.fromkeys(ranking.key for ranking in source.rankings):
@@ -98,19 +109,8 @@ def _refuse(targets: Sequence[str], found: Mapping[str, Source], root: Path) -> 
             shown[key] = name
 
 
-def _counted(found: Mapping[str, Source]) -> list[Record]:
-    """Return the records that the rankings are about, each once."""
-    about = [
-        record
-        for source in found.values()
-        for record in source.records
-        if source.benchmark or record.dataset in {one.first["dataset"] for one in source.rankings}
-    ]
-    return list({id(record): record for record in about}.values())
-
-
 def _write(output: Path, html: str, figures: Sequence[Figure]) -> None:
-    """Write the folder and remove pictures of an earlier page that this one lacks."""
+    """Write the folder, and remove pictures of an earlier page that this one does not have."""
     wanted = {output / figure.file: figure.svg for figure in figures}
     write_pages({output / "index.html": html, **wanted})
     for pattern in ("ranking-*.svg", "across-*.svg"):
@@ -141,24 +141,26 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"web": web, "breakable": breakable}
+    environment.filters |= {"web": web, "breakable": breakable, "anchor": anchor, "options": options}
+    environment.filters |= {"gain": gain, "times": times, "percent": percent, "cells": cells}
+    environment.filters |= {"cleandoc": inspect.cleandoc, "method_in": method_in}
     return environment
 
 
 def visible(value: Any) -> Any:
-    """Return a value as a template prints it, without characters that are neither visible nor a line break."""
+    """Replace the invisible characters of a text, except line breaks, before a template prints it."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return printable(value, keep="\n")
 
 
 def breakable(selector: str) -> Markup:
-    """Return a selector as HTML that a narrow column breaks between its parts before it breaks a word."""
+    """Return a selector as HTML that a narrow column breaks between its parts rather than inside a word."""
     return Markup("<wbr>").join(pieces(visible(selector)))
 
 
 def web(link: str) -> str:
-    """Return the link if it is one that a page may have: http or https with a host; else empty."""
+    """Return a link if it is http or https with a host; else an empty text."""
     try:
         parts = urlsplit(link)
     except ValueError:
@@ -171,5 +173,5 @@ def _template(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """How a content security policy names a text that the page holds."""
+    """Return the hash by which a content security policy allows a text of the page."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,25 +1,27 @@
-"""What the page says of each ranking, ready for the templates."""
+"""The sections of the page: one for each ranking, and the comparisons over several rankings."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from kdbench.results.answer import Answer, answer
+from kdbench.results.across import Across
 from kdbench.results.board import Ranking
-from kdbench.results.formats import notes, percent
-from kdbench.results.html.columns import PageTable, anchor, table
-from kdbench.results.pages import models
-from kdbench.results.plots import PerClass, Picture, cost, curves, intervals, paper, per_class
-from kdbench.results.plots.classes import colour
+from kdbench.results.formats import notes, percent, ties
+from kdbench.results.html.columns import PageTable, PerClass, per_class, ranking_table
+from kdbench.results.pages import model_notes
+from kdbench.results.plots import Picture, cost, curves, intervals, paper, rank_diagram
 from kdbench.results.record import Record
-from kdbench.results.row import TEACHER_ROW
+from kdbench.results.row import TEACHER_ROW, Row
+from kdbench.results.statistics import ALPHA
 from kdbench.specs import PLAIN
 
+CAPTION = "Critical-difference diagram: a bar joins methods whose average ranks are not told apart."
 PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
     "intervals": (
         "Difference to the plain student: the bar is the 95 % interval, the large mark the mean, a dot a seed.",
@@ -37,11 +39,11 @@ PLOTS: dict[str, tuple[str, Callable[[Ranking], Picture | None]]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture in the page and as a file.
+    """A picture, in the page and as a file.
 
     Attributes:
         name: Its id in the page.
-        caption: What to see in it.
+        caption: Its caption.
         picture: The plot.
     """
 
@@ -51,7 +53,7 @@ class Figure:
 
     @cached_property
     def inline(self) -> Markup:
-        """The ``<svg>`` element, as an XML writer escaped it."""
+        """The ``<svg>`` element, escaped by an XML writer."""
         return Markup(self.picture.inline(self.name))
 
     @cached_property
@@ -66,32 +68,23 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Heat:
-    """The heat map as a table; a cell is its text and its background."""
-
-    metric: str
-    classes: tuple[str, ...]
-    rows: list[tuple[str, list[tuple[str, str]]]]
-
-
-@dataclass(frozen=True)
 class Section:
     """A ranking in the page.
 
     Attributes:
         name: Its id in the page.
-        ranking: What it shows.
+        ranking: The ranking.
         table: Its table.
         figures: Its pictures.
-        heat: Its heat map, or None.
-        benchmark: Title of the benchmark whose cells alone it shows; blank for all cells of a dataset.
+        heat: Its differences by class, or None.
+        benchmark: Title of the benchmark that it is restricted to; blank for all cells of a dataset.
     """
 
     name: str
     ranking: Ranking
-    table: PageTable
+    table: PageTable[Row]
     figures: list[Figure]
-    heat: Heat | None
+    heat: PerClass | None
     benchmark: str = ""
 
     @property
@@ -101,18 +94,18 @@ class Section:
 
     @property
     def caption(self) -> str:
-        """What its table shows."""
+        """The caption of its table."""
         return f"{self.title}, {self.ranking.metric} x100"
 
     @property
     def models(self) -> str:
-        """What the pair is, in words; blank where nothing was run."""
+        """The title of the pair; blank if nothing was run."""
         records = (cell for row in self.ranking.rows if row["method"] != TEACHER_ROW for cell in row.cells)
         return next((str(record.spec["pair"].get("title", "")) for record in records), "")
 
     @property
     def setting(self) -> str:
-        """What else makes it a ranking of its own."""
+        """What distinguishes it from other rankings of the pair."""
         row = self.ranking.first
         teacher = f"teacher {row['teacher']}" if row["teacher"] else ""
         recipe = f"recipe {row['recipe']}" if row["recipe"] else "not run"
@@ -122,14 +115,14 @@ class Section:
 
     @property
     def levels(self) -> str:
-        """Scores of the plain student and the teacher."""
+        """The scores of the plain student and the teacher."""
         plain, teacher = (percent(self.ranking.level(name)) for name in (PLAIN, TEACHER_ROW))
         return f"plain student {plain or 'not run'}, teacher {teacher or 'not known'}"
 
     @property
     def notes(self) -> str:
-        """What its intervals are from, what makes it doubtful, and what its models cost."""
-        return " ".join([*notes(self.ranking), *models(self.ranking)])
+        """The basis of its intervals, doubts about it, and the costs of its models."""
+        return " ".join([*notes(self.ranking), *model_notes(self.ranking)])
 
     @property
     def measured(self) -> bool:
@@ -138,29 +131,25 @@ class Section:
 
     @property
     def counts(self) -> list[tuple[str, int]]:
-        """Verdict -> rows, the most telling first."""
+        """Each verdict with its number of rows, the most important first."""
         found = Counter(row["verdict"] for row in self.ranking.methods)
         order = ("better", "worse", "no evidence", "cannot tell", "one seed")
         known = [(word, found.pop(word)) for word in order if word in found]
         return known + sorted(found.items())
 
     @property
-    def answer(self) -> Answer | None:
-        """The method to try first here; None where none is better."""
-        return answer(self.ranking)
-
-    @property
-    def card(self) -> str:
-        """Id of that method's card."""
-        return "" if self.answer is None else anchor(self.answer.method)
+    def ties(self) -> str:
+        """How many methods the seeds do not tell from the first choice; blank without one."""
+        choice = self.ranking.first_choice
+        return "" if choice is None else ties(self.ranking, choice["method"])
 
 
 def section(ranking: Ranking, name: str, benchmark: str = "") -> Section:
-    """Return what the page shows of a ranking.
+    """Return the section of a ranking.
 
     Args:
         ranking: The ranking.
-        name: An id for it: letters, digits and dashes.
+        name: Its id: letters, digits and dashes.
         benchmark: Title of the benchmark that it is restricted to; blank for a dataset.
     """
     figures = []
@@ -168,33 +157,46 @@ def section(ranking: Ranking, name: str, benchmark: str = "") -> Section:
         picture = plot(ranking)
         if picture is not None:
             figures.append(Figure(f"{name}-{kind}", caption, picture))
-    found = per_class(ranking)
-    heat = None if found is None else _heat(found)
-    return Section(name, ranking, table(ranking), figures, heat, benchmark)
+    return Section(name, ranking, ranking_table(ranking), figures, per_class(ranking), benchmark)
 
 
-def _heat(found: PerClass) -> Heat:
-    rows = [
-        (name, [(percent(value, "+"), _css(value, found.largest)) for value in values])
-        for name, values in found.differences.items()
-    ]
-    return Heat(found.metric, found.classes, rows)
+class SharedRankings(NamedTuple):
+    """The methods that were run in the same rankings.
+
+    Attributes:
+        rows: Their rows of the comparison.
+        friedman: Friedman's test in a sentence.
+        figures: The critical-difference diagram, if there is one.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    friedman: str
+    figures: list[Figure]
 
 
-def _css(value: float, largest: float) -> str:
-    if value != value:
-        return ""
-    red, green, blue, _ = colour(value, largest)
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+def shared_rankings(found: Across) -> list[SharedRankings]:
+    """Return the comparisons over rankings, each with its diagram."""
+    return [_shared(rows, f"across-{place}") for place, rows in enumerate(found.comparisons, 1)]
 
 
-def left_out(records: Iterable[Record], broken: int, missing: int = 0) -> list[str]:
-    """Say what the rankings leave out, a sentence each.
+def _shared(rows: Sequence[Mapping[str, Any]], name: str) -> SharedRankings:
+    first = rows[0]
+    average = {row["method"]: row["average_rank"] for row in rows}
+    picture = rank_diagram(average, first["critical_difference"], first["rankings"])
+    p = first["friedman_p"]
+    chance = "no evidence that any two differ: the ranks may be chance"
+    meaning = "the methods differ" if p < ALPHA else chance
+    friedman = f"Friedman's test over {first['rankings']} rankings: p = {p:.3f}, {meaning}."
+    return SharedRankings(rows, friedman, [] if picture is None else [Figure(name, CAPTION, picture)])
+
+
+def left_out_notes(records: Iterable[Record], broken: int, missing: int = 0) -> list[str]:
+    """Return a sentence for each kind of record that the rankings leave out.
 
     Args:
-        records: What the rankings were made from.
-        broken: Files that could not be read.
-        missing: Cells that a benchmark asks for and that were not run.
+        records: The records of the rankings.
+        broken: Number of files that could not be read.
+        missing: Number of cells that a benchmark asks for and that were not run.
     """
     records = list(records)
     smoke = sum(record.schedule == "smoke" for record in records)

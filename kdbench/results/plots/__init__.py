@@ -1,23 +1,11 @@
-"""Pictures of rankings, for the page, for papers and for the README; drawn with matplotlib, without a display."""
+"""Plots of rankings for the page, papers and the README, drawn by matplotlib without a display."""
 
 from __future__ import annotations
 
-from kdbench.results.plots.classes import PerClass, classes, per_class
 from kdbench.results.plots.cost import cost
 from kdbench.results.plots.curves import curves
-from kdbench.results.plots.intervals import intervals
-from kdbench.results.plots.paper import paper
+from kdbench.results.plots.intervals import intervals, paper
 from kdbench.results.plots.picture import Picture
-from kdbench.results.plots.ranks import ranks
+from kdbench.results.plots.ranks import rank_diagram
 
-__all__ = [
-    "PerClass",
-    "Picture",
-    "classes",
-    "cost",
-    "curves",
-    "intervals",
-    "paper",
-    "per_class",
-    "ranks",
-]
+__all__ = ["Picture", "cost", "curves", "intervals", "paper", "rank_diagram"]

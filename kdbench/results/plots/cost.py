@@ -1,4 +1,4 @@
-"""Accuracy against cost: which methods no other beats in both."""
+"""Accuracy against cost, and the methods that no other beats in both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kdbench.specs import PLAIN
 from kdbench.text import printable
 
 FAR = 4
-"""Costs that differ by more than this factor are drawn on a logarithmic axis."""
+"""Factor between costs above which their axis is logarithmic."""
 Point = tuple[float, float]
 SIZE = 12.0
 """Diameter of a mark, in points (1/72 inch)."""
@@ -28,13 +28,12 @@ _CENTRED: dict[str, Any] = {"ha": "center", "va": "center_baseline"}
 
 
 def front(points: Sequence[Point]) -> list[int]:
-    """Places of the points that no other beats: none is as cheap and better, or as good and cheaper.
+    """Return the indices of the points that no other beats, by rising cost.
+
+    A point beats another if it is as cheap and better, or as good and cheaper.
 
     Args:
-        points: (cost, gain) of each.
-
-    Returns:
-        Places, by rising cost.
+        points: Cost and gain of each point.
     """
     best, found = -math.inf, list[int]()
     for place in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
@@ -46,7 +45,7 @@ def front(points: Sequence[Point]) -> list[int]:
 
 
 def cost(ranking: Ranking) -> Picture | None:
-    """Difference to the plain student against the time of an iteration; None where no time is comparable."""
+    """Draw differences to the plain student against the time of an iteration; None if no time is comparable."""
     rows = list(enumerate(ranking.methods, 1))[:MOST]
     timed = [(n, r) for n, r in rows if not math.isnan(r["difference"]) and not math.isnan(r["time_ratio"])]
     if not timed:
@@ -93,7 +92,7 @@ def cost(ranking: Ranking) -> Picture | None:
 
 
 def _spaced(axis: Axes, costs: Sequence[float]) -> None:
-    """Make the axis logarithmic where a few costly methods would press the others together."""
+    """Make the axis logarithmic if a few costly methods would leave little room for the others."""
     if max(costs) <= FAR * min(costs):
         return
     axis.set_xscale("log")
@@ -111,13 +110,13 @@ def _stairs(points: Sequence[Point]) -> list[Point]:
 
 
 def marks(axis: Axes, points: Sequence[Point], texts: Sequence[str], colours: Sequence[str]) -> None:
-    """Draw a mark for each point; one that is moved aside has a line to its point.
+    """Draw a mark for each point; a mark that is moved aside has a line to its point.
 
     Args:
-        axis: Where to draw; its figure has all else that takes room already.
-        points: In data units.
-        texts: What each mark says: one or two letters.
-        colours: Of each, as matplotlib takes them.
+        axis: The axis, in a figure that has everything else that takes room.
+        points: The points, in data units.
+        texts: The text in each mark: one or two letters.
+        colours: The colour of each mark.
     """
     axis.plot(*zip(*points, strict=True), ls="")  # for the limits
     figure = axis.get_figure(root=True)
@@ -140,12 +139,12 @@ def _leader(colour: str) -> dict[str, Any]:
 
 
 def apart(points: Sequence[Point], size: float) -> list[Point]:
-    """Centres of marks near the points, no two of them closer than a mark's diameter.
+    """Return a centre for the mark of each point, no two of them closer than a mark's diameter.
 
-    Marks with room stay on their points; the others go to the nearest free place around them.
+    Marks with enough room stay on their points; the others move to the nearest free place.
 
     Args:
-        points: In one unit across and up.
+        points: The points, in one unit for both directions.
         size: The diameter, in that unit.
     """
     crowd = [sum(math.dist(one, other) < size for other in points) for one in points]

@@ -1,4 +1,4 @@
-"""Training curves: a panel a method, its seeds over the plain student's mean."""
+"""Training curves: a panel for each method, with its seeds and the plain student's mean."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Curve = dict[float, float]
 
 
 def curves(ranking: Ranking) -> Picture | None:
-    """Draw the ranking metric on the test split during training; None where no record has a curve."""
+    """Draw the ranking metric on the test split during training; None if no record has a curve."""
     names = [row["method"] for row in ranking.methods][:MOST]
     drawn = {name: _each(ranking.row(name), ranking.metric) for name in (PLAIN, *names)}
     plain = average(drawn.pop(PLAIN))
@@ -54,7 +54,7 @@ def curves(ranking: Ranking) -> Picture | None:
 
 
 def average(found: Mapping[int, Curve]) -> Curve:
-    """Average the curves over the seeds, at the iterations where every seed was evaluated."""
+    """Return the mean of the curves at the iterations at which every seed was evaluated."""
     at: dict[float, list[float]] = defaultdict(list)
     for curve in found.values():
         for iteration, value in curve.items():

@@ -1,4 +1,4 @@
-"""Each method's difference to the plain student: interval, mean and seeds."""
+"""Differences to the plain student: interval, mean and seeds of each method, and beside the papers' own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from kdbench.results.board import Ranking
 from kdbench.results.formats import gain, percent
@@ -18,7 +19,7 @@ from kdbench.text import printable
 
 
 def intervals(rankings: Sequence[Ranking]) -> Picture | None:
-    """Draw a panel for each ranking; None where none has a difference."""
+    """Draw a panel for each ranking; None if none has a difference."""
     shown = [(ranking, rows) for ranking in rankings if (rows := _measured(ranking)[:MOST])]
     if not shown:
         return None
@@ -32,12 +33,11 @@ def intervals(rankings: Sequence[Ranking]) -> Picture | None:
         return figure
 
     title = f"Difference to the plain student: {', '.join(_name(ranking) for ranking, _ in shown)}"
-    sentences = [_levels(ranking) + ". " + " ".join(map(words, rows)) for ranking, rows in shown]
+    sentences = [_levels(ranking) + ". " + " ".join(map(_sentence, rows)) for ranking, rows in shown]
     return Picture(title, " ".join(sentences) + _left_out(rankings), draw)
 
 
-def words(row: Row) -> str:
-    """Return a row's difference as a sentence."""
+def _sentence(row: Row) -> str:
     return f"{row['method']}: {gain(row)}, {row['verdict']}."
 
 
@@ -63,26 +63,76 @@ def _panel(axis: Axes, ranking: Ranking, rows: Sequence[Row], named: bool) -> No
     axis.axvline(0, color=COLOURS["ink"], lw=1)
     for height, row in enumerate(reversed(rows)):
         _row(axis, ranking, row, height)
-    axis.set_yticks([])
-    axis.set_ylim(-0.5, len(rows) - 0.25)
-    axis.spines["left"].set_visible(False)
-    axis.grid(axis="x")
-    axis.set_axisbelow(True)
+    _bare(axis, len(rows) - 0.25)
     axis.set_xlabel(f"{ranking.metric} points against the plain student of the same seed")
     levels = _levels(ranking)
     axis.set_title(printable(f"{_name(ranking)}\n{levels}" if named else levels, 150).replace("\ufffd", "\n"))
 
 
+def _bare(axis: Axes, top: float) -> None:
+    """Leave only the grid and the lower axis."""
+    axis.set_yticks([])
+    axis.set_ylim(-0.5, top)
+    axis.spines["left"].set_visible(False)
+    axis.grid(axis="x")
+    axis.set_axisbelow(True)
+
+
 def _row(axis: Axes, ranking: Ranking, row: Row, height: int) -> None:
     colour = COLOURS.get(row["verdict"], COLOURS["neutral"])
-    if row["shared_seeds"] > 1:
-        axis.plot([100 * row["low"], 100 * row["high"]], [height] * 2, color=colour, lw=4, alpha=0.35)
+    _bar(axis, row, height, colour)
     seeds = [100 * value for value in ranking.differences(row["method"])]
     axis.plot(seeds, [height] * len(seeds), "o", ms=3.5, color=colour, alpha=0.75, mew=0)
     marker = {"better": "^", "worse": "v"}.get(row["verdict"], "D")
     axis.plot([100 * row["difference"]], [height], marker, ms=6.5, color=colour)
     ends = f"{gain(row)} {row['verdict']}".removesuffix(" no evidence")
+    _labels(axis, height + 0.17, printable(row["method"], 38), ends, 8)
+
+
+def _bar(axis: Axes, row: Row, height: int, colour: str) -> None:
+    """Draw the interval of a row that has one."""
+    if row["shared_seeds"] > 1:
+        axis.plot([100 * row["low"], 100 * row["high"]], [height] * 2, color=colour, lw=4, alpha=0.35)
+
+
+def _labels(axis: Axes, height: float, left: str, right: str, size: float) -> None:
+    """Write two texts above a row."""
     behind = {"facecolor": COLOURS["surface"], "edgecolor": "none", "pad": 0.4}
     how: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "va": "bottom", "bbox": behind}
-    axis.text(0, height + 0.17, printable(row["method"], 38), size=8.5, **how)
-    axis.text(1, height + 0.17, ends, ha="right", size=8, color=COLOURS["muted"], **how)
+    axis.text(0, height, left, size=8.5, **how)
+    axis.text(1, height, right, ha="right", size=size, color=COLOURS["muted"], **how)
+
+
+def paper(ranking: Ranking) -> Picture | None:
+    """Draw measured and published differences to the plain student; None if nothing is published."""
+    rows = [row for row in _measured(ranking) if not math.isnan(row["paper_difference"])][:MOST]
+    if not rows:
+        return None
+
+    def draw() -> Figure:
+        figure = Figure(figsize=(WIDTH, 0.44 * (len(rows) + 2.2)), layout="constrained")
+        axis = figure.subplots()
+        axis.axvline(0, color=COLOURS["ink"], lw=1)
+        for height, row in enumerate(reversed(rows)):
+            _bar(axis, row, height, COLOURS["accent"])
+            axis.plot(100 * row["difference"], height, "D", color=COLOURS["accent"], ms=6)
+            axis.plot(100 * row["paper_difference"], height, "s", color=COLOURS["paper"], ms=6)
+            setting = printable(row["paper_setting"], 40)
+            _labels(axis, height + 0.24, printable(row["method"], 34), setting, 7.5)
+        _bare(axis, len(rows) - 0.2)
+        axis.set_xlabel("points against the plain student, each in its own setting and metric")
+        figure.legend(handles=_key(ranking.metric), loc="outside upper left", ncols=2)
+        return figure
+
+    title = f"Paper beside measured: {_name(ranking)}"
+    return Picture(title, " ".join(map(_beside, rows)), draw)
+
+
+def _key(metric: str) -> list[Line2D]:
+    measured = Line2D([], [], ls="", marker="D", color=COLOURS["accent"], label=f"measured here ({metric})")
+    return [measured, Line2D([], [], ls="", marker="s", color=COLOURS["paper"], label="the paper's")]
+
+
+def _beside(row: Row) -> str:
+    theirs = percent(row["paper_difference"], "+")
+    return f"{row['method']}: measured {gain(row)}, paper {theirs} ({row['paper_setting']})."

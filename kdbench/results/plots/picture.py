@@ -1,4 +1,4 @@
-"""A drawn picture with its words, and how it becomes SVG for a page, SVG for a paper or PNG."""
+"""A plot with its description, as SVG for a page, SVG for a paper or PNG."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS = {
     "accent": "#0a69db",
     "paper": "#8250e0",
 }
-"""Role -> colour in light pictures. In a page each becomes the CSS variable of that name."""
+"""Role -> colour in files. In a page each is the CSS variable of that name."""
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -56,9 +56,9 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "kdbench",
 }
 WIDTH = 4.4
-"""Inches of a picture: a phone shows it at three quarters."""
+"""Width of a picture in inches: a phone shows it at three quarters of its size."""
 MOST = 40
-"""Rows that a plot shows at most, the first of the ranking; the table has all."""
+"""Most rows in a plot: the first ones of the ranking."""
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
@@ -70,8 +70,8 @@ class Picture:
 
     Attributes:
         title: What it shows, in a few words.
-        text: The same in sentences with numbers, for those who do not see it.
-        draw: Draws the figure; called once, in the style of the pictures.
+        text: The same in sentences with numbers, for readers who cannot see it.
+        draw: Draws the figure; called once, with :data:`STYLE`.
     """
 
     title: str
@@ -85,14 +85,14 @@ class Picture:
             return self.draw()
 
     def svg(self) -> str:
-        """Draw a light SVG file for papers; the same records give the same bytes."""
+        """Return an SVG file for papers; the same records give the same bytes."""
         return '<?xml version="1.0" encoding="utf-8"?>\n' + _text(self._tree()) + "\n"
 
     def inline(self, name: str) -> str:
         """Return an ``<svg>`` element for an HTML page: colours are CSS variables, ids begin with ``name``.
 
         Args:
-            name: Distinguishes the pictures of a page: letters, digits, dots and dashes.
+            name: The picture's name in the page: letters, digits, dots and dashes.
         """
         tree = self._tree()
         width = tree.attrib.pop("width", "").removesuffix("pt")
@@ -111,7 +111,7 @@ class Picture:
         return _text(tree)
 
     def png(self, dpi: int = 130) -> bytes:
-        """Draw a light PNG image."""
+        """Return a PNG image."""
         return self._save("png", dpi=dpi)
 
     @cached_property
@@ -122,7 +122,7 @@ class Picture:
         buffer = io.BytesIO()
         metadata: Mapping[str, None] = {"Date": None} if kind == "svg" else {"Software": None}
         with mpl.rc_context(STYLE), warnings.catch_warnings():
-            # A name in letters that the font lacks: browsers have them.
+            # A name may have letters that the font lacks and browsers have.
             warnings.filterwarnings("ignore", message="Glyph")
             face = "none" if kind == "svg" else COLOURS["surface"]
             self.figure.savefig(buffer, format=kind, metadata=metadata, facecolor=face, **more)
@@ -153,14 +153,14 @@ def _themed(style: str) -> str:
 
 
 def _drop_styles(tree: ElementTree.Element) -> None:
-    """Style sheets act on a whole page: the page has the one rule that matplotlib writes."""
+    """Remove style sheets, which would act on the whole page; its own has the rule that matplotlib writes."""
     for parent in list(tree.iter()):
         for style in parent.findall(f"{{{SVG}}}style"):
             parent.remove(style)
 
 
 def _rename(tree: ElementTree.Element, name: str) -> None:
-    """Ids that something in the picture refers to get a prefix; the others go."""
+    """Prefix the ids to which something in the picture refers, and remove the others."""
     used = set[str]()
     for element in tree.iter():
         used |= set(itertools.chain(*(_REFERENCE.findall(value) for value in element.attrib.values())))

@@ -1,4 +1,4 @@
-"""The critical-difference diagram of Demšar (2006): average ranks, and which of them differ."""
+"""The critical-difference diagram (Demšar 2006): average ranks, and which of them differ."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from kdbench.results.plots.picture import COLOURS, WIDTH, Picture
 from kdbench.text import printable
 
 
-def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture | None:
+def rank_diagram(average: Mapping[str, float], critical: float, rankings: int) -> Picture | None:
     """Draw the diagram; a bar joins methods whose ranks differ by less than the critical difference.
 
     Args:
-        average: Method -> average rank over the same rankings, 1 is best.
+        average: Method -> average rank over the same rankings; 1 is best.
         critical: The critical difference at 5 %, in ranks.
-        boards: How many rankings they were averaged over.
+        rankings: Number of rankings that they are averages of.
 
     Returns:
         None for fewer than two methods.
@@ -40,21 +40,21 @@ def ranks(average: Mapping[str, float], critical: float, boards: int) -> Picture
         axis.grid(axis="x")
         axis.set_axisbelow(True)
         axis.set_title(f"critical difference {critical:.2f}")
-        words = f"average rank over {boards} rankings, 1 is best\n(bars: not told apart)"
+        words = f"average rank over {rankings} rankings, 1 is best\n(bars: not told apart)"
         figure.supxlabel(words, size=8.5, color=COLOURS["muted"])
         return figure
 
     best = ", ".join(f"{name} {average[name]:.2f}" for name in order)
     groups = "; ".join(" to ".join((order[first], order[last])) for first, last in joined)
     text = (
-        f"Average ranks over {boards} rankings, 1 is best: {best}. Critical difference {critical:.2f}. "
+        f"Average ranks over {rankings} rankings, 1 is best: {best}. Critical difference {critical:.2f}. "
         f"Not told apart: {groups or 'no two of them'}."
     )
     return Picture("Average ranks with the critical difference", text, draw)
 
 
 def cliques(values: Sequence[float], critical: float) -> list[tuple[int, int]]:
-    """Return the longest runs of sorted ranks within the critical difference, as first and last place."""
+    """Return first and last index of the longest runs of sorted ranks within the critical difference."""
     found: list[tuple[int, int]] = []
     for first in range(len(values)):
         last = max(i for i in range(first, len(values)) if values[i] - values[first] < critical)

@@ -1,4 +1,4 @@
-"""Channel-wise distillation, a method for kdbench. This module is its plugin: it is read without torch."""
+"""Channel-wise distillation, a method for kdbench. This module is the plugin; it does not import torch."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from kdbench_cwd.card import CARD
 
 @hookimpl
 def kdbench_methods() -> list[MethodCard]:
-    """Provide the one method of this package."""
+    """Return the card of this package's only method."""
     return [CARD]

@@ -1,4 +1,4 @@
-"""The card of channel-wise distillation: what the world should know before it is run."""
+"""The card of channel-wise distillation: its paper, options, equations and choices."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class CwdOptions(Options):
     added_later: ClassVar[tuple[str, ...]] = ("normalise",)
 
     where: Literal["neck", "logits"] = "neck"
-    """The maps: those that the heads read (every family), or the class maps (segmentation and dense detection)."""
+    """Maps to compare: those that the heads read (every family), or class maps (segmentation, dense detection)."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: the maps are divided by it."""
+    """T, by which the maps are divided."""
     weight: float = Field(default=5.0, ge=0)
     """Weight of each level."""
     normalise: Literal["softmax", "l2", "none"] = "softmax"
-    """What a channel goes through: softmax over its positions, division by its length, or nothing."""
+    """Normalisation of a channel: softmax over its positions, division by its L2 norm, or none."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The temperature where there is no softmax."""
+        """The temperature if there is no softmax."""
         return frozenset() if self.normalise == "softmax" else frozenset({"temperature"})
 
 
@@ -45,28 +45,28 @@ CARD = MethodCard(
 }""",
     tasks=TASKS,
     families=families_of(*TASKS),
-    equations="""p_c = softmax over the positions of y_c / T: where in the image channel c looks.
+    equations="""p_c = softmax over the positions of y_c / T: where in the image channel c responds.
 L = L_task + w T^2 / (N C) sum over images and channels of KL(p_c of the teacher || p_c of the student)
 
 As in the authors' code:
-- Detection: the levels of the neck, each with the weight 5, added up. Segmentation: the class maps, with the
+- Detection: the levels of the neck, each with the weight 5, summed. Segmentation: the class maps, with the
   weight 5 on Cityscapes: use where=logits there. T = 1 in both.
-- A 1x1 convolution brings the student to the teacher's channels where they differ; it trains with the student
-  and is thrown away. Ours has no bias, which would change nothing.
-- The code leaves the teacher's entropy in (the cross-entropy): the same gradient.
+- A 1x1 convolution converts the student's maps to the teacher's channels if they differ; it trains with the student
+  and is discarded. Ours has no bias, which would have no effect.
+- The code includes the teacher's entropy (cross-entropy), which gives the same gradient.
 
 Choices:
-- The default is the neck in segmentation too (the map that the classifier reads), so that one selector means
+- The default is the neck in segmentation too (the map that the classifier reads), so that a selector means
   the same everywhere.
-- where=logits in dense detection: the class maps of every anchor, each a channel. A two-stage detector judges
-  regions, whose logits are no maps: it is refused.
-- The student's maps are resized (bilinear) to the teacher's size where they differ.
+- where=logits in dense detection: the class maps of every anchor, each a channel. A two-stage detector classifies
+  regions, whose logits are not maps, so it is refused.
+- The student's maps are resized (bilinear) to the teacher's size if they differ.
 - All levels of the neck count; the code leaves out the coarsest of RetinaNet's five.
 - The defaults are those of the authors' detection code (w 5, T 1 on four levels). mmrazor has w 10 on five levels;
   for segmentation the authors' checkpoints have w 3, T 5 on the logits, CIRKD's script w 3, T 4.
-- Positions that see padding alone are left out of the softmax.
-- normalise=l2 and none are the rivals of the paper's ablation: squared differences, summed over the positions of
-  channels of length 1, or averaged over those of the maps as they are; the weight is that of the softmax.""",
+- Positions that only cover padding are left out of the softmax.
+- normalise=l2 and none are the alternatives in the paper's ablation: squared differences, summed over the positions
+  of channels of length 1, or averaged over those of unchanged maps; the weight is that of the softmax.""",
     method="kdbench_cwd.method:ChannelWise",
     options=CwdOptions,
     reported=Path(__file__).with_name("reported.csv"),

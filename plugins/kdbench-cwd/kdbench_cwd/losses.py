@@ -1,4 +1,4 @@
-"""The divergence of two maps, channel by channel: a pure function."""
+"""Channel-wise losses, as pure functions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from kdbench.api import mean_or_zero, mean_square, student_and_teacher
 def channel_wise_loss(
     student: Tensor, teacher: Tensor, temperature: float = 1.0, cells: Tensor | None = None
 ) -> Tensor:
-    """T^2 / (N C) sum over images and channels of KL(teacher || student) of the softmax over the positions.
+    """Return T^2 / (N C) sum over images and channels of KL(teacher || student) of the softmax over positions.
 
-    Reduction: summed over positions, mean over images and channels; 0 when there are none.
+    Reduction: sum over positions, mean over images and channels; 0 if there are none.
 
     Args:
         student: Maps, (N, C, H, W), any range.
         teacher: Maps of the same shape; receive no gradient.
         temperature: T > 0.
-        cells: (N, H, W) booleans: the positions that there are, at least one an image; None: all.
+        cells: (N, H, W) booleans that select positions, at least one per image; None: all.
 
     Returns:
         Scalar, at least 0, in at least float32.
@@ -40,15 +40,15 @@ def channel_wise_loss(
 
 
 def channel_l2_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None, *, unit: bool) -> Tensor:
-    """Squared differences of channels of unit length, or of the channels as they are.
+    """Return the squared differences of channels, either normalised to unit length or unchanged.
 
-    Reduction: mean over images and channels of the sum over positions (``unit``) or of their mean; 0 of none.
+    Reduction: sum (``unit``) or mean over positions, then mean over images and channels; 0 if there are none.
 
     Args:
         student: Maps, (N, C, H, W), any range.
         teacher: Maps of the same shape; receive no gradient.
-        cells: (N, H, W) booleans: the positions that there are; None: all.
-        unit: Divide each channel by its length first; a channel of zeros stays so.
+        cells: (N, H, W) booleans that select positions; None: all.
+        unit: Whether to divide each channel by its L2 norm first; a channel of zeros stays zero.
 
     Returns:
         Scalar, at least 0, in at least float32.
@@ -56,7 +56,7 @@ def channel_l2_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = Non
     Raises:
         ValueError: If the shapes differ.
 
-    Source: Shu et al., ICCV 2021, the normalisations that the softmax is compared with.
+    Source: Shu et al., ICCV 2021, the alternatives to the softmax.
     """
     if not unit:
         return mean_square(student, teacher, cells)
@@ -65,14 +65,14 @@ def channel_l2_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = Non
 
 
 def _unit(maps: Tensor, cells: Tensor | None) -> Tensor:
-    """Return channels of length 1 over the positions that there are: (N, C, H, W) -> (N, C, H * W)."""
+    """Normalise channels to length 1 over the selected positions: (N, C, H, W) -> (N, C, H * W)."""
     if cells is not None:
         maps = maps.masked_fill(~cells[:, None], 0)
     return functional.normalize(maps.flatten(2), dim=2)
 
 
 def _log_softmax(maps: Tensor, cells: Tensor | None) -> Tensor:
-    """Return the logarithm of the softmax over the positions that there are: (N, C, H, W) -> (N, C, H * W)."""
+    """Return the log softmax over the selected positions: (N, C, H, W) -> (N, C, H * W)."""
     if cells is not None:
         maps = maps.masked_fill(~cells[:, None], torch.finfo(maps.dtype).min)
     return maps.flatten(2).log_softmax(dim=2)

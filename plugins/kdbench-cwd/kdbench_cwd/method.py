@@ -13,23 +13,23 @@ from kdbench_cwd.losses import channel_l2_loss, channel_wise_loss
 
 
 class ChannelWise(Method[CwdOptions]):
-    """Every channel of the student looks where the teacher's does."""
+    """Makes every channel of the student respond where the teacher's does."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the maps that are compared."""
+        """Return the capture of the compared maps."""
         return (self.options.where,)
 
     def build(self, shapes: Shapes) -> None:
-        """Build an adapter for each level; it does nothing where channels and sizes agree.
+        """Build an adapter for each level; it does nothing if channels and sizes agree.
 
-        It has no bias where the softmax over positions takes a constant away again.
+        With the softmax over positions it has no bias, since the softmax ignores constants.
         """
         pairs = [(_as_map(ours), _as_map(theirs)) for ours, theirs in shapes.levels(self.options.where)]
         bias = self.options.normalise != "softmax"
         self.adapters = nn.ModuleList(adapter(ours, theirs, bias=bias) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the sum over the levels."""
+        """Return the loss, summed over the levels."""
         where = self.options.where
         teacher = _maps(step.teacher[where])
         valid = step.targets.valid(teacher)
@@ -54,7 +54,7 @@ def _maps(capture: Logits | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _as_map(shape: Shape) -> Shape:
-    """Return the shape of what :func:`_maps` returns."""
+    """Return the shape of a map that :func:`_maps` returns."""
     if len(shape) < 4:
         raise UserError(
             f"cwd compares maps, and these models' logits {shape} are of regions: use cwd[where=neck]."

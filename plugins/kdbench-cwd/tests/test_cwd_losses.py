@@ -1,4 +1,4 @@
-"""The loss against a derivation of its own, in float64 and with numpy alone."""
+"""The loss compared with an independent derivation, in float64 and with numpy only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def maps(*shape: int, seed: int = 0, scale: float = 3.0) -> Tensor:
 
 
 def expected(student: Tensor, teacher: Tensor, temperature: float) -> float:
-    """T^2 / (N C) sum_nc sum_i p_i log(p_i / q_i), position by position."""
+    """Compute T^2 / (N C) sum_nc sum_i p_i log(p_i / q_i), position by position."""
     images, channels = student.shape[:2]
     total = 0.0
     for image in range(images):
@@ -42,7 +42,7 @@ def test_equals_its_definition(shape: tuple[int, ...], temperature: float) -> No
 
 
 def test_the_teacher_comes_first() -> None:
-    """KL is not symmetric: a student that looks everywhere is better than one that looks elsewhere."""
+    """KL is not symmetric: a student that responds everywhere is better than one that responds elsewhere."""
     student, teacher = maps(1, 1, 3, 3), maps(1, 1, 3, 3, seed=1)
     there, back = channel_wise_loss(student, teacher), channel_wise_loss(teacher, student)
     assert there.item() == pytest.approx(expected(student, teacher, 1.0))

@@ -1,4 +1,4 @@
-"""The method on drawn captures of every family, as a training calls it."""
+"""The method on random captures of every family, called as in a training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ITERATIONS = 20
 
 
 def capture(family: str, where: str, channels: int, seed: int) -> Any:
-    """Maps of the neck, or the logits of the family's head."""
+    """Return maps of the neck, or the logits of the family's head."""
     generator = torch.Generator().manual_seed(seed)
     if where == "neck":
         return tuple(torch.randn(2, channels, *size, generator=generator) for size in SIZES[family])

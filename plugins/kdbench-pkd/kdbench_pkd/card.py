@@ -1,4 +1,4 @@
-"""The card of PKD: what the world should know before it is run."""
+"""The card of PKD: its paper, options, equations and choices."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ CARD = MethodCard(
 L = L_task + w mean (s' - t')^2 / 2 = L_task + w mean over channels of (1 - r), r their Pearson correlation
 
 As in the public code (mmrazor): the levels of the neck, each with the weight 6 in Faster R-CNN and 10 in pairs of
-one-stage detectors (RetinaNet, RepPoints, FCOS), added up; the student's maps are resized (bilinear) to the
-teacher's size where they differ.
+one-stage detectors (RetinaNet, RepPoints, FCOS), summed; the student's maps are resized (bilinear) to the
+teacher's size if they differ.
 
 Choices:
-- The deviation is that of the batch itself (divided by n, not n - 1), so that the loss is 1 - r exactly.
-- A channel that does not vary has no correlation: it counts as 0 and gets no gradient. The code divides by
-  the deviation plus 1e-6, which blows its gradient up instead.
-- A 1x1 convolution without bias brings the student to the teacher's channels where they differ; the public
-  code compares necks that agree.
+- The deviation is that of the batch itself (divided by n, not n - 1), so that the loss is exactly 1 - r.
+- A constant channel has no correlation: it counts as 0 and gets no gradient. The code divides by
+  the deviation plus 1e-6, which amplifies its gradient instead.
+- A 1x1 convolution without bias converts the student's maps to the teacher's channels if they differ; the public
+  code compares necks with the same channels.
 - All levels of the neck count. The public configuration of Faster R-CNN leaves the last one out, which is
   pooled from the one before.
 - Segmentation, which the paper does not have: the map that the classifier reads, with the weight 6.
-- Cells that see padding alone do not count. The statistics are of each process's own batch, as in the public code.
-- The gradient is large (on a small Faster R-CNN ten times the task's), so that gradient clipping acts in most
-  steps and shrinks the task's gradient too.""",
+- Cells that only cover padding do not count. The statistics are of each process's own batch, as in the public code.
+- The gradient is large (on a small Faster R-CNN ten times the task's), so gradient clipping acts in most
+  steps and reduces the task's gradient too.""",
     method="kdbench_pkd.method:Pkd",
     options=PkdOptions,
     reported=Path(__file__).with_name("reported.csv"),

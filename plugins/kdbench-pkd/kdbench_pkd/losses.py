@@ -1,4 +1,4 @@
-"""The correlation of two maps, channel by channel: pure functions."""
+"""The loss on the correlation of two maps' channels, as pure functions."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor
 from kdbench.api import at_least_float32, mean_or_zero, student_and_teacher
 
 FLAT = 1e-6
-"""A channel whose deviation is not above this part of 1 + its mean does not vary: the rest is rounding."""
+"""Deviation, relative to 1 + |mean|, up to which a channel counts as constant: the difference is rounding."""
 
 
 def pearson_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
-    """Half the mean square of the difference of the standardised maps: the mean over channels of 1 - r.
+    """Return half the mean squared difference of the standardised maps, which is the mean over channels of 1 - r.
 
-    Reduction: mean over all elements; 0 when there are none.
+    Reduction: mean over all elements; 0 if there are none.
 
     Args:
         student: Maps, (N, C, H, W), any range.
         teacher: Maps of the same shape; receive no gradient.
-        cells: (N, H, W) booleans: the cells that count; None: all.
+        cells: (N, H, W) booleans that select cells; None: all.
 
     Returns:
-        Scalar in [0, 2], in at least float32. A channel that varies in one of the two maps alone gives 1/2, one
-        that varies in neither 0.
+        Scalar in [0, 2], in at least float32. A channel that is constant in one of the two maps contributes 1/2,
+        one that is constant in both 0.
 
     Raises:
         ValueError: If the shapes differ.
@@ -36,11 +36,11 @@ def pearson_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) 
 
 
 def standardised(features: Tensor, cells: Tensor | None = None) -> Tensor:
-    """Each channel with mean 0 and deviation 1 over images and positions; 0 where it does not vary.
+    """Scale each channel to mean 0 and deviation 1 over images and positions; a constant channel becomes 0.
 
     Args:
         features: (N, C, H, W), any range.
-        cells: (N, H, W) booleans: the cells that the statistics are taken over; None: all.
+        cells: (N, H, W) booleans that select the cells for the statistics; None: all.
 
     Returns:
         The same shape, in at least float32; 0 in the other cells.

@@ -11,14 +11,14 @@ from kdbench_pkd.losses import pearson_loss
 
 
 class Pkd(Method[PkdOptions]):
-    """Every channel of the student's neck varies as the teacher's does, whatever its size."""
+    """Makes every channel of the student's neck correlate with the teacher's."""
 
     captures = ("neck",)
 
     def build(self, shapes: Shapes) -> None:
-        """Build an adapter for each level; it does nothing where channels and sizes agree.
+        """Build an adapter for each level; it does nothing if channels and sizes agree.
 
-        It has no bias: the standardisation takes a constant away again.
+        It has no bias, since the standardisation removes constants.
         """
         pairs = shapes.levels("neck")
         default = ONE_STAGE_WEIGHT if shapes.family == "dense" else WEIGHT
@@ -26,7 +26,7 @@ class Pkd(Method[PkdOptions]):
         self.adapters = nn.ModuleList(adapter(ours, theirs, bias=False) for ours, theirs in pairs)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the sum over the levels."""
+        """Return the loss, summed over the levels."""
         maps = step.teacher["neck"]
         levels = zip(self.adapters, step.student["neck"], maps, step.targets.valid(maps), strict=True)
         terms = [
@@ -36,5 +36,5 @@ class Pkd(Method[PkdOptions]):
         return {"correlation": self.weight * torch.stack(terms).sum()}
 
     def notes(self) -> list[str]:
-        """Describe the adapters, and the weight."""
+        """Return the descriptions of the adapters, and the weight."""
         return [*super().notes(), f"each level weighs {self.weight:g}"]

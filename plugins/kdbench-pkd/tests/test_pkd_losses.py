@@ -1,4 +1,4 @@
-"""The loss against Pearson's correlation as numpy has it, in float64."""
+"""The loss compared with numpy's Pearson correlation, in float64."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def maps(*shape: int, seed: int = 0) -> Tensor:
 
 
 def expected(student: Tensor, teacher: Tensor) -> float:
-    """Mean over channels of 1 - r."""
+    """Compute the mean over channels of 1 - r."""
     channels = range(student.shape[1])
     pairs = [(student[:, c].numpy().ravel(), teacher[:, c].numpy().ravel()) for c in channels]
     return float(np.mean([1 - np.corrcoef(ours, theirs)[0, 1] for ours, theirs in pairs]))
@@ -51,7 +51,7 @@ def test_gradient_by_finite_differences_and_none_for_the_teacher() -> None:
 
 
 def test_the_batch_is_one_sample_of_each_channel() -> None:
-    """Statistics are over the batch too: images that differ in their mean alone are not alike."""
+    """Statistics are over the batch too, so images that only differ in their mean are not equal."""
     student = torch.tensor([1.0, 1.0, 5.0, 5.0]).view(2, 1, 1, 2)
     torch.testing.assert_close(standardised(student).flatten(), torch.tensor([-1.0, -1.0, 1.0, 1.0]))
     assert pearson_loss(student, student.flip(0)).item() == pytest.approx(2)
@@ -69,7 +69,7 @@ def test_nothing_and_one_pixel_give_exactly_zero(shape: tuple[int, ...]) -> None
 
 @pytest.mark.parametrize("level", [0.0, 0.3, 1000.3, -1e6])
 def test_a_channel_that_does_not_vary_counts_and_gets_no_gradient(level: float) -> None:
-    """Rounding alone gives a constant a deviation in float32: it must not be blown up."""
+    """In float32 rounding gives a constant channel a small deviation, which must not be amplified."""
     student = torch.full((2, 1, 31, 33), level, requires_grad=True)
     teacher = maps(2, 1, 31, 33).float()
     value = pearson_loss(student, teacher)

@@ -1,4 +1,4 @@
-"""The method on drawn captures of every family, as a training calls it."""
+"""The method on random captures of every family, called as in a training."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class AtOptions(Options):
     variant: Literal["neck", "backbone", "logits"] = "neck"
     """The maps whose attention is transferred."""
     weight: float = Field(default=1000.0, ge=0)
-    """beta: weight of each map."""
+    """beta, the weight of each map."""
 
 
 CARD = MethodCard(
@@ -37,7 +37,7 @@ CARD = MethodCard(
 }""",
     tasks=TASKS,
     families=families_of(*TASKS),
-    attends="both models' attention to the finest map",
+    attends="both models' attention on the finest map",
     equations="""A = mean over channels of F^2, flattened, divided by its L2 norm over the positions.
 L = L_task + beta sum over maps of the mean over images and positions of (A_s - A_t)^2
 
@@ -46,8 +46,8 @@ The paper has the norm of the difference; the mean square and beta = 1000 are th
 Choices:
 - The default is every level of the neck; `backbone` is the paper's, the last map of each stage; `logits` are the
   class maps of a segmentation model.
-- Maps of norm 1 differ by at most 2 / (H W) in the mean square: the term is small on large maps. The re-run of
-  CIRKD in segmentation takes beta = 10000 on the map that the classifier reads, beside soft targets.
+- Maps of norm 1 have a mean square difference of at most 2 / (H W), so the term is small on large maps. CIRKD's
+  re-run in segmentation has beta = 10000 on the map that the classifier reads, in addition to soft targets.
 - The student's maps are resized (bilinear) to the teacher's size. Nothing is adapted: channels may differ.""",
     method="kdbench_papers.at.method:AttentionTransfer",
     options=AtOptions,

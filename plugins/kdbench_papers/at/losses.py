@@ -1,4 +1,4 @@
-"""Attention transfer: pure functions."""
+"""Losses of attention transfer, as pure functions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ def attention_map(features: Tensor) -> Tensor:
         features: (N, C, H, W), any range.
 
     Returns:
-        (N, H W), at least 0, in at least float32; 0 where an image's map is 0 everywhere.
+        (N, H W), at least 0, in at least float32; 0 for an image whose map is 0 everywhere.
 
-    Source: Zagoruyko and Komodakis, arXiv 1612.03928, equation 2, with the mean over channels of the released
-        code, which the norm makes equal to the sum.
+    Source: Zagoruyko and Komodakis, arXiv 1612.03928, equation 2. The mean over channels is the released code's;
+        after the normalisation it equals the sum.
     """
     features = at_least_float32(features)
     return unit_vectors(features.square().mean(dim=1).flatten(1))
 
 
 def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the mean square of the difference of the attention maps.
+    """Return the mean squared difference of the attention maps.
 
-    Reduction: mean over images and positions; 0 when there are none.
+    Reduction: mean over images and positions; 0 if there are none.
 
     Args:
         student: (N, C, H, W); resized (bilinear) to the teacher's size.
-        teacher: (N, C', H', W'), C' any; receives no gradient.
+        teacher: (N, C', H', W') with any C'; receives no gradient.
 
     Returns:
         Scalar in [0, 2 / (H' W')], in at least float32.

@@ -1,4 +1,4 @@
-"""Attention transfer on maps of any channels."""
+"""Attention transfer on maps with any number of channels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kdbench_papers.at.losses import attention_loss, attention_map
 
 
 class AttentionTransfer(Method[AtOptions]):
-    """The student's maps have their energy where the teacher's do."""
+    """Makes the energy of the student's maps follow the teacher's."""
 
     @property
     def capture(self) -> str:
-        """The capture that the variant compares."""
+        """Capture that the variant compares."""
         return "pixel_logits" if self.options.variant == "logits" else self.options.variant
 
     def needs(self) -> tuple[str, ...]:
-        """Return the maps that are compared."""
+        """Return the capture of the compared maps."""
         return (self.capture,)
 
     def build(self, shapes: Shapes) -> None:
@@ -27,7 +27,7 @@ class AttentionTransfer(Method[AtOptions]):
         shapes.levels(self.capture)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the sum over the maps."""
+        """Return the attention loss, summed over the maps."""
         maps = self._maps(step.teacher)
         levels = zip(self._maps(step.student), maps, step.targets.valid(maps), strict=True)
         terms = [
@@ -37,7 +37,7 @@ class AttentionTransfer(Method[AtOptions]):
         return {"attention": self.options.weight * torch.stack(terms).sum()}
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """Return both models' attention to the finest map, its largest value drawn as 1."""
+        """Return both models' attention on the finest map, scaled to a maximum of 1."""
         shown = {}
         for name, captures in (("student", step.student), ("teacher", step.teacher)):
             finest = self._maps(captures)[0].detach()

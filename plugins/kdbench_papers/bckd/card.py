@@ -14,15 +14,15 @@ class BckdOptions(Options):
     """Options of cross-task consistent distillation."""
 
     variant: Literal["both", "class", "box"] = "both"
-    """The terms."""
+    """Terms of the loss."""
     class_weight: float = Field(default=1.0, ge=0)
-    """a: weight of the classes."""
+    """a, the weight of the classes."""
     box_weight: float = Field(default=4.0, ge=0)
-    """b: weight of the boxes."""
+    """b, the weight of the boxes."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weight of what the variant lacks."""
+        """The weight of the term that the variant does not have."""
         return frozenset({"class": {"box_weight"}, "box": {"class_weight"}}.get(self.variant, set()))
 
 
@@ -43,23 +43,23 @@ CARD = MethodCard(
 }""",
     tasks=("detection",),
     families=("dense",),
-    equations="""p = sigmoid of the class logits, each class on its own; sums over all anchors in training.
+    equations="""p = sigmoid of the class logits, independently for each class; sums over all anchors in training.
 class: a / N sum of BCE(s, p_t) |p_t - p_s| over anchors and classes, a = 1
 box:   b / N sum of w (1 - GIoU(box_s, box_t)) over anchors, w the largest |p_t - p_s| of the classes, b = 4
 N is the number of positives, the mean over all processes.
 
-As in the released code, but for batches without positives: it drops the terms there; here N counts as 1.
+As in the released code, except for batches without positives: it drops the terms there; here N counts as 1.
 
 Choices:
-- Boxes are those of each anchor or point as the head decodes them: GFL, RetinaNet and FCOS. The published rows are
-  all of GFL.
+- Boxes are those of each anchor or point as decoded by the head: GFL, RetinaNet and FCOS. All published rows are
+  for GFL.
 - Heads whose classes exclude each other (softmax) are refused.""",
     method="kdbench_papers.bckd.method:Consistent",
     options=BckdOptions,
     variants={
         "both": "classes and boxes",
-        "class": "classes alone",
-        "box": "boxes alone",
+        "class": "only classes",
+        "box": "only boxes",
     },
     reported=Path(__file__).with_name("reported.csv"),
 )

@@ -1,4 +1,4 @@
-"""Binary classification distillation and IoU-based localisation distillation: pure functions."""
+"""Losses of binary classification and IoU-based localisation distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from kdbench_papers.crosskd.losses import focal_divergence
 
 
 def consistency_loss(student: Tensor, teacher: Tensor, weights: Tensor, normaliser: float | Tensor) -> Tensor:
-    """Return the weighted sum of the focal divergence of binary class logits, over the normaliser.
+    """Return the weighted sum of the focal divergence of binary class logits, divided by the normaliser.
 
-    Reduction: summed over anchors and classes, divided by the normaliser; 0 when there are none.
+    Reduction: sum over anchors and classes, divided by the normaliser; 0 if there are none.
 
     Args:
-        student: (N, C) logits, every class on its own.
+        student: (N, C) logits of independent classes.
         teacher: The same shape; receives no gradient.
         weights: (N,) weight of each anchor; receives no gradient.
         normaliser: Number of positives; less than 1 counts as 1.
@@ -35,14 +35,14 @@ def consistency_loss(student: Tensor, teacher: Tensor, weights: Tensor, normalis
 def box_consistency_loss(
     student_boxes: Tensor, teacher_boxes: Tensor, weights: Tensor, normaliser: float | Tensor
 ) -> Tensor:
-    """Return the weighted sum of 1 - GIoU of the student's and the teacher's boxes, over the normaliser.
+    """Return the weighted sum of 1 - GIoU of the student's and the teacher's boxes, divided by the normaliser.
 
-    Reduction: summed over anchors, divided by the normaliser; 0 when there are none.
+    Reduction: sum over anchors, divided by the normaliser; 0 if there are none.
 
     Args:
         student_boxes: (N, 4) x1, y1, x2, y2.
         teacher_boxes: The same shape; receive no gradient.
-        weights: (N,) weight of each anchor, the paper's being the largest difference of the class probabilities;
+        weights: (N,) weight of each anchor (in the paper the largest difference of the class probabilities);
             receives no gradient.
         normaliser: Number of positives; less than 1 counts as 1.
 

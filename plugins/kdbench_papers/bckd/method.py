@@ -1,4 +1,4 @@
-"""Distillation of a dense head's classes and boxes, wherever it is trained."""
+"""Distillation of a dense head's classes and boxes, at all positions on which it is trained."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdbench_papers.bckd.losses import box_consistency_loss, consistency_loss
 
 
 class Consistent(Method[BckdOptions]):
-    """Classes as the detector itself takes them, each on its own, and boxes by their overlap."""
+    """Distils classes independently of each other, as the detector predicts them, and boxes by their overlap."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the head's predictions, and its boxes where the variant has them."""
+        """Return the head's predictions, and its boxes if the variant uses them."""
         return ("head_targets",) if self.options.variant == "class" else ("head_targets", "head_boxes")
 
     def losses(self, step: Step) -> dict[str, Tensor]:
@@ -32,10 +32,10 @@ class Consistent(Method[BckdOptions]):
 
 
 def independent(step: Step) -> tuple[Assignment, Assignment]:
-    """Return the student's and the teacher's assignment.
+    """Return the student's and the teacher's assignment, after checking that classes are independent.
 
     Raises:
-        UserError: If their classes exclude each other.
+        UserError: If the classes exclude each other (softmax).
     """
     student, teacher = step.student["head_targets"], step.teacher["head_targets"]
     if student.activation != "sigmoid":
@@ -46,7 +46,7 @@ def independent(step: Step) -> tuple[Assignment, Assignment]:
 
 
 def boxes_at(captures: Captures, rows: Tensor) -> Tensor:
-    """Return the decoded boxes (N, 4) at some rows."""
+    """Return the decoded boxes (N, 4) at the given rows."""
     return torch.cat([level.flatten(0, 1) for level in captures["head_boxes"]])[rows]
 
 

@@ -1,4 +1,4 @@
-"""Soft labels, bounded regression, hints: pure functions."""
+"""Losses for soft labels, bounded regression and hints, as pure functions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from kdbench.api import mean_or_zero, mean_square, reduced, student_and_teacher
 def weighted_soft_cross_entropy(
     student: Tensor, teacher: Tensor, background: int, background_weight: float = 1.5
 ) -> Tensor:
-    """- sum_c w_c P_t(c) log P_s(c), with softmax probabilities; w is ``background_weight`` there, 1 elsewhere.
+    """Return - sum_c w_c P_t(c) log P_s(c), with softmax probabilities.
 
-    Reduction: summed over classes, mean over rows; 0 when there are none.
+    w_c is ``background_weight`` for the background and 1 for other classes.
+
+    Reduction: sum over classes, mean over rows; 0 if there are none.
 
     Args:
         student: Logits (N, C + 1).
         teacher: Logits of the same shape; receive no gradient.
         background: Index of the background's column; -1 is the last.
-        background_weight: Its weight.
+        background_weight: Weight of the background.
 
     Returns:
         Scalar, in at least float32.
@@ -42,10 +44,10 @@ def weighted_soft_cross_entropy(
 def weighted_sigmoid_cross_entropy(
     student: Tensor, teacher: Tensor, background_weight: float = 1.5
 ) -> Tensor:
-    """- sum_c [P_t(c) log P_s(c) + w (1 - P_t(c)) log(1 - P_s(c))], with sigmoid probabilities.
+    """Return - sum_c [P_t(c) log P_s(c) + w (1 - P_t(c)) log(1 - P_s(c))], with sigmoid probabilities.
 
-    Reduction: summed over classes and rows, divided by the teacher's foreground mass: its largest probability of
-    each row summed, over all processes at least 1. 0 when there are no rows.
+    Reduction: sum over classes and rows, divided by the teacher's foreground mass, which is the sum over rows of
+    its largest probability, at least 1 over all processes. 0 if there are no rows.
 
     Args:
         student: Logits (N, C).
@@ -68,16 +70,16 @@ def weighted_sigmoid_cross_entropy(
 
 
 def teacher_bounded_l2(student: Tensor, teacher: Tensor, target: Tensor, margin: float = 0.0) -> Tensor:
-    """||student - target||^2 of each box that is not better than the teacher's by the margin; 0 of the others.
+    """Return ||student - target||^2 of each box that is not better than the teacher's by the margin, else 0.
 
-    Reduction: summed over the 4 coordinates, mean over all boxes; 0 when there are none. A box that the bound
-    leaves out has a gradient of exactly 0.
+    Reduction: sum over the 4 coordinates, mean over all boxes; 0 if there are none. A box that the bound
+    excludes has a gradient of exactly 0.
 
     Args:
         student: Encoded regressions (P, 4).
-        teacher: The teacher's of the same boxes, (P, 4); receive no gradient.
-        target: What they should be, (P, 4).
-        margin: m; a box counts where ||student - target||^2 + m > ||teacher - target||^2.
+        teacher: The teacher's regressions of the same boxes, (P, 4); receive no gradient.
+        target: Regression targets, (P, 4).
+        margin: m; a box counts if ||student - target||^2 + m > ||teacher - target||^2.
 
     Returns:
         Scalar, in at least float32.
@@ -95,13 +97,13 @@ def teacher_bounded_l2(student: Tensor, teacher: Tensor, target: Tensor, margin:
 
 
 def regression_l2(student: Tensor, teacher: Tensor) -> Tensor:
-    """||student - teacher||^2 of each box, without a bound.
+    """Return ||student - teacher||^2 of each box, without a bound.
 
-    Reduction: summed over the 4 coordinates, mean over boxes; 0 when there are none.
+    Reduction: sum over the 4 coordinates, mean over boxes; 0 if there are none.
 
     Args:
         student: Encoded regressions (P, 4).
-        teacher: The teacher's, (P, 4); receive no gradient.
+        teacher: The teacher's regressions, (P, 4); receive no gradient.
 
     Returns:
         Scalar, in at least float32.
@@ -118,12 +120,12 @@ def regression_l2(student: Tensor, teacher: Tensor) -> Tensor:
 def hint_loss(
     student: Tensor, teacher: Tensor, cells: Tensor | None = None, norm: Literal["l2", "l1"] = "l2"
 ) -> Tensor:
-    """Mean over all elements of (student - teacher)^2, or of |student - teacher|; 0 when there are none.
+    """Return the mean over all elements of (student - teacher)^2, or of |student - teacher|; 0 if there are none.
 
     Args:
         student: The student's map after its adaptation, any shape.
         teacher: The teacher's map, of the same shape; receives no gradient.
-        cells: (B, H, W) booleans: the cells of a map (B, C, H, W) that count; None: all.
+        cells: (B, H, W) booleans that select cells of a map (B, C, H, W); None: all.
         norm: ``l2`` or ``l1``.
 
     Returns:
@@ -132,7 +134,7 @@ def hint_loss(
     Raises:
         ValueError: If the shapes differ.
 
-    Source: Chen et al., NeurIPS 2017, section 3.4 (there the sum, not the mean).
+    Source: Chen et al., NeurIPS 2017, section 3.4 (which has the sum, not the mean).
     """
     if norm == "l2":
         return mean_square(student, teacher, cells)
@@ -141,5 +143,5 @@ def hint_loss(
 
 
 def _foreground_mass(logits: Tensor) -> Tensor:
-    """Largest class probability of each of the rows (N, C), summed, as a normaliser over all processes."""
+    """Return the sum over rows (N, C) of the largest class probability, as a normaliser over all processes."""
     return reduced(functional.pad(logits.sigmoid(), (0, 1)).amax(dim=1).sum())

@@ -17,10 +17,10 @@ from kdbench_papers.chen.losses import (
 
 
 class Chen(Method[ChenOptions]):
-    """The parts of a variant, in the RPN and the RoI head, or in the head of a dense detector."""
+    """Soft labels, bounded regression and hints, in the RPN and the RoI head or in a dense head."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the neck for hints, and what the heads are trained on for the rest."""
+        """Return the neck for hints, and the heads' assignments for the other parts."""
         hints = self.options.has("hints", "hints-a")
         heads = self.options.has("l2", "l2-b", "cls", "cls-w")
         return ("neck",) * hints + ("assignments",) * heads
@@ -32,13 +32,14 @@ class Chen(Method[ChenOptions]):
             self.adaptations = nn.ModuleList(adapter(*pair, always=always) for pair in pairs)
 
     def classification_weight(self, step: Step) -> float:
-        """Mu, where there are soft labels beside the hard ones."""
+        """Return mu if the variant has soft labels, else 1."""
         return self.options.mu if self.options.has("cls", "cls-w") else 1.0
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Return the terms of each head, and the hints.
 
-        A part of weight 0 is left out: its gradient of zeros would change the order in which the task's is summed.
+        A part of weight 0 is left out, since adding its zero gradient would change the summation order of the
+        task's.
         """
         options = self.options
         terms: dict[str, Tensor] = {}
@@ -53,7 +54,7 @@ class Chen(Method[ChenOptions]):
         return terms
 
     def _soft(self, name: str, student: Assignment, teacher: Assignment) -> Tensor:
-        """L_soft of one head."""
+        """Return L_soft of one head."""
         weight = self.options.background_weight if self.options.has("cls-w") else 1.0
         ours, theirs = student.logits, teacher.logits
         if student.activation == "softmax":
@@ -63,7 +64,7 @@ class Chen(Method[ChenOptions]):
         return weighted_sigmoid_cross_entropy(ours, theirs, weight)
 
     def _regression(self, name: str, student: Assignment, teacher: Assignment) -> Tensor:
-        """L_b (or its unbounded rival) of one head, divided by what the task's regression is divided by."""
+        """Return L_b (or its unbounded version) of one head, with the normaliser of the task's regression loss."""
         if self.options.has("l2"):
             mean = regression_l2(student.boxes, teacher.boxes)
         else:
@@ -72,7 +73,7 @@ class Chen(Method[ChenOptions]):
         return mean * (len(student.boxes) / reduced(mean.new_full((), float(len(sampled)))))
 
     def _hint(self, step: Step) -> Tensor:
-        """Mean of the levels' hints."""
+        """Return the mean of the levels' hint losses."""
         maps = step.teacher["neck"]
         levels = zip(self.adaptations, step.student["neck"], maps, step.targets.valid(maps), strict=True)
         hints = [
@@ -83,5 +84,5 @@ class Chen(Method[ChenOptions]):
 
 
 def _with_background(logits: Tensor) -> Tensor:
-    """Sigmoid logits (N, 1) as two classes (N, 2), background last: softmax(z, 0) is sigmoid(z)."""
+    """Convert sigmoid logits (N, 1) to two classes (N, 2), background last: softmax(z, 0) is sigmoid(z)."""
     return torch.cat([logits, torch.zeros_like(logits)], dim=1)

@@ -1,4 +1,4 @@
-"""Relations between images: pure functions, and the memory that one of them is given."""
+"""Relations between images: losses as pure functions, and the memory of features."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from kdbench.api import gathered, resized, resized_labels, student_and_teacher, 
 from kdbench_papers.hinton.losses import softmax_divergence
 
 LARGE = 256
-"""Height and width from which on maps are average-pooled by :data:`POOLING` first."""
+"""Smallest height and width at which maps are average-pooled by :data:`POOLING` first."""
 POOLING = 4
 LARGEST = 1 << 24
-"""Similarities to the memory that are held at once."""
+"""Maximum number of similarities to the memory that are computed at once."""
 
 
 def cross_image_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1) -> Tensor:
     """Return the divergence of the pixels' similarities within each image and between the images of a batch.
 
-    For each ordered pair of images (i, j), i = j too, the mean over the pixels of i of KL(teacher || student) of
-    the softmax, over the pixels of j, of the cosines over T. One pair at a time is in memory, and computed anew for
-    the gradient: a few matrices of (H W)^2, 0.3 GB each at 64 x 128, whatever the batch.
+    For each ordered pair of images (i, j), including i = j, this is the mean over the pixels of i of KL(teacher ||
+    student) of the softmax, over the pixels of j, of the cosines divided by T. Pairs are processed one at a time
+    and recomputed in the backward pass, so that memory is a few matrices of (H W)^2, 0.3 GB each at 64 x 128, for
+    any batch size.
 
-    Reduction: mean over pairs and pixels; 0 when there are none.
+    Reduction: mean over pairs and pixels; 0 if there are none.
 
     Args:
         student: (B, C, H, W); resized (bilinear) to the teacher's size.
-        teacher: (B, C', H', W'), C' any; receives no gradient. Maps of 256 x 256 or more are average-pooled 4 x 4.
+        teacher: (B, C', H', W') with any C'; receives no gradient. Maps of 256 x 256 or more are average-pooled 4 x
+            4.
         temperature: T > 0.
 
     Returns:
@@ -56,14 +58,14 @@ def cross_image_loss(student: Tensor, teacher: Tensor, temperature: float = 0.1)
 def memory_loss(student: Tensor, teacher: Tensor, memory: Tensor, temperature: float = 0.1) -> Tensor:
     """Return the divergence of the pixels' similarities to a memory.
 
-    KL(teacher || student) of the softmax, over the memory, of the inner products over T. Some 16 million of these
-    are held at once and computed anew for the gradient.
+    This is KL(teacher || student) of the softmax, over the memory, of the inner products divided by T. Some 16
+    million of these are computed at once, and recomputed in the backward pass.
 
-    Reduction: mean over pixels; 0 when there are none.
+    Reduction: mean over pixels; 0 if there are none.
 
     Args:
         student: (M, C) vectors of unit length.
-        teacher: The same shape; receives no gradient.
+        teacher: (M, C) vectors of unit length; receives no gradient.
         memory: (K, C) vectors of unit length; receives no gradient.
         temperature: T > 0.
 
@@ -86,7 +88,7 @@ def memory_loss(student: Tensor, teacher: Tensor, memory: Tensor, temperature: f
 
 
 def _pixels(maps: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, H W, C) of unit length."""
+    """Convert maps (B, C, H, W) to unit vectors (B, H W, C)."""
     if min(maps.shape[-2:]) >= LARGE:
         maps = functional.avg_pool2d(maps, POOLING)
     return unit_vectors(maps.flatten(2)).mT
@@ -95,7 +97,7 @@ def _pixels(maps: Tensor) -> Tensor:
 def _divergence(
     ours: Tensor, our_keys: Tensor, theirs: Tensor, their_keys: Tensor, temperature: float
 ) -> Tensor:
-    """Sum over the rows of the divergence of their similarities to the keys; nothing is kept for the gradient."""
+    """Return the divergence of the rows' similarities to the keys, summed over rows, with checkpointing."""
     total: Tensor = checkpoint(
         _similarity_divergence,
         *(ours, our_keys, theirs, their_keys, temperature),
@@ -117,18 +119,18 @@ def _present(labels: Tensor) -> list[int]:
 
 
 class Memory(nn.Module):
-    """A queue of unit vectors for each class, random at first.
+    """A queue of unit vectors for each class, initially random.
 
     Queue and positions are buffers, so that they are saved and resumed with a run.
 
     Args:
         classes: Number of classes.
-        channels: Width of a vector.
-        size: Length of a class's queue.
-        pixels: How many pixels of a class each image adds at most; 0: it adds the mean of them, a region.
+        channels: Length of a vector.
+        size: Length of each class's queue.
+        pixels: Maximum number of pixels of a class that each image adds; 0: it adds their mean, a region.
 
-    Source: Yang et al., arXiv 2204.06986, section 3.3. The released queue takes the pixels from the whole image,
-        an index being missing; here they are the class's own.
+    Source: Yang et al., arXiv 2204.06986, section 3.3. The released code takes the pixels from the whole image,
+        because an index is missing; here they are pixels of the class.
     """
 
     def __init__(self, classes: int, channels: int, size: int, pixels: int = 0) -> None:
@@ -143,13 +145,13 @@ class Memory(nn.Module):
     def push(
         self, features: Tensor, labels: Tensor, ignore_index: int, generator: torch.Generator | None = None
     ) -> None:
-        """Add what each image of all processes has of each class; the oldest leave.
+        """Add features of each class from the images of all processes; the oldest vectors are dropped.
 
         Args:
-            features: (B, C, H, W), the teacher's.
+            features: The teacher's features, (B, C, H, W).
             labels: (B, h, w) class indices, resized (nearest) to the features.
             ignore_index: Label of pixels that are left out.
-            generator: Where random numbers come from, on the features' device; None: torch's random state there.
+            generator: Generator of random choices, on the features' device; None: torch's own.
         """
         labels = resized_labels(labels, features).flatten(1)
         pixels = unit_vectors(features.flatten(2)).mT
@@ -165,7 +167,7 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return ``count`` random vectors of each class (all where there are fewer), at the same places of each.
+        """Return ``count`` random vectors of each class (or all if there are fewer), at the same positions.
 
         Returns:
             (classes x count, C).
@@ -176,7 +178,7 @@ class Memory(nn.Module):
         return self.vectors[:, places].flatten(0, 1)
 
     def _chosen(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Return some pixels, or their mean."""
+        """Return a random choice of the pixels, or their mean."""
         if not self.pixels:
             return unit_vectors(rows.mean(dim=0, keepdim=True))
         return rows[torch.randperm(len(rows), generator=generator, device=rows.device)[: self.pixels]]

@@ -1,4 +1,4 @@
-"""Relations of every pixel to those of other images."""
+"""Relations of every pixel to the pixels of other images."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kdbench_papers.hinton.method import check_logits
 from kdbench_papers.structured.losses import pixel_wise_loss
 
 ADDED_PIXELS = 16
-"""Pixels of a class that an image adds to the memory."""
+"""Number of pixels per class that an image adds to the memory."""
 DRAWN = {"pixel": 4096, "region": 1024}
-"""Vectors that are drawn of all classes together, about."""
+"""Approximate number of vectors to draw, over all classes."""
 
 
 class CrossImage(Method[CirkdOptions]):
-    """The student's pixels are as near to those of other images as the teacher's."""
+    """Makes the student's pixels as similar to those of other images as the teacher's."""
 
     captures = ("neck", "pixel_logits")
 
     def build(self, shapes: Shapes) -> None:
-        """Make the memories and the projector, where the variant has them."""
+        """Create the memories and the projector, if the variant has them."""
         check_logits(shapes, "pixel_logits")
         if "pixel" not in self.options.terms:
             return
@@ -49,7 +49,7 @@ class CrossImage(Method[CirkdOptions]):
         return {name: getattr(options, f"{name}_weight") * term for name, term in found.items()}
 
     def _remembered(self, student: Tensor, teacher: Tensor, step: Step) -> dict[str, Tensor]:
-        """Return the terms of both memories, which see this batch first."""
+        """Add this batch to both memories, and return their terms."""
         truth = step.targets
         assert truth.masks is not None
         labels = resized_labels(truth.masks, teacher)
@@ -66,6 +66,6 @@ class CrossImage(Method[CirkdOptions]):
 
 
 def projector(student: int, teacher: int) -> nn.Sequential:
-    """Make the layers between the student's pixels and the teacher's memory."""
+    """Make the layers that project the student's pixels to the teacher's channels."""
     first, second = (nn.Conv2d(width, teacher, 1, bias=False) for width in (student, teacher))
     return nn.Sequential(first, nn.BatchNorm2d(teacher), nn.ReLU(), second)

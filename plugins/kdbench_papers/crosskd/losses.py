@@ -1,4 +1,4 @@
-"""Cross-head distillation: pure functions."""
+"""Losses of cross-head distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kdbench_papers.ld.losses import bins_divergence
 __all__ = ["bins_divergence", "focal_divergence", "scaled_like"]
 
 SMALLEST = 1e-6
-"""Added to the student's deviation, as in the released code."""
+"""Constant added to the student's deviation, as in the released code."""
 
 
 def scaled_like(student: Tensor, teacher: Tensor) -> Tensor:
-    """Give each channel of the student's maps the mean and the deviation that the teacher's has.
+    """Scale each channel of the student's maps to the mean and standard deviation of the teacher's.
 
-    Mean and deviation (n - 1; 0 of a single value) are over images and positions.
+    Mean and deviation (with n - 1; 0 for a single value) are over images and positions.
 
     Args:
         student: (N, C, H, W), any range.
@@ -39,19 +39,20 @@ def scaled_like(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def _moments(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (1, C, 1, 1) of each channel."""
+    """Return the mean and the standard deviation of each channel, (1, C, 1, 1)."""
     over, values = (0, 2, 3), maps.numel() // maps.shape[1]
     deviation = maps.std(dim=over, keepdim=True, correction=int(values > 1))
     return maps.mean(dim=over, keepdim=True), deviation
 
 
 def focal_divergence(student: Tensor, teacher: Tensor, beta: float = 1.0) -> Tensor:
-    """Return the cross-entropy with the teacher's probability, where the two differ most.
+    """Return the cross-entropy with the teacher's probability, weighted by the difference of the probabilities.
 
-    The sum over classes of BCE(sigmoid(s), sigmoid(t)) |sigmoid(t) - sigmoid(s)|^beta; the factor has a gradient.
+    This is the sum over classes of BCE(sigmoid(s), sigmoid(t)) |sigmoid(t) - sigmoid(s)|^beta; the weight has a
+    gradient too.
 
     Args:
-        student: (N, C) logits, every class on its own.
+        student: (N, C) logits of independent classes.
         teacher: The same shape; receives no gradient.
         beta: Exponent of the difference, at least 1.
 
@@ -62,7 +63,7 @@ def focal_divergence(student: Tensor, teacher: Tensor, beta: float = 1.0) -> Ten
         ValueError: If the shapes differ.
 
     Source: the quality focal loss (Li et al., arXiv 2006.04388, equation 2) with the teacher's probability as the
-        quality, as Wang et al., arXiv 2306.11369, and Yang et al., arXiv 2308.14286, take it.
+        quality, as in Wang et al., arXiv 2306.11369, and Yang et al., arXiv 2308.14286.
     """
     student, teacher = student_and_teacher(student, teacher)
     target = teacher.sigmoid()

@@ -1,4 +1,4 @@
-"""The student's hidden maps through the rest of the teacher's head."""
+"""Distillation of the student's hidden maps through the rest of the teacher's head."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kdbench_papers.ld.losses import localization_loss
 from kdbench_papers.ld.method import bins_of
 
 BRANCHES = ("class", "box")
-"""The term that each branch of a head is for."""
+"""Term of each branch of a head."""
 DISTRIBUTION_WEIGHT = 4.0
-"""Released weight of boxes that are distributions."""
+"""Weight of boxes that are distributions, from the released code."""
 
 
 class CrossHead(Method[CrosskdOptions]):
-    """The teacher's head judges the student's features."""
+    """Applies the teacher's head to the student's features, and compares its predictions with the teacher's."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the head's predictions, and its hidden maps for the cross predictions."""
+        """Return the head's predictions, and its hidden maps for the cross-head predictions."""
         direct = self.options.variant == "direct"
         return ("head", "head_targets", "head_boxes") + (() if direct else ("head_hidden",))
 
     def build(self, shapes: Shapes) -> None:
-        """Find the convolution to cross at, and make an adapter for each branch."""
+        """Choose the convolution after which the teacher's head continues, and make an adapter for each branch."""
         self.bins = bins_of(shapes.teacher["head"], shapes.classes)
         default = DISTRIBUTION_WEIGHT if self.bins > 1 else 1.0
         self.box_weight = default if self.options.box_weight is None else self.options.box_weight
@@ -63,7 +63,7 @@ class CrossHead(Method[CrosskdOptions]):
         return terms
 
     def _crossed(self, step: Step) -> Predictions:
-        """Return what the teacher's head makes of the student's hidden maps."""
+        """Return the predictions of the teacher's head from the student's hidden maps."""
         levels = zip(
             step.student["head_hidden"][self.at - 1], step.teacher["head_hidden"][self.at - 1], strict=True
         )
@@ -74,7 +74,7 @@ class CrossHead(Method[CrosskdOptions]):
         return step.teacher_tail(hidden, after=self.at)
 
     def _scaled(self, branch: str, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Return the student's map with the teacher's moments, or the teacher's own without the term."""
+        """Return the student's map with the teacher's moments, or the teacher's map if the branch has no term."""
         if branch not in self.adapters:
             return theirs
         return scaled_like(self.adapters[branch](ours, theirs.shape[-2:]), theirs)
@@ -86,7 +86,7 @@ class CrossHead(Method[CrosskdOptions]):
         return localization_loss(ours, theirs, weights, 1.0) / weights.sum().clamp(min=1e-6)
 
     def _boxes(self, step: Step, seen: Predictions, weights: Tensor) -> Tensor:
-        """Return the weighted sum of 1 - GIoU over the number of positives."""
+        """Return the weighted sum of 1 - GIoU, divided by the number of positives."""
         where = step.student["head_targets"]
         own = step.student if self.options.variant == "direct" else {"head_boxes": step.teacher_boxes(seen)}
         ours, theirs = boxes_at(own, where.rows), boxes_at(step.teacher, where.rows)

@@ -14,19 +14,19 @@ class DefeatOptions(Options):
     """Options of decoupled features."""
 
     variant: Literal["both", "neck", "head", "fg", "bg"] = "both"
-    """The terms."""
+    """Terms of the loss."""
     foreground_weight: float = Field(default=3.0, ge=0)
-    """Weight of the neck's cells of objects."""
+    """Weight of the neck's cells that belong to objects."""
     background_weight: float = Field(default=12.0, ge=0)
     """Weight of the neck's other cells."""
     head_weight: float = Field(default=2.0, ge=0)
-    """Weight of the classes of regions with an object, and of those without."""
+    """Weight of the classes, both for regions with an object and for regions without."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T of the classes."""
+    """T, the temperature of the classes."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """What the variant does not use."""
+        """Options that the variant does not use."""
         idle = {
             "neck": {"head_weight", "temperature"},
             "head": {"foreground_weight", "background_weight"},
@@ -56,24 +56,24 @@ CARD = MethodCard(
     attends="the cells of objects",
     equations="""neck: mean over levels of [3 mean over objects of (f(s) - t)^2 / 2 + 12 the same over other cells]
 head: 2 mean over regions with an object of T^2 KL(t || s) of the classes + 2 the same over regions without
-f is a 3x3 convolution with weights next to 0.
+f is a 3x3 convolution with initial weights near 0.
 
-As in the released code: the weights, T = 1 and the start of f; a box's cells are on the level of its scale
-(floor(log2(sqrt((w + 1)(h + 1)) / 56)) from stride 4), from int(x1 / stride) up to, without, int(x2 / stride).
-The weights are of its VOC config, those of COCO are not released; its neck config has the head's part off.
+As in the released code: the weights, T = 1 and the initialisation of f; a box's cells are on the level of its scale
+(floor(log2(sqrt((w + 1)(h + 1)) / 56)) from stride 4), from int(x1 / stride) up to but excluding int(x2 / stride).
+The weights are those of its VOC config; those for COCO are not released. Its neck config disables the head's part.
 
 Choices:
-- The regions are the student's RoIs (the code's SampleSTU); its default are the teacher's.
-- A dense detector has no such regions: there `both` is the neck alone, and `head` is refused.""",
+- The regions are the student's RoIs (the code's SampleSTU); the code's default are the teacher's.
+- A dense detector has no such regions: there `both` is only the neck, and `head` is refused.""",
     method="kdbench_papers.defeat.method:DecoupledFeatures",
     options=DefeatOptions,
     variants={
         "both": "the neck, and in two-stage detectors the head",
-        "neck": "the neck alone",
-        "head": "the classes of regions alone",
-        "fg": "of `both`, cells of objects and regions with one",
-        "bg": "of `both`, other cells and regions without",
+        "neck": "only the neck",
+        "head": "only the classes of regions",
+        "fg": "only the foreground part of `both`: cells of objects, and regions with an object",
+        "bg": "only the background part of `both`: other cells, and regions without an object",
     },
-    directional="a box's cells are cut off to its left and top, as in the released code",
+    directional="a box's coordinates are rounded towards the upper left, as in the released code",
     reported=Path(__file__).with_name("reported.csv"),
 )

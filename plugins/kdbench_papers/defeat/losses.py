@@ -1,4 +1,4 @@
-"""Decoupled features and decoupled classification: pure functions."""
+"""Losses on decoupled features and decoupled classification, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from kdbench.api import student_and_teacher
 from kdbench_papers.hinton.losses import softmax_divergence
 
 FINEST = 56.0
-"""Side of a box, in pixels at stride 4, whose doubling is a level."""
+"""Side of a box, in pixels, at which the level with stride 4 begins; each doubling is one level."""
 FINEST_STRIDE = 4
 
 
 def decoupled_feature_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return half the mean square of the difference in the mask, and outside of it.
+    """Return half the mean squared difference inside the mask, and outside of it.
 
-    Reduction: summed, then divided by twice the number of elements (channels x cells) of its side, at least 1; 0
-    for an empty side.
+    Reduction: sum, divided by twice the number of elements (channels x cells) of the side, at least 1; 0 for an
+        empty
+    side.
 
     Args:
         student: (N, C, H, W), adapted to the teacher's channels.
         teacher: The same shape; receives no gradient.
-        mask: (N, H, W) booleans or weights in [0, 1]: the cells of objects.
+        mask: (N, H, W) booleans or weights in [0, 1] of the cells of objects.
 
     Returns:
         Two scalars, foreground and background, in at least float32.
@@ -49,7 +50,7 @@ def decoupled_head_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return T^2 KL(teacher || student) of the regions with an object, and of those without.
 
-    Reduction: summed over classes, mean over the regions of its side; 0 for an empty side.
+    Reduction: sum over classes, mean over the regions of the side; 0 for an empty side.
 
     Args:
         student: (R, C + 1) logits.
@@ -80,15 +81,16 @@ def object_masks(
     """Return which cells of each level belong to boxes of the level's scale.
 
     A box is on the level floor(log2(sqrt((w + 1)(h + 1)) / 56)), counted from stride 4, or on the nearest one that
-    exists. It covers the cells int(x1 / stride) up to, without, int(x2 / stride), at least one, and rows alike.
+    exists. It covers the columns from int(x1 / stride) up to but excluding int(x2 / stride), at least one, and rows
+    likewise.
 
     Args:
-        boxes: One (G, 4) tensor x1, y1, x2, y2 an image, in input pixels.
+        boxes: One (G, 4) tensor x1, y1, x2, y2 per image, in input pixels.
         grids: Height and width of each level, in cells, finest first.
         strides: Stride of each level, in input pixels.
 
     Returns:
-        (N, H, W) booleans a level.
+        (N, H, W) booleans per level.
 
     Source: the released code.
     """
@@ -102,7 +104,7 @@ def object_masks(
 
 
 def _levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
-    """(G,) index of each box's level among those that there are."""
+    """Return the index of each box's level among the existing levels, (G,)."""
     scale = (boxes[:, 2:] - boxes[:, :2] + 1).clamp(min=0).prod(dim=1).sqrt()
     octave = torch.floor(torch.log2((scale / FINEST).clamp(min=1e-6)))
     first = (strides[0] // FINEST_STRIDE).bit_length() - 1
@@ -110,7 +112,7 @@ def _levels(boxes: Tensor, strides: Sequence[int]) -> Tensor:
 
 
 def _cells(boxes: Tensor, grid: tuple[int, int], stride: int) -> Tensor:
-    """(H, W) booleans: the cells that any of the boxes covers."""
+    """Return the cells that any of the boxes covers, (H, W) booleans."""
     scaled = boxes / stride
     rows, columns = (
         _axis(scaled[:, axis], scaled[:, axis + 2], cells) for axis, cells in ((1, grid[0]), (0, grid[1]))
@@ -119,7 +121,7 @@ def _cells(boxes: Tensor, grid: tuple[int, int], stride: int) -> Tensor:
 
 
 def _axis(low: Tensor, high: Tensor, cells: int) -> Tensor:
-    """(G, cells) booleans of one axis."""
+    """Return which cells along one axis each box covers, (G, cells) booleans."""
     first = low.trunc().clamp(0, cells - 1)
     last = torch.maximum(high.trunc(), first + 1)
     index = torch.arange(cells, device=low.device)

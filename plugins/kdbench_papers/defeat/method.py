@@ -13,18 +13,18 @@ from kdbench_papers.hinton.method import check_logits
 
 HEAD = ("softmax_logits", "roi_targets")
 SIDES = {"fg": "foreground", "bg": "background"}
-"""Variant -> the only side that it has."""
+"""Variant -> its only side."""
 
 
 class DecoupledFeatures(Method[DefeatOptions]):
-    """Objects and background, each with a weight of its own."""
+    """Distils objects and background with separate weights."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the maps, or what the head says of regions."""
+        """Return the neck, or the head's predictions for regions."""
         return HEAD if self.options.variant == "head" else ("neck",)
 
     def wants(self) -> tuple[str, ...]:
-        """Return what the head says of regions, where the variant has it."""
+        """Return the head's predictions for regions, if the variant uses them."""
         return () if self.options.variant == "neck" else HEAD
 
     def build(self, shapes: Shapes) -> None:
@@ -57,7 +57,7 @@ class DecoupledFeatures(Method[DefeatOptions]):
         return {f"level {level}": mask.float() for level, mask in enumerate(self._masks(step))}
 
     def _neck(self, step: Step) -> tuple[Tensor, Tensor]:
-        """Return both sides' means over the levels."""
+        """Return the foreground's and the background's mean loss over the levels."""
         seen, masks = step.student["neck"], self._masks(step)
         levels = zip(
             self.adaptations, seen, step.teacher["neck"], masks, step.targets.valid(seen), strict=True

@@ -16,17 +16,17 @@ class DistOptions(Options):
     added_later: ClassVar[tuple[str, ...]] = ("auxiliary_weight",)
 
     variant: Literal["both", "inter", "intra"] = "both"
-    """The correlations."""
+    """Correlations in the loss."""
     weight: float = Field(default=1.0, ge=0)
     """Weight of each correlation (beta = gamma)."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: both models' logits are divided by it."""
+    """T, by which both models' logits are divided."""
     auxiliary_weight: float = Field(default=0.0, ge=0)
     """Segmentation: weight of the same correlations on the auxiliary heads' logits (published: 0.4)."""
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Shares of the two correlations: between classes, and within a class."""
+        """Whether the variant has the correlation between classes, and the one within a class: 1 or 0 each."""
         return float(self.variant != "intra"), float(self.variant != "inter")
 
 
@@ -50,11 +50,12 @@ CARD = MethodCard(
 L = L_task + w T^2 [mean over positions of (1 - r(Y_s, Y_t)) + mean over classes of (1 - r(Y_s, Y_t))]
 r is Pearson's correlation of a row (inter-class) or of a column (intra-class).
 
-As in the released code for segmentation: w = 1, T = 1, every pixel of the batch is a row, ignored ones too. That code
-also has the term, times 0.4, on the auxiliary head: auxiliary_weight=0.4, for pairs whose models both have one.
+As in the released code for segmentation: w = 1, T = 1, every pixel of the batch is a row, even ignored ones. That
+code also has the term, times 0.4, on the auxiliary head: auxiliary_weight=0.4, for pairs whose models both have
+one.
 
 Choices:
-- A row or column that does not vary counts as uncorrelated and has no gradient; in the released code its gradient is
+- A row or column that is constant counts as uncorrelated and has no gradient; in the released code its gradient is
   divided by 1e-8.
 - Two-stage detection is ours: the class logits of both models on the student's RoIs. The paper's detectors have
   independent (sigmoid) classes, and their code is not public: dense detectors are refused.

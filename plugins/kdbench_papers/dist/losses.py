@@ -1,4 +1,4 @@
-"""Correlation of predictions: a pure function."""
+"""Loss on the correlation of predictions, as a pure function."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from kdbench.api import mean_or_zero
 from kdbench_papers.hinton.losses import softened
 
 EPSILON = 1e-8
-"""Added to the product of the norms, as in the released code."""
+"""Constant added to the product of the norms, as in the released code."""
 FLAT = 1e-6
-"""A row whose centred norm is not above this part of its norm does not vary: the rest is rounding."""
+"""Ratio of a row's centred norm to its norm up to which it counts as constant: the difference is rounding."""
 
 
 def dist_loss(
@@ -20,10 +20,10 @@ def dist_loss(
     """Return beta x (1 - correlation) of the rows plus gamma x (1 - correlation) of the columns, times T^2.
 
     Rows are the class probabilities at each position (inter-class), columns the probabilities of each class over
-    all positions of the batch (intra-class). The correlation is Pearson's; where one of the two does not vary it
+    all positions of the batch (intra-class). The correlation is Pearson's; if one of the two is constant, it
     counts as 0 and has no gradient.
 
-    Reduction: mean over rows, and mean over columns; 0 when there are no positions.
+    Reduction: mean over rows, and mean over columns; 0 if there are no positions.
 
     Args:
         student: (N, C) or (N, C, H, W) logits.
@@ -48,18 +48,18 @@ def dist_loss(
 
 
 def _probabilities(logits: Tensor) -> Tensor:
-    """(N, C, ...) -> (positions, C)."""
+    """Convert logits (N, C, ...) to probabilities (positions, C)."""
     return logits.movedim(1, -1).flatten(0, -2).softmax(dim=1)
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """1 - Pearson's correlation of each row: (rows, n) -> (rows,)."""
+    """Return 1 - Pearson's correlation of each row, (rows,), of tensors (rows, n)."""
     (ours, our_norm), (theirs, their_norm) = _centred(ours), _centred(theirs)
     return 1 - (ours * theirs).sum(dim=1) / (our_norm * their_norm + EPSILON)
 
 
 def _centred(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows less their mean, 0 where they do not vary, and their norms (1 there)."""
+    """Return the rows minus their mean, and their norms; constant rows become 0 with norm 1."""
     centred = rows - rows.mean(dim=1, keepdim=True)
     squares = centred.square().sum(dim=1)
     varies = squares > FLAT**2 * rows.square().sum(dim=1)

@@ -12,21 +12,21 @@ from kdbench_papers.hinton.method import check_logits
 
 
 class Dist(Method[DistOptions]):
-    """The student's probabilities rise and fall with the teacher's."""
+    """Makes the student's probabilities correlate with the teacher's."""
 
     captures = ("softmax_logits",)
 
     def needs(self) -> tuple[str, ...]:
-        """Return the logits, and those of the auxiliary heads where they have a weight."""
+        """Return the logits, and those of the auxiliary heads if they have a weight."""
         return (*self.captures, *("auxiliary_logits",) * bool(self.options.auxiliary_weight))
 
     def build(self, shapes: Shapes) -> None:
-        """Check that the logits line up."""
+        """Check that the logits can be compared."""
         for capture in self.needs():
             check_logits(shapes, capture)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the correlations of the variant, and those of the auxiliary heads."""
+        """Return the term of the logits, and that of the auxiliary heads."""
         (student,), (teacher,) = (side["softmax_logits"].values for side in (step.student, step.teacher))
         terms = {"correlation": self.options.weight * self._correlation(student, teacher, step)}
         if self.options.auxiliary_weight:

@@ -14,25 +14,25 @@ class DkdOptions(Options):
     """Options of decoupled soft targets."""
 
     variant: Literal["both", "target", "non-target"] = "both"
-    """The parts."""
+    """Parts of the loss."""
     target_weight: float = Field(default=1.0, ge=0)
-    """alpha: weight of the label against all others."""
+    """alpha, the weight of the label against all other classes."""
     others_weight: float = Field(default=0.25, ge=0)
-    """beta: weight of the others among themselves."""
+    """beta, the weight of the other classes among themselves."""
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: both models' logits are divided by it."""
+    """T, by which both models' logits are divided."""
     standardise: bool = False
-    """Logit standardization: every position's logits get mean 0 and deviation 1 over the classes first."""
+    """Logit standardization: first scale each position's logits to mean 0 and deviation 1 over the classes."""
 
     @property
     def shares(self) -> tuple[float, float]:
-        """Weights of the two parts, 0 for one that the variant lacks."""
+        """Weights of the two parts; 0 for a part that the variant does not have."""
         target = self.target_weight if self.variant != "non-target" else 0.0
         return target, self.others_weight if self.variant != "target" else 0.0
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weight of what the variant lacks."""
+        """The weight of the part that the variant does not have."""
         return frozenset(
             {"target": {"others_weight"}, "non-target": {"target_weight"}}.get(self.variant, set())
         )
@@ -57,16 +57,16 @@ CARD = MethodCard(
     equations="""b = (p_y, 1 - p_y) of the label y, q the softmax of the other logits, both at temperature T.
 L = L_task + alpha T^2 KL(b_t || b_s) + beta T^2 KL(q_t || q_s), each the mean over positions
 
-As in the released code for detection: the class logits of both models on the student's RoIs, with the labels that
-these are trained on, background a class like others; alpha = 1, beta = 0.25, T = 1. (Classification takes beta from
-0.5 to 8, and warms up.)
+As in the released code for detection: the class logits of both models on the student's RoIs, with the labels on
+which these are trained, background being a class like the others; alpha = 1, beta = 0.25, T = 1. (For
+classification beta is 0.5 to 8, with a warm-up.)
 
 Choices:
-- The label's class is left out exactly, where the released code takes 1000 from its logit.
+- The label's class is left out exactly, whereas the released code subtracts 1000 from its logit.
 - Segmentation is ours: every pixel that is not ignored; labels are resized (nearest) to the logits of the teacher,
   the student's logits too (bilinear).
 - Heads with independent (sigmoid) classes have no softmax to decouple: dense detectors are refused.
-- standardise=true: logit standardization (Sun et al., CVPR 2024), published for classification alone.""",
+- standardise=true: logit standardization (Sun et al., CVPR 2024), published only for classification.""",
     method="kdbench_papers.dkd.method:Decoupled",
     options=DkdOptions,
     variants={

@@ -1,4 +1,4 @@
-"""Decoupled soft targets: a pure function."""
+"""The loss on decoupled soft targets, as a pure function."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def decoupled_loss(
 
     Both are KL(teacher || student); the label's class is left out of the second one.
 
-    Reduction: summed over classes, mean over rows; 0 when there are none.
+    Reduction: sum over classes, mean over rows; 0 if there are none.
 
     Args:
         student: (N, C) logits of at least two exclusive classes.
@@ -38,8 +38,8 @@ def decoupled_loss(
     Raises:
         ValueError: If the shapes differ, there are fewer than two classes, or T is not positive.
 
-    Source: Zhao et al., arXiv 2203.08679, equations 6 and 7. The released code takes 1000 from the label's logit
-        instead of leaving it out.
+    Source: Zhao et al., arXiv 2203.08679, equations 6 and 7. The released code subtracts 1000 from the label's
+        logit instead of leaving it out.
     """
     student, teacher = softened(student, teacher, temperature)
     classes = student.shape[1]
@@ -51,7 +51,7 @@ def decoupled_loss(
 
 
 def _parts(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of (label, not label), (N, 2), and of the other classes' probabilities, (N, C - 1)."""
+    """Return log probabilities of (label, not label), (N, 2), and of the other classes, (N, C - 1)."""
     count, classes = logits.shape
     chosen = functional.one_hot(labels.long(), classes).bool()
     others = logits[~chosen].view(count, classes - 1)

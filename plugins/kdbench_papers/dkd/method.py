@@ -12,16 +12,16 @@ from kdbench_papers.lskd.losses import standardised_logits
 
 
 class Decoupled(Method[DkdOptions]):
-    """What the teacher says of the label, and of the other classes, apart."""
+    """Distils the label's probability and the distribution over the other classes separately."""
 
     captures = ("softmax_logits",)
 
     def wants(self) -> tuple[str, ...]:
-        """Return what has the labels of regions."""
+        """Return the capture with the labels of regions."""
         return ("roi_targets",)
 
     def build(self, shapes: Shapes) -> None:
-        """Check that the logits line up and have something beside the label."""
+        """Check that the logits can be compared and have at least two classes."""
         check_logits(shapes, "softmax_logits")
         if shapes.student["softmax_logits"][0][1] < 2:
             raise UserError("dkd needs at least two classes: there is nothing beside the label.")

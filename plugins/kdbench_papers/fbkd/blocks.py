@@ -1,4 +1,4 @@
-"""What is trained beside the student: adapters, and the blocks that relate every cell to all others."""
+"""Modules trained with the student: adapters, and blocks that relate every cell to all others."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kdbench.api import at_least_float32
 class NonLocal(nn.Module):
     """A non-local block with dot products: F + W (sum over cells j of theta(F_i) . phi(F_j) g(F_j)) / cells.
 
-    W is 0 at first, so that the block gives F.
+    W is initially 0, so that the block returns F.
 
     Args:
         channels: Channels of the map.
-        reduction: How many times fewer there are in between.
-        pooling: Side of the cells that keys and values are max-pooled over.
+        reduction: Factor by which the inner channels are fewer.
+        pooling: Kernel size of the max-pooling of keys and values, in cells.
 
     Source: Zhang and Ma, ICLR 2021, equation 6, after Wang et al., arXiv 1711.07971.
     """
@@ -33,7 +33,7 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape, in at least float32."""
+        """Apply the block to (N, C, H, W); returns the same shape, in at least float32."""
         features = at_least_float32(features)
         side = min(self.pooling, *features.shape[-2:])
         pooled = functional.max_pool2d(features, side)
@@ -49,12 +49,12 @@ class NonLocal(nn.Module):
 
 
 class LevelBlocks(nn.Module):
-    """The trained parts of one level.
+    """The trained modules of one level.
 
     Args:
         channels: Student's and teacher's channels.
-        level: Number of the level, finest first.
-        terms: Names of the terms that are asked for.
+        level: Index of the level, finest first.
+        terms: Names of the variant's terms.
     """
 
     def __init__(self, channels: tuple[int, int], level: int, terms: tuple[str, ...]) -> None:

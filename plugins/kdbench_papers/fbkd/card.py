@@ -16,22 +16,22 @@ class FbkdOptions(Options):
     """Options of attention-guided and non-local distillation."""
 
     variant: Literal["all", "features", "attention", "non-local"] = "all"
-    """The terms."""
+    """Terms of the loss."""
     features_weight: float = Field(default=7e-5, ge=0)
-    """Weight of the features, under the attention mask."""
+    """Weight of the features, weighted by the attention mask."""
     attention_weight: float = Field(default=4e-3, ge=0)
     """Weight of the means over cells and over channels."""
     nonlocal_weight: float = Field(default=7e-5, ge=0)
-    """Weight of the relations."""
+    """Weight of the relations between cells."""
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return TERMS if self.variant == "all" else (self.variant.replace("-", ""),)
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weights of what the variant lacks."""
+        """Weights of terms that the variant does not have."""
         return frozenset(f"{name}_weight" for name in TERMS if name not in self.terms)
 
 
@@ -55,13 +55,13 @@ CARD = MethodCard(
 features:  7e-5 || sqrt(m) (t - A s) ||
 attention: 4e-3 (|| mean over cells of t - B that of s || + || mean over channels of t - K that of s ||)
 non-local: 7e-5 || N_t(t) - E N_s(s) ||
-Norms, not squares, over the whole batch; added over the levels. A and E are 1x1 convolutions, B is linear, K a
-3x3 convolution of one channel; N_s and N_t are non-local blocks (dot product), both trained, whose added part is 0
-at first.
+Norms, not squares, over the whole batch; summed over the levels. A and E are 1x1 convolutions, B is linear, K a
+3x3 convolution of one channel; N_s and N_t are non-local blocks (dot product), both trained, whose residual is
+initially 0.
 
 As in mmrazor's code (the authors' is in no repository): the weights; the blocks have half of the channels, on the
-two finest levels a quarter and keys pooled by 8 and 4; the channel mask is not used. The norms grow with the root
-of the number of images.
+two finest levels a quarter with keys pooled by 8 and 4; the channel mask is not used. The norms grow with the
+square root of the number of images.
 
 Choices:
 - A norm has no gradient at 0: 1e-12 is added under the root.

@@ -1,4 +1,4 @@
-"""Attention-guided and non-local distillation: pure functions."""
+"""Losses of attention-guided and non-local distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kdbench.api import student_and_teacher
 from kdbench_papers.fgd.losses import attentions
 
 SMALLEST = 1e-12
-"""Added under the root, which has no gradient at 0."""
+"""Constant added under the root, which has no gradient at 0."""
 
 
 def spatial_mask(student: Tensor, teacher: Tensor, temperature: float = 0.5) -> Tensor:
@@ -31,9 +31,9 @@ def spatial_mask(student: Tensor, teacher: Tensor, temperature: float = 0.5) -> 
 def norm_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the L2 norm (not squared) of the difference over all elements of the batch.
 
-    It grows with the root of the number of images, as in the released code.
+    It grows with the square root of the number of images, as in the released code.
 
-    Reduction: the root of the sum of the squares and 1e-12; 0 when there are no elements.
+    Reduction: square root of the sum of squares plus 1e-12; 0 if there are no elements.
 
     Args:
         student: (N, C, ...), adapted to the teacher's shape.
@@ -41,7 +41,7 @@ def norm_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> T
         mask: (N, H, W) weights of the squares at each cell, or None for 1.
 
     Returns:
-        Scalar, in at least float32; 1e-6 with a zero gradient where the two are equal.
+        Scalar, in at least float32; 1e-6 with a zero gradient if the two are equal.
 
     Raises:
         ValueError: If the shapes differ.
@@ -52,7 +52,7 @@ def norm_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> T
 
 
 def distance(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return :func:`norm_loss` of tensors that may both have a gradient: the non-local blocks' outputs.
+    """Return :func:`norm_loss` of two tensors that may both have a gradient, such as outputs of non-local blocks.
 
     Args:
         student: (N, C, ...), in at least float32.

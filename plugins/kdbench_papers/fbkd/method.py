@@ -14,12 +14,12 @@ from kdbench_papers.fbkd.losses import distance, norm_loss, spatial_mask
 
 
 class FeatureBased(Method[FbkdOptions]):
-    """Maps, their means, and relations between their cells."""
+    """Distils maps, their means, and relations between their cells."""
 
     captures = ("neck",)
 
     def build(self, shapes: Shapes) -> None:
-        """Make the trained parts of each level."""
+        """Make the trained modules of each level."""
         channels = [(ours[1], theirs[1]) for ours, theirs in shapes.levels("neck")]
         self.levels = nn.ModuleList(
             LevelBlocks(pair, level, self.options.terms) for level, pair in enumerate(channels)

@@ -1,4 +1,4 @@
-"""The block that gathers a map's relations."""
+"""The global context block, which models relations between cells."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdbench.api import at_least_float32
 class ContextBlock(nn.Module):
     """A global context block: R(F) = F + W2 ReLU(LayerNorm(W1 (sum over cells of softmax(W_k F) F))).
 
-    W2 is 0 at first, so that R(F) = F.
+    W2 is initially 0, so that R(F) = F.
 
     Args:
-        channels: Channels of the map; half of them in between.
+        channels: Channels of the map; the inner layer has half of them.
 
     Source: Yang et al., arXiv 2111.11837, equation 10, after GcNet (Cao et al., arXiv 1904.11492).
     """
@@ -29,7 +29,7 @@ class ContextBlock(nn.Module):
         nn.init.zeros_(last.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape, in at least float32."""
+        """Apply the block to (N, C, H, W); returns the same shape, in at least float32."""
         features = at_least_float32(features)
         with torch.autocast(features.device.type, enabled=False):
             shares = self.key(features).flatten(2).softmax(dim=2)

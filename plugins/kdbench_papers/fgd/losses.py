@@ -1,4 +1,4 @@
-"""Focal and global distillation: pure functions."""
+"""Losses of focal and global distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def box_masks(boxes: Sequence[Tensor], grid: tuple[int, int], stride: float) -> 
     """Return the weights of foreground and background cells.
 
     A box covers the columns floor(x1) to ceil(x2) and the rows floor(y1) to ceil(y2), both included, in cells.
-    Its cells weigh 1 over their number, counted beyond the map's edge too; where boxes overlap the largest weight
-    holds. The cells outside of all boxes share a weight of 1.
+    Each of its cells has the weight 1 / number of cells, which counts cells beyond the map's edge too. Where boxes
+    overlap, the largest weight is used. The cells outside of all boxes share a weight of 1.
 
     Args:
-        boxes: One (G, 4) tensor x1, y1, x2, y2 an image, in input pixels.
+        boxes: One (G, 4) tensor x1, y1, x2, y2 per image, in input pixels.
         grid: Height and width of the map, in cells.
         stride: The map's stride, in input pixels.
 
@@ -53,7 +53,7 @@ def box_masks(boxes: Sequence[Tensor], grid: tuple[int, int], stride: float) -> 
         Foreground and background weights, (N, H, W) each, in float32, on the boxes' device.
 
     Source: Yang et al., arXiv 2111.11837, equations 1, 2 and 7. The released code scales boxes by the image's own
-        size although the map covers the padded batch, which moves them on padded images; here they are divided by
+        size although the map covers the padded batch, which shifts them on padded images; here they are divided by
         the stride.
     """
     foreground = torch.stack([_foreground(part.float() / stride, grid) for part in boxes])
@@ -62,7 +62,7 @@ def box_masks(boxes: Sequence[Tensor], grid: tuple[int, int], stride: float) -> 
 
 
 def _foreground(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Weights (H, W) of the cells of boxes (G, 4), which are in cells."""
+    """Return the foreground weights (H, W) of boxes (G, 4), which are in units of cells."""
     low, high = boxes[:, :2].floor(), boxes[:, 2:].ceil()
     columns, rows = (_within(low[:, axis], high[:, axis], grid[1 - axis]) for axis in (0, 1))
     weights = 1 / (high + 1 - low).clamp(min=1).prod(dim=1)
@@ -71,7 +71,7 @@ def _foreground(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _within(low: Tensor, high: Tensor, cells: int) -> Tensor:
-    """(G, cells) booleans: which cells of an axis lie from ``low`` to ``high``, both included."""
+    """Return which cells along an axis are between ``low`` and ``high``, both included, (G, cells) booleans."""
     index = torch.arange(cells, device=low.device)
     return (index >= low[:, None]) & (index <= high[:, None])
 
@@ -81,15 +81,15 @@ def focal_loss(
 ) -> tuple[Tensor, Tensor]:
     """Return the foreground's and the background's squared distance, weighted by the teacher's attention.
 
-    Each is the sum of M A_S A_C (t - s)^2, M the cells' weights; without alpha and beta.
+    Each is the sum of M A_S A_C (t - s)^2, M the cells' weights, without the factors alpha and beta.
 
-    Reduction: summed over C, H and W, mean over N; 0 when there are none.
+    Reduction: sum over C, H and W, mean over N; 0 if there are none.
 
     Args:
         student: (N, C, H, W), adapted to the teacher's channels.
         teacher: The same shape; receives no gradient.
-        foreground: (N, H, W), the foreground's weights of :func:`box_masks`.
-        background: (N, H, W), the background's.
+        foreground: (N, H, W), foreground weights of :func:`box_masks`.
+        background: (N, H, W), background weights of :func:`box_masks`.
         temperature: T > 0 of the attention.
 
     Returns:
@@ -108,9 +108,9 @@ def focal_loss(
 
 
 def attention_distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return the L1 distance of the spatial attentions plus that of the channel attentions; without gamma.
+    """Return the L1 distance of the spatial attentions plus that of the channel attentions, without gamma.
 
-    Reduction: summed over cells and channels, mean over N; 0 when there are none.
+    Reduction: sum over cells and channels, mean over N; 0 if there are none.
 
     Args:
         student: (N, C, H, W), adapted to the teacher's channels.
@@ -132,14 +132,14 @@ def attention_distance(student: Tensor, teacher: Tensor, temperature: float) -> 
 
 
 def global_loss(student_context: Tensor, teacher_context: Tensor) -> Tensor:
-    """Return the squared distance of the two relation maps; without lambda.
+    """Return the squared distance of the two relation maps, without lambda.
 
-    Reduction: summed over C, H and W, mean over N; 0 when there are none.
+    Reduction: sum over C, H and W, mean over N; 0 if there are none.
 
     Args:
         student_context: (N, C, H, W), R(F_s).
-        teacher_context: The same shape, R(F_t). It does receive a gradient, since the teacher's side has a block
-            of its own that is trained; the teacher's features in it come without.
+        teacher_context: The same shape, R(F_t). It receives a gradient, since the teacher's block is trained too;
+            the teacher's features must be detached.
 
     Returns:
         Scalar, in at least float32.

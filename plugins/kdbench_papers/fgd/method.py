@@ -17,12 +17,12 @@ Terms = dict[str, Tensor]
 
 
 class FocalGlobal(Method[FgdOptions]):
-    """Attention-weighted differences inside and outside of the boxes, and relations."""
+    """Distils attention-weighted features inside and outside of the boxes, and relations."""
 
     captures = ("neck",)
 
     def build(self, shapes: Shapes) -> None:
-        """Make an adapter for each level and, for the relations, a block for each model and level."""
+        """Make an adapter for each level and, for the relations, a context block for each model and level."""
         pairs = shapes.levels("neck")
         self.weights = self.options.weights(shapes.family or "dense")
         self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in pairs)
@@ -43,7 +43,7 @@ class FocalGlobal(Method[FgdOptions]):
         return {name: weight * torch.stack(sums[name]).sum() for name, weight in self.weights.items()}
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """Return the teacher's spatial attention to each level, its largest value drawn as 1."""
+        """Return the teacher's spatial attention on each level, scaled to a maximum of 1."""
         shown = {}
         for level, maps in enumerate(step.teacher["neck"]):
             cells, _ = attentions(maps.detach(), self.options.temperature)

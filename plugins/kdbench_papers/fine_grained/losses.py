@@ -1,4 +1,4 @@
-"""Imitation regions and their loss: pure functions."""
+"""Imitation regions and their loss, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch.nn import functional
 from kdbench.api import as_rois, coverage, level_overlaps, overlaps, reduced, student_and_teacher
 
 LARGEST_TABLE = 1 << 24
-"""Overlaps of boxes and anchors that are held at once: 64 MiB of float32."""
+"""Maximum number of overlaps between boxes and anchors that are in memory at once: 64 MiB of float32."""
 
 
 def imitation_mask(
     anchors: Tensor, gt_boxes: Tensor, num_anchors: int, grid: tuple[int, int], threshold: float = 0.5
 ) -> Tensor:
-    """Locations one of whose anchors has IoU > threshold * M with a box, M the box's largest IoU.
+    """Return the locations with an anchor whose IoU with a box exceeds threshold * M, M the box's largest IoU.
 
-    All anchors count, those that cross the border too. Boxes without area add nothing. The comparison is
-    strict, as in the released code: 1 keeps nothing, and 0 the locations one of whose anchors overlaps a box
-    (the paper says of 0 that it keeps all).
+    All anchors count, including those that cross the image border. Boxes without area are ignored. The comparison
+    is strict, as in the released code: 1 selects nothing, and 0 selects the locations with an anchor that overlaps
+    a box (the paper says that 0 selects all locations).
 
     Args:
         anchors: (H * W * A, 4) x1, y1, x2, y2, in row-major (y, x, a) order.
-        gt_boxes: (G, 4) of one image, in the same pixels; G may be 0.
+        gt_boxes: (G, 4) boxes of one image, in the same pixels; G may be 0.
         num_anchors: A.
         grid: H and W.
         threshold: psi, in [0, 1].
@@ -45,7 +45,9 @@ def imitation_mask(
 
 
 def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """1 / (2 N_p) sum_ij I_ij sum_c (s_ijc - t_ijc)^2; N_p, the number of cells in I, is of all processes.
+    """Return 1 / (2 N_p) sum_ij I_ij sum_c (s_ijc - t_ijc)^2, where N_p is the number of cells in I.
+
+    N_p is averaged over all processes.
 
     Args:
         student: Adapted map, (B, C, H, W).
@@ -53,7 +55,7 @@ def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
         mask: I, (B, H, W) booleans.
 
     Returns:
-        Scalar, in at least float32; 0 where the mask is empty. Its gradient is exactly 0 outside the mask.
+        Scalar, in at least float32; 0 if the mask is empty. Its gradient is exactly 0 outside the mask.
 
     Raises:
         ValueError: If the shapes differ.
@@ -67,7 +69,7 @@ def imitation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def imitation_sum(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """1/2 sum_ij I_ij sum_c (s_ijc - t_ijc)^2: :func:`imitation_loss` before it is divided by N_p."""
+    """Return 1/2 sum_ij I_ij sum_c (s_ijc - t_ijc)^2: :func:`imitation_loss` before the division by N_p."""
     student, teacher = student_and_teacher(student, teacher)
     return 0.5 * (student - teacher).masked_fill(~mask[:, None], 0).square().sum()
 
@@ -78,18 +80,18 @@ def pyramid_masks(
     grids: Sequence[tuple[int, int]],
     threshold: float = 0.5,
 ) -> list[Tensor]:
-    """:func:`imitation_mask` of a batch on a pyramid: each box on its own level alone.
+    """Return :func:`imitation_mask` of a batch on a pyramid, with each box only on its own level.
 
-    A box's level is that whose anchors reach the largest IoU with it, the finest of equals.
+    A box's level is the one whose anchors reach the largest IoU with it; the finest in case of a tie.
 
     Args:
-        anchors: (H_i * W_i * A_i, 4) a level, finest first.
-        boxes: One (G, 4) tensor an image.
+        anchors: (H_i * W_i * A_i, 4) per level, finest first.
+        boxes: One (G, 4) tensor per image.
         grids: H_i and W_i of each level.
         threshold: psi, in [0, 1].
 
     Returns:
-        (B, H_i, W_i) booleans a level.
+        (B, H_i, W_i) booleans per level.
     """
     counts = [len(level) // (height * width) for level, (height, width) in zip(anchors, grids, strict=True)]
     masks = [torch.zeros(len(boxes), *grid, dtype=torch.bool, device=anchors[0].device) for grid in grids]
@@ -112,16 +114,18 @@ def box_masks(
     grids: Sequence[tuple[int, int]],
     strides: Sequence[int],
 ) -> list[Tensor]:
-    """Cells that a box touches, each box on the level of :func:`pyramid_masks`; without area it adds nothing.
+    """Return the cells that a box touches, with each box only on its level as in :func:`pyramid_masks`.
+
+    Boxes without area are ignored.
 
     Args:
-        anchors: (H_i * W_i * A_i, 4) a level, finest first.
-        boxes: One (G, 4) tensor an image.
+        anchors: (H_i * W_i * A_i, 4) per level, finest first.
+        boxes: One (G, 4) tensor per image.
         grids: H_i and W_i of each level.
         strides: Stride of each level, in input pixels.
 
     Returns:
-        (B, H_i, W_i) booleans a level.
+        (B, H_i, W_i) booleans per level.
     """
     rois = as_rois(boxes)
     largest = level_overlaps(rois[:, 1:], anchors)
@@ -133,7 +137,7 @@ def box_masks(
 
 
 def scaled(boxes: Tensor, scale: float) -> Tensor:
-    """Return boxes (G, 4) whose sides are ``scale`` times as long, around the same centres."""
+    """Scale the sides of boxes (G, 4) around their centres."""
     if scale == 1.0:
         return boxes
     centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) * scale / 2
@@ -146,5 +150,5 @@ def _check(anchors: Tensor, num_anchors: int, grid: tuple[int, int]) -> None:
 
 
 def _parts(rois: Tensor, anchors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Yield the rows in parts whose overlaps with all anchors fit into :data:`LARGEST_TABLE`; at least one part."""
+    """Split the rows into at least one part, whose overlaps with all anchors fit into :data:`LARGEST_TABLE`."""
     return torch.split(rois, max(1, LARGEST_TABLE // sum(len(level) for level in anchors)))

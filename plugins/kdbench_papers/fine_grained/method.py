@@ -12,14 +12,14 @@ from kdbench_papers.hinton.losses import logits_loss
 from kdbench_papers.hinton.method import check_logits, valid_logits
 
 DEVIATION = 1e-4
-"""Standard deviation of the adaptation's first weights."""
+"""Standard deviation of the adaptation's initial weights."""
 
 
 class FineGrained(Method[FineGrainedOptions]):
-    """The student's adapted maps against the teacher's, in the imitation region."""
+    """Pulls the student's adapted maps to the teacher's, in the imitation region."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the maps, the anchors that make the region, and the logits, each where the variant takes it."""
+        """Return the maps, the anchors that define the region, and the logits, as far as the variant uses them."""
         options = self.options
         maps = ("neck",) if options.imitates else ()
         anchors = ("anchors",) if options.imitates and options.variant != "full" else ()
@@ -37,7 +37,7 @@ class FineGrained(Method[FineGrainedOptions]):
             self.adaptations = nn.ModuleList(adaptation(*pair, relu=relu) for pair in channels)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the imitation, 0 while it is held, and the soft targets of the variants that have them."""
+        """Return the imitation, which is 0 while it is held, and the soft targets if the variant has them."""
         options, terms = self.options, {}
         if options.imitates:
             terms["imitation"] = options.weight * self._imitation(step)
@@ -58,9 +58,9 @@ class FineGrained(Method[FineGrainedOptions]):
         }
 
     def _imitation(self, step: Step) -> Tensor:
-        """Mean over the region's cells of all levels."""
+        """Return the mean over the region's cells of all levels."""
         if step.iteration < self.options.hold(step.iterations):
-            # An empty sum: exactly 0 with a valid gradient, also where a map is not finite.
+            # The sum of an empty tensor is exactly 0 with a valid gradient, even if a map is not finite.
             return at_least_float32(step.student["neck"][0][:0]).sum()
         masks = self._masks(step)
         levels = zip(self.adaptations, step.student["neck"], step.teacher["neck"], masks, strict=True)
@@ -71,12 +71,12 @@ class FineGrained(Method[FineGrainedOptions]):
         return torch.stack(sums).sum() / reduced(torch.stack([mask.sum() for mask in masks]).sum())
 
     def _scale(self, teacher: Tensor) -> float:
-        """Factor on the sum over a map's channels, so that lambda means the same for any number of them."""
+        """Return the factor on the sum over a map's channels that makes lambda independent of their number."""
         basis = self.options.channels
         return 1.0 if basis is None else basis / teacher.shape[1]
 
     def _masks(self, step: Step) -> list[Tensor]:
-        """(B, H, W) booleans a level of the student's: where it imitates."""
+        """Return the imitation region, (B, H, W) booleans for each of the student's levels."""
         maps, truth = step.student["neck"], step.targets
         grids = [(level.shape[-2], level.shape[-1]) for level in maps]
         if self.options.variant == "full":
@@ -90,7 +90,7 @@ class FineGrained(Method[FineGrainedOptions]):
 
 
 def adaptation(student: int, teacher: int, *, relu: bool) -> nn.Sequential:
-    """3x3 convolution between channels, with weights next to 0, and a ReLU."""
+    """Make a 3x3 convolution with weights near 0, followed by a ReLU if requested."""
     convolution = nn.Conv2d(student, teacher, 3, padding=1)
     nn.init.trunc_normal_(convolution.weight, std=DEVIATION, a=-2 * DEVIATION, b=2 * DEVIATION)
     assert convolution.bias is not None

@@ -16,7 +16,7 @@ class Fitnets(Method[FitnetsOptions]):
     """Hints on every level of the neck or the backbone, or on the pooled RoIs."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the hinted maps, and the logits where soft targets have a weight."""
+        """Return the maps for the hints, and the logits if the soft targets have a weight."""
         return (self.options.hint, "logits") if self.options.start else (self.options.hint,)
 
     def build(self, shapes: Shapes) -> None:
@@ -27,7 +27,7 @@ class Fitnets(Method[FitnetsOptions]):
             check_logits(shapes)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Hints and soft targets, with the weights of this iteration."""
+        """Return hints and soft targets, with the weights of this iteration."""
         hint_weight, soft_weight = self.weights(step)
         terms = {"hint": hint_weight * self._hint(step)}
         if self.options.start:
@@ -37,7 +37,7 @@ class Fitnets(Method[FitnetsOptions]):
         return terms
 
     def weights(self, step: Step) -> tuple[float, float]:
-        """Weights of hints and soft targets in this iteration."""
+        """Return the weights of hints and soft targets in this iteration."""
         options = self.options
         if self._hints_alone(step):
             return options.hint_weight, 0.0
@@ -47,14 +47,14 @@ class Fitnets(Method[FitnetsOptions]):
         return (0.0 if options.variant == "two-stage" else options.hint_weight), soft
 
     def task_weight(self, step: Step) -> float:
-        """0 while there are hints alone."""
+        """Return 0 in a stage with hints only, else 1."""
         return 0.0 if self._hints_alone(step) else 1.0
 
     def _hints_alone(self, step: Step) -> bool:
         return self.options.variant == "two-stage" and step.progress < self.options.stage
 
     def _hint(self, step: Step) -> Tensor:
-        """Mean of the levels' hints."""
+        """Return the mean of the levels' hint losses."""
         name = self.options.hint
         student, teacher = maps(step.student[name]), maps(step.teacher[name])
         valid = [None] if name == "roi_features" else step.targets.valid(teacher)
@@ -68,5 +68,5 @@ class Fitnets(Method[FitnetsOptions]):
 
 
 def maps(capture: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Return a capture's maps; pooled RoIs count as one."""
+    """Return a capture's maps; pooled RoIs count as one map."""
     return (capture,) if isinstance(capture, Tensor) else capture

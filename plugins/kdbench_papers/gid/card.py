@@ -15,9 +15,9 @@ class GidOptions(Options):
     weight: float = Field(default=2.0, ge=0)
     """Weight of the features."""
     count: int = Field(default=10, ge=1)
-    """Most instances of an image on a level."""
+    """Maximum number of instances per image and level."""
     overlap: float = Field(default=0.3, gt=0, le=1)
-    """IoU above which the less different of two positions is dropped."""
+    """IoU above which the position with the lower score is dropped."""
 
 
 CARD = MethodCard(
@@ -37,17 +37,17 @@ CARD = MethodCard(
     tasks=("detection",),
     families=("dense",),
     attends="the cells of the general instances",
-    equations="""The score of a position is the largest |sigmoid(t) - sigmoid(s)| of its classes, its box that of
-the model with the larger probability of it. The best 10 of each level after non-maximum suppression (IoU 0.3)
-of these boxes by score are the instances.
+    equations="""The score of a position is the largest |sigmoid(t) - sigmoid(s)| over the classes, its box that of
+the model with the larger probability for this class. The instances are the best 10 of each level after non-maximum
+suppression (IoU 0.3) of these boxes by score.
 L = L_task + 2 mean square of (f(F_s) - F_t) at the instances' cells, over all levels
 
-There is no public code of the authors. This is the feature term as LD's code has it ("GI imitation"): the maps AT
-the positions. The paper's RoI-aligned features, relations between instances and responses are not here.
+There is no public code of the authors. This is the feature term as in LD's code ("GI imitation"): the maps at
+the positions. The paper's RoI-aligned features, relations between instances and responses are not implemented.
 
 Choices:
-- f is a 1x1 convolution where channels differ; the student's maps are resized (bilinear) to the teacher's size.
-- Instances are found image by image and level by level, which costs a suppression each.""",
+- f is a 1x1 convolution if channels differ; the student's maps are resized (bilinear) to the teacher's size.
+- Instances are determined for each image and level separately, which costs one suppression each.""",
     method="kdbench_papers.gid.method:GeneralInstances",
     options=GidOptions,
     reported=Path(__file__).with_name("reported.csv"),

@@ -1,4 +1,4 @@
-"""General instances: pure functions."""
+"""Selection of general instances, as a pure function."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def general_instances(
 ) -> Tensor:
     """Return the positions of one level where the two models disagree most.
 
-    A position's score is the largest difference of the two models' probabilities over the classes, its box that of
-    the model with the larger probability of that class. What is left after non-maximum suppression of these boxes
-    by score are the instances.
+    A position's score is the largest difference of the two models' probabilities over the classes. Its box is that
+    of the model with the larger probability for this class. The instances are the positions that remain after
+    non-maximum suppression of these boxes by score.
 
     Args:
-        teacher_logits: (N, C), every class on its own.
+        teacher_logits: (N, C) logits of independent classes.
         student_logits: (N, C).
         teacher_boxes: (N, 4) x1, y1, x2, y2.
         student_boxes: (N, 4).
-        count: Most instances.
-        overlap: IoU above which the box of the lower score is dropped.
+        count: Maximum number of instances.
+        overlap: IoU above which the box with the lower score is dropped.
 
     Returns:
-        (K,) integers, K up to ``count``, by falling score.
+        (K,) indices, K <= ``count``, by decreasing score.
 
     Source: Dai et al., arXiv 2103.02340, section 3.1, with the numbers of the port in LD's code.
     """

@@ -1,4 +1,4 @@
-"""The neck's features where student and teacher disagree most."""
+"""Distillation of the neck's features where student and teacher disagree most."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdbench_papers.hinton.method import check_logits
 
 
 class GeneralInstances(Method[GidOptions]):
-    """Instances are positions, whatever the ground truth says of them."""
+    """Distils features at the general instances, which are positions chosen without the ground truth."""
 
     captures = ("neck", "logits", "head_boxes")
 
@@ -24,7 +24,7 @@ class GeneralInstances(Method[GidOptions]):
         self.adapters = nn.ModuleList(adapter(ours, theirs) for ours, theirs in shapes.levels("neck"))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the mean square over the instances of all levels."""
+        """Return the mean squared difference over the instances of all levels."""
         rows: list[tuple[Tensor, Tensor]] = []
         levels = zip(self.adapters, step.student["neck"], step.teacher["neck"], strict=True)
         for (adapt, ours, theirs), cells in zip(levels, self._cells(step), strict=True):
@@ -43,7 +43,7 @@ class GeneralInstances(Method[GidOptions]):
         return shown
 
     def _cells(self, step: Step) -> Iterator[Tensor]:
-        """Yield each level's instances, as cells counted over images and (y, x)."""
+        """Yield each level's instances as indices of cells, counted over images and (y, x)."""
         for teacher, student, their_boxes, our_boxes in zip(
             _logits(step.teacher),
             _logits(step.student),
@@ -76,5 +76,5 @@ def _logits(captures: Captures) -> list[Tensor]:
 
 
 def _rows(maps: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B H W, C)."""
+    """Convert maps (B, C, H, W) to rows (B H W, C)."""
     return maps.movedim(1, -1).flatten(0, 2)

@@ -16,28 +16,28 @@ class HintonOptions(Options):
     added_later: ClassVar[tuple[str, ...]] = ("teachers", "standardise")
 
     temperature: float = Field(default=1.0, gt=0, le=100)
-    """T: both models' logits are divided by it."""
+    """T, by which both models' logits are divided."""
     matching: bool = False
-    """Match the logits themselves, which is the limit of a high temperature."""
+    """Match the logits themselves, the limit of a high temperature."""
     weight: float = Field(default=1.0, ge=0)
-    """a: weight of the soft targets, whose gradient T^2 makes comparable over temperatures."""
+    """a, the weight of the soft targets; the factor T^2 makes their gradients comparable across temperatures."""
     hard: float = Field(default=1.0, ge=0)
-    """b: weight of the student's own loss (all of it: in detection boxes and proposals too)."""
+    """b, the weight of the student's whole own loss (in detection including boxes and proposals)."""
     normaliser: Literal["foreground", "positions"] = "foreground"
-    """Sigmoid heads: the mean over positions, weighted by the teacher's foreground, or over all alike."""
+    """Sigmoid heads: mean over positions, weighted by the teacher's foreground probability, or unweighted."""
     teachers: int = Field(default=1, ge=1, le=16)
-    """Teachers of one model and recipe, trained from so many seeds: their mean probability is the target."""
+    """Number of teachers of one model and recipe with different seeds; their mean probability is the target."""
     standardise: bool = False
-    """Logit standardization: every position's logits get mean 0 and deviation 1 over the classes first."""
+    """Logit standardization: first scale each position's logits to mean 0 and deviation 1 over the classes."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The number of teachers (more would be trained for each number tried), and what matching lacks."""
+        """The number of teachers, which is expensive to search, and the options that matching does not use."""
         return frozenset({"teachers"} | ({"temperature", "normaliser"} if self.matching else set()))
 
     @property
     def ensemble(self) -> int:
-        """How many teachers there are."""
+        """Number of teachers."""
         return self.teachers
 
 
@@ -60,30 +60,30 @@ CARD = MethodCard(
     equations="""L = a T^2 KL(softmax(v / T) || softmax(z / T)) + b L_task, v teacher's logits, z student's.
 KL and the paper's cross-entropy have the same gradient. Summed over classes, mean over positions.
 
-Choices, where the paper (on classification) is silent:
+Choices where the paper (on classification) is silent:
 - Two-stage detection: the RoI head's class logits of both models on the student's RoIs.
-- Dense detection: the logits of every anchor or point, all levels as one set. A sigmoid head takes the
+- Dense detection: the logits of every anchor or point, all levels as one set. A sigmoid head has the
   Bernoulli KL of each class, summed. Nearly all positions are background, so the mean over them is weighted by
   the teacher's largest class probability, whose sum counts as at least 1 (normaliser=positions for the plain
   mean). Dividing the plain sum by that mass instead, as detectors do with their own losses, let the background
   outweigh the task: 26 points of AP50 less in one seed on digits-gfl.
 - DETRs: the last decoder layer's logits of every query. Each of the student's queries learns from the teacher's
-  that the Hungarian matching of their predictions gives it: DETR's own costs, with the teacher's prediction in the
-  place of an object. Sigmoid heads as in dense detection. Queries of denoising are left out.
+  query to which it is assigned by Hungarian matching of the predictions, with DETR's own costs and the teacher's
+  predictions instead of objects. Sigmoid heads as in dense detection. Denoising queries are left out.
 - Segmentation: every pixel; the student's logits are resized (bilinear) to the teacher's size.
-- Maps of logits: positions that see padding alone do not count.
-- matching: the paper's limit of a high temperature, 1 / (2 C) sum_c of the squared difference of the logits, less
-  their mean over the C classes (sigmoid: 1/8 of the sum).
+- Maps of logits: positions that only cover padding do not count.
+- matching: the paper's limit of a high temperature, 1 / (2 C) sum_c of the squared difference of the logits, after
+  subtracting their mean over the C classes (sigmoid: 1/8 of the sum).
 - teachers=n: the paper's ensemble. The soft targets are the arithmetic mean of the teachers' softened
-  probabilities; in two-stage detection all judge the student's RoIs.
+  probabilities; in two-stage detection all teachers predict on the student's RoIs.
 - standardise=true: logit standardization (Sun et al., CVPR 2024), of student and teacher alike, not for sigmoid
   heads. Its published T = 2 and a = 9 are for classification; for detection and segmentation nothing is published.
-- T = 1 and a = b = 1 are ours. The paper has T up to 20 in classification. At T = 2 the factor T^2 lets the soft
+- T = 1 and a = b = 1 are ours. The paper has T up to 20 in classification. With T = 2 the factor T^2 makes the soft
   targets outweigh a detector's other terms (their gradient on backbone and neck is more than twice the task's), and
   proposals and boxes learn more slowly. Public code for RoI logits has T = 1 (mdistiller's DKD, DeFeat, Chen), and
-  so has that for segmentation (CIRKD).
-- The paper found a much smaller b than a best for classification; a detector's own loss also holds its boxes,
-  which have no soft targets here, so b stays 1.""",
+  so has public code for segmentation (CIRKD).
+- For classification the paper found that b should be much smaller than a; a detector's own loss also includes
+  boxes, which have no soft targets here, so b stays 1.""",
     method="kdbench_papers.hinton.method:Hinton",
     options=HintonOptions,
     reported=Path(__file__).with_name("reported.csv"),

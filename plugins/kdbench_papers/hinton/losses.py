@@ -1,4 +1,4 @@
-"""Soft targets: pure functions."""
+"""Losses on soft targets, as pure functions."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from kdbench.api import Logits, at_least_float32, mean_or_zero, reduced, resized
 def soft_target_loss(
     student: Tensor, teacher: Tensor, temperature: float, dim: int = 1, where: Tensor | None = None
 ) -> Tensor:
-    """T^2 KL(teacher || student) of the softmax over ``dim``.
+    """Return T^2 KL(teacher || student) of the softmax over ``dim``.
 
-    Reduction: summed over ``dim``, mean over all other positions; 0 when there are none.
+    Reduction: sum over ``dim``, mean over all other positions; 0 if there are none.
 
     Args:
         student: Logits, (N, C), (N, C, H, W) or any shape with the classes in ``dim``.
         teacher: Logits of the same shape; receive no gradient.
         temperature: T > 0.
         dim: Dimension of the classes.
-        where: Booleans of the shape without ``dim``: the positions that count; None: all.
+        where: Booleans of the shape without ``dim`` that select positions; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -33,15 +33,15 @@ def soft_target_loss(
     Raises:
         ValueError: If the shapes differ or T is not positive.
 
-    Source: Hinton et al., arXiv 1503.02531, section 2 (its cross-entropy less the teacher's entropy).
+    Source: Hinton et al., arXiv 1503.02531, section 2 (its cross-entropy minus the teacher's entropy).
     """
     return temperature**2 * mean_or_zero(softmax_divergence(student, teacher, temperature, dim), where)
 
 
 def softmax_divergence(student: Tensor, teacher: Tensor, temperature: float, dim: int = 1) -> Tensor:
-    """KL(teacher || student) of the softmax over ``dim`` at each position, without T^2.
+    """Return KL(teacher || student) of the softmax over ``dim`` at each position, without T^2.
 
-    Reduction: summed over ``dim``.
+    Reduction: sum over ``dim``.
 
     Args:
         student: Logits of any shape with the classes in ``dim``.
@@ -63,16 +63,16 @@ def softmax_divergence(student: Tensor, teacher: Tensor, temperature: float, dim
 def sigmoid_soft_target_loss(
     student: Tensor, teacher: Tensor, temperature: float, dim: int = 1, where: Tensor | None = None
 ) -> Tensor:
-    """T^2 KL(teacher || student) of independent Bernoulli variables, one a class.
+    """Return T^2 KL(teacher || student) of independent Bernoulli variables, one per class.
 
-    Reduction: summed over ``dim``, mean over all other positions; 0 when there are none.
+    Reduction: sum over ``dim``, mean over all other positions; 0 if there are none.
 
     Args:
         student: Logits, (N, C), (B, C, A, H, W) or any shape with the classes in ``dim``.
         teacher: Logits of the same shape; receive no gradient.
         temperature: T > 0.
         dim: Dimension of the classes.
-        where: Booleans of the shape without ``dim``: the positions that count; None: all.
+        where: Booleans of the shape without ``dim`` that select positions; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -87,7 +87,7 @@ def sigmoid_soft_target_loss(
 
 
 def _bernoulli_divergence(student: Tensor, teacher: Tensor, dim: int) -> Tensor:
-    """KL(teacher || student) of one Bernoulli variable a class, summed over ``dim``."""
+    """Return KL(teacher || student) of one Bernoulli variable per class, summed over ``dim``."""
     probability = teacher.sigmoid()
     yes = probability * (functional.logsigmoid(teacher) - functional.logsigmoid(student))
     no = (1 - probability) * (functional.logsigmoid(-teacher) - functional.logsigmoid(-student))
@@ -101,16 +101,16 @@ def logits_loss(
     normaliser: Literal["foreground", "positions"] = "foreground",
     valid: Sequence[Tensor | None] | None = None,
 ) -> Tensor:
-    """Soft targets of a whole head: its levels are one set of positions.
+    """Return the soft target loss of a whole head, all levels of which form one set of positions.
 
     Args:
         student: The student's logits; maps (B, C, H, W) of another size are resized to the teacher's.
-        teacher: The teacher's, of the same activation, which receive no gradient.
+        teacher: The teacher's logits, of the same activation; receive no gradient.
         temperature: T > 0.
-        normaliser: How a sigmoid head's positions are averaged: ``positions``, all alike; ``foreground``, weighted
-            by the teacher's largest class probability, whose sum over all processes counts as at least 1. Those of
-            a softmax head are always alike.
-        valid: (B, H, W) booleans of each of the teacher's maps: the cells that count; None: all.
+        normaliser: How a sigmoid head's positions are averaged: ``positions``, unweighted; ``foreground``, weighted
+            by the teacher's largest class probability, whose sum over all processes counts as at least 1. The
+            positions of a softmax head are never weighted.
+        valid: (B, H, W) booleans that select cells of each of the teacher's maps; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -130,15 +130,15 @@ def logits_loss(
 
 
 def matching_loss(student: Logits, teacher: Logits, valid: Sequence[Tensor | None] | None = None) -> Tensor:
-    """Logit matching, what soft targets become at a high temperature: squared differences of logits.
+    """Return the logit matching loss, the limit of soft targets at a high temperature: squared logit differences.
 
-    Reduction: mean over all positions. Softmax: half the mean over the classes, of logits less their mean over the
-    classes; sigmoid: an eighth of the sum over the classes.
+    Reduction: mean over all positions. Softmax: half the mean over the classes, after subtracting the logits' mean
+    over the classes; sigmoid: an eighth of the sum over the classes.
 
     Args:
         student: The student's logits; maps (B, C, H, W) of another size are resized to the teacher's.
-        teacher: The teacher's, of the same activation, which receive no gradient.
-        valid: (B, H, W) booleans of each of the teacher's maps: the cells that count; None: all.
+        teacher: The teacher's logits, of the same activation; receive no gradient.
+        valid: (B, H, W) booleans that select cells of each of the teacher's maps; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -158,7 +158,7 @@ def matching_loss(student: Logits, teacher: Logits, valid: Sequence[Tensor | Non
 def _head_rows(
     student: Logits, teacher: Logits, valid: Sequence[Tensor | None] | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Both models' logits (positions, C) of all levels, the teacher's without gradient, and which of them count."""
+    """Return both models' logits (positions, C) of all levels, the teacher's detached, and the valid positions."""
     if student.activation != teacher.activation:
         raise ValueError(f"student has {student.activation} logits, teacher {teacher.activation}")
     pairs = list(zip(student.values, teacher.values, strict=True))
@@ -172,19 +172,19 @@ def _head_rows(
 
 
 def _cell_rows(values: Tensor, cells: Tensor) -> Tensor:
-    """Cells (B, H, W) in the order of :func:`_rows` of a map (B, C, H, W) or (B, C, A, H, W): (positions,)."""
+    """Flatten cells (B, H, W) in the order of :func:`_rows` of a map (B, C, H, W) or (B, C, A, H, W)."""
     anchors = values.shape[2] if values.dim() == 5 else 1
     return cells[:, None].expand(-1, anchors, -1, -1).flatten()
 
 
 def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
-    """Logits of the mean probability of several teachers, each softened by the temperature.
+    """Return logits of the mean probability of several teachers, each softened by the temperature.
 
-    Divided by the temperature again, as :func:`logits_loss` does, they give that mean.
+    Divided by the temperature again, as in :func:`logits_loss`, they give this mean probability.
 
     Args:
-        teachers: Their logits, of one activation and of the same shapes; at least one.
-        temperature: T > 0; infinite: the mean of the logits, which is the limit.
+        teachers: Logits of at least one teacher, of the same activation and the same shapes.
+        temperature: T > 0; if infinite, the result is the mean of the logits, which is the limit.
 
     Returns:
         Logits of the teachers' shapes, in at least float32, without gradient.
@@ -208,7 +208,7 @@ def ensemble_logits(teachers: Sequence[Logits], temperature: float) -> Logits:
 
 
 def _stacked(parts: Sequence[Tensor]) -> Tensor:
-    """(teachers, N, C, ...), without gradient. Raises ValueError where the shapes differ."""
+    """Stack logits to (teachers, N, C, ...), detached. Raises ValueError if the shapes differ."""
     shapes = {tuple(part.shape) for part in parts}
     if len(shapes) > 1:
         raise ValueError(f"teachers' logits differ in shape: {sorted(shapes)}")
@@ -216,7 +216,7 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _log_mean(logarithms: Tensor) -> Tensor:
-    """Logarithm of the mean over the teachers, from logarithms."""
+    """Return the logarithm of the mean over the teachers of values given by their logarithms."""
     return logarithms.logsumexp(dim=0) - math.log(len(logarithms))
 
 
@@ -229,7 +229,7 @@ def _mean_sigmoid(logits: Tensor) -> Tensor:
 
 
 def softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Divide both logits by the temperature, in at least float32, the teacher's without gradient.
+    """Divide both logits by the temperature, in at least float32, the teacher's detached.
 
     Raises:
         ValueError: If the shapes differ or T is not positive.
@@ -241,5 +241,5 @@ def softened(student: Tensor, teacher: Tensor, temperature: float) -> tuple[Tens
 
 
 def _rows(values: Tensor) -> Tensor:
-    """(N, C, ...) -> (positions, C)."""
+    """Convert (N, C, ...) to (positions, C)."""
     return at_least_float32(values).movedim(1, -1).flatten(0, -2)

@@ -1,4 +1,4 @@
-"""Soft targets in any head."""
+"""Soft targets on the class logits of any head."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def check_logits(shapes: Shapes, capture: str = "logits") -> None:
         UserError: If levels, classes, anchors or (in detection) map sizes differ.
     """
     for student, teacher in shapes.levels(capture):
-        # Rows (R, C) and resizable maps (B, C, H, W) need the classes alone, (B, C, A, H, W) every size.
+        # Rows (R, C) and resizable maps (B, C, H, W) only need the same classes; (B, C, A, H, W) needs the same
+        # sizes.
         end = None if len(student) == 5 else 2
         if len(student) != len(teacher) or student[1:end] != teacher[1:end]:
             raise UserError(
@@ -29,7 +30,7 @@ def check_logits(shapes: Shapes, capture: str = "logits") -> None:
 
 
 def valid_logits(step: Step) -> list[Tensor] | list[None] | None:
-    """Return which cells of the teacher's logits see an image; None where the logits are no maps."""
+    """Return which cells of the teacher's logits cover an image; None if the logits are not maps."""
     values = step.teacher["logits"].values
     return step.targets.valid(values) if values[0].dim() >= 4 else None
 
@@ -38,7 +39,7 @@ def check_standardised(shapes: Shapes) -> None:
     """Refuse models whose logits cannot be standardised.
 
     Raises:
-        UserError: If their classes are independent, or there is one class alone.
+        UserError: If their classes are independent, or there is only one class.
     """
     if shapes.family in ("dense", "query") or shapes.student["logits"][0][1] < 2:
         raise UserError(
@@ -48,7 +49,7 @@ def check_standardised(shapes: Shapes) -> None:
 
 
 def standardised(student: Logits, teacher: Logits) -> tuple[Logits, Logits]:
-    """Standardise the logits of softmax heads; the student's maps are resized to the teacher's size first."""
+    """Standardise the logits of softmax heads, after resizing the student's maps to the teacher's size."""
     (ours,), (theirs,) = student.values, teacher.values
     ours = resized(ours, theirs) if ours.dim() == 4 else ours
     return Logits((standardised_logits(ours),), "softmax"), Logits((standardised_logits(theirs),), "softmax")
@@ -60,13 +61,13 @@ class Hinton(Method[HintonOptions]):
     captures = ("logits",)
 
     def build(self, shapes: Shapes) -> None:
-        """Check that the logits line up, and that they can be standardised where that is asked for."""
+        """Check that the logits can be compared and, if requested, standardised."""
         check_logits(shapes)
         if self.options.standardise:
             check_standardised(shapes)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the soft term."""
+        """Return the term of the soft targets."""
         options, valid, student = self.options, valid_logits(step), step.student["logits"]
         temperature = math.inf if options.matching else options.temperature
         teachers = [captures["logits"] for captures in (step.teacher, *step.others)]

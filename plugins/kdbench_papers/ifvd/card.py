@@ -14,15 +14,15 @@ class IfvdOptions(Options):
     """Options of feature variation."""
 
     variant: Literal["ifv", "ifv+pixel"] = "ifv"
-    """The terms."""
+    """Terms of the loss."""
     weight: float = Field(default=200.0, ge=0)
-    """lambda: weight of the variation."""
+    """lambda, the weight of the variation loss."""
     pixel_weight: float = Field(default=1.0, ge=0)
     """Weight of the pixels' soft targets."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The weight of what the variant lacks."""
+        """The weight of the term that the variant does not have."""
         return frozenset({"pixel_weight"} if self.variant == "ifv" else ())
 
 
@@ -45,14 +45,14 @@ ifv:   L = lambda mean over all pixels of (v_p^s - v_p^t)^2
 pixel: the mean over pixels of KL(t || s), as in `structured`
 
 As in the released code: labels are resized (nearest) to the map, ignored pixels add 0 but count in the mean,
-and prototypes are differentiated. lambda = 200 is its weight beside soft targets and an adversary, which the
-published numbers have as well; CIRKD's re-run takes 20 beside soft targets of weight 1 and an adversary.
+and prototypes are differentiated. lambda = 200 is its weight together with soft targets and an adversary, which the
+published numbers also have; CIRKD's re-run has 20 with soft targets of weight 1 and an adversary.
 
 Choices:
-- The map is the one that the classifier reads; the student's is resized (bilinear) to the teacher's size. Nothing
-  is adapted: channels may differ.
-- The adversary is not here: it is `structured[variant=holistic]`.
-- The weight 1 of the soft targets is CIRKD's. The released 10 is on a mean over classes and images too.""",
+- The map is the one that the classifier reads; the student's is resized (bilinear) to the teacher's size. There is
+  no adapter, since channels may differ.
+- The adversary is not part of this method; see `structured[variant=holistic]`.
+- The weight 1 of the soft targets is CIRKD's. The released 10 applies to a mean over classes and images too.""",
     method="kdbench_papers.ifvd.method:FeatureVariation",
     options=IfvdOptions,
     variants={

@@ -1,4 +1,4 @@
-"""Variation within the classes: pure functions."""
+"""Losses on the feature variation within classes, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ def prototypes(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 
     Args:
         features: (N, C, H, W).
-        labels: (N, h, w) class indices, resized (nearest) to the features; what is not in [0, classes) belongs to
-            no class.
+        labels: (N, h, w) class indices, resized (nearest) to the features; others than [0, classes) are ignored.
         classes: Number of classes.
 
     Returns:
@@ -29,18 +28,18 @@ def prototypes(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 def variation_loss(
     student: Tensor, teacher: Tensor, labels: Tensor, classes: int, ignore_index: int
 ) -> Tensor:
-    """Return the mean square of the difference of the variation maps: each pixel's cosine to its class's prototype.
+    """Return the mean squared difference of the variation maps: each pixel's cosine with its class's prototype.
 
-    Pixels that are ignored, and a feature or a prototype of norm 0, have cosine 0 with no gradient.
+    For ignored pixels, and if the feature or the prototype has norm 0, the cosine is 0 with no gradient.
 
-    Reduction: mean over all pixels, ignored ones included; 0 when there are none.
+    Reduction: mean over all pixels, ignored ones included; 0 if there are none.
 
     Args:
         student: (N, C, H, W); resized (bilinear) to the teacher's size.
-        teacher: (N, C', H', W'), C' any; receives no gradient.
+        teacher: (N, C', H', W') with any C'; receives no gradient.
         labels: (N, h, w) class indices, resized (nearest) to the teacher's size.
         classes: Number of classes.
-        ignore_index: Label of pixels that are not judged.
+        ignore_index: Label of pixels to ignore.
 
     Returns:
         Scalar in [0, 4], in at least float32.
@@ -48,8 +47,8 @@ def variation_loss(
     Raises:
         ValueError: If the numbers of images differ.
 
-    Source: Wang et al., ECCV 2020, equations 1 to 3. In the released code an ignored pixel is its own prototype:
-        its cosine is 1 in both models, which adds 0 as well.
+    Source: Wang et al., ECCV 2020, equations 1 to 3. In the released code an ignored pixel is its own prototype,
+        with cosine 1 in both models, which also adds 0.
     """
     if not len(student) == len(teacher) == len(labels):
         raise ValueError(
@@ -61,12 +60,12 @@ def variation_loss(
 
 
 def _members(labels: Tensor, classes: int) -> Tensor:
-    """(N, H, W) class indices -> (N, H W, classes), 1 where a pixel is of a class."""
+    """Convert class indices (N, H, W) to one-hot vectors (N, H W, classes)."""
     return (labels.flatten(1)[:, :, None] == torch.arange(classes, device=labels.device)).float()
 
 
 def _means(features: Tensor, members: Tensor) -> Tensor:
-    """Mean of the features (N, C, H, W) of each class's members: (N, classes, C)."""
+    """Return the mean feature of each class, (N, classes, C), of features (N, C, H, W)."""
     members = members.to(features.dtype)
     with torch.autocast(features.device.type, enabled=False):
         sums = members.mT @ features.flatten(2).mT
@@ -74,7 +73,7 @@ def _means(features: Tensor, members: Tensor) -> Tensor:
 
 
 def _variation(features: Tensor, members: Tensor) -> Tensor:
-    """Cosine of each pixel's feature and the mean of its class: (N, H W)."""
+    """Return the cosine of each pixel's feature with the mean of its class, (N, H W)."""
     features = at_least_float32(features)
     means = _means(features, members)
     with torch.autocast(features.device.type, enabled=False):

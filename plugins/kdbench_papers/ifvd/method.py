@@ -1,4 +1,4 @@
-"""Variation within the classes of the map that the classifier reads."""
+"""Feature variation within classes, on the map that the classifier reads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kdbench_papers.structured.losses import pixel_wise_loss
 
 
 class FeatureVariation(Method[IfvdOptions]):
-    """Pixels lie about their class's prototype as the teacher's do."""
+    """Makes the student's pixels vary around their class's prototype like the teacher's."""
 
     captures = ("neck", "pixel_logits")
 
     def build(self, shapes: Shapes) -> None:
-        """Check that the logits line up; their channels are the classes of the masks."""
+        """Check that the logits can be compared; their channels are the classes of the masks."""
         check_logits(shapes, "pixel_logits")
         self.classes = shapes.student["pixel_logits"][0][1]
 

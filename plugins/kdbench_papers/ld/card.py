@@ -14,7 +14,7 @@ class LdOptions(Options):
     """Options of localization distillation."""
 
     variant: Literal["kd+main+vlr", "main", "main+vlr", "kd"] = "kd+main+vlr"
-    """The terms."""
+    """Terms of the loss."""
     main_weight: float = Field(default=0.25, ge=0)
     """Weight of the boxes at the positives."""
     vlr_weight: float = Field(default=0.25, ge=0)
@@ -22,18 +22,18 @@ class LdOptions(Options):
     kd_weight: float = Field(default=10.0, ge=0)
     """Weight of the classes at the positives."""
     temperature: float = Field(default=10.0, gt=0, le=100)
-    """T of the bins."""
+    """T of the boxes' bins."""
     kd_temperature: float = Field(default=2.0, gt=0, le=100)
     """T of the classes."""
 
     @property
     def terms(self) -> frozenset[str]:
-        """The variant's terms."""
+        """Terms of the variant."""
         return frozenset(self.variant.split("+"))
 
     @property
     def settled(self) -> frozenset[str]:
-        """What the variant does not use."""
+        """Options that the variant does not use."""
         idle = {f"{name}_weight" for name in {"kd", "main", "vlr"} - self.terms}
         return frozenset(
             idle
@@ -64,12 +64,13 @@ CARD = MethodCard(
 main: 0.25 / (n + 1) sum over positives of w_i D_i, w_i the student's largest class probability
 vlr:  0.25 / (n + 1) sum over the region of v_i D_i / 4
 kd:   10 / classes, sum over levels of the mean over their positives of T^2 KL(t || s) over the classes, T = 2
-The region are anchors i with t_g / 4 <= DIoU(i, g) < t_g for some box g, t_g the threshold of ATSS (mean and
-deviation of the IoU of its 9 nearest anchors of each level); v_i is the largest IoU(i, g) of these.
+The region consists of the anchors i with t_g / 4 <= DIoU(i, g) < t_g for some box g, t_g the threshold of ATSS
+(mean plus deviation of the IoU of its 9 nearest anchors on each level); v_i is the largest IoU(i, g) with these
+boxes.
 
 As in the released code: the weights above; bins and classes are averaged (hence n + 1 and the number of classes);
-main and vlr are sums that no number of positives divides; the classes take a softmax although the head's are
-independent; kd has no term in the region.
+main and vlr are sums that are not divided by the number of positives; the classes have a softmax although the
+head's are independent; kd has no term in the region.
 
 Choices:
 - It needs heads that give a distribution for each side of a box, as GFL's do; others are refused. The authors give

@@ -1,4 +1,4 @@
-"""Localization distillation: pure functions."""
+"""Losses of localization distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kdbench_papers.hinton.losses import softmax_divergence
 def bins_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """Return T^2 KL(teacher || student) of one side's distribution over the bins.
 
-    Reduction: summed over the bins. The released code takes their mean: its weights are divided by n + 1 here.
+    Reduction: sum over the bins. The released code has the mean, so its weights are divided by n + 1 here.
 
     Args:
         student: (..., n + 1) logits of the bins.
@@ -35,7 +35,7 @@ def bins_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Ten
 def localization_loss(student: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
     """Return the sum over positions of weight x the mean over the 4 sides of the divergence of the bins.
 
-    Reduction: summed over positions, not divided by their number; 0 when there are none.
+    Reduction: sum over positions, not divided by their number; 0 if there are none.
 
     Args:
         student: (N, 4, n + 1) or (N, 4 (n + 1)) logits of the bins.
@@ -62,16 +62,16 @@ def valuable_region(
 ) -> Tensor:
     """Return the weights of the valuable localisation region of one image.
 
-    As ATSS does, each box takes its ``topk`` nearest anchors (by centre) of each level as candidates; its
-    threshold t is the mean of their IoU plus the standard deviation (n - 1; 0 of a single candidate). An anchor is
-    in the region if low x t <= DIoU < t for some box. Its weight is its largest IoU with these boxes.
+    As in ATSS, the candidates of a box are its ``topk`` nearest anchors (by centre) on each level, and its
+    threshold t is the mean of their IoU plus the standard deviation (with n - 1; 0 for a single candidate). An
+    anchor is in the region if low x t <= DIoU < t for some box. Its weight is its largest IoU with these boxes.
 
     Args:
         anchors: (M, 4) x1, y1, x2, y2 of all levels, one level after the other.
         gt_boxes: (G, 4).
         counts: Number of anchors of each level; they add up to M.
-        topk: Candidates a level and box.
-        low: Part of the threshold from which on an anchor counts.
+        topk: Candidates per level and box.
+        low: Fraction of the threshold at which the region begins.
 
     Returns:
         (M,) in [0, 1], 0 outside of the region, in at least float32.
@@ -97,7 +97,7 @@ def _centres(boxes: Tensor) -> Tensor:
 
 
 def _nearest(squared: Tensor, counts: Sequence[int], topk: int) -> Tensor:
-    """Rows of the ``topk`` smallest of each level, (k, G) of (M, G); of equal ones the first."""
+    """Return the rows of the ``topk`` smallest values of each level, (k, G), of (M, G); ties go to the first."""
     found, start = [], 0
     for level in torch.split(squared, list(counts)):
         found.append(start + level.argsort(dim=0, stable=True)[:topk])
@@ -106,7 +106,7 @@ def _nearest(squared: Tensor, counts: Sequence[int], topk: int) -> Tensor:
 
 
 def _squared_diagonals(ours: Tensor, theirs: Tensor) -> Tensor:
-    """Squared diagonal of the smallest box around each pair, (N, M)."""
+    """Return the squared diagonal of the smallest box that encloses each pair, (N, M)."""
     low = torch.minimum(ours[:, None, :2], theirs[None, :, :2])
     high = torch.maximum(ours[:, None, 2:], theirs[None, :, 2:])
     return (high - low).square().sum(dim=2)

@@ -1,4 +1,4 @@
-"""Localization distillation of a head that gives distributions."""
+"""Localization distillation for heads that predict distributions of a box's sides."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kdbench_papers.ld.losses import localization_loss, valuable_region
 
 
 class LocalizationDistillation(Method[LdOptions]):
-    """The student's distributions of a box's sides follow the teacher's."""
+    """Distils the teacher's distributions of a box's sides, and its classes."""
 
     captures = ("head", "head_targets", "anchors")
 
     def build(self, shapes: Shapes) -> None:
-        """Check that both heads give the same distributions."""
+        """Check that both heads predict distributions with the same bins."""
         self.bins = check_bins(shapes)
         self.classes = shapes.classes
 
@@ -58,14 +58,14 @@ class LocalizationDistillation(Method[LdOptions]):
         return (tau**2 * softmax_divergence(ours, theirs, tau) / counts[level]).sum()
 
     def _boxes(self, step: Step, rows: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighted divergence of the bins at some rows, averaged over the bins."""
+        """Return the weighted divergence of the bins at the given rows, averaged over the bins."""
         ours, theirs = (
             rows_of(side["head"].boxes, 4 * self.bins)[rows] for side in (step.student, step.teacher)
         )
         return localization_loss(ours, theirs, weights, self.options.temperature) / self.bins
 
     def _region(self, step: Step) -> list[Tensor]:
-        """Return the region's weights, (B, cells) a level."""
+        """Return the region's weights, (B, cells) per level."""
         anchors = step.student["anchors"]
         counts = [len(level) for level in anchors]
         images = [valuable_region(torch.cat(anchors), boxes, counts) for boxes in step.targets.boxes]
@@ -73,10 +73,10 @@ class LocalizationDistillation(Method[LdOptions]):
 
 
 def check_bins(shapes: Shapes) -> int:
-    """Return how many bins the distributions of both heads have.
+    """Return the number of bins of both heads' distributions.
 
     Raises:
-        UserError: If one of them gives none, or another number.
+        UserError: If a head predicts no distributions, or the numbers differ.
     """
     bins = [bins_of(side["head"], shapes.classes) for side in (shapes.student, shapes.teacher)]
     if bins[0] != bins[1] or bins[0] < 2:
@@ -88,10 +88,10 @@ def check_bins(shapes: Shapes) -> int:
 
 
 def bins_of(head: tuple[tuple[int, ...], ...], classes: int) -> int:
-    """Return how many numbers a dense head gives for a side of a box.
+    """Return how many numbers a dense head predicts for each side of a box.
 
     Args:
-        head: Probed shapes of its predictions: of the classes, then of the boxes.
+        head: Probed shapes of its predictions: those of the classes, then those of the boxes.
         classes: Number of classes.
     """
     logits, boxes = head[0], head[-1]

@@ -1,4 +1,4 @@
-"""Standardised logits: a pure function."""
+"""Standardisation of logits, as a pure function."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch import Tensor
 from kdbench.api import at_least_float32
 
 EPSILON = 1e-7
-"""Added to the deviation, as in the released code."""
+"""Constant added to the deviation, as in the released code."""
 FLAT = 1e-6
-"""Logits whose deviation is not above this part of 1 + their mean are all alike: the rest is rounding."""
+"""Deviation, relative to 1 + |mean|, up to which all logits count as equal: the difference is rounding."""
 
 
 def standardised_logits(logits: Tensor, dim: int = 1) -> Tensor:
-    """Give the logits of each position mean 0 and deviation 1 (n - 1) over the classes.
+    """Scale the logits of each position to mean 0 and standard deviation 1 (with n - 1) over the classes.
 
     Args:
         logits: Any shape with at least two classes in ``dim``.
         dim: Dimension of the classes.
 
     Returns:
-        The same shape, in at least float32; 0 with no gradient where all classes have the same logit.
+        The same shape, in at least float32; 0 with no gradient if all classes have the same logit.
 
     Raises:
         ValueError: If there are fewer than two classes.

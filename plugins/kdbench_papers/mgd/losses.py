@@ -1,4 +1,4 @@
-"""Masked generation: pure functions."""
+"""Random masks and the loss of masked generation, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kdbench.api import at_least_float32, student_and_teacher
 def random_mask(
     features: Tensor, ratio: float, *, channels: bool = False, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Draw which cells of each image, or which channels, stay: each is dropped with probability ``ratio``.
+    """Draw a mask of the cells, or the channels, to keep; each is dropped with probability ``ratio``.
 
     Args:
         features: (N, C, H, W).
         ratio: Probability of 0, in [0, 1]; at 0 nothing is dropped.
         channels: Drop whole channels instead of cells.
-        generator: Where the numbers come from, on the features' device; None: torch's random state there.
+        generator: Random generator on the features' device; None: torch's own.
 
     Returns:
         (N, 1, H, W) of zeros and ones, or (N, C, 1, 1) with ``channels``, in at least float32.
@@ -33,10 +33,10 @@ def random_mask(
 def generation_loss(generated: Tensor, teacher: Tensor) -> Tensor:
     """Return the squared distance of the generated features to the teacher's, over all cells, masked or not.
 
-    Reduction: summed over C, H and W, mean over N; 0 when there are none.
+    Reduction: sum over C, H and W, mean over N; 0 if there are none.
 
     Args:
-        generated: (N, C, H, W), what the generator makes of the student's masked features.
+        generated: (N, C, H, W), the generator's output for the student's masked features.
         teacher: The same shape; receives no gradient.
 
     Returns:

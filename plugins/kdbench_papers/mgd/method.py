@@ -1,4 +1,4 @@
-"""Generation of the teacher's maps from masked ones of the student."""
+"""Generation of the teacher's maps from the student's masked maps."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from kdbench_papers.mgd.losses import generation_loss, random_mask
 
 
 class MaskedGeneration(Method[MgdOptions]):
-    """Generators make the teacher's maps from what the masks leave of the student's."""
+    """Trains generators to reconstruct the teacher's maps from the student's masked maps."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the maps that are compared."""
+        """Return the capture of the compared maps."""
         return (self.options.where,)
 
     def build(self, shapes: Shapes) -> None:
@@ -28,7 +28,7 @@ class MaskedGeneration(Method[MgdOptions]):
         self.ratio = options.ratio_in(family)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the sum over the levels."""
+        """Return the generation loss, summed over the levels."""
         maps = self._maps(step.teacher)
         levels = zip(self.adapters, self.generators, self._maps(step.student), maps, strict=True)
         terms = []
@@ -38,7 +38,7 @@ class MaskedGeneration(Method[MgdOptions]):
         return {"generation": self.weight * torch.stack(terms).sum()}
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """Return the cells that a mask leaves of each level."""
+        """Return the unmasked cells of each level."""
         if self.options.variant != "cells":
             return {}
         ratio = self.options.ratio_in(step.family or "dense")

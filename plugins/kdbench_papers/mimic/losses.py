@@ -1,4 +1,4 @@
-"""Mimicked regions: pure functions."""
+"""Losses on mimicked regions, as pure functions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kdbench.api import mean_or_zero, mean_square, region_means, student_and_tea
 def region_l2(
     student_regions: Tensor | Sequence[Tensor], teacher_regions: Tensor | Sequence[Tensor]
 ) -> Tensor:
-    """1 / (2N) sum_i mean_i((u_i - v_i)^2): half the mean over N regions of each one's mean square.
+    """Return 1 / (2N) sum_i mean_i((u_i - v_i)^2): half the mean over N regions of the mean squared difference.
 
-    Regions without elements add nothing and do not count; with no region at all the loss is 0.
+    Empty regions are ignored; without any region the loss is 0.
 
     Args:
         student_regions: Regions after the transform: (N, C, h, w), or N tensors of any shapes.
-        teacher_regions: The same regions of the teacher, of the same shapes; receive no gradient.
+        teacher_regions: The teacher's regions, of the same shapes; receive no gradient.
 
     Returns:
         Scalar, in at least float32.
@@ -41,16 +41,17 @@ def region_l2(
 
 
 def cropped_region_l2(student: Tensor, teacher: Tensor, rois: Tensor, stride: int) -> Tensor:
-    """:func:`region_l2` of the exact cells of each region, whatever its size, without cutting one by one.
+    """Return :func:`region_l2` of the exact cells of each region, computed for all regions at once.
 
     Args:
         student: Map after the transform, (B, C, H, W).
         teacher: The teacher's map, of the same shape; receives no gradient.
-        rois: (R, 5) image, x1, y1, x2, y2 in input pixels: the cells that a box touches, at least one.
+        rois: (R, 5) image, x1, y1, x2, y2 in input pixels; a region has the cells that its box touches, at least
+            one.
         stride: The maps' stride in input pixels.
 
     Returns:
-        Scalar, in at least float32; 0 when there are no regions.
+        Scalar, in at least float32; 0 if there are no regions.
 
     Raises:
         ValueError: If the shapes differ.

@@ -1,4 +1,4 @@
-"""Mimicked regions of the neck's maps."""
+"""Mimic of regions of the neck's maps."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ CAPTURES = {
 
 
 class Mimic(Method[MimicOptions]):
-    """The student's regions, transformed, against the teacher's."""
+    """Pulls the student's transformed regions to the teacher's."""
 
     def needs(self) -> tuple[str, ...]:
-        """Return the neck, and what the variant takes its regions from."""
+        """Return the neck, and the captures that define the variant's regions."""
         return CAPTURES[self.options.variant]
 
     def build(self, shapes: Shapes) -> None:
@@ -44,7 +44,7 @@ class Mimic(Method[MimicOptions]):
         self.transforms = transforms(shapes.levels("neck"))
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the mimic term, and in some variants the RoI head's outputs."""
+        """Return the mimic term and, in some variants, the terms of the RoI head's outputs."""
         maps = step.teacher["neck"]
         levels = zip(self.transforms, step.student["neck"], maps, strict=True)
         adapted = [transform(ours, theirs.shape[-2:]) for transform, ours, theirs in levels]
@@ -58,12 +58,12 @@ class Mimic(Method[MimicOptions]):
         return terms
 
     def head_weight(self, step: Step) -> float:
-        """Return 0 in the first stage of two-stage: the RPN trains alone."""
+        """Return 0 in the first stage of two-stage, in which only the RPN trains, else 1."""
         first = self.options.variant == "two-stage" and step.progress < self.options.stage
         return 0.0 if first else 1.0
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """Per level of the teacher's, how many regions are cut from each cell, the most as 1."""
+        """Return the number of regions that cover each cell of the teacher's levels, divided by the largest."""
         maps = step.teacher["neck"]
         strides = [stride_of(level, step.targets.image_shape) for level in maps]
         if self.options.variant == "whole-map":
@@ -79,7 +79,7 @@ class Mimic(Method[MimicOptions]):
         }
 
     def _mimic(self, student: Sequence[Tensor], teacher: Sequence[Tensor], step: Step) -> Tensor:
-        """Mean over the regions of all levels."""
+        """Return the mean loss over the regions of all levels."""
         if self.options.variant == "whole-map":
             levels = zip(student, teacher, step.targets.valid(teacher), strict=True)
             whole = [0.5 * mean_square(*self.compared(ours, theirs), cells) for ours, theirs, cells in levels]
@@ -93,7 +93,7 @@ class Mimic(Method[MimicOptions]):
         return torch.stack(sums).sum() / _count(sums[0], sum(len(part) for part in parts))
 
     def _regions(self, step: Step, strides: Sequence[int]) -> list[Tensor]:
-        """(R, 5) image, x1, y1, x2, y2: the regions that are cut from each level."""
+        """Return the regions of each level, (R, 5) image, x1, y1, x2, y2."""
         rois = self._rois(step)
         if self.options.variant == "multi-level":
             return [rois for _ in strides]
@@ -101,7 +101,7 @@ class Mimic(Method[MimicOptions]):
         return [rois[assigned == level] for level in range(len(strides))]
 
     def _rois(self, step: Step) -> Tensor:
-        """(R, 5) image, x1, y1, x2, y2: the regions of this batch."""
+        """Return the regions of this batch, (R, 5) image, x1, y1, x2, y2."""
         options = self.options
         if options.variant == "gt-boxes":
             return box_regions(step.targets, options.overlap, step.generator)
@@ -110,17 +110,17 @@ class Mimic(Method[MimicOptions]):
         return proposal_regions(proposals, truth, options.proposals, options.overlap)
 
     def _level(self, student: Tensor, teacher: Tensor, rois: Tensor, stride: int) -> Tensor:
-        """Mean over the regions of one level."""
+        """Return the mean loss over the regions of one level."""
         if self.options.pooling == "crop":
             return cropped_region_l2(*self.compared(student, teacher), rois, stride)
         regions = [pooled_regions(maps, rois, stride, self.options.size) for maps in (student, teacher)]
         return region_l2(*self.compared(*regions))
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is compared: the student's values after the transform and the teacher's, as they are."""
+        """Return the values to compare; quantization mimic overrides this to quantize both."""
         return student, teacher
 
 
 def _count(like: Tensor, count: int) -> Tensor:
-    """Return the mean over the processes of how many regions each has."""
+    """Return the number of regions, averaged over the processes."""
     return reduced(torch.full((), float(count), device=like.device))

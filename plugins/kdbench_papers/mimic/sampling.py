@@ -1,4 +1,4 @@
-"""Which regions are mimicked. Random choices are drawn from a generator, by default torch's own."""
+"""Sampling of the regions to mimic. Random choices use a given generator, by default torch's own."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def proposal_regions(
     count: int,
     overlap: float,
 ) -> Tensor:
-    """Choose the best proposals of each image, at most half of them positive where there are enough others.
+    """Choose the best proposals of each image, at most half of them positive if there are enough negatives.
 
     Args:
-        proposals: One (N, 5) tensor x1, y1, x2, y2, score an image.
-        boxes: Ground truth, one (G, 4) tensor an image.
-        count: Regions of an image.
-        overlap: IoU with a ground-truth box from which a proposal is positive.
+        proposals: One (N, 5) tensor x1, y1, x2, y2, score per image.
+        boxes: Ground truth, one (G, 4) tensor per image.
+        count: Regions per image.
+        overlap: Smallest IoU with a ground-truth box at which a proposal is positive.
 
     Returns:
-        (R, 5) image, x1, y1, x2, y2: of an image ``count``, or all of its proposals if they are fewer.
+        (R, 5) image, x1, y1, x2, y2: ``count`` regions per image, or all of its proposals if there are fewer.
     """
     return as_rois(
         [_sampled(part, truth, count, overlap) for part, truth in zip(proposals, boxes, strict=True)]
@@ -33,9 +33,9 @@ def proposal_regions(
 
 
 def _sampled(proposals: Tensor, boxes: Tensor, count: int, overlap: float) -> Tensor:
-    """Choose the best positives up to half of the count, the best negatives up to the count: (n, 4).
+    """Choose the best positives up to half of the count, and fill up with the best negatives: (n, 4).
 
-    Further positives follow where the negatives run out, so that the host knows the number of regions.
+    If there are too few negatives, further positives follow, so that the number of regions is known on the host.
     """
     ranked = proposals[proposals[:, 4].argsort(descending=True, stable=True), :4]
     positive = largest_overlap(ranked, boxes) >= overlap
@@ -45,12 +45,12 @@ def _sampled(proposals: Tensor, boxes: Tensor, count: int, overlap: float) -> Te
 
 
 def box_regions(targets: Targets, overlap: float, generator: Generator | None = None) -> Tensor:
-    """Return the ground-truth boxes, and boxes of their sizes at random places that overlap none of them as much.
+    """Return the ground-truth boxes, and boxes of the same sizes at random places away from them.
 
     Args:
         targets: Ground truth of the batch.
-        overlap: IoU from which a random box is dropped.
-        generator: Draws the places.
+        overlap: Smallest IoU with a ground-truth box at which a random box is dropped.
+        generator: Generator of the random places.
 
     Returns:
         (R, 5) image, x1, y1, x2, y2.
@@ -63,7 +63,7 @@ def box_regions(targets: Targets, overlap: float, generator: Generator | None = 
 
 
 def _elsewhere(boxes: Tensor, size: tuple[int, int], overlap: float, generator: Generator | None) -> Tensor:
-    """Boxes (G, 4) moved to random places inside an image, less those that overlap an original."""
+    """Move boxes (G, 4) to random places inside an image, and drop those that overlap an original box."""
     height, width = size
     sides = boxes[:, 2:] - boxes[:, :2]
     room = (boxes.new_tensor([width, height]) - sides).clamp(min=0)

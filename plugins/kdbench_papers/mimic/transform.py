@@ -1,4 +1,4 @@
-"""The transform layer r: it brings a student's map to the teacher's channels and resolution."""
+"""The transform layer r, which converts a student's map to the teacher's channels and resolution."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from kdbench.api import Adapter, Shape
 
 
 class Upsampled(nn.Module):
-    """Transposed convolution to twice the size, then 3x3 to the teacher's channels (scale mimic)."""
+    """Transposed convolution to twice the size, then a 3x3 convolution to the teacher's channels (scale mimic)."""
 
     def __init__(self, channels: tuple[int, int]) -> None:
         super().__init__()
-        # Kernel 3, stride 2, padding 1 reach 2n - 1 and 2n: both sizes that a map half as large comes from.
+        # Kernel 3, stride 2 and padding 1 can give both 2n - 1 and 2n, the two sizes whose half is n.
         self.up = nn.ConvTranspose2d(channels[0], channels[0], 3, stride=2, padding=1)
         self.conv = nn.Conv2d(*channels, 3, padding=1)
 
     def forward(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, C_student, h, w) -> (B, C_teacher, *size), size 2h - 1 or 2h by 2w - 1 or 2w."""
+        """Convert (B, C_student, h, w) to (B, C_teacher, *size), where size is 2h - 1 or 2h by 2w - 1 or 2w."""
         adapted: Tensor = self.conv(self.up(features, output_size=list(size)))
         return adapted
 
 
 def transforms(levels: list[tuple[Shape, Shape]]) -> nn.ModuleList:
-    """Build a 3x3 transform for each level; upsampled first where the finest student map is half the teacher's.
+    """Build a 3x3 transform for each level; it upsamples first if the student's maps are half the teacher's size.
 
     Args:
         levels: Student's and teacher's shapes (B, C, H, W), finest first.

@@ -25,11 +25,11 @@ CARD = MethodCard(
     bibtex="",
     tasks=TASKS,
     families=families_of(*TASKS),
-    equations="""L = L_task. The row that every method is compared with: same seed, same start, same batches.
+    equations="""L = L_task. The baseline of all comparisons: same seed, same initial weights, same batches.
 
-none[time=1.5] is a control: a plain student that trains 1.5 times as long. It has 1.5 times the iterations, the
-warm-up and the decay of the learning rate stretch with them, and the peak learning rate stays. Leaderboards set it
-beside the methods whose iterations take up to 1.5 times as long.""",
+none[time=1.5] is a control: a plain student that trains 1.5 times as long. It has 1.5 times the iterations; the
+warm-up and the decay of the learning rate are stretched accordingly, and the peak learning rate is the same.
+Leaderboards compare it with methods whose iterations take up to 1.5 times as long.""",
     method="kdbench_papers.none.method:Plain",
     options=PlainOptions,
 )

@@ -12,5 +12,5 @@ class Plain(Method[PlainOptions]):
     """Captures nothing and adds nothing to the student's loss."""
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """No terms."""
+        """Return no terms."""
         return {}

@@ -11,36 +11,36 @@ from kdbench.api import MethodCard, Options, TeacherStage
 from kdbench_papers.mimic.card import MimicOptions, Regions
 
 SHARE = 0.25
-"""Length of the teacher's further training, of its own: ours, the paper gives none."""
+"""Length of the teacher's fine-tuning, relative to its training: our choice, since the paper gives none."""
 LR_FACTOR = 0.1
-"""Its peak learning rate, of the teacher's own: ours."""
+"""Peak learning rate of the fine-tuning, relative to the training's: our choice."""
 
 
 class QuantizationMimicOptions(Options):
     """Options of Quantization Mimic."""
 
     variant: Literal["both", "student-only", "teacher-only", "power-of-two", "none"] = "both"
-    """What is quantized."""
+    """Features that are quantized, and the kind of bins."""
     step: float = Field(default=1.0, gt=0)
-    """s, width of a bin in units of the features; the paper gives none."""
+    """s, the width of a bin in units of the features; the paper gives none."""
     regions: Regions = "proposals"
-    """What is mimicked: mimic's variants."""
+    """Regions and outputs that the student mimics: a variant of mimic."""
     weight: float = Field(default=1.0, ge=0)
-    """lambda."""
+    """lambda, the weight of the mimic loss."""
     pooling: Literal["roi-align", "crop"] = "roi-align"
-    """Regions pooled to one size, or their exact cells."""
+    """Whether regions are pooled to one size, or cropped to their exact cells."""
     size: int = Field(default=7, ge=1, le=32)
-    """roi-align: height and width of a region."""
+    """roi-align: height and width of a pooled region."""
     proposals: int = Field(default=256, ge=2, le=4096)
-    """Regions of an image, from the student's proposals: at most half of them positive."""
+    """Regions per image, from the student's proposals; at most half of them are positive."""
     overlap: float = Field(default=0.5, gt=0, le=1)
-    """IoU with a ground-truth box from which a region is positive."""
+    """Smallest IoU with a ground-truth box at which a region is positive."""
     stage: float = Field(default=0.25, gt=0, lt=1)
-    """regions=two-stage: part of the iterations in which the RoI head does not train."""
+    """regions=two-stage: share of the iterations in which the RoI head does not train."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """Those of mimic for the same regions, and the step where nothing is quantized."""
+        """Options that mimic does not use with the same regions, and the step if nothing is quantized."""
         return self.as_mimic().settled | ({"step"} if self.variant == "none" else set())
 
     @property
@@ -50,22 +50,22 @@ class QuantizationMimicOptions(Options):
 
     @property
     def quantizes_student(self) -> bool:
-        """Whether Q is on the student's regions."""
+        """Whether Q is applied to the student's regions."""
         return self.variant not in ("none", "teacher-only")
 
     @property
     def quantizes_teacher(self) -> bool:
-        """Whether Q is on the teacher's maps and regions."""
+        """Whether Q is applied to the teacher's maps and regions."""
         return self.variant not in ("none", "student-only")
 
     def as_mimic(self) -> MimicOptions:
-        """Mimic's options for the same regions."""
+        """Return mimic's options for the same regions."""
         same = self.model_dump(exclude={"variant", "step", "regions"})
         return MimicOptions(variant=self.regions, **same)
 
 
 def teacher_stage(options: Options) -> TeacherStage | None:
-    """Return the quantized teacher, where the variant has one."""
+    """Return the fine-tuning to the quantized teacher, or None if the variant does not quantize it."""
     assert isinstance(options, QuantizationMimicOptions)
     if not options.quantizes_teacher:
         return None
@@ -92,24 +92,25 @@ CARD = MethodCard(
 }""",
     tasks=("detection",),
     families=("two-stage",),
-    attends="how many regions are cut from each cell",
+    attends="the number of regions that cover each cell",
     equations=f"""L = L_task + lambda L_m,
 L_m = 1 / (2N) sum_i 1 / m_i || Q(f_t^i) - Q(r(f_s^i)) ||^2 over N regions,
 Q(x) = max(0, ceil(x / s - 1/2) s): the nearest of 0, s, 2s, ..., ties down, negatives to 0.
-Gradients go straight through Q, as through the identity.
+Gradients pass straight through Q, as through the identity.
 
-The teacher is trained, then fine-tuned with Q on its feature maps: the quantized teacher, made once and kept.
-Its regions are cut from those maps, and Q is applied to both sides' regions. Regions and r are mimic's.
+The teacher is trained, then fine-tuned with Q on its feature maps: this is the quantized teacher, which is made
+once and kept. Its regions are cut from these maps, and Q is applied to the regions of both sides. Regions and r are
+mimic's.
 
-Choices, where the paper is silent or its single map meets a pyramid:
-- The paper's maps come after a ReLU. Half of a neck's features are negative, which Q would all send to 0, and a
-  gradient straight through would then drive the student to minus infinity there. So Q is symmetric, sign(x) Q(|x|),
-  which is the paper's Q on maps without negatives.
-- s = 1 is ours; the paper gives none. It is absolute, so it asks for features of about that scale: on the small
-  pairs, whose necks are normalised, they have a standard deviation of 0.7 to 0.9. A run notes what s is in standard
-  deviations of the teacher's features, and warns where nearly all of them become 0.
-- The fine-tuning takes {SHARE:g} of the teacher's iterations at {LR_FACTOR:g} of its learning rate.
-- Regions of a quantized map are interpolated by roi-align, so that Q rounds them again; crop leaves them.
+Choices where the paper is silent or its single map becomes a pyramid:
+- The paper's maps come after a ReLU. Half of a neck's features are negative; Q would set them all to 0, and a
+  straight-through gradient would drive the student to minus infinity there. So Q is symmetric, sign(x) Q(|x|),
+  which equals the paper's Q on maps without negative values.
+- s = 1 is ours; the paper gives none. It is absolute, so features should have about this scale: on the small
+  pairs, whose necks are normalised, they have a standard deviation of 0.7 to 0.9. A run notes s in standard
+  deviations of the teacher's features, and warns if nearly all of them become 0.
+- The fine-tuning has {SHARE:g} of the teacher's iterations, at {LR_FACTOR:g} of its learning rate.
+- roi-align interpolates the regions of a quantized map, so that Q rounds them again; crop does not.
 - 1 / m_i is mimic's; lambda = 1.
 - power-of-two: the nearest of 0, s, 2s, 4s, ..., in the teacher as well.
 - gap closed is measured against the teacher before its fine-tuning.
@@ -118,8 +119,8 @@ Choices, where the paper is silent or its single map meets a pyramid:
     options=QuantizationMimicOptions,
     variants={
         "both": "quantized teacher, Q on both sides",
-        "student-only": "Q on the student's regions, the teacher as it is",
-        "teacher-only": "quantized teacher, Q on its regions, the student's as they are",
+        "student-only": "Q on the student's regions, teacher not quantized",
+        "teacher-only": "quantized teacher with Q on its regions, student's regions not quantized",
         "power-of-two": "both, with bins 0, s, 2s, 4s, ... (in the paper worse than uniform ones)",
         "none": "mimic",
     },

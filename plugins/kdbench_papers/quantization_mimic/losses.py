@@ -1,4 +1,4 @@
-"""Quantized features: pure functions, and the module that goes into the teacher."""
+"""Quantized features: pure functions, and the module that is inserted into the teacher."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kdbench_papers.mimic.losses import region_l2
 
 
 def quantize(x: Tensor, step: float) -> Tensor:
-    """Nearest of {0, s, 2s, 3s, ...}, ties down, negatives to 0: Q(x) = max(0, ceil(x / s - 1/2) s).
+    """Round to {0, s, 2s, 3s, ...}, ties down, negatives to 0: Q(x) = max(0, ceil(x / s - 1/2) s).
 
-    The gradient goes straight through where x is at least 0, and is 0 for negatives, where Q stays at 0.
+    The gradient is passed straight through where x is at least 0, and is 0 for negatives.
 
     Args:
         x: Features of any shape.
@@ -30,16 +30,16 @@ def quantize(x: Tensor, step: float) -> Tensor:
 
 
 def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
-    """Nearest of {0, s, 2s, 4s, 8s, ...}, ties down, negatives to 0; gradients as in :func:`quantize`.
+    """Round to {0, s, 2s, 4s, 8s, ...}, ties down, negatives to 0, with gradients as in :func:`quantize`.
 
     Args:
         x: Features of any shape.
-        step: s, the smallest bin but 0, > 0.
+        step: s, the smallest non-zero bin, > 0.
 
     Returns:
         The same shape, in at least float32.
 
-    Source: Wei et al., ECCV 2018, the bins that uniform ones are compared with.
+    Source: Wei et al., ECCV 2018, the alternative to uniform bins.
     """
     x = at_least_float32(x)
     # |x| / s = mantissa 2^exponent, the mantissa in [1/2, 1): between 2^(exponent - 1) and 2^exponent.
@@ -50,7 +50,7 @@ def quantize_power_of_two(x: Tensor, step: float) -> Tensor:
 
 
 def _straight_through(x: Tensor, quantized: Tensor) -> Tensor:
-    """Return the quantized values exactly (x - x is 0), with the gradient of a ReLU."""
+    """Return exactly the quantized values (x - x is 0), with the gradient of a ReLU."""
     through = x.clamp(min=0)
     return quantized.detach() + (through - through.detach())
 
@@ -62,9 +62,10 @@ BINS: dict[str, Callable[[Tensor, float], Tensor]] = {
 
 
 def symmetric(x: Tensor, step: float, bins: str = "uniform") -> Tensor:
-    """Q on maps that have negatives: sign(x) Q(|x|). On maps behind a ReLU it is Q.
+    """Apply Q symmetrically, for maps with negative values: sign(x) Q(|x|). After a ReLU this equals Q.
 
-    With Q itself, a gradient that never ends would drive a student to minus infinity where its teacher is negative.
+    With Q itself and a straight-through gradient, a student would be driven to minus infinity wherever its teacher
+    is negative.
 
     Args:
         x: Features of any shape.
@@ -81,10 +82,10 @@ def symmetric(x: Tensor, step: float, bins: str = "uniform") -> Tensor:
 
 
 class Quantization(nn.Module):
-    """Q, symmetric, as a part of a model.
+    """Symmetric Q as a module of a model.
 
     Args:
-        step: s.
+        step: s, > 0.
         bins: ``uniform`` or ``power-of-two``.
     """
 
@@ -93,7 +94,7 @@ class Quantization(nn.Module):
         self.step, self.bins = step, bins
 
     def forward(self, features: Tensor) -> Tensor:
-        """Quantize the features, in their own type."""
+        """Quantize the features; the dtype does not change."""
         return symmetric(features, self.step, self.bins).to(features.dtype)
 
     def extra_repr(self) -> str:
@@ -104,20 +105,20 @@ class Quantization(nn.Module):
 def quantized_region_l2(
     student_regions: Tensor | Sequence[Tensor], teacher_regions: Tensor | Sequence[Tensor], step: float
 ) -> Tensor:
-    """1 / (2N) sum_i mean_i((Q(u_i) - Q(v_i))^2): :func:`kdbench_papers.mimic.region_l2` with Q on both sides.
+    """Return 1 / (2N) sum_i mean_i((Q(u_i) - Q(v_i))^2), which is mimic's ``region_l2`` with Q on both sides.
 
     Args:
         student_regions: Regions after the transform: (N, C, h, w), or N tensors of any shapes.
-        teacher_regions: The same regions of the teacher, of the same shapes; receive no gradient.
-        step: s, width of a bin, > 0.
+        teacher_regions: The teacher's regions, of the same shapes; receive no gradient.
+        step: s, the width of a bin, > 0.
 
     Returns:
-        Scalar, in at least float32; 0 when there are no regions.
+        Scalar, in at least float32; 0 if there are no regions.
 
     Raises:
         ValueError: If the numbers or shapes of the regions differ.
 
-    Source: Wei et al., ECCV 2018; divided by each region's number of elements m_i, as mimic is.
+    Source: Wei et al., ECCV 2018; divided by each region's number of elements m_i, as in mimic.
     """
     return region_l2(_quantized(student_regions, step), _quantized(teacher_regions, step))
 

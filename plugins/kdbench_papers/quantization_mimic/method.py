@@ -10,11 +10,11 @@ from kdbench_papers.quantization_mimic.card import QuantizationMimicOptions
 from kdbench_papers.quantization_mimic.losses import symmetric
 
 WIDE = 6.0
-"""Standard deviations of a step of which half is more than nearly all features."""
+"""Width of a step, in standard deviations of the features, above which nearly all features become 0."""
 
 
 class QuantizationMimic(Mimic):
-    """The student's regions, transformed, against the quantized teacher's, after Q on the variant's sides."""
+    """Pulls the student's transformed regions to the quantized teacher's, after Q on the variant's sides."""
 
     def __init__(self, options: QuantizationMimicOptions) -> None:
         super().__init__(options.as_mimic())
@@ -22,12 +22,12 @@ class QuantizationMimic(Mimic):
         self.deviation = 0.0
 
     def build(self, shapes: Shapes) -> None:
-        """Build the transforms; see how wide the teacher's features spread."""
+        """Build the transforms, and store the standard deviation of the teacher's features."""
         super().build(shapes)
         self.deviation = min((level.deviation for level in shapes.spreads.get("neck", ())), default=0.0)
 
     def compared(self, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-        """Both sides after Q, where the variant has it."""
+        """Return both sides after Q, as far as the variant applies it."""
         own = self.quantized
         return (
             symmetric(student, own.step, own.bins) if own.quantizes_student else student,
@@ -35,14 +35,14 @@ class QuantizationMimic(Mimic):
         )
 
     def notes(self) -> list[str]:
-        """Say which transforms are used and where Q is."""
+        """Return the transforms, and where Q is applied."""
         own = self.quantized
         sides = [name for name in ("student", "teacher") if getattr(own, f"quantizes_{name}")]
         said = f"Q with {own.bins} bins of {own.step:g} on the regions of: {', '.join(sides)}"
         return super().notes() + ([said + self._width()] if sides else [])
 
     def _width(self) -> str:
-        """Say what the step is beside the teacher's features."""
+        """Describe the step relative to the spread of the teacher's features."""
         if not self.deviation:
             return ""
         width = self.quantized.step / self.deviation

@@ -17,11 +17,11 @@ class ReviewkdOptions(Options):
     weight: float = Field(default=1.0, ge=0)
     """Weight of the sum over the levels."""
     channels: int = Field(default=256, ge=1)
-    """Most channels within the fusion."""
+    """Maximum number of channels inside the fusion."""
 
     @property
     def settled(self) -> frozenset[str]:
-        """The fusion's channels where there is none."""
+        """The fusion's channels if the variant has no fusion."""
         return frozenset({"channels"} if self.variant == "plain" else ())
 
 
@@ -45,16 +45,17 @@ CARD = MethodCard(
 (a, b) = sigmoid(1x1([x, y])), x := a x + b y. norm(3x3(x)) is compared with the teacher's map; x is the residual
 of the next finer level.
 L = L_task + w sum over levels of [mse + 1/2 mse_4 + 1/4 mse_2 + 1/8 mse_1] / (sum of these factors), mse_l of
-l x l average-pooled cells. Sizes that are not below the map's height are left out: the next takes their factor.
+l x l average-pooled cells. Sizes that are not below the map's height are left out, and the next has their factor.
 
-As in the released code: the fusion's convolutions have no bias, kaiming uniform with a = 1; its BatchNorm trains
-with the student; w = 1 for Faster R-CNN and RetinaNet from ResNet-101 to ResNet-18 and -50, 2 to MobileNetV2.
+As in the released code: the fusion's convolutions have no bias and are initialised kaiming uniform with a = 1; its
+BatchNorm trains with the student; w = 1 for Faster R-CNN and RetinaNet from ResNet-101 to ResNet-18 and -50, 2 to
+MobileNetV2.
 
 Choices:
-- The maps are all levels of the neck. A segmentation model has one, which leaves the fusion nothing to fuse.
-- At most as many channels in between as the teacher's maps have.
-- Where a level is one cell of one image the norm takes its running statistics.
-- No published numbers stand here: the paper's tables were not read.""",
+- The maps are all levels of the neck. A segmentation model has only one, so there is nothing to fuse.
+- The inner layers have at most as many channels as the teacher's maps.
+- If a level is one cell of one image, the norm uses its running statistics.
+- There are no published numbers here, since the paper's tables were not read.""",
     method="kdbench_papers.reviewkd.method:Reviewkd",
     options=ReviewkdOptions,
     variants={

@@ -17,10 +17,11 @@ POOLED = (4, 2, 1)
 def hierarchical_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Return the hierarchical context loss of one level.
 
-    The mean square of the difference of the maps and, with the weights 1/2, 1/4 and 1/8, of the maps average-pooled
-    to 4 x 4, 2 x 2 and 1 x 1 cells, over the sum of the weights. Sizes not below the map's height are left out.
+    This is the weighted mean of the mean squared differences of the maps, with weight 1, and of the maps
+    average-pooled to 4 x 4, 2 x 2 and 1 x 1 cells, with weights 1/2, 1/4 and 1/8. Sizes that are not below the
+    map's height are left out, and the next size takes their weight.
 
-    Reduction: mean over all elements; 0 when there are none.
+    Reduction: mean over all elements; 0 if there are none.
 
     Args:
         student: (N, C, H, W).
@@ -48,15 +49,15 @@ def hierarchical_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 class Fusion(nn.Module):
-    """Residual learning with attention-based fusion: the student's pyramid -> maps of the teacher's shapes.
+    """Residual learning with attention-based fusion, from the student's pyramid to maps of the teacher's shapes.
 
-    From the coarsest level up, each level is brought to the middle channels and mixed, cell by cell, with the
+    From the coarsest level up, each level is converted to the inner channels and mixed, cell by cell, with the
     residual of the coarser one.
 
     Args:
         student: Channels of the student's levels, finest first.
-        teacher: Channels of the teacher's.
-        middle: Most channels in between.
+        teacher: Channels of the teacher's levels.
+        middle: Maximum number of inner channels.
 
     Source: Chen et al., arXiv 2104.09044, sections 3.2 and 3.3.
     """
@@ -76,7 +77,7 @@ class Fusion(nn.Module):
             sizes: Height and width of the teacher's levels.
 
         Returns:
-            (N, C'_i, *sizes[i]) a level, finest first.
+            (N, C'_i, *sizes[i]) per level, finest first.
         """
         outputs: list[Tensor] = []
         residual: Tensor | None = None
@@ -86,7 +87,7 @@ class Fusion(nn.Module):
         return outputs[::-1]
 
     def _fused(self, level: int, own: Tensor, coarser: Tensor | None) -> Tensor:
-        """Mix the level's own map with the residual of the coarser one where there is one."""
+        """Mix the level's own map with the residual of the coarser one, if there is one."""
         if coarser is None:
             return own
         coarser = _nearest(coarser, (own.shape[2], own.shape[3]))
@@ -95,10 +96,10 @@ class Fusion(nn.Module):
 
 
 class _Norm(nn.BatchNorm2d):
-    """BatchNorm that takes its running statistics where a channel has a single value, which has no deviation."""
+    """BatchNorm that uses its running statistics if a channel has a single value, which has no deviation."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
+        """Normalise (N, C, H, W); the shape does not change."""
         if maps.numel() > maps.shape[1]:
             return super().forward(maps)
         mean, variance = self.running_mean, self.running_var
@@ -106,7 +107,7 @@ class _Norm(nn.BatchNorm2d):
 
 
 def _convolution(entering: int, leaving: int, size: int) -> nn.Sequential:
-    """Make a convolution without bias, kaiming uniform with a = 1, and its norm."""
+    """Make a convolution without bias, initialised kaiming uniform with a = 1, and its norm."""
     convolution = nn.Conv2d(entering, leaving, size, padding=size // 2, bias=False)
     nn.init.kaiming_uniform_(convolution.weight, a=1)
     return nn.Sequential(convolution, _Norm(leaving))

@@ -11,7 +11,7 @@ from kdbench_papers.reviewkd.losses import Fusion, hierarchical_loss
 
 
 class Reviewkd(Method[ReviewkdOptions]):
-    """Each level of the teacher is compared with that level of the student and all coarser ones."""
+    """Compares each level of the teacher with the student's levels from that one to the coarsest."""
 
     captures = ("neck",)
 
@@ -25,7 +25,7 @@ class Reviewkd(Method[ReviewkdOptions]):
         self.fusion = Fusion(student, teacher, middle=self.options.channels)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the sum over the levels."""
+        """Return the loss, summed over the levels."""
         loss = hierarchical_loss if self.options.variant == "review" else mean_square
         maps = step.teacher["neck"]
         levels = zip(self._adapted(step), maps, step.targets.valid(maps), strict=True)
@@ -33,7 +33,7 @@ class Reviewkd(Method[ReviewkdOptions]):
         return {"review": self.options.weight * torch.stack(terms).sum()}
 
     def _adapted(self, step: Step) -> list[Tensor]:
-        """Return the student's maps in the teacher's shapes."""
+        """Return the student's maps, converted to the teacher's shapes."""
         seen = step.student["neck"]
         maps = [masked(level, cells) for level, cells in zip(seen, step.targets.valid(seen), strict=True)]
         sizes = [(theirs.shape[-2], theirs.shape[-1]) for theirs in step.teacher["neck"]]

@@ -1,4 +1,4 @@
-"""The critic: it scores class maps, given the image."""
+"""The critic, which scores class maps given the image."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ WIDTHS = (64, 128, 256, 512)
 STRIDES = (2, 2, 1, 1)
 SLOPE = 0.1
 REDUCTION = 8
-"""Channels of an attention's values to those of its queries and keys."""
+"""Ratio of the channels of an attention's values to those of its queries and keys."""
 
 
 class SelfAttention(nn.Module):
-    """Every position attends to all: x + gamma * attention(x), gamma = 0 at first (Zhang et al., ICML 2019).
+    """Self-attention over positions: x + gamma * attention(x), with gamma initially 0 (Zhang et al., ICML 2019).
 
     Args:
         channels: Channels of the map.
@@ -31,7 +31,7 @@ class SelfAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
+        """Apply the attention to (N, C, H, W); the shape does not change."""
         query, key, value = (part(features).flatten(2) for part in (self.query, self.key, self.value))
         weights = (query.mT @ key).softmax(dim=-1)
         attended: Tensor = (value @ weights.mT).view_as(features)
@@ -59,7 +59,7 @@ class Critic(nn.Module):
         self.last = nn.Conv2d(WIDTHS[-1], 1, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, channels, H, W) -> (N, 1, ceil(H / 4), ceil(W / 4)) scores."""
+        """Return scores (N, 1, ceil(H / 4), ceil(W / 4)) of maps (N, channels, H, W)."""
         features = maps
         for position, conv in enumerate(self.convs):
             features = functional.leaky_relu(conv(features), SLOPE)

@@ -1,4 +1,4 @@
-"""Pixel-wise, pair-wise and holistic distillation: pure functions."""
+"""Losses of pixel-wise, pair-wise and holistic distillation, as pure functions."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from kdbench.api import at_least_float32, masked, mean_or_zero, student_and_teac
 from kdbench_papers.hinton.losses import soft_target_loss
 
 Critic = Callable[[Tensor], Tensor]
-"""(N, C + 3, H, W) class probabilities and image -> scores, any number an image: their mean is its score."""
+"""Maps (N, C + 3, H, W) of class probabilities and image -> scores of any shape (N, ...), averaged per image."""
 
 
 def pixel_wise_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = None) -> Tensor:
-    """l_pi = mean over pixels of KL(teacher || student).
+    """Return l_pi, the mean over pixels of KL(teacher || student).
 
-    Reduction: summed over classes, mean over N, H and W; 0 when there are no pixels.
+    Reduction: sum over classes, mean over N, H and W; 0 if there are no pixels.
 
     Args:
         student: Logits, (N, C, H, W).
         teacher: Logits of the same shape; receive no gradient.
-        cells: (N, H, W) booleans: the pixels that count; None: all.
+        cells: (N, H, W) booleans that select pixels; None: all.
 
     Returns:
         Scalar, in at least float32.
@@ -32,7 +32,7 @@ def pixel_wise_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = Non
         ValueError: If the shapes differ.
 
     Source: Liu et al., CVPR 2019, equation of l_pi, which prints KL(student || teacher); the released code
-        takes the cross-entropy with the teacher as target (the same gradient as here), summed over the batch
+        has the cross-entropy with the teacher as target (the same gradient as here), summed over the batch
         and divided by H W only.
     """
     return soft_target_loss(student, teacher, 1.0, where=cells)
@@ -41,20 +41,20 @@ def pixel_wise_loss(student: Tensor, teacher: Tensor, cells: Tensor | None = Non
 def pair_wise_loss(
     student: Tensor, teacher: Tensor, nodes: tuple[int, int] | None = None, cells: Tensor | None = None
 ) -> Tensor:
-    """l_pa = mean over pairs of nodes of (a_ij^s - a_ij^t)^2, a_ij the cosine of the features at i and j.
+    """Return l_pa, the mean over pairs of nodes of (a_ij^s - a_ij^t)^2, a_ij the cosine of the features of i and j.
 
-    Reduction: mean over N and the (ordered) pairs; 0 when there are none. A feature of norm 0 has cosine 0
+    Reduction: mean over N and the (ordered) pairs; 0 if there are none. A feature of norm 0 has cosine 0
     with every other.
 
     Args:
         student: Features, (N, C, H, W).
-        teacher: Features, (N, C', H, W), C' any; receive no gradient. With ``nodes`` the size is free, too.
-        nodes: Rows and columns to average-pool to first; None: every cell is a node.
-        cells: (N, H, W) booleans: the cells of an image that are there, in maps of one size; None: all.
+        teacher: Features, (N, C', H, W) with any C'; receive no gradient. With ``nodes`` the size may differ too.
+        nodes: Rows and columns to which maps are average-pooled first; None: every cell is a node.
+        cells: (N, H, W) booleans that select cells, for maps of the same size; None: all.
 
     Returns:
-        Scalar, in at least float32. Neither time nor memory grow with (H W)^2 where H W is more than C and
-        C'; then the sum of squares may be wrong by the rounding of a float32 (some 1e-7 of the mean).
+        Scalar, in at least float32. If H W exceeds C and C', time and memory do not grow with (H W)^2, and the
+        sum of squares has an error of the order of float32 rounding (some 1e-7 of the mean).
 
     Raises:
         ValueError: If the numbers of images or of nodes differ.
@@ -81,12 +81,12 @@ def adversarial_loss(critic: Critic, student: Tensor, image: Tensor) -> Tensor:
     """Return the student's part of the holistic term, to be minimised: -E[D(Q^s | I)].
 
     Args:
-        critic: D. Its parameters get a gradient where they require one.
+        critic: D. Its parameters get a gradient if they require one.
         student: Logits, (N, C, H, W).
         image: (N, 3, H', W').
 
     Returns:
-        Scalar, in at least float32; 0 when there are no images.
+        Scalar, in at least float32; 0 if there are no images.
 
     Source: Liu et al., CVPR 2019, equation of l_ho.
     """
@@ -105,7 +105,7 @@ def critic_loss(
 ) -> Tensor:
     """Return the critic's loss: E[D(Q^s | I)] - E[D(Q^t | I)] + penalty_weight E[(||grad D(Q | I)|| - 1)^2].
 
-    The penalty is taken at one random Q an image, on the line between Q^s and Q^t.
+    The penalty is evaluated at one random Q per image, on the line between Q^s and Q^t.
 
     Args:
         critic: D.
@@ -113,10 +113,10 @@ def critic_loss(
         teacher: Logits of the same shape; receive no gradient.
         image: (N, 3, H', W').
         penalty_weight: Weight of the gradient penalty.
-        generator: Draws the places; None: torch's own.
+        generator: Generator of the random Q; None: torch's own.
 
     Returns:
-        Scalar, in at least float32; 0 when there are no images.
+        Scalar, in at least float32; 0 if there are no images.
 
     Raises:
         ValueError: If the shapes differ.
@@ -133,7 +133,7 @@ def critic_loss(
 
 
 def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
-    """Cosine of every position's feature with that of one of them: (N, C, H, W) -> (N, H, W) in [-1, 1]."""
+    """Return the cosines, (N, H, W) in [-1, 1], of all features of (N, C, H, W) with the one at a position."""
     unit = directions(features, None, None)
     chosen = unit[:, :, row * features.shape[3] + column]
     cosines = (chosen[:, :, None] * unit).sum(dim=1).clamp(-1, 1)
@@ -141,21 +141,21 @@ def cosines_to(features: Tensor, row: int, column: int) -> Tensor:
 
 
 def directions(features: Tensor, nodes: tuple[int, int] | None, cells: Tensor | None) -> Tensor:
-    """(N, C, H, W) -> (N, C, nodes) of unit length, or 0 where there is no cell."""
+    """Convert features (N, C, H, W) to unit vectors (N, C, nodes), 0 for nodes without a selected cell."""
     features = masked(at_least_float32(features), cells)
     return unit_vectors(_pooled(features, nodes).flatten(2))
 
 
 def _pooled(maps: Tensor, nodes: tuple[int, int] | None) -> Tensor:
-    """Average the maps at the nodes; absent cells, which are 0, change the length of a feature alone."""
+    """Average the maps at the nodes; masked cells, which are 0, only change the length of a feature."""
     return maps if nodes is None else functional.adaptive_avg_pool2d(maps, nodes)
 
 
 def _gram_distance(ours: Tensor, theirs: Tensor) -> Tensor:
-    """|| S^T S - T^T T ||^2 of each image, S (C, n) and T (C', n), without a matrix of n x n.
+    """Return || S^T S - T^T T ||^2 of each image, S (C, n) and T (C', n), without an n x n matrix.
 
-    With D = S - T and P = S + T (the narrower one filled up with zeros) it is half of
-    <D D^T, P P^T> + <P D^T, (P D^T)^T>: no difference of large numbers where the maps agree.
+    With D = S - T and P = S + T (the narrower one padded with zeros) it is half of
+    <D D^T, P P^T> + <P D^T, (P D^T)^T>, which avoids cancellation if the maps agree.
     """
     width = max(ours.shape[1], theirs.shape[1])
     ours, theirs = (functional.pad(part, (0, 0, 0, width - part.shape[1])) for part in (ours, theirs))
@@ -170,7 +170,7 @@ def _probabilities(logits: Tensor) -> Tensor:
 
 
 def _at(image: Tensor, maps: Tensor) -> Tensor:
-    """Resize the image to the maps' size, in their type."""
+    """Resize the image to the size of the maps, in their dtype."""
     resized: Tensor = functional.interpolate(
         image.detach().to(maps.dtype), size=maps.shape[-2:], mode="bilinear", align_corners=False
     )
@@ -178,7 +178,7 @@ def _at(image: Tensor, maps: Tensor) -> Tensor:
 
 
 def _scores(critic: Critic, maps: Tensor, image: Tensor) -> Tensor:
-    """(N,), the mean of what the critic says of each image."""
+    """Return the critic's mean score of each image, (N,)."""
     said = critic(torch.cat([maps, image], dim=1))
     return said.unsqueeze(1).flatten(1).mean(dim=1)
 
@@ -186,7 +186,7 @@ def _scores(critic: Critic, maps: Tensor, image: Tensor) -> Tensor:
 def _penalty(
     critic: Critic, ours: Tensor, theirs: Tensor, image: Tensor, generator: Generator | None
 ) -> Tensor:
-    """E[(||grad D|| - 1)^2] at random places between the maps."""
+    """Return E[(||grad D|| - 1)^2] at random points between the maps."""
     size = (len(ours), 1, 1, 1)
     share = torch.rand(size, generator=generator, dtype=ours.dtype, device=ours.device)
     between = (share * theirs + (1 - share) * ours).requires_grad_()

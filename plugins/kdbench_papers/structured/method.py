@@ -1,4 +1,4 @@
-"""Pixels, pairs and a critic."""
+"""Pixel-wise, pair-wise and holistic distillation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAPS = frozenset({"pair", "local"})
 
 
 class Structured(Method[StructuredOptions]):
-    """The terms that the variant names."""
+    """Pixel-wise, pair-wise, local and holistic terms, as named by the variant."""
 
     def __init__(self, options: StructuredOptions) -> None:
         super().__init__(options)
@@ -32,11 +32,11 @@ class Structured(Method[StructuredOptions]):
         self.terms = frozenset(self.options.variant.split("+"))
 
     def needs(self) -> tuple[str, ...]:
-        """Return the neck for pairs, the pixels' logits for the others."""
+        """Return the neck for pairs, and the pixels' logits for the other terms."""
         return ("neck",) * bool(self.terms & MAPS) + ("pixel_logits",) * bool(self.terms - MAPS)
 
     def build(self, shapes: Shapes) -> None:
-        """Check that the maps can be compared; make the critic."""
+        """Check that the maps can be compared, and create the critic."""
         if self.terms & MAPS:
             shapes.levels("neck")
         if self.terms <= MAPS:
@@ -82,7 +82,7 @@ class Structured(Method[StructuredOptions]):
         return SGD(parameters, lr=self.options.critic_lr, momentum=0.9, weight_decay=1e-4)
 
     def attention(self, step: Step) -> dict[str, Tensor]:
-        """Pairs: how alike every position is to the centre of the finest map, [-1, 1] drawn as [0, 1]."""
+        """Return, for pairs, the cosine of every position with the centre of the finest map, scaled to [0, 1]."""
         if "pair" not in self.terms:
             return {}
         maps = {"student": step.student["neck"][0], "teacher": step.teacher["neck"][0]}
@@ -92,30 +92,30 @@ class Structured(Method[StructuredOptions]):
         }
 
     def _local(self, step: Step) -> Tensor:
-        """Return the mean over the levels."""
+        """Return the mean local pair loss over the levels."""
         maps = step.teacher["neck"]
         levels = zip(step.student["neck"], maps, step.targets.valid(maps), strict=True)
         losses = [local_pair_loss(resized(ours, theirs), theirs, cells) for ours, theirs, cells in levels]
         return torch.stack(losses).mean()
 
     def _pair(self, step: Step) -> Tensor:
-        """Mean over the levels."""
+        """Return the mean pair-wise loss over the levels."""
         nodes = None if self.options.nodes is None else (self.options.nodes, self.options.nodes)
         maps = step.teacher["neck"]
         levels = zip(step.student["neck"], maps, step.targets.valid(maps), strict=True)
         losses = []
         for ours, theirs, cells in levels:
-            same_nodes = nodes is not None and cells is None  # whatever the maps' sizes
+            same_nodes = nodes is not None and cells is None  # maps of any size have the same nodes
             losses.append(pair_wise_loss(ours if same_nodes else resized(ours, theirs), theirs, nodes, cells))
         return torch.stack(losses).mean()
 
 
 def _centre(features: Tensor) -> tuple[int, int]:
-    """Row and column of the middle."""
+    """Return row and column of the centre."""
     return features.shape[-2] // 2, features.shape[-1] // 2
 
 
 def _logits(step: Step) -> tuple[Tensor, Tensor]:
-    """Student's and teacher's logits (B, C, H, W), at the teacher's size."""
+    """Return the student's and the teacher's logits (B, C, H, W), at the teacher's size."""
     teacher: Tensor = step.teacher["pixel_logits"]
     return resized(step.student["pixel_logits"], teacher), teacher
