@@ -129,7 +129,7 @@ class Model(Spec):
     edits: dict[str, Any] = Field(default_factory=dict)
     """Dotted key -> value, applied to the config's ``model``."""
     sha256: str | None = None
-    """Hash of the resolved config, see :mod:`kdbench.openmmlab.resolved`; None before planning."""
+    """Hash of the resolved config, see :mod:`kdbench.openmmlab.models.resolved`; None before planning."""
     width: int | None = Field(default=None, gt=0)
     """Channels after a ResNet's stem; all other channels are scaled with them. None: as in the config (64)."""
     roi_stage: int = Field(default=1, gt=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -46,6 +47,9 @@ FLOORS = (
     {"__main__"},
 )
 """The packages from the bottom up: a file imports from its own package and from lower levels."""
+
+REFERENCE = re.compile(r":(?:mod|func|class|data|meth):`~?(kdbench(?:\.\w+)+)`")
+"""A module, or a name in one, that a docstring refers to."""
 
 LOADED = """
 import json, sys
@@ -215,3 +219,19 @@ def test_an_arrow_up_is_found_wherever_it_is_imported():
     assert edges(code, known) == {"kdbench.specs", "kdbench.plugins"}
     assert edges(typed, known) == set()
     assert arrows_up({"kdbench.cards": edges(code, known)}) == ["kdbench.cards -> kdbench.plugins"]
+
+
+def test_references_in_docstrings_name_what_there_is():
+    root = Path(kdbench.__file__).parents[1]
+    files = {module_name(path.relative_to(root)): path.read_text() for path in (root / "kdbench").rglob("*.py")}
+    named = {(name, found) for name, text in files.items() for found in REFERENCE.findall(text)}
+    assert len(named) > 20
+    assert [pair for pair in named if not exists(pair[1], files)] == []
+
+
+def exists(reference: str, files: dict[str, str]) -> bool:
+    """Whether a dotted name is a module, or a word in the file of the module that it begins with."""
+    parts = reference.split(".")
+    known = [at for at in range(len(parts), 0, -1) if ".".join(parts[:at]) in files]
+    rest = parts[known[0] :]
+    return not rest or re.search(rf"\b{rest[0]}\b", files[".".join(parts[: known[0]])]) is not None

@@ -39,7 +39,7 @@ download: Option[Any] = click.option(
     "--download", is_flag=True, help="Fetch initial weights and checkpoints that are not on this machine."
 )
 CHECKPOINT = "FILE|URL|mmdet::NAME|mmseg::NAME"
-"""What :func:`kdbench.openmmlab.zoo.checkpoint_file` takes."""
+"""What :func:`kdbench.openmmlab.weights.zoo.checkpoint_file` takes."""
 teacher_checkpoints: Option[Any] = click.option(
     "--teacher-checkpoint",
     "teacher_checkpoints",

@@ -42,7 +42,7 @@ def evaluate(
     Args:
         model: Name of a plugin's model, or a config.
         dataset: Name of the dataset.
-        checkpoint: The weights, as :func:`kdbench.openmmlab.zoo.checkpoint_file` takes them.
+        checkpoint: The weights, as :func:`kdbench.openmmlab.weights.zoo.checkpoint_file` takes them.
         settings: Runtime settings.
         device: Type of the device.
         data_root: Folder of the datasets.

@@ -1,1 +1,1 @@
-"""What methods look at: what "neck", "rois", "logits" or "assignments" are in each family of models."""
+"""Captures: what "neck", "rois", "logits" or "assignments" mean in each family of models."""
