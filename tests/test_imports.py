@@ -223,7 +223,9 @@ def test_an_arrow_up_is_found_wherever_it_is_imported():
 
 def test_references_in_docstrings_name_what_there_is():
     root = Path(kdbench.__file__).parents[1]
-    files = {module_name(path.relative_to(root)): path.read_text() for path in (root / "kdbench").rglob("*.py")}
+    files = {
+        module_name(path.relative_to(root)): path.read_text() for path in (root / "kdbench").rglob("*.py")
+    }
     named = {(name, found) for name, text in files.items() for found in REFERENCE.findall(text)}
     assert len(named) > 20
     assert [pair for pair in named if not exists(pair[1], files)] == []

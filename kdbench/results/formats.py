@@ -251,7 +251,8 @@ def interval(row: Values) -> str:
 
 
 def _ends(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f"[{percent(low, '+')}, {percent(high, '+')}]"
+    """Return both ends x100, with the sign of an end that rounds to 0: it says whether the interval has 0."""
+    return "" if math.isnan(low) else f"[{100 * low + 0.0:+.1f}, {100 * high + 0.0:+.1f}]"
 
 
 def spread(row: Values) -> str:

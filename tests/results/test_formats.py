@@ -4,7 +4,7 @@ import io
 import pytest
 from rich.console import Console
 
-from kdbench.results.formats import REPORTED_LEGEND, folded, legend, tables, to_csv
+from kdbench.results.formats import REPORTED_LEGEND, folded, interval, legend, tables, to_csv
 from kdbench.results.leaderboard import rankings
 from kdbench.results.table import escape, guard
 from kdbench.text import printable
@@ -149,3 +149,17 @@ def test_seeds_that_others_report_are_told_in_every_format():
     assert [row["reported"] for row in csv.DictReader(io.StringIO(to_csv(found)))] == ["0", "0", "1", "1"]
     assert REPORTED_LEGEND in legend(found)
     assert REPORTED_LEGEND not in legend(rankings([*cells("none", BASE), *mine]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [
+        (-0.00003, 0.211, "[-0.0, +21.1]"),
+        (0.00003, 0.211, "[+0.0, +21.1]"),
+        (-0.2, -0.00003, "[-20.0, -0.0]"),
+        (-0.0, 0.1, "[+0.0, +10.0]"),
+    ],
+)
+def test_an_end_that_rounds_to_zero_keeps_its_sign(low, high, shown):
+    """An interval that contains 0 never reads as if it did not, beside "no evidence"."""
+    assert interval({"low": low, "high": high, "shared_seeds": 3, "seeds": 3, "interval": ""}) == shown
