@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -85,6 +86,19 @@ def test_the_marks_stand_where_the_numbers_are():
     (axis,) = intervals([one]).figure.axes
     drawn = [list(line.get_xdata()) for line in axis.lines]
     assert [pytest.approx([10, 20]), pytest.approx([15])] == drawn[2:]
+
+
+def test_an_interval_from_few_own_seeds_does_not_set_the_axis():
+    one = ranking(*cells("none", {0: 0.5, 1: 0.5}), *cells("mimic", {0: 0.6, 1: 0.7}))
+    rows = [*one.rows[:-1], one.rows[-1].but(interval="own", low=-9.0, high=0.3)]
+    (axis,) = intervals([replace(one, rows=rows)]).figure.axes
+    left, right = axis.get_xlim()
+    assert -5 < left < 0
+    assert 20 < right < 30
+    arrows = {
+        line.get_marker(): line.get_xdata()[0] for line in axis.lines if line.get_marker() in ("<", ">")
+    }
+    assert arrows == {"<": left, ">": right}
 
 
 def test_cost_names_what_is_not_beaten():

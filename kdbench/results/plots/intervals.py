@@ -61,12 +61,28 @@ def _levels(ranking: Ranking) -> str:
 
 def _panel(axis: Axes, ranking: Ranking, rows: Sequence[Row], named: bool) -> None:
     axis.axvline(0, color=COLOURS["ink"], lw=1)
+    axis.set_xlim(*_span(rows, [value for row in rows for value in _points(ranking, row)]))
     for height, row in enumerate(reversed(rows)):
         _row(axis, ranking, row, height)
     _bare(axis, len(rows) - 0.25)
     axis.set_xlabel(f"{ranking.metric} points against the plain student of the same seed")
     levels = _levels(ranking)
     axis.set_title(printable(f"{_name(ranking)}\n{levels}" if named else levels, 150).replace("\ufffd", "\n"))
+
+
+def _points(ranking: Ranking, row: Row) -> list[float]:
+    return [100 * value for value in ranking.differences(row["method"])]
+
+
+def _span(rows: Sequence[Row], points: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis that shows all points, and all intervals from the pooled noise.
+
+    An interval from a row's own few seeds can be ten times as wide: the axis cuts it off.
+    """
+    pooled = [100 * row[end] for row in rows if row["interval"] != "own" for end in ("low", "high")]
+    shown = [value for value in (0.0, *points, *pooled) if not math.isnan(value)]
+    margin = 0.04 * (max(shown) - min(shown)) or 1.0
+    return min(shown) - margin, max(shown) + margin
 
 
 def _bare(axis: Axes, top: float) -> None:
@@ -81,7 +97,7 @@ def _bare(axis: Axes, top: float) -> None:
 def _row(axis: Axes, ranking: Ranking, row: Row, height: int) -> None:
     colour = COLOURS.get(row["verdict"], COLOURS["neutral"])
     _bar(axis, row, height, colour)
-    seeds = [100 * value for value in ranking.differences(row["method"])]
+    seeds = _points(ranking, row)
     axis.plot(seeds, [height] * len(seeds), "o", ms=3.5, color=colour, alpha=0.75, mew=0)
     marker = {"better": "^", "worse": "v"}.get(row["verdict"], "D")
     axis.plot([100 * row["difference"]], [height], marker, ms=6.5, color=colour)
@@ -90,9 +106,15 @@ def _row(axis: Axes, ranking: Ranking, row: Row, height: int) -> None:
 
 
 def _bar(axis: Axes, row: Row, height: int, colour: str) -> None:
-    """Draw the interval of a row that has one."""
-    if row["shared_seeds"] > 1:
-        axis.plot([100 * row["low"], 100 * row["high"]], [height] * 2, color=colour, lw=4, alpha=0.35)
+    """Draw the interval of a row that has one, with an arrow where the axis cuts it off."""
+    if row["shared_seeds"] < 2:
+        return
+    low, high = 100 * row["low"], 100 * row["high"]
+    axis.plot([low, high], [height] * 2, color=colour, lw=4, alpha=0.35)
+    left, right = axis.get_xlim()
+    cut = [(left, "<")] * (low < left) + [(right, ">")] * (high > right)
+    for end, marker in cut:
+        axis.plot(end, height, marker, ms=5, color=colour, clip_on=False)
 
 
 def _labels(axis: Axes, height: float, left: str, right: str, size: float) -> None:
@@ -113,6 +135,8 @@ def paper(ranking: Ranking) -> Picture | None:
         figure = Figure(figsize=(WIDTH, 0.44 * (len(rows) + 2.2)), layout="constrained")
         axis = figure.subplots()
         axis.axvline(0, color=COLOURS["ink"], lw=1)
+        means = [100 * row[name] for row in rows for name in ("difference", "paper_difference")]
+        axis.set_xlim(*_span(rows, means))
         for height, row in enumerate(reversed(rows)):
             _bar(axis, row, height, COLOURS["accent"])
             axis.plot(100 * row["difference"], height, "D", color=COLOURS["accent"], ms=6)
