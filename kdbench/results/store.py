@@ -19,6 +19,7 @@ from kdbench.errors import UserError
 from kdbench.files import read_regular, slug, write_atomically
 from kdbench.results.reading import read
 from kdbench.results.record import Record, complaint, newer
+from kdbench.text import line
 
 REPORTED = "reported-"
 """What the files of records begin with that others report."""
@@ -41,8 +42,8 @@ class Broken:
 
     def __str__(self) -> str:
         if self.newer:
-            return f"record {self.path}: {self.why} (left as it is)"
-        return f"broken record {self.path}: {self.why} (skipped and kept; the cell counts as missing)"
+            return line(f"record {self.path}: {self.why} (left as it is)")
+        return line(f"broken record {self.path}: {self.why} (skipped and kept; the cell counts as missing)")
 
     def refuse(self) -> None:
         """Raise UserError where it is of a newer kdbench: the cell must not be run again."""
