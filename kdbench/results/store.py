@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from kdbench.errors import UserError, explain
 from kdbench.files import read_regular, slug, write_atomically
 from kdbench.results.record import Record
+from kdbench.text import line
 
 VERSION: int = Record.model_fields["schema_version"].default
 """The newest ``schema_version`` that is known here."""
@@ -38,8 +39,8 @@ class Broken:
 
     def __str__(self) -> str:
         if self.newer:
-            return f"record {self.path}: {self.why} (left as it is)"
-        return f"broken record {self.path}: {self.why} (skipped and kept; the cell counts as missing)"
+            return line(f"record {self.path}: {self.why} (left as it is)")
+        return line(f"broken record {self.path}: {self.why} (skipped and kept; the cell counts as missing)")
 
     def refuse(self) -> None:
         """Raise UserError if a newer kdbench wrote the file: its cell must not be run again."""

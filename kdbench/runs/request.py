@@ -18,7 +18,7 @@ from kdbench.changes import change
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.runs.settings import RunSettings
-from kdbench.specs import Model, Pair, Precision, Seed, is_feature_network
+from kdbench.specs import Model, Pair, Precision, Schedule, Seed, is_feature_network
 
 log = logging.getLogger(__name__)
 
@@ -107,10 +107,16 @@ def overridden(pair: Pair, request: Request) -> Pair:
     for setting in request.settings:
         change(setting).apply(values)
     try:
-        return Pair.model_validate(values)
+        made = Pair.model_validate(values)
     except ValidationError as error:
         where, why, _ = first_problem(error)
         raise ArgumentError("settings", f"{why}.", where) from error
+    for section in ("schedule", "teacher_schedule"):
+        recipe: Schedule = getattr(made, section)
+        if recipe.warmup >= recipe.iterations:
+            told = "all %d iterations of %s are warm-up, so its learning rate never falls: set %s.warmup too"
+            log.warning(told, recipe.iterations, section, section)
+    return made
 
 
 def own_model(reference: str) -> Model:

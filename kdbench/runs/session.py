@@ -328,8 +328,8 @@ class Session:
 
 def _fine_tuned(plan: Plan) -> str:
     """Return the line which says that a given teacher is fine-tuned."""
-    classes, length = len(plan.dataset.classes), plan.cell.pair.teacher_schedule.iterations
-    return f"teacher: its checkpoint is not of {classes} classes: it is fine-tuned first, for {length} iterations"
+    length = plan.cell.pair.teacher_schedule.iterations
+    return f"teacher: its checkpoint is for other classes: it is fine-tuned first, for {length} iterations"
 
 
 def ensemble_note(members: Sequence[MeasuredTeacher]) -> str:

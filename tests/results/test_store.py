@@ -95,6 +95,17 @@ def test_any_nonsense_is_reported(store, content):
     assert (records, len(broken)) == ([], 1)
 
 
+@pytest.mark.parametrize(
+    "name", ["a\nerror: b.json", "a\x1b[2J.json", "a\u202eb.json", "conflict.json", ".x.json"]
+)
+def test_foreign_files_are_one_printable_line(store, name):
+    path = store.write(cell()).with_name(name)
+    path.write_text("<<<<<<< HEAD")
+    (told,) = map(str, store.records()[1])
+    assert told.isprintable()
+    assert told.endswith("(skipped and kept; the cell counts as missing)")
+
+
 def test_edited_spec_is_reported(store):
     path = store.write(cell())
     path.write_text(path.read_text().replace('"lr": 0.01', '"lr": 0.02'))

@@ -245,6 +245,14 @@ def test_a_dataset_that_is_absent_or_empty(asked, monkeypatch, tmp_path, there):
     assert f"run `kdbench data prepare digits --root {tmp_path}`, with --from DIR" in told
 
 
+@pytest.mark.parametrize(("iterations", "told"), [(100, True), (101, False)])
+def test_a_recipe_that_is_all_warm_up_is_told(caplog, iterations, told):
+    assert default_pair().schedule.warmup == 100
+    overridden(default_pair(), Request("none", "digits", settings=(f"schedule.iterations={iterations}",)))
+    line = "all 100 iterations of schedule are warm-up, so its learning rate never falls: set schedule.warmup too"
+    assert (line in caplog.messages) is told
+
+
 def test_settings_never_reach_beyond_their_section():
     values: dict[str, Any] = {"schedule": {}, "student": {"edits": {}}}
     change("schedule.lr=1e-3").apply(values)

@@ -178,7 +178,7 @@ def test_a_given_checkpoint_of_other_classes_is_fine_tuned_once(lab, tmp_path):
     lab.other = 80
     lab.run(teacher_checkpoints=(file,))
     made = lab.plan(teacher_checkpoints=(file,))
-    told = "teacher: its checkpoint is not of 10 classes: it is fine-tuned first, for 1500 iterations"
+    told = "teacher: its checkpoint is for other classes: it is fine-tuned first, for 1500 iterations"
     assert told in lab.told.lines
     assert lab.trained == [spec.identity() for spec in (made.teacher, made.plain, made.cell)]
     assert lab.starts == [file]
