@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from kdbench.mask_values import fault_of
-from kdbench.specs import TASKS, Family, Task, TeacherStage, families_of, task_of
+from kdbench.specs import TASKS, Family, Model, Pair, Task, TeacherStage, families_of, task_of
 
 TASK_FORMATS: Mapping[Task, tuple[str, ...]] = {
     "detection": ("voc", "coco", "kitti", "caltech", "widerface", "ilsvrc"),
@@ -120,6 +120,9 @@ class MethodCard:
         families: Families of models in which at least one of its variants works, for lists and the guide; empty:
             not told. A run looks at what the method captures instead.
         attends: What ``kdbench show-mask`` draws of it, in a few words; empty: nothing.
+        compression: Of a compression, which makes the student from the trained teacher and adds no loss: the model
+            of its student, from the options and the pair. Its class is a ``kdbench.api.Compression``. None for a
+            method that distils.
     """
 
     name: str
@@ -139,6 +142,7 @@ class MethodCard:
     directional: str = ""
     families: tuple[Family, ...] = ()
     attends: str = ""
+    compression: Callable[[Options, Pair], Model] | None = None
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -151,6 +155,11 @@ class MethodCard:
             raise ValueError(f"the reported numbers of '{self.name}' are not there: {self.reported}")
         if type(self.revision) is not int or self.revision < 1:
             raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
+
+    @property
+    def kind(self) -> Literal["distillation", "compression"]:
+        """Whether it adds a loss to the student's training, or makes the student."""
+        return "distillation" if self.compression is None else "compression"
 
     def published(self) -> list[dict[str, str]]:
         """Return the published numbers, one dict for each row of ``reported``."""

@@ -50,7 +50,10 @@ MOST_ENSEMBLES = 10_000
 
 NEEDED = ("python", "torch")
 """Versions that every record has."""
-POSITIVE = ("seconds_per_iteration", "peak_memory_mib", "student_parameters", "student_flops", "latency_ms")
+POSITIVE = (
+    *("seconds_per_iteration", "peak_memory_mib", "latency_ms"),
+    *("student_parameters", "student_flops", "student_bits"),
+)
 """Costs that are above 0 where they were measured."""
 
 SPECS: Mapping[Kind, type[RunSpec | TeacherSpec | EvaluationSpec]] = {

@@ -70,6 +70,8 @@ class Cost(_Part):
     student_parameters: int | None = Field(default=None, ge=0)
     student_flops: int | None = Field(default=None, ge=0)
     """Multiply-adds of one forward pass of the student."""
+    student_bits: int | None = Field(default=None, ge=0)
+    """Bits in which the parameters of a compressed student are stored; None of any other: 32 each."""
     latency_ms: float | None = Field(default=None, ge=0)
     """Median time of the student's inference for one test image as its training ended, ms, whatever else ran then:
     records of today have ``latency`` instead."""
@@ -169,7 +171,8 @@ class Record(_Part):
     teacher: MeasuredTeacher | None = None
     cost: Cost = Cost()
     latency: Latency | None = None
-    """Of a plain student: what `kdbench records latency` measured of its pair; no part of the identity."""
+    """Of a plain or compressed student beside its teacher: what `kdbench records latency` measured; no part of the
+    identity."""
     curve: list[dict[str, int | float]] = Field(default_factory=list)
     """One dict an evaluation: ``iteration`` and the metrics."""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -339,6 +342,7 @@ class Record(_Part):
             (values, "tuned"),
             (values, "latency"),
             (values, "weights_sha256"),
+            (values["cost"], "student_bits"),
             (values["cost"], "latency_ms"),
             (values["cost"], "timed_with"),
         ):
