@@ -64,6 +64,9 @@ def check(results: Path) -> None:
 @command.command(short_help="Measure the latency of a pair's models.")
 @options.dataset
 @options.pair
+@click.option(
+    "--method", metavar="NAME", default="none", help="A compression, whose student is its own network."
+)
 @options.seed
 @options.device
 @options.root
@@ -72,13 +75,14 @@ def check(results: Path) -> None:
 def latency(
     dataset: str,
     pair: str | None,
+    method: str,
     seed: int,
     device: str | None,
     root: Path | None,
     work_dir: Path,
     results: Path,
 ) -> None:
-    """Time student and teacher of a pair in turns, and add it to the record of the plain student of that seed.
+    """Time student and teacher of a pair in turns, and add it to the record of the student of that seed.
 
     Nothing else may run on the machine meanwhile; it is refused where something does. The trained weights of both
     must be in the work directory.
@@ -88,9 +92,8 @@ def latency(
     from kdbench.runs.latency import measure
     from kdbench.runs.request import Request
     from kdbench.runs.settings import RunSettings
-    from kdbench.specs import PLAIN
 
-    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=root)
+    asked = Request(method, dataset, pair, seed, device=choose(device), data_root=root)
     for line in latencies([measure(asked, RunSettings(work_dir=work_dir, results=results))]):
         echo(line)
 

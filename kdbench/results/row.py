@@ -65,9 +65,11 @@ trials a tuning study chose the options, 0 where none did. ``seconds_per_iterati
 ``time_ratio`` is a geometric mean over those seeds alone in which the method and the plain student took turns
 in one process, ``time_low`` and ``time_high`` are the least and the largest; memory, parameters and FLOPs are
 the largest of the seeds. ``paper_difference`` is the paper's own, on ``paper_setting``. Further columns
-``metric:NAME`` are means of the other metrics after the last iteration.
+``metric:NAME`` are means of the other metrics after the last iteration; ``student_bits`` of a compressed student.
 """
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
+OCCASIONAL = ("student_bits",)
+"""Further columns, of rows that have something in them: the bits of a compressed student's parameters."""
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
 Block = tuple[int, bool]
@@ -170,7 +172,8 @@ def secondary(cells: Sequence[Record]) -> dict[str, float]:
 def costs(cells: Sequence[Record]) -> dict[str, float]:
     """Return the mean time of an iteration and gradient shares, the largest memory, parameters, FLOPs, or NaN."""
     found = {name: mean(_spent(cells, name)) for name in ("seconds_per_iteration", *SHARES)}
-    return found | {name: float(max(_spent(cells, name), default=math.nan)) for name in LARGEST}
+    found |= {name: float(max(_spent(cells, name), default=math.nan)) for name in LARGEST}
+    return found | {name: float(max(spent)) for name in OCCASIONAL if (spent := _spent(cells, name))}
 
 
 def _spent(cells: Iterable[Record], name: str) -> list[float]:
