@@ -93,8 +93,8 @@ def _of_distribution(found: Registry, name: str) -> list[Target]:
     for plugin in plugins:
         if plugin.error is not None:
             raise UserError(f"plugin {plugin.distribution} ({plugin.module}) does not load: {plugin.error}.")
-    names = [n for plugin in plugins for n in plugin.offers.get("method", []) if n != PLAIN]
-    methods = [offer for offer in map(found.method, names) if offer.value.kind == "distillation"]
+    given = [n for plugin in plugins for n in plugin.offers.get("method", []) if n != PLAIN]
+    methods = [offer for offer in map(found.method, given) if offer.value.kind == "distillation"]
     if not methods:
         raise UserError(f"distribution '{name}' gives no method that distils: there is nothing to look at.")
     return [Target(offer, {}) for offer in methods]

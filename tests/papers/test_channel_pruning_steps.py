@@ -15,7 +15,7 @@ from kdbench_papers.channel_pruning.card import PruningOptions
 from kdbench_papers.channel_pruning.groups import Inlet, groups_of
 from kdbench_papers.channel_pruning.method import ChannelPruning
 from kdbench_papers.channel_pruning.moments import Moments, drawn, samples_of
-from kdbench_papers.channel_pruning.solvers import correction, kept_channels, lasso
+from kdbench_papers.channel_pruning.solvers import correction, kept_channels, lasso_path
 
 
 def drawn_problem(seed, samples=60, channels=5):
@@ -40,13 +40,13 @@ def by_enumeration(z, y, penalty):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("penalty", [1.0, 20.0, 60.0])
-def test_lasso(seed, penalty):
+def test_the_path_of_the_lasso(seed):
     z, y = drawn_problem(seed)
-    found = lasso(torch.tensor(z.T @ z), torch.tensor(z.T @ y), penalty)
-    expected = by_enumeration(z, y, penalty)
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
-    assert (found == 0).tolist() == (expected == 0).tolist()
+    stops = list(lasso_path(torch.tensor(z.T @ z), torch.tensor(z.T @ y)))
+    assert len(stops) >= z.shape[1]
+    for penalty, found, used in stops:
+        np.testing.assert_allclose(found.numpy(), by_enumeration(z, y, penalty * (1 + 1e-9)), atol=1e-6)
+        assert np.flatnonzero(by_enumeration(z, y, penalty * (1 - 1e-6))).tolist() == used
 
 
 @pytest.mark.parametrize("keep", [1, 2, 4, 5])

@@ -87,5 +87,7 @@ def test_card_and_class_must_agree(add_plugin):
             return [card("shrink", method="kdbench_papers.channel_pruning.method:ChannelPruning")]
         """,
     )
-    with pytest.raises(PluginError, match=r"its class is a kdbench\.api\.Compression just where its card has"):
+    with pytest.raises(
+        PluginError, match=r"its class is a kdbench\.api\.Compression just where its card has"
+    ):
         load_method(registry().method("shrink").value)

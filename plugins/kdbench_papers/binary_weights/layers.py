@@ -24,7 +24,8 @@ class Sign(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> Tensor:
         """Let the gradient straight through where the weight is in [-1, 1]."""
         (weight,) = context.saved_tensors
-        return gradient * (weight.abs() <= 1)
+        straight: Tensor = gradient * (weight.abs() <= 1)
+        return straight
 
 
 def binarised(weight: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ CARD = MethodCard(
     families=("two-stage", "dense", "segmentation"),
     equations="""A compression: L = L_task, and the student is the trained teacher without some of its channels.
 Layer by layer, of the inputs X_1 .. X_c of a layer with weights W, c' stay:
-1. selection: min over b of 1 / (2N) |Y - sum_i b_i X_i W_i|^2 + lambda |b|_1, with lambda such that c' of the b_i
-   are not 0;
+1. selection: min over b of 1 / (2N) |Y - sum_i b_i X_i W_i|^2 + lambda |b|_1, with the largest lambda that
+   leaves c' of the b_i other than 0;
 2. reconstruction: min over W' of |Y - sum_(i kept) X_i W'_i|^2, by least squares.
 X is what the layer gets in the network as it is pruned so far, Y what it gives in the teacher, before its
 activation and without its bias. The layer that makes the channels loses the filters of the others.
@@ -55,6 +55,7 @@ Choices:
   stay or go together. Where several layers take the same channels, their errors are summed in the selection, each
   relative to the square of its Y, and each layer is reconstructed by itself. A stream has no single last layer, so
   there is no correction of the identity's error, which the paper adds to the Y of a block's last layer.
+- lambda is found exactly, along the path of the LASSO (LARS); the authors' code doubles and bisects it.
 - The paper prunes shallow layers more and leaves the last ones; the ratio here is the student's.
 - 2 has a small ridge, 1e-6 of the mean square of the inputs, towards the layer's own weights.
 - The paper fine-tunes at a learning rate of 1e-5; here the recipe is that of every row.

@@ -6,77 +6,98 @@ Everything is float64. Moments are sums over samples, so that samples need not b
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-SLACK = 1e-6
-"""How far above the penalty a channel's pull must be to come in, relative to it: equal ones differ by rounding."""
-SWEEPS = 1000
-"""Of the coordinates, at most."""
-CONVERGED = 1e-8
-"""Change of a coefficient below which a sweep was the last, relative to the largest coefficient."""
 RIDGE = 1e-6
 """Relative to the mean of the squares' diagonal."""
-HALVINGS = 40
-"""Of the interval in which the penalty is looked for, at most."""
+JITTER = 1e-12
+"""The same, of the channels that are in."""
+TIED = 1e-6
+"""Below this, relative to the penalty, two pulls do not come apart: one channel is the other, up to rounding."""
+STEPS = 8
+"""Steps along the path, for each channel, at most."""
 
 
-def lasso(gram: Tensor, products: Tensor, penalty: float) -> Tensor:
-    """Return the b that minimises 1/2 |y - Z b|^2 + penalty |b|_1, by coordinate descent from 0.
+def lasso_path(gram: Tensor, products: Tensor) -> Iterator[tuple[float, Tensor, list[int]]]:
+    """Follow the LASSO as its penalty falls, and stop where a channel comes in.
+
+    Between two stops each coefficient is linear in the penalty, so the path is exact (LARS; Efron et al., 2004). Of
+    channels that are the same, one comes in.
 
     Args:
         gram: (C, C) Z^T Z.
         products: (C,) Z^T y.
-        penalty: Positive.
 
-    Returns:
-        (C,) coefficients; those that the penalty removes are exactly 0, and of equal channels all but one.
+    Yields:
+        The penalty, the b (C,) that minimises 1/2 |y - Z b|^2 + penalty |b|_1, and the channels that are not 0 just
+        below that penalty.
     """
-    found, rest = torch.zeros_like(products), products.clone()  # rest is Z^T (y - Z b)
-    squares, used = gram.diagonal().tolist(), (gram.diagonal() > 0).nonzero().flatten().tolist()
-    for _ in range(SWEEPS):
-        largest = 0.0
-        for at in used:
-            old = float(found[at])
-            pull = float(rest[at]) + squares[at] * old
-            least = penalty if old else penalty * (1 + SLACK)
-            new = math.copysign((abs(pull) - penalty) / squares[at], pull) if abs(pull) > least else 0.0
-            if new != old:
-                rest -= gram[at] * (new - old)
-                found[at] = new
-                largest = max(largest, abs(new - old))
-        if largest <= CONVERGED * float(found.abs().max()):
-            break
-    return found
+    found, penalty = torch.zeros_like(products), float(products.abs().max())
+    entering = int(products.abs().argmax())
+    used, left = [], -1
+    for _ in range(STEPS * len(products)):
+        if penalty <= 0:
+            return
+        if left < 0:
+            used.append(entering)
+            yield penalty, found.clone(), sorted(used)
+        rest = products - gram @ found
+        inside = gram[used][:, used]
+        jitter = JITTER * inside.diagonal().mean() * torch.eye(len(used), dtype=gram.dtype)
+        direction = torch.linalg.solve(inside + jitter, rest[used].sign())
+        step, entering = _entry(rest, gram[:, used] @ direction, penalty, [*used, left])
+        leave, leaving = _leave(found[used], direction)
+        left = used[leaving] if leave < step else -1
+        step = min(step, leave)
+        found[used] += step * direction
+        penalty -= step
+        if left >= 0:
+            used.remove(left)
+            found[left] = 0.0
+
+
+def _entry(rest: Tensor, slopes: Tensor, penalty: float, barred: list[int]) -> tuple[float, int]:
+    """Return how far the penalty falls until a channel's pull is as large, and which; all the way for none."""
+    ways = torch.stack([_ratio(penalty - rest, 1 - slopes), _ratio(penalty + rest, 1 + slopes)])
+    steps = ways.min(0).values
+    steps[[at for at in barred if at >= 0]] = math.inf
+    entering = int(steps.argmin())
+    return min(float(steps[entering]), penalty), entering
+
+
+def _ratio(distance: Tensor, speed: Tensor) -> Tensor:
+    """Return when a distance is gone; never where it does not become less."""
+    never = torch.full_like(distance, math.inf)
+    return torch.where(speed > TIED, distance.clamp(min=0) / speed, never)
+
+
+def _leave(found: Tensor, direction: Tensor) -> tuple[float, int]:
+    """Return how far the penalty falls until a coefficient is 0, and which it is; infinitely far for none."""
+    shrinks = found * direction < 0
+    steps = torch.where(shrinks, -found / direction, torch.full_like(found, math.inf))
+    leaving = int(steps.argmin())
+    return float(steps[leaving]), leaving
 
 
 def kept_channels(gram: Tensor, products: Tensor, keep: int) -> list[int]:
-    """Return the channels that the LASSO keeps, in their order.
+    """Return the channels that the LASSO keeps, in their order: with the largest penalty that keeps so many.
 
-    The penalty is bisected between none, which keeps every channel, and the least that removes all, until as many
-    channels are left as are to stay. Where none leaves just as many, it is the last that leaves more, and of its
-    channels those that contribute most, |b_i| |Z_i|, stay.
+    Where no penalty does, since fewer channels contribute, the first of the others join them.
 
     Args:
         gram: (C, C) Z^T Z, of the part of the output that each channel gives.
         products: (C,) Z^T y, of the whole output.
         keep: How many, at least 1.
     """
-    low, high = 0.0, float(products.abs().max())
-    best = torch.ones_like(products)
-    for _ in range(HALVINGS):
-        penalty = (low + high) / 2
-        found = lasso(gram, products, penalty)
-        left = int(found.count_nonzero())
-        if left >= keep:
-            best, low = found, penalty
-        if left <= keep:
-            high = penalty
-        if left == keep:
-            break
-    strength = best.abs() * gram.diagonal().clamp(min=0).sqrt()
-    return sorted(strength.argsort(descending=True, stable=True)[:keep].tolist())
+    used: list[int] = []
+    for _, _, used in lasso_path(gram, products):
+        if len(used) == keep:
+            return used
+    others = [channel for channel in range(len(products)) if channel not in used]
+    return sorted([*used, *others][:keep])
 
 
 def correction(squares: Tensor, products: Tensor) -> Tensor:

@@ -19,7 +19,9 @@ Replacing = Callable[[str, int, Tensor, Tensor], Tensor]
 
 def mixes(layer: nn.Module) -> bool:
     """Whether each output of a layer is made of all its inputs: a full convolution, or a linear layer."""
-    return isinstance(layer, nn.Linear) or (type(layer).forward is nn.Conv2d.forward and layer.groups == 1)
+    if isinstance(layer, nn.Conv2d):
+        return type(layer).forward is nn.Conv2d.forward and layer.groups == 1
+    return isinstance(layer, nn.Linear)
 
 
 def follows(layer: nn.Module) -> bool:
