@@ -43,7 +43,8 @@ class BinaryConv2d(nn.Conv2d):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Convolve maps (B, C, H, W)."""
-        return self._conv_forward(inputs, binarised(self.weight), self.bias)
+        outputs: Tensor = self._conv_forward(inputs, binarised(self.weight), self.bias)
+        return outputs
 
     def stored_bits(self) -> int:
         """Return the bits of a trained layer: one a weight, 32 a filter's scale and 32 its bias."""
