@@ -34,7 +34,8 @@ def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
         model, pretrained = spec.model, spec.pretrained
     else:
         model, pretrained = plan.student_of(spec), spec.pair.pretrained
-        if plan.ancestor is not None and plan.card.kind == "distillation":
+        made = plan.card.kind == "compression" and spec.method == plan.card.name
+        if plan.ancestor is not None and not made:
             inherits = subject_of(plan.ancestor, plan, settings), weights_of(plan.ancestor, plan, settings)
     return Subject(
         name=spec.identity(),

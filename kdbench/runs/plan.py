@@ -74,8 +74,8 @@ class Plan:
     command: str = ""
 
     def student_of(self, cell: RunSpec) -> Model:
-        """Return the model of a cell's student: the pair's, but where the method is a compression."""
-        if self.card.compression is None or cell.teacher is None:
+        """Return the model of a cell's student: the pair's, but where the cell is a compression's."""
+        if self.card.compression is None or cell.method != self.card.name:
             return cell.pair.student
         with running(title_of(self.card), "compression()"), redirect_stdout(sys.stderr):
             return self.card.compression(self.options, cell.pair)
