@@ -267,7 +267,7 @@ def test_what_cannot_be_pruned_is_refused(batches):
     assert "outer.weight of Conv2d would be 2x4x1x1, and the student's is 2x4x3x3" in refusal(
         network(4), other, batches
     )
-    assert "the teacher has no extra.weight" in refusal(network(4), with_extra(network(2)), batches)
+    assert "the teacher has no extra.bias" in refusal(network(4), with_extra(network(2)), batches)
     grouped = [network(width, norm=lambda channels: nn.GroupNorm(2, channels)) for width in (4, 2)]
     assert "the channels of stem mix before" in refusal(*grouped, batches)
 
