@@ -70,4 +70,4 @@ def stored_bits(model: nn.Module) -> int:
     """Return how many bits a model's parameters take: 32 each, but in layers that say otherwise."""
     layers: list[Any] = [layer for layer in model.modules() if hasattr(layer, "stored_bits")]
     others = parameters_of(model) - sum(map(parameters_of, layers))
-    return BITS * others + sum(layer.stored_bits() for layer in layers)
+    return BITS * others + sum(int(layer.stored_bits()) for layer in layers)
