@@ -42,12 +42,12 @@ def compressed(
     Raises:
         UserError: If the student cannot be made from this teacher.
     """
-    if not same_normalisation(student.data_preprocessor, teacher.model.data_preprocessor):
+    source = copy.deepcopy(teacher.model).to(next(student.parameters()).device)
+    if not same_normalisation(student.data_preprocessor, source.data_preprocessor):
         raise UserError(
             f"{title_of(type(method))} keeps the teacher's weights, and the student normalises images otherwise: "
             "give both configs the same mean, std and bgr_to_rgb in data_preprocessor."
         )
-    source = copy.deepcopy(teacher.model).to(next(student.parameters()).device)
     looks = [partial(_look, batch) for batch in batches]
     with seeded(seed, "compression"), running(title_of(type(method)), "start()"), unchanged():
         return method.start(student, source, looks)
