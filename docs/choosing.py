@@ -137,7 +137,8 @@ def table(family: Family, found: Sequence[Ranking], reported: Sequence[Entry]) -
     cards = {offer.value.name: offer.value for offer in registry().methods.values()}
     measured = dict.fromkeys(row["method"] for one in found for row in one.methods)
     names = {method_in(label) for label in measured} | {PLAIN}
-    absent = [name for name, card in cards.items() if family in card.families and name not in names]
+    distil = {name: card for name, card in cards.items() if card.kind == "distillation"}
+    absent = [name for name, card in distil.items() if family in card.families and name not in names]
     lines = []
     for label in sorted([*measured, *absent], key=lambda label: _place(label, found, reported)):
         rows = [one.row(label) for one in found]

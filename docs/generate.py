@@ -68,6 +68,8 @@ def method(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"## {card['name']}\n"
     paper = f"[{card['title']}]({card['link']})" if card["link"] else card["title"]
     yield f"{paper}{', '.join(['', card['authors'], str(card['year'])]) if card['authors'] else ''}.\n"
+    if card["works by"] == "compression":
+        yield "A rival of distillation: it makes the student from the trained teacher.\n"
     if card["families"]:
         yield f"Families: {', '.join(card['families'])}.\n"
     if card["attends"]:

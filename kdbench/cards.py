@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, TypeGuard, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from kdbench.mask_values import fault_of
-from kdbench.specs import TASKS, Family, Task, TeacherStage, families_of, task_of
+from kdbench.specs import TASKS, Family, Model, Pair, Task, TeacherStage, families_of, task_of
 from kdbench.text import unfit
 
 T = TypeVar("T")
@@ -125,6 +125,9 @@ class MethodCard:
         families: Families of models in which at least one variant works, for lists and the guide; empty: not
             stated. A run ignores it and checks the method's captures.
         attends: What ``kdbench show-mask`` draws for the method, in a few words; empty: nothing.
+        compression: For a compression, which makes the student from the trained teacher and adds no loss: returns
+            the model of its student for the options and the pair. Its class is a ``kdbench.api.Compression``. None
+            for a method that distils.
     """
 
     name: str
@@ -144,6 +147,7 @@ class MethodCard:
     directional: str = ""
     families: tuple[Family, ...] = ()
     attends: str = ""
+    compression: Callable[[Options, Pair], Model] | None = None
 
     def __post_init__(self) -> None:
         _check_options(self)
@@ -155,6 +159,11 @@ class MethodCard:
         _check_reported(self)
         if type(self.revision) is not int or self.revision < 1:
             raise ValueError(f"the revision of '{self.name}' is {self.revision!r}: give a number from 1 on")
+
+    @property
+    def kind(self) -> Literal["distillation", "compression"]:
+        """Whether it adds a loss to the student's training, or makes the student."""
+        return "distillation" if self.compression is None else "compression"
 
     def published(self) -> list[dict[str, str]]:
         """Return the published numbers, one dict for each row of ``reported``."""

@@ -130,6 +130,10 @@ def _check(name: str, cards: Sequence[MethodCard]) -> None:
     names = [card.name for card in cards]
     if PLAIN in names:
         raise UserError(f"'{name}': '{PLAIN}' adds nothing to another method: leave it out.")
+    if makers := [card.name for card in cards if card.kind == "compression"]:
+        raise UserError(
+            f"'{name}': '{makers[0]}' makes the student and has no terms: it is no part of a sum."
+        )
     if twice := [one for one in names if names.count(one) > 1]:
         raise UserError(f"'{name}': '{twice[0]}' stands there twice: a sum has each method once.")
     if not set.intersection(*(set(card.tasks) for card in cards)):

@@ -388,11 +388,14 @@ def load_method(card: MethodCard) -> type[Method[Any]]:
     Raises:
         PluginError: If the import fails, or the class is not a subclass of Method.
     """
-    from kdbench.distill import Method
+    from kdbench.distill import Compression, Method
     from kdbench.distill.settings import unchanged
 
     with running(title_of(card), f"the import of {card.method}"), unchanged():
         loaded = load_target(title_of(card), card.method)
     if not (isinstance(loaded, type) and issubclass(loaded, Method)):
         raise PluginError(f"{title_of(card)}: {card.method} is not a subclass of kdbench.api.Method")
+    if issubclass(loaded, Compression) != (card.kind == "compression"):
+        told = "its class is a kdbench.api.Compression just where its card has `compression`"
+        raise PluginError(f"{title_of(card)}: {told}")
     return loaded

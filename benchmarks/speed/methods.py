@@ -89,7 +89,9 @@ def benches_of(asked: argparse.Namespace) -> dict[str, Bench]:
     from kdbench.plugins import registry
 
     found = {}
-    for method in [PLAIN, *(asked.methods or sorted(registry().methods.keys() - {PLAIN}))]:
+    offers = registry().methods
+    distil = sorted(name for name in offers.keys() - {PLAIN} if offers[name].value.kind == "distillation")
+    for method in [PLAIN, *(asked.methods or distil)]:
         try:
             found[method] = Bench(argparse.Namespace(**{**vars(asked), "method": method}))
         except UserError as error:

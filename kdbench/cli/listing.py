@@ -34,6 +34,7 @@ def methods(found: Registry, results: Path) -> list[Row]:
             "variants": list(offer.value.variants),
             "title": offer.value.title,
             "distribution": offer.plugin.distribution,
+            "kind": offer.value.kind,
         }
         for offer in found.methods.values()
     ]

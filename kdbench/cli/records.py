@@ -64,6 +64,9 @@ def check(results: Path) -> None:
 @command.command(short_help="Measure the latency of a pair's models.")
 @options.dataset
 @options.pair
+@click.option(
+    "--method", metavar="NAME", default="none", help="A compression, whose student is its own network."
+)
 @options.seed
 @options.device
 @options.root
@@ -72,13 +75,14 @@ def check(results: Path) -> None:
 def latency(
     dataset: str,
     pair: str | None,
+    method: str,
     seed: int,
     device: str | None,
     data_root: Path | None,
     work_dir: Path,
     results: Path,
 ) -> None:
-    """Time a pair's student and teacher in turns, and add the times to the plain student's record of that seed.
+    """Time a pair's student and teacher in turns, and add the times to the student's record of that seed.
 
     Nothing else may run on the machine: the command refuses to start if something does. The trained weights of both
     must be in the work directory.
@@ -88,9 +92,8 @@ def latency(
     from kdbench.runs.latency import measure_latency
     from kdbench.runs.request import Request
     from kdbench.runs.settings import RunSettings
-    from kdbench.specs import PLAIN
 
-    asked = Request(PLAIN, dataset, pair, seed, device=choose(device), data_root=data_root)
+    asked = Request(method, dataset, pair, seed, device=choose(device), data_root=data_root)
     for line in latencies([measure_latency(asked, RunSettings(work_dir=work_dir, results=results))]):
         echo(line)
 

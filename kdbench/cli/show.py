@@ -125,6 +125,7 @@ def chosen(kind: str, offer: Offer[Any], raw: Mapping[str, str]) -> dict[str, An
 def _method(card: MethodCard, costs: Costs) -> dict[str, Any]:
     return {
         "name": card.name,
+        "works by": card.kind,
         "revision": card.revision,
         "title": card.title,
         "authors": card.authors,

@@ -74,6 +74,10 @@ def targets(name: str) -> list[Target]:
             raise UserError(
                 f"'{PLAIN}' is the plain student, which methods are compared with: name a method."
             )
+        if target.card.kind == "compression":
+            raise UserError(
+                f"'{method}' is a compression, and the promises are about losses: name a method that distils."
+            )
         target.options()
         return [target]
     return _of_distribution(found, name)
@@ -89,10 +93,11 @@ def _of_distribution(found: Registry, name: str) -> list[Target]:
     for plugin in plugins:
         if plugin.error is not None:
             raise UserError(f"plugin {plugin.distribution} ({plugin.module}) does not load: {plugin.error}.")
-    methods = [n for plugin in plugins for n in plugin.offers.get("method", []) if n != PLAIN]
+    given = [n for plugin in plugins for n in plugin.offers.get("method", []) if n != PLAIN]
+    methods = [offer for offer in map(found.method, given) if offer.value.kind == "distillation"]
     if not methods:
-        raise UserError(f"distribution '{name}' gives no method: there is nothing to look at.")
-    return [Target(found.method(method), {}) for method in methods]
+        raise UserError(f"distribution '{name}' gives no method that distils: there is nothing to look at.")
+    return [Target(offer, {}) for offer in methods]
 
 
 def _normal(name: str) -> str:

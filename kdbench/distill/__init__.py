@@ -17,6 +17,7 @@ from kdbench.distill.captures import (
     Targets,
     rows_of,
 )
+from kdbench.distill.compression import Batch, Compression
 from kdbench.distill.features import FeatureNetwork
 from kdbench.distill.levels import assign_levels, level_overlaps
 from kdbench.distill.losses import (
@@ -43,7 +44,9 @@ __all__ = [
     "FAMILIES",
     "Adapter",
     "Assignment",
+    "Batch",
     "Captures",
+    "Compression",
     "FeatureNetwork",
     "Hidden",
     "Logits",

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 
 from kdbench import devices
 from kdbench.cards import Dataset, MethodCard, Options
-from kdbench.distill import Method
+from kdbench.distill import Compression, Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged
 from kdbench.errors import GateError, running
@@ -53,6 +53,7 @@ from kdbench.openmmlab.training.runner import Place, Trained, train
 from kdbench.openmmlab.weights.checkpoints import check_loaded, load_weights, weights_hash
 from kdbench.openmmlab.weights.class_layers import model_to_fine_tune, rows_for
 from kdbench.openmmlab.weights.class_layers import other_classes as other_classes  # a part of the Trainer
+from kdbench.openmmlab.weights.compressing import batches_of, compressed, stored_bits
 from kdbench.openmmlab.weights.export import export
 from kdbench.openmmlab.weights.inheriting import inherited, told
 from kdbench.openmmlab.weights.pretrained import origins, require_pretrained
@@ -218,9 +219,9 @@ def train_with(
         GateError: If a gate fails.
         UserError: If the method does not work in the student's family.
     """
-    student = subject.build().to(place.device)
-    probe = probe_of(training_images(subject, place))
-    model, chosen = assembled(subject, student, teachers, card, options, probe)
+    student, images = subject.build().to(place.device), training_images(subject, place)
+    probe = probe_of(images)
+    model, chosen = assembled(subject, student, teachers, card, options, probe, images)
     notes = subject.notes() + chosen
     notes += _gates(model, probe, canonical(card, options), force=force)
     for note in notes:
@@ -235,14 +236,28 @@ def assembled(
     card: MethodCard,
     options: Options,
     probe: Probe,
+    images: SeededImages | None = None,
 ) -> tuple[Distiller, list[str]]:
     """Return a student with the method built for it, and one line for each choice.
+
+    Args:
+        subject: The student.
+        student: Its model; a compression gives it its weights.
+        teachers: The teacher; several for an ensemble.
+        card: The method's card.
+        options: Its options.
+        probe: What shapes are probed on.
+        images: What a compression looks at; None: at the probe alone.
 
     Raises:
         UserError: If the method does not work with these models.
     """
     with seeded(subject.seed, "method"):
         method = make_method(card, options)
+    if isinstance(method, Compression):
+        batches = [probe] if images is None else batches_of(images, method.images)
+        made = compressed(method, student, teachers[0], batches, subject.seed)
+        return _distiller(subject, student, method), made
     networks = [teacher.model for teacher in teachers if isinstance(teacher.model, FeatureTeacher)]
     names = check_family(method, family_of(subject.config()), features=bool(networks))
     for teacher in teachers:
@@ -256,6 +271,8 @@ def assembled(
 
 
 def _gates(model: Distiller, probe: Probe, name: str, *, force: bool) -> list[str]:
+    if isinstance(model.method, Compression):
+        return []  # it has no terms, and no teacher beside it
     try:
         for teacher in model.teachers:
             check_same_pixels(model.student, teacher.model, probe)
@@ -361,6 +378,7 @@ def _finish(
         "added_parameters": parameters_of(model.method),
         "student_parameters": parameters,
         "student_flops": flops,
+        "student_bits": stored_bits(student) if isinstance(model.method, Compression) else None,
         **model.shares.means(),
     }
     return Outcome(trained.curve, cost, notes or [], weights_hash(student))

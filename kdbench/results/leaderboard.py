@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.results.board import Board, Ranking
 from kdbench.results.record import Record
-from kdbench.results.row import COLUMNS, METRIC, Row
+from kdbench.results.row import COLUMNS, METRIC, OCCASIONAL, Row
 from kdbench.specs import PLAIN
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def frame_of(found: Iterable[Ranking]) -> pd.DataFrame:
-    """Return rankings as one frame: ``COLUMNS``, which explains them, then the secondary metrics by name."""
+    """Return rankings as one frame: ``COLUMNS``, then the secondary metrics and occasional costs by name."""
     import pandas as pd
 
     rows = list(chain.from_iterable(ranking.rows for ranking in found))
@@ -27,8 +27,8 @@ def frame_of(found: Iterable[Ranking]) -> pd.DataFrame:
 
 
 def secondary_columns(rows: Iterable[Row]) -> list[str]:
-    """Return the columns of the secondary metrics that any row has, sorted."""
-    return sorted({name for row in rows for name in row if name.startswith(METRIC)})
+    """Return the columns of the secondary metrics and occasional costs that any row has, sorted."""
+    return sorted({name for row in rows for name in row if name.startswith(METRIC) or name in OCCASIONAL})
 
 
 def rankings(records: Iterable[Record]) -> list[Ranking]:

@@ -118,26 +118,32 @@ def whole(value: float) -> str:
 
 
 def model_notes(ranking: Ranking) -> list[str]:
-    """Return sentences on the size and latency of the pair's models."""
+    """Return sentences on the size and latency of the pair's models and of those that compressions made."""
     students = [row for row in ranking.rows if row["method"] != TEACHER_ROW]
-    parts = {"Teacher": ranking.rows[:1], "Student": students}
+    made = [row for row in students if "student_bits" in row]
+    own = [row for row in students if "student_bits" not in row]
+    parts = {"Teacher": ranking.rows[:1], "Student": own} | {row["method"]: [row] for row in made}
     sizes = {name: [row for row in rows if row["student_parameters"] > 0] for name, rows in parts.items()}
-    found = [
-        f"{name}: {whole(rows[0]['student_parameters'])} parameters, "
-        f"{whole(rows[0]['student_flops']) or 'unknown'} multiply-adds."
-        for name, rows in sizes.items()
-        if rows
-    ]
-    return found + latencies([cell for row in students for cell in row.done.values()])
+    found = [f"{name}: {_size(rows[0])}." for name, rows in sizes.items() if rows]
+    found += latencies(cell for row in own for cell in row.done.values())
+    return found + [line for row in made for line in latencies(row.done.values(), f" of {row['method']}")]
 
 
-def latencies(cells: Iterable[Record]) -> list[str]:
-    """Return a sentence on the latency of a pair's models for each kind of machine.
+def _size(row: Row) -> str:
+    """Return parameters, multiply-adds and, of a compressed student, the bits of its parameters."""
+    bits = f" in {whole(row['student_bits'])} bits" if "student_bits" in row else ""
+    flops = whole(row["student_flops"]) or "unknown"
+    return f"{whole(row['student_parameters'])} parameters{bits}, {flops} multiply-adds"
+
+
+def latencies(cells: Iterable[Record], name: str = "") -> list[str]:
+    """Return a sentence on the latency of models for each kind of machine.
 
     Times that were measured in turns are preferred to those at the end of trainings.
 
     Args:
-        cells: Records of the pair's students.
+        cells: Records of students that are the same network.
+        name: The row of these students, if they are not the pair's own, after a space.
     """
     found: dict[str, str] = {}
     noisy: dict[str, list[float]] = {}
@@ -151,7 +157,7 @@ def latencies(cells: Iterable[Record]) -> list[str]:
         spread = Spread(median=median(ended), low=min(ended), high=max(ended))
         told = f"student {_range(spread)} as {len(ended)} trainings ended, beside whatever else ran"
         found.setdefault(machine, told)
-    return [f"Latency on {machine}: {found[machine]}." for machine in sorted(found)]
+    return [f"Latency{name} on {machine}: {found[machine]}." for machine in sorted(found)]
 
 
 def _range(spread: Spread) -> str:

@@ -74,6 +74,8 @@ class Cost(_Part):
     student_parameters: int | None = Field(default=None, ge=0)
     student_flops: int | None = Field(default=None, ge=0)
     """Multiply-adds of one forward pass of the student."""
+    student_bits: int | None = Field(default=None, ge=0)
+    """Bits in which the parameters of a compressed student are stored; None of any other: 32 each."""
     latency_ms: float | None = Field(default=None, ge=0)
     """Median time of the student's inference for one test image at the end of its training, ms, whatever else ran
     then; only in older records: newer ones have ``latency``."""
@@ -181,7 +183,8 @@ class Record(_Part):
     teacher: MeasuredTeacher | None = None
     cost: Cost = Cost()
     latency: Latency | None = None
-    """For a plain student: the latency of its pair by `kdbench records latency`; no part of the identity."""
+    """For a plain or compressed student: its latency and its teacher's by `kdbench records latency`; no part of
+    the identity."""
     curve: list[dict[str, int | float]] = Field(default_factory=list)
     """A dict for each evaluation: ``iteration`` and the metrics."""
     versions: dict[str, str] = Field(default_factory=dict)
@@ -336,6 +339,7 @@ class Record(_Part):
             (values, "tuned"),
             (values, "latency"),
             (values, "weights_sha256"),
+            (values["cost"], "student_bits"),
             (values["cost"], "latency_ms"),
             (values["cost"], "timed_with"),
         ):

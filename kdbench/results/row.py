@@ -65,9 +65,11 @@ norm on backbone and neck, in [0, 1]) are means over seeds; ``time_ratio`` is a 
 which the method and the plain student took turns in one process, ``time_low`` and ``time_high`` are the least and
 the largest; memory, parameters and FLOPs are the largest of the seeds. ``paper_difference`` is the paper's own, in
 the setting ``paper_setting``. Further columns
-``metric:NAME`` are means of the other metrics after the last iteration.
+``metric:NAME`` are means of the other metrics after the last iteration; compressed students have ``student_bits``.
 """
 LARGEST = ("peak_memory_mib", "added_parameters", "student_parameters", "student_flops")
+OCCASIONAL = ("student_bits",)
+"""Further columns, of rows that have something in them: the bits of a compressed student's parameters."""
 _BLANK = {"str": "", "int64": 0, "float64": math.nan}
 
 Block = tuple[int, bool]
@@ -175,7 +177,8 @@ def secondary(cells: Sequence[Record]) -> dict[str, float]:
 def spent(cells: Sequence[Record]) -> dict[str, float]:
     """Return the costs of cells, NaN if unknown: means of times and gradient shares, the largest of the others."""
     found = {name: mean(_figures(cells, name)) for name in ("seconds_per_iteration", *SHARES)}
-    return found | {name: float(max(_figures(cells, name), default=math.nan)) for name in LARGEST}
+    found |= {name: float(max(_figures(cells, name), default=math.nan)) for name in LARGEST}
+    return found | {name: float(max(values)) for name in OCCASIONAL if (values := _figures(cells, name))}
 
 
 def _figures(cells: Iterable[Record], name: str) -> list[float]:

@@ -33,7 +33,10 @@ LONG = 10 * LONGEST
 """Most letters of their texts."""
 NEEDED = ("python", "torch")
 """Packages whose versions every record has."""
-POSITIVE = ("seconds_per_iteration", "peak_memory_mib", "student_parameters", "student_flops", "latency_ms")
+POSITIVE = (
+    *("seconds_per_iteration", "peak_memory_mib", "latency_ms"),
+    *("student_parameters", "student_flops", "student_bits"),
+)
 """Costs that are above 0 if they were measured."""
 SPECS: Mapping[Kind, type[RunSpec | TeacherSpec | EvaluationSpec]] = {
     "cell": RunSpec,

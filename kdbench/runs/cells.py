@@ -26,15 +26,16 @@ OUTDATED = "with other code of the method than today's (`rerun=True` replaces it
 
 
 def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
-    """Return the model that a spec is about: the teacher, or the pair's student."""
+    """Return the model that a spec is about: the teacher, the pair's student, or one made from the teacher."""
     from kdbench.openmmlab.students import Subject
 
     inherits = None
     if isinstance(spec, TeacherSpec):
         model, pretrained = spec.model, spec.pretrained
     else:
-        model, pretrained = spec.pair.student, spec.pair.pretrained
-        if plan.ancestor is not None:
+        model, pretrained = plan.student_of(spec), spec.pair.pretrained
+        made = plan.card.kind == "compression" and spec.method == plan.card.name
+        if plan.ancestor is not None and not made:
             ancestor = plan.ancestor
             inherits = subject_of(ancestor, plan, settings), teacher_weights(ancestor, plan, settings)
     return Subject(

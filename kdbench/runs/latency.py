@@ -1,4 +1,4 @@
-"""Measures how long a pair's student and teacher take for one image, and adds it to the plain student's record."""
+"""Measures how long a pair's student and teacher take for one image, and adds it to the student's record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from kdbench import devices
-from kdbench.errors import UserError
+from kdbench.errors import ArgumentError, UserError
 from kdbench.results.record import Latency, Record, Spread
 from kdbench.runs.cells import AnySpec, subject_of, title
 from kdbench.runs.launch import start
@@ -22,20 +22,23 @@ QUIET = 0.95
 
 
 def measure_latency(request: Request, settings: RunSettings) -> Record:
-    """Measure the student and the teacher of a pair in turns, and return the plain student's record with it.
+    """Measure a student and the teacher of its pair in turns, and return the student's record with it.
 
     Args:
-        request: The plain student: dataset, pair, seed and device.
+        request: The plain student, or one that a compression made: dataset, pair, seed and device.
         settings: Where records and trained weights are.
 
     Raises:
-        UserError: If the record or the weights of one are missing, the record is from another kind of machine, or
-            this one is busy.
+        UserError: If the student is another one, the record or the weights of one are missing, the record is from
+            another kind of machine, or this one is busy.
     """
     made = plan(request)
+    if made.cell != made.plain and made.card.kind == "distillation":
+        why = "its student is the network of the plain student: measure that one."
+        raise ArgumentError("method", why, made.cell.selector)
     start(request.device, made.dataset)
-    record = _record(made.plain, settings)
-    specs: dict[str, AnySpec] = {"student": made.plain, "teacher": teacher_of(made.plain)}
+    record = _record(made.cell, settings)
+    specs: dict[str, AnySpec] = {"student": made.cell, "teacher": teacher_of(made.plain)}
     found = _in_turns(specs, made, settings)
     spreads = {name: _spread(rounds) for name, rounds in found.items()}
     record = record.model_copy(update={"latency": Latency(**spreads)})

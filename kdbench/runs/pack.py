@@ -94,7 +94,7 @@ class _PackRun:
         self.outcome = PackOutcome()
         self.taught: dict[str | None, Teaching] = {}
         self.checked: set[str | None] = set()
-        """Teachers whose models, and the student's, were checked: they are the same for all their lanes."""
+        """Teachers whose models, and the pair's student, were checked: they are the same for all their lanes."""
         self.limit = 1
         """Lanes that train side by side; halved when the memory runs out."""
         self.disturbed: Disturbed | None = None
@@ -128,7 +128,8 @@ class _PackRun:
 
     def _add(self, lanes: dict[str, Lane], session: Session) -> None:
         plan = session.plan
-        session.introduce(models=plan.cell.teacher not in self.checked)
+        own = plan.card.kind == "compression"
+        session.introduce(models=own or plan.cell.teacher not in self.checked)
         self.checked |= {plan.cell.teacher} if session.total else set()
         known = session.known(plan.cell)
         if known is not None:

@@ -74,6 +74,13 @@ class Plan:
     plugin: str = ""
     command: str = ""
 
+    def student_of(self, cell: RunSpec) -> Model:
+        """Return the model of a cell's student: the pair's, but where the cell is a compression's."""
+        if self.card.compression is None or cell.method != self.card.name:
+            return cell.pair.student
+        with running(title_of(self.card), "compression()"), redirect_stdout(sys.stderr):
+            return self.card.compression(self.options, cell.pair)
+
     @property
     def code(self) -> str:
         """Hash of the method's own source as it is now."""

@@ -31,6 +31,10 @@ def check_method(plan: Plan, student: Subject) -> None:
         raise UserError(
             "`settings` inherit=true: a teacher of feature maps has no neck and heads to inherit."
         )
+    if features and plan.card.kind == "compression":
+        raise UserError(
+            f"{title_of(plan.card)} makes the student from its teacher: give one that is a whole model."
+        )
     if features and plan.staged is not None:
         raise UserError(
             f"{title_of(plan.card)} fine-tunes its teacher, which one of feature maps alone cannot be."

@@ -5,6 +5,8 @@ from __future__ import annotations
 from kdbench.api import MethodCard, hookimpl
 from kdbench_papers.at.card import CARD as AT
 from kdbench_papers.bckd.card import CARD as BCKD
+from kdbench_papers.binary_weights.card import CARD as BINARY_WEIGHTS
+from kdbench_papers.channel_pruning.card import CARD as CHANNEL_PRUNING
 from kdbench_papers.chen.card import CARD as CHEN
 from kdbench_papers.cirkd.card import CARD as CIRKD
 from kdbench_papers.crosskd.card import CARD as CROSSKD
@@ -29,8 +31,10 @@ from kdbench_papers.structured.card import CARD as STRUCTURED
 BY_YEAR = [HINTON, FITNETS, AT, CHEN, MIMIC, QUANTIZATION_MIMIC, FINE_GRAINED, STRUCTURED, IFVD]
 BY_YEAR += [DEFEAT, FBKD, GID, REVIEWKD, CIRKD, DIST, DKD, FGD, LD, MGD, BCKD, CROSSKD]
 
+COMPRESSIONS = [BINARY_WEIGHTS, CHANNEL_PRUNING]
+
 
 @hookimpl
 def kdbench_methods() -> list[MethodCard]:
-    """Return the plain student first, then the papers by year."""
-    return [NONE, *BY_YEAR]
+    """Return the plain student first, then the papers by year, then the rivals of distillation."""
+    return [NONE, *BY_YEAR, *COMPRESSIONS]

@@ -54,6 +54,7 @@ ROWS = {
         "variants": ["a", "b"],
         "title": "With [markup]",
         "distribution": "their-kd",
+        "kind": "distillation",
     },
     "datasets": {
         "name": "blobs",
@@ -122,7 +123,7 @@ def test_json(kdbench, add_plugin, kind):
 @pytest.mark.parametrize(
     ("kind", "line"),
     [
-        ("methods", "good-one\t2020\tdetection\t-\t-\ta, b\tWith [markup]\ttheir-kd"),
+        ("methods", "good-one\t2020\tdetection\t-\t-\ta, b\tWith [markup]\ttheir-kd\tdistillation"),
         ("datasets", "blobs\tdetection\tvoc\tAP50\t2\t-\t-\tBlobs\ttheir-kd"),
         ("pairs", "blob-pair\tblobs\tdense\t7\tyes\tBig -> small\ttheir-kd"),
         ("models", "their-net\tdetection\tdense\tblob-pair\ttheir_kd::net.py\tTheirs\ttheir-kd"),

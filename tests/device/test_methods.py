@@ -19,7 +19,9 @@ DISTRIBUTIONS = ("kdbench", "kdbench-cwd", "kdbench-pkd")
 METHODS = [
     offer.value
     for offer in registry().methods.values()
-    if offer.plugin.distribution in DISTRIBUTIONS and offer.value.name != "none"
+    if offer.plugin.distribution in DISTRIBUTIONS
+    and offer.value.name != "none"
+    and offer.value.kind == "distillation"
 ]
 BRIEFLY = sorted(LIGHTLY - {"cirkd"})
 
@@ -52,15 +54,16 @@ def test_a_run(findings, run):
 
 
 @pytest.mark.slow
-def test_the_command_trains_a_staged_teacher_on_it(small_digits, tmp_path):
-    """`kdbench run` trains the teacher, its stage, the plain student and the method."""
+@pytest.mark.parametrize("method", ["quantization-mimic", "channel-pruning[images=2]", "binary-weights"])
+def test_the_command_makes_teacher_and_student_on_it(small_digits, tmp_path, method):
+    """`kdbench run` trains the teacher, its stage, the plain student and the method or compression."""
     log = tmp_path / "log"
     command = [
         "-m",
         "kdbench.conformance.pretend",
         "run",
         "--method",
-        "quantization-mimic",
+        method,
         "--dataset",
         "digits",
     ]
@@ -69,5 +72,5 @@ def test_the_command_trains_a_staged_teacher_on_it(small_digits, tmp_path):
     printed = finish(start(command, log), log)
     assert "on pretend" in printed
     assert "device pretend: never tried by us" in printed
-    (record,) = (tmp_path / "results" / "records").rglob("quantization-mimic*.json")
+    (record,) = (tmp_path / "results" / "records").rglob(f"{method.partition('[')[0]}*.json")
     assert '"device": "pretended accelerator"' in record.read_text()

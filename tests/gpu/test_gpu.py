@@ -23,7 +23,9 @@ pytestmark = pytest.mark.gpu
 METHODS = [
     offer.value
     for offer in registry().methods.values()
-    if offer.plugin.distribution in ("kdbench", "kdbench-cwd", "kdbench-pkd") and offer.value.name != "none"
+    if offer.plugin.distribution in ("kdbench", "kdbench-cwd", "kdbench-pkd")
+    and offer.value.name != "none"
+    and offer.value.kind == "distillation"
 ]
 RUNS = [
     pytest.param(card.name, family, id=f"{card.name}-{family}")

@@ -30,7 +30,10 @@ EXAMPLES = [
     if offer.plugin.distribution in ("kdbench-cwd", "kdbench-pkd")
 ]
 """The methods of the packages in plugins/, where they are installed."""
-CARDS = [*(card for card in kdbench_papers.kdbench_methods() if card.name != "none"), *EXAMPLES]
+OURS = [
+    card for card in kdbench_papers.kdbench_methods() if card.kind == "distillation" and card.name != "none"
+]
+CARDS = [*OURS, *EXAMPLES]
 DATASETS = {"detection": "digits", "segmentation": "digits-seg"}
 KINDS = {
     "two-stage": ["faster"],

@@ -75,7 +75,9 @@ def test_published_numbers(name):
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("card", OURS, ids=lambda card: card.name)
+@pytest.mark.parametrize(
+    "card", [card for card in OURS if card.kind == "distillation"], ids=lambda card: card.name
+)
 def test_families_are_those_that_have_the_captures_of_a_variant(card):
     kind = load_method(card)
     chosen = [{"variant": variant} for variant in card.variants] or [{}]

@@ -37,8 +37,8 @@ def trained(lab, monkeypatch):
     monkeypatch.setattr(latency, "start", lambda *_: None)
     lab.undisturbed, lab.loaded = 1.0, loaded
     lab.settings = RunSettings(work_dir=lab.root / "runs", results=lab.store.root)
-    lab.measure = lambda **more: measure_latency(
-        Request("none", "digits", data_root=lab.data, **more), lab.settings
+    lab.measure = lambda method="none", **more: measure_latency(
+        Request(method, "digits", data_root=lab.data, **more), lab.settings
     )
     return lab
 
@@ -57,6 +57,18 @@ def test_it_stands_in_the_plain_students_record_and_changes_nothing_else(trained
         f"Latency on {record.machine}: student 8 ms (7.5 to 9), teacher 20 ms (19 to 30), in turns, nothing "
         "beside them."
     ]
+
+
+def test_a_student_that_a_compression_made_has_its_own(trained):
+    trained.run("binary-weights")
+    record = trained.measure("binary-weights")
+    assert record.latency is not None
+    assert trained.records()["binary-weights", "done"] == record
+    assert trained.records()["none", "done"].latency is None
+
+
+def test_a_distilled_student_is_the_plain_ones_network(trained):
+    assert "its student is the network of the plain student" in refused(trained, method="hinton")
 
 
 def refused(lab, **more):

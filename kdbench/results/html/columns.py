@@ -53,6 +53,7 @@ HELP = {
     "gradient_share_quarter": "The same after a quarter of the training, x100",
     "gradient_share_half": "The same half-way, x100",
     "student_flops": "Multiply-adds of the student for one image",
+    "student_bits": "Bits in which the parameters of a compressed student are stored",
 }
 GROUPED = 1000
 """Numbers from which on their digits stand in groups, without a fraction."""
