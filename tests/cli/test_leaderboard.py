@@ -189,11 +189,11 @@ def test_output_writes_a_file_each(root):
         (["--format", "parquet"], "--output DIR"),
         (["--format", "html"], "--output DIR"),
         (["--output", "x"], "needs a --format"),
-        (["--write", "--format", "csv"], "committed leaderboards"),
-        (["--check", "--across"], "committed leaderboards"),
+        (["--write", "--format", "csv"], "takes datasets and --results only"),
+        (["--check", "--across"], "takes datasets and --results only"),
         (["--write", "x.yaml"], "benchmark files"),
-        (["--across", "--sort", "mean"], "own order"),
-        (["--format", "html", "--output", "x", "--sort", "mean"], "in the page"),
+        (["--across", "--sort", "mean"], "sorted by average rank"),
+        (["--format", "html", "--output", "x", "--sort", "mean"], "the page of --format html"),
     ],
 )
 def test_contradictions(root, arguments, told):
