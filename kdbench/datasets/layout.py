@@ -150,8 +150,8 @@ def _file(folder: Path, name: str, suffix: str) -> Path:
     return next((found for found in (path, *forms) if _is_file(found)), path)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a file is there; one of a name that no disk takes is not."""
+def _is_file(path: Path | os.DirEntry[str]) -> bool:
+    """Whether a file is there; one of a name that no disk takes is not, nor a link to itself."""
     try:
         return path.is_file()
     except OSError:
@@ -262,10 +262,3 @@ def _listed(folder: Path) -> frozenset[str]:
         return frozenset()
     with os.scandir(folder) as entries:
         return frozenset(entry.name for entry in entries if _is_file(entry))
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:  # a link to itself
-        return False
