@@ -105,6 +105,7 @@ def test_layers_that_share_channels_are_found_in_every_family(bench, kind):
         assert taken["decode_head.bottleneck.conv"].first > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("selector", "kind"), RUNS)
 def test_it_trains_and_is_exported_for_plain_libraries(bench, tmp_path, selector, kind):
     outcome = train(bench, kind, selector, tmp_path)
@@ -151,6 +152,7 @@ class Stopping(Silent):
             raise EOFError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("selector", [PRUNING, "binary-weights"])
 def test_resumed_it_ends_as_uninterrupted(bench, tmp_path, selector):
     whole = train(bench, "pspnet", selector, tmp_path / "whole")
