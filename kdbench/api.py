@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, Split
+from kdbench.cards import ExecutorCard, MethodCard, ModelCard, Options
+from kdbench.dataset_cards import Dataset, MetricCard, Split
 from kdbench.datasets.link import link_or_tell
 from kdbench.errors import UserError
 from kdbench.executors.base import Ended, Executor, Resources

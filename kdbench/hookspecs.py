@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard
+    from kdbench.cards import ExecutorCard, MethodCard, ModelCard
+    from kdbench.dataset_cards import Dataset, MetricCard
     from kdbench.specs import Pair
 
 hookspec = pluggy.HookspecMarker("kdbench")

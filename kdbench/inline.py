@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from kdbench.cards import TASK_FORMATS, Dataset, Split
+from kdbench.dataset_cards import TASK_FORMATS, Dataset, Split
 from kdbench.datasets import coco
 from kdbench.datasets.hashed import HashIndex
 from kdbench.errors import UserError
@@ -53,7 +53,7 @@ Parts = Annotated[tuple[SplitPaths, ...], Field(min_length=1), BeforeValidator(_
 
 
 class InlineDataset(Spec):
-    """A dataset in a benchmark file; :class:`kdbench.cards.Dataset` documents the other fields."""
+    """A dataset in a benchmark file; :class:`kdbench.dataset_cards.Dataset` documents the other fields."""
 
     name: Name
     format: str

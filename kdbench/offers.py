@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard
+from kdbench.cards import ExecutorCard, MethodCard, ModelCard
+from kdbench.dataset_cards import Dataset, MetricCard
 from kdbench.specs import Pair
 
 ENVIRONMENT = "KDBENCH_PLUGINS"

@@ -20,17 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import pluggy
 
 from kdbench import hookspecs
-from kdbench.cards import (
-    METRICS,
-    Dataset,
-    ExecutorCard,
-    MethodCard,
-    MetricCard,
-    ModelCard,
-    Options,
-    load_object,
-)
+from kdbench.cards import ExecutorCard, MethodCard, ModelCard, Options, load_object
 from kdbench.combined import PLUS, CombinedCard, CombinedOptions, combined
+from kdbench.dataset_cards import METRICS, Dataset, MetricCard
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.guests import Interruption, hosted
 from kdbench.offers import ENVIRONMENT, KINDS, Offer, Plugin, T, by_name, kind_of, normal, on_own_dataset

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from kdbench.cards import Dataset, ExecutorCard, MethodCard, MetricCard, ModelCard, Options, Split
+from kdbench.cards import ExecutorCard, MethodCard, ModelCard, Options
+from kdbench.dataset_cards import Dataset, MetricCard, Split
 from kdbench.offers import ENVIRONMENT
 from kdbench.plugins import registry
 

@@ -24,9 +24,10 @@ NOT_FOR_HELP = HEAVY | MM | {"pydantic", "pluggy", "rich", "yaml"}
 
 FLOORS = (
     {"guests", "text"},
-    {"errors", "files", "threads", "mask_values"},
+    {"errors", "files", "threads", "mask_values", "strict_yaml"},
     {"specs", "devices", "surroundings"},
     {"cards", "metrics", "source"},
+    {"dataset_cards"},
     {"hookspecs", "distill"},
     {"offers"},
     {"combined"},

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from kdbench.cards import Dataset, MethodCard
+from kdbench.cards import MethodCard
 from kdbench.cli import options
 from kdbench.cli.listing import cell
 from kdbench.cli.screen import echo
+from kdbench.dataset_cards import Dataset
 from kdbench.errors import UserError
 from kdbench.offers import Offer
 from kdbench.plugins import Registry, registry, suggestion

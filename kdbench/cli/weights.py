@@ -18,7 +18,7 @@ def command() -> None:
 
 @command.command("list")
 def list_() -> None:
-    """List the weights, the name that configs have for each, and whether they are on this machine."""
+    """List the weights and whether they are on this machine."""
     from kdbench.openmmlab.weights.shipped import KNOWN, states
 
     emit(

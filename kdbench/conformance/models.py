@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.cards import MethodCard, Options
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, stages
 from kdbench.plugins import make_method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kdbench.cards import METRICS, Dataset, MetricCard
+from kdbench.dataset_cards import METRICS, Dataset, MetricCard
 from kdbench.datasets import (
     ade20k,
     caltech_frames,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from kdbench.cards import Dataset, MetricCard, Split
+from kdbench.dataset_cards import Dataset, MetricCard, Split
 from kdbench.datasets.packages import Package, link_or_fetch
 
 # fmt: off

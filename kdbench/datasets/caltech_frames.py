@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets.layout import missing
 from kdbench.datasets.link import link_or_tell
 from kdbench.errors import UserError

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.hashed import SETTLED, cache_folder
 from kdbench.datasets.layout import annotation_suffix, beside, items, relative
 from kdbench.errors import UserError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 
 IGNORED = "ignored"
 """Key, beside the classes, of the pixels that are not judged."""

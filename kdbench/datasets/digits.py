@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 
 DIGITS = tuple(str(digit) for digit in range(10))
 FOLDER = "digits"

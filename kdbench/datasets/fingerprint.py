@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
-from kdbench.cards import TASK_FORMATS, Dataset
+from kdbench.dataset_cards import TASK_FORMATS, Dataset
 from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.layout import beside, items
 from kdbench.errors import UserError

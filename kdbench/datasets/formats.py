@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import caltech, coco, ilsvrc, kitti, widerface
 from kdbench.datasets.boxes import Annotation, read_annotation
 

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 
 SUFFIX = "-tuning"
 """Added to a dataset's name, so that nothing measured here is ever taken for a result on the dataset."""

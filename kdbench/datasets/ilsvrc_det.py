@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets.layout import missing
 from kdbench.datasets.link import link_or_tell, point
 from kdbench.errors import UserError

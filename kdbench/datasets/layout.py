@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets.formats import format_of
 from kdbench.datasets.holdout import held_out
 from kdbench.errors import UserError

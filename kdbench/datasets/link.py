@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.layout import missing
 from kdbench.datasets.locate import has_files, summary
 from kdbench.errors import UserError

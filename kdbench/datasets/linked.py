@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets.link import link_or_tell
 from kdbench.datasets.packages import Package, link_or_fetch
 

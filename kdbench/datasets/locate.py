@@ -7,7 +7,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.layout import FileProblem, missing
 from kdbench.errors import PluginError, UserError, reason, reminder, running
 from kdbench.plugins import load_target, title_of, typed_name

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.pictures import Size, decode, opened, orientation
 
 NUMBERED = ("1", "L", "P", "I", "I;16", "I;16L", "I;16B")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from kdbench.cards import Split
+from kdbench.dataset_cards import Split
 from kdbench.datasets import voc
 from kdbench.datasets.layout import missing, read_names
 from kdbench.datasets.link import point

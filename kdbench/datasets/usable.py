@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import classes
 from kdbench.datasets.hashed import HashIndex
 from kdbench.datasets.locate import summary

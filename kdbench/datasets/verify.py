@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.boxes import Finding, judge
 from kdbench.datasets.classes import IGNORED, NAMED, absent, unusable
 from kdbench.datasets.formats import format_of, read_boxes

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 from kdbench.openmmlab.captures import queries

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdbench import devices
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.layout import missing
 from kdbench.datasets.locate import ENVIRONMENT as DATA_ROOT
 from kdbench.datasets.locate import data_root, folder_of, has_files

@@ -13,7 +13,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 
 from kdbench import devices
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.openmmlab.data.loaders import evaluation_pipeline, images_of
 from kdbench.specs import Schedule
 

@@ -15,7 +15,8 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import Runner
 
 from kdbench import devices
-from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.cards import MethodCard, Options
+from kdbench.dataset_cards import Dataset
 from kdbench.distill import Compression, Method
 from kdbench.distill.randomness import seeded
 from kdbench.distill.settings import unchanged

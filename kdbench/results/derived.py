@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from kdbench.cards import MetricCard, load_object
+from kdbench.cards import load_object
+from kdbench.dataset_cards import MetricCard
 from kdbench.errors import reason, running
 from kdbench.offers import Offer
 from kdbench.plugins import registry, title_of

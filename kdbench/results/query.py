@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdbench.benchmarks import load
-from kdbench.cards import METRICS
+from kdbench.dataset_cards import METRICS
 from kdbench.errors import UserError
 from kdbench.plugins import registry, suggestion
 from kdbench.results.benchmark_rankings import benchmark_rankings, own_records

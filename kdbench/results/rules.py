@@ -82,8 +82,6 @@ def _spec(record: Record) -> Iterator[str]:
     except ValidationError as error:
         yield f"spec: {explain(error)}"
         return
-    if record.seed < 0:
-        yield f"spec: seed {record.seed} is negative"
     if re.fullmatch("[0-9a-f]{64}", spec.data) is None:
         yield "spec: data is not a fingerprint of a dataset (64 hex digits)"
     if record.is_control and not 1 < training_time(record.method, record.options) <= 100:

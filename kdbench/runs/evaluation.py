@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.plugins import registry
 from kdbench.results.record import Record
 from kdbench.runs.cells import loading_processes, score

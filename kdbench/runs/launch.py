@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kdbench import devices
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.errors import ArgumentError
 
 

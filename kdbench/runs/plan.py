@@ -12,8 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.cards import MethodCard, Options
 from kdbench.combined import CombinedCard
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.checked import Checked, keep, known, stamp_of
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.locate import folder_of, prepare, require

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from kdbench import devices
-from kdbench.cards import MetricCard
+from kdbench.dataset_cards import MetricCard
 from kdbench.plugins import registry
 from kdbench.results.environment import PACKAGES
 from kdbench.results.record import Cost, Kind, Made, MeasuredTeacher, Metrics, Record, Tuned, best_point

@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass
 
 from kdbench.benchmarks import load
-from kdbench.cards import Dataset
 from kdbench.changes import change
+from kdbench.dataset_cards import Dataset
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.runs.settings import RunSettings

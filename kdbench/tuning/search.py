@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdbench.cards import Dataset, Options
+from kdbench.cards import Options
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.holdout import described, for_tuning
 from kdbench.errors import ArgumentError, GateError, RunError, UserError

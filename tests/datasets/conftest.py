@@ -9,7 +9,7 @@ import pytest
 from datasets_support import SIZE, annotation, card, published, write_images
 from PIL import Image
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 
 
 @pytest.fixture

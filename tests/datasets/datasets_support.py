@@ -8,7 +8,7 @@ import lacking
 import numpy as np
 from PIL import Image
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 
 SIZE = (20, 16)
 """Width and height of the images."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets import checked
 from kdbench.datasets.checked import Checked, keep, known, stamp_of
 

@@ -12,7 +12,7 @@ import pytest
 from datasets_support import SIZE, annotation
 from PIL import Image
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.classes import chance
 from kdbench.datasets.usable import check_files
 from kdbench.datasets.verify import verify

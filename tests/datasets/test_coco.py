@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kdbench.cards import Split
+from kdbench.dataset_cards import Split
 from kdbench.datasets import coco, hashed, linked
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.layout import items, missing

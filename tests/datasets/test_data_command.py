@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from kdbench.cards import Dataset
 from kdbench.cli import main
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import digits_files
 
 Run = Callable[..., tuple[int, str, str]]

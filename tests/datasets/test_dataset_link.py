@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import camvid, kdbench_datasets, small
 from kdbench.datasets.link import link
 from kdbench.datasets.locate import data_root, folder_of, prepare, require

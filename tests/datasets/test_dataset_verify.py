@@ -5,7 +5,7 @@ import pytest
 from datasets_support import SIZE, annotation, published
 from PIL import Image
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import camvid, small
 from kdbench.datasets.verify import Verification, verify
 

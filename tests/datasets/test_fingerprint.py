@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import camvid, hashed
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.errors import UserError

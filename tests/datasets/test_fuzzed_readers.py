@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kdbench.cards import Dataset, Split
 from kdbench.cli import main
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets.usable import check_files
 from kdbench.datasets.verify import verify
 from kdbench.errors import UserError

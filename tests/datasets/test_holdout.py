@@ -10,7 +10,7 @@ from datasets_support import card, write_images
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import camvid, digits, small
 from kdbench.datasets.digits_files import COUNTS
 from kdbench.datasets.fingerprint import fingerprint

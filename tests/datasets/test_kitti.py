@@ -8,7 +8,7 @@ import pytest
 from datasets_support import card
 from PIL import Image
 
-from kdbench.cards import Split
+from kdbench.dataset_cards import Split
 from kdbench.datasets.kitti import annotation_of
 from kdbench.datasets.verify import verify
 

@@ -11,7 +11,7 @@ import yaml
 from datasets_support import SIZE, card, published
 from PIL import Image
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import ade20k
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.masks import read_indices

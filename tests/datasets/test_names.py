@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from datasets_support import annotation
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.layout import items, missing
 from kdbench.datasets.verify import verify

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from datasets_support import annotation, card
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.boxes import judge
 from kdbench.datasets.formats import read_boxes
 

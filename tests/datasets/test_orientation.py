@@ -9,7 +9,7 @@ import pytest
 from datasets_support import SIZE, annotation
 from PIL import ExifTags, Image, ImageOps
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.pictures import image_size
 from kdbench.datasets.verify import verify
 

@@ -6,7 +6,7 @@ import pytest
 from datasets_support import card
 from PIL import Image
 
-from kdbench.cards import Split
+from kdbench.dataset_cards import Split
 from kdbench.datasets.fingerprint import fingerprint
 from kdbench.datasets.layout import missing
 from kdbench.datasets.verify import verify

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torchvision.models import googlenet, vgg16_bn
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import camvid, digits
 from kdbench.distill.captures import FAMILIES
 from kdbench.openmmlab.setup import prepare_libraries

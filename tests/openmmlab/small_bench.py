@@ -11,8 +11,9 @@ from one_stage import ONE_STAGE
 from paper_networks import NETWORK_FAMILIES, NETWORKS
 from query_models import QUERY
 
-from kdbench.cards import Dataset, MethodCard, Options
+from kdbench.cards import MethodCard, Options
 from kdbench.conformance.models import segmenter
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import digits
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet, pyramid, resnet, stages, strides
 from kdbench.plugins import make_method, registry

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kdbench import devices
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.errors import UserError
 from kdbench.offers import Offer, Plugin
 from kdbench.openmmlab import environment, ops, setup

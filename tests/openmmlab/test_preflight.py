@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from kdbench.cards import METRICS, MetricCard, Options
+from kdbench.cards import Options
+from kdbench.dataset_cards import METRICS, MetricCard
 from kdbench.distill import Method
 from kdbench.errors import GateError, UserError
 

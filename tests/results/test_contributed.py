@@ -260,7 +260,7 @@ def changed(values, keys, value):
         (("metric",), "AP75", "digits is ranked by AP50, not by AP75"),
         (("status",), "failed", "needs a reason"),
         (("identity",), "0" * 64, "identity is not the hash of the spec"),
-        (("spec", "seed"), -1, "seed -1 is negative"),
+        (("spec", "seed"), -1, "spec: seed: Input should be greater than or equal to 0"),
         (("spec", "seed"), 1.5, "seed"),
         (("spec", "data"), "mine", "not a fingerprint"),
         (("spec", "surprise"), 1, "surprise"),

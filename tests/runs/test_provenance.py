@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdbench.cards import METRICS
+from kdbench.dataset_cards import METRICS
 from kdbench.openmmlab.checks.rehearsal import amount
 from kdbench.openmmlab.complexity import reason
 from kdbench.runs.plan import plan

@@ -13,7 +13,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.logging import MessageHub
 from torch import Tensor
 
-from kdbench.cards import Dataset, MetricCard
+from kdbench.dataset_cards import Dataset, MetricCard
 from kdbench.distill import Method, Shapes
 from kdbench.distill.captures import FAMILIES, shapes_of, spreads_of
 from kdbench.distill.randomness import seeded

@@ -8,7 +8,7 @@ from typing import Any
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.boxes import Annotation
 from kdbench.datasets.formats import format_of, read_boxes
 from kdbench.datasets.layout import SplitImage

@@ -13,7 +13,7 @@ from mmengine.dist import get_world_size
 from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.datasets.layout import items
 from kdbench.errors import ArgumentError

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.layout import SplitImage
 from kdbench.datasets.masks import read_indices
 from kdbench.openmmlab.data.packed import FromCache, Packed

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.checked import Checked, code_of, file_of, known
 from kdbench.files import write_atomically
 from kdbench.openmmlab.data.sampling import paths_of, shown_size

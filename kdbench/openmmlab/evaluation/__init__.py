@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.evaluator import Evaluator
 from mmengine.registry import EVALUATOR
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.plugins import registry
 from kdbench.results.derived import with_ranking
 

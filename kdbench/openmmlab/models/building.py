@@ -9,7 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from torch import nn
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.openmmlab.batched import batch_parts
 from kdbench.openmmlab.models.configs import model_config

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets.formats import format_of
 from kdbench.errors import UserError
 from kdbench.openmmlab.setup import LIBRARIES, one_line

@@ -11,7 +11,7 @@ from mmengine.dist import is_distributed
 from mmengine.runner import Runner
 
 from kdbench import devices
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.errors import ArgumentError
 from kdbench.openmmlab.data.loaders import evaluation_loader, training_loader
 from kdbench.openmmlab.evaluation import evaluator_of

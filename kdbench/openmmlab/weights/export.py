@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from torch import nn
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.files import write_atomically
 from kdbench.openmmlab.data.loaders import LOAD_TRUTH, evaluation_pipeline
 from kdbench.openmmlab.models.configs import drop_pretrained

@@ -8,7 +8,7 @@ from mmengine.config import ConfigDict
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from kdbench.cards import Dataset
+from kdbench.dataset_cards import Dataset
 from kdbench.openmmlab.complexity import without_values
 from kdbench.openmmlab.models.configs import initial_weights
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.datasets import coco
 from kdbench.metrics.coco import coco_ap
 from kdbench.specs import Schedule

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdbench.cards import Dataset, Split
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.metrics.kitti import kitti_ap, read_objects
 from kdbench.specs import Schedule
 

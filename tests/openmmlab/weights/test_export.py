@@ -11,8 +11,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from kdbench.cards import Dataset
 from kdbench.cli.export import PARTS, library_of
+from kdbench.dataset_cards import Dataset
 from kdbench.datasets import digits
 from kdbench.openmmlab.setup import prepare_libraries
 from kdbench.pairs.small import faster_rcnn, gfl, pspnet
