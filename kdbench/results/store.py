@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,7 +141,9 @@ class Store:
         Raises:
             UserError: If a folder cannot be read.
         """
-        loaded = [self._load(file) for file in self._files(dataset)]
+        files = self._files(dataset)
+        with _without_collections():
+            loaded = [self._load(file) for file in files]
         records = [one for one in loaded if isinstance(one, Record) and dataset in (None, one.dataset)]
         return records, [one for one in loaded if isinstance(one, Broken)]
 
@@ -160,6 +164,20 @@ class Store:
         if isinstance(record, Record) and (place := self.path_of(record)) != path:
             return Broken(path, f"a copy or renamed: its content belongs in {place}")
         return record
+
+
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Pause garbage collection, which takes a third of the time while many objects are made and none dies."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # all objects are old now, so that collections of young ones skip them
+        if was:
+            gc.enable()
 
 
 def _inside(folder: Path) -> list[Path]:
