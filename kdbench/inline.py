@@ -122,9 +122,9 @@ class InlineDataset(Spec):
             return tuple(dict.fromkeys(name for name in self.mask_values.values() if name is not None))
         if self.format != "coco":
             raise ValueError(f"'{self.name}' names no classes: give them as a list")
-        path = folder.resolve() / self.train[0].annotations
+        path = folder / self.train[0].annotations
         try:
-            return _categories(path)
+            return _categories(path.resolve())
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
         except ValueError as error:

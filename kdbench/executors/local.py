@@ -74,9 +74,10 @@ class Local(Executor):
             self._processes[handle].stop(now=now)
 
     def close(self) -> None:
-        """Ask the processes that still run to end."""
-        for handle in [*self._waiting, *self._processes]:
-            self.cancel(handle, now=False)
+        """Ask the processes that still run to end, and start no other."""
+        self._waiting.clear()
+        for process in list(self._processes.values()):
+            process.stop(now=False)
 
     def _start(self) -> None:
         """Start what waits, as far as there is room."""

@@ -53,7 +53,7 @@ def test_a_broken_one_says_what_why_and_where(quick, install, capsys):
         "made-up-options breaks 'options': its defaults are not valid: weight: Input should be greater"
         in text
     )
-    assert "why it matters: a mistyped or impossible option would train for hours" in text
+    assert "why it matters: with a mistyped or impossible option a run would train for hours" in text
     assert "where to look: kdbench.api:Options" in text
     assert text.endswith(f"kdbench conformance: 3/4 (kdbench {__version__})")
 

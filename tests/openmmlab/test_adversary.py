@@ -344,11 +344,11 @@ def reduced(params, op):
     averaged(params, op=op)
     tell("gradient", own, hashlib.sha256(params[0].numpy().tobytes()).hexdigest())
 hook.before_run, hook.after_train, adversary.all_reduce_params = first, last, reduced
-bare = students._bare
+bare = students._trained_student
 def told(trained):
     tell("student", weights_hash(bare(trained)))
     return bare(trained)
-students._bare = told
+students._trained_student = told
 from kdbench.cli import main
 sys.exit(main(sys.argv[2:]))
 """

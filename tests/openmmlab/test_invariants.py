@@ -145,13 +145,13 @@ import torch
 torch.set_num_threads(1)
 from kdbench.openmmlab import students
 from kdbench.openmmlab.weights.checkpoints import weights_hash
-bare = students._bare
+bare = students._trained_student
 def told(trained):
     student = bare(trained)
     with (out / ("rank" + os.environ["RANK"])).open("a") as file:
         file.write(weights_hash(student) + chr(10))
     return student
-students._bare = told
+students._trained_student = told
 from kdbench.cli import main
 sys.exit(main(sys.argv[2:]))
 """

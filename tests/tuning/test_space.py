@@ -16,7 +16,9 @@ from kdbench.tuning.sampler import propose
 from kdbench.tuning.space import Choice, Range, space_of, tried
 from kdbench.tuning.study import Trial
 
-CARDS = [card for card in kdbench_papers.kdbench_methods() if card.name != "none"]
+CARDS = [
+    card for card in kdbench_papers.kdbench_methods() if card.name != "none" and card.options.model_fields
+]
 
 
 class Many(Options):
