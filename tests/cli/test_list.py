@@ -10,7 +10,8 @@ from kdbench.offers import ENVIRONMENT
 from kdbench.results.store import Store
 
 THEIRS = """
-from kdbench.cards import Dataset, ExecutorCard, ModelCard, Split
+from kdbench.cards import ExecutorCard, ModelCard
+from kdbench.dataset_cards import Dataset, Split
 from kdbench.specs import Model, Pair, Schedule
 
 class Queue(Options):

@@ -39,7 +39,8 @@ def kdbench_methods():
 def shown(add_plugin, tmp_path):
     add_plugin("their-kd", METHOD, version="1.5")
     (tmp_path / "site_their-kd" / "reported.csv").write_text(
-        "student,dataset,AP\nR50,COCO,40.1\nR18,COCO,33.9\n"
+        "table,dataset,teacher,student,variant,metric,value,source\n"
+        "1,COCO,R101,R50,a,AP,40.1,P\n1,COCO,R101,R18,a,AP,33.9,P\n"
     )
 
 
@@ -49,7 +50,10 @@ def test_a_method_as_json(kdbench, shown):
     assert card["plugin"] == "their-kd 1.5 (their_kd)"
     assert (card["families"], card["attends"], card["cost"]) == ([], "", {})
     assert card["variants"] == {"a": "first meaning", "b": "second meaning"}
-    assert card["published"][1] == {"student": "R18", "dataset": "COCO", "AP": "33.9"}
+    assert card["published"][1] == {
+        **{"table": "1", "dataset": "COCO", "teacher": "R101", "student": "R18"},
+        **{"variant": "a", "metric": "AP", "value": "33.9", "source": "P"},
+    }
     assert [choice["name"] for choice in card["options"]] == ["variant", "weight", "stages", "limit"]
     assert card["options"][1] == {
         "name": "weight",
@@ -70,7 +74,7 @@ def test_a_method_for_people(kdbench, shown):
         "  weight   float",
         "> 0, <= 10",
         "  a: first meaning",
-        "  R18      COCO     33.9",
+        "33.9",
         "  @article{x,",
     ]:
         assert part in done.out

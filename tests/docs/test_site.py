@@ -122,7 +122,7 @@ def test_a_broken_link_fails_the_build(sources, site, tmp_path):
 
 def test_the_reference_has_what_the_docstrings_have(pages, site):
     api = (site / "reference" / "api.html").read_text(encoding="utf-8")
-    assert "Weighted scalar terms that are added to the student" in api
+    assert "weighted scalar terms to add to the student" in api
     assert ":meth:" not in api
     assert ":class:" not in api
     assert "=====" not in api

@@ -336,9 +336,9 @@ def tell(*words):
         file.write(" ".join(words) + chr(10))
 def first(self, runner):
     before(self, runner)
-    tell("before", weights_hash(adversary.bare(runner).method.adversary()))
+    tell("before", weights_hash(adversary.distiller_of(runner).method.adversary()))
 def last(self, runner):
-    tell("after", weights_hash(adversary.bare(runner).method.adversary()))
+    tell("after", weights_hash(adversary.distiller_of(runner).method.adversary()))
 def reduced(params, op):
     own = hashlib.sha256(params[0].numpy().tobytes()).hexdigest()
     averaged(params, op=op)

@@ -5,7 +5,7 @@ import io
 
 from kdbench.results.formats import to_csv
 from kdbench.results.leaderboard import frame_of, rankings
-from kdbench.results.pages import models
+from kdbench.results.pages import model_notes
 from kdbench.results.record import Cost
 from kdbench.results.row import COLUMNS
 
@@ -27,7 +27,7 @@ def rows(*, compressed):
 def test_the_page_has_its_size_and_latency_beside_the_pairs():
     (ranking,) = rows(compressed=True)
     where = "cpu on x86_64, 2 cores"
-    assert models(ranking) == [
+    assert model_notes(ranking) == [
         "Student: 2,000 parameters, 500,000 multiply-adds.",
         "binary-weights: 8,000 parameters in 9,100 bits, 4,000,000 multiply-adds.",
         f"Latency of binary-weights on {where}: student 9 ms (8 to 10), teacher 9 ms (8 to 10), in turns, nothing "
