@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from kdbench.specs import TASKS, Family, Model, Pair, Task, TeacherStage, families_of, task_of
 
 T = TypeVar("T")
-REPORTED = frozenset(("table", "dataset", "teacher", "student", "variant", "metric", "value", "source"))
+PAPER_COLUMNS = frozenset(("table", "dataset", "teacher", "student", "variant", "metric", "value", "source"))
 """Columns of the published numbers."""
 REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -235,7 +235,7 @@ def _check_reported(card: MethodCard) -> None:
         rows = card.published()
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(f"the reported numbers of '{card.name}' are no CSV in UTF-8: {error}") from error
-    if lacking := sorted(REPORTED - rows[0].keys()) if rows else []:
+    if lacking := sorted(PAPER_COLUMNS - rows[0].keys()) if rows else []:
         raise ValueError(f"the reported numbers of '{card.name}' have no column {', '.join(lacking)}")
 
 

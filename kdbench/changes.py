@@ -12,7 +12,8 @@ from kdbench.plugins import suggestion
 from kdbench.specs import Schedule
 
 MODELS = ("student", "teacher")
-SECTIONS = ("schedule", "teacher_schedule", *MODELS)
+RECIPES = ("schedule", "teacher_schedule")
+SECTIONS = (*RECIPES, *MODELS)
 OWN = ("width", "roi_stage")
 """Keys of a model that are not part of its config."""
 INHERIT = "inherit"

@@ -242,6 +242,11 @@ class Schedule(Spec):
         return self if factor == 1 else self.model_copy(update=stretched)
 
 
+def only_warms_up(recipe: Schedule) -> bool:
+    """Whether the learning rate never falls, since the warm-up is as long as the training."""
+    return recipe.warmup >= recipe.iterations
+
+
 class Pair(Spec):
     """A teacher, a student, and their training recipes on a dataset."""
 

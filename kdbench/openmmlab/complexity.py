@@ -10,14 +10,13 @@ from typing import Any
 import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kdbench.dataset_cards import Dataset
 from kdbench.distill.randomness import seeded
 from kdbench.errors import UserError
 from kdbench.openmmlab.captures import queries
-from kdbench.openmmlab.captures.parts import family_of_model, stages_of
+from kdbench.openmmlab.captures.parts import family_of_model, has_decode_cascade, stages_of
 from kdbench.openmmlab.models.building import full_config, parameters_of
 from kdbench.openmmlab.models.features import FeatureTeacher
 from kdbench.openmmlab.setup import LIBRARIES, prepare_libraries
@@ -119,7 +118,7 @@ def _forward(model: Any, image: torch.Tensor) -> None:
         model.extract_feat(image)
         return
     family = family_of_model(model)
-    if family == "segmentation" and isinstance(model.decode_head, nn.ModuleList):
+    if has_decode_cascade(model):
         model.encode_decode(
             image, [{"img_shape": tuple(image.shape[-2:])}]
         )  # stages differ in their arguments

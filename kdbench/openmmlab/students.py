@@ -48,7 +48,7 @@ from kdbench.openmmlab.models.features import FeatureTeacher
 from kdbench.openmmlab.models.features import notes as feature_notes
 from kdbench.openmmlab.setup import LIBRARIES
 from kdbench.openmmlab.training.distiller import Distiller, Teacher
-from kdbench.openmmlab.training.hooks import Progress
+from kdbench.openmmlab.training.hooks import Progress, distiller_of
 from kdbench.openmmlab.training.run_files import WEIGHTS, drop_checkpoints
 from kdbench.openmmlab.training.runner import Place, Trained, train
 from kdbench.openmmlab.weights.checkpoints import check_loaded, load_weights, weights_hash
@@ -387,7 +387,7 @@ def _finish(
 
 def _trained_student(trained: Trained) -> Any:
     """Return the trained student, with the average of its weights if mmengine's hook keeps one."""
-    model = getattr(trained.runner.model, "module", trained.runner.model)
+    model = distiller_of(trained.runner)
     for hook in trained.runner.hooks:
         average = getattr(hook, "ema_model", None)
         if average is not None:

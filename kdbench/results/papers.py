@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from kdbench.cards import REPORTED, MethodCard
+from kdbench.cards import PAPER_COLUMNS, MethodCard
 from kdbench.errors import reason
 from kdbench.plugins import registry, title_of
 from kdbench.results.record import Record
@@ -119,7 +119,7 @@ def is_error(metric: str) -> bool:
 def _rows(file: Path) -> Iterator[PaperRow]:
     with file.open(newline="", encoding="utf-8") as lines:
         for row in csv.DictReader(lines):
-            if all(row.get(name) is not None for name in REPORTED) and _is_number(row):
+            if all(row.get(name) is not None for name in PAPER_COLUMNS) and _is_number(row):
                 yield row
 
 

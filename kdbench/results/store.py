@@ -205,10 +205,10 @@ def record_in(path: Path) -> Record:
     Raises:
         UserError: If it is none, or is cut off.
     """
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(f"{path} is not a readable record ({complaint(error)}): give another.") from error
+    found = _read(path)
+    if isinstance(found, Broken):
+        raise UserError(f"{path} is not a readable record ({found.why}): give another.")
+    return found
 
 
 def complaint(error: ValidationError) -> str:

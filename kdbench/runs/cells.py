@@ -34,8 +34,7 @@ def subject_of(spec: AnySpec, plan: Plan, settings: RunSettings) -> Subject:
         model, pretrained = spec.model, spec.pretrained
     else:
         model, pretrained = plan.student_of(spec), spec.pair.pretrained
-        made = plan.card.kind == "compression" and spec.method == plan.card.name
-        if plan.ancestor is not None and not made:
+        if plan.ancestor is not None and not plan.compresses(spec):
             ancestor = plan.ancestor
             inherits = subject_of(ancestor, plan, settings), teacher_weights(ancestor, plan, settings)
     return Subject(

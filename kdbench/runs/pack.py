@@ -128,8 +128,7 @@ class _PackRun:
 
     def _add(self, lanes: dict[str, Lane], session: Session) -> None:
         plan = session.plan
-        own = plan.card.kind == "compression"
-        session.introduce(models=own or plan.cell.teacher not in self.checked)
+        session.introduce(models=plan.compresses(plan.cell) or plan.cell.teacher not in self.checked)
         self.checked |= {plan.cell.teacher} if session.total else set()
         known = session.known(plan.cell)
         if known is not None:

@@ -75,12 +75,17 @@ class Plan:
     plugin: str = ""
     command: str = ""
 
+    def compresses(self, cell: RunSpec) -> bool:
+        """Whether the method makes a cell's student from the teacher; it does not make the plain one."""
+        return self.card.kind == "compression" and cell.method == self.card.name
+
     def student_of(self, cell: RunSpec) -> Model:
         """Return the model of a cell's student: the pair's, but where the cell is a compression's."""
-        if self.card.compression is None or cell.method != self.card.name:
+        compressed = self.card.compression
+        if compressed is None or not self.compresses(cell):
             return cell.pair.student
         with running(title_of(self.card), "compression()"), redirect_stdout(sys.stderr):
-            return self.card.compression(self.options, cell.pair)
+            return compressed(self.options, cell.pair)
 
     @property
     def code(self) -> str:

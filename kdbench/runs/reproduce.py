@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from kdbench.changes import MODELS, RECIPES
 from kdbench.errors import RunError, UserError
 from kdbench.plugins import registry
 from kdbench.results.record import Record
@@ -30,8 +31,6 @@ from kdbench.specs import Pair, TeacherSpec, unlabelled
 log = logging.getLogger(__name__)
 REPRODUCED = "reproduced"
 """Below the work directory: a folder for each cell that is run again."""
-SECTIONS = ("schedule", "teacher_schedule")
-MODELS = ("student", "teacher")
 
 
 def reproduce(
@@ -96,7 +95,7 @@ def request_of(then: Record, like: Request) -> Request:
 def _settings_between(pair: Pair, wanted: Pair) -> Iterator[str]:
     """Yield the settings, ``SECTION.KEY=VALUE``, that turn a pair into the wanted one, as far as they can."""
     now, then = pair.model_dump(mode="json"), wanted.model_dump(mode="json")
-    parts = [(name, now[name], then[name]) for name in SECTIONS]
+    parts = [(name, now[name], then[name]) for name in RECIPES]
     parts += [(name, now[name]["edits"], then[name]["edits"]) for name in MODELS]
     if pair.inherit != wanted.inherit:
         yield f"inherit={str(wanted.inherit).lower()}"

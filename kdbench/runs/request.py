@@ -13,12 +13,12 @@ from pydantic import BeforeValidator, ValidationError
 from pydantic.dataclasses import dataclass
 
 from kdbench.benchmarks import load
-from kdbench.changes import change
+from kdbench.changes import RECIPES, change
 from kdbench.dataset_cards import Dataset
 from kdbench.errors import ArgumentError, UserError, first_problem
 from kdbench.plugins import registry, suggestion
 from kdbench.runs.settings import RunSettings
-from kdbench.specs import Model, Pair, Precision, Schedule, Seed, is_feature_network
+from kdbench.specs import Model, Pair, Precision, Schedule, Seed, is_feature_network, only_warms_up
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def overridden(pair: Pair, request: Request) -> Pair:
     if request.from_scratch:
         values["pretrained"] = False
     if request.schedule == "smoke":
-        for section in ("schedule", "teacher_schedule"):
+        for section in RECIPES:
             smallest = min(values[section]["batch_size"], SMOKE["batch_size"])
             values[section] |= SMOKE | {"batch_size": smallest}
     for setting in request.settings:
@@ -111,9 +111,9 @@ def overridden(pair: Pair, request: Request) -> Pair:
     except ValidationError as error:
         where, why, _ = first_problem(error)
         raise ArgumentError("settings", f"{why}.", where) from error
-    for section in ("schedule", "teacher_schedule"):
+    for section in RECIPES:
         recipe: Schedule = getattr(made, section)
-        if recipe.warmup >= recipe.iterations:
+        if only_warms_up(recipe):
             told = "all %d iterations of %s are warm-up, so its learning rate never falls: set %s.warmup too"
             log.warning(told, recipe.iterations, section, section)
     return made

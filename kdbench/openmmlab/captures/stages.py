@@ -8,7 +8,7 @@ from torch import nn
 
 from kdbench.cards import load_object
 from kdbench.errors import UserError
-from kdbench.openmmlab.captures.parts import family_of_model, parts_of
+from kdbench.openmmlab.captures.parts import family_of_model, has_decode_cascade, parts_of
 from kdbench.specs import TeacherStage
 
 
@@ -45,6 +45,6 @@ def apply_stage(model: Any, stage: TeacherStage) -> None:
         maps_of = parts["neck"] if "neck" in parts else parts["backbone"]
         maps_of.register_forward_hook(lambda _module, _inputs, maps: tuple(transform(one) for one in maps))
         return
-    if isinstance(model.decode_head, nn.ModuleList):
+    if has_decode_cascade(model):
         raise UserError(f"{type(model).__name__} has a cascade of heads: the {stage.name} stage needs one.")
     parts["classifier"].register_forward_pre_hook(lambda _module, inputs: (transform(inputs[0]), *inputs[1:]))

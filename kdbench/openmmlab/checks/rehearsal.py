@@ -22,6 +22,7 @@ from kdbench.openmmlab.training.distiller import Teacher
 from kdbench.openmmlab.training.runner import Place
 from kdbench.openmmlab.weights.pretrained import require_pretrained
 from kdbench.openmmlab.weights.unfreezing import unfrozen_layers
+from kdbench.specs import only_warms_up
 
 DIVISOR = 32
 """Divisor of an image's sides that models with size constraints need."""
@@ -129,7 +130,7 @@ def check_together(
 def _notes(subject: Subject, config: Any) -> list[str]:
     """Return notes on what is unusual about a training."""
     notes, recipe = unfrozen_layers(config, subject.dataset), subject.schedule
-    if recipe.warmup >= recipe.iterations:
+    if only_warms_up(recipe):
         notes.append(
             f"all {recipe.iterations} iterations are warm-up ({recipe.warmup}): the learning rate never falls"
         )
