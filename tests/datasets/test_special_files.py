@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from datasets_support import annotation, card, write_images
+from special_files import KINDS, make_special
 
 from kdbench.benchmarks import load
 from kdbench.datasets.verify import verify
@@ -15,23 +15,13 @@ from kdbench.errors import UserError
 FILES = ("images/a.png", "labels/a.xml", "train.txt")
 
 
-def spoil(file: Path, kind: str) -> None:
-    file.unlink()
-    if kind == "pipe":
-        os.mkfifo(file)
-    elif kind == "folder":
-        file.mkdir()
-    else:
-        file.symlink_to({"device": "/dev/zero", "dangling": "nowhere", "loop": file}[kind])
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "dangling", "loop"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", FILES)
 def test_they_are_named_and_not_read(tmp_path, name, kind):
     write_images(tmp_path)
     for image in "abcde":
         (tmp_path / f"labels/{image}.xml").write_text(annotation(("cat", (2, 2, 9, 9))))
-    spoil(tmp_path / name, kind)
+    make_special(tmp_path / name, kind)
     problems = verify(card("detection"), tmp_path, pixels=False).errors
     assert problems[0].file == name
     assert all(str(problem).isprintable() for problem in problems)

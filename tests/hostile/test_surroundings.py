@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from special_files import KINDS, make_special
 from sweep_support import planned
 
 from kdbench.cli import main
@@ -97,16 +98,11 @@ def test_an_error_of_a_file_system_is_one_line(monkeypatch, capsys):
     )
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "dangling", "loop"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_special_files_in_a_store_are_told_and_not_read(tmp_path, kind):
     file = tmp_path / "records" / "digits" / "x" / "y.json"
     file.parent.mkdir(parents=True)
-    if kind == "pipe":
-        os.mkfifo(file)
-    elif kind == "folder":
-        file.mkdir()
-    else:
-        file.symlink_to({"device": "/dev/zero", "dangling": "nowhere", "loop": file}[kind])
+    make_special(file, kind)
     records, (broken,) = Store(tmp_path).records()
     assert not records
     assert str(broken.path) == str(file)
